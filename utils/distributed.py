@@ -1,0 +1,117 @@
+"""Several processes or one, a GPU or none: every other file may act as if it did not matter."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from utils.errors import UserError
+
+
+def is_distributed() -> bool:
+    """Whether several processes work together."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """The number of this process among all, 0 when alone."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def world_size() -> int:
+    """How many processes work together, 1 when alone."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that prints, saves and draws."""
+    return rank() == 0
+
+
+@contextmanager
+def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
+    """Join the processes that a launcher (torchrun, torch.distributed.launch) has started, and leave them at the end.
+
+    With a launcher a process uses the visible GPU of its local rank, whatever `gpu_devices` lists. Without one, the
+    single process uses the first of `gpu_devices`. Without CUDA everything runs on the CPU (gloo).
+
+    Args:
+        gpu_devices: indices of the GPUs to use when there is no launcher.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        UserError: when such a GPU does not exist, or several are asked of one process.
+    """
+    launched = "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+    if not launched and len(gpu_devices) > 1:
+        raise UserError(
+            f"--gpu_devices lists {len(gpu_devices)} GPUs but one process uses one: "
+            f"start it with torchrun --nproc_per_node {len(gpu_devices)} in place of python"
+        )
+    if torch.cuda.is_available():
+        index = int(os.environ["LOCAL_RANK"]) if launched else gpu_devices[0]
+        if not 0 <= index < torch.cuda.device_count():
+            raise UserError(
+                f"GPU {index} does not exist: {torch.cuda.device_count()} visible; "
+                "look at CUDA_VISIBLE_DEVICES, --gpu_devices and --nproc_per_node"
+            )
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    if launched:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        if launched:
+            dist.destroy_process_group()
+
+
+def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module on its device, its gradients averaged over the processes (and BatchNorm's statistics too, on GPUs)."""
+    module.to(device)
+    if not is_distributed():
+        return module
+    if device.type == "cuda":  # SyncBatchNorm exists for CUDA only
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return nn.parallel.DistributedDataParallel(module, device_ids=[device.index])
+    return nn.parallel.DistributedDataParallel(module)
+
+
+def all_sum(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over all processes; no gradient flows through it."""
+    return _all_reduce(tensor, "SUM")
+
+
+def all_max(tensor: torch.Tensor) -> torch.Tensor:
+    """The element-wise maximum of a tensor over all processes; no gradient flows through it."""
+    return _all_reduce(tensor, "MAX")
+
+
+def _all_reduce(tensor: torch.Tensor, operation: str) -> torch.Tensor:
+    tensor = tensor.detach()
+    if is_distributed():
+        tensor = tensor.clone()
+        dist.all_reduce(tensor, getattr(dist.ReduceOp, operation))
+    return tensor
+
+
+def gather_objects(value: object) -> list:
+    """The values of all processes, in the order of their ranks, in every process. Values are pickled."""
+    if not is_distributed():
+        return [value]
+    values = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if is_distributed():
+        dist.barrier()
