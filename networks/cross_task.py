@@ -1,0 +1,85 @@
+"""Cross-task collaboration (CoCo): every task's values, attended with its own attention map and the other tasks'."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+NUM_HEADS = 4
+
+
+def split_heads(x: torch.Tensor) -> torch.Tensor:
+    """(B, N, heads * d) to (B, heads, N, d)."""
+    return x.unflatten(-1, (NUM_HEADS, -1)).transpose(1, 2)
+
+
+def merge_heads(x: torch.Tensor) -> torch.Tensor:
+    """(B, heads, N, d) to (B, N, heads * d): the inverse of `split_heads`."""
+    return x.transpose(1, 2).flatten(2)
+
+
+class TaskQueryKey(nn.Module):
+    """Queries and keys of one task, whose attention map A = softmax(Q K^T / sqrt(d)) all tasks share."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+
+
+class TaskCollaboration(nn.Module):
+    """Values of one task and the MLPs that join what its own map and those of the other tasks bring together."""
+
+    def __init__(self, dim: int, num_others: int):
+        super().__init__()
+        self.value = nn.Linear(dim, dim)
+        self.own = nn.Linear(dim, dim)
+        self.others = nn.ModuleList([nn.Linear(dim, dim // 2) for _ in range(num_others)])
+        self.join = nn.Linear(dim + num_others * (dim // 2), dim)
+
+    def forward(self, own: torch.Tensor, others: list[torch.Tensor]) -> torch.Tensor:
+        """The task's values attended by its own map and by each other task's map, all (B, N, dim): (B, N, dim)."""
+        own = self.own(own)
+        others = [linear(other) for linear, other in zip(self.others, others, strict=True)]
+        return self.join(torch.cat([own, *others], dim=-1)) + own
+
+
+class CrossTaskAttention(nn.Module):
+    """The token x_t of each task becomes y_t, informed by where every task looks.
+
+    Args:
+        dim: width of the tokens (256).
+        tasks: two or three task names, in the order of `utils.tasks.TASKS`.
+    """
+
+    def __init__(self, dim: int, tasks: tuple[str, ...]):
+        super().__init__()
+        self.tasks = tasks
+        self.norms = nn.ModuleDict({task: nn.LayerNorm(dim) for task in tasks})
+        self.query_keys = nn.ModuleDict({task: TaskQueryKey(dim) for task in tasks})
+        self.collaborations = nn.ModuleDict({task: TaskCollaboration(dim, len(tasks) - 1) for task in tasks})
+
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Features (B, dim, h, w) of each task: the same shapes again."""
+        height, width = next(iter(features.values())).shape[-2:]
+        tokens = {task: self.norms[task](features[task].flatten(2).transpose(1, 2)) for task in self.tasks}
+        attended = self._attend(tokens)
+        collaborated = {}
+        for task in self.tasks:
+            others = [attended[source, task] for source in self.tasks if source != task]
+            y = self.collaborations[task](attended[task, task], others)
+            collaborated[task] = y.transpose(1, 2).unflatten(2, (height, width))
+        return collaborated
+
+    def _attend(self, tokens: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:
+        """A_s V_t for every pair: the attention map of task s applied to the values of task t, (B, N, dim) each.
+
+        The maps (N x N per head) are never stored: scaled_dot_product_attention makes them piece by piece.
+        """
+        values = {task: split_heads(self.collaborations[task].value(tokens[task])) for task in self.tasks}
+        attended = {}
+        for source in self.tasks:
+            query = split_heads(self.query_keys[source].query(tokens[source]))  # (B, heads, N, d)
+            key = split_heads(self.query_keys[source].key(tokens[source]))
+            for task in self.tasks:
+                attended[source, task] = merge_heads(F.scaled_dot_product_attention(query, key, values[task]))
+        return attended

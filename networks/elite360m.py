@@ -1,0 +1,125 @@
+"""Elite360M: depth, surface normals and semantics from one panorama (Ai & Wang, arXiv 2408.09336)."""
+
+import torch
+from torch import nn
+
+from networks.backbones import BACKBONES
+from networks.cross_task import CrossTaskAttention
+from networks.decoders import HEADS, INTERMEDIATE_HEADS, SHARED_CHANNELS, SharedDecoder, TaskDecoder, conv_norm_act
+from networks.erp_encoder import ERPEncoder
+from networks.fusion import BiAttentionFusion
+from networks.icosap_encoder import ICOSAPEncoder, ICOSAPSampler
+from networks.point_hierarchy import PointHierarchy, build_point_hierarchy
+from utils.errors import UserError
+from utils.tasks import TASKS
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Elite360M(nn.Module):
+    """One panorama in, a dense prediction per task out.
+
+    Args:
+        backbone: ``Elite360M_Res18``, ``Elite360M_Res34`` or ``Elite360M_Res50``.
+        num_classes: K, the number of semantic classes.
+        tasks: which of depth, normal and segmentation. Tasks left out have no modules; a single task skips the
+            cross-task attention.
+        ico_level: level of the icosphere, 20 * 4^level ICOSAP points; 4 is the paper's.
+        pretrained: start the ERP encoder from ImageNet weights (downloaded at first use).
+        hierarchy: tables of the ICOSAP branch other than those built for `ico_level`.
+
+    Raises:
+        UserError: when the ImageNet weights cannot be had, or the backbone is unknown.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "Elite360M_Res18",
+        num_classes: int = 13,
+        tasks: tuple[str, ...] = tuple(TASKS),
+        ico_level: int = 4,
+        pretrained: bool = True,
+        hierarchy: PointHierarchy | None = None,
+    ):
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise UserError(f"backbone {backbone}: choose one of {', '.join(BACKBONES)}")
+        self.tasks = tuple(task for task in TASKS if task in tasks)
+        embed_dim = BACKBONES[backbone].embed_dim
+
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+        self.erp_encoder = ERPEncoder(backbone, pretrained)
+        self.icosap_sampler = ICOSAPSampler(ico_level)
+        self.icosap_encoder = ICOSAPEncoder(embed_dim, hierarchy or build_point_hierarchy(ico_level))
+        self.fusion = BiAttentionFusion(embed_dim)
+
+        *fine_channels, coarse_channels = self.erp_encoder.skip_channels
+        self.shared_decoder = SharedDecoder(embed_dim, coarse_channels)
+        self.preliminary = self._per_task(lambda task: nn.Sequential(*conv_norm_act(SHARED_CHANNELS, SHARED_CHANNELS)))
+        self.intermediate_heads = self._per_task(lambda task: INTERMEDIATE_HEADS[task](num_classes))
+        if len(self.tasks) > 1:
+            self.cross_task = CrossTaskAttention(2 * SHARED_CHANNELS, self.tasks)
+        else:
+            self.cross_task = nn.Identity()
+        self.decoders = self._per_task(lambda task: TaskDecoder(embed_dim, fine_channels))
+        self.heads = self._per_task(lambda task: HEADS[task](embed_dim, num_classes))
+        self._initialise_linear_layers()
+
+    def forward(self, rgb: torch.Tensor, icosap_colours: torch.Tensor | None = None) -> dict:
+        """Predict from panoramas.
+
+        Args:
+            rgb: (B, 3, H, W) colours in [0, 1]; H and W multiples of 32, W = 2H.
+            icosap_colours: (B, P, 3) normalised colours of the ICOSAP points; sampled from `rgb` when not given.
+
+        Returns:
+            For each task of the network: ``depth`` (B, 1, H, W) metres along the ray, ``normal`` (B, 3, H, W) unit
+            vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode also ``intermediate``:
+            the same keys at (H/16, W/16) from the preliminary features, normals not yet of unit length.
+
+        Raises:
+            ValueError: when `rgb` has another shape.
+        """
+        _check_shape(rgb)
+        erp = (rgb - self.mean) / self.std
+        if icosap_colours is None:
+            icosap_colours = self.icosap_sampler(erp)
+
+        # Encode both projections of the panorama and fuse them.
+        (*fine_skips, coarse_skip), bottleneck = self.erp_encoder(erp)
+        points, point_xyz = self.icosap_encoder(icosap_colours)
+        fused = self.fusion(bottleneck, points, point_xyz)
+
+        # Decode together, then let the tasks look at each other.
+        shared = self.shared_decoder(fused, coarse_skip)
+        preliminary = {task: self.preliminary[task](shared) for task in self.tasks}
+        collaborated = self.cross_task({task: torch.cat([shared, preliminary[task]], dim=1) for task in self.tasks})
+
+        # Decode apart.
+        predictions = {
+            task: self.heads[task](self.decoders[task](collaborated[task], fine_skips)) for task in self.tasks
+        }
+        if self.training:
+            predictions["intermediate"] = {
+                task: self.intermediate_heads[task](preliminary[task]) for task in self.tasks
+            }
+        return predictions
+
+    def _per_task(self, build) -> nn.ModuleDict:
+        return nn.ModuleDict({task: build(task) for task in self.tasks})
+
+    def _initialise_linear_layers(self) -> None:
+        """Truncated normal weights and zero biases, as the paper's program; convolutions keep torch's defaults."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def _check_shape(rgb: torch.Tensor) -> None:
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2] % 32 or rgb.shape[3] % 32 or not rgb.shape[2]:
+        raise ValueError(f"rgb must be (B, 3, H, W) with H and W multiples of 32, got {tuple(rgb.shape)}")

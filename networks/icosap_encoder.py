@@ -1,0 +1,128 @@
+"""The ICOSAP branch: a point transformer over the coloured faces of the icosphere."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from networks.point_hierarchy import PointHierarchy
+from utils.sphere import icosphere, rays_to_angles
+
+
+def gather_points(features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Features (B, P, C) of the points named by indices (Q, k): (B, Q, k, C)."""
+    return features.index_select(1, indices.flatten()).unflatten(1, indices.shape)
+
+
+class ICOSAPSampler(nn.Module):
+    """Samples the panorama at the icosphere: one colour per face, the mean over the face's three vertices."""
+
+    def __init__(self, ico_level: int):
+        super().__init__()
+        vertices, faces = icosphere(ico_level)
+        u, v = rays_to_angles(vertices)
+        self.register_buffer("u", torch.tensor(u).float(), persistent=False)  # (V,) radians
+        self.register_buffer("v", torch.tensor(v).float(), persistent=False)
+        self.register_buffer("faces", torch.tensor(faces), persistent=False)  # (P, 3) vertices
+
+    def forward(self, erp: torch.Tensor) -> torch.Tensor:
+        """Colours (B, P, 3) of the faces from an ERP image (B, 3, H, W); bilinear, wrapping around in longitude."""
+        batch, _, _, width = erp.shape
+        # One column more on either side makes longitude wrap; rows are clamped at the poles ("border").
+        wrapped = F.pad(erp, (1, 1, 0, 0), mode="circular")
+        # grid_sample counts from -1 (outer edge of the first pixel) to 1 (outer edge of the last).
+        x = self.u / torch.pi * width / (width + 2)
+        y = self.v / torch.pi * 2
+        grid = torch.stack([x, y], dim=-1).expand(batch, 1, -1, 2)  # (B, 1, V, 2)
+        vertices = F.grid_sample(wrapped, grid, padding_mode="border", align_corners=False)  # (B, 3, 1, V)
+        return gather_points(vertices.squeeze(2).transpose(1, 2), self.faces).mean(dim=2)
+
+
+class PointTransformerBlock(nn.Module):
+    """Vector self-attention of every point over its k nearest neighbours, inside a residual connection.
+
+    Args:
+        channels: width of the point features.
+        dim: width d inside the attention.
+    """
+
+    def __init__(self, channels: int, dim: int):
+        super().__init__()
+        self.fc1 = nn.Linear(channels, dim)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.position_code = nn.Sequential(nn.Linear(3, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.attention = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.fc2 = nn.Linear(dim, channels)
+
+    def forward(self, features: torch.Tensor, xyz: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+        """Features (B, P, channels) of points xyz (P, 3) with neighbours (P, k): the same shape again."""
+        x = self.fc1(features)  # (B, P, d)
+        query = self.query(x)[:, :, None]  # (B, P, 1, d)
+        key = gather_points(self.key(x), neighbours)  # (B, P, k, d)
+        value = gather_points(self.value(x), neighbours)
+        position = self.position_code(xyz[:, None] - xyz[neighbours])  # (P, k, d)
+        logits = self.attention(query - key + position) / query.shape[-1] ** 0.5
+        attended = (logits.softmax(dim=2) * (value + position)).sum(dim=2)  # (B, P, d); softmax over neighbours
+        return self.fc2(attended) + features
+
+
+class TransitionDown(nn.Module):
+    """Quarters the points: each kept one takes the maximum of an MLP over its k nearest points of the finer set."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.linears = nn.ModuleList([nn.Linear(3 + in_channels, out_channels), nn.Linear(out_channels, out_channels)])
+        self.norms = nn.ModuleList([nn.BatchNorm1d(out_channels), nn.BatchNorm1d(out_channels)])
+
+    def forward(
+        self, features: torch.Tensor, xyz: torch.Tensor, kept: torch.Tensor, groups: torch.Tensor
+    ) -> torch.Tensor:
+        """Features (B, P, c) of points xyz (P, 3); kept (P/4,) and groups (P/4, k) index them: (B, P/4, out)."""
+        offsets = xyz[groups] - xyz[kept][:, None]  # (P/4, k, 3)
+        grouped = gather_points(features, groups)  # (B, P/4, k, c)
+        x = torch.cat([offsets.expand(len(grouped), -1, -1, -1), grouped], dim=-1)
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            x = linear(x)
+            x = norm(x.flatten(0, 2)).view_as(x).relu()  # statistics over batch, points and neighbours
+        return x.amax(dim=2)
+
+
+class ICOSAPEncoder(nn.Module):
+    """Four transformer blocks on four sets of points, each a quarter of the one before (5120 to 80 at level 4).
+
+    Args:
+        embed_dim: C, the width of the attention at every level and of the output.
+        hierarchy: the constant points and tables.
+    """
+
+    def __init__(self, embed_dim: int, hierarchy: PointHierarchy):
+        super().__init__()
+        self._register_tables(hierarchy)
+        widths = [embed_dim * 2**i for i in range(len(hierarchy.neighbours))]  # C, 2C, 4C, 8C
+        self.fc1 = nn.Sequential(nn.Linear(6, embed_dim), nn.ReLU(), nn.Linear(embed_dim, embed_dim))
+        self.transformers = nn.ModuleList([PointTransformerBlock(width, embed_dim) for width in widths])
+        self.transition_downs = nn.ModuleList([TransitionDown(fine, coarse) for fine, coarse in pairwise(widths)])
+        self.fc2 = nn.Sequential(
+            *(nn.Linear(widths[-1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, embed_dim))
+        )
+
+    def forward(self, colours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, 80, C) and coordinates (80, 3) of the coarsest points, from the face colours (B, 5120, 3)."""
+        xyz = self.coordinates
+        x = self.fc1(torch.cat([xyz.expand(len(colours), -1, -1), colours], dim=-1))
+        x = self.transformers[0](x, xyz, self.neighbours_0)
+        for i, transition_down in enumerate(self.transition_downs):
+            kept, groups = getattr(self, f"kept_{i}"), getattr(self, f"groups_{i}")
+            x, xyz = transition_down(x, xyz, kept, groups), xyz[kept]
+            x = self.transformers[i + 1](x, xyz, getattr(self, f"neighbours_{i + 1}"))
+        return self.fc2(x), xyz
+
+    def _register_tables(self, hierarchy: PointHierarchy) -> None:
+        """Keep the tables as buffers, so that they follow the network from device to device, but not in its state."""
+        self.register_buffer("coordinates", torch.tensor(hierarchy.coordinates).float(), persistent=False)
+        for name in ("neighbours", "kept", "groups"):
+            for i, table in enumerate(getattr(hierarchy, name)):
+                self.register_buffer(f"{name}_{i}", torch.tensor(table).long(), persistent=False)

@@ -1,0 +1,91 @@
+"""The constant tables of the ICOSAP branch: which points there are, who neighbours whom, who is kept.
+
+The icosphere never changes, so neither does anything that is derived from it: four sets of points, each a quarter of
+the one before, chosen by farthest point sampling, with the nearest neighbours within and between the sets.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from utils.sphere import icosphere
+
+NUM_NEIGHBOURS = 32
+DISTANCE_STEPS = 1e9  # squared distances are rounded to whole multiples of 1 / this, so that equal ones are equal
+NUM_LEVELS = 4  # sets of points: the faces of the icosphere, then three times a quarter of the set before
+
+
+@dataclass(frozen=True)
+class PointHierarchy:
+    """Points and index tables of the ICOSAP branch, P_i = P_0 / 4^i points in set i, k neighbours each.
+
+    Attributes:
+        coordinates: (P_0, 3) float64, centroids of the icosphere's faces (not pushed out onto the sphere).
+        neighbours: for each of the four sets (P_i, k): its k nearest points within the set, itself included.
+        kept: for each of the three steps down (P_{i+1},): which points of set i make up set i+1.
+        groups: for each of the three steps down (P_{i+1}, k): the k points of set i nearest to each kept point.
+    """
+
+    coordinates: np.ndarray
+    neighbours: tuple[np.ndarray, ...]
+    kept: tuple[np.ndarray, ...]
+    groups: tuple[np.ndarray, ...]
+
+
+@lru_cache(maxsize=4)
+def build_point_hierarchy(ico_level: int) -> PointHierarchy:
+    """Tables for the faces of the icosphere of this level: 20 * 4^ico_level points in the finest set.
+
+    The icosphere is full of exactly equal distances. They are decided the same way on every machine: distances are
+    rounded well above the noise of float64, then the lower index wins. A set smaller than k has all its points as
+    neighbours.
+
+    Raises:
+        ValueError: when ico_level is below 2, where the coarsest set would have fewer than five points.
+    """
+    if ico_level < 2:
+        raise ValueError(f"ico_level must be 2 or more, got {ico_level}")
+    vertices, faces = icosphere(ico_level)
+    coordinates = points = vertices[faces].mean(axis=1)
+    neighbours, kept, groups = [nearest_neighbours(points, points)], [], []
+    for _ in range(NUM_LEVELS - 1):
+        keep = farthest_point_sampling(points, len(points) // 4)
+        groups.append(nearest_neighbours(points[keep], points))
+        points = points[keep]
+        kept.append(keep)
+        neighbours.append(nearest_neighbours(points, points))
+    return PointHierarchy(coordinates, tuple(neighbours), tuple(kept), tuple(groups))
+
+
+def nearest_neighbours(queries: np.ndarray, points: np.ndarray, k: int = NUM_NEIGHBOURS) -> np.ndarray:
+    """Indices (Q, min(k, P)) of the points (P, 3) nearest to each query (Q, 3), nearest first, ties by index."""
+    k = min(k, len(points))
+    blocks = [queries[start : start + 256] for start in range(0, len(queries), 256)]  # blocks that fit in the cache
+    return np.concatenate([_nearest_in_block(block, points, k) for block in blocks])
+
+
+def _nearest_in_block(queries: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
+    # |q - p|^2 = |q|^2 - 2 q.p + |p|^2 as one matrix product, in steps.
+    left = np.column_stack([(queries**2).sum(-1), -2 * queries, np.ones(len(queries))])
+    right = np.column_stack([np.ones(len(points)), points, (points**2).sum(-1)])
+    ranks = left @ (right.T * DISTANCE_STEPS)
+    # One number per pair that sorts by rounded distance first, by index second: below 2^53, so exact in float64.
+    np.rint(ranks, out=ranks)
+    ranks *= len(points)
+    ranks += np.arange(len(points))
+    if k < len(points):
+        ranks = np.partition(ranks, k - 1, axis=1)[:, :k]
+    return np.sort(ranks, axis=1).astype(np.int64) % len(points)
+
+
+def farthest_point_sampling(points: np.ndarray, num_samples: int) -> np.ndarray:
+    """Indices (num_samples,) of points (P, 3): point 0, then always the one farthest from all chosen, ties by index."""
+    chosen = np.zeros(num_samples, dtype=np.int64)
+    distance_to_chosen = np.full(len(points), np.inf)
+    xyz = np.ascontiguousarray(points.T)  # (3, P): sums over three rows are much faster than over three columns
+    for i in range(1, num_samples):
+        squared = ((xyz - xyz[:, chosen[i - 1], None]) ** 2).sum(0)
+        distance_to_chosen = np.minimum(distance_to_chosen, np.rint(squared * DISTANCE_STEPS))
+        chosen[i] = distance_to_chosen.argmax()
+    return chosen

@@ -1,0 +1,147 @@
+"""Weights of the authors' released program: their names for our parameters, every one accounted for."""
+
+import re
+
+import torch
+
+from utils.errors import UserError
+
+# (our name, theirs), tried in this order from the start of a key. What follows the matched part is kept as it is.
+_PREFIXES = [
+    (r"erp_encoder\.backbone\.", r"ERP_encoder."),
+    (r"erp_encoder\.down\.", r"ERP_encoder.down."),
+    (r"icosap_encoder\.transformers\.0\.", r"ICO_encoder.ICO_backbone.transformer_init."),
+    (r"icosap_encoder\.transformers\.1\.", r"ICO_encoder.ICO_backbone.transformers.0."),
+    (r"icosap_encoder\.transformers\.2\.", r"ICO_encoder.ICO_backbone.transformers.1."),
+    (r"icosap_encoder\.transformers\.3\.", r"ICO_encoder.ICO_backbone.transformers.2."),
+    (r"icosap_encoder\.transition_downs\.(\d)\.linear", r"ICO_encoder.ICO_backbone.transition_downs.\1.sa.mlp_conv"),
+    (r"icosap_encoder\.transition_downs\.(\d)\.norm", r"ICO_encoder.ICO_backbone.transition_downs.\1.sa.mlp_bn"),
+    (r"icosap_encoder\.fc", r"ICO_encoder.ICO_backbone.fc"),
+    (r"fusion\.semantic_aware\.", r"EI_Fusion.SA_attn_bottle."),
+    (r"fusion\.distance_aware\.", r"EI_Fusion.DA_attn_bottle."),
+    (r"fusion\.semantic_gate\.", r"EI_Fusion.gate_SA_bottle."),
+    (r"fusion\.distance_gate\.", r"EI_Fusion.gate_DA_bottle."),
+    (r"shared_decoder\.expand\.", r"shared_decoder.conv2."),
+    (r"shared_decoder\.up\.net\.", r"shared_decoder.up1._net."),
+    (r"shared_decoder\.out\.", r"shared_decoder.out."),
+    (r"preliminary\.(\w+)\.", r"preliminary_\1_decoder."),
+    (r"intermediate_heads\.(\w+)\.", r"intermediate_\1_head."),
+    (r"cross_task\.norms\.(\w+)\.", r"multi_task_attention_layers.norm<\1>."),
+    (r"cross_task\.query_keys\.(\w+)\.", r"multi_task_attention_layers.msa<\1>."),
+    (r"cross_task\.collaborations\.(\w+)\.", r"multi_task_attention_layers.cross_task_attention<\1>."),
+    (r"decoders\.(\w+)\.ups\.(\d)\.net\.", r"\1_decoder.\2._net."),
+    (r"heads\.depth\.conv\.", r"depth_head.depth_output."),
+    (r"heads\.normal\.conv\.", r"normal_head.normal_output."),
+    (r"heads\.segmentation\.conv\.", r"segmentation_head.linear_pred."),
+]
+
+# Layers inside those modules, per group of keys: our name, theirs.
+_LAYERS = {
+    "ICO_encoder.": [
+        (".position_code.", ".fc_delta."),
+        (".attention.", ".fc_gamma."),
+        (".query.", ".w_qs."),
+        (".key.", ".w_ks."),
+        (".value.", ".w_vs."),
+    ],
+    "EI_Fusion.": [
+        (".query.", ".q_linear.0."),
+        (".key_value.", ".kv_linear.0."),
+        (".project.", ".proj."),
+        (".position.", ".fc_delta.0."),
+    ],
+    "multi_task_attention_layers.": [
+        (".query.", ".w_q."),
+        (".key.", ".w_k."),
+        (".value.", ".w_v."),
+        (".own.", ".mlp1."),
+        (".others.0.", ".mlp2."),
+        (".others.1.", ".mlp3."),
+        (".join.", ".mlp."),
+        ("<depth>", "1"),
+        ("<normal>", "2"),
+        ("<segmentation>", "3"),
+    ],
+    "preliminary_": [("_segmentation_", "_seg_")],
+    "intermediate_": [("_segmentation_", "_seg_")],
+    "segmentation_decoder.": [("segmentation_decoder.", "seg_decoder.")],
+}
+
+LOG_VARIANCES_KEY = "log_var_list"  # theirs is part of the network, ours of the loss
+
+
+def released_key(key: str) -> str:
+    """The released program's name of one of our network's parameters or buffers.
+
+    Raises:
+        KeyError: when it has none.
+    """
+    for ours, theirs in _PREFIXES:
+        renamed, found = re.subn(f"^{ours}", theirs, key)
+        if found:
+            for group, layers in _LAYERS.items():
+                if renamed.startswith(group):
+                    for ours_layer, theirs_layer in layers:
+                        renamed = renamed.replace(ours_layer, theirs_layer)
+            return renamed
+    raise KeyError(f"no released name for {key}")
+
+
+def is_released_format(state: dict) -> bool:
+    """Whether a state dict carries the released program's names."""
+    return any(key.removeprefix("module.").startswith("ICO_encoder.ICO_backbone.") for key in state)
+
+
+def released_architecture(state: dict[str, torch.Tensor]) -> tuple[str, int]:
+    """The backbone and the number of classes of released weights, read off their keys and shapes."""
+    state = _without_ddp_prefix(state)
+    if "ERP_encoder.layer1.0.conv3.weight" in state:
+        backbone = "Elite360M_Res50"
+    elif "ERP_encoder.layer1.2.conv1.weight" in state:
+        backbone = "Elite360M_Res34"
+    else:
+        backbone = "Elite360M_Res18"
+    if "intermediate_seg_head.weight" not in state:
+        raise UserError("weights of the released program without intermediate_seg_head.weight: the file is incomplete")
+    return backbone, len(state["intermediate_seg_head.weight"])
+
+
+def convert_released_weights(
+    state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Weights of the released program under our names.
+
+    Args:
+        state: the released program's state dict (with or without DDP's ``module.`` prefix).
+        own_state: the state dict of our network, which tells the keys and shapes that are needed.
+
+    Returns:
+        A state dict for our network, and the three log-variances (depth, normal, segmentation).
+
+    Raises:
+        UserError: when a key is missing, unknown or of another size; the message lists them.
+    """
+    state = _without_ddp_prefix(state)
+    names = {key: released_key(key) for key in own_state}
+    missing = sorted({*names.values(), LOG_VARIANCES_KEY} - state.keys())
+    unknown = sorted(state.keys() - {*names.values(), LOG_VARIANCES_KEY})
+    wrong = sorted(
+        f"{theirs} {tuple(state[theirs].shape)} for {tuple(own_state[ours].shape)}"
+        for ours, theirs in names.items()
+        if theirs in state and not _same_shape(state[theirs], own_state[ours])
+    )
+    problems = {"missing": missing, "unknown": unknown, "wrong size": wrong}
+    if any(problems.values()):
+        told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in problems.items() if keys)
+        raise UserError(f"weights of the released program do not fit the network: {told}")
+    converted = {ours: state[theirs].reshape(own_state[ours].shape) for ours, theirs in names.items()}
+    return converted, state[LOG_VARIANCES_KEY].reshape(-1)
+
+
+def _same_shape(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
+    """Their 1x1 convolutions over points are linear layers here: the same numbers in two dimensions instead of four."""
+    return theirs.shape == ours.shape or theirs.shape == (*ours.shape, 1, 1)
+
+
+def _without_ddp_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key.removeprefix("module."): value for key, value in state.items()}

@@ -1,0 +1,185 @@
+"""Held against the authors' released network: same weights and inputs, same outputs, losses, gradients and metrics.
+
+Every ``.npz`` in tests/golden, or in the folder that the environment variable ELITE360M_GOLDEN names, holds figures
+measured on the released program. tests/golden/README.md says how weights and inputs are made again.
+"""
+
+import json
+import os
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from losses.multitask import TrainingObjective
+from metrics.depth import depth_metrics
+from metrics.normal import normal_metrics
+from networks.elite360m import IMAGENET_MEAN, IMAGENET_STD, Elite360M
+from networks.point_hierarchy import PointHierarchy
+from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
+
+GOLDEN = Path(os.environ.get("ELITE360M_GOLDEN") or Path(__file__).parents[1] / "golden")
+FILES = sorted(GOLDEN.glob("*.npz"))
+BACKBONES = {"res18": "Elite360M_Res18", "res34": "Elite360M_Res34", "res50": "Elite360M_Res50"}
+THEIR_NAMES = {"depth": "depth", "normal": "normal", "segmentation": "seg"}  # of the intermediate predictions
+
+
+def test_there_are_figures():
+    assert FILES, f"no .npz in {GOLDEN}"
+
+
+def golden_array(key: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
+    """The value of one entry of the released state dict."""
+    if key.endswith("num_batches_tracked"):
+        return np.zeros(shape, dtype=np.int64)
+    generator = np.random.default_rng(zlib.crc32((salt + key).encode()))
+    x = generator.standard_normal(shape).astype(np.float32)
+    if key.endswith("running_var"):
+        return 0.75 + 0.25 * np.abs(x)
+    if key.endswith("running_mean") or key == LOG_VARIANCES_KEY:
+        return 0.1 * x
+    if len(shape) == 1 and key.endswith("weight"):
+        return 0.75 + 0.1 * x
+    if key.endswith("bias"):
+        return 0.05 * x
+    return x * 1.2 / np.sqrt(np.prod(shape[1:]))
+
+
+def released_state(objective: TrainingObjective, salt: str) -> dict[str, torch.Tensor]:
+    """A state dict as the released program would have saved it, filled with the golden weights."""
+    shapes = {released_key(key): tuple(value.shape) for key, value in objective.network.state_dict().items()}
+    shapes[LOG_VARIANCES_KEY] = (3,)
+    # "+" of a Python float would make float64 of the zero-dimensional arrays: back to float32 at the end.
+    return {
+        key: torch.tensor(golden_array(key, shape, salt)).to(torch.int64 if "num_batches" in key else torch.float32)
+        for key, shape in shapes.items()
+    }
+
+
+def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Tensor]:
+    """Inputs and targets; the first entry is a batch of ours, the second the ICOSAP colours."""
+    g = np.random.default_rng(meta.seed)
+    size = (meta.batch, 3, meta.height, meta.width)
+    one = (meta.batch, 1, meta.height, meta.width)
+    erp = g.standard_normal(size).astype(np.float32)
+    colours = g.standard_normal((meta.batch, num_points, 3)).astype(np.float32)
+    depth = (11 * g.random(one)).astype(np.float32)
+    normal = g.standard_normal(size)
+    normal = (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
+    normal_mask = g.random(one) > 0.1
+    semantic = g.integers(-1, meta.num_classes, (meta.batch, meta.height, meta.width))
+    mean, std = (np.array(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
+    batch = {
+        "rgb": (erp * std + mean).astype(np.float32),  # the released network takes the normalised image
+        "depth": depth,
+        "depth_mask": (depth > 0) & (depth <= 10),
+        "normal": normal,
+        "normal_mask": normal_mask,
+        "semantic": semantic,
+    }
+    return {key: torch.from_numpy(value) for key, value in batch.items()}, torch.from_numpy(colours)
+
+
+@pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
+def golden(request) -> SimpleNamespace:
+    """The figures of one file, and our network and batch made to match."""
+    with np.load(request.param) as file:
+        figures = dict(file)
+    meta = SimpleNamespace(**json.loads(str(figures["meta"])))
+    tables = {
+        name: tuple(figures[f"{theirs}{i}"].astype(np.int64) for i in range(count))
+        for name, theirs, count in (("neighbours", "knn", 4), ("kept", "fps", 3), ("groups", "group", 3))
+    }
+    hierarchy = PointHierarchy(coordinates=figures["ico_coord"], **tables)
+    backbone = BACKBONES[meta.backbone]
+    objective = TrainingObjective(Elite360M(backbone, meta.num_classes, pretrained=False, hierarchy=hierarchy))
+    state = released_state(objective, meta.salt)
+    assert released_architecture(state) == (backbone, meta.num_classes)
+    own_state, log_variances = convert_released_weights(state, objective.network.state_dict())
+    batch, colours = golden_batch(meta, len(figures["ico_coord"]))
+
+    def reset():
+        """The golden weights again: a pass in training mode changes BatchNorm's running statistics."""
+        objective.network.load_state_dict(own_state)
+        objective.weighting.load_state_dict({"log_variances": log_variances})
+        objective.zero_grad()
+
+    return SimpleNamespace(figures=figures, meta=meta, objective=objective, batch=batch, colours=colours, reset=reset)
+
+
+def eval_predictions(golden: SimpleNamespace) -> dict:
+    """Predictions with eval mode's statistics, the intermediate ones included."""
+    golden.reset()
+    network = golden.objective.network.eval()
+    network.training = True  # of the network alone, not its layers: asks for the intermediate predictions
+    with torch.no_grad():
+        return network(golden.batch["rgb"], golden.colours)
+
+
+def test_outputs(golden):
+    predictions = eval_predictions(golden)
+    stride = golden.meta.stride
+    for task in golden.objective.network.tasks:
+        pairs = {
+            f"pred_{task}": predictions[task][..., ::stride, ::stride],
+            f"inter_pred_{THEIR_NAMES[task]}": predictions["intermediate"][task],
+        }
+        for name, ours in pairs.items():
+            theirs = torch.from_numpy(golden.figures[f"eval_{name}"])
+            assert ours.shape == theirs.shape
+            error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+            print(f"{name}: {error:.1e} of its scale")  # shown with pytest -rP
+            assert error < 1e-5, f"{name}: off by {error:.1e} of its scale"
+
+
+def test_metrics(golden):
+    """The released program pools a batch: here as one image twice as high."""
+    predictions = eval_predictions(golden)
+    measures = {"depth": depth_metrics, "normal": normal_metrics}
+    for task, measure in measures.items():
+        prediction, truth, mask = (
+            x.movedim(0, 1).flatten(1, 2) for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
+        )
+        ours = measure(prediction, truth, mask, torch.ones(mask.shape))
+        if task == "depth":  # the released program's other two names
+            ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
+        theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.figures.items() if k.startswith(f"metric_{task}_")}
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def training_losses(golden: SimpleNamespace) -> dict[str, torch.Tensor]:
+    golden.reset()
+    objective = golden.objective.train()
+    return objective.losses(objective.network(golden.batch["rgb"], golden.colours), golden.batch)
+
+
+def test_losses(golden):
+    losses = training_losses(golden)
+    theirs = {key.removeprefix("loss_"): float(v) for key, v in golden.figures.items() if key.startswith("loss_")}
+    assert theirs.pop("uncertainty_total")  # the part of the total without the intermediate losses
+    names = {key: key.replace("inter_", "intermediate_") for key in theirs}
+    for key, name in names.items():
+        error = abs(losses[name].item() - theirs[key]) / abs(theirs[key])
+        print(f"{name}: {error:.1e}")
+        assert error < 1e-5, f"{name}: {losses[name].item()} for {theirs[key]}"
+    assert len(names) == len(losses)
+
+
+def test_gradients(golden):
+    training_losses(golden)["total"].backward()
+    ours = {released_key(key): p.grad.norm().item() for key, p in golden.objective.network.named_parameters()}
+    ours[LOG_VARIANCES_KEY] = golden.objective.weighting.log_variances.grad.norm().item()
+    theirs = dict(zip(golden.figures["grad_keys"].tolist(), golden.figures["grad_norms"].tolist(), strict=True))
+    assert ours.keys() == theirs.keys()
+    worst = 0.0
+    for key, norm in theirs.items():
+        if norm > 1e-4:
+            error = abs(ours[key] - norm) / norm
+            worst = max(worst, error)
+            assert error < 5e-3, f"{key}: gradient norm {ours[key]} for {norm}"
+        else:  # rounding noise around an exact zero: a bias before BatchNorm, say
+            assert ours[key] < 1e-4, key
+    print(f"worst gradient norm: {worst:.1e}")
