@@ -1,0 +1,127 @@
+"""Accumulate per image, join the processes, divide once.
+
+Figures are kept per image and averaged over images at the very end, in the order of the dataset: they are the same,
+bit for bit, for any batch size and any number of processes that made the same predictions.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+
+from metrics.depth import depth_metrics
+from metrics.normal import normal_metrics
+from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
+from utils.distributed import all_sum, gather_objects
+from utils.sphere import erp_solid_angles
+
+PROTOCOL = {
+    "depth": "metres along the ray, 0 < truth <= 10 m, both clamped to [0.1, 10] m; mean over images of the mean over "
+    "valid pixels; no alignment",
+    "normal": "degrees; mean over images of the figure over valid pixels; a1..a5 = % below 5, 7.5, 11.25, 22.5, 30",
+    "segmentation": "mIoU and pixAcc from one confusion matrix of the whole set, mIoU over classes that occur; "
+    "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0",
+    "_solid_angle": "the same figure with every pixel weighted by its solid angle",
+}
+
+_PIXEL_METRICS = {"depth": depth_metrics, "normal": normal_metrics}
+
+
+class Evaluator:
+    """Collects the figures of a set of images.
+
+    Args:
+        tasks: which tasks to judge.
+        num_classes: K.
+        device: where predictions will be.
+    """
+
+    def __init__(self, tasks: tuple[str, ...], num_classes: int, device: torch.device | str = "cpu"):
+        self.tasks = tasks
+        self.rows: list[dict] = []  # per image: index, id and "task/figure" of each figure that it has
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
+        """Add a batch of predictions and its truth (see `datasets.panorama` for the keys)."""
+        for i, index in enumerate(batch["index"].tolist()):
+            row = {"index": index, "id": batch["id"][i]}
+            for task in self.tasks:
+                if task == "segmentation":
+                    confusion = confusion_matrix(predictions[task][i], batch["semantic"][i])
+                    self.confusion += confusion
+                    figures = image_miou(confusion)
+                else:
+                    figures = _image_figures(task, predictions[task][i], batch[task][i], batch[f"{task}_mask"][i])
+                row |= {f"{task}/{name}": value for name, value in figures.items()}
+            self.rows.append(row)
+
+    def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:
+        """Figures of all images of all processes, and the figures of each image.
+
+        Returns:
+            ``{task: {figure: value}}``, a task's dict being empty when no image has truth for it; and one dict per
+            image with ``index``, ``id`` and ``task/figure`` keys, in the order of the dataset.
+        """
+        rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
+        results = {}
+        for task in self.tasks:
+            whole_set = segmentation_metrics(all_sum(self.confusion)) if task == "segmentation" else {}
+            results[task] = whole_set | _mean_over_images(rows, task)
+        return results, rows
+
+
+def _image_figures(task: str, prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
+    """Depth or normal figures of one image, every pixel counting the same and by solid angle."""
+    height, width = mask.shape[-2:]
+    by_row = torch.tensor(erp_solid_angles(height, width), device=mask.device)
+    solid_angle = by_row[:, None].expand_as(mask)
+    measure = _PIXEL_METRICS[task]
+    figures = measure(prediction, truth, mask, torch.ones_like(solid_angle))
+    weighted = measure(prediction, truth, mask, solid_angle)
+    return figures | {f"{name}_solid_angle": value for name, value in weighted.items()}
+
+
+def _mean_over_images(rows: list[dict], task: str) -> dict[str, float]:
+    """Mean of every figure of a task over the images that have it."""
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(f"{task}/"))
+    means = {}
+    for name in names:
+        values = [row[name] for row in rows if name in row]
+        means[name.removeprefix(f"{task}/")] = sum(values) / len(values)
+    return means
+
+
+@torch.no_grad()
+def evaluate(
+    predict: Callable[[torch.Tensor], dict[str, torch.Tensor]],
+    batches: Iterable[dict],
+    evaluator: Evaluator,
+    device: torch.device,
+    on_batch: Callable[[int, dict, dict], None] | None = None,
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """Run a predictor over all batches and judge it.
+
+    Args:
+        predict: from rgb (B, 3, H, W) to predictions; a network in eval mode, for one.
+        batches: the truth, see `datasets.panorama`.
+        evaluator: a fresh `Evaluator`.
+        device: where to compute.
+        on_batch: called with (batch number, batch, predictions) after each batch, to draw pictures.
+
+    Returns:
+        What `Evaluator.compute` gives.
+    """
+    for number, batch in enumerate(batches):
+        batch = to_device(batch, device)
+        predictions = predict(batch["rgb"])
+        evaluator.update(predictions, batch)
+        if on_batch:
+            on_batch(number, batch, predictions)
+    return evaluator.compute()
+
+
+def to_device(batch: dict, device: torch.device) -> dict:
+    """The batch with all its tensors on a device; the copy overlaps with computing when memory is pinned."""
+    return {
+        key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for key, value in batch.items()
+    }

@@ -1,0 +1,179 @@
+"""The losses against formulas written out, and what invalid pixels must not do."""
+
+import math
+
+import pytest
+import torch
+
+from losses import TASK_LOSSES
+from losses.multitask import TrainingObjective, UncertaintyWeighting, resize_truth
+from losses.reduction import TaskLoss
+from utils.tasks import TASKS
+
+
+@pytest.fixture
+def batch():
+    """Two images of 8 x 16; some pixels of each map are invalid."""
+    normal = torch.nn.functional.normalize(torch.randn(2, 3, 8, 16), dim=1)
+    depth = 11 * torch.rand(2, 1, 8, 16)
+    return {
+        "rgb": torch.rand(2, 3, 8, 16),
+        "depth": depth,
+        "depth_mask": depth <= 10,
+        "normal": normal,
+        "normal_mask": torch.rand(2, 1, 8, 16) > 0.2,
+        "semantic": torch.randint(-1, 5, (2, 8, 16)),
+    }
+
+
+def random_prediction(task: str) -> torch.Tensor:
+    return torch.randn(2, {"depth": 1, "normal": 3, "segmentation": 5}[task], 8, 16).requires_grad_()
+
+
+def test_berhu(batch):
+    """By hand: errors 1, 0.1 and 0.2; delta = 0.2; (1 + 0.04) / 0.4 = 2.6 beyond, |e| up to it."""
+    truth = torch.tensor([2.0, 3.0, 4.0, 5.0]).view(1, 1, 1, 4)
+    prediction = truth + torch.tensor([1.0, -0.1, 0.2, 70.0]).view(1, 1, 1, 4)
+    mask = torch.tensor([True, True, True, False]).view(1, 1, 1, 4)
+    loss = TASK_LOSSES["depth"](prediction, {"depth": truth, "depth_mask": mask})
+    assert loss.value.item() == pytest.approx((2.6 + 0.1 + 0.2) / 3, rel=1e-5)
+    assert loss.num_pixels == 3
+
+
+def test_berhu_threshold_is_a_constant(batch):
+    """The gradient of the pixels beyond the threshold is e / delta, with nothing through delta."""
+    prediction = torch.tensor([1.0, 0.5]).view(1, 1, 1, 2).requires_grad_()
+    truth = {"depth": torch.zeros(1, 1, 1, 2), "depth_mask": torch.ones(1, 1, 1, 2, dtype=torch.bool)}
+    TASK_LOSSES["depth"](prediction, truth).value.backward()
+    assert prediction.grad.flatten().tolist() == pytest.approx([1 / 0.2 / 2, 0.5 / 0.2 / 2])
+
+
+def test_normal_loss(batch):
+    """90 and 60 degrees count, 1 degree is too near to count; lengths do not matter."""
+    truth = torch.tensor([[1.0, 0, 0]] * 3).T.view(1, 3, 1, 3)
+    angles = torch.tensor([90.0, 60.0, 1.0]).deg2rad()
+    prediction = 5 * torch.stack([angles.cos(), angles.sin(), torch.zeros(3)]).view(1, 3, 1, 3)
+    loss = TASK_LOSSES["normal"](prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 3, dtype=torch.bool)})
+    assert loss.value.item() == pytest.approx((math.pi / 2 + math.pi / 3) / 2, rel=1e-5)
+    assert loss.num_pixels == 2
+
+
+def test_cross_entropy():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [9.0, 9.0]]).T.view(1, 2, 1, 3)
+    loss = TASK_LOSSES["segmentation"](logits, {"semantic": torch.tensor([[[0, 1, -1]]])})
+    expected = (-math.log(math.e**2 / (math.e**2 + 1)) + math.log(2)) / 2
+    assert loss.value.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.num_pixels == 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_zero_at_the_truth(task, batch):
+    logits = 1e4 * torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), 5).movedim(-1, 1).float()
+    prediction = {"depth": batch["depth"], "normal": batch["normal"], "segmentation": logits}[task]
+    prediction = prediction.clone().requires_grad_()
+    loss = TASK_LOSSES[task](prediction, batch).value
+    loss.backward()
+    assert loss.item() == 0
+    assert prediction.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_invalid_pixels_change_nothing(task, batch):
+    """NaN in the truth, where the mask is off, and 1e9 in the prediction there."""
+    prediction = random_prediction(task)
+    before = TASK_LOSSES[task](prediction, batch).value
+    gradient = torch.autograd.grad(before, prediction)[0]
+    valid = (batch["semantic"] >= 0)[:, None] if task == "segmentation" else batch[f"{task}_mask"]
+    assert not valid.all()
+    if task != "segmentation":
+        batch[task] = batch[task].masked_fill(~valid, torch.nan)
+    spoilt = prediction.detach().masked_fill(~valid, 1e9).requires_grad_()
+    after = TASK_LOSSES[task](spoilt, batch).value
+    assert after == before
+    spoilt_gradient = torch.autograd.grad(after, spoilt)[0]
+    assert torch.equal(spoilt_gradient, gradient)
+    assert not spoilt_gradient.masked_select(~valid).any()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_nothing_valid_adds_nothing(task, batch):
+    for key in ("depth_mask", "normal_mask"):
+        batch[key] = torch.zeros_like(batch[key])
+    batch["semantic"] = torch.full_like(batch["semantic"], -1)
+    prediction = random_prediction(task)
+    loss = TASK_LOSSES[task](prediction, batch)
+    loss.value.backward()
+    assert loss.value == 0
+    assert loss.num_pixels == 0
+    assert not prediction.grad.any()
+
+
+def test_pixels_count_the_same_whatever_image_they_are_in(batch):
+    """One valid pixel in the first image, all in the second: the mean is over pixels, not over images."""
+    batch["depth_mask"] = torch.ones_like(batch["depth_mask"])
+    batch["depth_mask"][0] = False
+    batch["depth_mask"][0, 0, 0, 0] = True
+    batch["depth"] = torch.zeros_like(batch["depth"])
+    prediction = torch.zeros(2, 1, 8, 16)
+    prediction[0] = 1.0
+    loss = TASK_LOSSES["depth"](prediction, batch)
+    assert loss.value.item() == pytest.approx(2.6 / 129, rel=1e-5)
+
+
+def test_uncertainty_weighting():
+    """10 w exp(-s) L + s with w = 1, 2, 2."""
+    weighting = UncertaintyWeighting(tuple(TASKS))
+    weighting.log_variances.data = torch.tensor([0.5, -0.5, 1.0])
+    some = torch.tensor(7.0)
+    losses = {task: TaskLoss(torch.tensor(value), some) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
+    expected = 10 * math.exp(-0.5) * 0.3 + 0.5 + 20 * math.exp(0.5) * 0.2 - 0.5 + 20 * math.exp(-1) * 0.1 + 1
+    assert weighting(losses).item() == pytest.approx(expected, rel=1e-6)
+    assert weighting.weights() == pytest.approx(
+        {"depth": math.exp(-0.5), "normal": math.exp(0.5), "segmentation": math.exp(-1)}
+    )
+
+
+def test_a_task_without_labels_leaves_its_variance_alone():
+    weighting = UncertaintyWeighting(("depth", "normal"))
+    losses = {
+        "depth": TaskLoss(torch.tensor(0.3), torch.tensor(5.0)),
+        "normal": TaskLoss(torch.tensor(0.0), torch.tensor(0.0)),
+    }
+    weighting(losses).backward()
+    assert weighting.log_variances.grad[0] != 0
+    assert weighting.log_variances.grad[1] == 0
+
+
+def test_resized_truth(batch):
+    """Nearest: values are never mixed, types stay."""
+    small = resize_truth(batch, (4, 8))
+    for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic"):
+        assert small[key].dtype == batch[key].dtype
+        assert torch.equal(small[key], batch[key][..., ::2, ::2])
+
+
+class FixedPredictions(torch.nn.Module):
+    """Stands for a network: predicts what it was given, whatever it sees."""
+
+    tasks = tuple(TASKS)
+
+    def __init__(self, predictions: dict):
+        super().__init__()
+        self.predictions = predictions
+
+    def forward(self, rgb):
+        return self.predictions
+
+
+def test_objective_adds_up(batch):
+    """total = weighted final losses + plain intermediate losses, the latter against the resized truth."""
+    predictions = {task: random_prediction(task) for task in TASKS}
+    predictions["intermediate"] = {task: predictions[task][..., ::4, ::4] for task in TASKS}
+    losses = TrainingObjective(FixedPredictions(predictions))(batch)
+    small = resize_truth(batch, (2, 4))
+    for task in TASKS:
+        assert losses[task] == TASK_LOSSES[task](predictions[task], batch).value
+        assert losses[f"intermediate_{task}"] == TASK_LOSSES[task](predictions["intermediate"][task], small).value
+    weights = {"depth": 10, "normal": 20, "segmentation": 20}
+    expected = sum(weights[task] * losses[task] + losses[f"intermediate_{task}"] for task in TASKS)
+    assert torch.allclose(losses["total"], expected)

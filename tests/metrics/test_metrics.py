@@ -1,0 +1,219 @@
+"""The figures against torchmetrics, against formulas written out, and against what they must not depend on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics.functional as oracle
+
+from metrics.depth import depth_metrics
+from metrics.evaluator import Evaluator
+from metrics.normal import angle_between, normal_metrics
+from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
+from metrics.trivial import TrivialPredictor
+from metrics.weighted import weighted_median
+from utils.sphere import angles_to_rays
+from utils.tasks import TASKS
+
+HEIGHT, WIDTH, CLASSES = 8, 16, 6
+ONES = torch.ones(1, HEIGHT, WIDTH)
+
+
+def random_truth(count: int) -> dict:
+    """A batch of truths with holes; class 5 never occurs, image 1 has no valid depth."""
+    depth = 0.5 + 11 * torch.rand(count, 1, HEIGHT, WIDTH)
+    mask = depth <= 10
+    mask[1:2] = False
+    return {
+        "index": torch.arange(count),
+        "id": [f"image {i}" for i in range(count)],
+        "depth": depth.masked_fill(~mask, torch.nan),
+        "depth_mask": mask,
+        "normal": torch.nn.functional.normalize(torch.randn(count, 3, HEIGHT, WIDTH), dim=1),
+        "normal_mask": torch.rand(count, 1, HEIGHT, WIDTH) > 0.3,
+        "semantic": torch.randint(-1, 5, (count, HEIGHT, WIDTH)),
+    }
+
+
+def random_predictions(count: int) -> dict:
+    logits = torch.randn(count, CLASSES, HEIGHT, WIDTH)
+    logits[:, 5] = -100.0
+    return {
+        "depth": 12 * torch.rand(count, 1, HEIGHT, WIDTH),
+        "normal": torch.nn.functional.normalize(torch.randn(count, 3, HEIGHT, WIDTH), dim=1),
+        "segmentation": logits,
+    }
+
+
+def part(batch: dict, indices) -> dict:
+    return {k: [v[i] for i in indices] if isinstance(v, list) else v[list(indices)] for k, v in batch.items()}
+
+
+def test_depth_against_torchmetrics():
+    truth, predictions = random_truth(1), random_predictions(1)
+    mask = truth["depth_mask"][0]
+    ours = depth_metrics(predictions["depth"][0], truth["depth"][0], mask, ONES)
+    p = predictions["depth"][0][mask].double().clamp(0.1, 10)
+    d = truth["depth"][0][mask].double().clamp(0.1, 10)
+    assert ours["abs_"] == pytest.approx(oracle.mean_absolute_error(p, d).item())
+    assert ours["rms"] == pytest.approx(oracle.mean_squared_error(p, d, squared=False).item())
+    assert ours["abs_rel"] == pytest.approx(oracle.mean_absolute_percentage_error(p, d).item())
+    assert ours["log10"] == pytest.approx(oracle.mean_absolute_error(p.log10(), d.log10()).item())
+    assert ours["log_rms"] == pytest.approx(oracle.mean_squared_error(p.log10(), d.log10(), squared=False).item())
+    assert ours["sq_rel"] == pytest.approx(((p - d) ** 2 / d).mean().item())
+    for i in (1, 2, 3):
+        ratio = torch.maximum(p / d, d / p)
+        assert ours[f"a{i}"] == pytest.approx((ratio < 1.25**i).double().mean().item())
+
+
+def test_normal_by_hand():
+    angles = torch.tensor([1.0, 6.0, 10.0, 20.0, 25.0, 90.0, 123.0])
+    truth = torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 1, 7)
+    prediction = torch.stack([angles.deg2rad().sin(), torch.zeros(7), angles.deg2rad().cos()])[:, None]
+    mask = torch.tensor([[True] * 6 + [False]])[None]
+    ours = normal_metrics(prediction, truth, mask, torch.ones(1, 1, 7))
+    known = angles[:6]
+    assert ours == pytest.approx(
+        {
+            "mean": known.mean().item(),
+            "median": 10.0,  # the lower of the two middle ones
+            "rmse": known.square().mean().sqrt().item(),
+            "a1": 100 / 6,
+            "a2": 200 / 6,
+            "a3": 300 / 6,
+            "a4": 400 / 6,
+            "a5": 500 / 6,
+        },
+        rel=1e-5,
+    )
+
+
+def test_small_angles_are_exact():
+    """The arccosine in float32 would give 0 or 0.028 degrees here."""
+    a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([1.0, math.radians(0.001), 0.0])
+    assert angle_between(a, b).item() == pytest.approx(0.001, rel=1e-5)
+    assert angle_between(a, -b).item() == pytest.approx(179.999, rel=1e-9)
+
+
+def test_segmentation_against_torchmetrics():
+    truth, predictions = random_truth(3), random_predictions(3)
+    predictions["segmentation"][:, 4] += 2  # not uniform
+    matrices = [confusion_matrix(predictions["segmentation"][i], truth["semantic"][i]) for i in range(3)]
+    ours = segmentation_metrics(sum(matrices))
+    settings = {"num_classes": CLASSES, "ignore_index": -1}
+    prediction = predictions["segmentation"].argmax(1)
+    assert ours["mIoU"] == pytest.approx(
+        oracle.classification.multiclass_jaccard_index(prediction, truth["semantic"], **settings).item()
+    )
+    assert ours["pixAcc"] == pytest.approx(
+        oracle.classification.multiclass_accuracy(prediction, truth["semantic"], average="micro", **settings).item()
+    )
+    theirs = oracle.classification.multiclass_confusion_matrix(prediction, truth["semantic"], **settings)
+    assert torch.equal(sum(matrices), theirs)
+
+
+def test_per_image_miou_counts_absent_classes_as_zero():
+    """Two of six classes occur, one is right: IoU 1 and 0.5 and four zeros; a third class is predicted: another 0."""
+    truth = torch.tensor([[0, 0, 1, 1, -1]])
+    prediction = torch.tensor([[0, 0, 1, 2, 3]])
+    logits = torch.nn.functional.one_hot(prediction, CLASSES).movedim(-1, 0).float()
+    matrix = confusion_matrix(logits, truth)
+    assert image_miou(matrix)["mIoU_per_image"] == pytest.approx((1 + 0.5) / 6)
+    assert segmentation_metrics(matrix) == pytest.approx({"mIoU": (1 + 0.5 + 0) / 3, "pixAcc": 3 / 4})
+
+
+def test_segmentation_logits_are_not_truncated():
+    """The released program takes the arg-max of integers: 0.9 and 0.1 would both be 0."""
+    logits = torch.tensor([0.1, 0.9]).view(2, 1, 1)
+    assert segmentation_metrics(confusion_matrix(logits, torch.tensor([[1]])))["pixAcc"] == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_any_batch_size(batch_size):
+    truth, predictions = random_truth(8), random_predictions(8)
+    whole = Evaluator(tuple(TASKS), CLASSES)
+    whole.update(predictions, truth)
+    parts = Evaluator(tuple(TASKS), CLASSES)
+    for start in range(0, 8, batch_size):
+        indices = range(start, min(start + batch_size, 8))
+        parts.update(part(predictions, indices), part(truth, indices))
+    assert parts.compute() == whole.compute()
+
+
+def test_order_does_not_matter():
+    truth, predictions = random_truth(8), random_predictions(8)
+    forward, backward = Evaluator(tuple(TASKS), CLASSES), Evaluator(tuple(TASKS), CLASSES)
+    forward.update(predictions, truth)
+    backward.update(part(predictions, range(7, -1, -1)), part(truth, range(7, -1, -1)))
+    assert forward.compute() == backward.compute()
+
+
+def test_mean_over_images_that_have_truth():
+    """Image 1 has no valid depth: it is no row of zeros, and no NaN."""
+    truth, predictions = random_truth(3), random_predictions(3)
+    evaluator = Evaluator(("depth",), CLASSES)
+    evaluator.update(predictions, truth)
+    results, rows = evaluator.compute()
+    single = [depth_metrics(predictions["depth"][i], truth["depth"][i], truth["depth_mask"][i], ONES) for i in (0, 2)]
+    assert results["depth"]["rms"] == pytest.approx((single[0]["rms"] + single[1]["rms"]) / 2)
+    assert [row["id"] for row in rows] == ["image 0", "image 1", "image 2"]
+    assert "depth/rms" not in rows[1]
+
+
+def test_no_truth_at_all_gives_no_figures():
+    truth, predictions = random_truth(2), random_predictions(2)
+    truth["depth_mask"][:] = False
+    truth["semantic"][:] = -1
+    evaluator = Evaluator(("depth", "segmentation"), CLASSES)
+    evaluator.update(predictions, truth)
+    assert evaluator.compute()[0] == {"depth": {}, "segmentation": {}}
+
+
+def test_solid_angle_weights():
+    """An error at the poles only, rows beyond 60 degrees: a third of the pixels, 13 % of the sphere."""
+    height, width = 30, 60
+    truth = torch.full((1, 1, height, width), 2.0)
+    prediction = truth.clone()
+    prediction[..., :5, :] += 1
+    prediction[..., -5:, :] += 1
+    batch = {"index": torch.tensor([0]), "id": ["x"], "depth": truth, "depth_mask": truth > 0}
+    evaluator = Evaluator(("depth",), CLASSES)
+    evaluator.update({"depth": prediction}, batch)
+    figures = evaluator.compute()[0]["depth"]
+    assert figures["abs_"] == pytest.approx(1 / 3)
+    assert figures["abs__solid_angle"] == pytest.approx(1 - math.sin(math.pi / 3))
+    assert figures["a1_solid_angle"] == pytest.approx(math.sin(math.pi / 3))
+
+
+def test_weighted_median():
+    values = torch.tensor([3.0, 1.0, 2.0])
+    assert weighted_median(values, torch.ones(3).double()) == 2
+    assert weighted_median(values, torch.tensor([5.0, 1.0, 1.0]).double()) == 3
+    assert weighted_median(values, torch.tensor([1.0, 3.0, 1.0]).double()) == 1
+
+
+def test_inputs_are_left_alone():
+    truth, predictions = random_truth(2), random_predictions(2)
+    copies = {k: v.clone() for k, v in (truth | predictions).items() if isinstance(v, torch.Tensor)}
+    Evaluator(tuple(TASKS), CLASSES).update(predictions, truth)
+    for key, copy in copies.items():
+        assert torch.equal((truth | predictions)[key].nan_to_num(-7), copy.nan_to_num(-7)), key
+
+
+def test_trivial_predictor_finds_the_best_constants():
+    """Floors seen from everywhere, one wall of label 4, depths 1 and 3."""
+    depth = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, HEIGHT, WIDTH)
+    direction = torch.tensor(angles_to_rays(np.array(0.3), np.array(-1.0))).float()
+    batch = {
+        "depth": depth,
+        "depth_mask": depth > 0,
+        "normal": direction[None, :, None, None].expand(2, 3, HEIGHT, WIDTH),
+        "normal_mask": depth > 0,
+        "semantic": torch.full((2, HEIGHT, WIDTH), 4),
+    }
+    predictions = TrivialPredictor(tuple(TASKS), CLASSES).fit([batch])(torch.rand(2, 3, HEIGHT, WIDTH))
+    assert (predictions["depth"] == 2).all()
+    assert (predictions["segmentation"].argmax(1) == 4).all()
+    assert predictions["normal"].shape == (2, 3, HEIGHT, WIDTH)
+    assert angle_between(predictions["normal"][0, :, 0, 0], direction) < 6, "candidates lie about 8 degrees apart"

@@ -1,0 +1,97 @@
+"""The whole network: what it returns, what it refuses, what its parameters are."""
+
+import pytest
+import torch
+
+from losses.multitask import UncertaintyWeighting
+from networks.elite360m import Elite360M
+from utils.errors import UserError
+from utils.tasks import TASK_VALUES, TASKS, parse_tasks
+
+
+def small_network(**settings) -> Elite360M:
+    return Elite360M(**{"num_classes": 5, "ico_level": 2, "pretrained": False, **settings})
+
+
+@pytest.mark.parametrize(
+    ("backbone", "num_classes", "expected"),
+    [("Elite360M_Res18", 41, 18_725_669), ("Elite360M_Res34", 13, 28_813_837), ("Elite360M_Res50", 25, 38_280_517)],
+)
+def test_parameter_counts(backbone, num_classes, expected):
+    """The released program counts the three log-variances of the loss among the network's."""
+    modules = (small_network(backbone=backbone, num_classes=num_classes), UncertaintyWeighting(tuple(TASKS)))
+    assert sum(p.numel() for module in modules for p in module.parameters()) == expected
+
+
+def test_outputs():
+    network = small_network()
+    rgb = torch.rand(2, 3, 64, 128)
+    outputs = network(rgb)
+    assert outputs["depth"].shape == (2, 1, 64, 128)
+    assert outputs["normal"].shape == (2, 3, 64, 128)
+    assert outputs["segmentation"].shape == (2, 5, 64, 128)
+    shapes = {task: tuple(x.shape) for task, x in outputs["intermediate"].items()}
+    assert shapes == {"depth": (2, 1, 4, 8), "normal": (2, 3, 4, 8), "segmentation": (2, 5, 4, 8)}
+    assert "intermediate" not in network.eval()(rgb)
+
+
+def test_two_passes_are_identical():
+    network = small_network().eval()
+    rgb = torch.rand(1, 3, 64, 128)
+    with torch.no_grad():
+        first, second = network(rgb), network(rgb)
+    assert all(torch.equal(first[task], second[task]) for task in TASKS)
+
+
+def test_normalises_inside():
+    """The ImageNet mean colour becomes zero, in both branches."""
+    network = small_network().eval()
+    seen = {}
+    network.erp_encoder.register_forward_pre_hook(lambda module, args: seen.update(erp=args[0]))
+    network.icosap_encoder.register_forward_pre_hook(lambda module, args: seen.update(icosap=args[0]))
+    grey = torch.tensor([0.485, 0.456, 0.406])[:, None, None].expand(1, 3, 64, 128)
+    network(grey + torch.tensor([0.229, 0.0, 0.0])[:, None, None])
+    assert torch.allclose(seen["erp"].mean(dim=(0, 2, 3)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-5)
+    assert torch.allclose(seen["icosap"].mean(dim=(0, 1)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", TASK_VALUES)
+def test_task_subsets(value):
+    """Every subset predicts its tasks alone, and each of its parameters gets a gradient."""
+    tasks = parse_tasks(value)
+    network = small_network(tasks=tasks)
+    outputs = network(torch.rand(2, 3, 32, 64))
+    assert set(outputs) == {*tasks, "intermediate"}
+    assert set(outputs["intermediate"]) == set(tasks)
+    everything = [outputs[task] for task in tasks] + list(outputs["intermediate"].values())
+    sum((x * torch.randn_like(x)).sum() for x in everything).backward()
+    assert not [name for name, p in network.named_parameters() if p.grad is None]
+
+
+def test_buffers_are_not_saved():
+    """Constants are made again, not stored: a checkpoint holds what was learnt."""
+    saved = small_network().state_dict()
+    assert not [key for key in saved if "neighbours" in key or "faces" in key or key in ("mean", "std")]
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 128), (1, 1, 64, 128), (1, 3, 60, 120), (1, 3, 64, 100), (1, 3, 0, 0)])
+def test_wrong_shapes(shape):
+    with pytest.raises(ValueError, match="multiples of 32"):
+        small_network()(torch.rand(shape))
+
+
+def test_unknown_backbone():
+    with pytest.raises(UserError, match="Elite360M_Res18"):
+        small_network(backbone="VGG")
+
+
+def test_failed_download_names_the_flag(monkeypatch):
+    """Never a silent random start."""
+    monkeypatch.setattr("timm.create_model", failing_download)
+    with pytest.raises(UserError, match=r"resnet18.*no route to host.*--no_pretrained"):
+        Elite360M(pretrained=True)
+
+
+def failing_download(*args, pretrained, **kwargs):
+    assert pretrained
+    raise ConnectionError("no route to host\nand many more lines")

@@ -1,0 +1,61 @@
+"""B2F against plain formulas."""
+
+import math
+
+import torch
+
+from networks.fusion import BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, released_token_rays
+
+
+def test_released_token_rays():
+    """Spec: token (r, c) at u = (c - (w/2 + 0.5)) / w * 2 pi, v = (r - (h/2 + 0.5)) / h * pi."""
+    height, width = 3, 6
+    rays = released_token_rays(height, width)
+    for r in range(height):
+        for c in range(width):
+            u = (c - (width / 2 + 0.5)) / width * 2 * math.pi
+            v = (r - (height / 2 + 0.5)) / height * math.pi
+            expected = torch.tensor([math.cos(v) * math.sin(u), math.sin(v), math.cos(v) * math.cos(u)])
+            assert torch.allclose(rays[r * width + c], expected, atol=1e-6)
+
+
+def test_semantic_aware_with_the_released_order():
+    attention = SemanticAwareAttention(4).double()
+    tokens, points = torch.rand(2, 6, 4).double(), torch.rand(2, 5, 4).double()
+    q = attention.query(tokens)
+    k, v = attention.key_value(points)[..., :4], attention.key_value(points)[..., 4:]
+    weights = torch.softmax(torch.einsum("bnc,bpc->bnp", q, k) / 2, dim=-1)
+    attended = torch.einsum("bnp,bpc->bnc", weights, v)
+    scrambled = torch.empty_like(attended)
+    for b in range(2):
+        memory = [attended[b, n, c] for c in range(4) for n in range(6)]  # as (C, N) lies in memory
+        for n in range(6):
+            for c in range(4):
+                scrambled[b, n, c] = memory[n * 4 + c]
+    assert torch.allclose(attention(tokens, points), attention.project(scrambled))
+
+
+def test_distance_aware_against_the_formula():
+    attention = DistanceAwareAttention(4).double()
+    tokens, points = torch.randn(2, 6, 4).double(), torch.randn(2, 5, 4).double()
+    token_xyz, point_xyz = torch.randn(6, 3).double(), torch.randn(5, 3).double()
+    q = attention.query(tokens)
+    k, v = attention.key_value(points)[..., :4], attention.key_value(points)[..., 4:]
+    by_feature = torch.exp(-(q[:, :, None] - k[:, None]).abs())
+    by_position = attention.position(torch.exp(-(token_xyz[:, None] - point_xyz).abs()))
+    weights = torch.softmax((by_feature + by_position).sum(-1) / 4, dim=-1)
+    expected = attention.project(weights @ v)
+    assert torch.allclose(attention(tokens, points, token_xyz, point_xyz), expected)
+
+
+def test_gates():
+    """With both gates shut half way (zero weights) the result is the mean of the two attentions."""
+    fusion = BiAttentionFusion(4)
+    torch.nn.init.zeros_(fusion.semantic_gate.weight)
+    torch.nn.init.zeros_(fusion.distance_gate.weight)
+    bottleneck, points, xyz = torch.rand(2, 4, 2, 4), torch.rand(2, 5, 4), torch.rand(5, 3)
+    tokens = bottleneck.flatten(2).transpose(1, 2)
+    semantic = fusion.semantic_aware(tokens, points)
+    distance = fusion.distance_aware(tokens, points, released_token_rays(2, 4), xyz)
+    expected = ((semantic + distance) / 2).transpose(1, 2).reshape(2, 4, 2, 4)
+    assert torch.allclose(fusion(bottleneck, points, xyz), expected, atol=1e-6)

@@ -1,0 +1,78 @@
+"""The ICOSAP branch against plain formulas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from networks.icosap_encoder import ICOSAPSampler, PointTransformerBlock, TransitionDown
+from utils.sphere import angles_to_pixels, icosphere, rays_to_angles
+
+
+def bilinear_wrapping(image: np.ndarray, row: float, col: float) -> np.ndarray:
+    """One bilinear sample of (C, H, W): rows clamped, columns around the seam."""
+    _, height, width = image.shape
+    top, left = math.floor(row), math.floor(col)
+    down, right = row - top, col - left
+    value = 0
+    for r, weight_r in ((top, 1 - down), (top + 1, down)):
+        for c, weight_c in ((left, 1 - right), (left + 1, right)):
+            value = value + weight_r * weight_c * image[:, min(max(r, 0), height - 1), c % width]
+    return value
+
+
+def test_sampler_against_a_loop():
+    image = torch.rand(2, 3, 16, 32)
+    vertices, faces = icosphere(2)
+    rows, cols = angles_to_pixels(*rays_to_angles(vertices), 16, 32)
+    expected = np.stack(
+        [np.stack([bilinear_wrapping(x.numpy(), row, col) for row, col in zip(rows, cols, strict=True)]) for x in image]
+    )[:, faces].mean(axis=2)
+    assert ICOSAPSampler(2)(image).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_sampler_wraps_around():
+    """Turning the panorama is turning the points: none of them knows where the seam is."""
+    image, sampler = torch.rand(1, 3, 32, 64), ICOSAPSampler(2)
+    of_turned_image = sampler(image.roll(5, dims=-1))
+    turned = sampler.u - 5 / 64 * 2 * torch.pi
+    sampler.u = torch.where(turned < -torch.pi, turned + 2 * torch.pi, turned)
+    assert torch.allclose(of_turned_image, sampler(image), atol=1e-4)
+
+
+def test_transformer_block_against_plain_attention():
+    block = PointTransformerBlock(channels=6, dim=4).double()
+    features, xyz = torch.rand(2, 5, 6).double(), torch.rand(5, 3).double()
+    neighbours = torch.tensor([[0, 1, 2], [1, 4, 0], [2, 3, 1], [3, 2, 4], [4, 1, 3]])
+    x = block.fc1(features)
+    expected = features.clone()
+    for b in range(2):
+        for i in range(5):
+            logits, values = [], []
+            for j in neighbours[i]:
+                position = block.position_code(xyz[i] - xyz[j])
+                logits.append(block.attention(block.query(x[b, i]) - block.key(x[b, j]) + position))
+                values.append(block.value(x[b, j]) + position)
+            weights = torch.softmax(torch.stack(logits) / 2, dim=0)  # sqrt(d) = 2
+            expected[b, i] += block.fc2((weights * torch.stack(values)).sum(0))
+    assert torch.allclose(block(features, xyz, neighbours), expected)
+
+
+def test_transition_down_against_a_loop():
+    block = TransitionDown(in_channels=4, out_channels=8).double().eval()
+    for norm in block.norms:
+        norm.running_mean.uniform_()
+        norm.running_var.uniform_(0.5, 1)
+    features, xyz = torch.rand(2, 6, 4).double(), torch.rand(6, 3).double()
+    kept, groups = torch.tensor([4, 1]), torch.tensor([[4, 0, 2], [1, 3, 5]])
+    out = block(features, xyz, kept, groups)
+    for b in range(2):
+        for i in range(2):
+            rows = []
+            for j in groups[i]:
+                y = torch.cat([xyz[j] - xyz[kept[i]], features[b, j]])[None]
+                for linear, norm in zip(block.linears, block.norms, strict=True):
+                    y = norm(linear(y)).relu()
+                rows.append(y[0])
+            assert torch.allclose(out[b, i], torch.stack(rows).max(0).values)

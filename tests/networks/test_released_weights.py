@@ -1,0 +1,52 @@
+"""Weights under the released program's names: every key accounted for."""
+
+import re
+
+import pytest
+import torch
+
+from networks.elite360m import Elite360M
+from networks.released_weights import convert_released_weights, is_released_format, released_architecture, released_key
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Elite360M(num_classes=5, ico_level=2, pretrained=False)
+
+
+@pytest.fixture
+def released(network):
+    """What the released program would have saved from DDP."""
+    state = {f"module.{released_key(key)}": value.clone() for key, value in network.state_dict().items()}
+    conv = "module.ICO_encoder.ICO_backbone.transition_downs.0.sa.mlp_convs.0.weight"
+    state[conv] = state[conv][..., None, None]  # a 1x1 convolution there, a linear layer here
+    return state | {"module.log_var_list": torch.tensor([0.1, 0.2, 0.3])}
+
+
+def test_names_are_one_to_one(network):
+    names = [released_key(key) for key in network.state_dict()]
+    assert len(set(names)) == len(names)
+
+
+def test_round_trip(network, released):
+    assert is_released_format(released)
+    assert not is_released_format(network.state_dict())
+    assert released_architecture(released) == ("Elite360M_Res18", 5)
+    state, log_variances = convert_released_weights(released, network.state_dict())
+    assert log_variances.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert all(torch.equal(state[key], value) for key, value in network.state_dict().items())
+
+
+def test_problems_are_listed(network, released):
+    del released["module.EI_Fusion.gate_SA_bottle.weight"]
+    released["module.surprise"] = torch.zeros(1)
+    released["module.shared_decoder.out.bias"] = torch.zeros(7)
+    expected = "missing: EI_Fusion.gate_SA_bottle.weight; unknown: surprise; wrong size: shared_decoder.out.bias (7,) for (128,)"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        convert_released_weights(released, network.state_dict())
+
+
+def test_unknown_key_of_ours():
+    with pytest.raises(KeyError, match="no released name"):
+        released_key("new_module.weight")
