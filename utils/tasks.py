@@ -1,5 +1,6 @@
 """The tasks: their names, folders, and the figure by which a model is best at each. Imports nothing heavy."""
 
+import math
 from dataclasses import dataclass
 
 from utils.errors import UserError
@@ -24,9 +25,9 @@ class Task:
     best_metric: str
     higher_is_better: bool
 
-    def is_better(self, score: float, best: float | None) -> bool:
-        """Whether a score beats the best so far (None: there is none yet). NaN beats nothing."""
-        if score != score:
+    def is_better(self, score: float | None, best: float | None) -> bool:
+        """Whether a score beats the best so far; None is no score, and NaN is no better than that."""
+        if score is None or math.isnan(score):
             return False
         return best is None or (score > best if self.higher_is_better else score < best)
 

@@ -1,0 +1,55 @@
+"""Panorama datasets. `build_dataset` is the one door to all of them; `datasets.panorama` says what a sample holds.
+
+Importing this package alone is cheap: torch is imported when a dataset is built.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets.augment import Augmentation
+    from datasets.panorama import PanoramaDataset
+
+# The name in --dataset, and the module and class that hold it.
+DATASETS = {"Synthetic": ("datasets.synthetic", "SyntheticRooms")}
+SPLITS = ("train", "val", "test")
+
+
+def build_dataset(
+    name: str,
+    root: str | None,
+    split: str,
+    height: int = 512,
+    width: int = 1024,
+    augment: bool | Augmentation = False,
+    **special,
+) -> PanoramaDataset:
+    """Make a dataset by its name in --dataset.
+
+    Args:
+        name: a key of DATASETS.
+        root: folder of the files; not looked at by ``Synthetic``.
+        split: ``train``, ``val`` or ``test``.
+        height, width: size of the samples in pixels, width = 2 * height.
+        augment: random augmentation, all of it (True) or as an `Augmentation` says.
+        special: what only this dataset knows; ``Synthetic``: num_rooms, seed, cache_dir.
+
+    Raises:
+        UserError: when the name or the split is unknown.
+    """
+    from datasets.augment import Augmentation
+
+    if name not in DATASETS:
+        raise UserError(f"--dataset {name}: choose one of {', '.join(DATASETS)}")
+    if split not in SPLITS:
+        raise UserError(f"split {split}: choose one of {', '.join(SPLITS)}")
+    module, class_name = DATASETS[name]
+    dataset = getattr(import_module(module), class_name)
+    if name != "Synthetic":
+        special["root"] = root
+    augment = Augmentation() if augment is True else augment or None
+    return dataset(split=split, height=height, width=width, augment=augment, **special)

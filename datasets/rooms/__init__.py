@@ -1,0 +1,11 @@
+"""Synthetic furnished rooms, made up at random and ray-cast in closed form to ERP panoramas with exact truth.
+
+* `shapes`: the solids everything is made of, `casting`: which of them each ray of an ERP image meets first;
+* `scene`: what a room is, `layout`: makes one up, out of `furniture`, `fittings` and `clutter`, on a `floor_plan`;
+* `surfaces`, `textures` (with `noise`) and `lighting`: what a hit looks like, `style`: the colours of a room;
+* `render`: puts it all together.
+
+**World axes**: x right, y **down**, z forward as in the camera, with the floor at y = 0. Shapes and furniture speak of
+*heights above the floor* (metres, upwards), that is height = -y. A *yaw* is the longitude (radians, see `utils.sphere`)
+that a thing's front looks to: its local z axis is (sin yaw, 0, cos yaw), its local x axis (cos yaw, 0, -sin yaw).
+"""

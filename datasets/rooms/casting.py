@@ -1,0 +1,183 @@
+"""Which solid each ray of an ERP image meets first, in closed form.
+
+All solids but spheres are upright prisms, and in an ERP image every column is one heading and every row is one slope.
+So where a ray crosses a prism's *footprint* depends on its column alone, and where it is between the prism's bottom
+and top depends on its row alone; both are measured by the **run**, the distance covered on the floor plan. Only their
+combination is done per pixel, and only in the rectangle of pixels where both exist.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.rooms.shapes import Face, Kind, SolidTable
+from utils.sphere import pixels_to_angles
+
+_TINY = 1e-12  # keeps a ray that is parallel to a face from dividing by zero
+_CORNER = 1e-9  # metres that walls reach beyond their corners, so that no ray slips through between two of them
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A point of view in the world: position in metres (height above the floor) and heading in radians."""
+
+    x: float
+    z: float
+    height: float
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What the rays of an H x W ERP image meet: each an (H, W) array."""
+
+    depth: np.ndarray  # float64, metres along the ray
+    solid: np.ndarray  # int, number of the solid in the table
+    face: np.ndarray  # int, a `Face`
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Runs at which rays are within the solids' footprints (P, W) and heights (P, H): enter < leave, or enter = inf."""
+
+    column_enter: np.ndarray
+    column_leave: np.ndarray
+    column_face: np.ndarray
+    row_enter: np.ndarray
+    row_leave: np.ndarray
+
+
+def cast(solids: SolidTable, eye: Eye, height: int, width: int) -> Hits:
+    """Cast all rays of an ERP image from `eye`, which must be inside the shell.
+
+    A solid that contains the eye is not seen at all.
+    """
+    u, v = pixels_to_angles(np.arange(height), np.arange(width), height, width)
+    spans = _spans(solids, eye, u + eye.yaw, v)
+    run, solid = _cast_shell(solids, spans)
+    hidden = solids.contain(eye.x, eye.z, eye.height)
+    is_sphere = solids.kind == Kind.SPHERE
+    for i, windows in _windows(solids, spans, hidden):
+        for rows, columns in windows:
+            if is_sphere[i]:
+                enter, hit = _cross_sphere(solids, i, eye, u[columns] + eye.yaw, v[rows])
+            else:
+                enter = np.maximum(spans.column_enter[i, columns], spans.row_enter[i, rows, None])
+                hit = enter < np.minimum(spans.column_leave[i, columns], spans.row_leave[i, rows, None])
+            hit &= enter < run[rows, columns]
+            np.copyto(run[rows, columns], enter, where=hit)
+            np.copyto(solid[rows, columns], i, where=hit)
+    return Hits(run / np.cos(v)[:, None], solid, _faces(solids, spans, solid))
+
+
+def _spans(solids: SolidTable, eye: Eye, u: np.ndarray, v: np.ndarray) -> _Spans:
+    """Spans of all solids for columns of world longitudes u (W,) and rows of latitudes v (H,)."""
+    every = np.arange(len(solids.x))
+    # The eye and the headings in the local axes of each solid: (P, 1) and (P, W).
+    eye_x, eye_z = (p[:, None] for p in solids.to_local(every, eye.x, eye.z))
+    heading_x, heading_z = np.sin(u - solids.yaw[:, None]), np.cos(u - solids.yaw[:, None])
+    enter, leave, face = _cross_boxes(solids, eye_x, eye_z, heading_x, heading_z)
+    round_ = (solids.kind == Kind.CYLINDER) | (solids.kind == Kind.SPHERE)
+    circles = solids.half_x[round_], *(a[round_] for a in (eye_x, eye_z, heading_x, heading_z))
+    enter[round_], leave[round_] = _cross_circles(*circles)
+    face[round_] = Face.CURVED
+    enter[(leave <= 0) | (enter >= leave)] = np.inf
+    walls = solids.kind == Kind.WALL
+    enter[walls] = _cross_walls(solids.half_x[walls], *(a[walls] for a in (eye_x, eye_z, heading_x, heading_z)))
+
+    # y grows downwards: the top of a solid has the smaller y.
+    slope = np.tan(v)
+    slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
+    at_top = (eye.height - solids.high)[:, None] / slope
+    at_bottom = (eye.height - solids.low)[:, None] / slope
+    row_enter, row_leave = np.minimum(at_top, at_bottom), np.maximum(at_top, at_bottom)
+    row_enter[row_leave <= 0] = np.inf
+    return _Spans(enter, leave, face, row_enter, row_leave)
+
+
+def _cross_boxes(solids: SolidTable, eye_x, eye_z, heading_x, heading_z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs (P, W) at which headings enter and leave the footprint rectangles, and the face by which they enter."""
+    heading_x = np.where(np.abs(heading_x) < _TINY, _TINY, heading_x)
+    heading_z = np.where(np.abs(heading_z) < _TINY, _TINY, heading_z)
+    reach_x = solids.half_x[:, None] / np.abs(heading_x)
+    reach_z = solids.half_z[:, None] / np.abs(heading_z)
+    middle_x, middle_z = -eye_x / heading_x, -eye_z / heading_z
+    enter_x, enter_z = middle_x - reach_x, middle_z - reach_z
+    face_x = np.where(heading_x < 0, np.int8(Face.RIGHT), np.int8(Face.LEFT))
+    face_z = np.where(heading_z < 0, np.int8(Face.FRONT), np.int8(Face.BACK))
+    face = np.where(enter_x > enter_z, face_x, face_z)
+    return np.maximum(enter_x, enter_z), np.minimum(middle_x + reach_x, middle_z + reach_z), face
+
+
+def _cross_circles(radius, eye_x, eye_z, heading_x, heading_z) -> tuple[np.ndarray, np.ndarray]:
+    """Runs at which headings enter and leave circular footprints; enter = inf where they pass by."""
+    nearest = -(eye_x * heading_x + eye_z * heading_z)
+    aside = eye_x * heading_z - eye_z * heading_x
+    squared = radius[:, None] ** 2 - aside**2
+    half_chord = np.sqrt(np.maximum(squared, 0))
+    return np.where(squared > 0, nearest - half_chord, np.inf), nearest + half_chord
+
+
+def _cross_walls(half_length, eye_x, eye_z, heading_x, heading_z) -> np.ndarray:
+    """Runs at which headings meet the fronts of walls; inf where they do not."""
+    run = -eye_z / np.minimum(heading_z, -_TINY)
+    meets = (heading_z < 0) & (eye_z > 0) & (np.abs(eye_x + run * heading_x) <= half_length[:, None] + _CORNER)
+    return np.where(meets, run, np.inf)
+
+
+def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
+    """Run and number of the shell's surface on each ray, (H, W). The ray leaves the room by the first one it meets."""
+    walls = np.flatnonzero(solids.kind == Kind.WALL)
+    levels = np.flatnonzero((solids.kind == Kind.FLOOR) | (solids.kind == Kind.CEILING))
+    wall, wall_run = walls[spans.column_enter[walls].argmin(0)], spans.column_enter[walls].min(0)
+    level, level_run = levels[spans.row_enter[levels].argmin(0)], spans.row_enter[levels].min(0)
+    run = np.minimum(wall_run[None, :], level_run[:, None])
+    return run, np.where(wall_run[None, :] < level_run[:, None], wall[None, :], level[:, None])
+
+
+def _cross_sphere(solids: SolidTable, i: int, eye: Eye, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Run at which rays enter sphere i, and whether they do, each (rows, columns)."""
+    x, z = solids.x[i] - eye.x, solids.z[i] - eye.z
+    y = eye.height - (solids.low[i] + solids.high[i]) / 2
+    nearest = np.cos(v)[:, None] * (x * np.sin(u) + z * np.cos(u)) + (y * np.sin(v))[:, None]
+    squared = nearest**2 - (x * x + y * y + z * z - solids.half_x[i] ** 2)
+    enter = nearest - np.sqrt(np.maximum(squared, 0))
+    return enter * np.cos(v)[:, None], (squared > 0) & (enter > 0)
+
+
+def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
+    """Yield (i, [(rows, columns), ...]): slices of the pixels that can see solid i, for all but shell and hidden ones.
+
+    Solids are convex, so the pixels are one rectangle; it becomes two when it lies across the image's left edge.
+    """
+    seen_columns = np.isfinite(spans.column_enter)
+    nearest = np.where(seen_columns, spans.column_enter, np.inf).min(1, keepdims=True)
+    farthest = np.where(seen_columns, spans.column_leave, -np.inf).max(1, keepdims=True)
+    seen_rows = (spans.row_enter < farthest) & (spans.row_leave > nearest)
+    seen = seen_columns.any(1) & seen_rows.any(1) & (solids.kind <= Kind.SPHERE) & ~hidden
+    height, width = seen_rows.shape[1], seen_columns.shape[1]
+    first_row = seen_rows.argmax(1)
+    last_row = height - seen_rows[:, ::-1].argmax(1)
+    column_count = seen_columns.sum(1)
+    begins = seen_columns & ~np.roll(seen_columns, 1, axis=1)
+    first_column = begins.argmax(1)  # 0 for a solid all around
+    for i in np.flatnonzero(seen):
+        rows = slice(first_row[i], last_row[i])
+        start, stop = first_column[i], first_column[i] + column_count[i]
+        columns = [slice(start, stop)] if stop <= width else [slice(start, width), slice(0, stop - width)]
+        yield i, [(rows, c) for c in columns]
+
+
+def _faces(solids: SolidTable, spans: _Spans, solid: np.ndarray) -> np.ndarray:
+    """The face of each hit, (H, W): a prism is entered from the side when that happens after entering its heights."""
+    height, width = solid.shape
+    rows, columns = np.ogrid[:height, :width]
+    sideways = spans.column_enter[solid, columns] >= spans.row_enter[solid, rows]
+    level = np.where(rows < height / 2, Face.BOTTOM, Face.TOP)  # rays of the upper half rise
+    face = np.where(sideways, spans.column_face[solid, columns], level)
+    kind = solids.kind[solid]
+    face[kind == Kind.WALL] = Face.FRONT
+    face[kind == Kind.FLOOR] = Face.TOP
+    face[kind == Kind.CEILING] = Face.BOTTOM
+    face[kind == Kind.SPHERE] = Face.CURVED
+    return face

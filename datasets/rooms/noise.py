@@ -1,0 +1,47 @@
+"""Random-looking numbers that depend on nothing but coordinates: the raw material of the textures."""
+
+import numpy as np
+
+_I, _J, _SEED = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE3D)  # odd, so that no bits are lost
+
+
+def hash_unit(i: np.ndarray, j: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
+    """A float32 in [0, 1) for each pair of whole numbers i, j (of any number type) and seed, which broadcast."""
+    with np.errstate(over="ignore"):  # the integers are meant to wrap around
+        return _scramble(_bits(i) * _I + _bits(j) * _J + _bits(seed) * _SEED)
+
+
+def value_noise(x: np.ndarray, y: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
+    """Smooth noise in [0, 1), float32: random values at whole x and y (those of `hash_unit`), blended in between."""
+    i, j = np.floor(x), np.floor(y)
+    fx, fy = _smooth(x - i), _smooth(y - j)
+    with np.errstate(over="ignore"):
+        corner = _bits(i) * _I + _bits(j) * _J + _bits(seed) * _SEED
+        upper = _blend(_scramble(corner), _scramble(corner + _I), fx)
+        lower = _blend(_scramble(corner + _J), _scramble(corner + (_I + _J)), fx)
+    return _blend(upper, lower, fy)
+
+
+def _scramble(h: np.ndarray) -> np.ndarray:
+    """uint32 to float32 in [0, 1): every bit of h changes about half of the result's."""
+    h = (h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+    h = (h ^ (h >> np.uint32(12))) * np.uint32(0x297A2D39)
+    h = h ^ (h >> np.uint32(15))
+    return (h >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
+
+
+def _bits(numbers: np.ndarray | int) -> np.ndarray:
+    """Whole numbers as uint32, negative ones wrapped around."""
+    numbers = np.asarray(numbers)
+    if numbers.dtype.kind == "f":
+        numbers = numbers.astype(np.int32)
+    return numbers.astype(np.uint32)
+
+
+def _smooth(t: np.ndarray) -> np.ndarray:
+    """0 to 1 with level ends."""
+    return t * t * (3 - 2 * t)
+
+
+def _blend(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return a + (b - a) * share

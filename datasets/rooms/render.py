@@ -1,0 +1,85 @@
+"""From a room to a panorama with its truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.classes import STANFORD2D3D
+from datasets.rooms.casting import Eye, cast
+from datasets.rooms.lighting import develop, illuminate
+from datasets.rooms.scene import Part, Room
+from datasets.rooms.shapes import Kind, SolidTable
+from datasets.rooms.surfaces import Patch, locate, to_patch
+from utils.sphere import yaw_rotation
+
+_SHADOW_ROWS = 192  # finest depth map that a light is given
+_THINNEST_SHADOW = 0.12  # metres
+
+
+@dataclass(frozen=True)
+class View:
+    """A rendered ERP image and its exact truth.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        depth: (H, W) float32, metres along the ray.
+        normal: (H, W, 3) float32, unit vectors in the camera frame, towards the camera.
+        semantic: (H, W) int16, labels of `STANFORD2D3D`.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    normal: np.ndarray
+    semantic: np.ndarray
+
+
+def render_room(room: Room, height: int, width: int, camera_yaw: float = 0.0, sensor_noise: bool = True) -> View:
+    """Render a room as an ERP image of height x width pixels.
+
+    Args:
+        camera_yaw: turns the camera about the vertical by this many radians, to the right. Turned by 2 pi k / W it
+            sees the same image k columns further left.
+        sensor_noise: False leaves out the noise, the only thing that does not turn with the room.
+    """
+    parts = room.all_parts()
+    solids = SolidTable.of([part.solid for part in parts])
+    eye = Eye(room.camera.x, room.camera.z, room.camera.height, room.camera.yaw + camera_yaw)
+    hits = cast(solids, eye, height, width)
+    surfaces = locate(hits, solids, eye)
+    colour, glow = _paint(parts, hits.solid.ravel(), to_patch(surfaces, hits, solids, eye))
+    shading = SolidTable.of([part.solid for part in parts if _casts_shadow(part)])
+    light = illuminate(surfaces, room, shading, shadow_height=min(height, _SHADOW_ROWS))
+    radiance = (colour * (light + glow[:, None])).reshape(height, width, 3)
+    labels = np.array([STANFORD2D3D.label(part.label) for part in parts], np.int16)
+    # A row vector times a rotation is turned by its inverse: from the world to the camera.
+    normal = surfaces.normals @ yaw_rotation(eye.yaw)
+    return View(
+        rgb=develop(radiance, room, sensor_noise),
+        depth=hits.depth.astype(np.float32),
+        normal=normal.reshape(height, width, 3).astype(np.float32),
+        semantic=labels[hits.solid],
+    )
+
+
+def _casts_shadow(part: Part) -> bool:
+    """Lamps would stand in their own light, and thin rods would vanish in the shadow maps anyway."""
+    solid = part.solid
+    if solid.kind >= Kind.FLOOR:
+        return True
+    middle_size = sorted((2 * solid.half_x, 2 * solid.half_z, solid.high - solid.low))[1]
+    return part.material.glow == 0 and middle_size > _THINNEST_SHADOW
+
+
+def _paint(parts: list[Part], index: np.ndarray, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (N, 3) and glow (N,) of the points on the parts numbered `index`; each material is painted at once."""
+    materials = list(dict.fromkeys(part.material for part in parts))
+    number = {material: i for i, material in enumerate(materials)}
+    of_point = np.array([number[part.material] for part in parts])[index]
+    order = np.argsort(of_point, kind="stable")
+    bounds = np.searchsorted(of_point[order], np.arange(len(materials) + 1))
+    colour = np.empty((len(index), 3), np.float32)
+    for material, begin, end in zip(materials, bounds[:-1], bounds[1:], strict=True):
+        if end > begin:
+            points = order[begin:end]
+            colour[points] = material.texture(patch.subset(points), material)
+    return colour, np.array([material.glow for material in materials], np.float32)[of_point]

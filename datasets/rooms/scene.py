@@ -1,0 +1,99 @@
+"""What a room is: its shell, the parts that stand in it, its lights, and where the camera is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.rooms.casting import Eye
+from datasets.rooms.shapes import Solid, shell
+from datasets.rooms.surfaces import Patch
+
+Colour = tuple[float, float, float]  # linear RGB, 1 = white
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a surface is made of.
+
+    Attributes:
+        texture: gives the linear colours (N, 3) of a patch of N points in this material, see `textures`.
+        colour, second: the main and the other colour of the texture.
+        scale: size in metres of what repeats in the texture.
+        glow: how bright the surface shines by itself, as a multiple of its colour.
+    """
+
+    texture: Callable[[Patch, "Material"], np.ndarray]
+    colour: Colour
+    second: Colour = (0.1, 0.1, 0.1)
+    scale: float = 0.1
+    glow: float = 0.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One solid of a room with its class (a name of `STANFORD2D3D`) and its material."""
+
+    solid: Solid
+    label: str
+    material: Material
+
+
+@dataclass(frozen=True)
+class Light:
+    """A small light in the world (metres, height above the floor) that fades with the squared distance.
+
+    Attributes:
+        colour: linear RGB, the irradiance at 1 m.
+        yaw: None shines to all sides, otherwise the light shines like a window that looks to this longitude.
+        shadows: whether things cast shadows in it.
+    """
+
+    x: float
+    z: float
+    height: float
+    colour: Colour
+    yaw: float | None = None
+    shadows: bool = True
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room to be rendered.
+
+    Attributes:
+        corners: (x, z) of the floor plan's corners in metres, see `shapes.shell`.
+        ceiling: height in metres.
+        floor_material, ceiling_material: of the shell's level surfaces.
+        wall_materials: one for each wall.
+        parts: everything else.
+        lights: the lamps and windows.
+        ambient: linear RGB of the light that comes from everywhere.
+        camera: where the camera is and where it looks.
+        exposure: brightness of the image, 1 = what the automatic exposure finds right.
+        noise: standard deviation of the sensor noise, as a share of the full 8-bit range.
+        seed: of the sensor noise.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+    ceiling: float
+    floor_material: Material
+    ceiling_material: Material
+    wall_materials: tuple[Material, ...]
+    parts: tuple[Part, ...]
+    lights: tuple[Light, ...]
+    ambient: Colour
+    camera: Eye
+    exposure: float = 1.0
+    noise: float = 0.0
+    seed: int = 0
+
+    def all_parts(self) -> list[Part]:
+        """Floor, ceiling, walls, then the other parts: the order of `casting`'s numbers."""
+        floor, ceiling, *walls = shell(self.corners, self.ceiling)
+        return [
+            Part(floor, "floor", self.floor_material),
+            Part(ceiling, "ceiling", self.ceiling_material),
+            *(Part(wall, "wall", material) for wall, material in zip(walls, self.wall_materials, strict=True)),
+            *self.parts,
+        ]

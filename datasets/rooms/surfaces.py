@@ -1,0 +1,85 @@
+"""Where exactly the rays hit: points, normals and the coordinates that textures are made of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.rooms.casting import Eye, Hits
+from datasets.rooms.shapes import Face, Kind, SolidTable
+from utils.sphere import erp_rays, yaw_rotation
+
+# Local normals of the faces but CURVED, in the order of `Face`; y is down.
+_FACE_NORMALS = np.array([[1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1], [0, -1, 0], [0, 1, 0], [0, 0, 0]], float)
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """The hit points of an image, flattened to N = H * W: points and unit normals (N, 3), world axes, metres."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    local: np.ndarray  # (N, 3) in the axes of the solid, from its middle; y down
+
+
+@dataclass(frozen=True)
+class Patch:
+    """N points of surfaces, as textures see them: each attribute is (N,).
+
+    Attributes:
+        s, t: metres from the middle of the face, along it; t is upwards on upright faces.
+        half_s, half_t: half the size of the face in metres.
+        footprint: size of a pixel on the surface in metres: finer detail than this must fade.
+        seed: a whole number that differs from solid to solid.
+    """
+
+    s: np.ndarray
+    t: np.ndarray
+    half_s: np.ndarray
+    half_t: np.ndarray
+    footprint: np.ndarray
+    seed: np.ndarray
+
+    def subset(self, index: np.ndarray) -> "Patch":
+        """The points numbered `index`."""
+        names = ("s", "t", "half_s", "half_t", "footprint", "seed")
+        return Patch(*(getattr(self, name)[index] for name in names))
+
+
+def locate(hits: Hits, solids: SolidTable, eye: Eye) -> Surfaces:
+    """Points and normals of all hits."""
+    rays = erp_rays(*hits.depth.shape).reshape(-1, 3) @ yaw_rotation(eye.yaw).T
+    index, face = hits.solid.ravel(), hits.face.ravel()
+    points = np.array([eye.x, -eye.height, eye.z]) + hits.depth.reshape(-1, 1) * rays
+    local_x, local_z = solids.to_local(index, points[:, 0], points[:, 2])
+    local = np.stack([local_x, points[:, 1] + ((solids.low + solids.high) / 2)[index], local_z], axis=-1)
+
+    normals = _FACE_NORMALS[face]
+    curved = np.flatnonzero(face == Face.CURVED)
+    outwards = local[curved]
+    outwards[solids.kind[index[curved]] == Kind.CYLINDER, 1] = 0
+    normals[curved] = outwards / np.linalg.norm(outwards, axis=1, keepdims=True)
+    cos, sin = np.cos(solids.yaw)[index], np.sin(solids.yaw)[index]
+    x, z = normals[:, 0].copy(), normals[:, 2].copy()
+    normals[:, 0], normals[:, 2] = x * cos + z * sin, z * cos - x * sin
+    return Surfaces(points, normals, local)
+
+
+def to_patch(surfaces: Surfaces, hits: Hits, solids: SolidTable, eye: Eye) -> Patch:
+    """The texture coordinates of all hits."""
+    index, face = hits.solid.ravel(), hits.face.ravel()
+    x, y, z = surfaces.local.T
+    half_x, half_z = solids.half_x[index], solids.half_z[index]
+    half_y = ((solids.high - solids.low) / 2)[index]
+    along_z, level, curved = face <= Face.LEFT, (face == Face.TOP) | (face == Face.BOTTOM), face == Face.CURVED
+    s, half_s = np.where(along_z, z, x), np.where(along_z, half_z, half_x)
+    around = np.arctan2(x[curved], z[curved])
+    s[curved], half_s[curved] = around * half_x[curved], np.pi * half_x[curved]
+    t, half_t = np.where(level, z, -y), np.where(level, half_z, half_y)
+
+    depth = hits.depth.ravel()
+    away = surfaces.points - np.array([eye.x, -eye.height, eye.z])
+    facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
+    # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
+    footprint = depth * (np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
+    metres = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
+    return Patch(*metres, seed=index)

@@ -1,0 +1,105 @@
+"""The built-in dataset: synthetic furnished rooms, rendered when they are asked for. It needs no files."""
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from datasets import SPLITS
+from datasets.classes import STANFORD2D3D
+from datasets.panorama import Panorama, PanoramaDataset
+from datasets.rooms.layout import random_room
+from datasets.rooms.render import View, render_room
+from datasets.rooms.scene import Room
+from utils.files import atomic_path
+
+_STREAM = 360  # sets the random streams of this dataset apart from others of the same seed
+_RENDERER_VERSION = 1  # count up whenever the rooms or their pictures change: it keeps old caches from being used
+_DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+class SyntheticRooms(PanoramaDataset):
+    """Rooms made up at random, one for each index; the rooms of different splits or seeds are different ones.
+
+    Args:
+        split: "train", "val" or "test".
+        num_rooms: how many rooms there are; a room does not depend on how many follow it.
+        height, width: H x W of the panoramas, W = 2H. They are rendered at this size.
+        augment: see `PanoramaDataset`.
+        seed: 0 or more; another seed gives other rooms.
+        cache_dir: folder in which rendered rooms are kept, or None to render them every time.
+    """
+
+    classes = STANFORD2D3D
+
+    def __init__(
+        self,
+        split: str,
+        num_rooms: int,
+        height: int,
+        width: int,
+        augment: Callable[[dict], dict] | None = None,
+        seed: int = 0,
+        cache_dir: str | Path | None = None,
+    ):
+        super().__init__(height, width, augment)
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        if width != 2 * height:
+            raise ValueError(f"an ERP image is twice as wide as high, got {height} x {width}")
+        self.split = split
+        self.num_rooms = num_rooms
+        self.seed = seed
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+
+    def __len__(self) -> int:
+        return self.num_rooms
+
+    def room(self, index: int) -> Room:
+        """The room of this index, before it is rendered.
+
+        Raises:
+            IndexError: when there is no such room.
+        """
+        self._check(index)
+        return random_room(np.random.default_rng([_STREAM, self.seed, SPLITS.index(self.split), index]))
+
+    def read(self, index: int) -> Panorama:
+        """The panorama of a room with its truth, from the cache if it is there and whole.
+
+        Raises:
+            IndexError: when there is no such room.
+        """
+        self._check(index)
+        path = self._cache_path(index)
+        view = None if path is None else _load(path, self.height, self.width)
+        if view is None:
+            view = render_room(self.room(index), self.height, self.width)
+            if path is not None:
+                with atomic_path(path) as temporary:
+                    np.savez_compressed(temporary, **asdict(view))
+        return Panorama(view.rgb, view.depth, view.normal, view.semantic, id=f"synthetic/{self.split}/{index:06d}")
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.num_rooms:
+            raise IndexError(f"there is no room {index} among {self.num_rooms}")
+
+    def _cache_path(self, index: int) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        kind = f"rooms-v{_RENDERER_VERSION}-seed{self.seed}-{self.height}x{self.width}"
+        return self.cache_dir / kind / f"{self.split}-{index:06d}.npz"
+
+
+def _load(path: Path, height: int, width: int) -> View | None:
+    """A view from the cache; None if it is not there or cannot be used."""
+    try:
+        with np.load(path) as file:
+            view = View(file["rgb"], file["depth"], file["normal"], file["semantic"])
+    except _DAMAGED:
+        return None
+    shapes = [array.shape for array in (view.rgb, view.depth, view.normal, view.semantic)]
+    return view if shapes == [(height, width, 3), (height, width), (height, width, 3), (height, width)] else None

@@ -1,0 +1,132 @@
+"""Every solid is checked against points marched along the rays, and against formulas of its surface."""
+
+import numpy as np
+import pytest
+
+from datasets.rooms.casting import Eye, cast
+from datasets.rooms.shapes import Face, SolidTable, box, cylinder, shell, sphere
+from datasets.rooms.surfaces import locate
+from utils.sphere import erp_rays, yaw_rotation
+
+H, W = 40, 80
+CEILING = 3.0
+SQUARE = ((-3.0, -3.0), (3.0, -3.0), (3.0, 3.0), (-3.0, 3.0))
+L_SHAPE = ((-3.0, -2.0), (3.0, -2.0), (3.0, 0.5), (1.0, 0.5), (1.0, 2.0), (-3.0, 2.0))
+STEP = 0.008  # metres between marched points
+
+
+def marched_depth(eye: Eye, inside) -> np.ndarray:
+    """Distance of the first marched point of each ray for which inside(points) holds; inf where there is none."""
+    rays = erp_rays(H, W) @ yaw_rotation(eye.yaw).T
+    depth = np.full((H, W), np.inf)
+    for distance in np.arange(0, 7.5, STEP):
+        points = np.array([eye.x, -eye.height, eye.z]) + distance * rays
+        depth = np.where(np.isinf(depth) & inside(points), distance, depth)
+    return depth
+
+
+def inside_box(points, x, z, size_x, size_z, low, high, yaw):
+    local = (points - np.array([x, 0, z])) @ yaw_rotation(yaw)
+    flat = (np.abs(local[..., 0]) < size_x / 2) & (np.abs(local[..., 2]) < size_z / 2)
+    return flat & (-points[..., 1] > low) & (-points[..., 1] < high)
+
+
+def inside_cylinder(points, x, z, radius, low, high):
+    distance = (points[..., 0] - x) ** 2 + (points[..., 2] - z) ** 2
+    return (distance < radius**2) & (-points[..., 1] > low) & (-points[..., 1] < high)
+
+
+def inside_sphere(points, x, z, height, radius):
+    return np.linalg.norm(points - np.array([x, -height, z]), axis=-1) < radius
+
+
+CASES = {
+    "turned box below": (box, inside_box, (1.2, 0.7, 0.9, 0.5, 0.0, 0.8, 0.6)),
+    "box across the left edge": (box, inside_box, (0.1, -1.5, 0.7, 1.1, 0.3, 2.2, -1.1)),
+    "beam overhead": (box, inside_box, (0.0, 0.0, 6.0, 0.3, 2.5, 3.0, 0.0)),
+    "box right below": (box, inside_box, (0.1, -0.1, 0.6, 0.8, 0.2, 0.9, 0.3)),
+    "cylinder": (cylinder, inside_cylinder, (-1.0, 0.8, 0.4, 0.1, 0.9)),
+    "column": (cylinder, inside_cylinder, (0.0, -1.2, 0.2, 0.0, 3.0)),
+    "disc overhead": (cylinder, inside_cylinder, (0.1, 0.2, 0.5, 2.6, 2.9)),
+    "ball": (sphere, inside_sphere, (-1.0, -1.0, 0.4, 0.4)),
+    "ball overhead": (sphere, inside_sphere, (0.1, 0.1, 2.4, 0.3)),
+    "ball across the left edge": (sphere, inside_sphere, (0.0, -1.3, 1.3, 0.5)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("eye", [Eye(0.0, 0.0, 1.5), Eye(0.25, -0.15, 1.3, 2.3)], ids=["ahead", "turned"])
+def test_solid_is_met_where_marched_points_enter_it(case, eye):
+    build, inside, numbers = CASES[case]
+    hits = cast(SolidTable.of([*shell(SQUARE, CEILING), build(*numbers)]), eye, H, W)
+    expected = marched_depth(eye, lambda points: inside(points, *numbers))
+    met = hits.solid == 6  # after floor, ceiling and four walls
+    assert met.sum() > 20
+    # Marched points may miss a corner that a ray only grazes, nothing else.
+    assert (met & np.isinf(expected)).sum() <= 0.02 * met.sum() + 1
+    assert not (np.isfinite(expected) & ~met & (expected < hits.depth - STEP)).any()
+    both = met & np.isfinite(expected)
+    assert np.abs(hits.depth - expected)[both].max() <= STEP * 1.01
+
+
+def test_l_shaped_room_is_left_where_marched_points_leave_it():
+    eye = Eye(-1.0, 1.0, 1.4, 0.3)
+
+    def outside(points):
+        x, height, z = points[..., 0], -points[..., 1], points[..., 2]
+        plan = (np.abs(x) < 3) & (np.abs(z) < 2) & ~((x > 1) & (z > 0.5))
+        return ~plan | (height < 0) | (height > CEILING)
+
+    hits = cast(SolidTable.of(shell(L_SHAPE, CEILING)), eye, H, W)
+    expected = marched_depth(eye, outside)
+    assert np.abs(hits.depth - expected).max() <= STEP * 1.01
+    assert set(np.unique(hits.solid)) == {0, 1, 2, 3, 5, 6, 7}  # number 4, beyond the inner corner, looks away
+
+
+def test_hits_of_curved_and_flat_faces_have_the_normals_of_the_surface():
+    eye = Eye(0.0, 0.0, 1.5, 0.7)
+    solids = SolidTable.of(
+        [*shell(SQUARE, CEILING), sphere(1.5, 0, 1, 0.5), cylinder(-1.5, 0, 0.4, 0, 1), box(0, 1.5, 1, 0.6, 0, 1, 0.5)]
+    )
+    hits = cast(solids, eye, H, W)
+    surfaces = locate(hits, solids, eye)
+    points, normals = surfaces.points.reshape(H, W, 3), surfaces.normals.reshape(H, W, 3)
+
+    ball = hits.solid == 6
+    assert np.abs(points[ball] - 0.5 * normals[ball] - [1.5, -1, 0]).max() < 1e-9
+
+    tube = hits.solid == 7
+    side, top = tube & (hits.face == Face.CURVED), tube & (hits.face == Face.TOP)
+    assert side.any()
+    assert top.any()
+    assert np.abs(points[side] - 0.4 * normals[side] - [-1.5, 0, 0])[:, [0, 2]].max() < 1e-9
+    assert np.array_equal(normals[top], np.broadcast_to([0, -1, 0], normals[top].shape))
+    assert np.abs(points[top][:, 1] + 1).max() < 1e-9
+
+    # On a box, the distance to the middle along the normal is half the size along one of its axes.
+    block = hits.solid == 8
+    ahead = yaw_rotation(0.5) @ np.array([0, 0, 1.0])
+    for axis, half in ((ahead, 0.3), (-ahead, 0.3), (np.cross([0, 1.0, 0], ahead), 0.5), ([0, -1, 0], 0.5)):
+        on_face = block & (normals @ np.array(axis) > 1 - 1e-9)
+        distance = (points[on_face] - [0, -0.5, 1.5]) @ np.array(axis)
+        assert on_face.any() == bool(np.dot([0, -1.5, 0] - np.array([0, -0.5, 1.5]), axis) > half)
+        assert np.abs(distance - half).max(initial=0) < 1e-9
+    toward = (points - [0, -1.5, 0]) / hits.depth[..., None]
+    assert ((normals * toward).sum(-1) < 0).all()
+
+
+def test_nearer_solid_hides_the_farther_one_whatever_their_order():
+    near, far = box(0, 1.0, 0.5, 0.5, 0, 2), box(0, 2.0, 0.5, 0.5, 0, 2)
+    eye = Eye(0.0, 0.0, 1.0)
+    one = cast(SolidTable.of([*shell(SQUARE, CEILING), near, far]), eye, H, W)
+    other = cast(SolidTable.of([*shell(SQUARE, CEILING), far, near]), eye, H, W)
+    assert np.array_equal(one.depth, other.depth)
+    assert one.solid[H // 2, W // 2] == 6
+    assert other.solid[H // 2, W // 2] == 7
+
+
+def test_solid_around_the_eye_is_not_seen():
+    solids = SolidTable.of([*shell(SQUARE, CEILING), box(0, 0, 1, 1, 0.5, 2.5, 0.4), cylinder(0, 0, 1, 1, 2)])
+    assert solids.contain(0.0, 0.0, 1.5)[-2:].all()
+    assert not solids.contain(0.0, 0.0, 2.6).any()
+    assert cast(solids, Eye(0.0, 0.0, 1.5), H, W).solid.max() < 6
