@@ -89,7 +89,7 @@ def released_key(key: str) -> str:
 
 def is_released_format(state: dict) -> bool:
     """Whether a state dict carries the released program's names."""
-    return any(key.removeprefix("module.").startswith("ICO_encoder.ICO_backbone.") for key in state)
+    return any("ICO_encoder.ICO_backbone." in str(key) for key in state)
 
 
 def released_architecture(state: dict[str, torch.Tensor]) -> tuple[str, int]:

@@ -1,0 +1,102 @@
+"""Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.
+
+    python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
+
+Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv and pictures.
+"""
+
+from utils.options import check_size, eval_parser
+
+if __name__ == "__main__":
+    OPTIONS = eval_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+
+import argparse
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from metrics.evaluator import PROTOCOL, Evaluator, evaluate
+from metrics.trivial import TrivialPredictor
+from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from utils.distributed import is_main, process_group
+from utils.errors import exit_on_user_error
+from utils.files import write_text
+from utils.loaders import evaluation_loader, open_dataset
+from utils.pictures import batch_panels
+from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv, write_json
+from utils.tasks import parse_tasks
+from utils.visualize import save_picture
+
+
+def main(options: argparse.Namespace) -> None:
+    """Evaluate as the command line says."""
+    check_size(options.height, options.width)
+    with process_group(options.gpu_devices) as device:
+        run_path = Path(options.task) / options.backbone
+        checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
+        run_evaluation(options, checkpoint, device)
+
+
+def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: torch.device) -> None:
+    """Judge the network of a checkpoint, and the trivial predictors if asked for, and write what came out."""
+    tasks = parse_tasks(options.task)
+    settings = checkpoint.settings
+    dataset = open_dataset(options, options.split, options.height or settings.height, options.width or settings.width)
+    checkpoint.require(backbone=options.backbone, tasks=tasks, num_classes=len(dataset.classes))
+    network = checkpoint.build_network().to(device).eval()
+    batches = evaluation_loader(dataset, options, device)
+    run = RunFolder(Path(options.log_dir) / options.backbone / options.task)
+
+    def draw(number: int, batch: dict, predictions: dict) -> None:
+        if not is_main() or number % options.log_frequency:
+            return
+        for i, panels in enumerate(batch_panels(batch, predictions, tasks, dataset.classes.colours)):
+            for task, panel in panels.items():
+                save_picture(run.picture(task, checkpoint.epoch, number, batch["id"][i]), panel)
+
+    progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
+    evaluator = Evaluator(tasks, len(dataset.classes), device)
+    results, rows = evaluate(network, progress, evaluator, device, on_batch=draw)
+
+    trivial_results = {}
+    if options.trivial:
+        trivial = TrivialPredictor(tasks, len(dataset.classes)).fit(batches)
+        evaluator = Evaluator(tasks, len(dataset.classes), device)
+        trivial_results, _ = evaluate(trivial, batches, evaluator, device)
+
+    if is_main():
+        report(run, checkpoint, dataset, options, results, trivial_results, rows)
+
+
+def report(run, checkpoint, dataset, options, results: dict, trivial_results: dict, rows: list[dict]) -> None:
+    """Write result.txt per task, results.json and per_image.csv, and print the figures."""
+    for task, figures in results.items():
+        print(f"{task}: {figures_line(figures)}")
+        lines = [f"{name}: {value:.6f}" for name, value in figures.items()]
+        if task in trivial_results:
+            print(f"{task}, trivial predictor: {figures_line(trivial_results[task])}")
+            lines += [f"trivial {name}: {value:.6f}" for name, value in trivial_results[task].items()]
+        write_text(run.result(task), "\n".join([f"# {PROTOCOL[task]}", *lines]) + "\n")
+    write_csv(run.root / "per_image.csv", rows)
+    write_json(
+        run.root / "results.json",
+        {
+            "results": results,
+            **({"trivial": trivial_results} if trivial_results else {}),
+            "protocol": PROTOCOL,
+            "dataset": options.dataset,
+            "split": options.split,
+            "num_images": len(rows),
+            "height": dataset.height,
+            "width": dataset.width,
+            "checkpoint": {"path": str(checkpoint.path), "sha256": sha256(checkpoint.path), "epoch": checkpoint.epoch},
+            **provenance(),
+        },
+    )
+    print(f"written to {run.root}")
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)

@@ -1,0 +1,90 @@
+"""Predict depth, surface normals and semantics of panoramas with a trained checkpoint.
+
+    python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER --out DIR
+
+Writes for each picture, at the size that the network was trained on:
+
+    NAME_panel.png    the picture and the predictions, with a scale in metres and the names of the classes
+    NAME_depth.npy    (H, W) float32, metres along the ray
+    NAME_normal.npy   (H, W, 3) float32, unit vectors in the camera frame (x right, y down, z forward), to the camera
+    NAME_labels.png   (H, W) 8-bit class labels; the panel's legend names them in order
+"""
+
+from utils.options import predict_parser
+
+if __name__ == "__main__":
+    OPTIONS = predict_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from datasets.panorama import resize_rgb
+from networks.elite360m import Elite360M
+from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint
+from utils.distributed import process_group
+from utils.errors import exit_on_user_error
+from utils.files import atomic_path
+from utils.images import list_images, read_panorama
+from utils.pictures import as_map
+from utils.tasks import MAX_DEPTH
+from utils.visualize import label_colours, legend, normal_colours, panel, save_picture, scale_colours
+
+
+def main(options: argparse.Namespace) -> None:
+    """Predict as the command line says."""
+    images = list_images(Path(options.input))
+    with process_group(options.gpu_devices) as device:
+        checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
+        network = checkpoint.build_network().to(device).eval()
+        for path in tqdm(images, unit="image", dynamic_ncols=True):
+            rgb = resize_rgb(read_panorama(path), checkpoint.settings.height, checkpoint.settings.width)
+            maps = predict(network, rgb, device)
+            write(Path(options.out) / path.stem, rgb, maps, checkpoint.settings)
+    print(f"{len(images)} written to {options.out}")
+
+
+@torch.no_grad()
+def predict(network: Elite360M, rgb: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
+    """Predictions of one panorama (H, W, 3) uint8: a map per task, see `utils.pictures.as_map`."""
+    batch = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
+    return {task: as_map(task, prediction[0]) for task, prediction in network(batch).items()}
+
+
+def write(stem: Path, rgb: np.ndarray, maps: dict[str, np.ndarray], settings: ModelSettings) -> None:
+    """Write the maps of one panorama, and a panel that shows them, as STEM_*."""
+    pictures, captions, bars = [rgb], ["RGB"], [None]
+    if "depth" in maps:
+        save_array(stem.with_name(f"{stem.name}_depth.npy"), maps["depth"])
+        pictures.append(scale_colours(maps["depth"], MAX_DEPTH))
+        captions.append("depth")
+        bars.append((MAX_DEPTH, "m"))
+    if "normal" in maps:
+        save_array(stem.with_name(f"{stem.name}_normal.npy"), maps["normal"])
+        pictures.append(normal_colours(maps["normal"]))
+        captions.append("normals: x red, y green, z blue")
+        bars.append(None)
+    if "segmentation" in maps:
+        save_picture(stem.with_name(f"{stem.name}_labels.png"), maps["segmentation"])
+        pictures.append(label_colours(maps["segmentation"], settings.class_colours))
+        captions.append("semantics")
+        bars.append(None)
+    picture = panel(pictures, captions, bars)
+    if "segmentation" in maps:
+        names = legend(settings.class_names, settings.class_colours, picture.shape[1])
+        picture = np.vstack([picture, names])
+    save_picture(stem.with_name(f"{stem.name}_panel.png"), picture)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy, atomically."""
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)

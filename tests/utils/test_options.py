@@ -1,0 +1,123 @@
+"""The command lines that users know must keep working, word for word."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datasets import DATASETS, build_dataset
+from utils.errors import UserError
+from utils.options import check_size, eval_parser, predict_parser, train_parser
+
+ROOT = Path(__file__).parents[2]
+TRAIN_OPTIONS = {
+    *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "num_train"),
+    *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
+    *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
+    *("num_epochs", "batch_size", "learning_rate", "seed"),
+    *("log_dir", "log_frequency", "save_frequency", "gpu_devices", "local_rank"),
+}
+EVAL_OPTIONS = {
+    *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
+    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank", "trivial"),
+}
+
+
+def test_released_training_command():
+    """The README of the released program, but for the dataset's name."""
+    line = (
+        "--log_dir ./workdirs_uni/MP3D --gpu_devices 1 2 --backbone Elite360M_Res18 --batch_size 2 --dataset Synthetic "
+        "--dataset_rootdir /data --num_epochs 150 --task depth_normal_segmentation --num_workers 8 --local_rank 1"
+    )
+    options = train_parser().parse_args(line.split())
+    assert options.gpu_devices == [1, 2]
+    assert options.local_rank == 1
+    assert options.num_epochs == 150
+
+
+def test_released_evaluation_command():
+    line = (
+        "--load_weights_dir ./workdirs_uni/MP3D/ --log_dir ./test_uni/MP3D --backbone Elite360M_Res18 "
+        "--dataset Synthetic --dataset_rootdir /data --task depth_normal_segmentation"
+    )
+    options = eval_parser().parse_args(line.split())
+    assert (options.batch_size, options.num_workers, options.log_frequency) == (1, 8, 300)
+
+
+def test_defaults():
+    """The released program's, but for the task (its default cannot run) and the dataset."""
+    options = vars(train_parser().parse_args([]))
+    expected = {
+        **{"num_workers": 4, "gpu_devices": [0], "backbone": "Elite360M_Res18", "task": "depth_normal_segmentation"},
+        **{"learning_rate": 1e-4, "batch_size": 1, "num_epochs": 200, "log_frequency": 200, "save_frequency": 10},
+        **{"height": 512, "width": 1024, "ico_level": 4, "no_pretrained": False, "seed": 100},
+        **{f"disable_{name}_augmentation": False for name in ("color", "LR_flip", "yaw_rotation")},
+    }
+    assert {key: options[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("flag", ["--disable_LR_filp_augmentation", "--disable_LR_flip_augmentation"])
+def test_both_spellings(flag):
+    assert train_parser().parse_args([flag]).disable_LR_flip_augmentation
+
+
+@pytest.mark.parametrize("flag", ["--local_rank", "--local-rank"])
+def test_both_launchers(flag):
+    assert train_parser().parse_args([flag, "3"]).local_rank == 3
+
+
+def test_changing_an_option_is_a_conscious_act():
+    assert set(vars(train_parser().parse_args([]))) == TRAIN_OPTIONS
+    assert set(vars(eval_parser().parse_args(["--load_weights_dir", "x"]))) == EVAL_OPTIONS
+    options = predict_parser().parse_args(["--checkpoint", "c", "--input", "i", "--out", "o"])
+    assert set(vars(options)) == {"checkpoint", "input", "out", "gpu_devices"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--batch_size", "0"], ["--task", "flow"], ["--backbone", "VGG"], ["--nonsense"], ["--log_d", "x"]]
+)
+def test_wrong_command_lines_are_told_in_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        train_parser().parse_args(arguments)
+    assert exit_info.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", ["train_elite360m.py", "eval_elite360m.py", "predict_elite360m.py"])
+def test_help_does_not_wait_for_torch(script):
+    """A torch that cannot be imported does not keep --help from answering."""
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"sys.argv = ['{script}', '--help']; runpy.run_path('{script}', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--gpu_devices" in done.stdout
+
+
+@pytest.mark.parametrize("size", [(100, 200), (64, 64), (64, None), (0, 0), (-64, -128)])
+def test_sizes_that_are_no_panorama(size):
+    with pytest.raises(UserError, match="twice as wide as high"):
+        check_size(*size)
+
+
+def test_sizes():
+    check_size(512, 1024)
+    check_size(None, None)
+
+
+def test_the_package_called_datasets_is_ours():
+    """There is a well-known library of the same name."""
+    import datasets
+
+    assert Path(datasets.__file__).is_relative_to(ROOT)
+
+
+def test_unknown_dataset_and_split():
+    with pytest.raises(UserError, match=", ".join(DATASETS)):
+        build_dataset("NYU", None, "train")
+    with pytest.raises(UserError, match="train, val, test"):
+        build_dataset("Synthetic", None, "training")

@@ -1,0 +1,150 @@
+"""Train Elite360M on one process or several, on GPUs or the CPU.
+
+Alone:         python train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
+On two GPUs:   torchrun --nproc_per_node 2 train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
+
+Writes under <log_dir>/<task>/<backbone>/; the README says what.
+"""
+
+from utils.options import check_size, train_parser
+
+if __name__ == "__main__":
+    OPTIONS = train_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from losses.multitask import TrainingObjective
+from metrics.evaluator import Evaluator, evaluate, to_device
+from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
+from utils.distributed import barrier, is_main, parallelise, process_group, rank
+from utils.errors import UserError, exit_on_user_error
+from utils.loaders import evaluation_loader, open_dataset, training_loader
+from utils.pictures import batch_panels
+from utils.run_folder import RunFolder, provenance, write_json
+from utils.tasks import TASKS, join_tasks, parse_tasks
+from utils.training_log import TrainingLog
+from utils.visualize import save_picture
+
+
+def main(options: argparse.Namespace) -> None:
+    """Train as the command line says."""
+    check_size(options.height, options.width)
+    with process_group(options.gpu_devices) as device:
+        train(options, device)
+
+
+def train(options: argparse.Namespace, device: torch.device) -> None:
+    """Build everything, then train and validate epoch by epoch."""
+    torch.manual_seed(options.seed + rank())  # every process augments differently; DDP makes the weights equal
+
+    train_set = open_dataset(options, "train", options.height, options.width)
+    val_set = open_dataset(options, "val", options.height, options.width)
+    train_batches = training_loader(train_set, options, device)
+    val_batches = evaluation_loader(val_set, options, device)
+
+    settings = ModelSettings(
+        backbone=options.backbone,
+        tasks=parse_tasks(options.task),
+        ico_level=options.ico_level,
+        height=options.height,
+        width=options.width,
+        dataset=options.dataset,
+        class_names=train_set.classes.names,
+        class_colours=train_set.classes.colours,
+    )
+    objective = build_objective(settings, options)
+    parallel_objective = parallelise(objective, device)
+    optimizer = torch.optim.Adam(parallel_objective.parameters(), lr=options.learning_rate, fused=True)
+
+    run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
+    log = TrainingLog(run, options.log_frequency, objective.weighting, optimizer)
+    if is_main():
+        described = {"options": vars(options), **provenance()}
+        write_json(run.settings, described)
+        log.text("settings", f"```\n{json.dumps(described, indent=2)}\n```")
+
+    best_scores: dict[str, float] = {}
+    for epoch in range(1, options.num_epochs + 1):
+        train_batches.sampler.set_epoch(epoch)
+        parallel_objective.train()
+        for batch in log.watch(train_batches, epoch):
+            batch = to_device(batch, device)
+            losses = parallel_objective(batch)
+            optimizer.zero_grad()
+            losses["total"].backward()
+            optimizer.step()
+            log.step(losses, num_images=len(batch["rgb"]))
+
+        results = validate(objective.network, val_batches, settings, device, epoch, run, log, options.log_frequency)
+        log.validation(epoch, results)
+
+        if is_main():
+            trained = (settings, objective.network, objective.weighting, epoch)
+            for task in settings.tasks:
+                score = results[task].get(TASKS[task].best_metric)
+                if TASKS[task].is_better(score, best_scores.get(task)):
+                    best_scores[task] = score
+                    save_checkpoint(run.best_model(task), *trained)
+            if epoch % options.save_frequency == 0:
+                save_checkpoint(run.kept_model(epoch), *trained)
+            save_checkpoint(run.last_model, *trained, optimizer=optimizer.state_dict(), best_scores=best_scores)
+        barrier()  # nobody starts the next epoch, or ends, before the files are there
+    log.close()
+
+
+def build_objective(settings: ModelSettings, options: argparse.Namespace) -> TrainingObjective:
+    """The network and its losses, starting from ImageNet, random or given weights.
+
+    Raises:
+        UserError: when weights cannot be had, or those given are of another kind of network.
+    """
+    if not options.load_weights_dir:
+        return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained))
+    run_path = Path(options.task) / options.backbone
+    checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
+    checkpoint.require(backbone=settings.backbone, tasks=settings.tasks, num_classes=len(settings.class_names))
+    if checkpoint.settings.tasks != settings.tasks:
+        raise UserError(
+            f"{checkpoint.path} was trained with --task {join_tasks(checkpoint.settings.tasks)}: say the same"
+        )
+    objective = TrainingObjective(settings.build_network())
+    load_state(objective.network, checkpoint.network, checkpoint.path)
+    load_state(objective.weighting, checkpoint.weighting, checkpoint.path)
+    return objective
+
+
+def validate(
+    network: torch.nn.Module,
+    batches: DataLoader,
+    settings: ModelSettings,
+    device: torch.device,
+    epoch: int,
+    run: RunFolder,
+    log: TrainingLog,
+    log_frequency: int,
+) -> dict[str, dict[str, float]]:
+    """Figures of the validation set per task; every `log_frequency`-th batch is drawn, the first in TensorBoard too."""
+
+    def draw(number: int, batch: dict, predictions: dict) -> None:
+        if not is_main() or number % log_frequency:
+            return
+        for i, panels in enumerate(batch_panels(batch, predictions, settings.tasks, settings.class_colours)):
+            for task, panel in panels.items():
+                save_picture(run.picture(task, epoch, number, batch["id"][i]), panel)
+                if number == 0 and i < 2:
+                    log.picture(f"{task}/{batch['id'][i]}", epoch, panel)
+
+    network.eval()
+    evaluator = Evaluator(settings.tasks, len(settings.class_names), device)
+    results, _ = evaluate(network, batches, evaluator, device, on_batch=draw)
+    return results
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)

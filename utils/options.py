@@ -1,0 +1,153 @@
+"""The command lines. Nothing here imports torch, so that --help answers at once."""
+
+import argparse
+
+from datasets import DATASETS
+from networks.backbones import BACKBONES
+from utils.errors import UserError
+from utils.tasks import TASK_VALUES
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except of options that are off or empty when not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line."""
+
+    def __init__(self, description: str):
+        super().__init__(description=description, formatter_class=_Help, allow_abbrev=False)
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """Options of train_elite360m.py."""
+    parser = _Parser("Train Elite360M: depth, surface normals and semantics from one panorama.")
+    data = _add_data_options(parser, num_workers=4)
+    data.add_argument("--num_train", type=_positive, default=1000, metavar="N", help="Synthetic: rooms to train on")
+    data.add_argument("--disable_color_augmentation", action="store_true", help="no colour jitter")
+    data.add_argument(
+        *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
+        action="store_true",
+        help="no left-right flips",
+    )
+    data.add_argument("--disable_yaw_rotation_augmentation", action="store_true", help="no turns about the vertical")
+
+    network = _add_network_options(parser)
+    network.add_argument("--ico_level", type=int, default=4, choices=(2, 3, 4), help="icosphere: 20 * 4^level points")
+    network.add_argument(
+        "--no_pretrained",
+        action="store_true",
+        help="start the ERP encoder from random weights instead of downloaded ImageNet weights",
+    )
+    network.add_argument(
+        "--load_weights_dir",
+        metavar="PATH",
+        help="start from these weights: a checkpoint file, a run folder, or a --log_dir of an earlier training",
+    )
+
+    training = parser.add_argument_group("training")
+    training.add_argument("--num_epochs", type=_positive, default=200, metavar="N", help="passes over the training set")
+    training.add_argument(
+        "--batch_size", type=_positive, default=1, metavar="N", help="panoramas per process and optimiser step"
+    )
+    training.add_argument("--learning_rate", type=float, default=1e-4, metavar="RATE", help="of Adam")
+    training.add_argument("--seed", type=int, default=100, metavar="N", help="of weights, shuffling and augmentation")
+
+    _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
+    parser.run_group.add_argument(
+        "--save_frequency",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="epochs between checkpoints that are kept (models/weights_EPOCH); the last and the best always are",
+    )
+    return parser
+
+
+def eval_parser() -> argparse.ArgumentParser:
+    """Options of eval_elite360m.py."""
+    parser = _Parser("Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.")
+    data = _add_data_options(parser, num_workers=8)
+    data.set_defaults(height=None, width=None)
+    data.add_argument("--split", default="test", choices=("train", "val", "test"), help="which part to evaluate on")
+    data.add_argument("--batch_size", type=_positive, default=1, metavar="N", help="panoramas at a time, per process")
+    network = _add_network_options(parser)
+    network.add_argument(
+        "--load_weights_dir",
+        required=True,
+        metavar="PATH",
+        help="a checkpoint file, a run folder, or the --log_dir of a training",
+    )
+    _add_run_options(parser, log_dir="./test_uni", log_frequency=300)
+    parser.run_group.add_argument(
+        "--trivial",
+        action="store_true",
+        help="also judge the best constant depth, the best constant normal and the majority class",
+    )
+    return parser
+
+
+def predict_parser() -> argparse.ArgumentParser:
+    """Options of predict_elite360m.py."""
+    parser = _Parser("Predict depth, surface normals and semantics of panoramas.")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--input", required=True, metavar="PATH", help="a panorama, or a folder of them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="the GPU to use, if any")
+    return parser
+
+
+def check_size(height: int | None, width: int | None) -> None:
+    """Whether --height and --width suit an ERP image of the network.
+
+    Raises:
+        UserError: when they are not multiples of 32 with width = 2 * height.
+    """
+    if height is None and width is None:
+        return
+    if height is None or width is None or height <= 0 or height % 32 or width != 2 * height:
+        raise UserError(f"--height {height} --width {width}: a panorama is twice as wide as high, in multiples of 32")
+
+
+def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset", default="Synthetic", choices=tuple(DATASETS), help="what to work on")
+    group.add_argument("--dataset_rootdir", metavar="DIR", help="its folder; Synthetic needs none")
+    group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="of the panoramas")
+    group.add_argument("--width", type=int, default=1024, metavar="PIXELS", help="of the panoramas, twice the height")
+    group.add_argument("--num_workers", type=int, default=num_workers, metavar="N", help="processes that read data")
+    group.add_argument("--num_val", type=_positive, default=100, metavar="N", help="Synthetic: rooms to judge by")
+    group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
+    return group
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("network")
+    group.add_argument("--backbone", default="Elite360M_Res18", choices=tuple(BACKBONES), help="of the ERP branch")
+    group.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to predict")
+    return group
+
+
+def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency: int) -> None:
+    group = parser.run_group = parser.add_argument_group("run")
+    group.add_argument("--log_dir", default=log_dir, metavar="DIR", help="where results are written")
+    group.add_argument(
+        "--log_frequency", type=_positive, default=log_frequency, metavar="N", help="batches between logs and pictures"
+    )
+    group.add_argument(
+        "--gpu_devices", type=int, nargs="+", default=[0], metavar="I", help="the GPU to use; a launcher decides itself"
+    )
+    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value

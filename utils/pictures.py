@@ -1,0 +1,40 @@
+"""From a batch of tensors to the panels that training and evaluation show."""
+
+import numpy as np
+import torch
+
+from utils.visualize import task_panel
+
+
+def batch_panels(
+    batch: dict, predictions: dict[str, torch.Tensor], tasks: tuple[str, ...], class_colours
+) -> list[dict[str, np.ndarray]]:
+    """For each sample of a batch a panel per task: RGB, prediction, truth and error, (H, W, 3) uint8."""
+    return [
+        {task: _sample_panel(task, batch, predictions[task], i, class_colours) for task in tasks}
+        for i in range(len(batch["rgb"]))
+    ]
+
+
+def _sample_panel(task: str, batch: dict, prediction: torch.Tensor, i: int, class_colours) -> np.ndarray:
+    rgb = as_picture(batch["rgb"][i])
+    shown = as_map(task, prediction[i])
+    if task == "segmentation":
+        return task_panel(task, rgb, shown, batch["semantic"][i].cpu().numpy(), class_colours)
+    # Missing truth is shown as missing: NaN, whatever the dataset holds there.
+    truth = batch[task][i].masked_fill(~batch[f"{task}_mask"][i], torch.nan)
+    return task_panel(task, rgb, shown, as_map(task, truth), class_colours)
+
+
+def as_picture(rgb: torch.Tensor) -> np.ndarray:
+    """Colours (3, H, W) in [0, 1] as (H, W, 3) uint8."""
+    return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def as_map(task: str, prediction: torch.Tensor) -> np.ndarray:
+    """One prediction as people use it: depth (H, W) in metres, normals (H, W, 3), or labels (H, W) uint8."""
+    if task == "depth":
+        return prediction[0].float().cpu().numpy()
+    if task == "normal":
+        return prediction.float().permute(1, 2, 0).cpu().numpy()
+    return prediction.argmax(dim=0).to(torch.uint8).cpu().numpy()

@@ -1,0 +1,140 @@
+"""Pictures for people: depth, normals, labels and errors as colours, with scales, in captioned panels.
+
+All pictures are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without batch axis.
+"""
+
+import colorsys
+
+import cv2
+import numpy as np
+
+from utils.files import atomic_path
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+
+MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
+MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
+_CAPTION_HEIGHT = 22  # pixels
+_BAR_WIDTH = 64  # pixels
+_MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def scale_colours(values: np.ndarray, top: float) -> np.ndarray:
+    """Values (H, W) from 0 (dark blue) to `top` (dark red) in the turbo map; what is not finite is black."""
+    known = np.isfinite(values)
+    levels = np.clip(np.where(known, values, 0) / top * 255, 0, 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    colours[~known] = 0
+    return colours
+
+
+def normal_colours(normal: np.ndarray) -> np.ndarray:
+    """Unit normals (H, W, 3): x, y and z from -1..1 to red, green and blue 0..255; (0, 0, 0) is black."""
+    colours = np.rint((normal + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    colours[~normal.any(axis=-1)] = 0
+    return colours
+
+
+def label_colours(labels: np.ndarray, class_colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """Labels (H, W) in the colours of their classes; ignored pixels are black."""
+    table = np.array([*class_colours, _BLACK], dtype=np.uint8)  # label -1 is the last entry
+    return table[labels]
+
+
+def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """So many different 8-bit RGB colours, for classes that have none of their own."""
+    # Steps of the golden ratio around the colour circle never come close to an earlier hue.
+    hues = (np.arange(count) * 0.618034) % 1
+    return tuple(
+        tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.6 + 0.4 * (i % 2), 1 - 0.2 * (i % 3)))
+        for i, hue in enumerate(hues)
+    )
+
+
+def colour_bar(height: int, top: float, unit: str) -> np.ndarray:
+    """A vertical scale (height, 64, 3) for `scale_colours`: `top` above, 0 below, in `unit`."""
+    bar = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
+    bar[:, 6:20] = scale_colours(np.linspace(top, 0, height)[:, None].repeat(14, axis=1), top)
+    for fraction in (0, 0.5, 1):
+        y = int(np.clip((1 - fraction) * height + 4, 10, height - 3))
+        _write(bar, f"{fraction * top:g} {unit}", (22, y), _BLACK)
+    return bar
+
+
+def legend(class_names: tuple[str, ...], class_colours: tuple[tuple[int, int, int], ...], width: int) -> np.ndarray:
+    """Names of the classes on their colours, in as many rows as they need, (any, width, 3)."""
+    columns = max(1, width // 96)
+    rows = -(-len(class_names) // columns)
+    picture = np.full((rows * _CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
+    for i, (name, colour) in enumerate(zip(class_names, class_colours, strict=True)):
+        x, y = i % columns * 96, i // columns * _CAPTION_HEIGHT
+        picture[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + 94] = colour
+        ink = _BLACK if sum(colour) > 330 else _WHITE
+        _write(picture, name, (x + 6, y + 15), ink)
+    return picture
+
+
+def task_panel(task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, class_colours) -> np.ndarray:
+    """RGB, prediction, truth and error of one task in a 2 x 2 panel.
+
+    Args:
+        task: a key of `utils.tasks.TASKS`.
+        rgb: (H, W, 3) uint8.
+        prediction, truth: depth (H, W) in metres or normals (H, W, 3) with NaN where the truth is missing, or labels
+            (H, W) with -1 to ignore.
+        class_colours: of the semantic classes.
+    """
+    if task == "depth":
+        error = scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
+        pictures = [scale_colours(prediction, MAX_DEPTH), scale_colours(truth, MAX_DEPTH), error]
+        bars = [(MAX_DEPTH, "m"), (MAX_DEPTH, "m"), (MAX_DEPTH_ERROR, "m")]
+    elif task == "normal":
+        angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
+        error = scale_colours(angle, MAX_ANGLE_ERROR)
+        pictures = [normal_colours(prediction), normal_colours(np.nan_to_num(truth)), error]
+        bars = [None, None, (MAX_ANGLE_ERROR, "deg")]
+    else:
+        wrong = (prediction != truth) & (truth != IGNORE_LABEL)
+        error = np.where(wrong[..., None], (220, 40, 40), (225, 225, 225)).astype(np.uint8)
+        error[truth == IGNORE_LABEL] = 0
+        pictures = [label_colours(prediction, class_colours), label_colours(truth, class_colours), error]
+        bars = [None, None, None]
+    captions = ["RGB", f"{task}: prediction", f"{task}: truth", f"{task}: error"]
+    return panel([rgb, *pictures], captions, [None, *bars])
+
+
+def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:
+    """Captioned pictures of one size, two in a row, those with a (top, unit) followed by their colour bar."""
+    height, width = pictures[0].shape[:2]
+    factor = -(-_MIN_PANEL_WIDTH // width) if width < _MIN_PANEL_WIDTH else 1
+    height, width = height * factor, width * factor
+    with_bars = any(bars)
+    tiles = []
+    for picture, caption, bar in zip(pictures, captions, bars, strict=True):
+        tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
+        if with_bars:
+            blank = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
+            tile = np.hstack([tile, colour_bar(height, *bar) if bar else blank])
+        heading = np.full((_CAPTION_HEIGHT, tile.shape[1], 3), 255, dtype=np.uint8)
+        _write(heading, caption, (4, 16), _BLACK)
+        tiles.append(np.vstack([heading, tile]))
+    if len(tiles) % 2:
+        tiles.append(np.full_like(tiles[0], 255))
+    return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
+
+
+def save_picture(path, picture: np.ndarray) -> None:
+    """Write an RGB picture (H, W, 3), or an index picture (H, W), both uint8, as a PNG or JPEG file, atomically."""
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    with atomic_path(path) as temporary:
+        # imencode and our own write: imwrite fails without a word on a full disk and on non-ASCII names.
+        encoded_well, data = cv2.imencode(temporary.suffix, picture)
+        if not encoded_well:
+            raise ValueError(f"cannot encode a picture of shape {picture.shape} as {temporary.suffix}")
+        temporary.write_bytes(data.tobytes())
+
+
+def _write(picture: np.ndarray, text: str, position: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Put a line of small text into a picture, its lower left corner at (x, y)."""
+    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
