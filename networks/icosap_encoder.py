@@ -60,11 +60,14 @@ class PointTransformerBlock(nn.Module):
     def forward(self, features: torch.Tensor, xyz: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """Features (B, P, channels) of points xyz (P, 3) with neighbours (P, k): the same shape again."""
         x = self.fc1(features)  # (B, P, d)
-        query = self.query(x)[:, :, None]  # (B, P, 1, d)
-        key = gather_points(self.key(x), neighbours)  # (B, P, k, d)
-        value = gather_points(self.value(x), neighbours)
         position = self.position_code(xyz[:, None] - xyz[neighbours])  # (P, k, d)
-        logits = self.attention(query - key + position) / query.shape[-1] ** 0.5
+        # logits_ij = attention(q_i - k_j + position_ij). The first layer of that MLP is linear, so it is applied to the
+        # three terms apart: to P queries and P keys instead of B * P * k differences.
+        first, relu, second = self.attention
+        query = first(self.query(x))[:, :, None]  # (B, P, 1, d)
+        key = F.linear(self.key(x), first.weight)
+        key, value = gather_points(torch.cat([key, self.value(x)], dim=-1), neighbours).chunk(2, dim=-1)  # (B, P, k, d)
+        logits = second(relu(query - key + F.linear(position, first.weight))) / query.shape[-1] ** 0.5
         attended = (logits.softmax(dim=2) * (value + position)).sum(dim=2)  # (B, P, d); softmax over neighbours
         return self.fc2(attended) + features
 
@@ -82,12 +85,19 @@ class TransitionDown(nn.Module):
     ) -> torch.Tensor:
         """Features (B, P, c) of points xyz (P, 3); kept (P/4,) and groups (P/4, k) index them: (B, P/4, out)."""
         offsets = xyz[groups] - xyz[kept][:, None]  # (P/4, k, 3)
-        grouped = gather_points(features, groups)  # (B, P/4, k, c)
-        x = torch.cat([offsets.expand(len(grouped), -1, -1, -1), grouped], dim=-1)
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            x = linear(x)
-            x = norm(x.flatten(0, 2)).view_as(x).relu()  # statistics over batch, points and neighbours
+        # The first layer sees concat(offset, features of the neighbour) and is linear: it is applied to the P points
+        # before they are gathered, not to every neighbour of every kept point.
+        first, second = self.linears
+        x = gather_points(F.linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
+        x = x + F.linear(offsets, first.weight[:, :3], first.bias)
+        x = self._normalise(x, self.norms[0])
+        x = self._normalise(second(x), self.norms[1])
         return x.amax(dim=2)
+
+    @staticmethod
+    def _normalise(x: torch.Tensor, norm: nn.BatchNorm1d) -> torch.Tensor:
+        """BatchNorm and ReLU of (B, P, k, C), with statistics over batch, points and neighbours."""
+        return norm(x.flatten(0, 2)).view_as(x).relu()
 
 
 class ICOSAPEncoder(nn.Module):
