@@ -26,6 +26,7 @@ from utils.errors import UserError, exit_on_user_error
 from utils.loaders import evaluation_loader, open_dataset, training_loader
 from utils.pictures import batch_panels
 from utils.run_folder import RunFolder, provenance, write_json
+from utils.schedule import build_scheduler
 from utils.tasks import TASKS, join_tasks, parse_tasks
 from utils.training_log import TrainingLog
 from utils.visualize import save_picture
@@ -60,6 +61,7 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
     objective = build_objective(settings, options)
     parallel_objective = parallelise(objective, device)
     optimizer = torch.optim.Adam(parallel_objective.parameters(), lr=options.learning_rate, fused=True)
+    scheduler = build_scheduler(optimizer, options.lr_schedule, num_steps=options.num_epochs * len(train_batches))
 
     run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
     log = TrainingLog(run, options.log_frequency, objective.weighting, optimizer)
@@ -78,6 +80,7 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
             optimizer.zero_grad()
             losses["total"].backward()
             optimizer.step()
+            scheduler.step()
             log.step(losses, num_images=len(batch["rgb"]))
 
         results = validate(objective.network, val_batches, settings, device, epoch, run, log, options.log_frequency)

@@ -60,6 +60,19 @@ def upsample4(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
 
+def conv3x3_upsampled4(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
+    """`conv(upsample4(x))` of a 3x3 convolution with few output channels: (B, C, H/4, W/4) to (B, out, H, W).
+
+    The resize treats every channel alike, so the channels can be mixed before it: once for each of the nine taps, at
+    the low resolution. What is resized then has 9 * out channels instead of C, and the taps are shifted and added up.
+    """
+    taps = conv.weight.permute(2, 3, 0, 1).flatten(0, 2)[..., None, None]  # (9 * out, C, 1, 1), row by row
+    responses = F.pad(upsample4(F.conv2d(x, taps)), (1, 1, 1, 1)).unflatten(1, (9, -1))  # zeros around, as conv has
+    height, width = responses.shape[-2] - 2, responses.shape[-1] - 2
+    shifted = [responses[:, i, :, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
+    return sum(shifted) + conv.bias[:, None, None]
+
+
 class DepthHead(nn.Module):
     """Depth (B, 1, H, W) in metres, between 0 and 10, from features (B, C, H/4, W/4)."""
 
@@ -68,7 +81,7 @@ class DepthHead(nn.Module):
         self.conv = nn.Conv2d(embed_dim, 1, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return MAX_DEPTH * self.conv(upsample4(x)).sigmoid()
+        return MAX_DEPTH * conv3x3_upsampled4(x, self.conv).sigmoid()
 
 
 class NormalHead(nn.Module):
@@ -79,7 +92,7 @@ class NormalHead(nn.Module):
         self.conv = nn.Conv2d(embed_dim, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normal = self.conv(upsample4(x))
+        normal = conv3x3_upsampled4(x, self.conv)
         return normal / (normal.norm(dim=1, keepdim=True) + 1e-10)
 
 

@@ -63,11 +63,13 @@ class PointTransformerBlock(nn.Module):
         position = self.position_code(xyz[:, None] - xyz[neighbours])  # (P, k, d)
         # logits_ij = attention(q_i - k_j + position_ij). The first layer of that MLP is linear, so it is applied to the
         # three terms apart: to P queries and P keys instead of B * P * k differences.
-        first, relu, second = self.attention
+        first, _, second = self.attention
         query = first(self.query(x))[:, :, None]  # (B, P, 1, d)
         key = F.linear(self.key(x), first.weight)
         key, value = gather_points(torch.cat([key, self.value(x)], dim=-1), neighbours).chunk(2, dim=-1)  # (B, P, k, d)
-        logits = second(relu(query - key + F.linear(position, first.weight))) / query.shape[-1] ** 0.5
+        hidden = (query - key).add_(F.linear(position, first.weight)).relu_()
+        scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * P * k vectors
+        logits = F.linear(hidden, second.weight * scale, second.bias * scale)
         attended = (logits.softmax(dim=2) * (value + position)).sum(dim=2)  # (B, P, d); softmax over neighbours
         return self.fc2(attended) + features
 
@@ -89,7 +91,7 @@ class TransitionDown(nn.Module):
         # before they are gathered, not to every neighbour of every kept point.
         first, second = self.linears
         x = gather_points(F.linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
-        x = x + F.linear(offsets, first.weight[:, :3], first.bias)
+        x += F.linear(offsets, first.weight[:, :3], first.bias)
         x = self._normalise(x, self.norms[0])
         x = self._normalise(second(x), self.norms[1])
         return x.amax(dim=2)
@@ -97,7 +99,7 @@ class TransitionDown(nn.Module):
     @staticmethod
     def _normalise(x: torch.Tensor, norm: nn.BatchNorm1d) -> torch.Tensor:
         """BatchNorm and ReLU of (B, P, k, C), with statistics over batch, points and neighbours."""
-        return norm(x.flatten(0, 2)).view_as(x).relu()
+        return norm(x.flatten(0, 2)).view_as(x).relu_()
 
 
 class ICOSAPEncoder(nn.Module):

@@ -57,6 +57,9 @@ def train_parser() -> argparse.ArgumentParser:
         "--batch_size", type=_positive, default=1, metavar="N", help="panoramas per process and optimiser step"
     )
     training.add_argument("--learning_rate", type=float, default=1e-4, metavar="RATE", help="of Adam")
+    training.add_argument(
+        "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="how the rate falls, step by step"
+    )
     training.add_argument("--seed", type=int, default=100, metavar="N", help="of weights, shuffling and augmentation")
 
     _add_run_options(parser, log_dir="./workdirs", log_frequency=200)

@@ -1,9 +1,10 @@
 """Decoders and heads against plain formulas."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from networks.decoders import DepthHead, NormalHead, SegmentationHead, UpBlock
+from networks.decoders import DepthHead, NormalHead, SegmentationHead, UpBlock, conv3x3_upsampled4
 
 
 def test_segmentation_head_is_the_papers():
@@ -17,6 +18,20 @@ def test_segmentation_head_is_the_papers():
     assert torch.allclose(ours, plain)
     weight = torch.randn_like(ours)
     inputs = [x, head.conv.weight, head.conv.bias]
+    for a, b in zip(*(torch.autograd.grad((weight * y).sum(), inputs) for y in (ours, plain)), strict=True):
+        assert torch.allclose(a, b)
+
+
+@pytest.mark.parametrize("out_channels", [1, 3])
+def test_convolution_after_the_resize(out_channels):
+    """The plain formula, forward and backward, borders included."""
+    conv = torch.nn.Conv2d(8, out_channels, 3, padding=1).double()
+    x = torch.randn(2, 8, 3, 6).double().requires_grad_()
+    plain = conv(F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False))
+    ours = conv3x3_upsampled4(x, conv)
+    assert torch.allclose(ours, plain)
+    weight = torch.randn_like(ours)
+    inputs = [x, conv.weight, conv.bias]
     for a, b in zip(*(torch.autograd.grad((weight * y).sum(), inputs) for y in (ours, plain)), strict=True):
         assert torch.allclose(a, b)
 

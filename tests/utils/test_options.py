@@ -15,7 +15,7 @@ TRAIN_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "num_train"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
     *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
-    *("num_epochs", "batch_size", "learning_rate", "seed"),
+    *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
     *("log_dir", "log_frequency", "save_frequency", "gpu_devices", "local_rank"),
 }
 EVAL_OPTIONS = {
@@ -51,7 +51,7 @@ def test_defaults():
     expected = {
         **{"num_workers": 4, "gpu_devices": [0], "backbone": "Elite360M_Res18", "task": "depth_normal_segmentation"},
         **{"learning_rate": 1e-4, "batch_size": 1, "num_epochs": 200, "log_frequency": 200, "save_frequency": 10},
-        **{"height": 512, "width": 1024, "ico_level": 4, "no_pretrained": False, "seed": 100},
+        **{"height": 512, "width": 1024, "lr_schedule": "none", "ico_level": 4, "no_pretrained": False, "seed": 100},
         **{f"disable_{name}_augmentation": False for name in ("color", "LR_flip", "yaw_rotation")},
     }
     assert {key: options[key] for key in expected} == expected

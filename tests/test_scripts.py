@@ -1,0 +1,282 @@
+"""The three scripts from end to end, on a few small rooms."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import eval_elite360m
+import predict_elite360m
+import train_elite360m
+from datasets.synthetic import SyntheticRooms
+from utils.checkpoint import load_checkpoint
+from utils.errors import UserError
+from utils.options import eval_parser, predict_parser, train_parser
+from utils.tasks import TASKS
+from utils.visualize import save_picture
+
+ROOT = Path(__file__).parents[1]
+TRIPLE = "depth_normal_segmentation"
+SMALL = ["--height", "32", "--width", "64", "--num_workers", "0", "--num_val", "3", "--batch_size", "2"]
+SMALL_TRAINING = [*SMALL, "--ico_level", "2", "--num_train", "4", "--num_epochs", "2", "--log_frequency", "1"]
+
+
+def train(log_dir: Path, *more: str) -> Path:
+    arguments = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(log_dir), *more]
+    options = train_parser().parse_args(arguments)
+    train_elite360m.main(options)
+    return log_dir / options.task / options.backbone
+
+
+def evaluate(weights: Path, log_dir: Path, *more: str) -> Path:
+    options = eval_parser().parse_args([*SMALL, "--load_weights_dir", str(weights), "--log_dir", str(log_dir), *more])
+    eval_elite360m.main(options)
+    return log_dir / options.backbone / options.task
+
+
+@pytest.fixture(scope="module")
+def log_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("workdirs")
+
+
+@pytest.fixture(scope="module")
+def run(log_dir):
+    torch.manual_seed(0)
+    return train(log_dir, "--save_frequency", "2")
+
+
+@pytest.fixture(scope="module")
+def evaluation(log_dir, run, tmp_path_factory):
+    return evaluate(log_dir, tmp_path_factory.mktemp("test_uni"), "--trivial")
+
+
+def test_training_writes_the_files_that_users_know(run):
+    for path in (
+        *("models/settings.json", "models/weights_last/last_model.pth", "models/weights_2/model.pth"),
+        *("depth_models/best_depth_model.pth", "normal_models/best_normal_model.pth"),
+        *("semantic_models/best_semantic_model.pth", "depth/result.txt", "normal/result.txt", "semantic/result.txt"),
+    ):
+        assert (run / path).is_file(), path
+    for folder in ("depth", "normal", "semantic"):
+        for batch, count in (("1_0", 2), ("1_1", 1), ("2_0", 2), ("2_1", 1)):
+            pictures = list((run / "visual_results" / folder / batch).glob("*.png"))
+            assert len(pictures) == count
+            assert cv2.imread(str(pictures[0])).shape[1] > 700
+    assert not (run / "models/weights_1").exists()
+    assert not list(run.rglob(".*")), "no temporary files are left"
+
+
+def test_training_is_described(run):
+    settings = json.loads((run / "models/settings.json").read_text())
+    assert settings["options"]["batch_size"] == 2
+    assert {"command", "versions", "git_commit", "python", "device"} <= settings.keys()
+    assert (run / "depth/result.txt").read_text().count("rms") == 2, "a line per epoch"
+
+
+def test_tensorboard_holds_what_was_promised(run):
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    expected = {"loss/total", "run/learning_rate", "run/images_per_second", "run/data_wait_share"}
+    for task in TASKS:
+        expected |= {f"loss/{task}", f"loss/intermediate_{task}", f"weight/{task}"}
+        expected.add(f"validation_{task}/{TASKS[task].best_metric}")
+    assert expected <= scalars
+    assert [event.step for event in events.Scalars("loss/total")] == [1, 2, 3, 4]
+    assert all(np.isfinite(event.value) for event in events.Scalars("loss/total"))
+    assert events.Scalars("weight/depth")[0].value == pytest.approx(1, abs=1e-3)
+    assert len(events.Tags()["images"]) == 6, "two rooms, three tasks"
+
+
+def test_best_models_are_the_best(run):
+    """The best score in the last checkpoint is that of the better epoch, and its file is of that epoch."""
+    last = torch.load(run / "models/weights_last/last_model.pth", weights_only=True)
+    lines = (run / "depth/result.txt").read_text().splitlines()
+    scores = [float(line.split("  rms ")[1].split()[0]) for line in lines]
+    assert last["best_scores"]["depth"] == pytest.approx(min(scores), abs=1e-4)
+    best = load_checkpoint(run / "depth_models/best_depth_model.pth")
+    assert best.epoch == 1 + int(np.argmin(scores))
+    assert last["epoch"] == 2
+    assert "optimizer" in last
+
+
+def test_checkpoint_tells_everything(run):
+    settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
+    assert (settings.backbone, settings.ico_level, settings.height, settings.width) == ("Elite360M_Res18", 2, 32, 64)
+    assert settings.tasks == tuple(TASKS)
+    assert "floor" in settings.class_names
+    assert "metres" in settings.depth_unit
+
+
+def test_evaluation(evaluation):
+    results = json.loads((evaluation / "results.json").read_text())
+    assert results["num_images"] == 3
+    assert results["split"] == "test"
+    assert (results["height"], results["width"]) == (32, 64), "the size of the training unless told otherwise"
+    assert len(results["checkpoint"]["sha256"]) == 64
+    assert results["results"]["depth"].keys() == results["trivial"]["depth"].keys()
+    for folder in ("depth", "normal", "semantic"):
+        assert (evaluation / folder / "result.txt").read_text().startswith("# ")
+        assert len(list((evaluation / "visual_results" / folder / "2_0").glob("*.png"))) == 2
+    with open(evaluation / "per_image.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"synthetic/test/{i:06d}" for i in range(3)]
+    mean = np.mean([float(row["depth/rms"]) for row in rows])
+    assert results["results"]["depth"]["rms"] == pytest.approx(mean)
+    text = (evaluation / "depth" / "result.txt").read_text()
+    assert f"\nrms: {results['results']['depth']['rms']:.6f}\n" in text
+
+
+def test_trivial_predictions_are_trivial(evaluation):
+    """The best constant depth by hand: the rms of each room around the mean of all."""
+    rooms = SyntheticRooms("test", 3, 32, 64)
+    depths = np.stack([rooms.read(i).depth for i in range(3)]).astype(float)
+    expected = np.sqrt(((depths - depths.mean()) ** 2).mean(axis=(1, 2))).mean()
+    assert json.loads((evaluation / "results.json").read_text())["trivial"]["depth"]["rms"] == pytest.approx(expected)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(run, evaluation, tmp_path):
+    again = evaluate(run, tmp_path, "--batch_size", "1", "--trivial")
+    ours, theirs = (json.loads((folder / "results.json").read_text())["results"] for folder in (again, evaluation))
+    for task in TASKS:
+        assert ours[task] == pytest.approx(theirs[task], rel=1e-3)
+
+
+def test_evaluation_of_some_tasks_of_three(run, evaluation, tmp_path):
+    """Given the checkpoint itself, since the path of --task depth is another."""
+    folder = evaluate(run / "models/weights_last/last_model.pth", tmp_path, "--task", "depth")
+    ours = json.loads((folder / "results.json").read_text())["results"]
+    assert ours.keys() == {"depth"}
+    assert ours["depth"] == pytest.approx(json.loads((evaluation / "results.json").read_text())["results"]["depth"])
+
+
+def test_training_is_reproducible(run, tmp_path):
+    again = train(tmp_path, "--save_frequency", "2")
+    assert (again / "depth/result.txt").read_text() == (run / "depth/result.txt").read_text()
+
+
+def test_training_starts_from_weights(run, log_dir, tmp_path):
+    """With a learning rate of zero the weights stay what they were at the start."""
+    again = train(tmp_path, "--load_weights_dir", str(log_dir), "--learning_rate", "0", "--num_epochs", "1")
+    before, after = (load_checkpoint(folder / "models/weights_last/last_model.pth").network for folder in (run, again))
+    assert all(torch.equal(before[key], after[key]) for key in before if "running" not in key and "num_b" not in key)
+
+
+@pytest.mark.parametrize("task", ["depth", "normal_segmentation"])
+def test_task_subsets_from_end_to_end(task, tmp_path):
+    run = train(tmp_path / "train", "--task", task, "--num_epochs", "1")
+    folder = evaluate(tmp_path / "train", tmp_path / "eval", "--task", task)
+    assert json.loads((folder / "results.json").read_text())["results"].keys() == set(task.split("_"))
+    assert (run / "models/weights_last/last_model.pth").is_file()
+
+
+@pytest.fixture
+def panorama(tmp_path):
+    path = tmp_path / "pictures" / "my room.png"
+    save_picture(path, SyntheticRooms("test", 1, 96, 192).read(0).rgb)
+    return path
+
+
+def predict(checkpoint: Path, picture: Path, out: Path) -> Path:
+    arguments = ["--checkpoint", str(checkpoint), "--input", str(picture), "--out", str(out)]
+    predict_elite360m.main(predict_parser().parse_args(arguments))
+    return out
+
+
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_prediction(run, panorama, tmp_path, given):
+    out = predict(run, panorama if given == "file" else panorama.parent, tmp_path / "out")
+    endings = ("depth.npy", "labels.png", "normal.npy", "panel.png")
+    assert sorted(path.name for path in out.iterdir()) == [f"my room_{ending}" for ending in endings]
+    depth, normal = np.load(out / "my room_depth.npy"), np.load(out / "my room_normal.npy")
+    assert (depth.shape, depth.dtype) == ((32, 64), np.float32)
+    assert 0 < depth.min() <= depth.max() < 10
+    assert (normal.shape, normal.dtype) == ((32, 64, 3), np.float32)
+    assert np.linalg.norm(normal, axis=-1) == pytest.approx(np.ones((32, 64)), abs=1e-4)
+    labels = cv2.imread(str(out / "my room_labels.png"), cv2.IMREAD_UNCHANGED)
+    assert (labels.shape, labels.dtype) == ((32, 64), np.uint8)
+    assert labels.max() < 13
+
+
+def test_prediction_of_a_single_task(panorama, tmp_path):
+    run = train(tmp_path, "--task", "depth", "--num_epochs", "1")
+    out = predict(run, panorama, tmp_path / "out")
+    assert {path.name for path in out.iterdir()} == {"my room_depth.npy", "my room_panel.png"}
+
+
+def test_user_errors(run, log_dir, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        evaluate(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(UserError, match="holds Elite360M_Res18, not Elite360M_Res34"):
+        evaluate(run, tmp_path, "--backbone", "Elite360M_Res34")
+    with pytest.raises(UserError, match="was trained with --task depth_normal_segmentation"):
+        train(tmp_path, "--task", "depth", "--load_weights_dir", str(run))
+    with pytest.raises(UserError, match="twice as wide as high"):
+        train(tmp_path, "--height", "100", "--width", "200")
+    with pytest.raises(UserError, match="--gpu_devices lists 2 GPUs but one process"):
+        train(tmp_path, "--gpu_devices", "0", "1")
+    with pytest.raises(UserError, match="does not exist"):
+        predict(run, tmp_path / "nowhere.png", tmp_path)
+
+
+def launch(command: list[str], **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_user_error_is_one_line_and_exit_code_2(tmp_path):
+    done = launch(["eval_elite360m.py", "--load_weights_dir", str(tmp_path / "nowhere")])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"error: no checkpoint: {tmp_path / 'nowhere'} does not exist\n"
+
+
+def test_no_download_is_one_line_and_exit_code_2(tmp_path):
+    """HF_HUB_OFFLINE makes the download client fail at once, as it does without a network."""
+    cache = str(tmp_path / "hub")
+    done = launch(
+        ["train_elite360m.py", *SMALL_TRAINING, "--log_dir", str(tmp_path)], HF_HUB_OFFLINE="1", HF_HOME=cache
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: the ImageNet weights of resnet18.tv_in1k could not be downloaded")
+    assert "--no_pretrained" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*/*/models")), "nothing is written"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torch.distributed.run", "torch.distributed.launch"])
+def test_two_processes(launcher, tmp_path, run, log_dir, evaluation):
+    """Both launchers train; two and three processes evaluate to the figures of one, every image counted once."""
+    base = ["-m", launcher, "--master_port", "29533", "--nproc_per_node"]
+    command = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), "--gpu_devices", "0", "1"]
+    done = launch([*base, "2", "train_elite360m.py", *command])
+    assert done.returncode == 0, done.stderr
+    trained = load_checkpoint(tmp_path / TRIPLE / "Elite360M_Res18" / "models/weights_last/last_model.pth")
+    assert not [key for key in trained.network if key.startswith("module.")]
+
+    alone = json.loads((evaluation / "results.json").read_text())
+    for processes in ("2", "3"):
+        out = tmp_path / f"eval{processes}"
+        command = [*SMALL, "--load_weights_dir", str(log_dir), "--log_dir", str(out), "--trivial"]
+        done = launch([*base, processes, "eval_elite360m.py", *command])
+        assert done.returncode == 0, done.stderr
+        together = json.loads((out / "Elite360M_Res18" / TRIPLE / "results.json").read_text())
+        assert together["num_images"] == 3
+        for kind in ("results", "trivial"):
+            for task in TASKS:
+                assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)

@@ -1,0 +1,101 @@
+"""Several processes (gloo, on the CPU) against one."""
+
+import os
+import pickle
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from losses import TASK_LOSSES
+from metrics.evaluator import Evaluator
+from utils.distributed import all_max, all_sum, gather_objects, is_main, process_group, rank, world_size
+from utils.errors import UserError
+from utils.tasks import TASKS
+
+COUNT, CLASSES = 6, 5
+
+
+def test_alone():
+    with process_group([0]) as device:
+        assert device.type in ("cpu", "cuda")
+        assert (rank(), world_size(), is_main()) == (0, 1, True)
+        assert all_sum(torch.tensor(3.0)) == all_max(torch.tensor(3.0)) == 3
+        assert gather_objects("x") == ["x"]
+
+
+def test_several_gpus_of_one_process():
+    with pytest.raises(UserError, match="torchrun --nproc_per_node 2"), process_group([0, 1]):
+        pass
+
+
+def batch_and_predictions() -> tuple[dict, dict]:
+    """Six images; the first three have few valid pixels, the last three many."""
+    g = torch.Generator().manual_seed(1)
+    share = torch.tensor([0.05, 0.1, 0.2, 0.8, 0.9, 1.0]).view(-1, 1, 1, 1)
+    mask = torch.rand(COUNT, 1, 8, 16, generator=g) < share
+    batch = {
+        "index": torch.arange(COUNT),
+        "id": [str(i) for i in range(COUNT)],
+        "depth": 0.1 + 9 * torch.rand(COUNT, 1, 8, 16, generator=g),
+        "depth_mask": mask,
+        "normal": torch.nn.functional.normalize(torch.randn(COUNT, 3, 8, 16, generator=g), dim=1),
+        "normal_mask": mask,
+        "semantic": torch.randint(0, CLASSES, (COUNT, 8, 16), generator=g).masked_fill(~mask[:, 0], -1),
+    }
+    predictions = {
+        "depth": 9 * torch.rand(COUNT, 1, 8, 16, generator=g),
+        "normal": torch.randn(COUNT, 3, 8, 16, generator=g),
+        "segmentation": torch.randn(COUNT, CLASSES, 8, 16, generator=g),
+    }
+    return batch, predictions
+
+
+def part(batch: dict, indices: list[int]) -> dict:
+    return {k: [v[i] for i in indices] if isinstance(v, list) else v[indices] for k, v in batch.items()}
+
+
+def losses_and_figures(indices: list[int]) -> dict:
+    """What a process that holds these images computes: losses and gradients as DDP averages them, and figures."""
+    batch, predictions = batch_and_predictions()
+    batch, predictions = part(batch, indices), part(predictions, indices)
+    out = {}
+    for task in TASKS:
+        prediction = predictions[task].clone().requires_grad_()
+        scale = torch.ones((), requires_grad=True)  # stands for a weight that all processes share
+        loss = TASK_LOSSES[task](prediction * scale, batch)
+        loss.value.backward()
+        out[task] = {
+            "loss": (all_sum(loss.value) / world_size()).item(),
+            "gradient": (all_sum(scale.grad) / world_size()).item(),
+            "num_pixels": loss.num_pixels.item(),
+        }
+    evaluator = Evaluator(tuple(TASKS), CLASSES)
+    evaluator.update(predictions, batch)
+    return out | {"figures": evaluator.compute()}
+
+
+def _process(process_rank: int, processes: int, port: int, path: str) -> None:
+    os.environ.update(RANK=str(process_rank), LOCAL_RANK=str(process_rank), WORLD_SIZE=str(processes))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    # gloo also where there are GPUs: this is about the arithmetic.
+    dist.init_process_group("gloo")
+    result = losses_and_figures(list(range(process_rank, COUNT, processes)))
+    if process_rank == 0:
+        with open(path, "wb") as file:
+            pickle.dump(result, file)
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_together_compute_what_one_computes(processes, tmp_path):
+    """Losses and gradients of the global batch, though its valid pixels lie unevenly; figures to the last bit."""
+    path = tmp_path / "result.pkl"
+    mp.spawn(_process, (processes, 29544, str(path)), nprocs=processes)
+    together, alone = pickle.loads(path.read_bytes()), losses_and_figures(list(range(COUNT)))
+    for task in TASKS:
+        assert together[task] == pytest.approx(alone[task], rel=1e-5)
+    assert together["figures"] == alone["figures"]

@@ -1,0 +1,43 @@
+"""Draw synthetic rooms into one picture: what `--dataset Synthetic` trains on. One room alone is a panorama.
+
+python tools/show_rooms.py --out rooms.jpg
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+import numpy as np
+
+from datasets import SPLITS
+from datasets.synthetic import SyntheticRooms
+from utils.visualize import label_colours, normal_colours, save_picture, scale_colours
+
+
+def main() -> None:
+    """RGB of each room, two in a row; with --truth also its depth, normals and labels."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write (.png, .jpg)")
+    parser.add_argument("--num", type=int, default=4, help="how many rooms (default: 4)")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="which rooms (default: train)")
+    parser.add_argument("--height", type=int, default=256, help="pixels of a panorama (default: 256)")
+    parser.add_argument("--truth", action="store_true", help="show depth, normals and labels too")
+    options = parser.parse_args()
+    rooms = SyntheticRooms(options.split, options.num, options.height, 2 * options.height)
+    tiles = []
+    for index in range(options.num):
+        room = rooms.read(index)
+        tiles.append(room.rgb)
+        if options.truth:
+            tiles.append(scale_colours(room.depth, top=8.0))
+            tiles.append(normal_colours(room.normal))
+            tiles.append(label_colours(room.semantic, rooms.classes.colours))
+    if len(tiles) > 1 and len(tiles) % 2:
+        tiles.append(np.full_like(tiles[0], 255))
+    save_picture(options.out, np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)]))
+
+
+if __name__ == "__main__":
+    main()
