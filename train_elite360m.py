@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate, to_device
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
-from utils.distributed import barrier, is_main, parallelise, process_group, rank
+from utils.distributed import barrier, is_main, parallelise, process_group, rank, share_buffers
 from utils.errors import UserError, exit_on_user_error
 from utils.loaders import evaluation_loader, open_dataset, training_loader
 from utils.pictures import batch_panels
@@ -143,6 +143,7 @@ def validate(
                     log.picture(f"{task}/{batch['id'][i]}", epoch, panel)
 
     network.eval()
+    share_buffers(network)
     evaluator = Evaluator(settings.tasks, len(settings.class_names), device)
     results, _ = evaluate(network, batches, evaluator, device, on_batch=draw)
     return results

@@ -93,7 +93,8 @@ class NormalHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         normal = conv3x3_upsampled4(x, self.conv)
-        return normal / (normal.norm(dim=1, keepdim=True) + 1e-10)
+        # The paper's n / (|n| + 1e-10), but several times faster than torch's norm over channels.
+        return normal * (normal.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
 
 
 class SegmentationHead(nn.Module):

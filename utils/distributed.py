@@ -84,6 +84,13 @@ def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
     return nn.parallel.DistributedDataParallel(module)
 
 
+def share_buffers(module: nn.Module) -> None:
+    """Give all processes the main one's buffers: without SyncBatchNorm each has running statistics of its own."""
+    if is_distributed():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 def all_sum(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of a tensor over all processes; no gradient flows through it."""
     return _all_reduce(tensor, "SUM")
