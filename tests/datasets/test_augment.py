@@ -22,7 +22,10 @@ def sample():
 
 
 def median_angle_to_depth(sample) -> float:
-    """Median angle in degrees between the normals and those that the depth alone implies, away from edges."""
+    """Median angle in degrees between the normals of walls and furniture and those that the depth alone implies.
+
+    Floor and ceiling are left out: their normals look the same however the room is turned.
+    """
     points = depth_to_points(sample["depth"][0].double().numpy())
     along_row = np.roll(points, -1, axis=1)[1:-1] - np.roll(points, 1, axis=1)[1:-1]
     along_column = points[2:] - points[:-2]
@@ -31,7 +34,9 @@ def median_angle_to_depth(sample) -> float:
     # Towards the camera, which is at the origin.
     implied *= -np.sign((implied * points[1:-1]).sum(-1, keepdims=True))
     normal = sample["normal"].movedim(0, -1).double().numpy()[1:-1]
-    return float(np.median(np.degrees(np.arccos(np.clip((implied * normal).sum(-1), -1, 1)))))
+    angle = np.degrees(np.arccos(np.clip((implied * normal).sum(-1), -1, 1)))
+    upright = np.abs(normal[..., 1]) < 0.5
+    return float(np.median(angle[upright]))
 
 
 def test_the_measure_tells_right_from_wrong(sample):
