@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import torch
 
-from metrics.normal import angle_between
 from utils.distributed import gather_objects
 from utils.sphere import icosphere
 from utils.tasks import IGNORE_LABEL
@@ -41,7 +40,7 @@ class TrivialPredictor:
             depth_count += len(depth)
             # Every 16th valid normal: a constant has nothing to gain from the others.
             normal = batch["normal"].movedim(1, -1)[batch["normal_mask"][:, 0]][::16]
-            angle_sums += angle_between(candidates[:, None], normal[None]).sum(dim=1)
+            angle_sums += (candidates @ normal.double().T).clamp(-1, 1).arccos().sum(dim=1)
             labels = batch["semantic"][batch["semantic"] != IGNORE_LABEL]
             label_counts += torch.bincount(labels, minlength=len(label_counts))
         self.depth = (_over_processes(depth_sum) / _over_processes(depth_count).clamp_min(1)).item()
