@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
@@ -23,10 +24,9 @@ from utils.distributed import is_main, process_group
 from utils.errors import exit_on_user_error
 from utils.files import write_text
 from utils.loaders import evaluation_loader, open_dataset
-from utils.pictures import batch_panels
+from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv, write_json
 from utils.tasks import parse_tasks
-from utils.visualize import save_picture
 
 
 def main(options: argparse.Namespace) -> None:
@@ -48,13 +48,7 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
     batches = evaluation_loader(dataset, options, device)
     run = RunFolder(Path(options.log_dir) / options.backbone / options.task)
 
-    def draw(number: int, batch: dict, predictions: dict) -> None:
-        if not is_main() or number % options.log_frequency:
-            return
-        for i, panels in enumerate(batch_panels(batch, predictions, tasks, dataset.classes.colours)):
-            for task, panel in panels.items():
-                save_picture(run.picture(task, checkpoint.epoch, number, batch["id"][i]), panel)
-
+    draw = panel_writer(run, tasks, dataset.classes.colours, checkpoint.epoch, options.log_frequency)
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
     evaluator = Evaluator(tasks, len(dataset.classes), device)
     results, rows = evaluate(network, progress, evaluator, device, on_batch=draw)
@@ -69,7 +63,15 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         report(run, checkpoint, dataset, options, results, trivial_results, rows)
 
 
-def report(run, checkpoint, dataset, options, results: dict, trivial_results: dict, rows: list[dict]) -> None:
+def report(
+    run: RunFolder,
+    checkpoint: Checkpoint,
+    dataset: PanoramaDataset,
+    options: argparse.Namespace,
+    results: dict[str, dict[str, float]],
+    trivial_results: dict[str, dict[str, float]],
+    rows: list[dict],
+) -> None:
     """Write result.txt per task, results.json and per_image.csv, and print the figures."""
     for task, figures in results.items():
         print(f"{task}: {figures_line(figures)}")

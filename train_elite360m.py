@@ -13,6 +13,8 @@ if __name__ == "__main__":
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,12 +26,11 @@ from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, lo
 from utils.distributed import barrier, is_main, parallelise, process_group, rank, share_buffers
 from utils.errors import UserError, exit_on_user_error
 from utils.loaders import evaluation_loader, open_dataset, training_loader
-from utils.pictures import batch_panels
+from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, provenance, write_json
 from utils.schedule import build_scheduler
 from utils.tasks import TASKS, join_tasks, parse_tasks
 from utils.training_log import TrainingLog
-from utils.visualize import save_picture
 
 
 def main(options: argparse.Namespace) -> None:
@@ -83,7 +84,9 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
             scheduler.step()
             log.step(losses, num_images=len(batch["rgb"]))
 
-        results = validate(objective.network, val_batches, settings, device, epoch, run, log, options.log_frequency)
+        show = partial(log.picture, epoch=epoch)
+        draw = panel_writer(run, settings.tasks, settings.class_colours, epoch, options.log_frequency, show)
+        results = validate(objective.network, val_batches, settings, device, draw)
         log.validation(epoch, results)
 
         if is_main():
@@ -126,22 +129,9 @@ def validate(
     batches: DataLoader,
     settings: ModelSettings,
     device: torch.device,
-    epoch: int,
-    run: RunFolder,
-    log: TrainingLog,
-    log_frequency: int,
+    draw: Callable[[int, dict, dict], None],
 ) -> dict[str, dict[str, float]]:
-    """Figures of the validation set per task; every `log_frequency`-th batch is drawn, the first in TensorBoard too."""
-
-    def draw(number: int, batch: dict, predictions: dict) -> None:
-        if not is_main() or number % log_frequency:
-            return
-        for i, panels in enumerate(batch_panels(batch, predictions, settings.tasks, settings.class_colours)):
-            for task, panel in panels.items():
-                save_picture(run.picture(task, epoch, number, batch["id"][i]), panel)
-                if number == 0 and i < 2:
-                    log.picture(f"{task}/{batch['id'][i]}", epoch, panel)
-
+    """Figures of the validation set per task; `draw` is called after each batch."""
     network.eval()
     share_buffers(network)
     evaluator = Evaluator(settings.tasks, len(settings.class_names), device)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -11,9 +12,20 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a UserError into one line on stderr and exit code 2; defects keep their traceback."""
+    """Turn a UserError, or a file that cannot be used, into one line on stderr and exit code 2.
+
+    Everything else is a defect and keeps its traceback.
+    """
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _exit(str(error))
+    except OSError as error:  # no permission, a file where a folder should be, a full disk
+        if error.filename is None:
+            raise
+        _exit(f"{error.filename}: {error.strerror}")
+
+
+def _exit(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

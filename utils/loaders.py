@@ -3,7 +3,7 @@
 import argparse
 
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, Subset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, Subset
 
 from datasets import build_dataset
 from datasets.augment import Augmentation
@@ -43,7 +43,9 @@ def evaluation_loader(dataset: PanoramaDataset, options: argparse.Namespace, dev
     return _loader(share, options, device)
 
 
-def _loader(dataset, options: argparse.Namespace, device: torch.device, sampler=None) -> DataLoader:
+def _loader(
+    dataset: Dataset, options: argparse.Namespace, device: torch.device, sampler: Sampler | None = None
+) -> DataLoader:
     return DataLoader(
         dataset,
         batch_size=options.batch_size,

@@ -1,13 +1,45 @@
 """From a batch of tensors to the panels that training and evaluation show."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
-from utils.visualize import task_panel
+from utils.distributed import is_main
+from utils.run_folder import RunFolder
+from utils.visualize import Colours, save_picture, task_panel
+
+
+def panel_writer(
+    run: RunFolder,
+    tasks: tuple[str, ...],
+    class_colours: Colours,
+    epoch: int,
+    every: int,
+    show: Callable[[str, np.ndarray], None] | None = None,
+) -> Callable[[int, dict, dict], None]:
+    """What `metrics.evaluator.evaluate` is to call after each batch, to draw every `every`-th one of the main process.
+
+    Args:
+        run: where the pictures are written.
+        epoch: how long the network was trained; part of the pictures' names.
+        show: also given ("task/id", panel) of the first two samples.
+    """
+
+    def draw(number: int, batch: dict, predictions: dict) -> None:
+        if not is_main() or number % every:
+            return
+        for i, panels in enumerate(batch_panels(batch, predictions, tasks, class_colours)):
+            for task, panel in panels.items():
+                save_picture(run.picture(task, epoch, number, batch["id"][i]), panel)
+                if show and number == 0 and i < 2:
+                    show(f"{task}/{batch['id'][i]}", panel)
+
+    return draw
 
 
 def batch_panels(
-    batch: dict, predictions: dict[str, torch.Tensor], tasks: tuple[str, ...], class_colours
+    batch: dict, predictions: dict[str, torch.Tensor], tasks: tuple[str, ...], class_colours: Colours
 ) -> list[dict[str, np.ndarray]]:
     """For each sample of a batch a panel per task: RGB, prediction, truth and error, (H, W, 3) uint8."""
     return [
@@ -16,7 +48,7 @@ def batch_panels(
     ]
 
 
-def _sample_panel(task: str, batch: dict, prediction: torch.Tensor, i: int, class_colours) -> np.ndarray:
+def _sample_panel(task: str, batch: dict, prediction: torch.Tensor, i: int, class_colours: Colours) -> np.ndarray:
     rgb = as_picture(batch["rgb"][i])
     shown = as_map(task, prediction[i])
     if task == "segmentation":

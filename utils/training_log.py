@@ -1,7 +1,9 @@
 """What a training run tells: the progress bar, TensorBoard, result.txt per task."""
 
 import time
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -36,7 +38,7 @@ class TrainingLog:
         self._results: dict[str, list[str]] = {}
         self._start_window()
 
-    def watch(self, batches, epoch: int):
+    def watch(self, batches: Iterable[dict], epoch: int) -> Iterator[dict]:
         """Iterate over the batches of an epoch with a progress bar, measuring how long each was waited for."""
         self._progress = tqdm(batches, desc=f"epoch {epoch}", unit="batch", disable=not is_main(), dynamic_ncols=True)
         waiting_since = time.perf_counter()
@@ -72,7 +74,7 @@ class TrainingLog:
                 self._writer.add_scalar(f"validation_{task}/{name}", value, epoch)
         self._writer.flush()
 
-    def picture(self, name: str, epoch: int, picture) -> None:
+    def picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
         """Show a picture (H, W, 3) in TensorBoard."""
         self._writer.add_image(name, picture, epoch, dataformats="HWC")
 

@@ -4,12 +4,15 @@ All pictures are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without b
 """
 
 import colorsys
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from utils.files import atomic_path
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+
+Colours = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
 MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
 MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
@@ -35,13 +38,13 @@ def normal_colours(normal: np.ndarray) -> np.ndarray:
     return colours
 
 
-def label_colours(labels: np.ndarray, class_colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+def label_colours(labels: np.ndarray, class_colours: Colours) -> np.ndarray:
     """Labels (H, W) in the colours of their classes; ignored pixels are black."""
     table = np.array([*class_colours, _BLACK], dtype=np.uint8)  # label -1 is the last entry
     return table[labels]
 
 
-def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+def distinct_colours(count: int) -> Colours:
     """So many different 8-bit RGB colours, for classes that have none of their own."""
     # Steps of the golden ratio around the colour circle never come close to an earlier hue.
     hues = (np.arange(count) * 0.618034) % 1
@@ -61,7 +64,7 @@ def colour_bar(height: int, top: float, unit: str) -> np.ndarray:
     return bar
 
 
-def legend(class_names: tuple[str, ...], class_colours: tuple[tuple[int, int, int], ...], width: int) -> np.ndarray:
+def legend(class_names: tuple[str, ...], class_colours: Colours, width: int) -> np.ndarray:
     """Names of the classes on their colours, in as many rows as they need, (any, width, 3)."""
     columns = max(1, width // 96)
     rows = -(-len(class_names) // columns)
@@ -74,7 +77,9 @@ def legend(class_names: tuple[str, ...], class_colours: tuple[tuple[int, int, in
     return picture
 
 
-def task_panel(task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, class_colours) -> np.ndarray:
+def task_panel(
+    task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, class_colours: Colours
+) -> np.ndarray:
     """RGB, prediction, truth and error of one task in a 2 x 2 panel.
 
     Args:
@@ -123,7 +128,7 @@ def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[floa
     return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
 
 
-def save_picture(path, picture: np.ndarray) -> None:
+def save_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write an RGB picture (H, W, 3), or an index picture (H, W), both uint8, as a PNG or JPEG file, atomically."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
