@@ -8,7 +8,7 @@ from networks.cross_task import CrossTaskAttention
 from networks.decoders import HEADS, INTERMEDIATE_HEADS, SHARED_CHANNELS, SharedDecoder, TaskDecoder, conv_norm_act
 from networks.erp_encoder import ERPEncoder
 from networks.fusion import BiAttentionFusion
-from networks.icosap_encoder import ICOSAPEncoder, ICOSAPSampler
+from networks.icosap_encoder import ICOSAPEncoder, ICOSAPSampler, TransitionDown
 from networks.point_hierarchy import PointHierarchy, build_point_hierarchy
 from utils.errors import UserError
 from utils.tasks import TASKS
@@ -81,7 +81,7 @@ class Elite360M(nn.Module):
             the same keys at (H/16, W/16) from the preliminary features, normals not yet of unit length.
 
         Raises:
-            ValueError: when `rgb` has another shape.
+            ValueError: when `rgb` has another shape, W = 2H aside.
         """
         _check_shape(rgb)
         erp = (rgb - self.mean) / self.std
@@ -112,9 +112,13 @@ class Elite360M(nn.Module):
         return nn.ModuleDict({task: build(task) for task in self.tasks})
 
     def _initialise_linear_layers(self) -> None:
-        """Truncated normal weights and zero biases, as the paper's program; convolutions keep torch's defaults."""
+        """Truncated normal weights and zero biases, as the paper's program; convolutions keep torch's defaults.
+
+        The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too.
+        """
+        kept = {linear for module in self.modules() if isinstance(module, TransitionDown) for linear in module.linears}
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module not in kept:
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

@@ -27,7 +27,11 @@ class ERPEncoder(nn.Module):
         timm_name = BACKBONES[backbone].timm_name
         try:
             self.backbone = timm.create_model(
-                timm_name, pretrained=pretrained, features_only=True, out_indices=(1, 2, 3, 4)
+                timm_name,
+                pretrained=pretrained,
+                features_only=True,
+                out_indices=(1, 2, 3, 4),
+                zero_init_last=False,  # torchvision's form, which matters for random weights only
             )
         except Exception as error:  # the download clients below timm raise errors of many unrelated types
             if not pretrained:

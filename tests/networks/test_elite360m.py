@@ -68,6 +68,25 @@ def test_task_subsets(value):
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
+def test_initialisation():
+    """Linear layers: normal with std 0.02, biases 0. Convolutions: torch's."""
+    network = small_network()
+    layers = {
+        "attention": network.icosap_encoder.transformers[0].query,
+        "gate": network.fusion.semantic_gate,
+        "cross-task": network.cross_task.collaborations["depth"].join,
+    }
+    for name, layer in layers.items():
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1), name
+        assert layer.bias is None or not layer.bias.any(), name
+    # The released program's 1x1 convolutions: uniform up to 1 / sqrt(inputs), as torch makes them.
+    for transition in network.icosap_encoder.transition_downs:
+        for linear in transition.linears:
+            assert linear.weight.std().item() == pytest.approx((3 * linear.in_features) ** -0.5, rel=0.1)
+            assert linear.bias.any()
+    assert (network.erp_encoder.backbone.layer1[0].bn2.weight == 1).all(), "no residual branch starts at zero"
+
+
 def test_buffers_are_not_saved():
     """Constants are made again, not stored: a checkpoint holds what was learnt."""
     saved = small_network().state_dict()
