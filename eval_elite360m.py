@@ -40,14 +40,15 @@ def main(options: argparse.Namespace) -> None:
 
 def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: torch.device) -> None:
     """Judge the network of a checkpoint, and the trivial predictors if asked for, and write what came out."""
+    run = RunFolder(Path(options.log_dir) / options.backbone / options.task)
+    run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
+    digest = sha256(checkpoint.path)  # now: a training may replace the file while it is evaluated
     tasks = parse_tasks(options.task)
     settings = checkpoint.settings
     dataset = open_dataset(options, options.split, options.height or settings.height, options.width or settings.width)
     checkpoint.require(backbone=options.backbone, tasks=tasks, num_classes=len(dataset.classes))
     network = checkpoint.build_network().to(device).eval()
     batches = evaluation_loader(dataset, options, device)
-    run = RunFolder(Path(options.log_dir) / options.backbone / options.task)
-
     draw = panel_writer(run, tasks, dataset.classes.colours, checkpoint.epoch, options.log_frequency)
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
     evaluator = Evaluator(tasks, len(dataset.classes), device)
@@ -60,12 +61,13 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         trivial_results, _ = evaluate(trivial, batches, evaluator, device)
 
     if is_main():
-        report(run, checkpoint, dataset, options, results, trivial_results, rows)
+        report(run, checkpoint, digest, dataset, options, results, trivial_results, rows)
 
 
 def report(
     run: RunFolder,
     checkpoint: Checkpoint,
+    digest: str,
     dataset: PanoramaDataset,
     options: argparse.Namespace,
     results: dict[str, dict[str, float]],
@@ -92,7 +94,7 @@ def report(
             "num_images": len(rows),
             "height": dataset.height,
             "width": dataset.width,
-            "checkpoint": {"path": str(checkpoint.path), "sha256": sha256(checkpoint.path), "epoch": checkpoint.epoch},
+            "checkpoint": {"path": str(checkpoint.path), "sha256": digest, "epoch": checkpoint.epoch},
             **provenance(),
         },
     )

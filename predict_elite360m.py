@@ -26,7 +26,7 @@ from datasets.panorama import resize_rgb
 from networks.elite360m import Elite360M
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint
 from utils.distributed import process_group
-from utils.errors import exit_on_user_error
+from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 from utils.images import list_images, read_panorama
 from utils.pictures import as_map
@@ -37,6 +37,7 @@ from utils.visualize import label_colours, legend, normal_colours, panel, save_p
 def main(options: argparse.Namespace) -> None:
     """Predict as the command line says."""
     images = list_images(Path(options.input))
+    check_names(images, Path(options.out))
     with process_group(options.gpu_devices) as device:
         checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
         network = checkpoint.build_network().to(device).eval()
@@ -45,6 +46,20 @@ def main(options: argparse.Namespace) -> None:
             maps = predict(network, rgb, device)
             write(Path(options.out) / path.stem, rgb, maps, checkpoint.settings)
     print(f"{len(images)} written to {options.out}")
+
+
+def check_names(images: list[Path], out: Path) -> None:
+    """Make sure that no result will overwrite another, or be taken for a panorama the next time.
+
+    Raises:
+        UserError: when two pictures differ in their suffix alone, or results would lie among the pictures.
+    """
+    by_stem = {path.stem: path for path in images}
+    for path in images:
+        if by_stem[path.stem] != path:
+            raise UserError(f"{path} and {by_stem[path.stem].name} would be written to the same names: rename one")
+    if out.resolve() == images[0].parent.resolve():
+        raise UserError(f"--out {out} is where the pictures are: choose another folder")
 
 
 @torch.no_grad()

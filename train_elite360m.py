@@ -42,6 +42,8 @@ def main(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace, device: torch.device) -> None:
     """Build everything, then train and validate epoch by epoch."""
+    run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
+    run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
     torch.manual_seed(options.seed + rank())  # every process augments differently; DDP makes the weights equal
 
     train_set = open_dataset(options, "train", options.height, options.width)
@@ -64,7 +66,6 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
     optimizer = torch.optim.Adam(parallel_objective.parameters(), lr=options.learning_rate, fused=True)
     scheduler = build_scheduler(optimizer, options.lr_schedule, num_steps=options.num_epochs * len(train_batches))
 
-    run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
     log = TrainingLog(run, options.log_frequency, objective.weighting, optimizer)
     if is_main():
         described = {"options": vars(options), **provenance()}

@@ -20,4 +20,5 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     predicted = prediction.movedim(1, -1)[mask]  # (n, 3)
     truth = batch["normal"].movedim(1, -1)[mask]
     cosine = F.cosine_similarity(predicted, truth, dim=-1)
-    return global_mean(torch.arccos(cosine[cosine.abs() < COSINE_LIMIT]))
+    near = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must not go unnoticed
+    return global_mean(torch.arccos(cosine[~near]))

@@ -96,16 +96,33 @@ def test_tensorboard_holds_what_was_promised(run):
     assert len(events.Tags()["images"]) == 6, "two rooms, three tasks"
 
 
-def test_best_models_are_the_best(run):
-    """The best score in the last checkpoint is that of the better epoch, and its file is of that epoch."""
+def test_best_models_are_the_best(tmp_path, monkeypatch):
+    """Better, then worse: the file of a task is of the epoch that was best at it."""
+    scores = iter([(0.5, 30, 0.2), (0.4, 31, 0.3), (0.6, 29, 0.1)])
+
+    def validate(*args):
+        rms, mean, miou = next(scores)
+        return {"depth": {"rms": rms}, "normal": {"mean": mean}, "segmentation": {"mIoU": miou}}
+
+    monkeypatch.setattr(train_elite360m, "validate", validate)
+    run = train(tmp_path, "--num_epochs", "3")
+    for task, epoch in (("depth", 2), ("normal", 3), ("semantic", 2)):
+        assert load_checkpoint(run / f"{task}_models/best_{task}_model.pth").epoch == epoch
     last = torch.load(run / "models/weights_last/last_model.pth", weights_only=True)
-    lines = (run / "depth/result.txt").read_text().splitlines()
-    scores = [float(line.split("  rms ")[1].split()[0]) for line in lines]
-    assert last["best_scores"]["depth"] == pytest.approx(min(scores), abs=1e-4)
-    best = load_checkpoint(run / "depth_models/best_depth_model.pth")
-    assert best.epoch == 1 + int(np.argmin(scores))
-    assert last["epoch"] == 2
+    assert last["best_scores"] == {"depth": 0.4, "normal": 29, "segmentation": 0.3}
+    assert last["epoch"] == 3
     assert "optimizer" in last
+
+
+def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
+    """In eval mode, on the validation split: the last line of result.txt is what the evaluation of the file gives."""
+    folder = evaluate(run, tmp_path, "--split", "val")
+    results = json.loads((folder / "results.json").read_text())["results"]
+    for task in TASKS:
+        line = (run / TASKS[task].folder / "result.txt").read_text().splitlines()[-1]
+        words = line.split()[2:]  # after "epoch 2"
+        told = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+        assert told == pytest.approx({name: results[task][name] for name in told}, abs=1e-4)
 
 
 def test_checkpoint_tells_everything(run):
@@ -166,7 +183,10 @@ def test_training_is_reproducible(run, tmp_path):
 def test_training_starts_from_weights(run, log_dir, tmp_path):
     """With a learning rate of zero the weights stay what they were at the start."""
     again = train(tmp_path, "--load_weights_dir", str(log_dir), "--learning_rate", "0", "--num_epochs", "1")
-    before, after = (load_checkpoint(folder / "models/weights_last/last_model.pth").network for folder in (run, again))
+    first, second = (load_checkpoint(folder / "models/weights_last/last_model.pth") for folder in (run, again))
+    assert torch.equal(first.weighting["log_variances"], second.weighting["log_variances"])
+    assert first.weighting["log_variances"].any()
+    before, after = first.network, second.network
     assert all(torch.equal(before[key], after[key]) for key in before if "running" not in key and "num_b" not in key)
 
 
@@ -210,6 +230,14 @@ def test_prediction_of_a_single_task(panorama, tmp_path):
     run = train(tmp_path, "--task", "depth", "--num_epochs", "1")
     out = predict(run, panorama, tmp_path / "out")
     assert {path.name for path in out.iterdir()} == {"my room_depth.npy", "my room_panel.png"}
+
+
+def test_prediction_never_loses_a_result(run, panorama, tmp_path):
+    save_picture(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
+    with pytest.raises(UserError, match="would be written to the same names"):
+        predict(run, panorama.parent, tmp_path / "out")
+    with pytest.raises(UserError, match="is where the pictures are"):
+        predict(run, panorama, panorama.parent)
 
 
 def test_user_errors(run, log_dir, tmp_path):

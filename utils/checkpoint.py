@@ -116,8 +116,8 @@ def save_checkpoint(
         "epoch": epoch,
         **more,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:  # a file of ours: its errors are OSErrors
+        torch.save(content, file)
 
 
 def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
@@ -152,7 +152,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UserError(
             f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file makes torch stumble in many ways
         raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or something else") from error
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return _own_checkpoint(path, content)
@@ -169,7 +169,7 @@ def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Pa
     """
     try:
         module.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         details = " ".join(str(error).split())
         raise UserError(f"the weights in {path} do not fit the network: {details}") from error
 

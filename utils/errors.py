@@ -19,8 +19,9 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        _exit(str(error))
-    except OSError as error:  # no permission, a file where a folder should be, a full disk
+        # One that was raised in a DataLoader's worker arrives with the worker's traceback before its line.
+        _exit(str(error).strip().rpartition("\n")[2].removeprefix("utils.errors.UserError: "))
+    except OSError as error:  # no permission, or a file where a folder should be
         if error.filename is None:
             raise
         _exit(f"{error.filename}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Writing files so that a killed program never leaves half of one behind."""
+"""Writing files whole or not at all."""
 
 import os
 import tempfile
@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from utils.errors import UserError
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix) to write to; it becomes `path` when the block ends well.
 
-    Missing parent folders are made. When the block raises, the temporary file is removed and `path` stays as it was.
+    Missing parent folders are made. When the block raises, the temporary file is removed and `path` stays as it was; a
+    killed process may leave the temporary file (hidden, `.NAME-*`), but never half of `path`.
+
+    Raises:
+        UserError: when the file cannot be written, on a full disk for one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +30,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())  # the data must be on disk before the name is
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; give the result the usual permissions
         os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """From the command line to the batches of a process."""
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, Subset
@@ -17,6 +18,8 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
     if options.dataset == "Synthetic":
         num_rooms = options.num_train if split == "train" and "num_train" in options else options.num_val
         special = {"num_rooms": num_rooms, "cache_dir": options.cache_dir}
+        if options.cache_dir:
+            Path(options.cache_dir).mkdir(parents=True, exist_ok=True)  # here, not in a worker: errors are told better
     elif options.dataset_rootdir is None:
         raise UserError(f"--dataset {options.dataset} needs --dataset_rootdir, the folder that holds it")
     else:

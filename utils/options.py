@@ -56,11 +56,11 @@ def train_parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--batch_size", type=_positive, default=1, metavar="N", help="panoramas per process and optimiser step"
     )
-    training.add_argument("--learning_rate", type=float, default=1e-4, metavar="RATE", help="of Adam")
+    training.add_argument("--learning_rate", type=_rate, default=1e-4, metavar="RATE", help="of Adam")
     training.add_argument(
         "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="how the rate falls, step by step"
     )
-    training.add_argument("--seed", type=int, default=100, metavar="N", help="of weights, shuffling and augmentation")
+    training.add_argument("--seed", type=_seed, default=100, metavar="N", help="of weights, shuffling and augmentation")
 
     _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
     parser.run_group.add_argument(
@@ -124,7 +124,7 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
     group.add_argument("--dataset_rootdir", metavar="DIR", help="its folder; Synthetic needs none")
     group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="of the panoramas")
     group.add_argument("--width", type=int, default=1024, metavar="PIXELS", help="of the panoramas, twice the height")
-    group.add_argument("--num_workers", type=int, default=num_workers, metavar="N", help="processes that read data")
+    group.add_argument("--num_workers", type=_count, default=num_workers, metavar="N", help="processes that read data")
     group.add_argument("--num_val", type=_positive, default=100, metavar="N", help="Synthetic: rooms to judge by")
     group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
     return group
@@ -150,7 +150,23 @@ def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequenc
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return _at_least(1, int(text))
+
+
+def _count(text: str) -> int:
+    return _at_least(0, int(text))
+
+
+def _rate(text: str) -> float:
+    return _at_least(0.0, float(text))
+
+
+def _seed(text: str) -> int:
+    return _at_least(0, int(text), below=2**31)
+
+
+def _at_least(lowest: float, value: float, below: float = float("inf")) -> float:
+    """The value, if it is in [lowest, below); a NaN is in no range."""
+    if not lowest <= value < below:
+        raise argparse.ArgumentTypeError(f"{value} is not between {lowest} and {below}")
     return value

@@ -19,7 +19,8 @@ _POSTFIX_EVERY = 10  # batches: reading a loss makes a GPU wait, so not every ti
 class TrainingLog:
     """Collects what happens in every step and writes it every `log_frequency` steps and after each epoch.
 
-    Only the main process writes; losses are those of the global batch.
+    Only the main process writes. Losses in TensorBoard are those of the global batch; the progress bar shows the main
+    process's share.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class TrainingLog:
     def watch(self, batches: Iterable[dict], epoch: int) -> Iterator[dict]:
         """Iterate over the batches of an epoch with a progress bar, measuring how long each was waited for."""
         self._progress = tqdm(batches, desc=f"epoch {epoch}", unit="batch", disable=not is_main(), dynamic_ncols=True)
+        self._start_window()  # validation and saving since the last epoch are no part of the training's speed
         waiting_since = time.perf_counter()
         for batch in self._progress:
             self._waited += time.perf_counter() - waiting_since

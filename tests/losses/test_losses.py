@@ -96,6 +96,12 @@ def test_invalid_pixels_change_nothing(task, batch):
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_a_prediction_that_is_not_finite_is_noticed(task, batch):
+    prediction = torch.full_like(random_prediction(task), torch.nan)
+    assert TASK_LOSSES[task](prediction, batch).value.isnan()
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_nothing_valid_adds_nothing(task, batch):
     for key in ("depth_mask", "normal_mask"):
         batch[key] = torch.zeros_like(batch[key])

@@ -10,7 +10,17 @@ import torch.multiprocessing as mp
 
 from losses import TASK_LOSSES
 from metrics.evaluator import Evaluator
-from utils.distributed import all_max, all_sum, gather_objects, is_main, process_group, rank, world_size
+from utils.distributed import (
+    all_max,
+    all_sum,
+    gather_objects,
+    is_main,
+    parallelise,
+    process_group,
+    rank,
+    share_buffers,
+    world_size,
+)
 from utils.errors import UserError
 from utils.tasks import TASKS
 
@@ -76,13 +86,31 @@ def losses_and_figures(indices: list[int]) -> dict:
     return out | {"figures": evaluator.compute()}
 
 
+def joint_training(indices: list[int]) -> dict:
+    """Gradient of a model that several processes train together, and a running statistic that they then share."""
+    batch, predictions = batch_and_predictions()
+    batch = part(batch, indices)
+    torch.manual_seed(rank())  # as in training: the weights start different and become the main process's
+    model = torch.nn.Conv2d(1, 1, 3, padding=1)
+    norm = torch.nn.BatchNorm1d(1)
+    norm.running_mean.fill_(rank() + 7.0)
+    parallel_model = parallelise(model, torch.device("cpu"))
+    TASK_LOSSES["depth"](parallel_model(predictions["depth"][indices]), batch).value.backward()
+    share_buffers(norm)
+    return {
+        "gradients": gather_objects(model.weight.grad.flatten().tolist()),
+        "running_means": gather_objects(norm.running_mean.item()),
+    }
+
+
 def _process(process_rank: int, processes: int, port: int, path: str) -> None:
     os.environ.update(RANK=str(process_rank), LOCAL_RANK=str(process_rank), WORLD_SIZE=str(processes))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     # gloo also where there are GPUs: this is about the arithmetic.
     dist.init_process_group("gloo")
-    result = losses_and_figures(list(range(process_rank, COUNT, processes)))
+    indices = list(range(process_rank, COUNT, processes))
+    result = losses_and_figures(indices) | joint_training(indices)
     if process_rank == 0:
         with open(path, "wb") as file:
             pickle.dump(result, file)
@@ -99,3 +127,8 @@ def test_processes_together_compute_what_one_computes(processes, tmp_path):
     for task in TASKS:
         assert together[task] == pytest.approx(alone[task], rel=1e-5)
     assert together["figures"] == alone["figures"]
+    expected = joint_training(list(range(COUNT)))
+    assert len(together["gradients"]) == processes
+    for gradient in together["gradients"]:
+        assert gradient == pytest.approx(expected["gradients"][0], rel=1e-4)
+    assert together["running_means"] == [7.0] * processes

@@ -1,9 +1,12 @@
 """Files are written whole or not at all."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from utils.errors import UserError
 from utils.files import atomic_path, write_text
 
 
@@ -21,6 +24,19 @@ def test_permissions_are_the_usual_ones(tmp_path):
     finally:
         os.umask(mask)
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_full_disk_is_told():
+    """What a full disk says names no file."""
+
+    def fill(path):
+        with atomic_path(path):
+            raise OSError(28, "No space left on device")
+
+    with tempfile.TemporaryDirectory() as folder:
+        with pytest.raises(UserError, match=r"note.txt cannot be written: No space left"):
+            fill(Path(folder) / "note.txt")
+        assert not list(Path(folder).iterdir())
 
 
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -75,7 +75,17 @@ def test_changing_an_option_is_a_conscious_act():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--batch_size", "0"], ["--task", "flow"], ["--backbone", "VGG"], ["--nonsense"], ["--log_d", "x"]]
+    "arguments",
+    [
+        ["--batch_size", "0"],
+        ["--num_workers", "-1"],
+        ["--learning_rate", "nan"],
+        ["--seed", "-1"],
+        ["--task", "flow"],
+        ["--backbone", "VGG"],
+        ["--nonsense"],
+        ["--log_d", "x"],
+    ],
 )
 def test_wrong_command_lines_are_told_in_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as exit_info:

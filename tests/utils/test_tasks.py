@@ -16,6 +16,11 @@ def test_unknown():
         parse_tasks("depth_flow")
 
 
+def test_what_is_best():
+    rules = {task.name: (task.best_metric, task.higher_is_better) for task in TASKS.values()}
+    assert rules == {"depth": ("rms", False), "normal": ("mean", False), "segmentation": ("mIoU", True)}
+
+
 def test_best_scores():
     assert TASKS["depth"].is_better(0.5, None)
     assert TASKS["depth"].is_better(0.5, 0.6)
