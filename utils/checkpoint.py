@@ -19,12 +19,12 @@ from networks.released_weights import (
 )
 from utils.errors import UserError
 from utils.files import atomic_path
+from utils.run_folder import LAST_MODEL
 from utils.tasks import TASKS
 from utils.visualize import distinct_colours
 
 FORMAT = "elite360m"
 VERSION = 1
-LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
 
 
 @dataclass(frozen=True)

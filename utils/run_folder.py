@@ -13,6 +13,7 @@ import torch
 from utils.files import atomic_path, write_text
 from utils.tasks import TASKS
 
+LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "cv2")
 
 
@@ -26,7 +27,7 @@ class RunFolder:
     def __init__(self, root: Path):
         self.root = root
         self.settings = root / "models" / "settings.json"
-        self.last_model = root / "models" / "weights_last" / "last_model.pth"
+        self.last_model = root / LAST_MODEL
         self.tensorboard = root / "tensorboard"
 
     def kept_model(self, epoch: int) -> Path:
