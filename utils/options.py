@@ -2,7 +2,7 @@
 
 import argparse
 
-from datasets import DATASETS
+from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES
@@ -78,7 +78,7 @@ def eval_parser() -> argparse.ArgumentParser:
     parser = _Parser("Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.")
     data = _add_data_options(parser, num_workers=8)
     data.set_defaults(height=None, width=None)
-    data.add_argument("--split", default="test", choices=("train", "val", "test"), help="which part to evaluate on")
+    data.add_argument("--split", default="test", choices=SPLITS, help="which part to evaluate on")
     data.add_argument("--batch_size", type=_positive, default=1, metavar="N", help="panoramas at a time, per process")
     network = _add_network_options(parser)
     network.add_argument(
