@@ -11,6 +11,7 @@ if __name__ == "__main__":
     OPTIONS = eval_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.distributed import is_main, process_group
 from utils.errors import exit_on_user_error
 from utils.files import write_text
-from utils.loaders import evaluation_loader, open_dataset
+from utils.loaders import describe, evaluation_batches, open_dataset, report_bad_samples
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv, write_json
 from utils.tasks import parse_tasks
@@ -48,18 +49,21 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
     dataset = open_dataset(options, options.split, options.height or settings.height, options.width or settings.width)
     checkpoint.require(backbone=options.backbone, tasks=tasks, num_classes=len(dataset.classes))
     network = checkpoint.build_network().to(device).eval()
-    batches = evaluation_loader(dataset, options, device)
-    draw = panel_writer(run, tasks, dataset.classes.colours, checkpoint.epoch, options.log_frequency)
+    if is_main():
+        print(describe(dataset, options))
+    batches = evaluation_batches(dataset, options, device)
+    draw = panel_writer(run, replace(settings, tasks=tasks), checkpoint.epoch, options.log_frequency)
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
     evaluator = Evaluator(tasks, len(dataset.classes), device)
-    results, rows = evaluate(network, progress, evaluator, device, on_batch=draw)
+    results, rows = evaluate(network, progress, evaluator, on_batch=draw)
 
     trivial_results = {}
     if options.trivial:
         trivial = TrivialPredictor(tasks, len(dataset.classes)).fit(batches)
         evaluator = Evaluator(tasks, len(dataset.classes), device)
-        trivial_results, _ = evaluate(trivial, batches, evaluator, device)
+        trivial_results, _ = evaluate(trivial, batches, evaluator)
 
+    report_bad_samples(batches)
     if is_main():
         report(run, checkpoint, digest, dataset, options, results, trivial_results, rows)
 
@@ -75,13 +79,14 @@ def report(
     rows: list[dict],
 ) -> None:
     """Write result.txt per task, results.json and per_image.csv, and print the figures."""
+    conventions = [f"# depth unit: {dataset.depth_unit}; frame of the normals: {dataset.normal_frame}"]
     for task, figures in results.items():
         print(f"{task}: {figures_line(figures)}")
         lines = [f"{name}: {value:.6f}" for name, value in figures.items()]
         if task in trivial_results:
             print(f"{task}, trivial predictor: {figures_line(trivial_results[task])}")
             lines += [f"trivial {name}: {value:.6f}" for name, value in trivial_results[task].items()]
-        write_text(run.result(task), "\n".join([f"# {PROTOCOL[task]}", *lines]) + "\n")
+        write_text(run.result(task), "\n".join([f"# {PROTOCOL[task]}", *conventions, *lines]) + "\n")
     write_csv(run.root / "per_image.csv", rows)
     write_json(
         run.root / "results.json",
@@ -91,6 +96,10 @@ def report(
             "protocol": PROTOCOL,
             "dataset": options.dataset,
             "split": options.split,
+            "list": options.val_list,
+            "depth_unit": dataset.depth_unit,
+            "normal_frame": dataset.normal_frame,
+            "num_skipped": len(dataset) - len(rows),
             "num_images": len(rows),
             "height": dataset.height,
             "width": dataset.width,

@@ -31,7 +31,7 @@ from utils.files import atomic_path
 from utils.images import list_images, read_panorama
 from utils.pictures import as_map
 from utils.tasks import MAX_DEPTH
-from utils.visualize import label_colours, legend, normal_colours, panel, save_picture, scale_colours
+from utils.visualize import label_colours, legend, normal_colours, panel, save_picture, scale_colours, unit_symbol
 
 
 def main(options: argparse.Namespace) -> None:
@@ -76,7 +76,7 @@ def write(stem: Path, rgb: np.ndarray, maps: dict[str, np.ndarray], settings: Mo
         save_array(stem.with_name(f"{stem.name}_depth.npy"), maps["depth"])
         pictures.append(scale_colours(maps["depth"], MAX_DEPTH))
         captions.append("depth")
-        bars.append((MAX_DEPTH, "m"))
+        bars.append((MAX_DEPTH, unit_symbol(settings.depth_unit)))
     if "normal" in maps:
         save_array(stem.with_name(f"{stem.name}_normal.npy"), maps["normal"])
         pictures.append(normal_colours(maps["normal"]))

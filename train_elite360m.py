@@ -18,14 +18,20 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 
 from losses.multitask import TrainingObjective
-from metrics.evaluator import Evaluator, evaluate, to_device
+from metrics.evaluator import Evaluator, evaluate
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from utils.distributed import barrier, is_main, parallelise, process_group, rank, share_buffers
 from utils.errors import UserError, exit_on_user_error
-from utils.loaders import evaluation_loader, open_dataset, training_loader
+from utils.loaders import (
+    Batches,
+    describe,
+    evaluation_batches,
+    open_dataset,
+    report_bad_samples,
+    training_batches,
+)
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, provenance, write_json
 from utils.schedule import build_scheduler
@@ -47,9 +53,11 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
     torch.manual_seed(options.seed + rank())  # every process augments differently; DDP makes the weights equal
 
     train_set = open_dataset(options, "train", options.height, options.width)
-    val_set = open_dataset(options, "val", options.height, options.width)
-    train_batches = training_loader(train_set, options, device)
-    val_batches = evaluation_loader(val_set, options, device)
+    val_set = open_dataset(options, options.val_split, options.height, options.width)
+    if is_main():
+        print(describe(train_set, options), describe(val_set, options), sep="\n")
+    train_batches = training_batches(train_set, options, device)
+    val_batches = evaluation_batches(val_set, options, device)
 
     settings = ModelSettings(
         backbone=options.backbone,
@@ -60,6 +68,8 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
         dataset=options.dataset,
         class_names=train_set.classes.names,
         class_colours=train_set.classes.colours,
+        depth_unit=train_set.depth_unit,
+        normal_frame=train_set.normal_frame,
     )
     objective = build_objective(settings, options)
     parallel_objective = parallelise(objective, device)
@@ -74,10 +84,9 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
 
     best_scores: dict[str, float] = {}
     for epoch in range(1, options.num_epochs + 1):
-        train_batches.sampler.set_epoch(epoch)
+        train_batches.set_epoch(epoch)
         parallel_objective.train()
         for batch in log.watch(train_batches, epoch):
-            batch = to_device(batch, device)
             losses = parallel_objective(batch)
             optimizer.zero_grad()
             losses["total"].backward()
@@ -86,7 +95,7 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
             log.step(losses, num_images=len(batch["rgb"]))
 
         show = partial(log.picture, epoch=epoch)
-        draw = panel_writer(run, settings.tasks, settings.class_colours, epoch, options.log_frequency, show)
+        draw = panel_writer(run, settings, epoch, options.log_frequency, show)
         results = validate(objective.network, val_batches, settings, device, draw)
         log.validation(epoch, results)
 
@@ -102,6 +111,7 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
             save_checkpoint(run.last_model, *trained, optimizer=optimizer.state_dict(), best_scores=best_scores)
         barrier()  # nobody starts the next epoch, or ends, before the files are there
     log.close()
+    report_bad_samples(train_batches, val_batches)
 
 
 def build_objective(settings: ModelSettings, options: argparse.Namespace) -> TrainingObjective:
@@ -127,7 +137,7 @@ def build_objective(settings: ModelSettings, options: argparse.Namespace) -> Tra
 
 def validate(
     network: torch.nn.Module,
-    batches: DataLoader,
+    batches: Batches,
     settings: ModelSettings,
     device: torch.device,
     draw: Callable[[int, dict, dict], None],
@@ -136,7 +146,7 @@ def validate(
     network.eval()
     share_buffers(network)
     evaluator = Evaluator(settings.tasks, len(settings.class_names), device)
-    results, _ = evaluate(network, batches, evaluator, device, on_batch=draw)
+    results, _ = evaluate(network, batches, evaluator, on_batch=draw)
     return results
 
 

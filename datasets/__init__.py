@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from datasets.panorama import PanoramaDataset
 
 # The name in --dataset, and the module and class that hold it.
-DATASETS = {"Synthetic": ("datasets.synthetic", "SyntheticRooms")}
+DATASETS = {
+    "S2D3D": ("datasets.stanford2d3d", "Stanford2D3D"),
+    "Struc3D": ("datasets.structured3d", "Structured3D"),
+    "MP3D": ("datasets.matterport3d", "Matterport3D"),
+    "Synthetic": ("datasets.synthetic", "SyntheticRooms"),
+}
 SPLITS = ("train", "val", "test")
 
 
@@ -36,10 +41,11 @@ def build_dataset(
         split: ``train``, ``val`` or ``test``.
         height, width: size of the samples in pixels, width = 2 * height.
         augment: random augmentation, all of it (True) or as an `Augmentation` says.
-        special: what only this dataset knows; ``Synthetic``: num_rooms, seed, cache_dir.
+        special: what only this dataset knows; ``Synthetic``: num_rooms, seed, cache_dir; those on disk: hold_out_val,
+            list_file, normal_frame (see `datasets.stored`); ``Struc3D``: metric_depth.
 
     Raises:
-        UserError: when the name or the split is unknown.
+        UserError: when the name or the split is unknown, the root is missing, or no panorama is found.
     """
     from datasets.augment import Augmentation
 
@@ -50,6 +56,8 @@ def build_dataset(
     module, class_name = DATASETS[name]
     dataset = getattr(import_module(module), class_name)
     if name != "Synthetic":
+        if root is None:
+            raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder that holds it")
         special["root"] = root
     augment = Augmentation() if augment is True else augment or None
     return dataset(split=split, height=height, width=width, augment=augment, **special)

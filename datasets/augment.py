@@ -1,34 +1,44 @@
 """Augmentation that moves vectors with the pixels they belong to.
 
-Each step takes a sample (see `datasets.panorama`) and gives another. Randomness comes from torch's global generator,
-which the DataLoader seeds differently in every worker.
+Each step takes a `Panorama` and gives another. Randomness comes from torch's global generator; in training it is seeded
+for each sample of each epoch (see `utils.loaders`).
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
+import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import v2
 
+from datasets.panorama import Panorama
 from utils.sphere import yaw_rotation
 
-_MAPS = ("rgb", "depth", "normal", "semantic", "depth_mask", "normal_mask")  # everything with a last axis of columns
+_MAPS = ("rgb", "depth", "normal", "semantic")
 
 
-def roll_yaw(sample: dict, columns: int) -> dict:
-    """Turn the panorama about the vertical: pixels move `columns` to the right, normals turn by the same angle."""
-    width = sample["rgb"].shape[-1]
-    rolled = sample | {key: sample[key].roll(columns, dims=-1) for key in _MAPS}
-    rotation = torch.tensor(yaw_rotation(2 * math.pi * columns / width), dtype=sample["normal"].dtype)
-    return rolled | {"normal": torch.einsum("ij,jhw->ihw", rotation, rolled["normal"])}
+def roll_yaw(panorama: Panorama, columns: int) -> Panorama:
+    """Turn the panorama about the vertical: pixels move `columns` to the right, normals turn by the same angle.
+
+    Normals in a world frame stay as they are: the camera turns, the building does not.
+    """
+    rolled = {name: np.roll(getattr(panorama, name), columns, axis=1) for name in _MAPS}
+    if panorama.normal_frame == "camera":
+        rotation = yaw_rotation(2 * math.pi * columns / panorama.depth.shape[1])
+        rolled["normal_map"] = rotation @ panorama.normal_map
+    return replace(panorama, **rolled)
 
 
-def flip_left_right(sample: dict) -> dict:
-    """Mirror the panorama: columns in reverse order, the x component of the normals negated."""
-    flipped = sample | {key: sample[key].flip(-1) for key in _MAPS}
-    mirror = torch.tensor([-1.0, 1.0, 1.0], dtype=sample["normal"].dtype)[:, None, None]
-    return flipped | {"normal": flipped["normal"] * mirror}
+def flip_left_right(panorama: Panorama) -> Panorama:
+    """Mirror the panorama: columns in reverse order, the x component of the normals negated.
+
+    That is right in a world frame too, for the mirror image of the whole building.
+    """
+    flipped = {name: cv2.flip(getattr(panorama, name), 1) for name in _MAPS}
+    return replace(panorama, **flipped, normal_map=np.diag([-1.0, 1.0, 1.0]) @ panorama.normal_map)
 
 
 @dataclass
@@ -48,11 +58,12 @@ class Augmentation:
     def __post_init__(self):
         self._jitter: Callable = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
 
-    def __call__(self, sample: dict) -> dict:
+    def __call__(self, panorama: Panorama) -> Panorama:
         if self.yaw:
-            sample = roll_yaw(sample, int(torch.randint(sample["rgb"].shape[-1], ())))
+            panorama = roll_yaw(panorama, int(torch.randint(panorama.depth.shape[1], ())))
         if self.flip and torch.rand(()) < 0.5:
-            sample = flip_left_right(sample)
+            panorama = flip_left_right(panorama)
         if self.colour and torch.rand(()) < 0.5:
-            sample = sample | {"rgb": self._jitter(sample["rgb"])}
-        return sample
+            # On a Pillow image torchvision takes little more than half the time that it takes on a tensor.
+            panorama = replace(panorama, rgb=np.array(self._jitter(Image.fromarray(panorama.rgb))))
+        return panorama

@@ -1,4 +1,4 @@
-"""The one sample contract of all datasets: read, resize, check, augment.
+"""The one sample contract of all datasets: read, resize, augment, decode.
 
 Whatever the disk holds, `dataset[index]` is a dict with
 
@@ -6,20 +6,23 @@ Whatever the disk holds, `dataset[index]` is a dict with
 key             shape, type                meaning
 =============== ========================== ==========================================================================
 ``rgb``         (3, H, W) float32          colours in [0, 1]
-``depth``       (1, H, W) float32          metres along the ray
+``depth``       (1, H, W) float32          metres along the ray (see `PanoramaDataset.depth_unit`), 0 = missing
 ``normal``      (3, H, W) float32          unit vectors in the camera frame (x right, y down, z forward), pointing
-                                           towards the camera
+                                           towards the camera; (0, 0, 0) = missing
 ``semantic``    (H, W) int64               class labels, -1 = ignore
 ``depth_mask``  (1, H, W) bool             0 < depth <= 10 m
 ``normal_mask`` (1, H, W) bool             where the normal is known
 ``id``          str                        names the sample: the relative path of its RGB image, or the like
 ``index``       int                        its place in the dataset
 =============== ========================== ==========================================================================
+
+Up to its last step a sample is a `Panorama`: codes as they are stored, a quarter of the size. The workers of a
+DataLoader send these (see `pack`), and `unpack` decodes a whole batch where it is needed.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -27,19 +30,24 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.classes import SemanticClasses
-from utils.tasks import MAX_DEPTH
+from utils.tasks import MAX_DEPTH, METRES
 
 
 @dataclass
 class Panorama:
-    """One panorama with its ground truth as NumPy arrays, at whatever size it is stored (H x W, W = 2H).
+    """One panorama with its ground truth, at whatever size it is stored (H x W, W = 2H), as codes and their meaning.
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth: (H, W) float32, metres along the ray; anything not finite or not above 0 is missing.
-        normal: (H, W, 3) float32, unit vectors in the camera frame towards the camera; (0, 0, 0) is missing.
-        semantic: (H, W) integers, -1 = ignore.
+        depth: (H, W) float32 or uint16; times `depth_scale` it is metres along the ray. Anything not finite or not
+            above 0 is missing.
+        normal: (H, W, 3) float32 or uint8. `normal_map` turns it into unit vectors towards the camera; what does not
+            come out about as long as a unit vector is missing.
+        semantic: (H, W) int8 labels, -1 = ignore.
         id: names the sample.
+        depth_scale: metres per unit of `depth`.
+        normal_map: (3, 4), from (a, b, c, 1) of the stored triple to (x, y, z).
+        normal_frame: "camera", or "world" for a frame that does not turn with the camera.
     """
 
     rgb: np.ndarray
@@ -47,6 +55,9 @@ class Panorama:
     normal: np.ndarray
     semantic: np.ndarray
     id: str
+    depth_scale: float = 1.0
+    normal_map: np.ndarray = field(default_factory=lambda: np.eye(3, 4))
+    normal_frame: str = "camera"
 
     def resized(self, height: int, width: int) -> "Panorama":
         """The panorama at another size: colours averaged by area, everything else taken from the nearest pixel."""
@@ -57,12 +68,12 @@ class Panorama:
         def nearest(array: np.ndarray) -> np.ndarray:
             return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
-        return Panorama(
+        return replace(
+            self,
             rgb=resize_rgb(self.rgb, height, width),
             depth=nearest(self.depth),
             normal=nearest(self.normal),
-            semantic=nearest(self.semantic.astype(np.int16)),
-            id=self.id,
+            semantic=nearest(self.semantic),
         )
 
 
@@ -79,12 +90,19 @@ class PanoramaDataset(Dataset, ABC):
 
     Args:
         height, width: H x W of the samples, W = 2H.
-        augment: changes a finished sample, see `datasets.augment`; None leaves it alone.
+        augment: changes a panorama at random, see `datasets.augment`; None leaves it alone.
+
+    Attributes:
+        classes: of the labels.
+        depth_unit: what a depth of 1 means, in words.
+        normal_frame: "camera" or "world", see `Panorama`.
     """
 
     classes: SemanticClasses
+    depth_unit: str = METRES
+    normal_frame: str = "camera"
 
-    def __init__(self, height: int, width: int, augment: Callable[[dict], dict] | None = None):
+    def __init__(self, height: int, width: int, augment: Callable[[Panorama], Panorama] | None = None):
         self.height = height
         self.width = width
         self.augment = augment
@@ -96,23 +114,61 @@ class PanoramaDataset(Dataset, ABC):
     def read(self, index: int) -> Panorama:
         """The panorama of this index with its truth, at the size in which it is stored."""
 
-    def __getitem__(self, index: int) -> dict:
+    def packed(self, index: int) -> dict:
+        """The sample as it travels: read, resized, augmented, not yet decoded (see `pack`)."""
         panorama = self.read(index).resized(self.height, self.width)
-        sample = to_sample(panorama) | {"index": index}
-        return self.augment(sample) if self.augment else sample
+        return pack(self.augment(panorama) if self.augment else panorama, index)
+
+    def __getitem__(self, index: int) -> dict:
+        return unpack(self.packed(index))
 
 
-def to_sample(panorama: Panorama) -> dict:
-    """The tensors of the contract above (all but ``index``); missing depth and normals become 0."""
-    known = np.isfinite(panorama.depth) & (panorama.depth > 0)
-    depth = np.where(known, panorama.depth, 0).astype(np.float32)[None]
-    normal = panorama.normal.astype(np.float32).transpose(2, 0, 1)
+def pack(panorama: Panorama, index: int) -> dict:
+    """A panorama as tensors that can be collated: what `unpack` takes."""
     return {
-        "rgb": torch.from_numpy(panorama.rgb.transpose(2, 0, 1).astype(np.float32) / 255),
-        "depth": torch.from_numpy(depth),
-        "normal": torch.from_numpy(np.ascontiguousarray(normal)),
-        "semantic": torch.from_numpy(panorama.semantic.astype(np.int64)),
-        "depth_mask": torch.from_numpy((depth > 0) & (depth <= MAX_DEPTH)),
-        "normal_mask": torch.from_numpy((normal**2).sum(0, keepdims=True) > 0.25),
+        "rgb": torch.from_numpy(panorama.rgb),
+        "depth": torch.from_numpy(panorama.depth),
+        "normal": torch.from_numpy(panorama.normal),
+        "semantic": torch.from_numpy(panorama.semantic),
+        "depth_scale": torch.tensor(panorama.depth_scale, dtype=torch.float32),
+        "normal_map": torch.from_numpy(panorama.normal_map.astype(np.float32)),
         "id": panorama.id,
+        "index": index,
     }
+
+
+def unpack(packed: dict) -> dict:
+    """Decode one packed sample, or a batch of them, to the contract above, on the device where it is.
+
+    In place wherever possible: fresh memory is what takes time here.
+    """
+    depth = packed["depth"].float().mul(packed["depth_scale"][..., None, None]).unsqueeze(-3)
+    depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
+    normal, normal_mask = _decode_normal(packed["normal"], packed["normal_map"])
+    return {
+        "rgb": _channels_first(packed["rgb"]).float().div_(255),
+        "depth": depth,
+        "normal": normal,
+        "semantic": packed["semantic"].long(),
+        "depth_mask": (depth > 0) & (depth <= MAX_DEPTH),
+        "normal_mask": normal_mask,
+        "id": packed["id"],
+        "index": packed["index"],
+    }
+
+
+def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors (..., 3, H, W) and their mask (..., 1, H, W) from triples (..., H, W, 3) and a map (..., 3, 4)."""
+    first, second, third = _channels_first(stored).split(1, dim=-3)  # (..., 1, H, W) each
+    a, b, c, offset = normal_map[..., None, None].unbind(-3)  # columns of the map, (..., 3, 1, 1) each
+    normal = torch.addcmul(offset, a, first).addcmul_(b, second).addcmul_(c, third)
+    x, y, z = normal.split(1, dim=-3)
+    squared_length = (x * x).addcmul_(y, y).addcmul_(z, z)
+    # Marks of missing normals, black and middle grey, decode to lengths of 1.7 and almost 0.
+    known = (squared_length > 0.5**2) & (squared_length < 1.5**2)
+    return normal.mul_(squared_length.rsqrt_()).masked_fill_(~known, 0), known
+
+
+def _channels_first(picture: torch.Tensor) -> torch.Tensor:
+    """(..., H, W, C) to (..., C, H, W), contiguous."""
+    return picture.movedim(-1, -3).contiguous()

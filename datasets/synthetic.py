@@ -41,7 +41,7 @@ class SyntheticRooms(PanoramaDataset):
         num_rooms: int,
         height: int,
         width: int,
-        augment: Callable[[dict], dict] | None = None,
+        augment: Callable[[Panorama], Panorama] | None = None,
         seed: int = 0,
         cache_dir: str | Path | None = None,
     ):
@@ -81,7 +81,8 @@ class SyntheticRooms(PanoramaDataset):
             if path is not None:
                 with atomic_path(path) as temporary:
                     np.savez_compressed(temporary, **asdict(view))
-        return Panorama(view.rgb, view.depth, view.normal, view.semantic, id=f"synthetic/{self.split}/{index:06d}")
+        labels = view.semantic.astype(np.int8)
+        return Panorama(view.rgb, view.depth, view.normal, labels, id=f"synthetic/{self.split}/{index:06d}")
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.num_rooms:

@@ -95,33 +95,22 @@ def evaluate(
     predict: Callable[[torch.Tensor], dict[str, torch.Tensor]],
     batches: Iterable[dict],
     evaluator: Evaluator,
-    device: torch.device,
     on_batch: Callable[[int, dict, dict], None] | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
     """Run a predictor over all batches and judge it.
 
     Args:
         predict: from rgb (B, 3, H, W) to predictions; a network in eval mode, for one.
-        batches: the truth, see `datasets.panorama`.
-        evaluator: a fresh `Evaluator`.
-        device: where to compute.
+        batches: pictures and truth on the predictor's device, see `datasets.panorama`.
+        evaluator: a fresh `Evaluator` on that device.
         on_batch: called with (batch number, batch, predictions) after each batch, to draw pictures.
 
     Returns:
         What `Evaluator.compute` gives.
     """
     for number, batch in enumerate(batches):
-        batch = to_device(batch, device)
         predictions = predict(batch["rgb"])
         evaluator.update(predictions, batch)
         if on_batch:
             on_batch(number, batch, predictions)
     return evaluator.compute()
-
-
-def to_device(batch: dict, device: torch.device) -> dict:
-    """The batch with all its tensors on a device; the copy overlaps with computing when memory is pinned."""
-    return {
-        key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for key, value in batch.items()
-    }

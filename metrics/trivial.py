@@ -35,14 +35,14 @@ class TrivialPredictor:
         depth_count = torch.zeros((), dtype=torch.float64)
         label_counts = torch.zeros_like(self.label_counts)
         for batch in batches:
-            depth = batch["depth"][batch["depth_mask"]].double()
+            depth = batch["depth"][batch["depth_mask"]].double().cpu()
             depth_sum += depth.sum()
             depth_count += len(depth)
             # Every fourth row and column: a constant has nothing to gain from the others.
             known = batch["normal_mask"][:, 0, ::4, ::4]
-            normal = batch["normal"].movedim(1, -1)[:, ::4, ::4][known]
+            normal = batch["normal"].movedim(1, -1)[:, ::4, ::4][known].cpu()
             angle_sums += (candidates @ normal.double().T).clamp(-1, 1).arccos().sum(dim=1)
-            labels = batch["semantic"][batch["semantic"] != IGNORE_LABEL]
+            labels = batch["semantic"][batch["semantic"] != IGNORE_LABEL].cpu()
             label_counts += torch.bincount(labels, minlength=len(label_counts))
         self.depth = (_over_processes(depth_sum) / _over_processes(depth_count).clamp_min(1)).item()
         self.normal = candidates[_over_processes(angle_sums).argmin()].float()

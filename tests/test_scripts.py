@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import eval_elite360m
 import predict_elite360m
 import train_elite360m
 from datasets.synthetic import SyntheticRooms
+from tools.make_synthetic_dataset import write_dataset
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 from utils.options import eval_parser, predict_parser, train_parser
@@ -25,8 +27,10 @@ from utils.visualize import save_picture
 
 ROOT = Path(__file__).parents[1]
 TRIPLE = "depth_normal_segmentation"
-SMALL = ["--height", "32", "--width", "64", "--num_workers", "0", "--num_val", "3", "--batch_size", "2"]
-SMALL_TRAINING = [*SMALL, "--ico_level", "2", "--num_train", "4", "--num_epochs", "2", "--log_frequency", "1"]
+SMALL_SIZE = ["--height", "32", "--width", "64", "--num_workers", "0", "--batch_size", "2"]
+SMALL = ["--dataset", "Synthetic", "--num_val", "3", *SMALL_SIZE]
+SHORT = ["--val_split", "val", "--ico_level", "2", "--num_epochs", "2", "--log_frequency", "1"]
+SMALL_TRAINING = [*SMALL, *SHORT, "--num_train", "4"]
 
 
 def train(log_dir: Path, *more: str) -> Path:
@@ -312,3 +316,67 @@ def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, 
     for kind in ("results", "trivial"):
         for task in TASKS:
             assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def structured(tmp_path_factory):
+    root = tmp_path_factory.mktemp("Struc3D")
+    write_dataset("Struc3D", num=3, out=root, height=32)
+    return root
+
+
+@pytest.fixture
+def on_disk(structured, tmp_path):
+    """Options that work on a copy of a small Structured3D, and its root."""
+    root = shutil.copytree(structured, tmp_path / "Struc3D")
+    return ["--dataset", "Struc3D", "--dataset_rootdir", str(root)], root
+
+
+def test_a_dataset_on_disk(on_disk, tmp_path, capsys):
+    """The unit of depth is told at the start, kept in the checkpoint, and written beside the figures."""
+    options, _ = on_disk
+    run = train(tmp_path / "train", *options, "--num_epochs", "1")
+    assert "Struc3D, split train: 3 panoramas of the 18334 of the complete dataset" in capsys.readouterr().out
+    settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
+    assert settings.depth_unit == "relative: the largest depth of each image is 10"
+    assert len(settings.class_names) == 25
+    folder = evaluate(tmp_path / "train", tmp_path / "eval", *options)
+    assert "depth in relative" in capsys.readouterr().out
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["num_images"], results["num_skipped"]) == (3, 0)
+    assert results["depth_unit"] == settings.depth_unit
+    assert "# depth unit: relative" in (folder / "depth/result.txt").read_text()
+    folder = evaluate(tmp_path / "train", tmp_path / "metric", *options, "--metric_depth")
+    assert "# depth unit: metres along the ray" in (folder / "depth/result.txt").read_text()
+
+
+def test_bad_samples(on_disk, tmp_path, capsys):
+    options, root = on_disk
+    damaged = root / "scene_03250/2D_rendering/2/panorama/full/normal.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    (root / "scene_00000/2D_rendering/1/panorama/full/depth.png").unlink()
+    run = train(tmp_path / "train", *options, "--num_epochs", "1", "--skip_bad_samples")
+    error = capsys.readouterr().err
+    assert "1 bad sample was skipped:" in error
+    assert "scene_00000/2D_rendering/1/panorama/full/depth.png is missing" in error
+    folder = evaluate(run, tmp_path / "eval", *options, "--skip_bad_samples", "--trivial")
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["num_images"], results["num_skipped"]) == (2, 1)
+    error = capsys.readouterr().err
+    assert error.count("scene_03250/2D_rendering/2/panorama/full/normal.png") == 1
+    with pytest.raises(UserError, match=r"scene_03250/2D_rendering/2/panorama/full/normal\.png"):
+        evaluate(run, tmp_path / "again", *options)
+
+
+def test_a_bad_sample_is_one_line_and_exit_code_2(on_disk, tmp_path):
+    """From a worker process too."""
+    options, root = on_disk
+    for depth in root.glob("scene_00000/2D_rendering/*/panorama/full/depth.png"):
+        depth.unlink()
+    command = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), *options, "--num_workers", "1"]
+    done = launch(["train_elite360m.py", *command])
+    assert done.returncode == 2, done.stderr
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: ")
+    assert message.endswith("/panorama/full/depth.png is missing")
+    assert "Traceback" not in done.stderr

@@ -20,7 +20,7 @@ from networks.released_weights import (
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.run_folder import LAST_MODEL
-from utils.tasks import TASKS
+from utils.tasks import METRES, TASKS
 from utils.visualize import distinct_colours
 
 FORMAT = "elite360m"
@@ -38,7 +38,8 @@ class ModelSettings:
         height, width: pixels of the panoramas it was trained on.
         dataset: the name of the dataset it was trained on.
         class_names, class_colours: of the K semantic classes; colours are 8-bit RGB.
-        depth_unit, normal_frame: the meaning of the other predictions, in words.
+        depth_unit: what a depth of 1 means, in words.
+        normal_frame: "camera" (x right, y down, z forward) or "world" (the frame of the training data).
     """
 
     backbone: str
@@ -49,8 +50,8 @@ class ModelSettings:
     dataset: str
     class_names: tuple[str, ...]
     class_colours: tuple[tuple[int, int, int], ...]
-    depth_unit: str = "metres along the ray"
-    normal_frame: str = "camera: x right, y down, z forward, pointing to the camera"
+    depth_unit: str = METRES
+    normal_frame: str = "camera"
 
     def build_network(self, pretrained: bool = False) -> Elite360M:
         """A network of these settings; see `Elite360M` for `pretrained`."""

@@ -1,9 +1,11 @@
 """Reading panoramas."""
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from utils.errors import UserError
 
@@ -16,17 +18,64 @@ def read_panorama(path: Path) -> np.ndarray:
     Raises:
         UserError: when the file cannot be read as an image, or is not twice as wide as high.
     """
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
-    if image is None:
-        raise UserError(f"{path} is not an image, or is damaged")
+    image = ImageFile(path).rgb()
     height, width = image.shape[:2]
     if width != 2 * height:
         raise UserError(f"{path} is {width}x{height}: a full panorama is twice as wide as high")
     return image
+
+
+class ImageFile:
+    """A picture as it lies on disk, read but not decoded.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        bits: per channel.
+        channels: "grey", "palette" or "colour". Both are known of PNG files; others count as 8-bit colour.
+
+    Raises:
+        UserError: when the file is missing, cannot be read, or breaks off.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self._data = np.fromfile(path, dtype=np.uint8)
+        except FileNotFoundError as error:
+            raise UserError(f"{path} is missing") from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        head, tail = self._data[:32].tobytes(), self._data[-1024:].tobytes()
+        is_png = head.startswith(b"\x89PNG") and len(head) == 32
+        # The decoder takes what there is of a JPEG, and talks to the terminal about either.
+        if (is_png and b"IEND" not in tail) or (head.startswith(b"\xff\xd8") and b"\xff\xd9" not in tail):
+            raise UserError(f"{path} is truncated")
+        self.bits = head[24] if is_png else 8  # the header always comes first in a PNG
+        self.channels = {0: "grey", 3: "palette", 4: "grey"}.get(head[25], "colour") if is_png else "colour"
+
+    def rgb(self) -> np.ndarray:
+        """(H, W, 3) uint8, grey repeated, alpha dropped, turned upright as its EXIF orientation says."""
+        return self._decode(cv2.IMREAD_COLOR_RGB)
+
+    def grey(self) -> np.ndarray:
+        """(H, W) uint8 or uint16 as stored; the first channel of a colour picture, the indices into a palette."""
+        if self.channels == "palette":  # OpenCV gives colours only
+            try:
+                return np.array(Image.open(io.BytesIO(self._data)))
+            except (OSError, SyntaxError) as error:
+                raise UserError(f"{self.path} is not an image, or is damaged") from error
+        image = self._decode(cv2.IMREAD_UNCHANGED)
+        if image.ndim == 2:
+            return image
+        return np.ascontiguousarray(image[..., 0 if self.channels == "grey" else 2])  # the order is BGR
+
+    def _decode(self, flags: int) -> np.ndarray:
+        image = cv2.imdecode(self._data, flags) if self._data.size else None
+        if image is None:
+            raise UserError(f"{self.path} is not an image, or is damaged")
+        return image
 
 
 def list_images(path: Path) -> list[Path]:

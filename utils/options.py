@@ -15,7 +15,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line in one line."""
 
     def __init__(self, description: str):
@@ -27,9 +27,16 @@ class _Parser(argparse.ArgumentParser):
 
 def train_parser() -> argparse.ArgumentParser:
     """Options of train_elite360m.py."""
-    parser = _Parser("Train Elite360M: depth, surface normals and semantics from one panorama.")
+    parser = Parser("Train Elite360M: depth, surface normals and semantics from one panorama.")
     data = _add_data_options(parser, num_workers=4)
-    data.add_argument("--num_train", type=_positive, default=1000, metavar="N", help="Synthetic: rooms to train on")
+    data.add_argument(
+        "--val_split",
+        default="test",
+        choices=("test", "val"),
+        help="validate on the test split, as the paper's program does, or on val, which is then kept out of training",
+    )
+    data.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
+    data.add_argument("--num_train", type=positive, default=1000, metavar="N", help="Synthetic: rooms to train on")
     data.add_argument("--disable_color_augmentation", action="store_true", help="no colour jitter")
     data.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
@@ -52,20 +59,20 @@ def train_parser() -> argparse.ArgumentParser:
     )
 
     training = parser.add_argument_group("training")
-    training.add_argument("--num_epochs", type=_positive, default=200, metavar="N", help="passes over the training set")
+    training.add_argument("--num_epochs", type=positive, default=200, metavar="N", help="passes over the training set")
     training.add_argument(
-        "--batch_size", type=_positive, default=1, metavar="N", help="panoramas per process and optimiser step"
+        "--batch_size", type=positive, default=1, metavar="N", help="panoramas per process and optimiser step"
     )
-    training.add_argument("--learning_rate", type=_rate, default=1e-4, metavar="RATE", help="of Adam")
+    training.add_argument("--learning_rate", type=rate, default=1e-4, metavar="RATE", help="of Adam")
     training.add_argument(
         "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="how the rate falls, step by step"
     )
-    training.add_argument("--seed", type=_seed, default=100, metavar="N", help="of weights, shuffling and augmentation")
+    training.add_argument("--seed", type=seed, default=100, metavar="N", help="of weights, shuffling and augmentation")
 
     _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
     parser.run_group.add_argument(
         "--save_frequency",
-        type=_positive,
+        type=positive,
         default=10,
         metavar="N",
         help="epochs between checkpoints that are kept (models/weights_EPOCH); the last and the best always are",
@@ -75,11 +82,11 @@ def train_parser() -> argparse.ArgumentParser:
 
 def eval_parser() -> argparse.ArgumentParser:
     """Options of eval_elite360m.py."""
-    parser = _Parser("Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.")
+    parser = Parser("Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.")
     data = _add_data_options(parser, num_workers=8)
     data.set_defaults(height=None, width=None)
     data.add_argument("--split", default="test", choices=SPLITS, help="which part to evaluate on")
-    data.add_argument("--batch_size", type=_positive, default=1, metavar="N", help="panoramas at a time, per process")
+    data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas at a time, per process")
     network = _add_network_options(parser)
     network.add_argument(
         "--load_weights_dir",
@@ -98,7 +105,7 @@ def eval_parser() -> argparse.ArgumentParser:
 
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
-    parser = _Parser("Predict depth, surface normals and semantics of panoramas.")
+    parser = Parser("Predict depth, surface normals and semantics of panoramas.")
     parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
     parser.add_argument("--input", required=True, metavar="PATH", help="a panorama, or a folder of them")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
@@ -120,12 +127,29 @@ def check_size(height: int | None, width: int | None) -> None:
 
 def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", default="Synthetic", choices=tuple(DATASETS), help="what to work on")
+    group.add_argument("--dataset", default="S2D3D", choices=tuple(DATASETS), help="what to work on")
     group.add_argument("--dataset_rootdir", metavar="DIR", help="its folder; Synthetic needs none")
     group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="of the panoramas")
     group.add_argument("--width", type=int, default=1024, metavar="PIXELS", help="of the panoramas, twice the height")
-    group.add_argument("--num_workers", type=_count, default=num_workers, metavar="N", help="processes that read data")
-    group.add_argument("--num_val", type=_positive, default=100, metavar="N", help="Synthetic: rooms to judge by")
+    group.add_argument("--num_workers", type=count, default=num_workers, metavar="N", help="processes that read data")
+    group.add_argument(
+        "--val_list",
+        metavar="FILE",
+        help="judge by the panoramas of this list instead: lines of `rgb depth semantic normal`, relative paths",
+    )
+    group.add_argument(
+        "--normal_frame",
+        default="camera",
+        choices=("camera", "world"),
+        help="frame of the stored normals; world ones, of the building, do not turn with the camera",
+    )
+    group.add_argument("--metric_depth", action="store_true", help="Struc3D: metres, not the paper's 10 d / max d")
+    group.add_argument(
+        "--skip_bad_samples",
+        action="store_true",
+        help="go on without samples that are bad; list them at the end",
+    )
+    group.add_argument("--num_val", type=positive, default=100, metavar="N", help="Synthetic: rooms to judge by")
     group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
     return group
 
@@ -141,7 +165,7 @@ def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequenc
     group = parser.run_group = parser.add_argument_group("run")
     group.add_argument("--log_dir", default=log_dir, metavar="DIR", help="where results are written")
     group.add_argument(
-        "--log_frequency", type=_positive, default=log_frequency, metavar="N", help="batches between logs and pictures"
+        "--log_frequency", type=positive, default=log_frequency, metavar="N", help="batches between logs and pictures"
     )
     group.add_argument(
         "--gpu_devices", type=int, nargs="+", default=[0], metavar="I", help="the GPU to use; a launcher decides itself"
@@ -149,19 +173,23 @@ def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequenc
     group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Type of an option: 1, 2, 3, ..."""
     return _at_least(1, int(text))
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Type of an option: 0, 1, 2, ..."""
     return _at_least(0, int(text))
 
 
-def _rate(text: str) -> float:
+def rate(text: str) -> float:
+    """Type of an option: a number, 0 or more."""
     return _at_least(0.0, float(text))
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
+    """Type of an option: what random generators can be started from."""
     return _at_least(0, int(text), below=2**31)
 
 

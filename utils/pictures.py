@@ -5,15 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from utils.checkpoint import ModelSettings
 from utils.distributed import is_main
 from utils.run_folder import RunFolder
-from utils.visualize import Colours, save_picture, task_panel
+from utils.visualize import save_picture, task_panel, unit_symbol
 
 
 def panel_writer(
     run: RunFolder,
-    tasks: tuple[str, ...],
-    class_colours: Colours,
+    settings: ModelSettings,
     epoch: int,
     every: int,
     show: Callable[[str, np.ndarray], None] | None = None,
@@ -22,6 +22,7 @@ def panel_writer(
 
     Args:
         run: where the pictures are written.
+        settings: which tasks to draw, and what the maps mean.
         epoch: how long the network was trained; part of the pictures' names.
         show: also given ("task/id", panel) of the first two samples.
     """
@@ -29,7 +30,7 @@ def panel_writer(
     def draw(number: int, batch: dict, predictions: dict) -> None:
         if not is_main() or number % every:
             return
-        for i, panels in enumerate(batch_panels(batch, predictions, tasks, class_colours)):
+        for i, panels in enumerate(batch_panels(batch, predictions, settings)):
             for task, panel in panels.items():
                 save_picture(run.picture(task, epoch, number, batch["id"][i]), panel)
                 if show and number == 0 and i < 2:
@@ -39,23 +40,23 @@ def panel_writer(
 
 
 def batch_panels(
-    batch: dict, predictions: dict[str, torch.Tensor], tasks: tuple[str, ...], class_colours: Colours
+    batch: dict, predictions: dict[str, torch.Tensor], settings: ModelSettings
 ) -> list[dict[str, np.ndarray]]:
     """For each sample of a batch a panel per task: RGB, prediction, truth and error, (H, W, 3) uint8."""
     return [
-        {task: _sample_panel(task, batch, predictions[task], i, class_colours) for task in tasks}
+        {task: _sample_panel(task, batch, predictions[task], i, settings) for task in settings.tasks}
         for i in range(len(batch["rgb"]))
     ]
 
 
-def _sample_panel(task: str, batch: dict, prediction: torch.Tensor, i: int, class_colours: Colours) -> np.ndarray:
+def _sample_panel(task: str, batch: dict, prediction: torch.Tensor, i: int, settings: ModelSettings) -> np.ndarray:
     rgb = as_picture(batch["rgb"][i])
     shown = as_map(task, prediction[i])
     if task == "segmentation":
-        return task_panel(task, rgb, shown, batch["semantic"][i].cpu().numpy(), class_colours)
+        return task_panel(task, rgb, shown, batch["semantic"][i].cpu().numpy(), settings.class_colours)
     # Missing truth is shown as missing: NaN, whatever the dataset holds there.
     truth = batch[task][i].masked_fill(~batch[f"{task}_mask"][i], torch.nan)
-    return task_panel(task, rgb, shown, as_map(task, truth), class_colours)
+    return task_panel(task, rgb, shown, as_map(task, truth), settings.class_colours, unit_symbol(settings.depth_unit))
 
 
 def as_picture(rgb: torch.Tensor) -> np.ndarray:

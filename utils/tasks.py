@@ -7,6 +7,8 @@ from utils.errors import UserError
 
 MAX_DEPTH = 10.0  # metres: the range of the depth head and of every valid depth
 IGNORE_LABEL = -1  # of pixels without a class
+METRES = "metres along the ray"  # the unit of depth, in words
+RELATIVE = "relative: the largest depth of each image is 10"  # Structured3D in the paper
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from utils.files import atomic_path
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METRES
 
 Colours = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
@@ -78,7 +78,7 @@ def legend(class_names: tuple[str, ...], class_colours: Colours, width: int) -> 
 
 
 def task_panel(
-    task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, class_colours: Colours
+    task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, class_colours: Colours, unit: str = "m"
 ) -> np.ndarray:
     """RGB, prediction, truth and error of one task in a 2 x 2 panel.
 
@@ -88,11 +88,12 @@ def task_panel(
         prediction, truth: depth (H, W) in metres or normals (H, W, 3) with NaN where the truth is missing, or labels
             (H, W) with -1 to ignore.
         class_colours: of the semantic classes.
+        unit: of depth, see `unit_symbol`.
     """
     if task == "depth":
         error = scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
         pictures = [scale_colours(prediction, MAX_DEPTH), scale_colours(truth, MAX_DEPTH), error]
-        bars = [(MAX_DEPTH, "m"), (MAX_DEPTH, "m"), (MAX_DEPTH_ERROR, "m")]
+        bars = [(MAX_DEPTH, unit), (MAX_DEPTH, unit), (MAX_DEPTH_ERROR, unit)]
     elif task == "normal":
         angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
         error = scale_colours(angle, MAX_ANGLE_ERROR)
@@ -106,6 +107,11 @@ def task_panel(
         bars = [None, None, None]
     captions = ["RGB", f"{task}: prediction", f"{task}: truth", f"{task}: error"]
     return panel([rgb, *pictures], captions, [None, *bars])
+
+
+def unit_symbol(depth_unit: str) -> str:
+    """What stands beside a number on a scale of depth, "m" or nothing, given the unit in words."""
+    return "m" if depth_unit == METRES else ""
 
 
 def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:

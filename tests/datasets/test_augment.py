@@ -1,36 +1,57 @@
 """Augmentation moves vectors with pixels: shown with rooms, whose geometry is known."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
 
 from datasets.augment import Augmentation, flip_left_right, roll_yaw
-from datasets.panorama import to_sample
+from datasets.panorama import Panorama, pack, unpack
 from datasets.synthetic import SyntheticRooms
 from utils.sphere import depth_to_points
 
 HEIGHT, WIDTH = 64, 128
+MAPS = ("rgb", "depth", "semantic")
 
 
 @pytest.fixture(scope="module")
-def sample():
-    sample = to_sample(SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0))
-    sample["semantic"][3:5, 7:9] = -1
-    sample["normal"][:, 3:5, 7:9] = 0
-    sample["normal_mask"][:, 3:5, 7:9] = False
-    return sample
+def panorama():
+    panorama = SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0)
+    panorama.semantic[3:5, 7:9] = -1
+    panorama.normal[3:5, 7:9] = 0
+    panorama.depth[10, 20:30] = 0
+    return panorama
 
 
-def median_angle_to_depth(sample) -> float:
+@pytest.fixture(scope="module")
+def stored(panorama):
+    """The same with 8-bit normals and 16-bit depth."""
+    codes = np.rint((panorama.normal + 1) * 127.5).astype(np.uint8)
+    return replace(
+        panorama,
+        normal=codes,
+        normal_map=np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))]),
+        depth=np.rint(panorama.depth * 4000).astype(np.uint16),
+        depth_scale=1 / 4000,
+    )
+
+
+def decoded(panorama: Panorama) -> dict:
+    return unpack(pack(panorama, 0))
+
+
+def median_angle_to_depth(panorama) -> float:
     """Median angle in degrees between the normals of walls and furniture and those that the depth alone implies.
 
     Floor and ceiling are left out: their normals look the same however the room is turned.
     """
+    sample = decoded(panorama)
     points = depth_to_points(sample["depth"][0].double().numpy())
     along_row = np.roll(points, -1, axis=1)[1:-1] - np.roll(points, 1, axis=1)[1:-1]
     along_column = points[2:] - points[:-2]
     implied = np.cross(along_column, along_row)
-    implied /= np.linalg.norm(implied, axis=-1, keepdims=True)
+    implied /= np.linalg.norm(implied, axis=-1, keepdims=True) + 1e-12
     # Towards the camera, which is at the origin.
     implied *= -np.sign((implied * points[1:-1]).sum(-1, keepdims=True))
     normal = sample["normal"].movedim(0, -1).double().numpy()[1:-1]
@@ -39,69 +60,86 @@ def median_angle_to_depth(sample) -> float:
     return float(np.median(angle[upright]))
 
 
-def test_the_measure_tells_right_from_wrong(sample):
-    assert median_angle_to_depth(sample) < 1
-    assert median_angle_to_depth(sample | {"normal": sample["normal"].roll(40, -1)}) > 10
-    assert median_angle_to_depth(sample | {"normal": -sample["normal"]}) > 170
+def test_the_measure_tells_right_from_wrong(panorama):
+    assert median_angle_to_depth(panorama) < 1
+    assert median_angle_to_depth(replace(panorama, normal=np.roll(panorama.normal, 40, axis=1))) > 10
+    assert median_angle_to_depth(replace(panorama, normal=-panorama.normal)) > 170
 
 
 @pytest.mark.parametrize("columns", [1, 17, 64, 127])
-def test_rolled_normals_fit_rolled_depth(sample, columns):
-    assert median_angle_to_depth(roll_yaw(sample, columns)) < 1
+def test_rolled_normals_fit_rolled_depth(panorama, stored, columns):
+    assert median_angle_to_depth(roll_yaw(panorama, columns)) < 1
+    assert median_angle_to_depth(roll_yaw(stored, columns)) < 1
 
 
-def test_flipped_normals_fit_flipped_depth(sample):
-    assert median_angle_to_depth(flip_left_right(sample)) < 1
+def test_flipped_normals_fit_flipped_depth(panorama, stored):
+    assert median_angle_to_depth(flip_left_right(panorama)) < 1
+    assert median_angle_to_depth(flip_left_right(stored)) < 1
 
 
-def test_pixels_move_together(sample):
+def test_any_sequence_of_both(stored):
+    for columns in (5, 90):
+        assert median_angle_to_depth(roll_yaw(flip_left_right(roll_yaw(stored, 33)), columns)) < 1
+
+
+def test_world_normals_do_not_turn(panorama):
+    """A camera that turned by 5 columns sees the building's vectors unchanged; a mirrored building mirrors them."""
+    world = replace(panorama, normal_frame="world")
+    before = decoded(world)["normal"]
+    assert torch.equal(decoded(roll_yaw(world, 5))["normal"], before.roll(5, -1))
+    mirrored = before.flip(-1) * torch.tensor([-1.0, 1, 1])[:, None, None]
+    assert torch.equal(decoded(flip_left_right(world))["normal"], mirrored)
+
+
+def test_pixels_move_together(panorama):
     """Everything at column c is found at column c + 5 after a roll by 5, at column W - 1 - c after a flip."""
-    for key in ("rgb", "depth", "semantic", "depth_mask", "normal_mask"):
-        assert torch.equal(roll_yaw(sample, 5)[key][..., 12], sample[key][..., 7])
-        assert torch.equal(flip_left_right(sample)[key][..., WIDTH - 1 - 7], sample[key][..., 7])
+    rolled, flipped, before = (decoded(x) for x in (roll_yaw(panorama, 5), flip_left_right(panorama), panorama))
+    for key in (*MAPS, "depth_mask", "normal_mask"):
+        assert torch.equal(rolled[key][..., 12], before[key][..., 7])
+        assert torch.equal(flipped[key][..., WIDTH - 1 - 7], before[key][..., 7])
 
 
-def test_inverses(sample):
-    there_and_back = flip_left_right(flip_left_right(roll_yaw(roll_yaw(sample, 33), WIDTH - 33)))
-    for key in ("rgb", "depth", "semantic", "depth_mask", "normal_mask"):
-        assert torch.equal(there_and_back[key], sample[key])
-    assert torch.allclose(there_and_back["normal"], sample["normal"], atol=1e-6)
+def test_inverses(stored):
+    there_and_back = flip_left_right(flip_left_right(roll_yaw(roll_yaw(stored, 33), WIDTH - 33)))
+    before, after = decoded(stored), decoded(there_and_back)
+    for key in (*MAPS, "depth_mask", "normal_mask"):
+        assert torch.equal(after[key], before[key])
+    assert torch.allclose(after["normal"], before["normal"], atol=1e-6)
 
 
-def test_missing_normals_stay_missing(sample):
-    turned = flip_left_right(roll_yaw(sample, 9))
+def test_missing_normals_stay_missing(panorama):
+    turned = decoded(flip_left_right(roll_yaw(panorama, 9)))
+    assert (~turned["normal_mask"]).sum() == 4
     assert not turned["normal"].masked_select(~turned["normal_mask"]).any()
     assert torch.allclose(turned["normal"].norm(dim=0)[turned["normal_mask"][0]], torch.ones(()), atol=1e-5)
 
 
-def test_colour_jitter_touches_rgb_alone(sample):
+def test_colour_jitter_touches_rgb_alone(panorama):
     augment = Augmentation(yaw=False, flip=False, colour=True)
-    augmented = [augment(sample) for _ in range(20)]
-    changed = [not torch.equal(x["rgb"], sample["rgb"]) for x in augmented]
+    augmented = [augment(panorama) for _ in range(20)]
+    changed = [not np.array_equal(x.rgb, panorama.rgb) for x in augmented]
     assert 2 < sum(changed) < 18, "half of them, more or less"
     for x in augmented:
-        assert x["rgb"].min() >= 0
-        assert x["rgb"].max() <= 1
-        assert all(torch.equal(x[key], sample[key]) for key in ("depth", "normal", "semantic"))
+        assert (x.rgb.shape, x.rgb.dtype) == (panorama.rgb.shape, np.uint8)
+        assert all(getattr(x, key) is getattr(panorama, key) for key in ("depth", "normal", "semantic"))
 
 
-def test_all_off_changes_nothing(sample):
-    augmented = Augmentation(yaw=False, flip=False, colour=False)(sample)
-    assert all(augmented[key] is value for key, value in sample.items())
+def test_all_off_changes_nothing(panorama):
+    assert Augmentation(yaw=False, flip=False, colour=False)(panorama) is panorama
 
 
-def test_seeded(sample):
+def test_seeded(panorama):
     def augmented(seed):
         torch.manual_seed(seed)
-        return Augmentation()(sample)["depth"]
+        return Augmentation()(panorama).depth
 
-    assert torch.equal(augmented(1), augmented(1))
-    assert not torch.equal(augmented(1), augmented(2))
+    assert np.array_equal(augmented(1), augmented(1))
+    assert not np.array_equal(augmented(1), augmented(2))
 
 
-def test_original_is_left_alone(sample):
-    before = {key: value.clone() for key, value in sample.items() if isinstance(value, torch.Tensor)}
+def test_original_is_left_alone(panorama):
+    before = {field.name: np.copy(getattr(panorama, field.name)) for field in fields(panorama)}
     torch.manual_seed(3)
     for _ in range(5):
-        Augmentation()(sample)
-    assert all(torch.equal(sample[key], value) for key, value in before.items())
+        Augmentation()(panorama)
+    assert all(np.array_equal(getattr(panorama, name), value) for name, value in before.items())

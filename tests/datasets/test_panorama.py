@@ -6,7 +6,7 @@ import torch
 
 from datasets import build_dataset
 from datasets.augment import Augmentation
-from datasets.panorama import Panorama, to_sample
+from datasets.panorama import Panorama, pack, unpack
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def panorama():
         rgb=generator.integers(0, 256, (64, 128, 3), dtype=np.uint8),
         depth=generator.uniform(0.5, 12, (64, 128)).astype(np.float32),
         normal=normal.astype(np.float32),
-        semantic=generator.integers(-1, 13, (64, 128)).astype(np.int16),
+        semantic=generator.integers(-1, 13, (64, 128)).astype(np.int8),
         id="x",
     )
     panorama.depth[0, :4] = [0, -1, np.nan, np.inf]
@@ -27,7 +27,7 @@ def panorama():
 
 
 def test_contract(panorama):
-    sample = to_sample(panorama)
+    sample = unpack(pack(panorama, 0))
     expected = {
         "rgb": ((3, 64, 128), torch.float32),
         "depth": ((1, 64, 128), torch.float32),
@@ -36,14 +36,14 @@ def test_contract(panorama):
         "depth_mask": ((1, 64, 128), torch.bool),
         "normal_mask": ((1, 64, 128), torch.bool),
     }
-    assert {key: (tuple(x.shape), x.dtype) for key, x in sample.items() if key != "id"} == expected
+    assert {key: (tuple(x.shape), x.dtype) for key, x in sample.items() if key not in ("id", "index")} == expected
     assert sample["id"] == "x"
     assert sample["rgb"].min() >= 0
     assert sample["rgb"].max() == 1
 
 
 def test_masks(panorama):
-    sample = to_sample(panorama)
+    sample = unpack(pack(panorama, 0))
     assert sample["depth"][0, 0, :4].tolist() == [0, 0, 0, 0]
     assert not sample["depth_mask"][0, 0, :4].any()
     depth = torch.from_numpy(panorama.depth)
@@ -78,3 +78,35 @@ def test_built_by_name():
     assert sample["index"] == 2
     assert sample["rgb"].shape == (3, 32, 64)
     assert build_dataset("Synthetic", None, "test", 32, 64, num_rooms=3).augment is None
+
+
+def test_codes_are_decoded(panorama):
+    """The affine map by hand: v / 128 - 1, x and z exchanged; depth in units of 5 mm."""
+    generator = np.random.default_rng(1)
+    codes = generator.integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    codes[3, :2] = [[0, 0, 0], [128, 128, 128]]
+    vectors = codes[..., ::-1] / 128 - 1
+    lengths = np.linalg.norm(vectors, axis=-1)
+    known = (lengths > 0.5) & (lengths < 1.5)
+    panorama.normal = codes
+    panorama.normal_map = np.array([[0, 0, 1, -128], [0, 1, 0, -128], [1, 0, 0, -128]]) / 128
+    panorama.depth = generator.integers(0, 65536, (64, 128)).astype(np.uint16)
+    panorama.depth_scale = 0.005
+    sample = unpack(pack(panorama, 0))
+    assert not known[3, :2].any()
+    assert np.array_equal(sample["normal_mask"][0], known)
+    decoded = sample["normal"].movedim(0, -1).numpy()
+    assert np.abs(decoded[known] - vectors[known] / lengths[known][:, None]).max() < 1e-6
+    assert not decoded[~known].any()
+    assert np.allclose(sample["depth"][0], panorama.depth * 0.005, rtol=1e-6)
+
+
+def test_a_batch_decodes_like_its_samples(panorama):
+    other = panorama.resized(64, 128)
+    turned = Panorama(other.rgb, other.depth, other.normal, other.semantic, "y", 0.5, -np.eye(3, 4))
+    packed = [pack(panorama, 0), pack(turned, 1)]
+    batch = unpack(torch.utils.data.default_collate(packed))
+    for i in range(2):
+        for key, value in unpack(packed[i]).items():
+            assert (batch[key][i] == value).all() if isinstance(value, torch.Tensor) else batch[key][i] == value
+            assert not isinstance(value, torch.Tensor) or value.is_contiguous()

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,8 +38,8 @@ def test_sample_keeps_the_contract():
 
 
 def test_augmentation_is_applied():
-    dataset = SyntheticRooms("train", 1, H, W, augment=lambda sample: sample | {"seen": True})
-    assert dataset[0]["seen"]
+    dataset = SyntheticRooms("train", 1, H, W, augment=lambda panorama: replace(panorama, id="augmented"))
+    assert dataset[0]["id"] == "augmented"
 
 
 def test_same_arguments_give_the_same_bits():

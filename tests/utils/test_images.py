@@ -38,7 +38,7 @@ def test_not_a_panorama(tmp_path):
 
 
 def test_missing(tmp_path):
-    with pytest.raises(UserError, match=r"gone.png cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"gone.png is missing"):
         read_panorama(tmp_path / "gone.png")
 
 

@@ -1,20 +1,26 @@
-"""From options to batches: what is augmented, what is shuffled, who gets what."""
+"""From options to batches: what is augmented, what is shuffled, who gets what, what becomes of bad samples."""
 
 import argparse
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
 from datasets.augment import Augmentation
+from datasets.panorama import Panorama, PanoramaDataset
+from tools.make_synthetic_dataset import write_dataset
 from utils import loaders
 from utils.errors import UserError
 from utils.options import eval_parser, train_parser
 
 CPU = torch.device("cpu")
+WIDTH = 64
 
 
 def train_options(*more: str) -> argparse.Namespace:
-    return train_parser().parse_args(["--num_train", "7", "--num_val", "5", "--num_workers", "0", *more])
+    defaults = ["--dataset", "Synthetic", "--num_train", "7", "--num_val", "5", "--num_workers", "0"]
+    return train_parser().parse_args([*defaults, *more])
 
 
 @pytest.mark.parametrize(
@@ -36,29 +42,83 @@ def test_validation_and_evaluation_are_not_augmented():
     validation = loaders.open_dataset(train_options(), "val", 32, 64)
     assert validation.augment is None
     assert (len(validation), validation.split) == (5, "val")
-    options = eval_parser().parse_args(["--load_weights_dir", "x", "--num_val", "3"])
+    options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", "Synthetic", "--num_val", "3"])
     for split in ("train", "test"):
         dataset = loaders.open_dataset(options, split, 32, 64)
         assert (len(dataset), dataset.split, dataset.augment) == (3, split, None)
 
 
-def test_real_datasets_need_a_folder():
-    options = train_options()
+@pytest.fixture(scope="module")
+def structured(tmp_path_factory):
+    root = tmp_path_factory.mktemp("Struc3D")
+    write_dataset("Struc3D", num=4, out=root, height=32)
+    return str(root)
+
+
+@pytest.fixture(scope="module")
+def matterport(tmp_path_factory):
+    root = tmp_path_factory.mktemp("MP3D")
+    write_dataset("MP3D", num=4, out=root, height=32)
+    return str(root)
+
+
+def test_datasets_on_disk(matterport):
+    options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--normal_frame", "world")
+    train = loaders.open_dataset(options, "train", 32, 64)
+    assert (len(train), train.augment, train.normal_frame) == (4, Augmentation(), "world")
+    assert "4 panoramas of the 8786 of the complete dataset; depth in metres" in loaders.describe(train, options)
+    assert "normals in the world frame" in loaders.describe(train, options)
+    options.val_split = "val"
+    assert len(loaders.open_dataset(options, "train", 32, 64)) == 3
+    assert len(loaders.open_dataset(options, options.val_split, 32, 64)) == 1
+
+
+def test_lists(matterport, tmp_path):
+    options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport)
+    files = loaders.open_dataset(options, "test", 32, 64).files
+    for name, entries in (("train", files[:3]), ("val", files[3:])):
+        lines = [f"{x.rgb} {x.depth} {x.semantic.replace('_gt', '')} {x.normal}" for x in entries]
+        (tmp_path / name).write_text("\n".join(lines))
+    options.train_list, options.val_list = str(tmp_path / "train"), str(tmp_path / "val")
+    assert loaders.open_dataset(options, "train", 32, 64).files == files[:3]
+    assert loaders.open_dataset(options, "test", 32, 64).files == files[3:]
+    assert loaders.open_dataset(options, "train", 32, 64)[0]["id"] == files[0].rgb
+
+
+def test_metric_depth(structured):
+    options = train_options("--dataset", "Struc3D", "--dataset_rootdir", structured)
+    relative = loaders.open_dataset(options, "test", 32, 64)
+    assert "depth in relative" in loaders.describe(relative, options)
+    options.metric_depth = True
+    metric = loaders.open_dataset(options, "test", 32, 64)
+    assert "depth in metres" in loaders.describe(metric, options)
+    assert metric[0]["depth"].max() != pytest.approx(10, abs=1e-3)
     options.dataset = "MP3D"
-    with pytest.raises(UserError, match="--dataset MP3D needs --dataset_rootdir"):
-        loaders.open_dataset(options, "train", 32, 64)
+    with pytest.raises(UserError, match="--metric_depth is for Struc3D"):
+        loaders.open_dataset(options, "test", 32, 64)
 
 
-class Indices(torch.utils.data.Dataset):
+class Numbers(PanoramaDataset):
+    """Seven panoramas; column 0 of the depth of number i is i + 1, everything else 9."""
+
+    def __init__(self, augment=None, bad: tuple[int, ...] = ()):
+        super().__init__(32, WIDTH, augment)
+        self.bad = bad
+
     def __len__(self):
         return 7
 
-    def __getitem__(self, index):
-        return index
+    def read(self, index):
+        if index in self.bad:
+            raise UserError(f"{index}.png is missing")
+        depth = np.full((32, WIDTH), 9, np.float32)
+        depth[:, 0] = index + 1
+        blank = np.zeros((32, WIDTH, 3))
+        return Panorama(blank.astype(np.uint8), depth, blank.astype(np.float32), depth.astype(np.int8), id=str(index))
 
 
-def seen(loader) -> list[int]:
-    return [int(i) for batch in loader for i in batch]
+def seen(batches) -> list[int]:
+    return [int(i) for batch in batches for i in batch["index"]]
 
 
 def as_process(monkeypatch, rank: int, processes: int) -> None:
@@ -66,12 +126,20 @@ def as_process(monkeypatch, rank: int, processes: int) -> None:
     monkeypatch.setattr(loaders, "world_size", lambda: processes)
 
 
+def test_batches_keep_the_contract():
+    batch = next(iter(loaders.evaluation_batches(Numbers(), train_options("--batch_size", "2"), CPU)))
+    assert batch["rgb"].shape == (2, 3, 32, WIDTH)
+    assert (batch["depth"].shape, batch["depth"].dtype) == ((2, 1, 32, WIDTH), torch.float32)
+    assert batch["depth"][:, 0, 0, 0].tolist() == [1, 2]
+    assert batch["id"] == ["0", "1"]
+
+
 def test_every_epoch_has_an_order_of_its_own():
-    loader = loaders.training_loader(Indices(), train_options("--batch_size", "2"), CPU)
+    batches = loaders.training_batches(Numbers(), train_options("--batch_size", "2"), CPU)
     orders = []
     for epoch in (1, 2, 1):
-        loader.sampler.set_epoch(epoch)
-        orders.append(seen(loader))
+        batches.set_epoch(epoch)
+        orders.append(seen(batches))
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(7))
     assert orders[0] != orders[1]
     assert orders[0] == orders[2]
@@ -82,7 +150,7 @@ def test_processes_train_on_different_samples(monkeypatch):
     shares = []
     for rank in (0, 1):
         as_process(monkeypatch, rank, 2)
-        shares.append(seen(loaders.training_loader(Indices(), train_options(), CPU)))
+        shares.append(seen(loaders.training_batches(Numbers(), train_options(), CPU)))
     assert len(shares[0]) == len(shares[1]) == 4, "the same number of steps, one sample twice"
     assert set(shares[0]) | set(shares[1]) == set(range(7))
 
@@ -92,6 +160,66 @@ def test_every_sample_is_evaluated_once(monkeypatch, processes):
     shares = []
     for rank in range(processes):
         as_process(monkeypatch, rank, processes)
-        shares.append(seen(loaders.evaluation_loader(Indices(), train_options("--batch_size", "2"), CPU)))
+        shares.append(seen(loaders.evaluation_batches(Numbers(), train_options("--batch_size", "2"), CPU)))
     assert sorted(index for share in shares for index in share) == list(range(7))
     assert all(share == sorted(share) for share in shares)
+
+
+def turns(options, epoch: int = 1) -> dict[int, int]:
+    """By how many columns each panorama was turned: where its marked column is."""
+    batches = loaders.training_batches(Numbers(Augmentation(flip=False, colour=False)), options, CPU)
+    batches.set_epoch(epoch)
+    return {
+        int(index): int((depth[0, 0] != 9).nonzero())
+        for batch in batches
+        for index, depth in zip(batch["index"], batch["depth"], strict=True)
+    }
+
+
+def test_augmentations_depend_on_seed_epoch_and_sample_alone(monkeypatch):
+    """Not on the worker, the process or the batch."""
+    alone = turns(train_options())
+    assert len(set(alone.values())) > 3, "samples are turned differently"
+    assert turns(train_options()) == alone
+    assert turns(train_options("--num_workers", "2", "--batch_size", "2")) == alone
+    assert turns(train_options(), epoch=2) != alone
+    assert turns(train_options("--seed", "1")) != alone
+    together = {}
+    for rank in (0, 1):
+        as_process(monkeypatch, rank, 2)
+        together |= turns(train_options())
+    assert together == alone
+
+
+def test_augmentation_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    loaders._Reader(Numbers(Augmentation()), skip_bad=False)[loaders.Draw(1, seed=3)]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_bad_sample_ends_everything(workers):
+    options = train_options("--num_workers", workers)
+    for make in (loaders.training_batches, loaders.evaluation_batches):
+        with pytest.raises(UserError, match=r"3\.png is missing"):
+            seen(make(Numbers(bad=(3,)), options, CPU))
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_bad_samples_are_skipped_if_allowed(workers, capsys):
+    options = train_options("--skip_bad_samples", "--num_workers", workers, "--batch_size", "2")
+    dataset = Numbers(bad=(2, 3, 6))
+    training = loaders.training_batches(dataset, options, CPU)
+    assert len(training) == 4
+    assert Counter(seen(training)) == Counter([0, 0, 1, 4, 4, 4, 5]), "replaced by the next good one"
+    evaluation = loaders.evaluation_batches(dataset, options, CPU)
+    assert seen(evaluation) == [0, 1, 4, 5], "left out, a whole batch of them too"
+    loaders.report_bad_samples(training, evaluation)
+    error = capsys.readouterr().err
+    assert error == "3 bad samples were skipped:\n  2.png is missing\n  3.png is missing\n  6.png is missing\n"
+
+
+def test_nothing_but_bad_samples():
+    options = train_options("--skip_bad_samples")
+    with pytest.raises(UserError, match=r"all 7 samples are bad, .*\.png is missing for one"):
+        seen(loaders.training_batches(Numbers(bad=tuple(range(7))), options, CPU))

@@ -13,6 +13,7 @@ from utils.options import check_size, eval_parser, predict_parser, train_parser
 ROOT = Path(__file__).parents[2]
 TRAIN_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "num_train"),
+    *("val_split", "train_list", "val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
     *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
@@ -20,14 +21,15 @@ TRAIN_OPTIONS = {
 }
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
+    *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
     *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank", "trivial"),
 }
 
 
 def test_released_training_command():
-    """The README of the released program, but for the dataset's name."""
+    """Word for word as in the README of the released program."""
     line = (
-        "--log_dir ./workdirs_uni/MP3D --gpu_devices 1 2 --backbone Elite360M_Res18 --batch_size 2 --dataset Synthetic "
+        "--log_dir ./workdirs_uni/MP3D --gpu_devices 1 2 --backbone Elite360M_Res18 --batch_size 2 --dataset MP3D "
         "--dataset_rootdir /data --num_epochs 150 --task depth_normal_segmentation --num_workers 8 --local_rank 1"
     )
     options = train_parser().parse_args(line.split())
@@ -39,18 +41,19 @@ def test_released_training_command():
 def test_released_evaluation_command():
     line = (
         "--load_weights_dir ./workdirs_uni/MP3D/ --log_dir ./test_uni/MP3D --backbone Elite360M_Res18 "
-        "--dataset Synthetic --dataset_rootdir /data --task depth_normal_segmentation"
+        "--dataset MP3D --dataset_rootdir /data --task depth_normal_segmentation"
     )
     options = eval_parser().parse_args(line.split())
     assert (options.batch_size, options.num_workers, options.log_frequency) == (1, 8, 300)
 
 
 def test_defaults():
-    """The released program's, but for the task (its default cannot run) and the dataset."""
+    """The released program's, but for the task (its default cannot run)."""
     options = vars(train_parser().parse_args([]))
     expected = {
         **{"num_workers": 4, "gpu_devices": [0], "backbone": "Elite360M_Res18", "task": "depth_normal_segmentation"},
         **{"learning_rate": 1e-4, "batch_size": 1, "num_epochs": 200, "log_frequency": 200, "save_frequency": 10},
+        **{"dataset": "S2D3D", "val_split": "test", "normal_frame": "camera", "metric_depth": False},
         **{"height": 512, "width": 1024, "lr_schedule": "none", "ico_level": 4, "no_pretrained": False, "seed": 100},
         **{f"disable_{name}_augmentation": False for name in ("color", "LR_flip", "yaw_rotation")},
     }

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
+from utils.checkpoint import ModelSettings
 from utils.pictures import as_map, as_picture, batch_panels
 from utils.tasks import TASKS
 from utils.visualize import (
@@ -113,5 +114,9 @@ def test_batch_panels():
         "semantic": torch.randint(-1, 13, (2, 8, 16)),
     }
     predictions = {"depth": torch.rand(2, 1, 8, 16), "segmentation": torch.rand(2, 13, 8, 16)}
-    panels = batch_panels(batch, predictions, ("depth", "segmentation"), STANFORD2D3D.colours)
+    settings = ModelSettings(
+        *("Elite360M_Res18", ("depth", "segmentation"), 2, 8, 16, "Synthetic"),
+        *(STANFORD2D3D.names, STANFORD2D3D.colours),
+    )
+    panels = batch_panels(batch, predictions, settings)
     assert [list(sample) for sample in panels] == [["depth", "segmentation"]] * 2

@@ -1,0 +1,94 @@
+"""Structured3D (Zheng et al., ECCV 2020), furnished rooms in raw light, 1024x512: --dataset Struc3D.
+
+* **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``.
+* **Depth**: 16 bits, millimetres along the ray, 0 = no reading. The paper's program divides each image's depth by its
+  largest value and multiplies by 10, and so do we unless told otherwise (`metric_depth`), for the sake of comparison:
+  such a depth has no unit.
+* **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabelled. 25 of them are kept, the others are ignored.
+* **Normals**: n = v / 128 - 1 along the axes look-at, up and the third by the left-hand rule (left), as the owners
+  say; ours are right, down, forward. No mark for missing ones is documented; black is taken for one.
+* **Split** by scene, the owners': below 3000 train, below 3250 val, the rest test. Six scenes that the owners call
+  invalid are left out. The paper trains on train alone.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from datasets.classes import SemanticClasses
+from datasets.panorama import Panorama
+from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from utils.tasks import MAX_DEPTH, METRES, RELATIVE
+from utils.visualize import distinct_colours
+
+SCENES = {"train": range(3000), "val": range(3000, 3250), "test": range(3250, 3500)}
+INVALID_SCENES = (1155, 1192, 1714, 1816, 1852, 3398)
+KEPT_CLASSES = {  # NYUv2-40 id: name, in the order of our labels
+    **{1: "wall", 2: "floor", 3: "cabinet", 4: "bed", 5: "chair", 6: "sofa", 7: "table", 8: "door", 9: "window"},
+    **{11: "picture", 14: "desk", 15: "shelves", 16: "curtain", 17: "dresser", 18: "pillow", 19: "mirror"},
+    **{22: "ceiling", 24: "refrigerator", 25: "television", 32: "nightstand", 34: "sink", 35: "lamp"},
+    **{38: "otherstructure", 39: "otherfurniture", 40: "otherprop"},
+}
+NORMAL_MAP = np.array(  # x, y, z (right, down, forward) from R (look-at), G (up), B (left)
+    [
+        [0, 0, -1 / 128, 1],
+        [0, -1 / 128, 0, 1],
+        [1 / 128, 0, 0, -1],
+    ]
+)
+
+
+class Structured3D(StoredPanoramas):
+    """See the top of this file, and `StoredPanoramas` for the other arguments.
+
+    Args:
+        metric_depth: metres instead of the paper's relative depth.
+    """
+
+    name = "Struc3D"
+    counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
+    val_is_of_train = False
+    example = "scene_00000/2D_rendering/*/panorama/full/depth.png"
+    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colours(len(KEPT_CLASSES)))
+    labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
+    normal_map = NORMAL_MAP
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        height: int,
+        width: int,
+        augment: Callable[[Panorama], Panorama] | None = None,
+        metric_depth: bool = False,
+        **common,
+    ):
+        super().__init__(root, split, height, width, augment, **common)
+        self.metric_depth = metric_depth
+        self.depth_unit = METRES if metric_depth else RELATIVE
+
+    def find(self, part: str) -> Iterable[PanoramaFiles]:
+        for scene in SCENES[part]:
+            if scene not in INVALID_SCENES:
+                rooms = self.root / f"scene_{scene:05d}" / "2D_rendering"
+                for folder in rooms.glob("[!.]*/panorama/full"):
+                    yield room_files(folder.relative_to(self.root).as_posix())
+
+    def depth_scale(self, depth: np.ndarray) -> float:
+        if self.metric_depth:
+            return 1 / 1000
+        largest = max(np.float32(depth.max()), np.float32(1))
+        scale = np.float32(MAX_DEPTH) / largest
+        # The largest depth must not be rounded to more than 10, where it would be taken for invalid.
+        return float(scale if scale * largest <= MAX_DEPTH else np.nextafter(scale, np.float32(0)))
+
+
+def room_files(folder: str) -> PanoramaFiles:
+    """The files in the folder of a furnished room (``scene_.../panorama/full``)."""
+    return PanoramaFiles(
+        rgb=f"{folder}/rgb_rawlight.png",
+        depth=f"{folder}/depth.png",
+        semantic=f"{folder}/semantic.png",
+        normal=f"{folder}/normal.png",
+    )

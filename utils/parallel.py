@@ -1,0 +1,29 @@
+"""The same work on many files, by several processes."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_with_progress(
+    work: Callable[[Item], Result], items: Sequence[Item], num_workers: int, description: str
+) -> Iterator[Result]:
+    """The results of `work` for all items, in their order, with a progress bar.
+
+    Args:
+        work: can be pickled: a function of a module, or a `functools.partial` of one.
+        num_workers: so many processes; 0 works in this one.
+    """
+    progress = {"total": len(items), "desc": description, "unit": "file", "dynamic_ncols": True}
+    if num_workers == 0:
+        yield from tqdm(map(work, items), **progress)
+        return
+    # Spawned, not forked: a process that already runs threads must not be forked.
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
+        yield from tqdm(pool.map(work, items), **progress)
