@@ -1,0 +1,95 @@
+"""How much longer one worker takes for a sample than merely decoding its four pictures.
+
+    python benchmarks/data.py
+
+Writes synthetic rooms as each of the three datasets, and reads them at the size in which they are stored.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+import cv2
+import numpy as np
+import torch
+
+from datasets.stored import PanoramaFiles
+from tools.make_synthetic_dataset import LAYOUTS, write_dataset
+from utils.loaders import open_dataset, training_batches
+from utils.options import Parser, positive, train_parser
+
+READS = 60  # samples per measurement
+REPEATS = 5  # measurements, alternating between the things compared
+NO_TURNS = ("--disable_yaw_rotation_augmentation", "--disable_LR_flip_augmentation")
+
+
+def decode(root: Path, files: PanoramaFiles) -> None:
+    """The baseline: OpenCV decodes the four pictures, and nothing else is done."""
+    for path, flag in (
+        (files.rgb, cv2.IMREAD_COLOR),
+        (files.depth, cv2.IMREAD_UNCHANGED),
+        (files.semantic, cv2.IMREAD_UNCHANGED),
+        (files.normal, cv2.IMREAD_COLOR),
+    ):
+        cv2.imdecode(np.fromfile(root / path, np.uint8), flag)
+
+
+def decoding_time(options: argparse.Namespace) -> float:
+    """Seconds per sample to decode the pictures, in this process."""
+    dataset = open_dataset(options, "train", options.height, options.width)
+    start = time.perf_counter()
+    for i in range(READS):
+        decode(dataset.root, dataset.files[i % len(dataset)])
+    return (time.perf_counter() - start) / READS
+
+
+def loading_time(options: argparse.Namespace) -> float:
+    """Seconds per sample of one worker, batches in the contract's form arriving in this process."""
+    dataset = open_dataset(options, "train", options.height, options.width)
+    dataset.files = (dataset.files * (READS + 4 * options.batch_size))[: READS + 4 * options.batch_size]
+    batches = iter(training_batches(dataset, options, torch.device("cpu")))
+    for _ in range(4):  # the worker starts, and fills its queue
+        next(batches)
+    start = time.perf_counter()
+    samples = sum(len(batch["rgb"]) for batch in batches)
+    return (time.perf_counter() - start) / samples
+
+
+def measure(arguments: list[str]) -> dict[str, np.ndarray]:
+    """Times of each thing, taken in turns so that a slow minute of the machine slows all of them."""
+    turned = train_parser().parse_args([*arguments, "--disable_color_augmentation"])
+    plain = train_parser().parse_args([*arguments, "--disable_color_augmentation", *NO_TURNS])
+    jittered = train_parser().parse_args(arguments)
+    times = [
+        (decoding_time(plain), loading_time(plain), loading_time(turned), loading_time(jittered))
+        for _ in range(REPEATS)
+    ]
+    return dict(zip(("decoding", "plain", "turned", "jittered"), np.array(times).T, strict=True))
+
+
+def main() -> None:
+    """Print a table: milliseconds per sample, and ratios to decoding."""
+    parser = Parser(__doc__.partition("\n")[0])
+    parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
+    parser.add_argument("--batch_size", type=positive, default=2, help="of the batches")
+    asked = parser.parse_args()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    print("dataset  decoding (ms)  one worker (ms, ratio)  turned and flipped  with colour jitter")
+    for layout in LAYOUTS:
+        with tempfile.TemporaryDirectory() as folder:
+            write_dataset(layout, num=4, out=Path(folder), height=asked.height)
+            size = ["--height", str(asked.height), "--width", str(2 * asked.height)]
+            reading = ["--dataset_rootdir", folder, "--batch_size", str(asked.batch_size), "--num_workers", "1"]
+            times = measure(["--dataset", layout, *size, *reading])
+        base = times.pop("decoding")
+        cells = (f"{1e3 * np.median(some):.1f} ({np.median(some / base):.2f})" for some in times.values())
+        print(f"{layout:8} {1e3 * np.median(base):13.1f}  " + "  ".join(f"{cell:>18}" for cell in cells))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Draw the axes and angles of the panorama's camera frame onto a synthetic room.
+
+    python tools/draw_axes.py --out docs/axes.jpg
+
+Every mark is placed by `utils.sphere`, so the picture shows what the program means.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+import cv2
+import numpy as np
+
+from datasets.synthetic import SyntheticRooms
+from utils.sphere import angles_to_pixels, rays_to_angles
+from utils.visualize import save_picture
+
+HEIGHT, WIDTH = 480, 960
+AXES = {  # name: direction, colour
+    "+x right": ((1, 0, 0), (255, 70, 70)),
+    "-x left": ((-1, 0, 0), (255, 70, 70)),
+    "+y down": ((0, 1, 0), (70, 255, 70)),
+    "-y up": ((0, -1, 0), (70, 255, 70)),
+    "+z forward": ((0, 0, 1), (90, 160, 255)),
+    "-z back": ((0, 0, -1), (90, 160, 255)),
+}
+_WHITE = (255, 255, 255)
+
+
+def draw_axes(rgb: np.ndarray) -> np.ndarray:
+    """The panorama (H, W, 3) uint8 with lines every 30 degrees and the six directions by name."""
+    picture = (rgb * 0.6).astype(np.uint8)
+    for degrees in range(-180, 181, 30):
+        row, col = angles_to_pixels(np.radians(degrees), np.radians(degrees / 2), HEIGHT, WIDTH)
+        main = degrees % 90 == 0
+        grey = _WHITE if main else (150, 150, 150)
+        cv2.line(picture, (round(col), 0), (round(col), HEIGHT), grey, 1)
+        cv2.line(picture, (0, round(row)), (WIDTH, round(row)), grey, 1)
+        if abs(degrees) < 180:
+            write(picture, f"u={degrees}", (round(col) + 4, HEIGHT // 2 + 16), _WHITE)
+        if 0 < abs(degrees) < 180:
+            write(picture, f"v={degrees / 2:g}", (WIDTH // 2 + 4, round(row) - 4), _WHITE)
+    for name, (direction, colour) in AXES.items():
+        row, col = angles_to_pixels(*rays_to_angles(np.array(direction, float)), HEIGHT, WIDTH)
+        cv2.circle(picture, (round(col), round(row)), 8, colour, -1, cv2.LINE_AA)
+        x, y = min(round(col) + 12, WIDTH - 82), int(np.clip(row - 8, 16, HEIGHT - 8))
+        write(picture, name, (x, y), colour, scale=0.6)
+    return picture
+
+
+def write(picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple, scale: float = 0.4) -> None:
+    """A line of text with a dark rim, its lower left corner at (x, y)."""
+    for ink, thickness in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+
+
+def main() -> None:
+    """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write (.png, .jpg)")
+    options = parser.parse_args()
+    save_picture(options.out, draw_axes(SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0).rgb))
+
+
+if __name__ == "__main__":
+    main()
