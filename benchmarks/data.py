@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 
+from datasets.panorama import unpack
 from datasets.stored import PanoramaFiles
 from tools.make_synthetic_dataset import LAYOUTS, write_dataset
 from utils.loaders import open_dataset, training_batches
@@ -27,15 +28,15 @@ REPEATS = 5  # measurements, alternating between the things compared
 NO_TURNS = ("--disable_yaw_rotation_augmentation", "--disable_LR_flip_augmentation")
 
 
-def decode(root: Path, files: PanoramaFiles) -> None:
+def decode(root: Path, files: PanoramaFiles) -> list[np.ndarray]:
     """The baseline: OpenCV decodes the four pictures, and nothing else is done."""
-    for path, flag in (
-        (files.rgb, cv2.IMREAD_COLOR),
-        (files.depth, cv2.IMREAD_UNCHANGED),
-        (files.semantic, cv2.IMREAD_UNCHANGED),
-        (files.normal, cv2.IMREAD_COLOR),
-    ):
-        cv2.imdecode(np.fromfile(root / path, np.uint8), flag)
+    flags = {
+        files.rgb: cv2.IMREAD_COLOR,
+        files.depth: cv2.IMREAD_UNCHANGED,
+        files.semantic: cv2.IMREAD_UNCHANGED,
+        files.normal: cv2.IMREAD_COLOR,
+    }
+    return [cv2.imdecode(np.fromfile(root / path, np.uint8), flag) for path, flag in flags.items()]
 
 
 def decoding_time(options: argparse.Namespace) -> float:
@@ -48,10 +49,10 @@ def decoding_time(options: argparse.Namespace) -> float:
 
 
 def loading_time(options: argparse.Namespace) -> float:
-    """Seconds per sample of one worker, batches in the contract's form arriving in this process."""
+    """Seconds per sample of one worker, from its files to the arrival of its packed batches in this process."""
     dataset = open_dataset(options, "train", options.height, options.width)
     dataset.files = (dataset.files * (READS + 4 * options.batch_size))[: READS + 4 * options.batch_size]
-    batches = iter(training_batches(dataset, options, torch.device("cpu")))
+    batches = training_batches(dataset, options, torch.device("cpu")).packed()
     for _ in range(4):  # the worker starts, and fills its queue
         next(batches)
     start = time.perf_counter()
@@ -59,16 +60,26 @@ def loading_time(options: argparse.Namespace) -> float:
     return (time.perf_counter() - start) / samples
 
 
+def unpacking_time(options: argparse.Namespace) -> float:
+    """Seconds per sample to make float maps of packed batches on the CPU: the part of the main process, or of a GPU."""
+    dataset = open_dataset(options, "train", options.height, options.width)
+    batch = next(training_batches(dataset, options, torch.device("cpu")).packed())
+    start = time.perf_counter()
+    for _ in range(READS):
+        unpack(batch)
+    return (time.perf_counter() - start) / (READS * len(batch["rgb"]))
+
+
 def measure(arguments: list[str]) -> dict[str, np.ndarray]:
     """Times of each thing, taken in turns so that a slow minute of the machine slows all of them."""
+    jittered = train_parser().parse_args(arguments)
     turned = train_parser().parse_args([*arguments, "--disable_color_augmentation"])
     plain = train_parser().parse_args([*arguments, "--disable_color_augmentation", *NO_TURNS])
-    jittered = train_parser().parse_args(arguments)
     times = [
-        (decoding_time(plain), loading_time(plain), loading_time(turned), loading_time(jittered))
+        (decoding_time(plain), *map(loading_time, (plain, turned, jittered)), unpacking_time(plain))
         for _ in range(REPEATS)
     ]
-    return dict(zip(("decoding", "plain", "turned", "jittered"), np.array(times).T, strict=True))
+    return dict(zip(("decoding", "plain", "turned", "jittered", "unpacking"), np.array(times).T, strict=True))
 
 
 def main() -> None:
@@ -79,7 +90,8 @@ def main() -> None:
     asked = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    print("dataset  decoding (ms)  one worker (ms, ratio)  turned and flipped  with colour jitter")
+    print("ms per sample (ratio to decoding alone)")
+    print("dataset  decoding  one worker    and turns     and colours   unpacking")
     for layout in LAYOUTS:
         with tempfile.TemporaryDirectory() as folder:
             write_dataset(layout, num=4, out=Path(folder), height=asked.height)
@@ -88,7 +100,7 @@ def main() -> None:
             times = measure(["--dataset", layout, *size, *reading])
         base = times.pop("decoding")
         cells = (f"{1e3 * np.median(some):.1f} ({np.median(some / base):.2f})" for some in times.values())
-        print(f"{layout:8} {1e3 * np.median(base):13.1f}  " + "  ".join(f"{cell:>18}" for cell in cells))
+        print(f"{layout:8} {1e3 * np.median(base):8.1f}  " + "  ".join(f"{cell:12}" for cell in cells))
 
 
 if __name__ == "__main__":

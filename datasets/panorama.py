@@ -124,37 +124,46 @@ class PanoramaDataset(Dataset, ABC):
 
 
 def pack(panorama: Panorama, index: int) -> dict:
-    """A panorama as tensors that can be collated: what `unpack` takes."""
+    """A panorama as arrays that can be stacked: what `unpack` takes."""
     return {
-        "rgb": torch.from_numpy(panorama.rgb),
-        "depth": torch.from_numpy(panorama.depth),
-        "normal": torch.from_numpy(panorama.normal),
-        "semantic": torch.from_numpy(panorama.semantic),
-        "depth_scale": torch.tensor(panorama.depth_scale, dtype=torch.float32),
-        "normal_map": torch.from_numpy(panorama.normal_map.astype(np.float32)),
+        "rgb": panorama.rgb,
+        "depth": panorama.depth,
+        "normal": panorama.normal,
+        "semantic": panorama.semantic,
+        "depth_scale": np.float32(panorama.depth_scale),
+        "normal_map": panorama.normal_map.astype(np.float32),
         "id": panorama.id,
         "index": index,
     }
 
 
-def unpack(packed: dict) -> dict:
-    """Decode one packed sample, or a batch of them, to the contract above, on the device where it is.
+def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
+    """Decode one packed sample, or a batch of them, to the contract above, on a device.
 
     In place wherever possible: fresh memory is what takes time here.
     """
-    depth = packed["depth"].float().mul(packed["depth_scale"][..., None, None]).unsqueeze(-3)
+    stored = {key: _on_device(packed[key], device) for key in packed if key not in ("id", "index")}
+    depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
     depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
-    normal, normal_mask = _decode_normal(packed["normal"], packed["normal_map"])
+    normal, normal_mask = _decode_normal(stored["normal"], stored["normal_map"])
     return {
-        "rgb": _channels_first(packed["rgb"]).float().div_(255),
+        "rgb": _channels_first(stored["rgb"]).float().div_(255),
         "depth": depth,
         "normal": normal,
-        "semantic": packed["semantic"].long(),
+        "semantic": stored["semantic"].long(),
         "depth_mask": (depth > 0) & (depth <= MAX_DEPTH),
         "normal_mask": normal_mask,
         "id": packed["id"],
         "index": packed["index"],
     }
+
+
+def _on_device(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """The array as a tensor; a copy to a GPU overlaps with computing, as it is made from pinned memory."""
+    tensor = torch.as_tensor(array)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

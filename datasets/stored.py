@@ -110,9 +110,9 @@ class StoredPanoramas(PanoramaDataset):
         shape = rgb.shape[:2]
         if shape[1] != 2 * shape[0]:
             raise UserError(f"{self.root / files.rgb} is {_size(shape)}: an ERP image is twice as wide as high")
-        depth = self._depth(files.depth)
+        depth = ImageFile(self.root / files.depth).require(16, "grey").grey()
         semantic = self._labels(files.semantic)
-        normal = self._normals(files.normal)
+        normal = ImageFile(self.root / files.normal).require(8, "colour").rgb()
         for path, array in ((files.depth, depth), (files.semantic, semantic), (files.normal, normal)):
             if array.shape[:2] != shape:
                 raise UserError(
@@ -122,20 +122,6 @@ class StoredPanoramas(PanoramaDataset):
         if not ((depth > 0) & (depth <= MAX_DEPTH / scale)).any():
             raise UserError(f"{self.root / files.depth} holds no depth above 0 and up to {MAX_DEPTH:g} m")
         return Panorama(rgb, depth, normal, semantic, files.rgb, scale, self.normal_map, self.normal_frame)
-
-    def _normals(self, path: str) -> np.ndarray:
-        """(H, W, 3) uint8."""
-        image = ImageFile(self.root / path)
-        if image.channels != "colour" or image.bits != 8:
-            raise UserError(f"{image.path} holds {image.bits}-bit {image.channels} pixels: expected 8-bit colour")
-        return image.rgb()
-
-    def _depth(self, path: str) -> np.ndarray:
-        """(H, W) uint16."""
-        image = ImageFile(self.root / path)
-        if image.channels != "grey" or image.bits != 16:
-            raise UserError(f"{image.path} holds {image.bits}-bit {image.channels} pixels: expected 16-bit grey")
-        return image.grey()
 
     def _labels(self, path: str) -> np.ndarray:
         """(H, W) int8, -1 = ignore. Of a palette picture the indices count, of a colour picture the first channel."""

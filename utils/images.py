@@ -55,6 +55,16 @@ class ImageFile:
         self.bits = head[24] if is_png else 8  # the header always comes first in a PNG
         self.channels = {0: "grey", 3: "palette", 4: "grey"}.get(head[25], "colour") if is_png else "colour"
 
+    def require(self, bits: int, channels: str) -> "ImageFile":
+        """Make sure of the kind of pixels, and return the picture itself.
+
+        Raises:
+            UserError: when it holds others.
+        """
+        if (self.bits, self.channels) != (bits, channels):
+            raise UserError(f"{self.path} holds {self.bits}-bit {self.channels} pixels: expected {bits}-bit {channels}")
+        return self
+
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8, grey repeated, alpha dropped, turned upright as its EXIF orientation says."""
         return self._decode(cv2.IMREAD_COLOR_RGB)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datasets import build_dataset
 from datasets.augment import Augmentation
@@ -17,6 +17,7 @@ from datasets.panorama import PanoramaDataset, unpack
 from datasets.stored import StoredPanoramas
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError
+from utils.memory import keep_freed_memory
 
 
 def open_dataset(options: argparse.Namespace, split: str, height: int, width: int) -> PanoramaDataset:
@@ -73,10 +74,15 @@ class Batches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[dict]:
+        for batch in self.packed():
+            yield unpack(batch, self._device)
+
+    def packed(self) -> Iterator[dict]:
+        """The batches as the workers send them, not yet decoded."""
         for batch in self._loader:
             self.bad.update(batch.pop("bad"))
             if batch:
-                yield unpack(_to_device(batch, self._device))
+                yield batch
 
     def set_epoch(self, epoch: int) -> None:
         """Give an epoch of training an order and augmentations of its own."""
@@ -161,10 +167,17 @@ class _Reader(Dataset):
 
 
 def _collate(samples: list[dict]) -> dict:
-    """One batch of the good samples, and under ``bad`` all that was wrong."""
+    """One batch of the good samples, as arrays, and under ``bad`` all that was wrong.
+
+    Arrays go to the main process through a pipe while the worker reads on; tensors would have to be copied into fresh
+    shared memory first, which takes longer.
+    """
     bad = [message for sample in samples for message in sample.pop("bad")]
     good = [sample for sample in samples if sample]
-    return (default_collate(good) if good else {}) | {"bad": bad}
+    if not good:
+        return {"bad": bad}
+    ids = [sample.pop("id") for sample in good]
+    return {key: np.stack([sample[key] for sample in good]) for key in good[0]} | {"id": ids, "bad": bad}
 
 
 def _batches(
@@ -176,7 +189,6 @@ def _batches(
         sampler=sampler,
         collate_fn=_collate,
         num_workers=options.num_workers,
-        pin_memory=device.type == "cuda",
         persistent_workers=options.num_workers > 0,
         worker_init_fn=_start_worker,
     )
@@ -185,11 +197,4 @@ def _batches(
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)  # one worker, one thread
-
-
-def _to_device(batch: dict, device: torch.device) -> dict:
-    """The batch with all its tensors on a device; the copy overlaps with computing when memory is pinned."""
-    return {
-        key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for key, value in batch.items()
-    }
+    keep_freed_memory()

@@ -25,14 +25,14 @@ _FEWEST_PAIRS = 20  # of a panorama: a rotation can be fitted to very few pairs 
 _HIGHEST_LATITUDE = np.radians(60)  # stitched panoramas hold little that is reliable closer to the poles
 _REACH = 2  # see `normals_from_depth`
 # All 48 orders and signs of the axes, (48, 3, 3); the first changes nothing.
-_ALL_AXES = np.array(
+ALL_AXES = np.array(
     [
         np.diag(signs) @ np.eye(3)[list(order)]
         for order in permutations(range(3))
         for signs in product((1, -1), repeat=3)
     ]
 )
-_UNCHANGED = _ALL_AXES[0]
+_UNCHANGED = ALL_AXES[0]
 _MIRRORED = np.diag([-1.0, 1.0, 1.0])
 
 
@@ -192,7 +192,7 @@ def _degrees(angle: float) -> str:
 
 def _read_best(pairs: NormalPairs, frame: str) -> Reading:
     """The order and signs of the axes that agree best in a frame."""
-    return min((_read(pairs, frame, axes) for axes in _ALL_AXES), key=lambda reading: reading.median)
+    return min((_read(pairs, frame, axes) for axes in ALL_AXES), key=lambda reading: reading.median)
 
 
 def _read(pairs: NormalPairs, frame: str, axes: np.ndarray) -> Reading:

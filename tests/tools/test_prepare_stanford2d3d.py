@@ -1,0 +1,410 @@
+"""From the owners' encodings of Stanford2D3D, written here from synthetic rooms, to what --dataset S2D3D reads."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datasets import build_dataset
+from datasets.panorama import Panorama
+from datasets.synthetic import SyntheticRooms
+from tools import prepare_stanford2d3d
+
+RAW_HEIGHT, HEIGHT = 128, 64
+CLASSES = [
+    *("beam", "board", "bookcase", "ceiling", "chair", "clutter", "column"),
+    *("door", "floor", "sofa", "table", "wall", "window"),
+]
+INSTANCES = 30  # of each class in the list of labels: enough for numbers above 255, which need a second channel
+SUFFIXES = {"pose": "_pose.json", "rgb": "_rgb.png", "depth": "_depth.png", "semantic": "_semantic.png"}
+SUFFIXES["normal"] = "_normals.png"
+MODALITIES = ("rgb", "depth", "semantic", "normal")
+
+# From our camera axes (x right, y down, z forward) to those that the owners' camera might have.
+RIGHT_DOWN_FORWARD = np.eye(3)
+RIGHT_UP_BACK = np.diag([1.0, -1.0, -1.0])
+RIGHT_FORWARD_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+
+# Marked in the raw panoramas, in raw pixels.
+NO_DEPTH = np.s_[40:60, 20:60]
+NO_NORMAL = np.s_[50:80, 100:140]
+BLACK = np.s_[100:128, :]
+UNKNOWN_COLOUR = np.s_[60:70, 150:170]
+UNKNOWN_ENTRY = np.s_[60:70, 180:200]
+
+
+@dataclass
+class Raw:
+    """One panorama: what it shows, and where its files lie."""
+
+    room: Panorama
+    root: Path
+    area: str
+    stem: str
+
+    def file(self, modality: str) -> Path:
+        return self.root / self.area / "pano" / modality / (self.stem + SUFFIXES[modality])
+
+
+def write_label_list(path: Path) -> None:
+    entries = ["<UNK>_0_<UNK>_0_0"]
+    entries += [f"{name}_{i}_office_{i}_1" for name in CLASSES for i in range(INSTANCES)]
+    path.write_text(json.dumps(entries))
+
+
+def write_raw(
+    root: Path, area: str, index: int, axes: np.ndarray = RIGHT_DOWN_FORWARD, transposed: bool = True, yaw: float = 0.6
+) -> Raw:
+    """A room as the owners would store it, seen by a camera whose right axis is `yaw` from the x axis of the building.
+
+    `axes` and `transposed` say what the pose means: the matrix, or its transpose, leads from the building to the axes.
+    """
+    room = SyntheticRooms("train", index + 1, RAW_HEIGHT, 2 * RAW_HEIGHT).read(index)
+    raw = Raw(room, root, area, f"camera_{index:032x}_office_{index}_frame_equirectangular_domain")
+    for modality in SUFFIXES:
+        raw.file(modality).parent.mkdir(parents=True, exist_ok=True)
+
+    colours = np.dstack([room.rgb, np.full(room.rgb.shape[:2], 255, np.uint8)])
+    colours[BLACK] = 0
+    Image.fromarray(colours, "RGBA").save(raw.file("rgb"))
+
+    units = np.rint(room.depth * 512).astype(np.uint16)
+    units[NO_DEPTH] = 65535
+    Image.fromarray(units).save(raw.file("depth"))
+
+    number = 1 + room.semantic.astype(int) * INSTANCES + np.arange(2 * RAW_HEIGHT) % INSTANCES
+    colours = np.dstack([number // 65536, number // 256 % 256, number % 256]).astype(np.uint8)
+    colours[UNKNOWN_COLOUR] = 13
+    colours[UNKNOWN_ENTRY] = 0
+    Image.fromarray(colours).save(raw.file("semantic"))
+
+    # Our camera's axes x right, y down, z forward as columns, in a building with z up.
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    building_from_camera = np.array([[cos, 0, -sin], [sin, 0, cos], [0, -1, 0]])
+    colours = np.rint(127.5 * room.normal @ building_from_camera.T + 127.5).astype(np.uint8)
+    colours[NO_NORMAL] = 128
+    Image.fromarray(colours).save(raw.file("normal"))
+
+    to_axes = axes @ building_from_camera.T
+    matrix = np.hstack([to_axes.T if transposed else to_axes, [[1.5], [-2.0], [1.2]]])
+    raw.file("pose").write_text(json.dumps({"camera_rt_matrix": matrix.tolist(), "room": "office_1"}))
+    return raw
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Runs the tool on tmp_path/raw and tmp_path/out in this process; returns its exit code."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    write_label_list(raw / "semantic_labels.json")
+
+    def run(*more: str) -> int:
+        arguments = ["--raw", raw, "--out", tmp_path / "out", "--height", HEIGHT, "--num_workers", 0, *more]
+        monkeypatch.setattr(sys, "argv", ["prepare_stanford2d3d.py", *map(str, arguments)])
+        try:
+            prepare_stanford2d3d.main()
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return run
+
+
+def sampled(array: np.ndarray) -> np.ndarray:
+    """The nearest pixel at half the size: centres of small pixels lie between two, of which the later is taken."""
+    return array[1::2, 1::2]
+
+
+def marked(where: tuple[slice, slice]) -> np.ndarray:
+    """The marked pixels at half the size."""
+    mask = np.zeros((RAW_HEIGHT, 2 * RAW_HEIGHT), bool)
+    mask[where] = True
+    return sampled(mask)
+
+
+def outputs(out: Path, raw: Raw) -> list[Path]:
+    return [out / raw.area / modality / (raw.stem + SUFFIXES[modality]) for modality in MODALITIES]
+
+
+def degrees_off(sample: dict, room: Panorama) -> np.ndarray:
+    """Angles between the normals of a sample and those of its room, where the sample has any."""
+    normal = sample["normal"].permute(1, 2, 0).double().numpy()
+    cosines = (normal * sampled(room.normal)).sum(-1)[sample["normal_mask"][0].numpy()]
+    return np.degrees(np.arccos(cosines.clip(-1, 1)))
+
+
+def test_round_trip(tool, tmp_path, capsys):
+    rooms = {"train": write_raw(tmp_path / "raw", "area_1", 0), "test": write_raw(tmp_path / "raw", "area_5b", 1)}
+    assert tool() == 0
+    printed = capsys.readouterr().out
+    assert "2 panoramas prepared, 0 skipped (there already), 0 could not be used" in printed
+    assert "normals: 2 panoramas with the transpose of camera_rt_matrix and axes (x, y, z), median angle" in printed
+    for split, raw in rooms.items():
+        dataset = build_dataset("S2D3D", str(tmp_path / "out"), split, HEIGHT, 2 * HEIGHT)
+        assert [files.rgb for files in dataset.files] == [f"{raw.area}/rgb/{raw.stem}_rgb.png"]
+        sample = dataset[0]
+
+        means = raw.room.rgb.reshape(HEIGHT, 2, 2 * HEIGHT, 2, 3).mean(axis=(1, 3))
+        means[marked(BLACK)] = 0
+        assert np.abs(sample["rgb"].permute(1, 2, 0).numpy() * 255 - means).max() <= 1
+
+        depth, known = sample["depth"][0].numpy(), sample["depth_mask"][0].numpy()
+        np.testing.assert_array_equal(known, ~marked(NO_DEPTH))
+        assert np.abs(depth - sampled(raw.room.depth))[known].max() <= 0.5 / 512 + 1e-6
+        assert not depth[~known].any()
+
+        ignored = marked(BLACK) | marked(UNKNOWN_COLOUR) | marked(UNKNOWN_ENTRY)
+        labels = np.where(ignored, -1, sampled(raw.room.semantic))
+        np.testing.assert_array_equal(sample["semantic"].numpy(), labels)
+
+        np.testing.assert_array_equal(sample["normal_mask"][0].numpy(), ~marked(NO_NORMAL))
+        assert degrees_off(sample, raw.room).max() < 1
+        stored = np.array(Image.open(outputs(tmp_path / "out", raw)[3]))
+        assert not stored[marked(NO_NORMAL)].any()
+
+
+def test_sizes_and_types_of_the_files(tool, tmp_path):
+    raw = write_raw(tmp_path / "raw", "area_3", 0)
+    assert tool() == 0
+    pictures = [np.array(Image.open(path)) for path in outputs(tmp_path / "out", raw)]
+    small = (HEIGHT, 2 * HEIGHT)
+    assert [picture.shape for picture in pictures] == [(*small, 3), small, small, (*small, 3)]
+    assert [picture.dtype for picture in pictures] == [np.uint8, np.uint16, np.uint8, np.uint8]
+    assert (pictures[1][marked(NO_DEPTH)] == 65535).all()
+    assert set(np.unique(pictures[2])) <= {*range(13), 255}
+
+
+@pytest.mark.parametrize("yaw", [0.6, -2.3])
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize(
+    ("axes", "names"),
+    [
+        (RIGHT_DOWN_FORWARD, "(x, y, z)"),
+        (RIGHT_UP_BACK, "(x, -y, -z)"),
+        (RIGHT_FORWARD_UP, "(x, -z, y)"),
+    ],
+)
+def test_whatever_the_pose_means(tool, tmp_path, capsys, axes, names, transposed, yaw):
+    raw = write_raw(tmp_path / "raw", "area_1", 0, axes, transposed, yaw)
+    assert tool() == 0
+    matrix = "the transpose of camera_rt_matrix" if transposed else "camera_rt_matrix itself"
+    assert f"normals: 1 panoramas with {matrix} and axes {names}, median angle to the depth" in capsys.readouterr().out
+    sample = build_dataset("S2D3D", str(tmp_path / "out"), "train", HEIGHT, 2 * HEIGHT)[0]
+    assert degrees_off(sample, raw.room).max() < 1
+
+
+def test_normals_away_from_the_camera(tool, tmp_path, capsys):
+    raw = write_raw(tmp_path / "raw", "area_1", 0)
+    Image.fromarray(255 - np.array(Image.open(raw.file("normal")))).save(raw.file("normal"))
+    assert tool() == 0
+    assert "the transpose of camera_rt_matrix and axes (-x, -y, -z), median angle" in capsys.readouterr().out
+    sample = build_dataset("S2D3D", str(tmp_path / "out"), "train", HEIGHT, 2 * HEIGHT)[0]
+    assert degrees_off(sample, raw.room).max() < 1
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.001, -0.001])
+def test_what_the_owners_say_wins_a_draw(tool, tmp_path, capsys, yaw):
+    write_raw(tmp_path / "raw", "area_1", 0, RIGHT_FORWARD_UP, transposed=False, yaw=yaw)  # a matrix close to 1
+    assert tool() == 0
+    assert "1 panoramas with the transpose of camera_rt_matrix and axes (x, -z, y)" in capsys.readouterr().out
+
+
+def test_a_second_run_does_only_what_is_left(tool, tmp_path, capsys):
+    first, second = (write_raw(tmp_path / "raw", "area_1", index) for index in (0, 1))
+    assert tool() == 0
+    files = outputs(tmp_path / "out", first) + outputs(tmp_path / "out", second)
+    content = [path.read_bytes() for path in files]
+    written = [path.stat().st_mtime_ns for path in files]
+    assert tool() == 0
+    assert [path.stat().st_mtime_ns for path in files] == written
+    capsys.readouterr()
+
+    files[5].unlink()
+    assert tool() == 0
+    assert "1 panoramas prepared, 1 skipped (there already), 0 could not be used" in capsys.readouterr().out
+    assert [path.read_bytes() for path in files] == content
+    assert [path.stat().st_mtime_ns for path in files[:4]] == written[:4]
+
+
+def truncate(raw: Raw) -> Path:
+    path = raw.file("semantic")
+    path.write_bytes(path.read_bytes()[:-600])
+    return path
+
+
+def scratch(raw: Raw) -> Path:
+    path = raw.file("depth")
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(20) + content[middle + 20 :])
+    return path
+
+
+def remove_pose(raw: Raw) -> Path:
+    raw.file("pose").unlink()
+    return raw.file("pose")
+
+
+def remove_rgb(raw: Raw) -> Path:
+    raw.file("rgb").unlink()
+    return raw.file("rgb")
+
+
+def damage_pose(raw: Raw) -> Path:
+    raw.file("pose").write_text('{"camera_rt_matrix": [[1, 0')
+    return raw.file("pose")
+
+
+def stretch_rotation(raw: Raw) -> Path:
+    raw.file("pose").write_text(json.dumps({"camera_rt_matrix": (1.1 * np.eye(3, 4)).tolist()}))
+    return raw.file("pose")
+
+
+def mirror_rotation(raw: Raw) -> Path:
+    raw.file("pose").write_text(json.dumps({"camera_rt_matrix": (-np.eye(3, 4)).tolist()}))
+    return raw.file("pose")
+
+
+def crop_depth(raw: Raw) -> Path:
+    depth = np.array(Image.open(raw.file("depth")))
+    Image.fromarray(depth[32:96, 64:192]).save(raw.file("depth"))
+    return raw.file("depth")
+
+
+def crop_width(raw: Raw) -> Path:
+    Image.open(raw.file("rgb")).crop((0, 0, 200, RAW_HEIGHT)).save(raw.file("rgb"))
+    return raw.file("rgb")
+
+
+def turn_a_little(raw: Raw) -> Path:
+    """Normals of another heading, 35 degrees off: level surfaces still fit."""
+    path = raw.file("pose")
+    matrix = np.array(json.loads(path.read_text())["camera_rt_matrix"])
+    cos, sin = np.cos(np.radians(35)), np.sin(np.radians(35))
+    matrix[:, :3] = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ matrix[:, :3]
+    path.write_text(json.dumps({"camera_rt_matrix": matrix.tolist()}))
+    return raw.file("normal")
+
+
+def turn_normals(raw: Raw) -> Path:
+    """Normals that no pose leads to: of another panorama, upside down."""
+    colours = np.array(Image.open(raw.file("normal")))
+    Image.fromarray(np.roll(colours[::-1], 37, axis=1)).save(raw.file("normal"))
+    return raw.file("normal")
+
+
+def lose_depth(raw: Raw) -> Path:
+    Image.fromarray(np.full((RAW_HEIGHT, 2 * RAW_HEIGHT), 65535, np.uint16)).save(raw.file("depth"))
+    return raw.file("normal")
+
+
+def grey_semantic(raw: Raw) -> Path:
+    Image.open(raw.file("semantic")).convert("L").save(raw.file("semantic"))
+    return raw.file("semantic")
+
+
+def colour_depth(raw: Raw) -> Path:
+    shutil.copy(raw.file("rgb"), raw.file("depth"))
+    return raw.file("depth")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncate, "is truncated"),
+        (scratch, "is damaged"),
+        (remove_pose, "is missing"),
+        (remove_rgb, "is missing"),
+        (damage_pose, "holds no camera_rt_matrix, or is damaged"),
+        (stretch_rotation, "is no rotation"),
+        (mirror_rotation, "is no rotation"),
+        (crop_depth, "is 128x64, but its RGB picture is 256x128"),
+        (crop_width, "is 200x128: an ERP image is twice as wide as high"),
+        (turn_a_little, "the normals do not fit the depth: median angle"),
+        (turn_normals, "the normals do not fit the depth: median angle"),
+        (lose_depth, "too few pixels have both a normal and a depth"),
+        (grey_semantic, "holds 8-bit grey pixels: expected 8-bit colour"),
+        (colour_depth, "holds 8-bit colour pixels: expected 16-bit grey"),
+    ],
+)
+def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damage, reason):
+    bad, good = write_raw(tmp_path / "raw", "area_1", 0), write_raw(tmp_path / "raw", "area_1", 1)
+    path = damage(bad)
+    assert tool() == 1
+    printed = capsys.readouterr()
+    assert "1 panoramas prepared, 0 skipped (there already), 1 could not be used" in printed.out
+    line = next(line for line in printed.err.splitlines() if line.startswith("not used: "))
+    assert str(path) in line
+    assert reason in line
+    written = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert written == sorted(outputs(tmp_path / "out", good))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is missing"),
+        ("[1, 2", "is no JSON file"),
+        ("[]", "expected a list of texts"),
+        ("{}", "expected a list of texts"),
+        ("[1, 2]", "expected a list of texts"),
+        ('["<UNK>_0_<UNK>_0_0", "lamp_1_office_1_1"]', "'lamp_1_office_1_1' begins with none of their classes"),
+    ],
+)
+def test_label_list_that_cannot_be_used(tool, tmp_path, capsys, content, message):
+    write_raw(tmp_path / "raw", "area_1", 0)
+    path = tmp_path / "raw" / "semantic_labels.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    assert tool() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert str(path) in line
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_label_list_elsewhere(tool, tmp_path):
+    write_raw(tmp_path / "raw", "area_1", 0)
+    (tmp_path / "raw" / "semantic_labels.json").rename(tmp_path / "labels.json")
+    assert tool("--semantic_labels", str(tmp_path / "labels.json")) == 0
+
+
+def test_no_panorama(tool, capsys):
+    assert tool() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --raw ")
+    assert "holds no panorama of the owners" in line
+
+
+def test_raw_is_required(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["prepare_stanford2d3d.py", "--out", "there"])
+    with pytest.raises(SystemExit) as end:
+        prepare_stanford2d3d.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "--raw" in line
+
+
+def test_as_a_program_with_two_processes(tool, tmp_path):
+    rooms = [write_raw(tmp_path / "raw", "area_1", index) for index in range(3)]
+    remove_pose(rooms[1])
+    script = Path(prepare_stanford2d3d.__file__)
+    command = [sys.executable, script, "--raw", tmp_path / "raw", "--out", tmp_path / "out", "--num_workers", "2"]
+    run = subprocess.run([*command, "--height", str(HEIGHT)], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    assert f"not used: {rooms[1].file('pose')} is missing" in run.stderr
+    dataset = build_dataset("S2D3D", str(tmp_path / "out"), "train", HEIGHT, 2 * HEIGHT)
+    assert len(dataset) == 2
+    for sample, raw in zip((dataset[0], dataset[1]), (rooms[0], rooms[2]), strict=True):
+        assert sample["normal"].dtype == torch.float32
+        assert degrees_off(sample, raw.room).max() < 1

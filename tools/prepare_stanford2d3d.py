@@ -1,0 +1,330 @@
+"""Prepare Stanford2D3D: from the owners' panoramas to the small ones in the camera frame that --dataset S2D3D reads.
+
+    python tools/prepare_stanford2d3d.py --raw ./2D-3D-S --out ./data/S2D3D
+
+* **Raw tree**: ``area_*/pano/{pose,rgb,depth,semantic,normal}/camera_*_domain_*``, and the owners'
+  ``semantic_labels.json``, from ``assets/`` of their code repository, alexsax/2D-3D-Semantics.
+* **Prepared tree**: see `datasets.stanford2d3d`. Colours are averaged by area, all else comes from the nearest pixel.
+* **Labels**: the owners' colour is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
+  have, and what is black in the RGB picture, becomes 255.
+* **Normals**: the owners store them in the frame of the building. To reach the frame of the camera, they say, take the
+  transpose of the rotation in the pose's ``camera_rt_matrix``. Which axes that camera has is not documented, and no
+  data was at hand to check either. So it is measured, for each panorama: of the transpose and the matrix itself, each
+  with all 48 ways to name the axes (half of them mirrored), the one is taken that turns the normals closest, on
+  average, to those that the panorama's own depth implies. What the owners say wins a draw. It is judged by the median
+  angle to the depth's normals, over level and over upright surfaces, of which the worse counts: floor and ceiling fill
+  most of a panorama, and fit whatever the heading is. Above 20 degrees a panorama is not used. At the end the program
+  prints which way was taken how often: it should be the same for all panoramas.
+
+A panorama whose four files exist is skipped, whatever their size: a run that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from datasets.classes import STANFORD2D3D
+from datasets.panorama import resize_rgb
+from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, UNKNOWN_ID, panorama_files
+from utils.errors import UserError, exit_on_user_error
+from utils.files import atomic_path
+from utils.images import ImageFile
+from utils.normal_frames import ALL_AXES, axes_in_words
+from utils.normals_from_depth import normals_from_depth
+from utils.options import Parser, count, positive
+from utils.parallel import map_with_progress
+
+LABEL_LIST = "semantic_labels.json"
+UNKNOWN_CLASS = "<UNK>"
+LARGEST_ANGLE = 20.0  # degrees, median: normals further from those of the depth are not in the camera frame
+_DRAW = 0.1  # degrees, mean: candidates this close are equally good
+_JUDGED_HEIGHT = 256  # pixels: fine enough for furniture, coarse enough for the steps of the depth
+_MIN_JUDGED = 100  # pixels without which nothing can be said
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """The way from the building's frame to the camera's (x right, y down, z forward).
+
+    Attributes:
+        turn: (3, 3), from vectors of the building to vectors of the camera.
+        convention: how the pose gives it, in words.
+        angle: median angle in degrees between turned normals and those of the depth.
+    """
+
+    turn: np.ndarray
+    convention: str
+    angle: float
+
+
+def find_panoramas(raw: Path) -> list[tuple[str, str]]:
+    """Area and stem (``camera_..._domain``) of all panoramas of which there is at least one file."""
+    found = set()
+    for area in (area for areas in AREAS.values() for area in areas):
+        for pattern in (str(_pose_file(Path(), area, "*")), *astuple(panorama_files(f"{area}/pano", "*"))):
+            suffix = pattern.rpartition("*")[2]
+            paths = raw.glob(pattern.replace("*", "camera_*_domain"))
+            found.update((area, path.name.removesuffix(suffix)) for path in paths)
+    return sorted(found)
+
+
+def prepare(raw: Path, out: Path, label_list: Path, height: int, num_workers: int) -> list[UserError]:
+    """Prepare all panoramas that are not prepared yet, and print what was done.
+
+    Returns:
+        What is wrong with the panoramas that cannot be used.
+
+    Raises:
+        UserError: when there is no panorama, the list of labels cannot be used, or a file cannot be written.
+    """
+    panoramas = find_panoramas(raw)
+    if not panoramas:
+        example = panorama_files("area_1/pano", "camera_*_domain").rgb
+        raise UserError(f"--raw {raw} holds no panorama of the owners: expected files such as {example}")
+    labels = read_label_table(label_list)
+    todo = [panorama for panorama in panoramas if not all(path.is_file() for path in _files(out, *panorama).values())]
+    work = partial(prepare_panorama, raw=raw, out=out, labels=labels, height=height)
+    outcomes = list(map_with_progress(work, todo, num_workers, "preparing S2D3D"))
+    frames = [outcome for outcome in outcomes if isinstance(outcome, CameraFrame)]
+    problems = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
+    skipped = len(panoramas) - len(todo)
+    print(f"{len(frames)} panoramas prepared, {skipped} skipped (there already), {len(problems)} could not be used")
+    for line in describe_frames(frames):
+        print(line)
+    return problems
+
+
+def describe_frames(frames: Sequence[CameraFrame]) -> list[str]:
+    """How often the normals were turned in which way, the most frequent way first."""
+    angles = defaultdict(list)
+    for frame in frames:
+        angles[frame.convention].append(frame.angle)
+    return [
+        f"normals: {len(own)} panoramas with {convention}, median angle to the depth {np.median(own):.1f} degrees"
+        for convention, own in sorted(angles.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def prepare_panorama(
+    panorama: tuple[str, str], raw: Path, out: Path, labels: np.ndarray, height: int
+) -> CameraFrame | UserError:
+    """Prepare one panorama, (area, stem): all of it, or nothing when it cannot be used.
+
+    Returns:
+        The frame that was found for its normals, or what is wrong with it.
+    """
+    try:
+        pictures, frame = convert(panorama, raw, labels, height)
+    except UserError as problem:
+        return problem
+    files = _files(out, *panorama)
+    for name in ("rgb", "semantic", "normal", "depth"):  # the dataset finds a panorama by its depth: that comes last
+        with atomic_path(files[name]) as temporary:
+            Image.fromarray(pictures[name]).save(temporary)
+    return frame
+
+
+def convert(
+    panorama: tuple[str, str], raw: Path, labels: np.ndarray, height: int
+) -> tuple[dict[str, np.ndarray], CameraFrame]:
+    """The four pictures of a panorama, (area, stem), as they are to be stored, and the frame of its normals.
+
+    Args:
+        labels: see `read_label_table`.
+        height: of the prepared pictures.
+
+    Raises:
+        UserError: when one of its files is missing, damaged or not what it should be.
+    """
+    area, stem = panorama
+    paths = _files(raw, f"{area}/pano", stem)
+    rotation = read_rotation(_pose_file(raw, area, stem))
+    maps = {name: ImageFile(path).require(8, "colour").rgb() for name, path in paths.items() if name != "depth"}
+    maps["depth"] = ImageFile(paths["depth"]).require(16, "grey").grey()
+    for name, path in paths.items():
+        _check_size(path, maps[name].shape, maps["rgb"].shape)
+    try:
+        frame = find_frame(maps["normal"], maps["depth"], rotation)
+    except UserError as error:
+        raise UserError(f"{paths['normal']}: {error}") from error
+    small = {name: _nearest(array, height) for name, array in maps.items()}
+    pictures = {
+        "rgb": resize_rgb(maps["rgb"], height, 2 * height),
+        "depth": small["depth"],
+        "semantic": label_ids(small["semantic"], small["rgb"], labels),
+        "normal": encode_normals(decode_normals(small["normal"]) @ frame.turn.T),
+    }
+    return pictures, frame
+
+
+def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> CameraFrame:
+    """The frame that suits a panorama best, see the top of this file.
+
+    Args:
+        normal: (H, W, 3) uint8, as the owners store it.
+        depth: (H, W) uint16, as the owners store it.
+        rotation: (3, 3), of the pose.
+
+    Raises:
+        UserError: when no candidate suits, or there is too little to judge by.
+    """
+    height = min(_JUDGED_HEIGHT, len(depth))
+    depth = _nearest(depth, height)
+    metres = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
+    implied = normals_from_depth(metres)[::2, ::2]
+    stored = decode_normals(_nearest(normal, height))[::2, ::2]
+    known = implied.any(axis=-1) & stored.any(axis=-1)
+    implied, stored = implied[known], stored[known]  # (N, 3)
+    level = np.abs(implied[:, 1]) > np.cos(np.pi / 4)
+    if min(level.sum(), (~level).sum()) < _MIN_JUDGED:
+        raise UserError("too few pixels have both a normal and a depth: their frame cannot be judged")
+
+    turns, conventions = _candidates(rotation)
+    # implied . (turn stored) is linear in the turn: one product serves all candidates.
+    products = (implied[:, :, None] * stored[:, None, :]).reshape(-1, 9).astype(np.float32)
+    cosines = products @ turns.reshape(-1, 9).T.astype(np.float32)  # (N, candidates)
+    angles = np.degrees(np.arccos(cosines.clip(-1, 1)))
+    means = angles.mean(axis=0)
+    best = int(np.flatnonzero(means <= means.min() + _DRAW)[0])
+    angle = float(max(np.median(angles[level, best]), np.median(angles[~level, best])))
+    if angle > LARGEST_ANGLE:
+        raise UserError(f"however turned, the normals do not fit the depth: median angle {angle:.0f} degrees")
+    return CameraFrame(turns[best], conventions[best], angle)
+
+
+def _candidates(rotation: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """All (96, 3, 3) ways from the building to the camera that a pose may mean, and their names, likeliest first."""
+    axes = sorted(ALL_AXES, key=lambda matrix: -np.linalg.det(matrix))  # mirrored ones after all others
+    proper, mirrored = axes[:24], axes[24:]
+    directions = (("the transpose of camera_rt_matrix", rotation.T), ("camera_rt_matrix itself", rotation))
+    turns, conventions = [], []
+    for some, (words, matrix) in product((proper, mirrored), directions):
+        for axis in some:
+            turns.append(axis @ matrix)
+            conventions.append(f"{words} and axes {axes_in_words(axis)}")
+    return np.stack(turns), conventions
+
+
+def decode_normals(stored: np.ndarray) -> np.ndarray:
+    """Unit vectors (H, W, 3) of the owners' 8-bit normals; zero where they are missing (middle grey, or black)."""
+    normal = (stored.astype(np.float64) - 127.5) / 127.5
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    return np.where((length > 0.5) & (length < 1.5), normal / length, 0)
+
+
+def encode_normals(normal: np.ndarray) -> np.ndarray:
+    """Unit vectors (H, W, 3) as 8-bit colours; (0, 0, 0) where they are missing."""
+    colours = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
+    colours[~normal.any(axis=-1)] = 0
+    return colours
+
+
+def label_ids(colours: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Stored ids (H, W) uint8 of the owners' label colours (H, W, 3); unknown where the RGB picture is black."""
+    red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
+    ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry stands for all beyond the list
+    ids[~rgb.any(axis=-1)] = UNKNOWN_ID
+    return ids
+
+
+def read_label_table(path: Path) -> np.ndarray:
+    """The stored id of each index into the owners' list of labels, uint8, and one more entry for unknown.
+
+    Raises:
+        UserError: when the list is missing or not what it should be.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        where = "it is in assets/ of the owners' code repository, alexsax/2D-3D-Semantics"
+        raise UserError(f"the list of labels {path} is missing ({where}): give it with --semantic_labels") from error
+    except ValueError as error:
+        raise UserError(f"the list of labels {path} is no JSON file: {error}") from error
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
+        raise UserError(f"{path} is not the owners' list of labels: expected a list of texts")
+    ids = {name: label for label, name in enumerate(STANFORD2D3D.names)} | {UNKNOWN_CLASS: UNKNOWN_ID}
+    for entry in entries:
+        if entry.partition("_")[0] not in ids:
+            raise UserError(f"{path} is not the owners' list of labels: {entry!r} begins with none of their classes")
+    return np.array([ids[entry.partition("_")[0]] for entry in entries] + [UNKNOWN_ID], np.uint8)
+
+
+def read_rotation(path: Path) -> np.ndarray:
+    """The rotation (3, 3) in the owners' pose file: the left part of its ``camera_rt_matrix``.
+
+    Raises:
+        UserError: when there is none.
+    """
+    try:
+        matrix = np.array(json.loads(path.read_text(encoding="utf-8"))["camera_rt_matrix"], dtype=np.float64)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no camera_rt_matrix, or is damaged") from error
+    if matrix.shape not in ((3, 4), (4, 4)):
+        raise UserError(f"{path}: camera_rt_matrix is not 3x4 or 4x4 numbers")
+    rotation = matrix[:3, :3]
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
+        raise UserError(f"{path}: the left part of camera_rt_matrix is no rotation")
+    return rotation
+
+
+def _files(root: Path, folder: str, stem: str) -> dict[str, Path]:
+    """The four pictures of a panorama by name: rgb, depth, semantic, normal."""
+    return {name: root / path for name, path in asdict(panorama_files(folder, stem)).items()}
+
+
+def _pose_file(raw: Path, area: str, stem: str) -> Path:
+    return raw / area / "pano" / "pose" / f"{stem}_pose.json"
+
+
+def _check_size(path: Path, shape: tuple[int, ...], shape_of_rgb: tuple[int, ...]) -> None:
+    height, width = shape[:2]
+    if width != 2 * height:
+        raise UserError(f"{path} is {width}x{height}: an ERP image is twice as wide as high")
+    if height != shape_of_rgb[0]:
+        raise UserError(f"{path} is {width}x{height}, but its RGB picture is {shape_of_rgb[1]}x{shape_of_rgb[0]}")
+
+
+def _nearest(array: np.ndarray, height: int) -> np.ndarray:
+    """An ERP map (H, W, ...) at another height, each pixel taken from the nearest one."""
+    return cv2.resize(array, (2 * height, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def main() -> None:
+    """Prepare as the command line says; exit code 1 when panoramas could not be used."""
+    parser = Parser(__doc__.partition("\n")[0])
+    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the owners' release, with area_1, ...")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--semantic_labels", type=Path, metavar="FILE", help=f"the owners' list of labels, if not RAW/{LABEL_LIST}"
+    )
+    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="of the prepared panoramas")
+    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that prepare")
+    options: argparse.Namespace = parser.parse_args()
+    label_list = options.semantic_labels or options.raw / LABEL_LIST
+    with exit_on_user_error():
+        problems = prepare(options.raw, options.out, label_list, options.height, options.num_workers)
+    for problem in problems:
+        print(f"not used: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

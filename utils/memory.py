@@ -1,0 +1,21 @@
+"""How the C library manages memory."""
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_LARGEST = 1 << 30  # bytes
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep memory that it has freed, for the next picture of the same size.
+
+    glibc gives blocks of megabytes back to the system at once and fetches them anew, page by page: about a fifth of the
+    time that decoding a panorama takes. Does nothing with another C library.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST // 2)
+        mallopt(_M_TRIM_THRESHOLD, _LARGEST)
