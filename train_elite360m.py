@@ -13,14 +13,22 @@ if __name__ == "__main__":
 
 import argparse
 import json
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
+from training.log import TrainingLog
+from training.setup import AMP_TYPES, prepare_device, prepare_network
+from training.state import Progress, restore_state, save_state
+from training.step import Stepper
+from training.stop import StopRequest
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from utils.distributed import barrier, is_main, parallelise, process_group, rank, share_buffers
 from utils.errors import UserError, exit_on_user_error
@@ -34,23 +42,25 @@ from utils.loaders import (
 )
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, provenance, write_json
-from utils.schedule import build_scheduler
 from utils.tasks import TASKS, join_tasks, parse_tasks
-from utils.training_log import TrainingLog
+
+GAVE_UP = 3  # exit code when too many losses in a row are not finite
 
 
 def main(options: argparse.Namespace) -> None:
     """Train as the command line says."""
     check_size(options.height, options.width)
-    with process_group(options.gpu_devices) as device:
-        train(options, device)
+    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
+        train(options, device, stop)
 
 
-def train(options: argparse.Namespace, device: torch.device) -> None:
+def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> None:
     """Build everything, then train and validate epoch by epoch."""
     run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
-    torch.manual_seed(options.seed + rank())  # every process augments differently; DDP makes the weights equal
+    resume = options.resume or (restarted() and run.state.exists())
+    prepare_device(options)
+    torch.manual_seed(options.seed + rank())  # DDP makes the weights equal
 
     train_set = open_dataset(options, "train", options.height, options.width)
     val_set = open_dataset(options, options.val_split, options.height, options.width)
@@ -58,6 +68,7 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
         print(describe(train_set, options), describe(val_set, options), sep="\n")
     train_batches = training_batches(train_set, options, device)
     val_batches = evaluation_batches(val_set, options, device)
+    steps_per_epoch = -(-len(train_batches) // options.grad_accum)
 
     settings = ModelSettings(
         backbone=options.backbone,
@@ -71,57 +82,115 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
         depth_unit=train_set.depth_unit,
         normal_frame=train_set.normal_frame,
     )
-    objective = build_objective(settings, options)
-    parallel_objective = parallelise(objective, device)
-    optimizer = torch.optim.Adam(parallel_objective.parameters(), lr=options.learning_rate, fused=True)
-    scheduler = build_scheduler(optimizer, options.lr_schedule, num_steps=options.num_epochs * len(train_batches))
-
-    log = TrainingLog(run, options.log_frequency, objective.weighting, optimizer)
+    objective = build_objective(settings, options, resume)
+    prepare_network(objective.network, options)
+    stepper = Stepper(objective, parallelise(objective, device), options, steps_per_epoch, device)
+    log = TrainingLog(run, options.log_frequency, objective.weighting, stepper.optimizer, resumed=resume)
+    progress = restore_state(run, settings, stepper, log) if resume else Progress()
+    save = partial(save_state, run, settings, progress, stepper, log)
     if is_main():
         described = {"options": vars(options), **provenance()}
         write_json(run.settings, described)
         log.text("settings", f"```\n{json.dumps(described, indent=2)}\n```")
 
-    best_scores: dict[str, float] = {}
-    for epoch in range(1, options.num_epochs + 1):
-        train_batches.set_epoch(epoch)
-        parallel_objective.train()
-        for batch in log.watch(train_batches, epoch):
-            losses = parallel_objective(batch)
-            optimizer.zero_grad()
-            losses["total"].backward()
-            optimizer.step()
-            scheduler.step()
-            log.step(losses, num_images=len(batch["rgb"]))
+    while progress.epoch <= options.num_epochs:
+        train_batches.set_epoch(progress.epoch, first_batch=progress.step * options.grad_accum)
+        objective.train()
+        groups = in_groups(train_batches, options.grad_accum)
+        for batches in log.watch(groups, progress.epoch, progress.step, steps_per_epoch):
+            if options.log_grad_norms and log.next_is_written:
+                log.grad_norms(stepper.grad_norms(batches[0]))
+            result = stepper.step(batches, wants_to_stop=stop.reason() is not None)
+            progress.step += 1
+            if result.problem:
+                log.bad_step(result.problem)
+                progress.bad_steps += 1
+            else:
+                log.step(result.losses, result.num_images)
+                progress.bad_steps = 0
+            gives_up = progress.bad_steps >= options.max_bad_steps
+            if gives_up or result.stop or progress.step % options.save_steps == 0:
+                save()
+            if gives_up:
+                sys.exit(give_up(progress))
+            if result.stop:
+                log.close()
+                say_how_to_resume(stop, progress)
+                return
 
-        show = partial(log.picture, epoch=epoch)
-        draw = panel_writer(run, settings, epoch, options.log_frequency, show)
-        results = validate(objective.network, val_batches, settings, device, draw)
-        log.validation(epoch, results)
-
+        save()  # a run that ends while it validates need not train this epoch's last steps again
+        show = partial(log.picture, epoch=progress.epoch)
+        draw = panel_writer(run, settings, progress.epoch, options.log_frequency, show)
+        share_buffers(stepper.network)
+        results = validate(stepper.network, val_batches, settings, device, draw)
+        log.validation(progress.epoch, results)
         if is_main():
-            trained = (settings, objective.network, objective.weighting, epoch)
-            for task in settings.tasks:
-                score = results[task].get(TASKS[task].best_metric)
-                if TASKS[task].is_better(score, best_scores.get(task)):
-                    best_scores[task] = score
-                    save_checkpoint(run.best_model(task), *trained)
-            if epoch % options.save_frequency == 0:
-                save_checkpoint(run.kept_model(epoch), *trained)
-            save_checkpoint(run.last_model, *trained, optimizer=optimizer.state_dict(), best_scores=best_scores)
+            save_models(run, settings, stepper, progress, results, options.save_frequency)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        save()
         barrier()  # nobody starts the next epoch, or ends, before the files are there
     log.close()
     report_bad_samples(train_batches, val_batches)
 
 
-def build_objective(settings: ModelSettings, options: argparse.Namespace) -> TrainingObjective:
-    """The network and its losses, starting from ImageNet, random or given weights.
+def in_groups(batches: Iterable[dict], size: int) -> Iterator[list[dict]]:
+    """Lists of `size` batches each; the last may be shorter."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, size)):
+        yield group
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this process again, after another one failed (--max-restarts)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def give_up(progress: Progress) -> int:
+    """Say that training does not work; the exit code."""
+    if is_main():
+        print(f"error: {progress.bad_steps} steps in a row without a finite loss; the state is saved", file=sys.stderr)
+    return GAVE_UP
+
+
+def say_how_to_resume(stop: StopRequest, progress: Progress) -> None:
+    """Say where training ended, and how it goes on."""
+    if is_main():
+        reason = stop.reason() or "another process was asked to stop"
+        where = f"epoch {progress.epoch}, after {progress.step} steps of it"
+        print(f"{reason}: stopped in {where}; the state is saved, the same command with --resume goes on")
+
+
+def save_models(
+    run: RunFolder,
+    settings: ModelSettings,
+    stepper: Stepper,
+    progress: Progress,
+    results: dict[str, dict[str, float]],
+    save_frequency: int,
+) -> None:
+    """Write the last model, those that are the best at a task so far, and every now and then one to keep."""
+    trained = (settings, stepper.network, stepper.objective.weighting, progress.epoch)
+    for task in settings.tasks:
+        score = results[task].get(TASKS[task].best_metric)
+        if TASKS[task].is_better(score, progress.best_scores.get(task)):
+            progress.best_scores[task] = score
+            save_checkpoint(run.best_model(task), *trained)
+    if progress.epoch % save_frequency == 0:
+        save_checkpoint(run.kept_model(progress.epoch), *trained)
+    save_checkpoint(run.last_model, *trained, best_scores=progress.best_scores)
+
+
+def build_objective(settings: ModelSettings, options: argparse.Namespace, resume: bool) -> TrainingObjective:
+    """The network and its losses, starting from ImageNet, random or given weights; from any to `resume`.
 
     Raises:
         UserError: when weights cannot be had, or those given are of another kind of network.
     """
+    amp_type = AMP_TYPES[options.amp]
+    if resume:
+        return TrainingObjective(settings.build_network(), amp_type)
     if not options.load_weights_dir:
-        return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained))
+        return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained), amp_type)
     run_path = Path(options.task) / options.backbone
     checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
     checkpoint.require(backbone=settings.backbone, tasks=settings.tasks, num_classes=len(settings.class_names))
@@ -129,7 +198,7 @@ def build_objective(settings: ModelSettings, options: argparse.Namespace) -> Tra
         raise UserError(
             f"{checkpoint.path} was trained with --task {join_tasks(checkpoint.settings.tasks)}: say the same"
         )
-    objective = TrainingObjective(settings.build_network())
+    objective = TrainingObjective(settings.build_network(), amp_type)
     load_state(objective.network, checkpoint.network, checkpoint.path)
     load_state(objective.weighting, checkpoint.weighting, checkpoint.path)
     return objective
@@ -144,7 +213,6 @@ def validate(
 ) -> dict[str, dict[str, float]]:
     """Figures of the validation set per task; `draw` is called after each batch."""
     network.eval()
-    share_buffers(network)
     evaluator = Evaluator(settings.tasks, len(settings.class_names), device)
     results, _ = evaluate(network, batches, evaluator, on_batch=draw)
     return results

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses import TASK_LOSSES
-from losses.reduction import TaskLoss
+from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss
 
 TASK_WEIGHTS = {"depth": 1.0, "normal": 2.0, "segmentation": 2.0}
 LOSS_SCALE = 10.0
@@ -22,12 +22,17 @@ class UncertaintyWeighting(nn.Module):
         self.tasks = tasks
         self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
 
-    def forward(self, losses: dict[str, TaskLoss]) -> torch.Tensor:
-        """The weighted sum, a scalar. A task without a single valid pixel adds nothing, neither loss nor s_t."""
+    def forward(self, losses: dict[str, TaskLoss], share: float = 1.0) -> torch.Tensor:
+        """The weighted sum, a scalar. A task without a single valid pixel adds nothing, neither loss nor s_t.
+
+        Args:
+            losses: of each task.
+            share: of the batch that they were taken over; s_t is added so many times.
+        """
         total = self.log_variances.new_zeros(())
         for task, log_variance in zip(self.tasks, self.log_variances, strict=True):
-            term = LOSS_SCALE * TASK_WEIGHTS[task] * torch.exp(-log_variance) * losses[task].value + log_variance
-            total = total + term * (losses[task].num_pixels > 0)
+            weight = LOSS_SCALE * TASK_WEIGHTS[task] * torch.exp(-log_variance)
+            total = total + (weight * losses[task].value + log_variance * share) * (losses[task].num_pixels > 0)
         return total
 
     def weights(self) -> dict[str, float]:
@@ -42,32 +47,39 @@ class TrainingObjective(nn.Module):
 
     Args:
         network: an `Elite360M`.
+        amp_type: type that the network computes in where that is safe; None is float32 throughout. Losses, softmaxes
+            and the normalisation of normals are float32 always.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, amp_type: torch.dtype | None = None):
         super().__init__()
+        self._amp_type = amp_type
         self.network = network
         self.weighting = UncertaintyWeighting(network.tasks)
 
-    def forward(self, batch: dict) -> dict[str, torch.Tensor]:
-        """Losses of a batch (see `datasets.panorama`) in training mode.
+    def forward(self, batch: dict, whole: GlobalBatch = GLOBAL_BATCH) -> dict[str, torch.Tensor]:
+        """Losses of a batch (see `datasets.panorama`) in training mode; of its part in the mean over a larger `whole`.
 
         Returns:
             Scalars: ``total``, to be minimised, and, for each task t, ``t`` and ``intermediate_t``.
         """
-        predictions = self.network(batch["rgb"])
-        return self.losses(predictions, batch)
+        rgb = batch["rgb"]
+        with torch.autocast(rgb.device.type, self._amp_type, enabled=self._amp_type is not None):
+            predictions = self.network(rgb)
+        return self.losses(predictions, batch, whole)
 
-    def losses(self, predictions: dict, batch: dict) -> dict[str, torch.Tensor]:
+    def losses(self, predictions: dict, batch: dict, whole: GlobalBatch = GLOBAL_BATCH) -> dict[str, torch.Tensor]:
         """As `forward`, from predictions made in training mode."""
-        final = {task: TASK_LOSSES[task](predictions[task], batch) for task in self.network.tasks}
+        whole.begin()
+        tasks = self.network.tasks
+        final = {task: TASK_LOSSES[task](predictions[task].float(), batch, whole) for task in tasks}
         small_size = next(iter(predictions["intermediate"].values())).shape[-2:]
         small_batch = resize_truth(batch, small_size)
         intermediate = {
-            task: TASK_LOSSES[task](predictions["intermediate"][task], small_batch) for task in self.network.tasks
+            task: TASK_LOSSES[task](predictions["intermediate"][task].float(), small_batch, whole) for task in tasks
         }
         # The intermediate losses are not weighted.
-        total = self.weighting(final) + sum(loss.value for loss in intermediate.values())
+        total = self.weighting(final, whole.share) + sum(loss.value for loss in intermediate.values())
         named = {task: loss.value for task, loss in final.items()}
         named |= {f"intermediate_{task}": loss.value for task, loss in intermediate.items()}
         return {"total": total, **named}

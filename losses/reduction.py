@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from utils.distributed import all_sum, world_size
+from utils.distributed import all_max, all_sum, world_size
 
 
 class TaskLoss(NamedTuple):
@@ -20,12 +20,76 @@ class TaskLoss(NamedTuple):
     num_pixels: torch.Tensor
 
 
-def global_mean(pixel_losses: torch.Tensor) -> TaskLoss:
-    """Mean of these pixel losses (n,) and those of the other processes.
+class GlobalBatch:
+    """What a loss must know of the whole batch: that of all processes together.
+
+    Attributes:
+        share: of the batch that one forward pass sees, apart from the number of processes.
+    """
+
+    share = 1.0
+
+    def begin(self) -> None:
+        """Called before the losses of a forward pass."""
+
+    def maximum(self, value: torch.Tensor) -> torch.Tensor:
+        """The largest of a scalar over the batch."""
+        return all_max(value)
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum of a scalar over the batch."""
+        return all_sum(value)
+
+
+class AccumulatedBatch(GlobalBatch):
+    """A batch that is also cut into pieces, one forward pass each: what is known of all is only known after `join`.
+
+    Each piece is passed twice, in the same order. Before `join` the scalars of each are noted down; after it, the same
+    calls give those of the whole batch.
+    """
+
+    def __init__(self, num_pieces: int):
+        self.share = 1 / num_pieces
+        self._noted: list[list[tuple[bool, torch.Tensor]]] = []  # per piece: (is it a maximum, scalar) in order
+        self._joint: list[torch.Tensor] | None = None
+        self._position = 0
+
+    def begin(self) -> None:
+        self._position = 0
+        if self._joint is None:
+            self._noted.append([])
+
+    def maximum(self, value: torch.Tensor) -> torch.Tensor:
+        return self._note_or_give(True, value)
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        return self._note_or_give(False, value)
+
+    def join(self) -> None:
+        """Combine what was noted, over pieces and processes."""
+        self._joint = []
+        for same_scalar in zip(*self._noted, strict=True):
+            is_maximum = same_scalar[0][0]
+            of_pieces = torch.stack([value for _, value in same_scalar])
+            self._joint.append(all_max(of_pieces.max()) if is_maximum else all_sum(of_pieces.sum()))
+
+    def _note_or_give(self, is_maximum: bool, value: torch.Tensor) -> torch.Tensor:
+        if self._joint is None:
+            self._noted[-1].append((is_maximum, value.detach()))
+            return value.detach()
+        self._position += 1
+        return self._joint[self._position - 1]
+
+
+GLOBAL_BATCH = GlobalBatch()
+
+
+def global_mean(pixel_losses: torch.Tensor, whole: GlobalBatch = GLOBAL_BATCH) -> TaskLoss:
+    """Mean of these pixel losses (n,) and all others of the whole batch.
 
     Mean-of-means would give a pixel in a picture full of holes more say than another; here all count the same, and
     several processes give what one with their joint batch gives.
     """
-    num_pixels = all_sum(torch.tensor(float(pixel_losses.numel()), device=pixel_losses.device))
+    num_pixels = whole.total(torch.tensor(float(pixel_losses.numel()), device=pixel_losses.device))
     # DDP averages the gradients of the processes: times their number, so that the average is the sum.
     return TaskLoss(pixel_losses.sum() * world_size() / num_pixels.clamp_min(1), num_pixels)

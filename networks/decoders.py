@@ -81,7 +81,7 @@ class DepthHead(nn.Module):
         self.conv = nn.Conv2d(embed_dim, 1, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return MAX_DEPTH * conv3x3_upsampled4(x, self.conv).sigmoid()
+        return MAX_DEPTH * conv3x3_upsampled4(x, self.conv).float().sigmoid()
 
 
 class NormalHead(nn.Module):
@@ -92,7 +92,7 @@ class NormalHead(nn.Module):
         self.conv = nn.Conv2d(embed_dim, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normal = conv3x3_upsampled4(x, self.conv)
+        normal = conv3x3_upsampled4(x, self.conv).float()
         # The paper's n / (|n| + 1e-10), but several times faster than torch's norm over channels.
         return normal * (normal.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
 
@@ -123,7 +123,7 @@ class IntermediateDepthHead(nn.Conv2d):
         super().__init__(SHARED_CHANNELS, 1, kernel_size=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return MAX_DEPTH * super().forward(x).sigmoid()
+        return MAX_DEPTH * super().forward(x).float().sigmoid()
 
 
 class IntermediateNormalHead(nn.Conv2d):

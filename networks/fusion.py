@@ -31,7 +31,7 @@ class SemanticAwareAttention(nn.Module):
         query = self.query(tokens)
         key, value = self.key_value(points).chunk(2, dim=-1)
         logits = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5  # (B, N, P)
-        attended = logits.softmax(dim=-1) @ value
+        attended = logits.softmax(dim=-1, dtype=torch.float32) @ value
         return self.project(self._released_order(attended))
 
     @staticmethod
@@ -66,7 +66,7 @@ class DistanceAwareAttention(nn.Module):
         # The mean over the channels of W_p e is e times the mean of W_p's rows: no (N, P, C) tensor for this part.
         closeness = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
         by_position = closeness @ self.position.weight.mean(dim=0)  # (N, P)
-        attended = (by_feature + by_position).softmax(dim=-1) @ value
+        attended = (by_feature + by_position).softmax(dim=-1, dtype=torch.float32) @ value
         return self.project(attended)
 
 

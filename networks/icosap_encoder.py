@@ -70,7 +70,8 @@ class PointTransformerBlock(nn.Module):
         hidden = (query - key).add_(F.linear(position, first.weight)).relu_()
         scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * P * k vectors
         logits = F.linear(hidden, second.weight * scale, second.bias * scale)
-        attended = (logits.softmax(dim=2) * (value + position)).sum(dim=2)  # (B, P, d); softmax over neighbours
+        weights = logits.softmax(dim=2, dtype=torch.float32)  # over the neighbours
+        attended = (weights * (value + position)).sum(dim=2)  # (B, P, d)
         return self.fc2(attended) + features
 
 

@@ -245,7 +245,7 @@ def draw_previews(parts: dict[str, StoredPanoramas], places: list[tuple[str, int
     for number, place in enumerate(chosen):
         part, index = places[place]
         save_picture(out / f"preview_{number:03d}_{part}.png", preview(parts[part], index))
-    print(f"{len(chosen)} previews are in {out}")
+    print(f"previews: {len(chosen)} in {out}")
 
 
 def preview(dataset: StoredPanoramas, index: int) -> np.ndarray:

@@ -53,6 +53,10 @@ class ModelSettings:
     depth_unit: str = METRES
     normal_frame: str = "camera"
 
+    def as_dict(self) -> dict:
+        """As plain data."""
+        return asdict(self)
+
     def build_network(self, pretrained: bool = False) -> Elite360M:
         """A network of these settings; see `Elite360M` for `pretrained`."""
         return Elite360M(self.backbone, len(self.class_names), self.tasks, self.ico_level, pretrained)
@@ -111,7 +115,7 @@ def save_checkpoint(
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "settings": asdict(settings),
+        "settings": settings.as_dict(),
         "network": network.state_dict(),
         "weighting": weighting.state_dict(),
         "epoch": epoch,
@@ -147,19 +151,37 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: when the file is neither, is damaged, or holds more than plain data.
     """
+    content = _load_plain_data(path)
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return _own_checkpoint(path, content)
+    if isinstance(content, dict) and is_released_format(content):
+        return _released_checkpoint(path, content)
+    raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
+
+
+def load_content(path: Path, format_name: str) -> dict:
+    """What a file of ours holds, given the name of its format.
+
+    Raises:
+        UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing")
+    content = _load_plain_data(path)
+    if not isinstance(content, dict) or content.get("format") != format_name:
+        raise UserError(f"{path} is not what it should be ({format_name})")
+    return content
+
+
+def _load_plain_data(path: Path) -> object:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
         ) from error
     except Exception as error:  # a damaged file makes torch stumble in many ways
         raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or something else") from error
-    if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _own_checkpoint(path, content)
-    if isinstance(content, dict) and is_released_format(content):
-        return _released_checkpoint(path, content)
-    raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
 
 
 def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

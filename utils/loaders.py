@@ -1,8 +1,10 @@
 """From the command line to the batches of a process."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +86,10 @@ class Batches:
             if batch:
                 yield batch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Give an epoch of training an order and augmentations of its own."""
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Give an epoch of training an order and augmentations of its own; leave out batches that were seen before."""
         self._loader.sampler.set_epoch(epoch)
+        self._loader.sampler.first = first_batch * self._loader.batch_size
 
 
 def training_batches(dataset: PanoramaDataset, options: argparse.Namespace, device: torch.device) -> Batches:
@@ -125,10 +128,15 @@ class SeededSampler(DistributedSampler):
     """A `DistributedSampler` that seeds the augmentation of each sample by (seed, epoch, index).
 
     So augmentations differ between epochs, and are the same for any number of processes and workers.
+
+    Attributes:
+        first: samples of this process to leave out at the beginning of the epoch; its length stays that of a whole one.
     """
 
+    first = 0
+
     def __iter__(self) -> Iterator[Draw]:
-        for index in super().__iter__():
+        for index in islice(super().__iter__(), self.first, None):
             entropy = np.random.SeedSequence([self.seed, self.epoch, index])
             yield Draw(index, int(entropy.generate_state(1)[0]))
 
@@ -191,10 +199,12 @@ def _batches(
         num_workers=options.num_workers,
         persistent_workers=options.num_workers > 0,
         worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # for the workers' seeds, which nobody uses: the global one is left alone
     )
     return Batches(loader, device)
 
 
 def _start_worker(_: int) -> None:
+    os.setpgrp()  # Ctrl-C goes to the whole group of processes, but is the main one's business
     cv2.setNumThreads(0)  # one worker, one thread
     keep_freed_memory()

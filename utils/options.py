@@ -64,12 +64,42 @@ def train_parser() -> argparse.ArgumentParser:
         "--batch_size", type=positive, default=1, metavar="N", help="panoramas per process and optimiser step"
     )
     training.add_argument("--learning_rate", type=rate, default=1e-4, metavar="RATE", help="of Adam")
+    training.add_argument("--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled, as AdamW's")
+    training.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="in which the rate grows from 0")
     training.add_argument(
         "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="how the rate falls, step by step"
     )
     training.add_argument("--seed", type=seed, default=100, metavar="N", help="of weights, shuffling and augmentation")
 
+    training.add_argument(
+        "--grad_accum",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="batches per optimiser step; exactly as one batch of N times the size (but for BatchNorm), a third slower",
+    )
+    training.add_argument("--grad_clip", type=rate, default=0.0, metavar="NORM", help="largest gradient norm; 0: any")
+    training.add_argument(
+        "--ema_decay", type=share, default=0.0, metavar="D", help="judge and keep a moving average of the weights"
+    )
+    training.add_argument(
+        "--max_bad_steps", type=positive, default=10, metavar="N", help="steps in a row without a finite loss: give up"
+    )
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="compute in this type where safe")
+    speed.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
+    speed.add_argument("--channels_last", action="store_true", help="lay out feature maps with channels last")
+    speed.add_argument("--deterministic", action="store_true", help="on a GPU too, the same figures every time")
+
     _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
+    parser.run_group.add_argument("--resume", action="store_true", help="go on with the run that --log_dir holds")
+    parser.run_group.add_argument(
+        "--save_steps", type=positive, default=1000, metavar="N", help="optimiser steps between saved states"
+    )
+    parser.run_group.add_argument("--max_minutes", type=rate, metavar="M", help="then save the state and end")
+    parser.run_group.add_argument(
+        "--log_grad_norms", action="store_true", help="log each task's gradient norm at the shared decoder"
+    )
     parser.run_group.add_argument(
         "--save_frequency",
         type=positive,
@@ -186,6 +216,11 @@ def count(text: str) -> int:
 def rate(text: str) -> float:
     """Type of an option: a number, 0 or more."""
     return _at_least(0.0, float(text))
+
+
+def share(text: str) -> float:
+    """Type of an option: a number from 0, below 1."""
+    return _at_least(0.0, float(text), below=1.0)
 
 
 def seed(text: str) -> int:

@@ -28,6 +28,9 @@ class RunFolder:
         self.root = root
         self.settings = root / "models" / "settings.json"
         self.last_model = root / LAST_MODEL
+        self.state = root / "models" / "state" / "last.pth"
+        self.previous_state = root / "models" / "state" / "previous.pth"
+        self.metrics = root / "metrics.jsonl"
         self.tensorboard = root / "tensorboard"
 
     def kept_model(self, epoch: int) -> Path:

@@ -17,6 +17,9 @@ TRAIN_OPTIONS = {
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
     *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
+    *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
+    *("amp", "compile", "channels_last", "deterministic"),
+    *("resume", "save_steps", "max_minutes", "log_grad_norms"),
     *("log_dir", "log_frequency", "save_frequency", "gpu_devices", "local_rank"),
 }
 EVAL_OPTIONS = {
@@ -53,6 +56,8 @@ def test_defaults():
     expected = {
         **{"num_workers": 4, "gpu_devices": [0], "backbone": "Elite360M_Res18", "task": "depth_normal_segmentation"},
         **{"learning_rate": 1e-4, "batch_size": 1, "num_epochs": 200, "log_frequency": 200, "save_frequency": 10},
+        **{"weight_decay": 0, "warmup_epochs": 0, "grad_accum": 1, "grad_clip": 0, "ema_decay": 0, "amp": "off"},
+        **{"compile": False, "channels_last": False, "deterministic": False, "resume": False, "max_minutes": None},
         **{"dataset": "S2D3D", "val_split": "test", "normal_frame": "camera", "metric_depth": False},
         **{"height": 512, "width": 1024, "lr_schedule": "none", "ico_level": 4, "no_pretrained": False, "seed": 100},
         **{f"disable_{name}_augmentation": False for name in ("color", "LR_flip", "yaw_rotation")},

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from utils.schedule import build_scheduler
+from training.schedule import build_scheduler
 
 
 @pytest.mark.parametrize(

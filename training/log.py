@@ -1,0 +1,191 @@
+"""What a training run tells: the progress bar, TensorBoard, metrics.jsonl, result.txt per task."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from losses.multitask import UncertaintyWeighting
+from utils.distributed import all_sum, is_main, world_size
+from utils.files import write_text
+from utils.run_folder import RunFolder, figures_line
+
+Step = TypeVar("Step")
+_LONG_WAIT = 0.1  # of the time
+_FIRST_STEPS = 20
+_POSTFIX_EVERY = 10  # batches: reading a loss makes a GPU wait, so not every time
+
+
+class TrainingLog:
+    """Collects what happens in every step and writes it every `log_frequency` steps and after each epoch.
+
+    Only the main process writes. Losses in TensorBoard are those of the global batch; the progress bar shows the main
+    process's share.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        log_frequency: int,
+        weighting: UncertaintyWeighting,
+        optimizer: torch.optim.Optimizer,
+        resumed: bool = False,
+    ):
+        self._run = run
+        self._log_frequency = log_frequency
+        self._weighting = weighting
+        self._optimizer = optimizer
+        self._writer = SummaryWriter(run.tensorboard) if is_main() and not resumed else None
+        self._step = 0
+        self._results: dict[str, list[str]] = {}
+        self._lines: list[str] = []  # of metrics.jsonl
+        self._warned = False
+        self._start_window()
+
+    def state_dict(self) -> dict:
+        """What is needed to go on as if nothing had happened."""
+        return {"step": self._step, "results": self._results, "lines": self._lines}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on after what was told up to then; later entries of the run that ended are dropped."""
+        self._step, self._results, self._lines = state["step"], state["results"], state["lines"]
+        if is_main():
+            self._writer = SummaryWriter(self._run.tensorboard, purge_step=self._step + 1)
+
+    def watch(self, steps: Iterable[Step], epoch: int, first: int = 0, total: int | None = None) -> Iterator[Step]:
+        """Iterate over the steps of an epoch with a progress bar, measuring how long each was waited for.
+
+        Args:
+            steps: what each step works on.
+            first, total: how many steps of the epoch are behind already, and how many it has.
+        """
+        self._progress = tqdm(
+            steps,
+            desc=f"epoch {epoch}",
+            unit="step",
+            initial=first,
+            total=total,
+            disable=not is_main(),
+            dynamic_ncols=True,
+        )
+        self._start_window()  # validation and saving since the last epoch are no part of the training's speed
+        waiting_since = time.perf_counter()
+        for step in self._progress:
+            self._waited += time.perf_counter() - waiting_since
+            yield step
+            waiting_since = time.perf_counter()
+        self._write_window()
+
+    @property
+    def next_is_written(self) -> bool:
+        """Whether the next step ends a window, whose figures are written."""
+        return (self._step + 1) % self._log_frequency == 0
+
+    def bad_step(self, problem: str) -> None:
+        """Take note of a step that was skipped: which losses are not finite, of which samples."""
+        self._step += 1
+        if is_main():
+            tqdm.write(f"step {self._step} skipped, not finite: {problem}", file=sys.stderr)
+            self._write({"bad_step": problem}, self._step)
+
+    def grad_norms(self, norms: dict[str, float]) -> None:
+        """Take note of each task's gradient norm in the step to come."""
+        if is_main():
+            self._write({f"grad_norm/{task}": norm for task, norm in norms.items()}, self._step + 1)
+
+    def step(self, losses: dict[str, torch.Tensor], num_images: int) -> None:
+        """Take note of one optimiser step over `num_images` images of this process."""
+        self._step += 1
+        self._num_steps += 1
+        self._num_images += num_images * world_size()
+        for name, loss in losses.items():
+            self._loss_sums[name] = self._loss_sums.get(name, 0) + loss.detach()
+        if self._step % _POSTFIX_EVERY == 0:
+            rate = self._num_images / (time.perf_counter() - self._window_start)
+            self._progress.set_postfix_str(f"loss {losses['total'].item():.2f}, {rate:.1f} images/s, {self._wait()}")
+        if self._step % self._log_frequency == 0:
+            self._write_window()
+
+    def validation(self, epoch: int, results: dict[str, dict[str, float]]) -> None:
+        """Write the figures of a validation."""
+        if not is_main():
+            return
+        for task, figures in results.items():
+            line = f"epoch {epoch}  {figures_line(figures)}"
+            tqdm.write(f"{task}: {line}")
+            self._results.setdefault(task, []).append(line + "\n")
+            write_text(self._run.result(task), "".join(self._results[task]))
+            self._write({f"validation_{task}/{name}": value for name, value in figures.items()}, epoch, axis="epoch")
+        self._writer.flush()
+
+    def picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
+        """Show a picture (H, W, 3) in TensorBoard."""
+        self._writer.add_image(name, picture, epoch, dataformats="HWC")
+
+    def text(self, name: str, text: str) -> None:
+        """Show a text in TensorBoard."""
+        if self._writer:
+            self._writer.add_text(name, text)
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def _start_window(self) -> None:
+        self._window_start = time.perf_counter()
+        self._waited = 0.0
+        self._num_steps = self._num_images = 0
+        self._loss_sums: dict[str, torch.Tensor] = {}
+
+    def _wait(self) -> str:
+        return f"{self._waited / (time.perf_counter() - self._window_start):.0%} waiting for data"
+
+    def _write_window(self) -> None:
+        """Means over the steps since the last time; all processes take part, the main one writes."""
+        if not self._num_steps:
+            return
+        elapsed = time.perf_counter() - self._window_start
+        # Each process's loss is its share times the number of processes: their mean is the global loss.
+        scale = self._num_steps * world_size()
+        losses = {name: (all_sum(total) / scale).item() for name, total in self._loss_sums.items()}
+        if is_main():
+            figures = {f"loss/{name}": loss for name, loss in losses.items()}
+            figures |= {f"weight/{task}": weight for task, weight in self._weighting.weights().items()}
+            figures["run/learning_rate"] = self._optimizer.param_groups[0]["lr"]
+            figures["run/images_per_second"] = self._num_images / elapsed
+            figures["run/data_wait_share"] = self._waited / elapsed
+            figures["run/memory_gb"] = _peak_memory() / 2**30
+            self._write(figures, self._step)
+            self._warn_if_waiting(self._waited / elapsed)
+        self._start_window()
+
+    def _warn_if_waiting(self, wait_share: float) -> None:
+        """Say once that the data comes too slowly. The first steps wait for the workers to start, always."""
+        if wait_share > _LONG_WAIT and self._step >= _FIRST_STEPS and not self._warned:
+            self._warned = True
+            tqdm.write(f"{wait_share:.0%} of the time goes by waiting for data: more --num_workers may help")
+
+    def _write(self, figures: dict[str, float | str], at: int, axis: str = "step") -> None:
+        """Figures of a step or an epoch, to TensorBoard and metrics.jsonl."""
+        for name, value in figures.items():
+            if isinstance(value, str):
+                self._writer.add_text(name, value, at)
+            else:
+                self._writer.add_scalar(name, value, at)
+        self._lines.append(json.dumps({axis: at, **figures}))
+        write_text(self._run.metrics, "\n".join(self._lines) + "\n")
+
+
+def _peak_memory() -> int:
+    """The largest memory so far, in bytes: of the GPU if there is one, of this process otherwise."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

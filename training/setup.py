@@ -1,0 +1,23 @@
+"""Settings of the device and of the network that change speed, memory and the last digits, not the function."""
+
+import argparse
+
+import torch
+from torch import nn
+
+AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
+
+
+def prepare_device(options: argparse.Namespace) -> None:
+    """Make the GPU's algorithms repeatable if asked for; those of the CPU always are."""
+    if options.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)  # some have no such form: torch names them
+        torch.backends.cudnn.benchmark = False
+
+
+def prepare_network(network: nn.Module, options: argparse.Namespace) -> None:
+    """Lay out and compile the network as asked for, in place: the names of its weights stay."""
+    if options.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if options.compile:
+        network.compile()

@@ -1,0 +1,190 @@
+"""One optimiser step: from batches to updated weights, whatever the precision and however the batch is cut up."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from losses.multitask import TrainingObjective
+from losses.reduction import AccumulatedBatch
+from training.schedule import build_scheduler
+from utils.distributed import all_max, gather_objects
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step came to.
+
+    Attributes:
+        losses: name: scalar, of the global batch as `losses.reduction.TaskLoss` says.
+        num_images: of this process.
+        problem: empty; or which losses of which samples were not finite, so that nothing was updated.
+        stop: whether any process wants to stop.
+    """
+
+    losses: dict[str, torch.Tensor]
+    num_images: int
+    problem: str
+    stop: bool
+
+
+class Stepper:
+    """Does optimiser steps.
+
+    Args:
+        objective: the network and its losses.
+        parallel_objective: the same, as several processes share it.
+        options: of the command line.
+        steps_per_epoch: optimiser steps.
+        device: of the weights.
+    """
+
+    def __init__(
+        self,
+        objective: TrainingObjective,
+        parallel_objective: nn.Module,
+        options: argparse.Namespace,
+        steps_per_epoch: int,
+        device: torch.device,
+    ):
+        self.objective = objective
+        self._parallel_objective = parallel_objective
+        self._grad_clip = options.grad_clip
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(objective, options.weight_decay), lr=options.learning_rate, fused=True
+        )
+        self.scheduler = build_scheduler(
+            self.optimizer,
+            options.lr_schedule,
+            num_steps=options.num_epochs * steps_per_epoch,
+            num_warmup_steps=options.warmup_epochs * steps_per_epoch,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
+        self.ema = None
+        if options.ema_decay:
+            averaging = get_ema_multi_avg_fn(options.ema_decay)
+            self.ema = AveragedModel(objective.network, multi_avg_fn=averaging, use_buffers=True)
+        self._buffers = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
+        self._buffers_before = [torch.empty_like(buffer) for buffer in self._buffers]
+
+    @property
+    def network(self) -> nn.Module:
+        """The network to judge and to keep: the moving average of the weights if there is one."""
+        return self.objective.network if self.ema is None else self.ema.module
+
+    def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult:
+        """One update from the joint batch of `batches` and those of the other processes.
+
+        When a loss is not finite in any process, all of them leave the weights as they are.
+        """
+        torch._foreach_copy_(self._buffers_before, self._buffers)
+        losses = self._backward(batches)
+        # One exchange for both questions. It is the one moment of a step that waits for the GPU.
+        questions = [~losses["total"].isfinite(), torch.full_like(losses["total"], wants_to_stop, dtype=torch.bool)]
+        is_bad, stop = all_max(torch.stack(questions).int()).tolist()
+        num_images = sum(len(batch["rgb"]) for batch in batches)
+        if is_bad:
+            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoilt too
+            self.optimizer.zero_grad()
+            return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
+        if self._grad_clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.scheduler.step()
+        if self.ema:
+            self.ema.update_parameters(self.objective.network)
+        return StepResult(losses, num_images, "", bool(stop))
+
+    def _backward(self, batches: list[dict]) -> dict[str, torch.Tensor]:
+        """Gradients of the joint batch, piece by piece; the losses."""
+        if len(batches) == 1:
+            losses = self._parallel_objective(batches[0])
+            self.scaler.scale(losses["total"]).backward()
+            return {name: loss.detach() for name, loss in losses.items()}
+        reduction = AccumulatedBatch(len(batches))
+        # The losses' thresholds and counts are those of the joint batch: each piece is looked at once before.
+        with torch.no_grad(), _frozen_statistics(self.objective):
+            for batch in batches:
+                self.objective(batch, reduction)
+        reduction.join()
+        totals: dict[str, torch.Tensor] = {}
+        for number, batch in enumerate(batches, start=1):
+            with nullcontext() if number == len(batches) else _not_yet_shared(self._parallel_objective):
+                losses = self._parallel_objective(batch, reduction)
+                self.scaler.scale(losses["total"]).backward()
+            totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
+        return totals
+
+    def grad_norms(self, batch: dict) -> dict[str, float]:
+        """Norm of the gradient of each task's unweighted loss with respect to the shared decoder, of this process."""
+        shared = list(self.objective.network.shared_decoder.parameters())
+        with _frozen_statistics(self.objective):
+            losses = self.objective(batch)
+        norms = {}
+        for task in self.objective.network.tasks:
+            gradients = torch.autograd.grad(losses[task], shared, retain_graph=True, allow_unused=True)
+            norms[task] = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+        return norms
+
+    def state_dict(self) -> dict:
+        """Everything but the weights that the next step depends on."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "objective": self.objective.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a `state_dict`."""
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+
+
+def _parameter_groups(objective: TrainingObjective, weight_decay: float) -> list[dict]:
+    """Weights of layers, which decay, and the rest (biases, norms, log-variances), which do not."""
+    parameters = list(objective.parameters())
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _not_yet_shared(module: nn.Module) -> AbstractContextManager:
+    """Backward passes in which the processes do not exchange gradients yet."""
+    return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def _frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Forward passes in training mode that leave the running statistics alone."""
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:
+    """Which losses are not finite, and the samples of the processes in which they are not."""
+    names = [name for name, loss in losses.items() if not loss.isfinite()]
+    ids = [sample for batch in batches for sample in batch["id"]] if names else []
+    everywhere = gather_objects((names, ids))
+    all_names = dict.fromkeys(name for names, _ in everywhere for name in names)
+    return f"{', '.join(all_names)} of {', '.join(sample for _, ids in everywhere for sample in ids)}"

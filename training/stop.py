@@ -1,0 +1,39 @@
+"""When a training is to end before its last epoch."""
+
+import signal
+import time
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Tells whether the process was asked to end (SIGTERM, SIGINT) or its time is up; the step in hand is finished.
+
+    A context: signals are noted within it, and do what they did before after it.
+
+    Args:
+        max_minutes: from now on, or None.
+    """
+
+    def __init__(self, max_minutes: float | None = None):
+        self._end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._received: str | None = None
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def reason(self) -> str | None:
+        """Why to stop, or None to go on."""
+        if self._received:
+            return self._received
+        return "--max_minutes are over" if self._end is not None and time.monotonic() >= self._end else None
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self._received = f"{signal.Signals(number).name} was received"
+        signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
