@@ -25,7 +25,7 @@ import torch
 from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
 from training.log import TrainingLog
-from training.setup import AMP_TYPES, prepare_device, prepare_network
+from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.state import Progress, restore_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
@@ -60,7 +60,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
     resume = options.resume or (restarted() and run.state.exists())
     prepare_device(options)
-    torch.manual_seed(options.seed + rank())  # DDP makes the weights equal
+    seed_generators(options.seed + rank())  # DDP makes the weights equal
 
     train_set = open_dataset(options, "train", options.height, options.width)
     val_set = open_dataset(options, options.val_split, options.height, options.width)

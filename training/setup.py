@@ -1,11 +1,20 @@
-"""Settings of the device and of the network that change speed, memory and the last digits, not the function."""
+"""Settings of the process, the device and the network that change speed, memory and last digits, not the function."""
 
 import argparse
+import random
 
+import numpy as np
 import torch
 from torch import nn
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
+
+
+def seed_generators(seed: int) -> None:
+    """Start all random generators of this process."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - that of libraries
 
 
 def prepare_device(options: argparse.Namespace) -> None:

@@ -241,7 +241,7 @@ def test_killed_again_and_again(processes, kills, tmp_path):
     output, _ = last.communicate(timeout=200)
     assert last.returncode == 0, output
     assert_same_end(run_folder(tmp_path / "killed"), run_folder(tmp_path / "whole"))
-    print(f"{survived} kills survived, {writing} of them while the state was being written")
+    print(f"{processes} processes: {survived} kills survived, {writing} of them while the state was being written")
 
 
 @pytest.mark.slow

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Train on a SLURM cluster, on one node or several, and go on by itself when the time of a job is up.
+#
+#     sbatch --nodes 2 --gres gpu:4 --time 12:00:00 tools/slurm_train.sh --dataset MP3D --dataset_rootdir /data/MP3D \
+#         --log_dir ./workdirs_uni/MP3D --batch_size 2 --num_epochs 150
+#
+# Two minutes before the end SLURM sends SIGTERM; the state is saved, and the job is queued again with --resume.
+#SBATCH --job-name elite360m
+#SBATCH --ntasks-per-node 1
+#SBATCH --cpus-per-task 16
+#SBATCH --signal TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode append
+set -uo pipefail
+
+gpus=${SLURM_GPUS_ON_NODE:-1}
+first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+resume=()
+[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && resume=(--resume)
+
+# SIGTERM reaches torchrun and the processes that it started; each finishes its step.
+srun torchrun --nnodes "$SLURM_NNODES" --nproc_per_node "$gpus" --max-restarts 3 \
+    --rdzv_backend c10d --rdzv_id "$SLURM_JOB_ID" --rdzv_endpoint "$first_node:29500" \
+    train_elite360m.py "$@" "${resume[@]}" &
+training=$!
+ended_by_time=0
+trap 'ended_by_time=1' TERM
+wait $training
+code=$?
+while kill -0 $training 2>/dev/null; do wait $training; code=$?; done
+if [ "$ended_by_time" = 1 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $code
