@@ -1,5 +1,7 @@
 """What a training tells."""
 
+import copy
+import json
 import time
 
 import pytest
@@ -47,3 +49,51 @@ def test_the_rest(scalars):
     assert read("weight/depth")[0] == (2, 1.0)
     assert read("validation_depth/rms") == [(1, 0.5), (2, 0.25)]
     assert (root / "depth" / "result.txt").read_text() == "epoch 1  rms 0.5000\nepoch 2  rms 0.2500\n"
+
+
+def test_everything_is_in_metrics_jsonl_too(scalars):
+    read, root = scalars
+    lines = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss/total"]) for line in lines if "loss/total" in line] == read("loss/total")
+    assert [line["epoch"] for line in lines if "validation_depth/rms" in line] == [1, 2]
+    assert all(line["run/memory_gb"] > 0 for line in lines if "step" in line)
+
+
+def test_warns_once_of_waiting_for_data(tmp_path, capsys):
+    weighting = UncertaintyWeighting(("depth",))
+    log = TrainingLog(RunFolder(tmp_path), 10, weighting, torch.optim.Adam(weighting.parameters()))
+
+    def slow():
+        for _ in range(60):
+            time.sleep(0.002)
+            yield 1.0
+
+    for loss in log.watch(slow(), epoch=1):
+        log.step({"total": torch.tensor(loss)}, num_images=1)
+    log.close()
+    assert capsys.readouterr().out.count("of the time goes by waiting for data") == 1
+
+
+def test_goes_on_where_it_was(tmp_path):
+    """Steps are counted on; what the ended run wrote after its last state is dropped."""
+    weighting = UncertaintyWeighting(("depth",))
+    optimizer = torch.optim.Adam(weighting.parameters())
+    run = RunFolder(tmp_path)
+    log = TrainingLog(run, 1, weighting, optimizer)
+    for loss in log.watch([1.0, 2.0], epoch=1):
+        log.step({"total": torch.tensor(loss)}, num_images=1)
+    state = copy.deepcopy(log.state_dict())
+    for loss in log.watch([77.0], epoch=1):
+        log.step({"total": torch.tensor(loss)}, num_images=1)
+    log.close()
+    time.sleep(1.1)  # TensorBoard tells the files of a folder apart by their second
+    resumed = TrainingLog(run, 1, weighting, optimizer, resumed=True)
+    resumed.load_state_dict(state)
+    for loss in resumed.watch([3.0], epoch=1, first=2, total=3):
+        resumed.step({"total": torch.tensor(loss)}, num_images=1)
+    resumed.close()
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [(line["step"], line["loss/total"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss/total")] == [(1, 1.0), (2, 2.0), (3, 3.0)]

@@ -216,7 +216,7 @@ def kill_all(process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "kills"), [(1, 8), (2, 5)])
+@pytest.mark.parametrize(("processes", "kills"), [(1, 7), (2, 5)])
 def test_killed_again_and_again(processes, kills, tmp_path):
     """At random moments of training, of validation and of writing the state; with augmentation and workers."""
     undisturbed = start(tmp_path / "whole", processes)

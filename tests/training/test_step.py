@@ -183,3 +183,24 @@ def test_grad_norms(initial, batches):
     parameters = some.objective.network.shared_decoder.parameters()
     expected = torch.cat([p.grad.flatten() for p in parameters]).norm().item()
     assert norms["normal"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_network_is_the_same_network(initial, batches, monkeypatch):
+    """The same loss and gradients, under the same names. All of torch.compile but for the minutes in a C++ compiler."""
+    compile_module, calls = torch.nn.Module.compile, []
+
+    def compile_quickly(module):
+        calls.append(module)
+        compile_module(module, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
+    (plain_losses, plain), (losses, compiled) = (
+        gradients(stepper(initial, *flags, frozen=True), [batches[0]]) for flags in ((), ("--compile",))
+    )
+    assert [type(module) for module in calls] == [Elite360M]
+    assert losses["total"].item() == pytest.approx(plain_losses["total"].item(), rel=1e-4)
+    assert compiled.keys() == plain.keys()
+    scale = max(gradient.norm() for gradient in plain.values())
+    for name, gradient in plain.items():
+        assert (compiled[name] - gradient).norm() <= 1e-2 * gradient.norm() + 1e-5 * scale, name
