@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from datasets.panorama import PanoramaDataset
 from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
 from training.log import TrainingLog
@@ -30,7 +31,7 @@ from training.state import Progress, restore_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
-from utils.distributed import barrier, is_main, parallelise, process_group, rank, share_buffers
+from utils.distributed import barrier, is_distributed, is_main, parallelise, process_group, rank, share_buffers
 from utils.errors import UserError, exit_on_user_error
 from utils.loaders import (
     Batches,
@@ -65,7 +66,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     train_set = open_dataset(options, "train", options.height, options.width)
     val_set = open_dataset(options, options.val_split, options.height, options.width)
     if is_main():
-        print(describe(train_set, options), describe(val_set, options), sep="\n")
+        announce(run, train_set, val_set, options, device, resume)
     train_batches = training_batches(train_set, options, device)
     val_batches = evaluation_batches(val_set, options, device)
     steps_per_epoch = -(-len(train_batches) // options.grad_accum)
@@ -131,6 +132,22 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         barrier()  # nobody starts the next epoch, or ends, before the files are there
     log.close()
     report_bad_samples(train_batches, val_batches)
+
+
+def announce(
+    run: RunFolder,
+    train_set: PanoramaDataset,
+    val_set: PanoramaDataset,
+    options: argparse.Namespace,
+    device: torch.device,
+    resume: bool,
+) -> None:
+    """Say what is going to happen, as far as it may surprise."""
+    print(describe(train_set, options), describe(val_set, options), sep="\n")
+    if is_distributed() and device.type == "cpu":
+        print("BatchNorm: each process has statistics of its own (SyncBatchNorm exists on CUDA only)")
+    if not resume and run.state.exists():
+        print(f"{run.root} holds a run already: it is replaced (--resume would go on with it)")
 
 
 def in_groups(batches: Iterable[dict], size: int) -> Iterator[list[dict]]:

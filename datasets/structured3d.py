@@ -11,13 +11,11 @@
   invalid are left out. The paper trains on train alone.
 """
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 
 from datasets.classes import SemanticClasses
-from datasets.panorama import Panorama
 from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
 from utils.tasks import MAX_DEPTH, METRES, RELATIVE
 from utils.visualize import distinct_colours
@@ -54,17 +52,8 @@ class Structured3D(StoredPanoramas):
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
     normal_map = NORMAL_MAP
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        height: int,
-        width: int,
-        augment: Callable[[Panorama], Panorama] | None = None,
-        metric_depth: bool = False,
-        **common,
-    ):
-        super().__init__(root, split, height, width, augment, **common)
+    def __init__(self, *common, metric_depth: bool = False, **more_common):
+        super().__init__(*common, **more_common)
         self.metric_depth = metric_depth
         self.depth_unit = METRES if metric_depth else RELATIVE
 

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from networks.precision import exact_softmax
+
 
 def released_token_rays(height: int, width: int, device: torch.device | None = None) -> torch.Tensor:
     """Unit rays (h * w, 3) at which the released program places the tokens of an h x w grid, row by row.
@@ -31,7 +33,7 @@ class SemanticAwareAttention(nn.Module):
         query = self.query(tokens)
         key, value = self.key_value(points).chunk(2, dim=-1)
         logits = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5  # (B, N, P)
-        attended = logits.softmax(dim=-1, dtype=torch.float32) @ value
+        attended = exact_softmax(logits, dim=-1) @ value
         return self.project(self._released_order(attended))
 
     @staticmethod
@@ -66,7 +68,7 @@ class DistanceAwareAttention(nn.Module):
         # The mean over the channels of W_p e is e times the mean of W_p's rows: no (N, P, C) tensor for this part.
         closeness = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
         by_position = closeness @ self.position.weight.mean(dim=0)  # (N, P)
-        attended = (by_feature + by_position).softmax(dim=-1, dtype=torch.float32) @ value
+        attended = exact_softmax(by_feature + by_position, dim=-1) @ value
         return self.project(attended)
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from networks.point_hierarchy import PointHierarchy
+from networks.precision import exact_softmax
 from utils.sphere import icosphere, rays_to_angles
 
 
@@ -70,7 +71,7 @@ class PointTransformerBlock(nn.Module):
         hidden = (query - key).add_(F.linear(position, first.weight)).relu_()
         scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * P * k vectors
         logits = F.linear(hidden, second.weight * scale, second.bias * scale)
-        weights = logits.softmax(dim=2, dtype=torch.float32)  # over the neighbours
+        weights = exact_softmax(logits, dim=2)  # over the neighbours
         attended = (weights * (value + position)).sum(dim=2)  # (B, P, d)
         return self.fc2(attended) + features
 

@@ -28,6 +28,12 @@ class TrainingLog:
 
     Only the main process writes. Losses in TensorBoard are those of the global batch; the progress bar shows the main
     process's share.
+
+    Args:
+        run: where to write.
+        log_frequency: steps over which losses are averaged.
+        weighting, optimizer: whose weights and learning rate are told.
+        resumed: whether a `load_state_dict` will follow, so that nothing is written before.
     """
 
     def __init__(
@@ -42,7 +48,8 @@ class TrainingLog:
         self._log_frequency = log_frequency
         self._weighting = weighting
         self._optimizer = optimizer
-        self._writer = SummaryWriter(run.tensorboard) if is_main() and not resumed else None
+        # A run that starts anew hides the events of one that was there before.
+        self._writer = SummaryWriter(run.tensorboard, purge_step=0) if is_main() and not resumed else None
         self._step = 0
         self._results: dict[str, list[str]] = {}
         self._lines: list[str] = []  # of metrics.jsonl

@@ -137,6 +137,13 @@ def test_a_damaged_state(whole, tmp_path, capsys):
     assert "going on from the state before it" in capsys.readouterr().err
 
 
+def test_a_run_is_replaced_with_a_word(tmp_path, capsys):
+    train(tmp_path, "--max_minutes", "0")
+    assert "holds a run already" not in capsys.readouterr().out
+    train(tmp_path, "--max_minutes", "0")
+    assert "holds a run already: it is replaced (--resume would go on with it)" in capsys.readouterr().out
+
+
 def test_nothing_to_go_on_from(tmp_path):
     with pytest.raises(UserError, match="there is nothing to resume"):
         train(tmp_path, "--resume")

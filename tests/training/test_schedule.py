@@ -21,3 +21,23 @@ def test_rates(name, formula):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(2e-3 * formula(step / 8), abs=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize("name", ["none", "cosine", "poly"])
+def test_warm_up(name):
+    """A straight line from a thousandth to the whole rate, then the schedule over the steps that are left."""
+    rates = []
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=2.0)
+    scheduler = build_scheduler(optimizer, name, num_steps=10, num_warmup_steps=4)
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[:4] == pytest.approx([2 * (0.001 + 0.999 * i / 4) for i in range(4)])
+    expected = {
+        "none": [2.0] * 6,
+        "cosine": [1 + math.cos(math.pi * i / 6) for i in range(6)],
+        "poly": [2 * (1 - i / 6) ** 0.9 for i in range(6)],
+    }
+    assert rates[4:] == pytest.approx(expected[name])

@@ -103,6 +103,20 @@ def test_bf16_stays_close(initial, batches):
     assert losses["off"][-1] < 0.7 * losses["off"][0]
 
 
+def test_fp16_scales_its_losses(initial, batches):
+    """Gradients would vanish in 16 bits; an overflow skips a step and halves the scale, it is no bad step."""
+    some = stepper(initial, "--amp", "fp16")
+    start = some.scaler.get_scale()
+    losses = []
+    for _ in range(12):
+        result = some.step([joined(batches)])
+        assert result.problem == ""
+        losses.append(result.losses["total"].item())
+    assert 1 < some.scaler.get_scale() <= start
+    assert losses[-1] < losses[0]
+    assert some.state_dict()["scaler"]["scale"] == some.scaler.get_scale()
+
+
 def test_losses_are_float32_in_bf16(initial, batches):
     some = stepper(initial, "--amp", "bf16")
     assert {loss.dtype for loss in some.objective(batches[0]).values()} == {torch.float32}
