@@ -27,7 +27,7 @@ from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
 from training.log import TrainingLog
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
-from training.state import Progress, restore_state, save_state
+from training.state import Progress, has_state, restore_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
@@ -59,7 +59,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     """Build everything, then train and validate epoch by epoch."""
     run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
-    resume = options.resume or (restarted() and run.state.exists())
+    resume = options.resume or (restarted() and has_state(run))
     prepare_device(options)
     seed_generators(options.seed + rank())  # DDP makes the weights equal
 
@@ -146,7 +146,7 @@ def announce(
     print(describe(train_set, options), describe(val_set, options), sep="\n")
     if is_distributed() and device.type == "cpu":
         print("BatchNorm: each process has statistics of its own (SyncBatchNorm exists on CUDA only)")
-    if not resume and run.state.exists():
+    if not resume and has_state(run):
         print(f"{run.root} holds a run already: it is replaced (--resume would go on with it)")
 
 

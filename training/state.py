@@ -66,6 +66,11 @@ def _keep_previous(run: RunFolder) -> None:
             os.replace(run.state, run.previous_state)
 
 
+def has_state(run: RunFolder) -> bool:
+    """Whether a run left a state to go on from."""
+    return run.state.exists() or run.previous_state.exists()
+
+
 def restore_state(run: RunFolder, settings: ModelSettings, stepper: Stepper, log: TrainingLog) -> Progress:
     """Put a training back to where its last state was saved.
 
@@ -93,7 +98,7 @@ def restore_state(run: RunFolder, settings: ModelSettings, stepper: Stepper, log
 
 def _read_state(run: RunFolder) -> dict:
     """The last state; the previous one, and a line that says so, when the last one is damaged."""
-    if not run.state.exists() and not run.previous_state.exists():
+    if not has_state(run):
         raise UserError(f"there is nothing to resume: {run.state} does not exist")
     try:
         return load_content(run.state, FORMAT)
