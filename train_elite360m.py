@@ -52,11 +52,13 @@ def main(options: argparse.Namespace) -> None:
     """Train as the command line says."""
     check_size(options.height, options.width)
     with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
-        train(options, device, stop)
+        gave_up = train(options, device, stop)
+    if gave_up:
+        sys.exit(GAVE_UP)
 
 
-def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> None:
-    """Build everything, then train and validate epoch by epoch."""
+def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:
+    """Build everything, then train and validate epoch by epoch; whether training gave up, its losses not finite."""
     run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
     resume = options.resume or (restarted() and has_state(run))
@@ -112,12 +114,10 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
             gives_up = progress.bad_steps >= options.max_bad_steps
             if gives_up or result.stop or progress.step % options.save_steps == 0:
                 save()
-            if gives_up:
-                sys.exit(give_up(progress))
-            if result.stop:
+            if gives_up or result.stop:
                 log.close()
-                say_how_to_resume(stop, progress)
-                return
+                say_why_it_ends(stop, progress, gives_up)
+                return gives_up
 
         save()  # a run that ends while it validates need not train this epoch's last steps again
         show = partial(log.picture, epoch=progress.epoch)
@@ -132,6 +132,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         barrier()  # nobody starts the next epoch, or ends, before the files are there
     log.close()
     report_bad_samples(train_batches, val_batches)
+    return False
 
 
 def announce(
@@ -162,16 +163,13 @@ def restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
-def give_up(progress: Progress) -> int:
-    """Say that training does not work; the exit code."""
-    if is_main():
+def say_why_it_ends(stop: StopRequest, progress: Progress, gives_up: bool) -> None:
+    """Say that training does not work; or where it was asked to end, and how it goes on."""
+    if not is_main():
+        return
+    if gives_up:
         print(f"error: {progress.bad_steps} steps in a row without a finite loss; the state is saved", file=sys.stderr)
-    return GAVE_UP
-
-
-def say_how_to_resume(stop: StopRequest, progress: Progress) -> None:
-    """Say where training ended, and how it goes on."""
-    if is_main():
+    else:
         reason = stop.reason() or "another process was asked to stop"
         where = f"epoch {progress.epoch}, after {progress.step} steps of it"
         print(f"{reason}: stopped in {where}; the state is saved, the same command with --resume goes on")

@@ -1,5 +1,6 @@
 """Several processes or one, a GPU or none: every other file may act as if it did not matter."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,9 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
     finally:
         if launched:
             dist.destroy_process_group()
+            # DistributedDataParallel lies in reference cycles that keep gloo's threads alive. One of them may still be
+            # clearing up after the last gradients when the interpreter goes, and aborts the process.
+            gc.collect()
 
 
 def parallelise(module: nn.Module, device: torch.device) -> nn.Module:

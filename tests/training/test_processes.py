@@ -4,14 +4,13 @@ import os
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from datasets.synthetic import SyntheticRooms
 from losses.multitask import TrainingObjective
 from networks.elite360m import Elite360M
 from training.step import Stepper
-from utils.distributed import parallelise
+from utils.distributed import parallelise, process_group
 from utils.options import train_parser
 
 CPU = torch.device("cpu")
@@ -47,10 +46,10 @@ def joint_step(rank: int, processes: int) -> dict:
 
 def process(rank: int, processes: int, port: int, folder: str) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(LOCAL_RANK=str(rank), CUDA_VISIBLE_DEVICES="")
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    torch.save(joint_step(rank, processes), f"{folder}/{rank}.pth")
-    dist.destroy_process_group()
+    with process_group([0]):
+        torch.save(joint_step(rank, processes), f"{folder}/{rank}.pth")
 
 
 @pytest.mark.slow
