@@ -2,16 +2,17 @@
 
 import torch
 
-from metrics.weighted import weighted_mean
+from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.1  # metres: prediction and truth are clamped to MIN_DEPTH .. MAX_DEPTH
 
 
-def depth_metrics(
-    prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor
-) -> dict[str, float]:
-    """Figures of one image over its valid pixels; empty when it has none.
+_ROOTS = ("rms", "log_rms")  # figures that are the root of a mean
+
+
+def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Errors (n,) of the valid pixels of one image, float64, whose means are the figures.
 
     ======== ====================================== ==========================================
     key      formula, mean over pixels              the released program's name
@@ -28,26 +29,25 @@ def depth_metrics(
     Args:
         prediction, truth: (1, H, W) metres along the ray: p and d, e = p - d.
         mask: (1, H, W), the valid pixels.
-        weights: (1, H, W), how much each pixel counts.
     """
-    weights = weights[mask].double()
-    if not len(weights):
-        return {}
     p = prediction[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)
     d = truth[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)
     error = p - d
     log_error = p.log10() - d.log10()
     ratio = torch.maximum(p / d, d / p)
-
-    def mean(values: torch.Tensor) -> float:
-        return weighted_mean(values, weights).item()
-
     return {
-        "abs_rel": mean(error.abs() / d),
-        "sq_rel": mean(error**2 / d),
-        "abs_": mean(error.abs()),
-        "rms": mean(error**2) ** 0.5,
-        "log_rms": mean(log_error**2) ** 0.5,
-        "log10": mean(log_error.abs()),
-        **{f"a{i}": mean((ratio < 1.25**i).double()) for i in (1, 2, 3)},
+        "abs_rel": error.abs() / d,
+        "sq_rel": error**2 / d,
+        "abs_": error.abs(),
+        "rms": error**2,
+        "log_rms": log_error**2,
+        "log10": log_error.abs(),
+        **{f"a{i}": (ratio < 1.25**i).double() for i in (1, 2, 3)},
     }
+
+
+def depth_figures(errors: dict[str, torch.Tensor], weights: torch.Tensor) -> dict[str, float]:
+    """Figures of one image from its `depth_errors`, each pixel counting as much as its weight (n,) says."""
+    means = weighted_means(torch.stack(list(errors.values())), weights).tolist()
+    figures = dict(zip(errors, means, strict=True))
+    return figures | {name: figures[name] ** 0.5 for name in _ROOTS}

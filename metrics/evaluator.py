@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from metrics.depth import depth_metrics
-from metrics.normal import normal_metrics
+from metrics.depth import depth_errors, depth_figures
+from metrics.normal import normal_errors, normal_figures
 from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
 from utils.distributed import all_sum, gather_objects
 from utils.sphere import erp_solid_angles
@@ -23,7 +23,7 @@ PROTOCOL = {
     "_solid_angle": "the same figure with every pixel weighted by its solid angle",
 }
 
-_PIXEL_METRICS = {"depth": depth_metrics, "normal": normal_metrics}
+_PIXEL_METRICS = {"depth": (depth_errors, depth_figures), "normal": (normal_errors, normal_figures)}
 
 
 class Evaluator:
@@ -70,13 +70,16 @@ class Evaluator:
 
 
 def _image_figures(task: str, prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
-    """Depth or normal figures of one image, every pixel counting the same and by solid angle."""
+    """Depth or normal figures of one image, every pixel counting the same and by solid angle; none without pixels."""
+    if not mask.any():
+        return {}
     height, width = mask.shape[-2:]
     by_row = torch.tensor(erp_solid_angles(height, width), device=mask.device)
-    solid_angle = by_row[:, None].expand_as(mask)
-    measure = _PIXEL_METRICS[task]
-    figures = measure(prediction, truth, mask, torch.ones_like(solid_angle))
-    weighted = measure(prediction, truth, mask, solid_angle)
+    solid_angle = by_row[:, None].expand_as(mask)[mask]  # (n,)
+    measure, summarise = _PIXEL_METRICS[task]
+    errors = measure(prediction, truth, mask)
+    figures = summarise(errors, torch.ones_like(solid_angle))
+    weighted = summarise(errors, solid_angle)
     return figures | {f"{name}_solid_angle": value for name, value in weighted.items()}
 
 

@@ -2,38 +2,32 @@
 
 import torch
 
-from metrics.weighted import weighted_mean, weighted_median
+from metrics.weighted import weighted_means, weighted_median
 
 THRESHOLDS = (5.0, 7.5, 11.25, 22.5, 30.0)  # degrees: a1 .. a5
 
 
-def normal_metrics(
-    prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor
-) -> dict[str, float]:
-    """Figures of one image over its valid pixels; empty when it has none.
-
-    ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: per cent of pixels
-    below 5, 7.5, 11.25, 22.5 and 30 degrees.
+def normal_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Angles (n,) in degrees, float64, of the valid pixels of one image.
 
     Args:
         prediction, truth: (3, H, W) vectors of any length but zero.
         mask: (1, H, W), the valid pixels.
-        weights: (1, H, W), how much each pixel counts.
     """
-    weights = weights[mask].double()
-    if not len(weights):
-        return {}
-    angle = angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]])
+    return angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]])
 
-    def mean(values: torch.Tensor) -> float:
-        return weighted_mean(values, weights).item()
 
-    return {
-        "mean": mean(angle),
-        "median": weighted_median(angle, weights).item(),
-        "rmse": mean(angle**2) ** 0.5,
-        **{f"a{i}": 100 * mean((angle < limit).double()) for i, limit in enumerate(THRESHOLDS, start=1)},
-    }
+def normal_figures(angles: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
+    """Figures of one image from its `normal_errors`, each pixel counting as much as its weight (n,) says.
+
+    ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: per cent of pixels
+    below 5, 7.5, 11.25, 22.5 and 30 degrees.
+    """
+    below = [(angles < limit).double() for limit in THRESHOLDS]
+    means = weighted_means(torch.stack([angles, angles**2, *below]), weights)
+    mean, mean_square, *shares, median = [*means.tolist(), weighted_median(angles, weights).item()]
+    figures = {"mean": mean, "median": median, "rmse": mean_square**0.5}
+    return figures | {f"a{i}": 100 * share for i, share in enumerate(shares, start=1)}
 
 
 def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

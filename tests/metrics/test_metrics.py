@@ -7,9 +7,9 @@ import pytest
 import torch
 import torchmetrics.functional as oracle
 
-from metrics.depth import depth_metrics
+from metrics.depth import depth_errors, depth_figures
 from metrics.evaluator import Evaluator
-from metrics.normal import angle_between, normal_metrics
+from metrics.normal import angle_between, normal_errors, normal_figures
 from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
 from metrics.trivial import TrivialPredictor
 from metrics.weighted import weighted_median
@@ -17,7 +17,6 @@ from utils.sphere import angles_to_rays
 from utils.tasks import TASKS
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
-ONES = torch.ones(1, HEIGHT, WIDTH)
 
 
 def random_truth(count: int) -> dict:
@@ -53,7 +52,9 @@ def part(batch: dict, indices) -> dict:
 def test_depth_against_torchmetrics():
     truth, predictions = random_truth(1), random_predictions(1)
     mask = truth["depth_mask"][0]
-    ours = depth_metrics(predictions["depth"][0], truth["depth"][0], mask, ONES)
+    ours = depth_figures(
+        depth_errors(predictions["depth"][0], truth["depth"][0], mask), torch.ones(mask.sum()).double()
+    )
     p = predictions["depth"][0][mask].double().clamp(0.1, 10)
     d = truth["depth"][0][mask].double().clamp(0.1, 10)
     assert ours["abs_"] == pytest.approx(oracle.mean_absolute_error(p, d).item())
@@ -72,7 +73,7 @@ def test_normal_by_hand():
     truth = torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 1, 7)
     prediction = torch.stack([angles.deg2rad().sin(), torch.zeros(7), angles.deg2rad().cos()])[:, None]
     mask = torch.tensor([[True] * 6 + [False]])[None]
-    ours = normal_metrics(prediction, truth, mask, torch.ones(1, 1, 7))
+    ours = normal_figures(normal_errors(prediction, truth, mask), torch.ones(6).double())
     known = angles[:6]
     assert ours == pytest.approx(
         {
@@ -155,8 +156,9 @@ def test_mean_over_images_that_have_truth():
     evaluator = Evaluator(("depth",), CLASSES)
     evaluator.update(predictions, truth)
     results, rows = evaluator.compute()
-    single = [depth_metrics(predictions["depth"][i], truth["depth"][i], truth["depth_mask"][i], ONES) for i in (0, 2)]
-    assert results["depth"]["rms"] == pytest.approx((single[0]["rms"] + single[1]["rms"]) / 2)
+    error = (predictions["depth"].double().clamp(0.1, 10) - truth["depth"].double().clamp(0.1, 10)) ** 2
+    rms = [error[i][truth["depth_mask"][i]].mean().sqrt().item() for i in (0, 2)]
+    assert results["depth"]["rms"] == pytest.approx(sum(rms) / 2)
     assert [row["id"] for row in rows] == ["image 0", "image 1", "image 2"]
     assert "depth/rms" not in rows[1]
 
@@ -191,6 +193,19 @@ def test_weighted_median():
     assert weighted_median(values, torch.ones(3).double()) == 2
     assert weighted_median(values, torch.tensor([5.0, 1.0, 1.0]).double()) == 3
     assert weighted_median(values, torch.tensor([1.0, 3.0, 1.0]).double()) == 1
+    assert weighted_median(torch.full((5,), 7.0), torch.ones(5).double()) == 7
+    assert weighted_median(torch.tensor([1.0, torch.nan, 2.0]), torch.ones(3).double()).isnan()
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-12, 1e6])
+def test_weighted_median_against_sorting(spread):
+    """Most values in one bin, one far away; whole weights, so that sums are exact whatever their order."""
+    for _ in range(20):
+        values = spread * torch.randint(0, 50, (301,)).double() / 7
+        values[0] = 1e3
+        weights = torch.randint(1, 9, (301,)).double()
+        repeated = values.repeat_interleave(weights.long()).sort().values
+        assert weighted_median(values, weights) == repeated[(len(repeated) + 1) // 2 - 1]
 
 
 def test_inputs_are_left_alone():

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from losses.multitask import TrainingObjective
-from metrics.depth import depth_metrics
-from metrics.normal import normal_metrics
+from metrics.depth import depth_errors, depth_figures
+from metrics.normal import normal_errors, normal_figures
 from networks.elite360m import IMAGENET_MEAN, IMAGENET_STD, Elite360M
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
@@ -138,12 +138,12 @@ def test_outputs(golden):
 def test_metrics(golden):
     """The released program pools a batch: here as one image twice as high."""
     predictions = eval_predictions(golden)
-    measures = {"depth": depth_metrics, "normal": normal_metrics}
-    for task, measure in measures.items():
+    measures = {"depth": (depth_errors, depth_figures), "normal": (normal_errors, normal_figures)}
+    for task, (measure, summarise) in measures.items():
         prediction, truth, mask = (
             x.movedim(0, 1).flatten(1, 2) for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
         )
-        ours = measure(prediction, truth, mask, torch.ones(mask.shape))
+        ours = summarise(measure(prediction, truth, mask), torch.ones(mask.sum()).double())
         if task == "depth":  # the released program's other two names
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
         theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.figures.items() if k.startswith(f"metric_{task}_")}
