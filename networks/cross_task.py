@@ -1,8 +1,10 @@
 """Cross-task collaboration (CoCo): every task's values, attended with its own attention map and the other tasks'."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from networks.attention import shared_map_attention
+from networks.linear import Linear
 
 NUM_HEADS = 4
 
@@ -22,8 +24,8 @@ class TaskQueryKey(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim)
 
 
 class TaskCollaboration(nn.Module):
@@ -31,10 +33,10 @@ class TaskCollaboration(nn.Module):
 
     def __init__(self, dim: int, num_others: int):
         super().__init__()
-        self.value = nn.Linear(dim, dim)
-        self.own = nn.Linear(dim, dim)
-        self.others = nn.ModuleList([nn.Linear(dim, dim // 2) for _ in range(num_others)])
-        self.join = nn.Linear(dim + num_others * (dim // 2), dim)
+        self.value = Linear(dim, dim)
+        self.own = Linear(dim, dim)
+        self.others = nn.ModuleList([Linear(dim, dim // 2) for _ in range(num_others)])
+        self.join = Linear(dim + num_others * (dim // 2), dim)
 
     def forward(self, own: torch.Tensor, others: list[torch.Tensor]) -> torch.Tensor:
         """The task's values attended by its own map and by each other task's map, all (B, N, dim): (B, N, dim)."""
@@ -71,15 +73,12 @@ class CrossTaskAttention(nn.Module):
         return collaborated
 
     def _attend(self, tokens: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:
-        """A_s V_t for every pair: the attention map of task s applied to the values of task t, (B, N, dim) each.
-
-        The maps (N x N per head) are never stored: scaled_dot_product_attention makes them piece by piece.
-        """
-        values = {task: split_heads(self.collaborations[task].value(tokens[task])) for task in self.tasks}
+        """A_s V_t for every pair: the attention map of task s applied to the values of task t, (B, N, dim) each."""
+        values = [split_heads(self.collaborations[task].value(tokens[task])) for task in self.tasks]
         attended = {}
         for source in self.tasks:
             query = split_heads(self.query_keys[source].query(tokens[source]))  # (B, heads, N, d)
             key = split_heads(self.query_keys[source].key(tokens[source]))
-            for task in self.tasks:
-                attended[source, task] = merge_heads(F.scaled_dot_product_attention(query, key, values[task]))
+            for task, result in zip(self.tasks, shared_map_attention(query, key, values), strict=True):
+                attended[source, task] = merge_heads(result)
         return attended

@@ -2,8 +2,11 @@
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from networks.linear import Linear
 from networks.precision import exact_softmax
+from utils.pieces import pieces
 
 
 def released_token_rays(height: int, width: int, device: torch.device | None = None) -> torch.Tensor:
@@ -24,9 +27,9 @@ class SemanticAwareAttention(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
-        self.project = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim, bias=False)
+        self.key_value = Linear(dim, 2 * dim, bias=False)
+        self.project = Linear(dim, dim)
 
     def forward(self, tokens: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """ERP tokens (B, N, C) over ICOSAP features (B, P, C): (B, N, C)."""
@@ -53,10 +56,10 @@ class DistanceAwareAttention(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
-        self.position = nn.Linear(3, dim, bias=False)
-        self.project = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim, bias=False)
+        self.key_value = Linear(dim, 2 * dim, bias=False)
+        self.position = Linear(3, dim, bias=False)
+        self.project = Linear(dim, dim)
 
     def forward(
         self, tokens: torch.Tensor, points: torch.Tensor, token_xyz: torch.Tensor, point_xyz: torch.Tensor
@@ -64,12 +67,23 @@ class DistanceAwareAttention(nn.Module):
         """ERP tokens (B, N, C) at token_xyz (N, 3) over ICOSAP features (B, P, C) at point_xyz (P, 3): (B, N, C)."""
         query = self.query(tokens)
         key, value = self.key_value(points).chunk(2, dim=-1)
-        by_feature = (-(query[:, :, None] - key[:, None]).abs()).exp().mean(dim=-1)  # (B, N, P)
+        by_feature = torch.cat(
+            [
+                checkpoint(self._similarity, query[:, piece], key, use_reentrant=False, preserve_rng_state=False)
+                for piece in pieces(query.shape[1], key.numel(), query.device)
+            ],
+            dim=1,
+        )  # (B, N, P)
         # The mean over the channels of W_p e is e times the mean of W_p's rows: no (N, P, C) tensor for this part.
         closeness = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
         by_position = closeness @ self.position.weight.mean(dim=0)  # (N, P)
         attended = exact_softmax(by_feature + by_position, dim=-1) @ value
         return self.project(attended)
+
+    @staticmethod
+    def _similarity(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """Mean over channels of exp(-|q_i - k_j|), for (B, n, C) and (B, P, C): (B, n, P)."""
+        return (query[:, :, None] - key[:, None]).abs().neg_().exp_().mean(dim=-1)
 
 
 class BiAttentionFusion(nn.Module):
@@ -79,8 +93,8 @@ class BiAttentionFusion(nn.Module):
         super().__init__()
         self.semantic_aware = SemanticAwareAttention(dim)
         self.distance_aware = DistanceAwareAttention(dim)
-        self.semantic_gate = nn.Linear(2 * dim, dim, bias=False)
-        self.distance_gate = nn.Linear(2 * dim, dim, bias=False)
+        self.semantic_gate = Linear(2 * dim, dim, bias=False)
+        self.distance_gate = Linear(2 * dim, dim, bias=False)
 
     def forward(self, bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor) -> torch.Tensor:
         """Bottleneck (B, C, h, w), ICOSAP features (B, P, C) at point_xyz (P, 3): fused features (B, C, h, w)."""

@@ -29,6 +29,7 @@ def plain_cross_task(module: CrossTaskAttention, features: dict) -> dict:
     return out
 
 
+@pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("tasks", [tuple(TASKS), ("depth", "segmentation")])
 def test_against_the_plain_formula(tasks):
     module = CrossTaskAttention(256, tasks).double()

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from networks.fusion import BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, released_token_rays
@@ -35,9 +36,11 @@ def test_semantic_aware_with_the_released_order():
     assert torch.allclose(attention(tokens, points), attention.project(scrambled))
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_distance_aware_against_the_formula():
+    """Forward and backward."""
     attention = DistanceAwareAttention(4).double()
-    tokens, points = torch.randn(2, 6, 4).double(), torch.randn(2, 5, 4).double()
+    tokens, points = torch.randn(2, 6, 4).double().requires_grad_(), torch.randn(2, 5, 4).double().requires_grad_()
     token_xyz, point_xyz = torch.randn(6, 3).double(), torch.randn(5, 3).double()
     q = attention.query(tokens)
     k, v = attention.key_value(points)[..., :4], attention.key_value(points)[..., 4:]
@@ -45,7 +48,11 @@ def test_distance_aware_against_the_formula():
     by_position = attention.position(torch.exp(-(token_xyz[:, None] - point_xyz).abs()))
     weights = torch.softmax((by_feature + by_position).sum(-1) / 4, dim=-1)
     expected = attention.project(weights @ v)
-    assert torch.allclose(attention(tokens, points, token_xyz, point_xyz), expected)
+    ours = attention(tokens, points, token_xyz, point_xyz)
+    assert torch.allclose(ours, expected)
+    inputs, upstream = [tokens, points, *attention.parameters()], torch.randn_like(ours)
+    for a, b in zip(*(torch.autograd.grad(out, inputs, upstream) for out in (ours, expected)), strict=True):
+        assert torch.allclose(a, b)
 
 
 def test_gates():
