@@ -16,8 +16,8 @@ def depth_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOBA
         whole: the batch over which the mean is taken.
     """
     mask = batch["depth_mask"]
-    error = (prediction[mask] - batch["depth"][mask]).abs()
-    largest = error.max() if error.numel() else error.new_zeros(())
+    error = torch.where(mask, prediction - batch["depth"], 0).abs()
     # The floor only matters when every pixel is right, where both branches would divide by zero.
-    delta = (0.2 * whole.maximum(largest)).clamp_min(1e-12)
-    return global_mean(torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta)), whole)
+    delta = (0.2 * whole.maximum(error.max())).clamp_min(1e-12)
+    pixel_losses = torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta))
+    return global_mean(pixel_losses.sum(), mask, whole)

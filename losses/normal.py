@@ -1,7 +1,7 @@
 """Surface normals: the mean angle."""
 
 import torch
-import torch.nn.functional as F
+from torch.linalg import vecdot
 
 from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss, global_mean
 
@@ -17,9 +17,12 @@ def normal_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOB
         batch: ``normal`` (B, 3, H, W) unit vectors and ``normal_mask`` (B, 1, H, W).
         whole: the batch over which the mean is taken.
     """
-    mask = batch["normal_mask"][:, 0]
-    predicted = prediction.movedim(1, -1)[mask]  # (n, 3)
-    truth = batch["normal"].movedim(1, -1)[mask]
-    cosine = F.cosine_similarity(predicted, truth, dim=-1)
+    mask = batch["normal_mask"]
+    truth = torch.where(mask, batch["normal"], 0)
+    # F.cosine_similarity does the same with a dozen maps of three channels.
+    lengths = (vecdot(prediction, prediction, dim=1) * vecdot(truth, truth, dim=1)).clamp_min(1e-16).sqrt()
+    cosine = vecdot(prediction, truth, dim=1) / lengths  # (B, H, W)
     near = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must not go unnoticed
-    return global_mean(torch.arccos(cosine[~near]), whole)
+    counted = mask[:, 0] & ~near
+    angle = torch.arccos(torch.where(counted, cosine, 0))
+    return global_mean(torch.where(counted, angle, 0).sum(), counted, whole)

@@ -84,12 +84,12 @@ class AccumulatedBatch(GlobalBatch):
 GLOBAL_BATCH = GlobalBatch()
 
 
-def global_mean(pixel_losses: torch.Tensor, whole: GlobalBatch = GLOBAL_BATCH) -> TaskLoss:
-    """Mean of these pixel losses (n,) and all others of the whole batch.
+def global_mean(total: torch.Tensor, counted: torch.Tensor, whole: GlobalBatch = GLOBAL_BATCH) -> TaskLoss:
+    """Mean of the pixel losses that add up to `total` over the `counted` pixels, and of all others of the whole batch.
 
     Mean-of-means would give a pixel in a picture full of holes more say than another; here all count the same, and
     several processes give what one with their joint batch gives.
     """
-    num_pixels = whole.total(torch.tensor(float(pixel_losses.numel()), device=pixel_losses.device))
+    num_pixels = whole.total(counted.sum().float())
     # DDP averages the gradients of the processes: times their number, so that the average is the sum.
-    return TaskLoss(pixel_losses.sum() * world_size() / num_pixels.clamp_min(1), num_pixels)
+    return TaskLoss(total * world_size() / num_pixels.clamp_min(1), num_pixels)

@@ -1,9 +1,13 @@
 """Decoders and heads: from the fused bottleneck up to full resolution."""
 
+from functools import partial
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from networks.memory import remade_in_backward
 from utils.tasks import MAX_DEPTH
 
 SHARED_CHANNELS = 128  # of the feature that all tasks share, and of each task's preliminary feature
@@ -11,7 +15,11 @@ SHARED_CHANNELS = 128  # of the feature that all tasks share, and of each task's
 
 def conv_norm_act(in_channels: int, out_channels: int) -> list[nn.Module]:
     """3x3 convolution, BatchNorm, LeakyReLU: the unit that every decoder is built from."""
-    return [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels), nn.LeakyReLU(0.01)]
+    return [
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.LeakyReLU(0.01, inplace=True),
+    ]
 
 
 class UpBlock(nn.Module):
@@ -25,8 +33,19 @@ class UpBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Features (B, in, h, w) and skip (B, skip, H, W): (B, out, H, W)."""
-        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
-        return self.net(torch.cat([x, skip], dim=1))
+        joined = resize_and_join(x, skip)
+        first, *others = self.net
+        with remade_in_backward(joined, partial(resize_and_join, x.detach(), skip.detach())):
+            y = first(joined)
+        for layer in others:
+            y = layer(y)
+        return y
+
+
+def resize_and_join(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    """Features (B, in, h, w) at the size of the skip (B, skip, H, W), and the skip: (B, in + skip, H, W)."""
+    x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+    return torch.cat([x, skip], dim=1)
 
 
 class SharedDecoder(nn.Module):
@@ -60,17 +79,47 @@ def upsample4(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
 
-def conv3x3_upsampled4(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-    """`conv(upsample4(x))` of a 3x3 convolution with few output channels: (B, C, H/4, W/4) to (B, out, H, W).
+class UpsampledConv3x3(nn.Conv2d):
+    """`conv(upsample4(x))` of a padded 3x3 convolution with few output channels: (B, C, H/4, W/4) to (B, out, H, W).
 
-    The resize treats every channel alike, so the channels can be mixed before it: once for each of the nine taps, at
-    the low resolution. What is resized then has 9 * out channels instead of C, and the taps are shifted and added up.
+    Between the pixels of x both steps are linear and the same everywhere: the 4x4 pixels that come of a pixel of x
+    depend on its 3x3 neighbourhood alone. So 16 convolutions of x, one for each of the 4x4, do the same, without the C
+    channels at full size. At the borders the convolution sees zeros where the resize would see the outermost pixels
+    again, which changes the weights of the outermost pixels of x.
     """
-    taps = conv.weight.permute(2, 3, 0, 1).flatten(0, 2)[..., None, None]  # (9 * out, C, 1, 1), row by row
-    responses = F.pad(upsample4(F.conv2d(x, taps)), (1, 1, 1, 1)).unflatten(1, (9, -1))  # zeros around, as conv has
-    height, width = responses.shape[-2] - 2, responses.shape[-1] - 2
-    shifted = [responses[:, i, :, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
-    return sum(shifted) + conv.bias[:, None, None]
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 3, padding=1)
+        self.register_buffer("resize", _upsampled_taps(), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Phase (a, b) of the 4x4, low-resolution neighbour (n, m), tap (t, s); first, inner and last rows and columns.
+        weights = torch.einsum("iatn,jbsm,octs->ijoabcnm", self.resize, self.resize, self.weight).flatten(2, 4)
+        bias = self.bias.repeat_interleave(16)
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        height, width = x.shape[-2:]
+        rows = []
+        for i, (top, bottom) in enumerate(pairwise((0, 1, height - 1, height))):
+            strips = [
+                F.conv2d(padded[..., top : bottom + 2, left : right + 2], weights[i, j], bias)
+                for j, (left, right) in enumerate(pairwise((0, 1, width - 1, width)))
+            ]
+            rows.append(torch.cat(strips, dim=-1))
+        return F.pixel_shuffle(torch.cat(rows, dim=-2), 4)
+
+
+def _upsampled_taps() -> torch.Tensor:
+    """What the taps of a convolution after a x4 resize see, along one axis: (3, 4, 3, 3).
+
+    Entry [i, a, t, n] is the weight of neighbour n - 1 of a low-resolution pixel in what tap t sees at the a-th of the
+    four pixels that come of it. i is 0 for the first, 1 for an inner and 2 for the last pixel of the axis.
+    """
+    phase, tap, neighbour = torch.meshgrid(torch.arange(4), torch.arange(3), torch.arange(3), indexing="ij")
+    position = (phase + tap - 1 - 1.5) / 4  # of what the tap sees, in low-resolution pixels
+    taps = (1 - (position - (neighbour - 1)).abs()).clamp_min(0).repeat(3, 1, 1, 1)
+    taps[0, 0, 0] = 0  # beyond the borders there are zeros
+    taps[2, 3, 2] = 0
+    return taps
 
 
 class DepthHead(nn.Module):
@@ -78,10 +127,10 @@ class DepthHead(nn.Module):
 
     def __init__(self, embed_dim: int, num_classes: int):
         super().__init__()
-        self.conv = nn.Conv2d(embed_dim, 1, 3, padding=1)
+        self.conv = UpsampledConv3x3(embed_dim, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return MAX_DEPTH * conv3x3_upsampled4(x, self.conv).float().sigmoid()
+        return MAX_DEPTH * self.conv(x).float().sigmoid()
 
 
 class NormalHead(nn.Module):
@@ -89,16 +138,16 @@ class NormalHead(nn.Module):
 
     def __init__(self, embed_dim: int, num_classes: int):
         super().__init__()
-        self.conv = nn.Conv2d(embed_dim, 3, 3, padding=1)
+        self.conv = UpsampledConv3x3(embed_dim, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normal = conv3x3_upsampled4(x, self.conv).float()
+        normal = self.conv(x).float()
         # The paper's n / (|n| + 1e-10), but several times faster than torch's norm over channels.
         return normal * (normal.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
 
 
 class SegmentationHead(nn.Module):
-    """Logits (B, K, H, W), from features (B, C, H/4, W/4).
+    """Logits (B, K, H, W), from features (B, C, H/4, W/4); in training mode (B, K, H/4, W/4), which the loss resizes.
 
     The paper's head resizes, convolves 1x1 to 9K channels, shuffles them into 3x3 finer pixels and averages those
     again. All of it is linear, so the same logits come from averaging the nine sub-channels in the weights and from
@@ -113,7 +162,8 @@ class SegmentationHead(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.conv.weight.unflatten(0, (-1, 9)).mean(dim=1)  # (K, C, 1, 1)
         bias = self.conv.bias.unflatten(0, (-1, 9)).mean(dim=1)
-        return upsample4(F.conv2d(x, weight, bias))
+        logits = F.conv2d(x, weight, bias)
+        return logits if self.training else upsample4(logits)
 
 
 class IntermediateDepthHead(nn.Conv2d):

@@ -77,14 +77,17 @@ class Elite360M(nn.Module):
 
         Returns:
             For each task of the network: ``depth`` (B, 1, H, W) metres along the ray, ``normal`` (B, 3, H, W) unit
-            vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode also ``intermediate``:
-            the same keys at (H/16, W/16) from the preliminary features, normals not yet of unit length.
+            vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode the logits are not yet
+            resized, (B, K, H/4, W/4), and there is ``intermediate``: the same keys at (H/16, W/16) from the
+            preliminary features, normals not of unit length.
 
         Raises:
             ValueError: when `rgb` has another shape, W = 2H aside.
         """
         _check_shape(rgb)
         erp = (rgb - self.mean) / self.std
+        if erp.device.type == "cpu":  # pooling and resizing are several times faster there on interleaved channels
+            erp = erp.contiguous(memory_format=torch.channels_last)
         if icosap_colours is None:
             icosap_colours = self.icosap_sampler(erp)
 

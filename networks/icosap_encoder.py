@@ -1,13 +1,18 @@
 """The ICOSAP branch: a point transformer over the coloured faces of the icosphere."""
 
+from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from networks.linear import Linear, linear
+from networks.memory import KeptWhileUnchanged
 from networks.point_hierarchy import PointHierarchy
 from networks.precision import exact_softmax
+from utils.pieces import pieces
 from utils.sphere import icosphere, rays_to_angles
 
 
@@ -50,30 +55,67 @@ class PointTransformerBlock(nn.Module):
 
     def __init__(self, channels: int, dim: int):
         super().__init__()
-        self.fc1 = nn.Linear(channels, dim)
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim, bias=False)
-        self.position_code = nn.Sequential(nn.Linear(3, dim), nn.ReLU(), nn.Linear(dim, dim))
-        self.attention = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
-        self.fc2 = nn.Linear(dim, channels)
+        self.fc1 = Linear(channels, dim)
+        self.query = Linear(dim, dim, bias=False)
+        self.key = Linear(dim, dim, bias=False)
+        self.value = Linear(dim, dim, bias=False)
+        self.position_code = nn.Sequential(Linear(3, dim), nn.ReLU(), Linear(dim, dim))
+        self.attention = nn.Sequential(Linear(dim, dim), nn.ReLU(), Linear(dim, dim))
+        self.fc2 = Linear(dim, channels)
+        self._codes = KeptWhileUnchanged()
 
     def forward(self, features: torch.Tensor, xyz: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """Features (B, P, channels) of points xyz (P, 3) with neighbours (P, k): the same shape again."""
-        x = self.fc1(features)  # (B, P, d)
-        position = self.position_code(xyz[:, None] - xyz[neighbours])  # (P, k, d)
+        x = self.fc1(features)
         # logits_ij = attention(q_i - k_j + position_ij). The first layer of that MLP is linear, so it is applied to the
         # three terms apart: to P queries and P keys instead of B * P * k differences.
-        first, _, second = self.attention
-        query = first(self.query(x))[:, :, None]  # (B, P, 1, d)
-        key = F.linear(self.key(x), first.weight)
-        key, value = gather_points(torch.cat([key, self.value(x)], dim=-1), neighbours).chunk(2, dim=-1)  # (B, P, k, d)
-        hidden = (query - key).add_(F.linear(position, first.weight)).relu_()
-        scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * P * k vectors
-        logits = F.linear(hidden, second.weight * scale, second.bias * scale)
+        first = self.attention[0]
+        query = first(self.query(x))  # (B, P, d)
+        key_value = torch.cat([linear(self.key(x), first.weight), self.value(x)], dim=-1)  # (B, P, 2d)
+        entries_each = len(x) * neighbours.shape[1] * x.shape[-1]
+        slices = pieces(len(xyz), entries_each, x.device)
+        inputs = [(query[:, piece], key_value, neighbours[piece]) for piece in slices]
+        if torch.is_grad_enabled():
+            # What lies between is made again in the backward pass: kept, it would be a fifth of all that is kept.
+            remade = partial(checkpoint, self._encode_and_attend, use_reentrant=False, preserve_rng_state=False)
+            offsets = (xyz[piece, None] - xyz[neighbours[piece]] for piece in slices)
+            attended = [remade(*some, offset) for some, offset in zip(inputs, offsets, strict=True)]
+        else:
+            weights = [*self.position_code.parameters(), first.weight]
+            codes = self._codes.get(lambda: self._encode(xyz[:, None] - xyz[neighbours]), [xyz, neighbours, *weights])
+            attended = [
+                self._attend(*some, *(code[piece] for code in codes))
+                for some, piece in zip(inputs, slices, strict=True)
+            ]
+        return self.fc2(torch.cat(attended, dim=1)) + features
+
+    def _encode(self, offsets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Position codes of offsets (p, k, 3), and what the first layer of the MLP makes of them: both (p, k, d)."""
+        position = self.position_code(offsets)
+        return position, linear(position, self.attention[0].weight)
+
+    def _encode_and_attend(
+        self, query: torch.Tensor, key_value: torch.Tensor, neighbours: torch.Tensor, offsets: torch.Tensor
+    ) -> torch.Tensor:
+        """As `_attend`, with neighbours at offsets (p, k, 3)."""
+        return self._attend(query, key_value, neighbours, *self._encode(offsets))
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        key_value: torch.Tensor,
+        neighbours: torch.Tensor,
+        position: torch.Tensor,
+        position_hidden: torch.Tensor,
+    ) -> torch.Tensor:
+        """Queries (B, p, d) over keys and values (B, P, 2d) of neighbours (p, k) with their codes (p, k, d)."""
+        key, value = gather_points(key_value, neighbours).chunk(2, dim=-1)  # (B, p, k, d)
+        hidden = (query[:, :, None] - key).add_(position_hidden).relu_()
+        second = self.attention[2]
+        scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * p * k vectors
+        logits = linear(hidden, second.weight * scale, second.bias * scale)
         weights = exact_softmax(logits, dim=2)  # over the neighbours
-        attended = (weights * (value + position)).sum(dim=2)  # (B, P, d)
-        return self.fc2(attended) + features
+        return (weights * (value + position)).sum(dim=2)  # (B, p, d)
 
 
 class TransitionDown(nn.Module):
@@ -81,7 +123,7 @@ class TransitionDown(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.linears = nn.ModuleList([nn.Linear(3 + in_channels, out_channels), nn.Linear(out_channels, out_channels)])
+        self.linears = nn.ModuleList([Linear(3 + in_channels, out_channels), Linear(out_channels, out_channels)])
         self.norms = nn.ModuleList([nn.BatchNorm1d(out_channels), nn.BatchNorm1d(out_channels)])
 
     def forward(
@@ -92,8 +134,8 @@ class TransitionDown(nn.Module):
         # The first layer sees concat(offset, features of the neighbour) and is linear: it is applied to the P points
         # before they are gathered, not to every neighbour of every kept point.
         first, second = self.linears
-        x = gather_points(F.linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
-        x += F.linear(offsets, first.weight[:, :3], first.bias)
+        x = gather_points(linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
+        x += linear(offsets, first.weight[:, :3], first.bias)
         x = self._normalise(x, self.norms[0])
         x = self._normalise(second(x), self.norms[1])
         return x.amax(dim=2)
@@ -116,11 +158,11 @@ class ICOSAPEncoder(nn.Module):
         super().__init__()
         self._register_tables(hierarchy)
         widths = [embed_dim * 2**i for i in range(len(hierarchy.neighbours))]  # C, 2C, 4C, 8C
-        self.fc1 = nn.Sequential(nn.Linear(6, embed_dim), nn.ReLU(), nn.Linear(embed_dim, embed_dim))
+        self.fc1 = nn.Sequential(Linear(6, embed_dim), nn.ReLU(), Linear(embed_dim, embed_dim))
         self.transformers = nn.ModuleList([PointTransformerBlock(width, embed_dim) for width in widths])
         self.transition_downs = nn.ModuleList([TransitionDown(fine, coarse) for fine, coarse in pairwise(widths)])
         self.fc2 = nn.Sequential(
-            *(nn.Linear(widths[-1], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, embed_dim))
+            *(Linear(widths[-1], 256), nn.ReLU(), Linear(256, 256), nn.ReLU(), Linear(256, embed_dim))
         )
 
     def forward(self, colours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -66,6 +66,31 @@ def test_cross_entropy():
     assert loss.num_pixels == 2
 
 
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("labels", [torch.randint(-1, 3, (2, 12, 16)), torch.full((2, 12, 16), -1)])
+def test_cross_entropy_of_logits_to_be_resized(labels):
+    """Resized and judged some rows at a time, or all at once by torch: the same, forward and backward."""
+    logits = torch.randn(2, 3, 3, 4).double().requires_grad_()
+    ours = TASK_LOSSES["segmentation"](logits, {"semantic": labels})
+    resized = torch.nn.functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+    plain = TASK_LOSSES["segmentation"](resized, {"semantic": labels})
+    assert torch.allclose(ours.value, plain.value)
+    assert ours.num_pixels == plain.num_pixels == (labels >= 0).sum()
+    for a, b in zip(*(torch.autograd.grad(3 * loss.value, logits) for loss in (ours, plain)), strict=True):
+        assert torch.allclose(a, b)
+
+
+def test_normal_loss_against_torchs_cosine(batch):
+    prediction = (5 * torch.randn(2, 3, 8, 16)).double().requires_grad_()
+    batch["normal"] = batch["normal"].double()
+    cosine = torch.nn.functional.cosine_similarity(prediction, batch["normal"], dim=1)[batch["normal_mask"][:, 0]]
+    plain = torch.arccos(cosine[cosine.abs() < 0.999]).mean()
+    ours = TASK_LOSSES["normal"](prediction, batch).value
+    assert torch.allclose(ours, plain)
+    for a, b in zip(*(torch.autograd.grad(loss, prediction) for loss in (ours, plain)), strict=True):
+        assert torch.allclose(a, b)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_zero_at_the_truth(task, batch):
     logits = 1e4 * torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), 5).movedim(-1, 1).float()

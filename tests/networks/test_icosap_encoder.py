@@ -41,9 +41,11 @@ def test_sampler_wraps_around():
     assert torch.allclose(of_turned_image, sampler(image), atol=1e-4)
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_transformer_block_against_plain_attention():
+    """Forward, backward, and forward again as in evaluation, where position codes are kept."""
     block = PointTransformerBlock(channels=6, dim=4).double()
-    features, xyz = torch.rand(2, 5, 6).double(), torch.rand(5, 3).double()
+    features, xyz = torch.rand(2, 5, 6).double().requires_grad_(), torch.rand(5, 3).double()
     neighbours = torch.tensor([[0, 1, 2], [1, 4, 0], [2, 3, 1], [3, 2, 4], [4, 1, 3]])
     x = block.fc1(features)
     expected = features.clone()
@@ -56,7 +58,29 @@ def test_transformer_block_against_plain_attention():
                 values.append(block.value(x[b, j]) + position)
             weights = torch.softmax(torch.stack(logits) / 2, dim=0)  # sqrt(d) = 2
             expected[b, i] += block.fc2((weights * torch.stack(values)).sum(0))
-    assert torch.allclose(block(features, xyz, neighbours), expected)
+    ours = block(features, xyz, neighbours)
+    assert torch.allclose(ours, expected)
+    inputs, upstream = [features, *block.parameters()], torch.randn_like(ours)
+    for a, b in zip(*(torch.autograd.grad(out, inputs, upstream) for out in (ours, expected)), strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.allclose(block(features, xyz, neighbours), expected)
+
+
+def test_position_codes_follow_the_weights():
+    """After a change of any weight of theirs, evaluation gives what a block with those weights gives."""
+    block, other = (PointTransformerBlock(channels=6, dim=4) for _ in range(2))
+    inputs = torch.rand(1, 5, 6), torch.rand(5, 3), torch.arange(5)[:, None].expand(5, 5).T
+    with torch.no_grad():
+        block(*inputs)
+        for name, parameter in block.named_parameters():
+            if "position_code" in name or "attention.0" in name:
+                before = block(*inputs)
+                parameter += 0.5
+                other.load_state_dict(block.state_dict())
+                assert torch.equal(block(*inputs), other(*inputs)), name
+                assert not torch.equal(block(*inputs), before) or name == "attention.0.bias", name
 
 
 def test_transition_down_against_a_loop():
