@@ -29,6 +29,7 @@ from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 from utils.images import list_images, read_panorama
+from utils.memory import keep_freed_memory
 from utils.pictures import as_map
 from utils.tasks import MAX_DEPTH
 from utils.visualize import label_colours, legend, normal_colours, panel, save_picture, scale_colours, unit_symbol
@@ -38,6 +39,7 @@ def main(options: argparse.Namespace) -> None:
     """Predict as the command line says."""
     images = list_images(Path(options.input))
     check_names(images, Path(options.out))
+    keep_freed_memory()
     with process_group(options.gpu_devices) as device:
         checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
         network = checkpoint.build_network().to(device).eval()
