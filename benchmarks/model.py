@@ -1,0 +1,235 @@
+"""How much faster and smaller the network is than its formulas written plainly, and how far from the machine's limit.
+
+    python benchmarks/model.py
+
+Compares networks/ with benchmarks/plain.py: same weights, same function. Runs on the GPU if there is one.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+# No torch here: on Linux a process's peak memory is at least what the one that started it held then.
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.plot import log_log_chart
+from networks.backbones import BACKBONES
+from utils.errors import UserError, exit_on_user_error
+from utils.files import write_text
+from utils.options import Parser, positive
+from utils.visualize import save_picture
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKERS = ROOT / "benchmarks" / "workers.py"
+GB = 1e9
+# Calls not timed and timed, per process: fewer where each takes many seconds.
+EFFORT = {
+    ("inference", "plain"): {"warm_ups": 1, "calls": 3},
+    ("inference", "ours"): {"warm_ups": 2, "calls": 10},
+    ("training", "plain"): {"warm_ups": 1, "calls": 1},
+    ("training", "ours"): {"warm_ups": 1, "calls": 3},
+}
+NUM_EVALUATED = 12  # panoramas
+SCALING_EFFORT = {"warm_ups": 1, "calls": 3}
+# (multiple of --height, batch size), from the smallest on.
+SCALING = {
+    ("inference", "size"): [(0.5, 1), (1, 1), (2, 1), (4, 1)],
+    ("inference", "batch"): [(1, 1), (1, 2), (1, 4)],
+    ("training", "size"): [(0.5, 1), (1, 1), (2, 1)],
+    ("training", "batch"): [(0.5, 1), (0.5, 2), (0.5, 4)],
+}
+
+
+class Benchmark:
+    """Runs workers, prints tables of what they measure and keeps the figures.
+
+    Args:
+        backbones: to measure; of start-up, evaluation and scaling the first only.
+        height: of the panoramas, in pixels; a multiple of 64.
+        rounds: in which plain and ours take turns.
+        out: folder for scaling.png and model.json.
+    """
+
+    def __init__(self, backbones: list[str], height: int, rounds: int, out: Path):
+        self.backbones = backbones
+        self.height = height
+        self.rounds = rounds
+        self.out = out
+        self.figures: list[dict] = []
+
+    def machine(self) -> None:
+        """What all is measured on."""
+        described = self._measure("machine")
+        print(", ".join(f"{name} {value}" for name, value in described.items()))
+
+    def inference(self) -> None:
+        """One panorama."""
+        self._compare("inference", batch_size=1)
+
+    def training(self) -> None:
+        """An optimiser step on two panoramas."""
+        self._compare("training", batch_size=2)
+
+    def startup(self) -> None:
+        """What predict_elite360m.py takes for one panorama beyond importing its libraries and its first prediction."""
+        backbone, rows = self.backbones[0], []
+        with tempfile.TemporaryDirectory() as folder:
+            self._measure("checkpoint", folder=folder, backbone=backbone, height=self.height)
+            arguments = ["--checkpoint", f"{folder}/model.pth", "--input", f"{folder}/picture.png"]
+            for _ in self._progress(range(self.rounds), "startup"):
+                first = self._measure("inference", **self._network("ours", backbone, 1), warm_ups=0, calls=1)["first"]
+                row = {
+                    "predict_elite360m.py": wall_clock(["predict_elite360m.py", *arguments, "--out", f"{folder}/out"]),
+                    "importing torch and timm": wall_clock(["-c", "import torch, timm"]),
+                    "the first prediction": first,
+                }
+                self.figures.append({"measure": "startup", **row})
+                rows.append(row)
+        whole, *others = (np.median([row[name] for row in rows]) for name in rows[0])
+        print(f"\nstart-up, {backbone}, 1 x {self.height} x {2 * self.height}")
+        for name, seconds in zip(rows[0], (whole, *others), strict=True):
+            print(f"{name:27} {seconds:8.2f} s")
+        print(f"{'the rest':27} {whole - sum(others):8.2f} s")
+
+    def evaluation(self) -> None:
+        """Evaluating a set of panoramas, beyond reading them and predicting."""
+        backbone = self.backbones[0]
+        with tempfile.TemporaryDirectory() as folder:
+            rooms = ["--layout", "MP3D", "--num", str(NUM_EVALUATED), "--height", str(self.height)]
+            wall_clock(["tools/make_synthetic_dataset.py", *rooms, "--out", folder])
+            job = {"folder": folder, "backbone": backbone, "height": self.height}
+            rows = [self._measure("evaluation", **job) for _ in self._progress(range(self.rounds), "evaluation")]
+        whole, reading, predicting = (
+            np.median([row[key] for row in rows]) for key in ("whole", "reading", "predicting")
+        )
+        ratio = np.median([row["whole"] / (row["reading"] + row["predicting"]) for row in rows])
+        print(f"\nevaluation, {backbone}, {NUM_EVALUATED} x {self.height} x {2 * self.height}, without workers")
+        print(
+            f"whole {whole:.2f} s, reading {reading:.2f} s, predicting {predicting:.2f} s; ratio to the two {ratio:.2f}"
+        )
+
+    def floor(self) -> None:
+        """The network's parts against the time that their multiply-adds take at the machine's rate."""
+        for backbone in self.backbones:
+            figures = self._measure("floor", backbone=backbone, height=self.height, **EFFORT["inference", "ours"])
+            rate, parts = figures["multiply_adds_per_second"], figures["parts"]
+            whole = {key: sum(part[key] for part in parts.values()) for key in ("seconds", "multiply_adds")}
+            print(f"\nparts, {backbone}, 1 x {self.height} x {2 * self.height}; rate: a large 3x3 convolution's")
+            print(f"{'':20}  time (ms)  multiply-adds (G)  at {rate / 1e9:.0f} G/s (ms)  ratio")
+            for name, part in {**parts, "all": whole}.items():
+                ideal = part["multiply_adds"] / rate
+                ratio = f"{part['seconds'] / ideal:6.2f}" if ideal else "     -"
+                cells = f"{1e3 * part['seconds']:9.1f}  {part['multiply_adds'] / 1e9:17.2f}  {1e3 * ideal:16.1f}"
+                print(f"{name:20}  {cells}  {ratio}")
+
+    def scaling(self) -> None:
+        """Time and memory against the number of pixels, of our network alone; scaling.png."""
+        backbone = self.backbones[0]
+        print(f"\nscaling, {backbone}")
+        print("           height  batch  time (ms)  per megapixel  peak memory (GB)  of which the step's own")
+        seconds, own_memory = {}, {}
+        for (measure, growing), sizes in self._progress(SCALING.items(), "scaling"):
+            series = f"{measure}, growing {growing}"
+            seconds[series], own_memory[series] = [], []
+            for multiple, batch_size in sizes:
+                height = int(multiple * self.height)
+                network = {"network": "ours", "backbone": backbone, "height": height, "batch_size": batch_size}
+                figures = self._measure(measure, **network, **SCALING_EFFORT)
+                megapixels = 2 * height**2 * batch_size / 1e6
+                time_ms, own = 1e3 * np.median(figures["times"]), figures["peak_bytes"] - figures["built_bytes"]
+                cells = f"{height:6}  {batch_size:5}  {time_ms:9.0f}  {time_ms / megapixels:13.0f}"
+                print(f"{measure:10} {cells}  {figures['peak_bytes'] / GB:16.2f}  {own / GB:23.2f}")
+                seconds[series].append((megapixels, time_ms / 1e3))
+                own_memory[series].append((megapixels, own / GB))
+        charts = [
+            log_log_chart("time (s)", "megapixels", seconds),
+            log_log_chart("memory beyond the network's own (GB)", "megapixels", own_memory),
+        ]
+        save_picture(self.out / "scaling.png", np.hstack(charts))
+
+    def save(self) -> None:
+        """Write all figures so far."""
+        write_text(self.out / "model.json", json.dumps(self.figures, indent=1))
+
+    def _compare(self, measure: str, batch_size: int) -> None:
+        """A table of plain and ours, measured in turns so that a slow minute of the machine slows both."""
+        size = f"{batch_size} x {self.height} x {2 * self.height}"
+        print(f"\n{measure + ', ' + size:42}     plain      ours  plain / ours")
+        for backbone in self.backbones:
+            rows = {"plain": [], "ours": []}
+            turns = list(product(range(self.rounds), rows))
+            for _, network in self._progress(turns, f"{measure} {backbone}"):
+                job = self._network(network, backbone, batch_size) | EFFORT[measure, network]
+                rows[network].append(summary(self._measure(measure, **job)))
+            for name in rows["plain"][0]:
+                plain, ours = (np.array([row[name] for row in rows[network]]) for network in rows)
+                cells = f"{np.median(plain):9.3f} {np.median(ours):9.3f}  {np.median(plain / ours):12.2f}"
+                print(f"{backbone:17} {name:24} {cells}")
+
+    def _network(self, network: str, backbone: str, batch_size: int) -> dict:
+        return {"network": network, "backbone": backbone, "height": self.height, "batch_size": batch_size}
+
+    def _measure(self, measure: str, **arguments) -> dict:
+        """The figures of a worker, which are also kept."""
+        job = {"measure": measure, **arguments}
+        done = subprocess.run([sys.executable, WORKERS, json.dumps(job)], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise UserError(f"{job} ended with exit code {done.returncode} (-9: out of memory)")
+        figures = json.loads(done.stdout.splitlines()[-1])
+        self.figures.append({**job, **figures})
+        return figures
+
+    @staticmethod
+    def _progress(steps, name: str) -> tqdm:
+        return tqdm(steps, desc=name, leave=False, dynamic_ncols=True)
+
+
+def summary(figures: dict) -> dict[str, float]:
+    """The lines of a table, from what `workers.timed` gives."""
+    return {
+        "time (s)": np.median(figures["times"]),
+        "first call (s)": figures["first"],
+        "peak memory (GB)": figures["peak_bytes"] / GB,
+        "beyond before (GB)": (figures["peak_bytes"] - figures["built_bytes"]) / GB,
+    }
+
+
+def wall_clock(arguments: list[str]) -> float:
+    """Seconds that Python takes with these arguments, from start to end."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+PARTS = ("inference", "training", "startup", "evaluation", "floor", "scaling")
+
+
+def main() -> None:
+    """Measure and print as the command line says."""
+    parser = Parser(__doc__.partition("\n")[0])
+    parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
+    parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
+    parser.add_argument("--rounds", type=positive, default=3, help="in which plain and ours take turns")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to measure")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
+    asked = parser.parse_args()
+    if asked.height % 64:
+        raise UserError(f"--height {asked.height}: must be a multiple of 64, since half of it is measured too")
+    benchmark = Benchmark(asked.backbones, asked.height, asked.rounds, asked.out)
+    benchmark.machine()
+    for part in PARTS:
+        if part in asked.parts:
+            getattr(benchmark, part)()
+            benchmark.save()
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

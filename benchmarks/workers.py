@@ -1,0 +1,245 @@
+"""The measurements of benchmarks/model.py, each made in a process of its own.
+
+    python benchmarks/workers.py '{"measure": "inference", "network": "plain", ...}'
+
+Prints the figures as JSON. A process of its own, since peak memory and the settings of malloc are a process's.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.plain import PlainElite360M, plain_losses
+from datasets.matterport3d import Matterport3D
+from losses.multitask import TrainingObjective, UncertaintyWeighting
+from metrics.evaluator import Evaluator, evaluate
+from networks.elite360m import Elite360M
+from training.setup import prepare_device, prepare_network
+from training.step import Stepper
+from utils.checkpoint import ModelSettings, save_checkpoint
+from utils.loaders import evaluation_batches, open_dataset
+from utils.memory import keep_freed_memory
+from utils.options import train_parser
+from utils.tasks import MAX_DEPTH, TASKS
+from utils.visualize import save_picture
+
+NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}
+CLASSES = Matterport3D.classes
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+PARTS = {
+    "ERP encoder": ("erp_encoder",),
+    "ICOSAP encoder": ("icosap_sampler", "icosap_encoder"),
+    "fusion": ("fusion",),
+    "shared decoder": ("shared_decoder", "preliminary"),
+    "cross-task attention": ("cross_task",),
+    "task decoders": ("decoders",),
+    "heads": ("heads",),
+}  # of the network, and the modules that each is made of
+
+
+def machine() -> dict:
+    """What the figures were measured on."""
+    name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
+    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def inference(network: str, backbone: str, height: int, batch_size: int, warm_ups: int, calls: int) -> dict:
+    """Predictions of one batch."""
+    if network == "ours":
+        keep_freed_memory()
+    model = build(network, backbone).eval()
+    rgb = torch.rand(batch_size, 3, height, 2 * height, device=DEVICE)
+    with torch.inference_mode():
+        return timed(lambda: model(rgb), warm_ups, calls)
+
+
+def training(network: str, backbone: str, height: int, batch_size: int, warm_ups: int, calls: int) -> dict:
+    """Optimiser steps on one batch."""
+    options = train_parser().parse_args([])
+    if network == "ours":
+        prepare_device(options)
+    model = build(network, backbone).train()
+    batch = random_batch(batch_size, height)
+    if network == "ours":
+        prepare_network(model, options)
+        objective = TrainingObjective(model).to(DEVICE)
+        stepper = Stepper(objective, objective, options, steps_per_epoch=calls, device=DEVICE)
+        return timed(lambda: stepper.step([batch]), warm_ups, calls)
+
+    log_variances = UncertaintyWeighting(model.tasks).to(DEVICE).log_variances
+    optimizer = torch.optim.Adam([*model.parameters(), log_variances], lr=options.learning_rate)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        plain_losses(model(batch["rgb"]), batch, log_variances)["total"].backward()
+        optimizer.step()
+
+    return timed(step, warm_ups, calls)
+
+
+def evaluation(folder: str, backbone: str, height: int) -> dict:
+    """Seconds for judging our network by the test set of a dataset, for reading it, and for as many predictions."""
+    keep_freed_memory()
+    size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
+    options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
+    dataset = open_dataset(options, "test", height, 2 * height)
+    batches = evaluation_batches(dataset, options, DEVICE)
+    model = build("ours", backbone).eval()
+    rgb = next(iter(batches))["rgb"]
+    with torch.inference_mode():
+        predicting = timed(lambda: model(rgb), 2, len(dataset))["times"]
+    start = clock()
+    for _ in batches:
+        pass
+    read = clock()
+    evaluate(model, batches, Evaluator(tuple(TASKS), len(CLASSES), DEVICE))
+    return {"whole": clock() - read, "reading": read - start, "predicting": sum(predicting)}
+
+
+def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
+    """Time and multiply-adds of our network's parts in inference, and the multiply-adds per second of the machine."""
+    keep_freed_memory()
+    model = build("ours", backbone).eval()
+    rgb = torch.rand(1, 3, height, 2 * height, device=DEVICE)
+    with torch.inference_mode():
+        timed(lambda: model(rgb), 0, warm_ups)
+        times = []
+        for _ in range(calls):
+            with grown_per_part(model, clock) as seconds:
+                model(rgb)
+            times.append(seconds)
+        rate = machine_rate()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter, grown_per_part(model, counter.get_total_flops) as flops:
+        model(rgb)
+    parts = {
+        part: {"seconds": np.median([seconds[part] for seconds in times]), "multiply_adds": flops[part] / 2}
+        for part in flops
+    }
+    return {"multiply_adds_per_second": rate, "parts": parts}
+
+
+def checkpoint(folder: str, backbone: str, height: int) -> dict:
+    """Write a checkpoint, FOLDER/model.pth, and a picture, FOLDER/picture.png."""
+    settings = ModelSettings(
+        backbone=backbone,
+        tasks=tuple(TASKS),
+        ico_level=4,
+        height=height,
+        width=2 * height,
+        dataset=Matterport3D.name,
+        class_names=CLASSES.names,
+        class_colours=CLASSES.colours,
+    )
+    network = settings.build_network()
+    save_checkpoint(Path(folder) / "model.pth", settings, network, UncertaintyWeighting(network.tasks), epoch=1)
+    noise = np.random.default_rng(0).integers(0, 256, (height, 2 * height, 3), dtype=np.uint8)
+    save_picture(Path(folder) / "picture.png", noise)
+    return {}
+
+
+def build(network: str, backbone: str) -> Elite360M:
+    """A network with random weights, the same for both kinds of network."""
+    torch.manual_seed(0)
+    return NETWORKS[network](backbone, len(CLASSES), pretrained=False).to(DEVICE)
+
+
+def random_batch(batch_size: int, height: int) -> dict[str, torch.Tensor]:
+    """Noise in the form of a batch of `datasets.panorama`."""
+    size, one = (batch_size, 3, height, 2 * height), (batch_size, 1, height, 2 * height)
+    depth = 1.1 * MAX_DEPTH * torch.rand(one)
+    batch = {
+        "rgb": torch.rand(size),
+        "depth": depth,
+        "depth_mask": (depth > 0) & (depth <= MAX_DEPTH),
+        "normal": F.normalize(torch.randn(size)),
+        "normal_mask": torch.rand(one) > 0.1,
+        "semantic": torch.randint(-1, len(CLASSES), (batch_size, height, 2 * height)),
+    }
+    return {key: value.to(DEVICE) for key, value in batch.items()}
+
+
+def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
+    """Seconds of each call and of the first of all, and the peak memory in bytes before and after."""
+    built = peak_memory()
+    times = []
+    for _ in range(warm_ups + calls):
+        start = clock()
+        call()
+        times.append(clock() - start)
+    return {"first": times[0], "times": times[warm_ups:], "built_bytes": built, "peak_bytes": peak_memory()}
+
+
+def clock() -> float:
+    """Seconds, all work on the device being done."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held so far: torch's on a GPU, all resident ones on the CPU."""
+    if DEVICE.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+@contextmanager
+def grown_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[dict[str, float]]:
+    """How much a reading grows while each part of the network runs, and between them; complete after the block."""
+    grown = dict.fromkeys(PARTS, 0)
+    started = {}
+    handles = []
+    for part, names in PARTS.items():
+
+        def begin(module: nn.Module, inputs: tuple) -> None:
+            started[module] = read()
+
+        def end(module: nn.Module, inputs: tuple, outputs: object, part: str = part) -> None:
+            grown[part] += read() - started[module]
+
+        for child in (getattr(network, name) for name in names):
+            for module in child.values() if isinstance(child, nn.ModuleDict) else [child]:
+                handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    start = read()
+    try:
+        yield grown
+        grown["everything else"] = read() - start - sum(grown.values())
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def machine_rate() -> float:
+    """Multiply-adds per second of a large 3x3 convolution, at its best."""
+    channels, height, width = 256, 128, 256
+    x = torch.rand(1, channels, height, width, device=DEVICE).to(memory_format=torch.channels_last)
+    weight = torch.rand(channels, channels, 3, 3, device=DEVICE).to(memory_format=torch.channels_last)
+    times = timed(lambda: F.conv2d(x, weight, padding=1), 2, 10)["times"]
+    return weight.numel() * height * width / min(times)
+
+
+MEASURES = {measure.__name__: measure for measure in (machine, inference, training, evaluation, floor, checkpoint)}
+
+
+def main() -> None:
+    """Measure what the argument says."""
+    job = json.loads(sys.argv[1])
+    print(json.dumps(MEASURES[job.pop("measure")](**job)))
+
+
+if __name__ == "__main__":
+    main()

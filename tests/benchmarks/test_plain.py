@@ -1,0 +1,116 @@
+"""The benchmark's plain network is held to the released program's figures, as ours is, and to ours."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.plain import PlainElite360M, farthest_point_sampling, nearest, plain_losses
+from losses.multitask import TrainingObjective
+from networks.elite360m import Elite360M
+from networks.point_hierarchy import NUM_LEVELS, PointHierarchy, build_point_hierarchy
+from tests.networks import test_parity as parity
+from utils.tasks import TASKS
+
+ICO_LEVEL = 2
+
+# Run here as well, on the `golden` of this file.
+test_outputs, test_losses, test_gradients = parity.test_outputs, parity.test_losses, parity.test_gradients
+golden_of_ours = parity.golden
+
+
+class PlainObjective(TrainingObjective):
+    """The plain network with the plain losses."""
+
+    def losses(self, predictions: dict, batch: dict) -> dict[str, torch.Tensor]:
+        return plain_losses(predictions, batch, self.weighting.log_variances)
+
+
+@pytest.fixture(scope="module")
+def golden(golden_of_ours) -> SimpleNamespace:
+    """As in test_parity, with the plain network in the place of ours."""
+    figures, meta = golden_of_ours.figures, golden_of_ours.meta
+    tables = {
+        name: tuple(figures[f"{theirs}{i}"].astype(np.int64) for i in range(count))
+        for name, theirs, count in (("neighbours", "knn", 4), ("kept", "fps", 3), ("groups", "group", 3))
+    }
+    hierarchy = PointHierarchy(coordinates=figures["ico_coord"], **tables)
+    network = PlainElite360M(parity.BACKBONES[meta.backbone], meta.num_classes, pretrained=False, hierarchy=hierarchy)
+    objective = PlainObjective(network)
+
+    def reset():
+        golden_of_ours.reset()
+        objective.load_state_dict(golden_of_ours.objective.state_dict())
+        objective.zero_grad()
+
+    return SimpleNamespace(**vars(golden_of_ours) | {"objective": objective, "reset": reset})
+
+
+def searched_hierarchy() -> PointHierarchy:
+    """The tables that the plain network's own search finds."""
+    coordinates = build_point_hierarchy(ICO_LEVEL).coordinates
+    points = torch.tensor(coordinates).float()[None]
+    neighbours, kept, groups = [nearest(points, points)], [], []
+    for _ in range(NUM_LEVELS - 1):
+        kept.append(farthest_point_sampling(points, points.shape[1] // 4))
+        kept_points = points[:, kept[-1][0]]
+        groups.append(nearest(kept_points, points))
+        neighbours.append(nearest(kept_points, kept_points))
+        points = kept_points
+    tables = (tuple(table[0].numpy() for table in some) for some in (neighbours, kept, groups))
+    return PointHierarchy(coordinates, *tables)
+
+
+def predict(network: Elite360M) -> dict[str, torch.Tensor]:
+    """Predictions in eval mode, with weights of ordinary size: freshly initialised ones hardly heed the points."""
+    state = {
+        key: torch.tensor(parity.golden_array(key, value.shape, "")) for key, value in network.state_dict().items()
+    }
+    network.load_state_dict(state)
+    rgb = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return network.eval()(rgb)
+
+
+@pytest.mark.parametrize(
+    ("searched", "tasks"),
+    [(False, tuple(TASKS)), (True, tuple(TASKS)), (False, ("depth", "normal")), (False, ("normal",))],
+)
+def test_same_predictions_as_ours(searched, tasks):
+    hierarchy = searched_hierarchy() if searched else build_point_hierarchy(ICO_LEVEL)
+    settings = {"num_classes": 5, "tasks": tasks, "ico_level": ICO_LEVEL, "pretrained": False}
+    ours = predict(Elite360M(**settings, hierarchy=hierarchy))
+    plain = predict(PlainElite360M(**settings, hierarchy=None if searched else hierarchy))
+    assert plain.keys() == ours.keys()
+    for task, prediction in plain.items():
+        assert (prediction - ours[task]).abs().max() < 1e-4 * ours[task].abs().max(), task
+
+
+def test_nearest_finds_points_as_near_as_the_tables():
+    """Which of two equally near points comes first is left open."""
+    hierarchy = build_point_hierarchy(ICO_LEVEL)
+    points = torch.tensor(hierarchy.coordinates).float()
+    for i, neighbours in enumerate(hierarchy.neighbours):
+        queries_and_tables = [(points, neighbours)]
+        if i < len(hierarchy.kept):
+            queries_and_tables.append((points[hierarchy.kept[i]], hierarchy.groups[i]))
+        for queries, table in queries_and_tables:
+            found = nearest(queries[None], points[None])[0]
+            distances, expected = (
+                (points[indices] - queries[:, None]).norm(dim=-1) for indices in (found, torch.tensor(table))
+            )
+            torch.testing.assert_close(distances, expected, atol=1e-3, rtol=0)
+            assert all(len(set(row)) == len(row) for row in found.tolist())
+        if i < len(hierarchy.kept):
+            points = points[hierarchy.kept[i]]
+
+
+def test_farthest_points_are_farthest():
+    points = torch.tensor(build_point_hierarchy(ICO_LEVEL).coordinates).float()
+    chosen = farthest_point_sampling(points[None].repeat(2, 1, 1), 80)
+    assert torch.equal(chosen[0], chosen[1])
+    assert chosen[0, 0] == 0
+    for i in range(1, 80):
+        distances = torch.cdist(points, points[chosen[0, :i]]).amin(dim=1)  # to the nearest that is chosen already
+        assert distances[chosen[0, i]] > distances.max() - 1e-4
