@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from losses.multitask import LOSS_SCALE, TASK_WEIGHTS
+from losses.multitask import LOSS_SCALE, TASK_WEIGHTS, resize_truth
 from losses.normal import COSINE_LIMIT
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import PointHierarchy
@@ -342,13 +342,3 @@ def segmentation_loss(prediction: torch.Tensor, batch: dict) -> torch.Tensor:
 
 
 LOSSES = {"depth": depth_loss, "normal": normal_loss, "segmentation": segmentation_loss}
-
-
-def resize_truth(batch: dict, size: tuple[int, int]) -> dict:
-    """Truth and masks of a batch at another (height, width), by nearest neighbour."""
-
-    def resize(maps: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(maps.float(), size=size, mode="nearest").to(maps.dtype)
-
-    small = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
-    return small | {"semantic": resize(batch["semantic"][:, None])[:, 0]}

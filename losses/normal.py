@@ -18,7 +18,7 @@ def normal_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOB
         whole: the batch over which the mean is taken.
     """
     mask = batch["normal_mask"]
-    truth = torch.where(mask, batch["normal"], 0)
+    prediction, truth = (torch.where(mask, normal, 0) for normal in (prediction, batch["normal"]))
     # F.cosine_similarity does the same with a dozen maps of three channels.
     lengths = (vecdot(prediction, prediction, dim=1) * vecdot(truth, truth, dim=1)).clamp_min(1e-16).sqrt()
     cosine = vecdot(prediction, truth, dim=1) / lengths  # (B, H, W)

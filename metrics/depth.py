@@ -6,13 +6,11 @@ from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.1  # metres: prediction and truth are clamped to MIN_DEPTH .. MAX_DEPTH
+FIGURES = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
 
 
-_ROOTS = ("rms", "log_rms")  # figures that are the root of a mean
-
-
-def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Errors (n,) of the valid pixels of one image, float64, whose means are the figures.
+def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Errors (9, n) of the valid pixels of one image, float64, whose means are the FIGURES or their squares.
 
     ======== ====================================== ==========================================
     key      formula, mean over pixels              the released program's name
@@ -35,19 +33,13 @@ def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tens
     error = p - d
     log_error = p.log10() - d.log10()
     ratio = torch.maximum(p / d, d / p)
-    return {
-        "abs_rel": error.abs() / d,
-        "sq_rel": error**2 / d,
-        "abs_": error.abs(),
-        "rms": error**2,
-        "log_rms": log_error**2,
-        "log10": log_error.abs(),
-        **{f"a{i}": (ratio < 1.25**i).double() for i in (1, 2, 3)},
-    }
+    absolute, squared = error.abs(), error**2
+    below = [(ratio < 1.25**i).double() for i in (1, 2, 3)]
+    return torch.stack([absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below])
 
 
-def depth_figures(errors: dict[str, torch.Tensor], weights: torch.Tensor) -> dict[str, float]:
+def depth_figures(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
     """Figures of one image from its `depth_errors`, each pixel counting as much as its weight (n,) says."""
-    means = weighted_means(torch.stack(list(errors.values())), weights).tolist()
-    figures = dict(zip(errors, means, strict=True))
-    return figures | {name: figures[name] ** 0.5 for name in _ROOTS}
+    means = weighted_means(errors, weights).tolist()
+    figures = dict(zip(FIGURES, means, strict=True))
+    return figures | {name: figures[name] ** 0.5 for name in ("rms", "log_rms")}

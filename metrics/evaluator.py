@@ -1,7 +1,7 @@
 """Accumulate per image, join the processes, divide once.
 
 Figures are kept per image and averaged over images at the very end, in the order of the dataset: they are the same,
-bit for bit, for any batch size and any number of processes that made the same predictions.
+bit for bit on a CPU, for any batch size and any number of processes that made the same predictions.
 """
 
 from collections.abc import Callable, Iterable

@@ -8,25 +8,25 @@ THRESHOLDS = (5.0, 7.5, 11.25, 22.5, 30.0)  # degrees: a1 .. a5
 
 
 def normal_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Angles (n,) in degrees, float64, of the valid pixels of one image.
+    """Errors (7, n) of the valid pixels of one image, float64: the angle in degrees, its square, and 1 where it is
+    below each of the THRESHOLDS.
 
     Args:
         prediction, truth: (3, H, W) vectors of any length but zero.
         mask: (1, H, W), the valid pixels.
     """
-    return angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]])
+    angle = angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]])
+    return torch.stack([angle, angle**2, *[(angle < limit).double() for limit in THRESHOLDS]])
 
 
-def normal_figures(angles: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
+def normal_figures(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
     """Figures of one image from its `normal_errors`, each pixel counting as much as its weight (n,) says.
 
     ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: per cent of pixels
     below 5, 7.5, 11.25, 22.5 and 30 degrees.
     """
-    below = [(angles < limit).double() for limit in THRESHOLDS]
-    means = weighted_means(torch.stack([angles, angles**2, *below]), weights)
-    mean, mean_square, *shares, median = [*means.tolist(), weighted_median(angles, weights).item()]
-    figures = {"mean": mean, "median": median, "rmse": mean_square**0.5}
+    mean, mean_square, *shares = weighted_means(errors, weights).tolist()
+    figures = {"mean": mean, "median": weighted_median(errors[0], weights).item(), "rmse": mean_square**0.5}
     return figures | {f"a{i}": 100 * share for i, share in enumerate(shares, start=1)}
 
 

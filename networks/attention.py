@@ -1,70 +1,100 @@
 """Attention with one map for several sets of values, the map never stored."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 from networks.linear import linear, transposed_product
 from utils.pieces import pieces
 
+KEYS_OF_A_TILE = 2048
 
-def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: list[torch.Tensor]) -> list[torch.Tensor]:
-    """softmax(Q K^T / sqrt(d)) V for each of several V.
+
+def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """softmax(Q K^T / sqrt(d)) V for each of m sets of values V.
 
     Args:
         query: (B, heads, N, d).
         key: (B, heads, P, d).
-        values: (B, heads, P, d) each.
+        values: (B, heads, P, m * d), side by side.
 
     Returns:
-        (B, heads, N, d) for each of the values.
+        (B, heads, N, d) for each of the m.
+
+    Raises:
+        ValueError: when the width of the values is not a multiple of d.
     """
+    dim = query.shape[-1]
+    if values.shape[-1] % dim:
+        raise ValueError(f"values are {values.shape[-1]} wide, not a multiple of {dim}")
     if query.device.type != "cpu" or query.dtype not in (torch.float32, torch.float64) or torch.compiler.is_compiling():
-        return [F.scaled_dot_product_attention(query, key, value) for value in values]
-    attended = _PiecewiseAttention.apply(query, key, torch.cat(values, dim=-1))
-    return list(attended.split([value.shape[-1] for value in values], dim=-1))
+        return tuple(F.scaled_dot_product_attention(query, key, value) for value in values.split(dim, dim=-1))
+    return _TiledAttention.apply(query, key, values).split(dim, dim=-1)
 
 
-class _PiecewiseAttention(torch.autograd.Function):
-    """Attention on the CPU: piece by piece of the map, which the backward pass makes anew.
+class _TiledAttention(torch.autograd.Function):
+    """Attention on the CPU, tile by tile of the map, which the backward pass makes anew (Dao et al., NeurIPS 2022).
 
     torch's own attention wants values as wide as the keys, and so a map for each set of values.
     """
 
     @staticmethod
-    def forward(ctx, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # under autocast, 16-bit inputs go elsewhere
+    def forward(ctx, query: torch.Tensor, key: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """(B, heads, N, d), (B, heads, P, d) and (B, heads, P, e): (B, heads, N, e)."""
-        attended = query.new_empty(*query.shape[:-1], value.shape[-1])
-        heads = zip(*(x.flatten(0, 1) for x in (query, key, value, attended)), strict=True)
-        for q, k, v, out in heads:
-            k, value_columns = k.contiguous(), v.T.contiguous()
-            for piece in pieces(len(q), entries_each=len(k), device=q.device):
-                out[piece] = linear(_attention_map(q[piece], k), value_columns)
-        ctx.save_for_backward(query, key, value, attended)
+        query = query * query.shape[-1] ** -0.5
+        attended = values.new_empty(*query.shape[:-1], values.shape[-1])
+        log_sums = query.new_empty(*query.shape[:-1], 1)  # log sum exp of each row of S
+        for q, k, v, out, log_sum in _heads(query, key, values, attended, log_sums):
+            key_tiles = [(k[tile].contiguous(), v[tile].T.contiguous()) for tile in _tiles(len(k))]
+            for rows in _rows(q, k):
+                largest, total, weighted = q.new_full((), -torch.inf), 0, 0
+                for key_tile, value_columns in key_tiles:
+                    logits = linear(q[rows], key_tile)
+                    largest_before, largest = largest, torch.maximum(largest, logits.amax(dim=-1, keepdim=True))
+                    weights = logits.sub_(largest).exp_()
+                    shrink = (largest_before - largest).exp()  # of what was added up relative to a smaller one
+                    total = total * shrink + weights.sum(dim=-1, keepdim=True)
+                    weighted = weighted * shrink + linear(weights, value_columns)
+                out[rows] = weighted / total
+                log_sum[rows] = largest + total.log()
+        ctx.save_for_backward(query, key, values, attended, log_sums)
         return attended
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    @once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """With A = softmax(S), S = Q K^T / sqrt(d), O = A V:
 
         dV = A^T dO, dS = A * (dO V^T - sum(dO * O)), dQ = dS K / sqrt(d), dK = dS^T Q / sqrt(d).
         """
-        query, key, value, attended = ctx.saved_tensors
-        scale = query.shape[-1] ** -0.5
-        grads = [x.new_zeros(x.shape) for x in (query, key, value)]
-        tensors = (query, key, value, attended, grad, *grads)
-        for q, k, v, out, d_out, d_q, d_k, d_v in zip(*(x.flatten(0, 1) for x in tensors), strict=True):
-            k, v, d_out, key_columns = k.contiguous(), v.contiguous(), d_out.contiguous(), k.T * scale
-            mean_grad = (d_out * out).sum(dim=-1, keepdim=True)  # (N, 1)
-            for piece in pieces(len(q), entries_each=len(k), device=q.device):
-                attention = _attention_map(q[piece], k)
-                d_v += transposed_product(attention, d_out[piece])
-                d_logits = linear(d_out[piece], v).sub_(mean_grad[piece]).mul_(attention)
-                d_q[piece] = linear(d_logits, key_columns)
-                d_k += transposed_product(d_logits, q[piece] * scale)
-        return tuple(grads)
+        query, key, values, attended, log_sums = ctx.saved_tensors  # the query is Q / sqrt(d)
+        d_query, d_key, d_values = (x.new_zeros(x.shape) for x in (query, key, values))
+        mean_grads = (grad * attended).sum(dim=-1, keepdim=True)  # (B, heads, N, 1)
+        tensors = (query, key, values, log_sums, grad, mean_grads, d_query, d_key, d_values)
+        for q, k, v, log_sum, d_out, mean_grad, d_q, d_k, d_v in _heads(*tensors):
+            for tile in _tiles(len(k)):
+                key_tile, value_tile, key_columns = k[tile].contiguous(), v[tile].contiguous(), k[tile].T.contiguous()
+                for rows in _rows(q, k):
+                    attention = linear(q[rows], key_tile).sub_(log_sum[rows]).exp_()
+                    d_v[tile] += transposed_product(attention, d_out[rows])
+                    d_logits = linear(d_out[rows], value_tile).sub_(mean_grad[rows]).mul_(attention)
+                    d_q[rows] += linear(d_logits, key_columns)
+                    d_k[tile] += transposed_product(d_logits, q[rows])
+        return d_query.mul_(query.shape[-1] ** -0.5), d_key, d_values
 
 
-def _attention_map(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """softmax(Q K^T / sqrt(d)) of (n, d) and (P, d): (n, P)."""
-    logits = linear(query * query.shape[-1] ** -0.5, key)
-    return torch.softmax(logits, dim=-1, out=logits)
+def _heads(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The tensors (B, heads, ...) of one head of one sample after the other; those to be written to are contiguous."""
+    return zip(*(x.flatten(0, 1) for x in tensors), strict=True)
+
+
+def _tiles(num_keys: int) -> list[slice]:
+    return [slice(start, start + KEYS_OF_A_TILE) for start in range(0, num_keys, KEYS_OF_A_TILE)]
+
+
+def _rows(query: torch.Tensor, key: torch.Tensor) -> list[slice]:
+    return pieces(len(query), entries_each=min(len(key), KEYS_OF_A_TILE), device=query.device)

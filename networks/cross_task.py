@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from networks.attention import shared_map_attention
-from networks.linear import Linear
+from networks.linear import Linear, tokens_to_map
 
 NUM_HEADS = 4
 
@@ -69,12 +69,13 @@ class CrossTaskAttention(nn.Module):
         for task in self.tasks:
             others = [attended[source, task] for source in self.tasks if source != task]
             y = self.collaborations[task](attended[task, task], others)
-            collaborated[task] = y.transpose(1, 2).unflatten(2, (height, width))
+            collaborated[task] = tokens_to_map(y, height, width)
         return collaborated
 
     def _attend(self, tokens: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:
         """A_s V_t for every pair: the attention map of task s applied to the values of task t, (B, N, dim) each."""
         values = [split_heads(self.collaborations[task].value(tokens[task])) for task in self.tasks]
+        values = torch.cat(values, dim=-1)  # (B, heads, N, tasks * d)
         attended = {}
         for source in self.tasks:
             query = split_heads(self.query_keys[source].query(tokens[source]))  # (B, heads, N, d)

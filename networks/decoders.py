@@ -1,13 +1,12 @@
 """Decoders and heads: from the fused bottleneck up to full resolution."""
 
-from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from networks.memory import remade_in_backward
+from networks.memory import not_kept
 from utils.tasks import MAX_DEPTH
 
 SHARED_CHANNELS = 128  # of the feature that all tasks share, and of each task's preliminary feature
@@ -35,8 +34,9 @@ class UpBlock(nn.Module):
         """Features (B, in, h, w) and skip (B, skip, H, W): (B, out, H, W)."""
         joined = resize_and_join(x, skip)
         first, *others = self.net
-        with remade_in_backward(joined, partial(resize_and_join, x.detach(), skip.detach())):
+        with not_kept(joined, resize_and_join, x, skip):
             y = first(joined)
+        del joined
         for layer in others:
             y = layer(y)
         return y
@@ -82,6 +82,8 @@ def upsample4(x: torch.Tensor) -> torch.Tensor:
 class UpsampledConv3x3(nn.Conv2d):
     """`conv(upsample4(x))` of a padded 3x3 convolution with few output channels: (B, C, H/4, W/4) to (B, out, H, W).
 
+    H/4 and W/4 are 3 or more.
+
     Between the pixels of x both steps are linear and the same everywhere: the 4x4 pixels that come of a pixel of x
     depend on its 3x3 neighbourhood alone. So 16 convolutions of x, one for each of the 4x4, do the same, without the C
     channels at full size. At the borders the convolution sees zeros where the resize would see the outermost pixels
@@ -90,11 +92,11 @@ class UpsampledConv3x3(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 3, padding=1)
-        self.register_buffer("resize", _upsampled_taps(), persistent=False)
+        self.register_buffer("taps", _upsampled_taps(), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Phase (a, b) of the 4x4, low-resolution neighbour (n, m), tap (t, s); first, inner and last rows and columns.
-        weights = torch.einsum("iatn,jbsm,octs->ijoabcnm", self.resize, self.resize, self.weight).flatten(2, 4)
+        # First, inner or last row i and column j of x; phase (a, b) of the 4x4; tap (t, s); neighbour (n, m) in x.
+        weights = torch.einsum("iatn,jbsm,octs->ijoabcnm", self.taps, self.taps, self.weight).flatten(2, 4)
         bias = self.bias.repeat_interleave(16)
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         height, width = x.shape[-2:]

@@ -2,9 +2,9 @@
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from networks.linear import Linear
+from networks.linear import Linear, tokens_to_map
+from networks.memory import recomputed
 from networks.precision import exact_softmax
 from utils.pieces import pieces
 
@@ -67,12 +67,9 @@ class DistanceAwareAttention(nn.Module):
         """ERP tokens (B, N, C) at token_xyz (N, 3) over ICOSAP features (B, P, C) at point_xyz (P, 3): (B, N, C)."""
         query = self.query(tokens)
         key, value = self.key_value(points).chunk(2, dim=-1)
+        slices = pieces(query.shape[1], entries_each=key.numel(), device=query.device)
         by_feature = torch.cat(
-            [
-                checkpoint(self._similarity, query[:, piece], key, use_reentrant=False, preserve_rng_state=False)
-                for piece in pieces(query.shape[1], key.numel(), query.device)
-            ],
-            dim=1,
+            [recomputed(self._similarity, query[:, piece], key) for piece in slices], dim=1
         )  # (B, N, P)
         # The mean over the channels of W_p e is e times the mean of W_p's rows: no (N, P, C) tensor for this part.
         closeness = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
@@ -105,4 +102,4 @@ class BiAttentionFusion(nn.Module):
         distance = self.distance_aware(tokens, points, token_xyz, point_xyz)
         both = torch.cat([semantic, distance], dim=-1)
         fused = self.semantic_gate(both).sigmoid() * semantic + self.distance_gate(both).sigmoid() * distance
-        return fused.transpose(1, 2).unflatten(2, (height, width))
+        return tokens_to_map(fused, height, width)

@@ -1,15 +1,13 @@
 """The ICOSAP branch: a point transformer over the coloured faces of the icosphere."""
 
-from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from networks.linear import Linear, linear
-from networks.memory import KeptWhileUnchanged
+from networks.memory import KeptWhileUnchanged, recomputed
 from networks.point_hierarchy import PointHierarchy
 from networks.precision import exact_softmax
 from utils.pieces import pieces
@@ -72,14 +70,15 @@ class PointTransformerBlock(nn.Module):
         first = self.attention[0]
         query = first(self.query(x))  # (B, P, d)
         key_value = torch.cat([linear(self.key(x), first.weight), self.value(x)], dim=-1)  # (B, P, 2d)
-        entries_each = len(x) * neighbours.shape[1] * x.shape[-1]
-        slices = pieces(len(xyz), entries_each, x.device)
+        slices = pieces(len(xyz), entries_each=neighbours.shape[1] * x.shape[-1], device=x.device)
         inputs = [(query[:, piece], key_value, neighbours[piece]) for piece in slices]
-        if torch.is_grad_enabled():
-            # What lies between is made again in the backward pass: kept, it would be a fifth of all that is kept.
-            remade = partial(checkpoint, self._encode_and_attend, use_reentrant=False, preserve_rng_state=False)
+        if self.training or torch.is_grad_enabled():
+            self._codes.forget()
+            # What lies between would be a fifth of all that is kept for the backward pass.
             offsets = (xyz[piece, None] - xyz[neighbours[piece]] for piece in slices)
-            attended = [remade(*some, offset) for some, offset in zip(inputs, offsets, strict=True)]
+            attended = [
+                recomputed(self._encode_and_attend, *some, offset) for some, offset in zip(inputs, offsets, strict=True)
+            ]
         else:
             weights = [*self.position_code.parameters(), first.weight]
             codes = self._codes.get(lambda: self._encode(xyz[:, None] - xyz[neighbours]), [xyz, neighbours, *weights])

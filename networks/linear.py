@@ -20,10 +20,19 @@ class Linear(nn.Linear):
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x W^T + b of rows x (..., C) and weight (out, C): (..., out)."""
-    if not _is_for_onednn(x):
+    if not _is_for_onednn(x) or x.ndim < 2 or not x.numel():
         return F.linear(x, weight, bias)
     y = F.conv2d(_as_pixels(x.flatten(0, -2)), weight[:, :, None, None], bias)
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
+
+
+def tokens_to_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Tokens (B, height * width, C) as a map (B, C, height, width) whose channels lie next to each other in memory.
+
+    It is a copy, because convolutions do not recognise that order in a view of a batch of one, and leave it.
+    """
+    view = tokens.transpose(1, 2).unflatten(2, (height, width))
+    return view.clone(memory_format=torch.channels_last)
 
 
 def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -40,4 +49,4 @@ def _is_for_onednn(x: torch.Tensor) -> bool:
 
 def _as_pixels(rows: torch.Tensor) -> torch.Tensor:
     """Rows (N, C) as an image (1, C, N, 1) whose channels lie next to each other in memory; nothing is copied."""
-    return rows.reshape(1, len(rows), 1, -1).permute(0, 3, 1, 2)
+    return rows.reshape(1, len(rows), 1, rows.shape[1]).permute(0, 3, 1, 2)

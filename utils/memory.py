@@ -17,5 +17,6 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST // 2)
+        # Older versions refuse thresholds above 32 MiB.
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST // 2) or mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, _LARGEST)

@@ -66,11 +66,13 @@ def test_cross_entropy():
     assert loss.num_pixels == 2
 
 
-@pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("labels", [torch.randint(-1, 3, (2, 12, 16)), torch.full((2, 12, 16), -1)])
-def test_cross_entropy_of_logits_to_be_resized(labels):
+@pytest.mark.parametrize("highest", [2, -1])
+@pytest.mark.parametrize("rows_at_once", [1, 2, 5])
+def test_cross_entropy_of_logits_to_be_resized(rows_at_once, highest, monkeypatch):
     """Resized and judged some rows at a time, or all at once by torch: the same, forward and backward."""
-    logits = torch.randn(2, 3, 3, 4).double().requires_grad_()
+    labels = torch.randint(-1, highest + 1, (2, 20, 16))
+    monkeypatch.setattr("utils.pieces.ENTRIES", rows_at_once * 3 * 16 * 4)
+    logits = torch.randn(2, 3, 5, 4).double().requires_grad_()
     ours = TASK_LOSSES["segmentation"](logits, {"semantic": labels})
     resized = torch.nn.functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
     plain = TASK_LOSSES["segmentation"](resized, {"semantic": labels})
@@ -78,6 +80,11 @@ def test_cross_entropy_of_logits_to_be_resized(labels):
     assert ours.num_pixels == plain.num_pixels == (labels >= 0).sum()
     for a, b in zip(*(torch.autograd.grad(3 * loss.value, logits) for loss in (ours, plain)), strict=True):
         assert torch.allclose(a, b)
+
+
+def test_cross_entropy_of_other_sizes():
+    with pytest.raises(ValueError, match="labels of size"):
+        TASK_LOSSES["segmentation"](torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, 32, 32, dtype=torch.long)})
 
 
 def test_normal_loss_against_torchs_cosine(batch):
@@ -104,7 +111,7 @@ def test_zero_at_the_truth(task, batch):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_invalid_pixels_change_nothing(task, batch):
-    """NaN in the truth, where the mask is off, and 1e9 in the prediction there."""
+    """NaN in the truth, where the mask is off, and 1e9 or infinity in the prediction there."""
     prediction = random_prediction(task)
     before = TASK_LOSSES[task](prediction, batch).value
     gradient = torch.autograd.grad(before, prediction)[0]
@@ -112,7 +119,8 @@ def test_invalid_pixels_change_nothing(task, batch):
     assert not valid.all()
     if task != "segmentation":
         batch[task] = batch[task].masked_fill(~valid, torch.nan)
-    spoilt = prediction.detach().masked_fill(~valid, 1e9).requires_grad_()
+    infinite = 1e9 if task == "segmentation" else torch.inf
+    spoilt = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
     after = TASK_LOSSES[task](spoilt, batch).value
     assert after == before
     spoilt_gradient = torch.autograd.grad(after, spoilt)[0]

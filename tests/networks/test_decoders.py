@@ -1,9 +1,12 @@
 """Decoders and heads against plain formulas."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from networks import decoders
 from networks.decoders import DepthHead, NormalHead, SegmentationHead, UpBlock, UpsampledConv3x3
 
 
@@ -22,11 +25,12 @@ def test_segmentation_head_is_the_papers():
         assert torch.allclose(a, b)
 
 
+@pytest.mark.parametrize("size", [(3, 6), (5, 4)])
 @pytest.mark.parametrize("out_channels", [1, 3])
-def test_convolution_after_the_resize(out_channels):
+def test_convolution_after_the_resize(out_channels, size):
     """The plain formula, forward and backward, borders included."""
     conv = UpsampledConv3x3(8, out_channels).double()
-    x = torch.randn(2, 8, 3, 6).double().requires_grad_()
+    x = torch.randn(2, 8, *size).double().requires_grad_()
     resized = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
     plain = F.conv2d(resized, conv.weight, conv.bias, padding=1)
     ours = conv(x)
@@ -58,8 +62,10 @@ def test_normal_head_gives_unit_vectors():
     assert torch.allclose(normal.norm(dim=1), torch.ones(2, 16, 32), atol=1e-5)
 
 
-def test_up_block_backward():
+def test_up_block_backward(monkeypatch):
     """The joined input is made again in the backward pass: gradients are those of the plain formula."""
+    join = Mock(wraps=decoders.resize_and_join)
+    monkeypatch.setattr(decoders, "resize_and_join", join)
     block = UpBlock(in_channels=3, skip_channels=2, out_channels=4).double()
     x, skip = torch.randn(2, 3, 2, 4).double().requires_grad_(), torch.randn(2, 2, 4, 8).double().requires_grad_()
     ours = block(x, skip)
@@ -71,6 +77,7 @@ def test_up_block_backward():
     inputs, upstream = [x, skip, *block.parameters()], torch.randn_like(ours)
     for a, b in zip(*(torch.autograd.grad(out, inputs, upstream) for out in (ours, plain)), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
+    assert join.call_count == 2
 
 
 def test_up_block_resizes_with_aligned_corners():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from networks.linear import Linear, linear, transposed_product
+from networks.linear import Linear, linear, tokens_to_map, transposed_product
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -20,6 +20,12 @@ def test_linear_is_the_sum_over_channels(shape, out, dtype):
     upstream = torch.randn_like(ours)
     for a, b in zip(*(torch.autograd.grad(y, [x, weight, bias], upstream) for y in (ours, plain)), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7,), (0, 7), (2, 0, 7)])
+def test_one_row_and_none(shape):
+    layer = Linear(7, 3)
+    assert layer(torch.randn(shape)).shape == (*shape[:-1], 3)
 
 
 def test_rows_that_do_not_lie_in_order():
@@ -39,3 +45,13 @@ def test_transposed_product(rows, a, b, dtype):
 def test_16_bit_where_autocast_wants_it():
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(torch.randn(4, 8), torch.randn(2, 8)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_tokens_to_map(batch):
+    """Token (r, c) is row r * width + c, and convolutions see that channels come last in memory and keep it so."""
+    tokens = torch.randn(batch, 6, 4)
+    made = tokens_to_map(tokens, 2, 3)
+    assert all(torch.equal(made[:, :, r, c], tokens[:, 3 * r + c]) for r in range(2) for c in range(3))
+    out = torch.nn.Conv2d(4, 4, 1)(tokens_to_map(tokens.transpose(0, 1).contiguous().transpose(0, 1), 2, 3))
+    assert out.stride() == (24, 1, 12, 4)

@@ -2,25 +2,26 @@
 
 import weakref
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from networks.memory import KeptWhileUnchanged, remade_in_backward
+from networks.memory import KeptWhileUnchanged, not_kept
 
 
-def test_a_remade_tensor_is_freed_and_gives_the_same_gradients():
+def test_a_tensor_not_kept_is_freed_and_gives_the_same_gradients():
     x = torch.randn(2, 3, 8, 8).requires_grad_()
     conv = torch.nn.Conv2d(3, 4, 3)
     expected = torch.autograd.grad(conv(x.sin()).square().sum(), [x, *conv.parameters()])
     made = []
 
-    def make() -> torch.Tensor:
+    def make(source: torch.Tensor) -> torch.Tensor:
         made.append(True)
-        return x.detach().sin()
+        return source.sin()
 
     large = x.sin()
     storage = weakref.ref(large.untyped_storage())
-    with remade_in_backward(large, make):
+    with not_kept(large, make, x):
         y = conv(large)
     del large
     assert storage() is None
@@ -32,9 +33,19 @@ def test_a_remade_tensor_is_freed_and_gives_the_same_gradients():
 
 def test_other_tensors_are_kept_as_they_are():
     x, other = torch.randn(4).requires_grad_(), torch.randn(4).requires_grad_()
-    with remade_in_backward(x, lambda: torch.zeros(4)):
+    with not_kept(x, lambda: torch.zeros(4)):
         y = (other * 2.0).exp()
     assert torch.allclose(torch.autograd.grad(y.sum(), other)[0], 2 * (2 * other).exp())
+
+
+def test_a_changed_source_is_noticed():
+    x, weight = torch.randn(4), torch.randn(4).requires_grad_()
+    large = x.sin()
+    with not_kept(large, torch.sin, x):
+        y = large * weight
+    x += 1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
 
 
 def test_kept_until_a_weight_changes():
@@ -77,9 +88,25 @@ def test_kept_in_the_type_that_is_asked_for():
         return kept.get(lambda: F.linear(weight, weight), [weight])
 
     assert value().dtype == torch.float32
-    with torch.autocast("cpu", torch.bfloat16):
-        assert value().dtype == torch.bfloat16
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype):
+            assert value().dtype == dtype
     assert value().dtype == torch.float32
+    weight = weight.double()
+    assert value().dtype == torch.float64
+
+
+def test_nothing_is_kept_of_a_value_that_could_not_be_made():
+    weight, kept = torch.ones(2), KeptWhileUnchanged()
+
+    def fail() -> torch.Tensor:
+        raise MemoryError
+
+    assert kept.get(lambda: weight * 2, [weight]).tolist() == [2, 2]
+    weight += 4
+    with pytest.raises(MemoryError):
+        kept.get(fail, [weight])
+    assert kept.get(lambda: weight * 2, [weight]).tolist() == [10, 10]
 
 
 def test_kept_in_inference_mode():
