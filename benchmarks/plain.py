@@ -7,7 +7,6 @@ heads work at full resolution. This is what the released program does.
 Layers are applied by the functions below, never by their own forward methods.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -16,8 +15,7 @@ from losses.multitask import LOSS_SCALE, TASK_WEIGHTS, resize_truth
 from losses.normal import COSINE_LIMIT
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import PointHierarchy
-from utils.sphere import icosphere, rays_to_angles
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASKS
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
 NUM_NEIGHBOURS = 32
 NUM_HEADS = 4
@@ -29,29 +27,15 @@ class PlainElite360M(Elite360M):
     With a `hierarchy`, its tables take the place of the search, so that ties fall as they do there.
     """
 
-    def __init__(
-        self,
-        backbone: str = "Elite360M_Res18",
-        num_classes: int = 13,
-        tasks: tuple[str, ...] = tuple(TASKS),
-        ico_level: int = 4,
-        pretrained: bool = True,
-        hierarchy: PointHierarchy | None = None,
-    ):
-        super().__init__(backbone, num_classes, tasks, ico_level, pretrained, hierarchy)
-        vertices, faces = icosphere(ico_level)
-        centroids = vertices[faces].mean(axis=1) if hierarchy is None else hierarchy.coordinates
-        angles = torch.tensor(np.stack(rays_to_angles(vertices))).float()  # (2, V): longitudes and latitudes
-        self.register_buffer("vertex_angles", angles, persistent=False)
-        self.register_buffer("faces", torch.tensor(faces), persistent=False)
-        self.register_buffer("centroids", torch.tensor(centroids).float(), persistent=False)
+    def __init__(self, *arguments, hierarchy: PointHierarchy | None = None, **named):
+        super().__init__(*arguments, hierarchy=hierarchy, **named)
         self.hierarchy = hierarchy
 
     def forward(self, rgb: torch.Tensor, icosap_colours: torch.Tensor | None = None) -> dict:
         """See `Elite360M.forward`."""
         erp = (rgb - self.mean) / self.std
         if icosap_colours is None:
-            icosap_colours = sample_faces(erp, self.vertex_angles, self.faces)
+            icosap_colours = sample_faces(erp, self.icosap_sampler)
         (*fine_skips, coarse_skip), deepest = resnet(erp, self.erp_encoder.backbone)
         bottleneck = conv(deepest, self.erp_encoder.down)
         points, point_xyz = self._encode_points(icosap_colours)
@@ -80,7 +64,7 @@ class PlainElite360M(Elite360M):
     def _encode_points(self, colours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (B, P/64, C) and coordinates (B, P/64, 3) of the coarsest points, from colours (B, P, 3)."""
         encoder = self.icosap_encoder
-        xyz = self.centroids.expand(len(colours), -1, -1)
+        xyz = encoder.coordinates.expand(len(colours), -1, -1)
         x = mlp(torch.cat([xyz, colours], dim=-1), encoder.fc1)
         x = transformer_block(x, xyz, self._table("neighbours", 0, xyz), encoder.transformers[0])
         for i, transition in enumerate(encoder.transition_downs):
@@ -155,15 +139,14 @@ def residual_block(x: torch.Tensor, block: nn.Module) -> torch.Tensor:
     return F.relu(x + shortcut, inplace=True)
 
 
-def sample_faces(erp: torch.Tensor, vertex_angles: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-    """Colours (B, P, 3) of faces (P, 3), means over their vertices, from (B, 3, H, W); longitude wraps around."""
+def sample_faces(erp: torch.Tensor, sampler: nn.Module) -> torch.Tensor:
+    """Colours (B, P, 3) of the faces, means over their vertices, from (B, 3, H, W); longitude wraps around."""
     width = erp.shape[-1]
-    u, v = vertex_angles
-    grid = torch.stack([u / torch.pi * width / (width + 2), v / torch.pi * 2], dim=-1)
+    grid = torch.stack([sampler.u / torch.pi * width / (width + 2), sampler.v / torch.pi * 2], dim=-1)
     grid = grid.expand(len(erp), 1, -1, 2)
     wrapped = F.pad(erp, (1, 1, 0, 0), mode="circular")
     colours = F.grid_sample(wrapped, grid, padding_mode="border", align_corners=False)  # (B, 3, 1, V)
-    return colours[:, :, 0, faces].mean(dim=-1).transpose(1, 2)
+    return colours[:, :, 0, sampler.faces].mean(dim=-1).transpose(1, 2)
 
 
 def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:

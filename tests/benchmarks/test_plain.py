@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -30,12 +29,7 @@ class PlainObjective(TrainingObjective):
 @pytest.fixture(scope="module")
 def golden(golden_of_ours) -> SimpleNamespace:
     """As in test_parity, with the plain network in the place of ours."""
-    figures, meta = golden_of_ours.figures, golden_of_ours.meta
-    tables = {
-        name: tuple(figures[f"{theirs}{i}"].astype(np.int64) for i in range(count))
-        for name, theirs, count in (("neighbours", "knn", 4), ("kept", "fps", 3), ("groups", "group", 3))
-    }
-    hierarchy = PointHierarchy(coordinates=figures["ico_coord"], **tables)
+    meta, hierarchy = golden_of_ours.meta, golden_of_ours.hierarchy
     network = PlainElite360M(parity.BACKBONES[meta.backbone], meta.num_classes, pretrained=False, hierarchy=hierarchy)
     objective = PlainObjective(network)
 

@@ -107,7 +107,15 @@ def golden(request) -> SimpleNamespace:
         objective.weighting.load_state_dict({"log_variances": log_variances})
         objective.zero_grad()
 
-    return SimpleNamespace(figures=figures, meta=meta, objective=objective, batch=batch, colours=colours, reset=reset)
+    return SimpleNamespace(
+        figures=figures,
+        meta=meta,
+        hierarchy=hierarchy,
+        objective=objective,
+        batch=batch,
+        colours=colours,
+        reset=reset,
+    )
 
 
 def eval_predictions(golden: SimpleNamespace) -> dict:
