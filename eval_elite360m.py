@@ -20,6 +20,7 @@ from tqdm import tqdm
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
+from tasks import TASKS
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.distributed import is_main, process_group
 from utils.errors import exit_on_user_error
@@ -61,7 +62,7 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
 
     trivial_results = {}
     if options.trivial:
-        trivial = TrivialPredictor(tasks, len(dataset.classes)).fit(batches)
+        trivial = TrivialPredictor({task: TASKS[task].constant(len(dataset.classes)) for task in tasks}).fit(batches)
         evaluator = Evaluator(tasks, len(dataset.classes), device)
         trivial_results, _ = evaluate(trivial, batches, evaluator)
 

@@ -24,15 +24,15 @@ from tqdm import tqdm
 
 from datasets.panorama import resize_rgb
 from networks.elite360m import Elite360M
+from tasks import TASKS
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 from utils.images import list_images, read_panorama
 from utils.memory import keep_freed_memory
-from utils.pictures import as_map
-from utils.tasks import MAX_DEPTH
-from utils.visualize import label_colours, legend, normal_colours, panel, save_picture, scale_colours, unit_symbol
+from utils.pictures import maps_panel
+from utils.visualize import legend, save_picture
 
 
 def main(options: argparse.Namespace) -> None:
@@ -66,33 +66,21 @@ def check_names(images: list[Path], out: Path) -> None:
 
 @torch.no_grad()
 def predict(network: Elite360M, rgb: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
-    """Predictions of one panorama (H, W, 3) uint8: a map per task, see `utils.pictures.as_map`."""
+    """Predictions of one panorama (H, W, 3) uint8: a map per task, see `tasks.display`."""
     batch = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
-    return {task: as_map(task, prediction[0]) for task, prediction in network(batch).items()}
+    return {task: TASKS[task].display.as_map(prediction[0]) for task, prediction in network(batch).items()}
 
 
 def write(stem: Path, rgb: np.ndarray, maps: dict[str, np.ndarray], settings: ModelSettings) -> None:
     """Write the maps of one panorama, and a panel that shows them, as STEM_*."""
-    pictures, captions, bars = [rgb], ["RGB"], [None]
-    if "depth" in maps:
-        save_array(stem.with_name(f"{stem.name}_depth.npy"), maps["depth"])
-        pictures.append(scale_colours(maps["depth"], MAX_DEPTH))
-        captions.append("depth")
-        bars.append((MAX_DEPTH, unit_symbol(settings.depth_unit)))
-    if "normal" in maps:
-        save_array(stem.with_name(f"{stem.name}_normal.npy"), maps["normal"])
-        pictures.append(normal_colours(maps["normal"]))
-        captions.append("normals: x red, y green, z blue")
-        bars.append(None)
+    for task, values in maps.items():
+        if task == "segmentation":
+            save_picture(stem.with_name(f"{stem.name}_labels.png"), values)
+        else:
+            save_array(stem.with_name(f"{stem.name}_{task}.npy"), values)
+    picture = maps_panel(rgb, maps, settings.look)
     if "segmentation" in maps:
-        save_picture(stem.with_name(f"{stem.name}_labels.png"), maps["segmentation"])
-        pictures.append(label_colours(maps["segmentation"], settings.class_colours))
-        captions.append("semantics")
-        bars.append(None)
-    picture = panel(pictures, captions, bars)
-    if "segmentation" in maps:
-        names = legend(settings.class_names, settings.class_colours, picture.shape[1])
-        picture = np.vstack([picture, names])
+        picture = np.vstack([picture, legend(settings.class_names, settings.class_colours, picture.shape[1])])
     save_picture(stem.with_name(f"{stem.name}_panel.png"), picture)
 
 

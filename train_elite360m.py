@@ -25,6 +25,7 @@ import torch
 from datasets.panorama import PanoramaDataset
 from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
+from tasks import TASKS
 from training.log import TrainingLog
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.state import Progress, has_state, restore_state, save_state
@@ -43,7 +44,7 @@ from utils.loaders import (
 )
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, provenance, write_json
-from utils.tasks import TASKS, join_tasks, parse_tasks
+from utils.tasks import join_tasks, parse_tasks
 
 GAVE_UP = 3  # exit code when too many losses in a row are not finite
 

@@ -26,13 +26,14 @@ from datasets.matterport3d import Matterport3D
 from losses.multitask import TrainingObjective, UncertaintyWeighting
 from metrics.evaluator import Evaluator, evaluate
 from networks.elite360m import Elite360M
+from tasks import TASKS
 from training.setup import prepare_device, prepare_network
 from training.step import Stepper
 from utils.checkpoint import ModelSettings, save_checkpoint
 from utils.loaders import evaluation_batches, open_dataset
 from utils.memory import keep_freed_memory
 from utils.options import train_parser
-from utils.tasks import MAX_DEPTH, TASKS
+from utils.tasks import MAX_DEPTH
 from utils.visualize import save_picture
 
 NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}

@@ -4,10 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from losses import TASK_LOSSES
 from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss
+from tasks import TASKS
 
-TASK_WEIGHTS = {"depth": 1.0, "normal": 2.0, "segmentation": 2.0}
 LOSS_SCALE = 10.0
 
 
@@ -31,7 +30,7 @@ class UncertaintyWeighting(nn.Module):
         """
         total = self.log_variances.new_zeros(())
         for task, log_variance in zip(self.tasks, self.log_variances, strict=True):
-            weight = LOSS_SCALE * TASK_WEIGHTS[task] * torch.exp(-log_variance)
+            weight = LOSS_SCALE * TASKS[task].loss_weight * torch.exp(-log_variance)
             total = total + (weight * losses[task].value + log_variance * share) * (losses[task].num_pixels > 0)
         return total
 
@@ -72,11 +71,11 @@ class TrainingObjective(nn.Module):
         """As `forward`, from predictions made in training mode."""
         whole.begin()
         tasks = self.network.tasks
-        final = {task: TASK_LOSSES[task](predictions[task].float(), batch, whole) for task in tasks}
+        final = {task: TASKS[task].loss(predictions[task].float(), batch, whole) for task in tasks}
         small_size = next(iter(predictions["intermediate"].values())).shape[-2:]
         small_batch = resize_truth(batch, small_size)
         intermediate = {
-            task: TASK_LOSSES[task](predictions["intermediate"][task].float(), small_batch, whole) for task in tasks
+            task: TASKS[task].loss(predictions["intermediate"][task].float(), small_batch, whole) for task in tasks
         }
         # The intermediate losses are not weighted.
         total = self.weighting(final, whole.share) + sum(loss.value for loss in intermediate.values())

@@ -1,7 +1,8 @@
-"""Depth figures of one image."""
+"""Depth figures of an image."""
 
 import torch
 
+from metrics.task_metric import PixelMetric
 from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
@@ -43,3 +44,11 @@ def depth_figures(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, floa
     means = weighted_means(errors, weights).tolist()
     figures = dict(zip(FIGURES, means, strict=True))
     return figures | {name: figures[name] ** 0.5 for name in ("rms", "log_rms")}
+
+
+class DepthMetric(PixelMetric):
+    """Depth errors of images."""
+
+    truth = "depth"
+    errors = staticmethod(depth_errors)
+    figures = staticmethod(depth_figures)

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from metrics.depth import depth_errors, depth_figures
-from metrics.normal import normal_errors, normal_figures
-from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
-from utils.distributed import all_sum, gather_objects
-from utils.sphere import erp_solid_angles
+from tasks import TASKS
+from utils.distributed import gather_objects
 
 PROTOCOL = {
     "depth": "metres along the ray, 0 < truth <= 10 m, both clamped to [0.1, 10] m; mean over images of the mean over "
@@ -22,8 +19,6 @@ PROTOCOL = {
     "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0",
     "_solid_angle": "the same figure with every pixel weighted by its solid angle",
 }
-
-_PIXEL_METRICS = {"depth": (depth_errors, depth_figures), "normal": (normal_errors, normal_figures)}
 
 
 class Evaluator:
@@ -36,21 +31,15 @@ class Evaluator:
     """
 
     def __init__(self, tasks: tuple[str, ...], num_classes: int, device: torch.device | str = "cpu"):
-        self.tasks = tasks
+        self.metrics = {task: TASKS[task].metric(num_classes, device) for task in tasks}
         self.rows: list[dict] = []  # per image: index, id and "task/figure" of each figure that it has
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
         """Add a batch of predictions and its truth (see `datasets.panorama` for the keys)."""
         for i, index in enumerate(batch["index"].tolist()):
             row = {"index": index, "id": batch["id"][i]}
-            for task in self.tasks:
-                if task == "segmentation":
-                    confusion = confusion_matrix(predictions[task][i], batch["semantic"][i])
-                    self.confusion += confusion
-                    figures = image_miou(confusion)
-                else:
-                    figures = _image_figures(task, predictions[task][i], batch[task][i], batch[f"{task}_mask"][i])
+            for task, metric in self.metrics.items():
+                figures = metric.image_figures(predictions[task][i], batch, i)
                 row |= {f"{task}/{name}": value for name, value in figures.items()}
             self.rows.append(row)
 
@@ -62,25 +51,8 @@ class Evaluator:
             image with ``index``, ``id`` and ``task/figure`` keys, in the order of the dataset.
         """
         rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
-        results = {}
-        for task in self.tasks:
-            whole_set = segmentation_metrics(all_sum(self.confusion)) if task == "segmentation" else {}
-            results[task] = whole_set | _mean_over_images(rows, task)
+        results = {task: metric.set_figures() | _mean_over_images(rows, task) for task, metric in self.metrics.items()}
         return results, rows
-
-
-def _image_figures(task: str, prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
-    """Depth or normal figures of one image, every pixel counting the same and by solid angle; none without pixels."""
-    if not mask.any():
-        return {}
-    height, width = mask.shape[-2:]
-    by_row = torch.tensor(erp_solid_angles(height, width), device=mask.device)
-    solid_angle = by_row[:, None].expand_as(mask)[mask]  # (n,)
-    measure, summarise = _PIXEL_METRICS[task]
-    errors = measure(prediction, truth, mask)
-    figures = summarise(errors, torch.ones_like(solid_angle))
-    weighted = summarise(errors, solid_angle)
-    return figures | {f"{name}_solid_angle": value for name, value in weighted.items()}
 
 
 def _mean_over_images(rows: list[dict], task: str) -> dict[str, float]:

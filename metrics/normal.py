@@ -1,7 +1,8 @@
-"""Surface normal figures of one image."""
+"""Surface normal figures of an image."""
 
 import torch
 
+from metrics.task_metric import PixelMetric
 from metrics.weighted import weighted_means, weighted_median
 
 THRESHOLDS = (5.0, 7.5, 11.25, 22.5, 30.0)  # degrees: a1 .. a5
@@ -28,6 +29,14 @@ def normal_figures(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, flo
     mean, mean_square, *shares = weighted_means(errors, weights).tolist()
     figures = {"mean": mean, "median": weighted_median(errors[0], weights).item(), "rmse": mean_square**0.5}
     return figures | {f"a{i}": 100 * share for i, share in enumerate(shares, start=1)}
+
+
+class NormalMetric(PixelMetric):
+    """Angular errors of images."""
+
+    truth = "normal"
+    errors = staticmethod(normal_errors)
+    figures = staticmethod(normal_figures)
 
 
 def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 import torch
 
+from metrics.task_metric import TaskMetric
+from utils.distributed import all_sum
 from utils.tasks import IGNORE_LABEL
 
 
@@ -48,3 +50,19 @@ def image_miou(confusion: torch.Tensor) -> dict[str, float]:
     if not confusion.sum():
         return {}
     return {"mIoU_per_image": class_iou(confusion).nan_to_num(0).mean().item()}
+
+
+class SegmentationMetric(TaskMetric):
+    """One confusion matrix of all images, (K, K), and the per-image mIoU."""
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
+        super().__init__(num_classes, device)
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def image_figures(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
+        confusion = confusion_matrix(prediction, batch["semantic"][i])
+        self.confusion += confusion
+        return image_miou(confusion)
+
+    def set_figures(self) -> dict[str, float]:
+        return segmentation_metrics(all_sum(self.confusion))

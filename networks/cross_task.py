@@ -50,7 +50,7 @@ class CrossTaskAttention(nn.Module):
 
     Args:
         dim: width of the tokens (256).
-        tasks: two or three task names, in the order of `utils.tasks.TASKS`.
+        tasks: two or three task names, in the order of `tasks.TASKS`.
     """
 
     def __init__(self, dim: int, tasks: tuple[str, ...]):

@@ -190,11 +190,3 @@ class IntermediateSegmentationHead(nn.Conv2d):
 
     def __init__(self, num_classes: int):
         super().__init__(SHARED_CHANNELS, num_classes, kernel_size=1)
-
-
-HEADS = {"depth": DepthHead, "normal": NormalHead, "segmentation": SegmentationHead}
-INTERMEDIATE_HEADS = {
-    "depth": IntermediateDepthHead,
-    "normal": IntermediateNormalHead,
-    "segmentation": IntermediateSegmentationHead,
-}

@@ -5,13 +5,13 @@ from torch import nn
 
 from networks.backbones import BACKBONES
 from networks.cross_task import CrossTaskAttention
-from networks.decoders import HEADS, INTERMEDIATE_HEADS, SHARED_CHANNELS, SharedDecoder, TaskDecoder, conv_norm_act
+from networks.decoders import SHARED_CHANNELS, SharedDecoder, TaskDecoder, conv_norm_act
 from networks.erp_encoder import ERPEncoder
 from networks.fusion import BiAttentionFusion
 from networks.icosap_encoder import ICOSAPEncoder, ICOSAPSampler, TransitionDown
 from networks.point_hierarchy import PointHierarchy, build_point_hierarchy
+from tasks import TASKS
 from utils.errors import UserError
-from utils.tasks import TASKS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -59,13 +59,13 @@ class Elite360M(nn.Module):
         *fine_channels, coarse_channels = self.erp_encoder.skip_channels
         self.shared_decoder = SharedDecoder(embed_dim, coarse_channels)
         self.preliminary = self._per_task(lambda task: nn.Sequential(*conv_norm_act(SHARED_CHANNELS, SHARED_CHANNELS)))
-        self.intermediate_heads = self._per_task(lambda task: INTERMEDIATE_HEADS[task](num_classes))
+        self.intermediate_heads = self._per_task(lambda task: TASKS[task].intermediate_head(num_classes))
         if len(self.tasks) > 1:
             self.cross_task = CrossTaskAttention(2 * SHARED_CHANNELS, self.tasks)
         else:
             self.cross_task = nn.Identity()
         self.decoders = self._per_task(lambda task: TaskDecoder(embed_dim, fine_channels))
-        self.heads = self._per_task(lambda task: HEADS[task](embed_dim, num_classes))
+        self.heads = self._per_task(lambda task: TASKS[task].head(embed_dim, num_classes))
         self._initialise_linear_layers()
 
     def forward(self, rgb: torch.Tensor, icosap_colours: torch.Tensor | None = None) -> dict:

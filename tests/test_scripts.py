@@ -18,11 +18,11 @@ import eval_elite360m
 import predict_elite360m
 import train_elite360m
 from datasets.synthetic import SyntheticRooms
+from tasks import TASKS
 from tools.make_synthetic_dataset import write_dataset
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 from utils.options import eval_parser, predict_parser, train_parser
-from utils.tasks import TASKS
 from utils.visualize import save_picture
 
 ROOT = Path(__file__).parents[1]

@@ -19,18 +19,21 @@ from textwrap import wrap
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 import numpy as np
+from torch.utils.data import default_collate
 
 from datasets import DATASETS, SPLITS, build_dataset
 from datasets.panorama import Panorama, pack, unpack
 from datasets.stored import PanoramaFiles, StoredPanoramas
+from tasks import TASKS
+from tasks.display import Look
 from tools.make_synthetic_dataset import NOTE
 from utils.errors import UserError, exit_on_user_error
 from utils.normal_frames import NormalPairs, draw_pairs, join_pairs, judge_normals
 from utils.options import Parser, count, positive
 from utils.parallel import map_with_progress
-from utils.pictures import as_map, as_picture
+from utils.pictures import as_picture, maps_panel
 from utils.tasks import MAX_DEPTH
-from utils.visualize import label_colours, legend, normal_colours, panel, save_picture, scale_colours
+from utils.visualize import legend, save_picture
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _NORMALS_HEIGHT = 256  # pixels: normals are looked at in maps of this height
@@ -250,15 +253,10 @@ def draw_previews(parts: dict[str, StoredPanoramas], places: list[tuple[str, int
 
 def preview(dataset: StoredPanoramas, index: int) -> np.ndarray:
     """RGB, depth, normals and labels of a panorama in one picture."""
-    sample = dataset[index]
-    depth = as_map("depth", sample["depth"].masked_fill(~sample["depth_mask"], np.nan))
-    pictures = [
-        as_picture(sample["rgb"]),
-        scale_colours(depth, MAX_DEPTH),
-        normal_colours(as_map("normal", sample["normal"])),
-        label_colours(sample["semantic"].numpy(), dataset.classes.colours),
-    ]
-    picture = panel(pictures, [sample["id"], "depth", "normals", "labels"], [None, (MAX_DEPTH, "m"), None, None])
+    batch = default_collate([dataset[index]])
+    maps = {name: task.display.truth_map(batch, 0) for name, task in TASKS.items()}
+    look = Look(dataset.classes.colours, dataset.depth_unit)
+    picture = maps_panel(as_picture(batch["rgb"][0]), maps, look, caption=batch["id"][0])
     return np.vstack([picture, legend(dataset.classes.names, dataset.classes.colours, picture.shape[1])])
 
 

@@ -17,10 +17,12 @@ from networks.released_weights import (
     is_released_format,
     released_architecture,
 )
+from tasks import TASKS
+from tasks.display import Look
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.run_folder import LAST_MODEL
-from utils.tasks import METRES, TASKS
+from utils.tasks import METRES
 from utils.visualize import distinct_colours
 
 FORMAT = "elite360m"
@@ -33,7 +35,7 @@ class ModelSettings:
 
     Attributes:
         backbone: key of `networks.backbones.BACKBONES`.
-        tasks: task names in the order of `utils.tasks.TASKS`.
+        tasks: task names in the order of `tasks.TASKS`.
         ico_level: level of the icosphere.
         height, width: pixels of the panoramas it was trained on.
         dataset: the name of the dataset it was trained on.
@@ -52,6 +54,11 @@ class ModelSettings:
     class_colours: tuple[tuple[int, int, int], ...]
     depth_unit: str = METRES
     normal_frame: str = "camera"
+
+    @property
+    def look(self) -> Look:
+        """What pictures of its predictions depend on."""
+        return Look(self.class_colours, self.depth_unit)
 
     def as_dict(self) -> dict:
         """As plain data."""

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from tasks import TASKS
+from tasks.display import Look
 from utils.checkpoint import ModelSettings
 from utils.distributed import is_main
 from utils.run_folder import RunFolder
-from utils.visualize import save_picture, task_panel, unit_symbol
+from utils.visualize import panel, save_picture
 
 
 def panel_writer(
@@ -31,10 +33,10 @@ def panel_writer(
         if not is_main() or number % every:
             return
         for i, panels in enumerate(batch_panels(batch, predictions, settings)):
-            for task, panel in panels.items():
-                save_picture(run.picture(task, epoch, number, batch["id"][i]), panel)
+            for task, picture in panels.items():
+                save_picture(run.picture(task, epoch, number, batch["id"][i]), picture)
                 if show and number == 0 and i < 2:
-                    show(f"{task}/{batch['id'][i]}", panel)
+                    show(f"{task}/{batch['id'][i]}", picture)
 
     return draw
 
@@ -50,24 +52,31 @@ def batch_panels(
 
 
 def _sample_panel(task: str, batch: dict, prediction: torch.Tensor, i: int, settings: ModelSettings) -> np.ndarray:
-    rgb = as_picture(batch["rgb"][i])
-    shown = as_map(task, prediction[i])
-    if task == "segmentation":
-        return task_panel(task, rgb, shown, batch["semantic"][i].cpu().numpy(), settings.class_colours)
-    # Missing truth is shown as missing: NaN, whatever the dataset holds there.
-    truth = batch[task][i].masked_fill(~batch[f"{task}_mask"][i], torch.nan)
-    return task_panel(task, rgb, shown, as_map(task, truth), settings.class_colours, unit_symbol(settings.depth_unit))
+    display = TASKS[task].display
+    rgb, truth = as_picture(batch["rgb"][i]), display.truth_map(batch, i)
+    return error_panel(task, rgb, display.as_map(prediction[i]), truth, settings.look)
+
+
+def error_panel(task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, look: Look) -> np.ndarray:
+    """RGB (H, W, 3) uint8, and prediction, truth and error of one task (maps of its display), in a 2 x 2 panel."""
+    display = TASKS[task].display
+    pictures = [display.picture(prediction, look), display.picture(truth, look)]
+    error = display.error_picture(prediction, truth)
+    captions = ["RGB", f"{task}: prediction", f"{task}: truth", f"{task}: error"]
+    scale = display.scale(look)
+    return panel([rgb, *pictures, error], captions, [None, scale, scale, display.error_scale(look)])
+
+
+def maps_panel(rgb: np.ndarray, maps: dict[str, np.ndarray], look: Look, caption: str = "RGB") -> np.ndarray:
+    """RGB (H, W, 3) uint8 with a caption, and a map per task, in one panel."""
+    displays = {task: TASKS[task].display for task in maps}
+    return panel(
+        [rgb, *(display.picture(maps[task], look) for task, display in displays.items())],
+        [caption, *(display.caption for display in displays.values())],
+        [None, *(display.scale(look) for display in displays.values())],
+    )
 
 
 def as_picture(rgb: torch.Tensor) -> np.ndarray:
     """Colours (3, H, W) in [0, 1] as (H, W, 3) uint8."""
     return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def as_map(task: str, prediction: torch.Tensor) -> np.ndarray:
-    """One prediction as people use it: depth (H, W) in metres, normals (H, W, 3), or labels (H, W) uint8."""
-    if task == "depth":
-        return prediction[0].float().cpu().numpy()
-    if task == "normal":
-        return prediction.float().permute(1, 2, 0).cpu().numpy()
-    return prediction.argmax(dim=0).to(torch.uint8).cpu().numpy()

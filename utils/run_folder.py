@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from tasks import TASKS
 from utils.files import atomic_path, write_text
-from utils.tasks import TASKS
 
 LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "cv2")

@@ -1,7 +1,4 @@
-"""The tasks: their names, folders, and the figure by which a model is best at each. Imports nothing heavy."""
-
-import math
-from dataclasses import dataclass
+"""The names of the tasks, and what all files must agree on. Imports nothing heavy; the tasks themselves: `tasks`."""
 
 from utils.errors import UserError
 
@@ -9,40 +6,6 @@ MAX_DEPTH = 10.0  # metres: the range of the depth head and of every valid depth
 IGNORE_LABEL = -1  # of pixels without a class
 METRES = "metres along the ray"  # the unit of depth, in words
 RELATIVE = "relative: the largest depth of each image is 10"  # Structured3D in the paper
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task as users meet it.
-
-    Attributes:
-        name: its name in options, outputs and results.
-        folder: its name in folders and files, which the released program spells differently for segmentation.
-        best_metric: the figure that decides which model is best.
-        higher_is_better: whether that figure grows with quality.
-    """
-
-    name: str
-    folder: str
-    best_metric: str
-    higher_is_better: bool
-
-    def is_better(self, score: float | None, best: float | None) -> bool:
-        """Whether a score beats the best so far; None is no score, and NaN is no better than that."""
-        if score is None or math.isnan(score):
-            return False
-        return best is None or (score > best if self.higher_is_better else score < best)
-
-
-# In this order everywhere: results, log-variances, and the other two tasks in cross-task attention.
-TASKS = {
-    task.name: task
-    for task in (
-        Task("depth", "depth", best_metric="rms", higher_is_better=False),
-        Task("normal", "normal", best_metric="mean", higher_is_better=False),
-        Task("segmentation", "semantic", best_metric="mIoU", higher_is_better=True),
-    )
-}
 
 # The values of --task, in the released program's spelling and order.
 TASK_VALUES = (
@@ -52,7 +15,7 @@ TASK_VALUES = (
 
 
 def parse_tasks(value: str) -> tuple[str, ...]:
-    """Task names, in the order of TASKS, of one value of --task such as ``depth_segmentation``.
+    """Task names, in the order of `tasks.TASKS`, of one value of --task such as ``depth_segmentation``.
 
     Raises:
         UserError: when the value is not one of TASK_VALUES.

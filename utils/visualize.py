@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 
 from utils.files import atomic_path
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METRES
+from utils.tasks import METRES
 
 Colours = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
-MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
-MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
 _CAPTION_HEIGHT = 22  # pixels
 _BAR_WIDTH = 64  # pixels
 _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
@@ -75,38 +73,6 @@ def legend(class_names: tuple[str, ...], class_colours: Colours, width: int) -> 
         ink = _BLACK if sum(colour) > 330 else _WHITE
         _write(picture, name, (x + 6, y + 15), ink)
     return picture
-
-
-def task_panel(
-    task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.ndarray, class_colours: Colours, unit: str = "m"
-) -> np.ndarray:
-    """RGB, prediction, truth and error of one task in a 2 x 2 panel.
-
-    Args:
-        task: a key of `utils.tasks.TASKS`.
-        rgb: (H, W, 3) uint8.
-        prediction, truth: depth (H, W) in metres or normals (H, W, 3) with NaN where the truth is missing, or labels
-            (H, W) with -1 to ignore.
-        class_colours: of the semantic classes.
-        unit: of depth, see `unit_symbol`.
-    """
-    if task == "depth":
-        error = scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
-        pictures = [scale_colours(prediction, MAX_DEPTH), scale_colours(truth, MAX_DEPTH), error]
-        bars = [(MAX_DEPTH, unit), (MAX_DEPTH, unit), (MAX_DEPTH_ERROR, unit)]
-    elif task == "normal":
-        angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
-        error = scale_colours(angle, MAX_ANGLE_ERROR)
-        pictures = [normal_colours(prediction), normal_colours(np.nan_to_num(truth)), error]
-        bars = [None, None, (MAX_ANGLE_ERROR, "deg")]
-    else:
-        wrong = (prediction != truth) & (truth != IGNORE_LABEL)
-        error = np.where(wrong[..., None], (220, 40, 40), (225, 225, 225)).astype(np.uint8)
-        error[truth == IGNORE_LABEL] = 0
-        pictures = [label_colours(prediction, class_colours), label_colours(truth, class_colours), error]
-        bars = [None, None, None]
-    captions = ["RGB", f"{task}: prediction", f"{task}: truth", f"{task}: error"]
-    return panel([rgb, *pictures], captions, [None, *bars])
 
 
 def unit_symbol(depth_unit: str) -> str:

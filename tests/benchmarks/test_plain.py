@@ -9,8 +9,8 @@ from benchmarks.plain import PlainElite360M, farthest_point_sampling, nearest, p
 from losses.multitask import TrainingObjective
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import NUM_LEVELS, PointHierarchy, build_point_hierarchy
+from tasks import TASKS
 from tests.networks import test_parity as parity
-from utils.tasks import TASKS
 
 ICO_LEVEL = 2
 

@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 
-from losses import TASK_LOSSES
 from losses.multitask import TrainingObjective, UncertaintyWeighting, resize_truth
 from losses.reduction import TaskLoss
-from utils.tasks import TASKS
+from tasks import TASKS
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def test_berhu(batch):
     truth = torch.tensor([2.0, 3.0, 4.0, 5.0]).view(1, 1, 1, 4)
     prediction = truth + torch.tensor([1.0, -0.1, 0.2, 70.0]).view(1, 1, 1, 4)
     mask = torch.tensor([True, True, True, False]).view(1, 1, 1, 4)
-    loss = TASK_LOSSES["depth"](prediction, {"depth": truth, "depth_mask": mask})
+    loss = TASKS["depth"].loss(prediction, {"depth": truth, "depth_mask": mask})
     assert loss.value.item() == pytest.approx((2.6 + 0.1 + 0.2) / 3, rel=1e-5)
     assert loss.num_pixels == 3
 
@@ -44,7 +43,7 @@ def test_berhu_threshold_is_a_constant(batch):
     """The gradient of the pixels beyond the threshold is e / delta, with nothing through delta."""
     prediction = torch.tensor([1.0, 0.5]).view(1, 1, 1, 2).requires_grad_()
     truth = {"depth": torch.zeros(1, 1, 1, 2), "depth_mask": torch.ones(1, 1, 1, 2, dtype=torch.bool)}
-    TASK_LOSSES["depth"](prediction, truth).value.backward()
+    TASKS["depth"].loss(prediction, truth).value.backward()
     assert prediction.grad.flatten().tolist() == pytest.approx([1 / 0.2 / 2, 0.5 / 0.2 / 2])
 
 
@@ -53,14 +52,14 @@ def test_normal_loss(batch):
     truth = torch.tensor([[1.0, 0, 0]] * 3).T.view(1, 3, 1, 3)
     angles = torch.tensor([90.0, 60.0, 1.0]).deg2rad()
     prediction = 5 * torch.stack([angles.cos(), angles.sin(), torch.zeros(3)]).view(1, 3, 1, 3)
-    loss = TASK_LOSSES["normal"](prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 3, dtype=torch.bool)})
+    loss = TASKS["normal"].loss(prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 3, dtype=torch.bool)})
     assert loss.value.item() == pytest.approx((math.pi / 2 + math.pi / 3) / 2, rel=1e-5)
     assert loss.num_pixels == 2
 
 
 def test_cross_entropy():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [9.0, 9.0]]).T.view(1, 2, 1, 3)
-    loss = TASK_LOSSES["segmentation"](logits, {"semantic": torch.tensor([[[0, 1, -1]]])})
+    loss = TASKS["segmentation"].loss(logits, {"semantic": torch.tensor([[[0, 1, -1]]])})
     expected = (-math.log(math.e**2 / (math.e**2 + 1)) + math.log(2)) / 2
     assert loss.value.item() == pytest.approx(expected, rel=1e-5)
     assert loss.num_pixels == 2
@@ -73,9 +72,9 @@ def test_cross_entropy_of_logits_to_be_resized(rows_at_once, highest, monkeypatc
     labels = torch.randint(-1, highest + 1, (2, 20, 16))
     monkeypatch.setattr("utils.pieces.ENTRIES", rows_at_once * 3 * 16 * 4)
     logits = torch.randn(2, 3, 5, 4).double().requires_grad_()
-    ours = TASK_LOSSES["segmentation"](logits, {"semantic": labels})
+    ours = TASKS["segmentation"].loss(logits, {"semantic": labels})
     resized = torch.nn.functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
-    plain = TASK_LOSSES["segmentation"](resized, {"semantic": labels})
+    plain = TASKS["segmentation"].loss(resized, {"semantic": labels})
     assert torch.allclose(ours.value, plain.value)
     assert ours.num_pixels == plain.num_pixels == (labels >= 0).sum()
     for a, b in zip(*(torch.autograd.grad(3 * loss.value, logits) for loss in (ours, plain)), strict=True):
@@ -84,7 +83,7 @@ def test_cross_entropy_of_logits_to_be_resized(rows_at_once, highest, monkeypatc
 
 def test_cross_entropy_of_other_sizes():
     with pytest.raises(ValueError, match="labels of size"):
-        TASK_LOSSES["segmentation"](torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, 32, 32, dtype=torch.long)})
+        TASKS["segmentation"].loss(torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, 32, 32, dtype=torch.long)})
 
 
 def test_normal_loss_against_torchs_cosine(batch):
@@ -92,7 +91,7 @@ def test_normal_loss_against_torchs_cosine(batch):
     batch["normal"] = batch["normal"].double()
     cosine = torch.nn.functional.cosine_similarity(prediction, batch["normal"], dim=1)[batch["normal_mask"][:, 0]]
     plain = torch.arccos(cosine[cosine.abs() < 0.999]).mean()
-    ours = TASK_LOSSES["normal"](prediction, batch).value
+    ours = TASKS["normal"].loss(prediction, batch).value
     assert torch.allclose(ours, plain)
     for a, b in zip(*(torch.autograd.grad(loss, prediction) for loss in (ours, plain)), strict=True):
         assert torch.allclose(a, b)
@@ -103,7 +102,7 @@ def test_zero_at_the_truth(task, batch):
     logits = 1e4 * torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), 5).movedim(-1, 1).float()
     prediction = {"depth": batch["depth"], "normal": batch["normal"], "segmentation": logits}[task]
     prediction = prediction.clone().requires_grad_()
-    loss = TASK_LOSSES[task](prediction, batch).value
+    loss = TASKS[task].loss(prediction, batch).value
     loss.backward()
     assert loss.item() == 0
     assert prediction.grad.isfinite().all()
@@ -113,7 +112,7 @@ def test_zero_at_the_truth(task, batch):
 def test_invalid_pixels_change_nothing(task, batch):
     """NaN in the truth, where the mask is off, and 1e9 or infinity in the prediction there."""
     prediction = random_prediction(task)
-    before = TASK_LOSSES[task](prediction, batch).value
+    before = TASKS[task].loss(prediction, batch).value
     gradient = torch.autograd.grad(before, prediction)[0]
     valid = (batch["semantic"] >= 0)[:, None] if task == "segmentation" else batch[f"{task}_mask"]
     assert not valid.all()
@@ -121,7 +120,7 @@ def test_invalid_pixels_change_nothing(task, batch):
         batch[task] = batch[task].masked_fill(~valid, torch.nan)
     infinite = 1e9 if task == "segmentation" else torch.inf
     spoilt = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
-    after = TASK_LOSSES[task](spoilt, batch).value
+    after = TASKS[task].loss(spoilt, batch).value
     assert after == before
     spoilt_gradient = torch.autograd.grad(after, spoilt)[0]
     assert torch.equal(spoilt_gradient, gradient)
@@ -131,7 +130,7 @@ def test_invalid_pixels_change_nothing(task, batch):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_prediction_that_is_not_finite_is_noticed(task, batch):
     prediction = torch.full_like(random_prediction(task), torch.nan)
-    assert TASK_LOSSES[task](prediction, batch).value.isnan()
+    assert TASKS[task].loss(prediction, batch).value.isnan()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -140,7 +139,7 @@ def test_nothing_valid_adds_nothing(task, batch):
         batch[key] = torch.zeros_like(batch[key])
     batch["semantic"] = torch.full_like(batch["semantic"], -1)
     prediction = random_prediction(task)
-    loss = TASK_LOSSES[task](prediction, batch)
+    loss = TASKS[task].loss(prediction, batch)
     loss.value.backward()
     assert loss.value == 0
     assert loss.num_pixels == 0
@@ -155,7 +154,7 @@ def test_pixels_count_the_same_whatever_image_they_are_in(batch):
     batch["depth"] = torch.zeros_like(batch["depth"])
     prediction = torch.zeros(2, 1, 8, 16)
     prediction[0] = 1.0
-    loss = TASK_LOSSES["depth"](prediction, batch)
+    loss = TASKS["depth"].loss(prediction, batch)
     assert loss.value.item() == pytest.approx(2.6 / 129, rel=1e-5)
 
 
@@ -211,8 +210,8 @@ def test_objective_adds_up(batch):
     losses = TrainingObjective(FixedPredictions(predictions))(batch)
     small = resize_truth(batch, (2, 4))
     for task in TASKS:
-        assert losses[task] == TASK_LOSSES[task](predictions[task], batch).value
-        assert losses[f"intermediate_{task}"] == TASK_LOSSES[task](predictions["intermediate"][task], small).value
+        assert losses[task] == TASKS[task].loss(predictions[task], batch).value
+        assert losses[f"intermediate_{task}"] == TASKS[task].loss(predictions["intermediate"][task], small).value
     weights = {"depth": 10, "normal": 20, "segmentation": 20}
     expected = sum(weights[task] * losses[task] + losses[f"intermediate_{task}"] for task in TASKS)
     assert torch.allclose(losses["total"], expected)

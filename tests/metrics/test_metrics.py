@@ -13,8 +13,8 @@ from metrics.normal import angle_between, normal_errors, normal_figures
 from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
 from metrics.trivial import TrivialPredictor
 from metrics.weighted import weighted_median
+from tasks import TASKS
 from utils.sphere import angles_to_rays
-from utils.tasks import TASKS
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
 
@@ -227,7 +227,8 @@ def test_trivial_predictor_finds_the_best_constants():
         "normal_mask": depth > 0,
         "semantic": torch.full((2, HEIGHT, WIDTH), 4),
     }
-    predictions = TrivialPredictor(tuple(TASKS), CLASSES).fit([batch])(torch.rand(2, 3, HEIGHT, WIDTH))
+    constants = {name: task.constant(CLASSES) for name, task in TASKS.items()}
+    predictions = TrivialPredictor(constants).fit([batch])(torch.rand(2, 3, HEIGHT, WIDTH))
     assert (predictions["depth"] == 2).all()
     assert (predictions["segmentation"].argmax(1) == 4).all()
     assert predictions["normal"].shape == (2, 3, HEIGHT, WIDTH)

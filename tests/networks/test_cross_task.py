@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from networks.cross_task import CrossTaskAttention
-from utils.tasks import TASKS
+from tasks import TASKS
 
 
 def plain_cross_task(module: CrossTaskAttention, features: dict) -> dict:

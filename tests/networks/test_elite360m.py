@@ -5,8 +5,9 @@ import torch
 
 from losses.multitask import UncertaintyWeighting
 from networks.elite360m import Elite360M
+from tasks import TASKS
 from utils.errors import UserError
-from utils.tasks import TASK_VALUES, TASKS, parse_tasks
+from utils.tasks import TASK_VALUES, parse_tasks
 
 
 def small_network(**settings) -> Elite360M:

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from losses import TASK_LOSSES
 from metrics.evaluator import Evaluator
+from tasks import TASKS
 from utils.distributed import (
     all_max,
     all_sum,
@@ -21,7 +21,6 @@ from utils.distributed import (
     world_size,
 )
 from utils.errors import UserError
-from utils.tasks import TASKS
 
 COUNT, CLASSES = 6, 5
 
@@ -73,7 +72,7 @@ def losses_and_figures(indices: list[int]) -> dict:
     for task in TASKS:
         prediction = predictions[task].clone().requires_grad_()
         weight = torch.full((), 0.5, requires_grad=True)  # stands for a weight that all processes share
-        loss = TASK_LOSSES[task](prediction + weight * prediction.detach().roll(1, dims=-1), batch)
+        loss = TASKS[task].loss(prediction + weight * prediction.detach().roll(1, dims=-1), batch)
         loss.value.backward()
         out[task] = {
             "loss": (all_sum(loss.value) / world_size()).item(),
@@ -94,7 +93,7 @@ def joint_training(indices: list[int]) -> dict:
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank() + 7.0)
     parallel_model = parallelise(model, torch.device("cpu"))
-    TASK_LOSSES["depth"](parallel_model(predictions["depth"][indices]), batch).value.backward()
+    TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch).value.backward()
     share_buffers(norm)
     return {
         "gradients": gather_objects(model.weight.grad.flatten().tolist()),

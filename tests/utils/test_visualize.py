@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
+from tasks import TASKS
+from tasks.display import Look
 from utils.checkpoint import ModelSettings
-from utils.pictures import as_map, as_picture, batch_panels
-from utils.tasks import TASKS
+from utils.pictures import as_picture, batch_panels, error_panel
+from utils.tasks import METRES
 from utils.visualize import (
     colour_bar,
     distinct_colours,
@@ -18,7 +20,6 @@ from utils.visualize import (
     panel,
     save_picture,
     scale_colours,
-    task_panel,
 )
 
 
@@ -55,7 +56,7 @@ def test_colour_bar_reads_upwards():
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_task_panel(task):
+def test_error_panel(task):
     """2 x 2, enlarged when small; where prediction and truth agree the error is none, where truth misses, black."""
     generator = np.random.default_rng(0)
     rgb = generator.integers(0, 255, (64, 128, 3), dtype=np.uint8)
@@ -66,7 +67,7 @@ def test_task_panel(task):
     }[task]
     prediction = truth.copy()
     truth[:10] = -1 if task == "segmentation" else np.nan
-    picture = task_panel(task, rgb, prediction, truth, STANFORD2D3D.colours)
+    picture = error_panel(task, rgb, prediction, truth, Look(STANFORD2D3D.colours, METRES))
     height, width = picture.shape[0] // 2, picture.shape[1] // 2
     assert height == 64 * 3 + 22
     error = picture[height + 22 :, width : width + 384][1::3, 1::3]
@@ -99,9 +100,9 @@ def test_saved_pictures_are_rgb(tmp_path):
 
 def test_as_map_and_picture():
     assert as_picture(torch.tensor([0.0, 0.5, 1.0])[:, None, None]).tolist() == [[[0, 128, 255]]]
-    assert as_map("depth", torch.full((1, 2, 4), 3.0)).shape == (2, 4)
-    assert as_map("normal", torch.zeros(3, 2, 4)).shape == (2, 4, 3)
-    labels = as_map("segmentation", torch.tensor([0.1, 0.9])[:, None, None])
+    assert TASKS["depth"].display.as_map(torch.full((1, 2, 4), 3.0)).shape == (2, 4)
+    assert TASKS["normal"].display.as_map(torch.zeros(3, 2, 4)).shape == (2, 4, 3)
+    labels = TASKS["segmentation"].display.as_map(torch.tensor([0.1, 0.9])[:, None, None])
     assert labels.tolist() == [[1]]
     assert labels.dtype == np.uint8
 

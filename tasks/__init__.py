@@ -1,0 +1,65 @@
+"""The tasks. Whatever differs between them is told here, and nowhere else asked for by name."""
+
+from losses.depth import depth_loss
+from losses.normal import normal_loss
+from losses.segmentation import segmentation_loss
+from metrics.depth import DepthMetric
+from metrics.normal import NormalMetric
+from metrics.segmentation import SegmentationMetric
+from metrics.trivial import ConstantDepth, ConstantNormal, MajorityClass
+from networks.decoders import (
+    DepthHead,
+    IntermediateDepthHead,
+    IntermediateNormalHead,
+    IntermediateSegmentationHead,
+    NormalHead,
+    SegmentationHead,
+)
+from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
+from tasks.task import Task
+
+DEPTH = Task(
+    name="depth",
+    folder="depth",
+    head=DepthHead,
+    intermediate_head=IntermediateDepthHead,
+    loss=depth_loss,
+    loss_weight=1.0,
+    metric=DepthMetric,
+    best_metric="rms",
+    higher_is_better=False,
+    accuracy_metric=("a1", 1.0),
+    constant=ConstantDepth,
+    display=DepthDisplay(),
+)
+NORMAL = Task(
+    name="normal",
+    folder="normal",
+    head=NormalHead,
+    intermediate_head=IntermediateNormalHead,
+    loss=normal_loss,
+    loss_weight=2.0,
+    metric=NormalMetric,
+    best_metric="mean",
+    higher_is_better=False,
+    accuracy_metric=("a3", 100.0),  # % below 11.25 degrees
+    constant=ConstantNormal,
+    display=NormalDisplay(),
+)
+SEGMENTATION = Task(
+    name="segmentation",
+    folder="semantic",
+    head=SegmentationHead,
+    intermediate_head=IntermediateSegmentationHead,
+    loss=segmentation_loss,
+    loss_weight=2.0,
+    metric=SegmentationMetric,
+    best_metric="mIoU",
+    higher_is_better=True,
+    accuracy_metric=("mIoU", 1.0),
+    constant=MajorityClass,
+    display=LabelDisplay(),
+)
+
+# In this order everywhere: results, log-variances, and the other two tasks in cross-task attention.
+TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}

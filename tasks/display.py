@@ -1,0 +1,118 @@
+"""How the maps of each task are shown: as arrays for use, as pictures for people."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+from utils.visualize import Colours, label_colours, normal_colours, scale_colours, unit_symbol
+
+MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
+MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
+
+_RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB of labels
+
+
+class Look(NamedTuple):
+    """What the pictures of a network depend on: the colours of its classes, and its unit of depth in words."""
+
+    class_colours: Colours
+    depth_unit: str
+
+
+class Display(ABC):
+    """A task's maps. `caption` stands above their pictures."""
+
+    caption: str
+
+    @abstractmethod
+    def as_map(self, prediction: torch.Tensor) -> np.ndarray:
+        """One prediction (., H, W) as people use it."""
+
+    @abstractmethod
+    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+        """The truth of sample i of a batch as a map; what is missing is marked."""
+
+    @abstractmethod
+    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+        """A map in colours, (H, W, 3) uint8."""
+
+    @abstractmethod
+    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Where a map is wrong, (H, W, 3) uint8; black where the truth is missing."""
+
+    def scale(self, look: Look) -> tuple[float, str] | None:
+        """Far end and unit of the colour scale of `picture`, if it has one."""
+        return None
+
+    def error_scale(self, look: Look) -> tuple[float, str] | None:
+        """Far end and unit of the colour scale of `error_picture`, if it has one."""
+        return None
+
+
+class DepthDisplay(Display):
+    """Depth (H, W) in metres along the ray, NaN where missing."""
+
+    caption = "depth"
+
+    def as_map(self, prediction: torch.Tensor) -> np.ndarray:
+        return prediction[0].float().cpu().numpy()
+
+    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+        return self.as_map(batch["depth"][i].masked_fill(~batch["depth_mask"][i], torch.nan))
+
+    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+        return scale_colours(values, MAX_DEPTH)
+
+    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        return scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
+
+    def scale(self, look: Look) -> tuple[float, str]:
+        return MAX_DEPTH, unit_symbol(look.depth_unit)
+
+    def error_scale(self, look: Look) -> tuple[float, str]:
+        return MAX_DEPTH_ERROR, unit_symbol(look.depth_unit)
+
+
+class NormalDisplay(Display):
+    """Unit normals (H, W, 3), NaN where missing."""
+
+    caption = "normals: x red, y green, z blue"
+
+    def as_map(self, prediction: torch.Tensor) -> np.ndarray:
+        return prediction.float().permute(1, 2, 0).cpu().numpy()
+
+    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+        return self.as_map(batch["normal"][i].masked_fill(~batch["normal_mask"][i], torch.nan))
+
+    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+        return normal_colours(np.nan_to_num(values))
+
+    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
+        return scale_colours(angle, MAX_ANGLE_ERROR)
+
+    def error_scale(self, look: Look) -> tuple[float, str]:
+        return MAX_ANGLE_ERROR, "deg"
+
+
+class LabelDisplay(Display):
+    """Class labels (H, W), -1 to ignore."""
+
+    caption = "semantics"
+
+    def as_map(self, prediction: torch.Tensor) -> np.ndarray:
+        return prediction.argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+        return batch["semantic"][i].cpu().numpy()
+
+    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+        return label_colours(values, look.class_colours)
+
+    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        error = np.where((prediction != truth)[..., None], _WRONG, _RIGHT).astype(np.uint8)
+        error[truth == IGNORE_LABEL] = 0
+        return error

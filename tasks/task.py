@@ -1,0 +1,57 @@
+"""What a task is: everything that sets depth, normals and semantics apart, in one object each."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from losses.reduction import TaskLoss
+from metrics.task_metric import TaskMetric
+from metrics.trivial import ConstantPrediction
+from tasks.display import Display
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the things that the network predicts.
+
+    Attributes:
+        name: its name in options, predictions and results.
+        folder: its name in folders and files, which the released program spells differently for segmentation.
+        head: from (embed_dim, num_classes) to the module that makes the prediction.
+        intermediate_head: from num_classes to the module that predicts from the preliminary feature.
+        loss: of (prediction, batch, whole): the prediction (B, ., H, W) and the truth of the batch at the same size.
+        loss_weight: what its loss counts in the paper's program.
+        metric: from (num_classes, device) to the figures by which it is judged.
+        best_metric: the figure that decides which model is best.
+        higher_is_better: whether that figure grows with quality.
+        accuracy_metric: the figure that says how much of the task is done, and what it is when all is.
+        constant: from num_classes to the best prediction that does not look at the picture.
+        display: how its maps are shown.
+    """
+
+    name: str
+    folder: str
+    head: Callable[[int, int], nn.Module]
+    intermediate_head: Callable[[int], nn.Module]
+    loss: Callable[..., TaskLoss]
+    loss_weight: float
+    metric: Callable[..., TaskMetric]
+    best_metric: str
+    higher_is_better: bool
+    accuracy_metric: tuple[str, float]
+    constant: Callable[[int], ConstantPrediction]
+    display: Display
+
+    def is_better(self, score: float | None, best: float | None) -> bool:
+        """Whether a score beats the best so far; None is no score, and NaN is no better than that."""
+        if score is None or math.isnan(score):
+            return False
+        return best is None or (score > best if self.higher_is_better else score < best)
+
+    def accuracy(self, figures: dict[str, float]) -> float | None:
+        """How much of the task is done, 0 to 1, from its figures; None when they do not tell."""
+        name, top = self.accuracy_metric
+        value = figures.get(name)
+        return None if value is None or not math.isfinite(value) else value / top
