@@ -1,5 +1,6 @@
 """Random loss weighting."""
 
+import numpy as np
 import torch
 
 from losses.balancing.base import WeightedLosses
@@ -32,5 +33,5 @@ class RandomWeights(WeightedLosses):
         self._draw()
 
     def _draw(self) -> None:
-        generator = torch.Generator().manual_seed(self._seed * 2**32 + int(self._step))
-        self._weights.copy_(torch.softmax(torch.randn(len(self.tasks), generator=generator), dim=0))
+        normals = np.random.default_rng([self._seed, int(self._step)]).standard_normal(len(self.tasks))
+        self._weights.copy_(torch.softmax(torch.from_numpy(normals), dim=0))
