@@ -23,8 +23,9 @@ class Look(NamedTuple):
 
 
 class Display(ABC):
-    """A task's maps. `caption` stands above their pictures."""
+    """A task's maps. `map_name` is their name in results and files; `caption` stands above their pictures."""
 
+    map_name: str
     caption: str
 
     @abstractmethod
@@ -55,6 +56,7 @@ class Display(ABC):
 class DepthDisplay(Display):
     """Depth (H, W) in metres along the ray, NaN where missing."""
 
+    map_name = "depth"
     caption = "depth"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
@@ -79,6 +81,7 @@ class DepthDisplay(Display):
 class NormalDisplay(Display):
     """Unit normals (H, W, 3), NaN where missing."""
 
+    map_name = "normal"
     caption = "normals: x red, y green, z blue"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
@@ -101,6 +104,7 @@ class NormalDisplay(Display):
 class LabelDisplay(Display):
     """Class labels (H, W), -1 to ignore."""
 
+    map_name = "labels"
     caption = "semantics"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
