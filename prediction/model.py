@@ -55,7 +55,7 @@ class PanoramaModel:
             image: a file, a Pillow image, or an array (H, W, 3), RGB; grey (H, W) or (H, W, 1) and alpha (H, W, 4) will
                 do as well, the alpha being dropped. Arrays are uint8, uint16, or floats in [0, 1].
             tta: how many views to average, see `prediction.averaging`; 1 is the plain network.
-            stretch: take a picture of any shape for a panorama, instead of refusing those that are not 2:1.
+            stretch: resize a picture that is not 2:1, instead of refusing it.
 
         Raises:
             UserError: when a file cannot be read, or the picture is not twice as wide as high.
@@ -65,7 +65,7 @@ class PanoramaModel:
             raise ValueError(f"tta must be 1 or more, got {tta}")
         rgb = as_rgb(image)
         if not stretch:
-            require_panorama(rgb, image if isinstance(image, str | Path) else "the picture")
+            require_panorama(rgb, image if isinstance(image, str | Path) else "the picture", "stretch=True")
         rgb = resize_rgb(rgb, self.settings.height, self.settings.width)
         plain, averaged = self._run(rgb, tta)
         displays = {task: TASKS[task].display for task in self.settings.tasks}
@@ -88,4 +88,4 @@ class PanoramaModel:
 
 
 def _seam_scores(predictions: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {task: seam_score(prediction, TASKS[task].difference) for task, prediction in predictions.items()}
+    return {task: seam_score(prediction, TASKS[task].changes) for task, prediction in predictions.items()}

@@ -58,7 +58,7 @@ class PointCloud:
             file.write(vertices.tobytes())
 
     def save_glb(self, path: str | Path) -> None:
-        """Write a binary glTF file of the coloured points, atomically. Its axes are glTF's: x right, y **up**, z backward.
+        """Write a binary glTF file of the coloured points, atomically, in glTF's axes: x right, y **up**, z backward.
 
         Raises:
             UserError: when trimesh is not installed.

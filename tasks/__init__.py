@@ -5,7 +5,7 @@ from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
 from metrics.depth import DepthMetric
 from metrics.normal import NormalMetric
-from metrics.seam import depth_difference, label_difference, normal_difference
+from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
 from metrics.trivial import ConstantDepth, ConstantNormal, MajorityClass
 from networks.decoders import (
@@ -32,7 +32,7 @@ DEPTH = Task(
     higher_is_better=False,
     accuracy_metric=("a1", 1.0),
     constant=ConstantDepth,
-    difference=depth_difference,
+    changes=depth_changes,
     averaging=MapAveraging(),
     display=DepthDisplay(),
 )
@@ -48,7 +48,7 @@ NORMAL = Task(
     higher_is_better=False,
     accuracy_metric=("a3", 100.0),  # % below 11.25 degrees
     constant=ConstantNormal,
-    difference=normal_difference,
+    changes=normal_changes,
     averaging=NormalAveraging(),
     display=NormalDisplay(),
 )
@@ -64,7 +64,7 @@ SEGMENTATION = Task(
     higher_is_better=True,
     accuracy_metric=("mIoU", 1.0),
     constant=MajorityClass,
-    difference=label_difference,
+    changes=label_changes,
     averaging=MapAveraging(),
     display=LabelDisplay(),
 )
