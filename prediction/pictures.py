@@ -95,7 +95,7 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
         colours = np.rint(colours * 255).astype(np.uint8)
     elif colours.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"a picture is of uint8, uint16 or floats, got {colours.dtype}")
-    return np.ascontiguousarray(np.broadcast_to(_as_8_bit(colours), (*array.shape[:2], 3)))
+    return np.array(np.broadcast_to(_as_8_bit(colours), (*array.shape[:2], 3)), order="C")  # a copy, ours to keep
 
 
 def _as_8_bit(colours: np.ndarray) -> np.ndarray:

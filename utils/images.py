@@ -74,15 +74,16 @@ class ImageFile:
         return np.ascontiguousarray(image[..., 0 if self.channels == "grey" else 2])  # the order is BGR
 
     def _decode(self, flags: int) -> np.ndarray:
+        problem = "is not an image, or is damaged"
         try:
             image = cv2.imdecode(self._data, flags) if self._data.size else None
-        except cv2.error as error:  # too many pixels, or a format that was not built in
-            raise UserError(f"{self.path} cannot be decoded: {error.err}") from error
-        if image is None:
-            if self._data[:4].tobytes() == _OPENEXR:
-                raise UserError(f"{self.path} is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr")
-            raise UserError(f"{self.path} is not an image, or is damaged")
-        return image
+        except cv2.error as error:  # too many pixels, or a format that is switched off
+            image, problem = None, f"cannot be decoded: {error.err}"
+        if image is not None:
+            return image
+        if self._data[:4].tobytes() == _OPENEXR:
+            problem = "is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr"
+        raise UserError(f"{self.path} {problem}")
 
     def _ends_with(self, mark: bytes) -> bool:
         return mark in self._data[-1024:].tobytes()
