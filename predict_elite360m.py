@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
             except UserError as error:
                 failures.append(str(error))
                 continue
-            prediction = model.predict(picture.rgb, options.tta, stretch=options.force)
+            prediction = model.predict(picture.rgb, options.tta, force=options.force)
             files.write(job, picture, prediction)
             seams.append(prediction.seam)
             plain_seams.append(prediction.plain_seam)

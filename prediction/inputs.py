@@ -79,7 +79,8 @@ def _before_magic(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _is_picture(file: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+    there = file.is_file() or file.is_symlink()  # a link to nowhere is a bad picture, to be reported
+    return file.suffix.lower() in SUFFIXES and not hidden and there
 
 
 def _is_below(path: Path, folder: Path) -> bool:

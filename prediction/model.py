@@ -48,14 +48,14 @@ class PanoramaModel:
         self.epoch = epoch
         self.device = device
 
-    def predict(self, image: np.ndarray | Image.Image | str | Path, tta: int = 1, stretch: bool = False) -> Prediction:
+    def predict(self, image: np.ndarray | Image.Image | str | Path, tta: int = 1, force: bool = False) -> Prediction:
         """Predict from one panorama, at the size that the network was trained on (`settings.height` x `width`).
 
         Args:
             image: a file, a Pillow image, or an array (H, W, 3), RGB; grey (H, W) or (H, W, 1) and alpha (H, W, 4) will
                 do as well, the alpha being dropped. Arrays are uint8, uint16, or floats in [0, 1].
             tta: how many views to average, see `prediction.averaging`; 1 is the plain network.
-            stretch: resize a picture that is not 2:1, instead of refusing it.
+            force: stretch a picture that is not 2:1, instead of refusing it.
 
         Raises:
             UserError: when a file cannot be read, or the picture is not twice as wide as high.
@@ -64,8 +64,8 @@ class PanoramaModel:
         if tta < 1:
             raise ValueError(f"tta must be 1 or more, got {tta}")
         rgb = as_rgb(image)
-        if not stretch:
-            require_panorama(rgb, image if isinstance(image, str | Path) else "the picture", "stretch=True")
+        if not force:
+            require_panorama(rgb, image if isinstance(image, str | Path) else "the picture", "force=True")
         rgb = resize_rgb(rgb, self.settings.height, self.settings.width)
         plain, averaged = self._run(rgb, tta)
         displays = {task: TASKS[task].display for task in self.settings.tasks}

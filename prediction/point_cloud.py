@@ -13,7 +13,7 @@ _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # half a turn about x
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointCloud:
     """N points in the camera frame: x right, y **down**, z forward, the camera at the origin.
 

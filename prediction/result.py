@@ -1,6 +1,6 @@
 """What the network says about a panorama."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from utils.pictures import maps_panel
 from utils.sphere import depth_to_points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The maps of one panorama, H x W, the size that the network was trained on.
 
@@ -38,8 +38,8 @@ class Prediction:
     normal: np.ndarray | None = None
     labels: np.ndarray | None = None
     tta: int = 1
-    seam: dict[str, float] | None = None
-    plain_seam: dict[str, float] | None = None
+    seam: dict[str, float] = field(default_factory=dict)
+    plain_seam: dict[str, float] = field(default_factory=dict)
 
     def maps(self) -> dict[str, np.ndarray]:
         """The map of each task of the network, as its display knows it (`tasks.display`)."""

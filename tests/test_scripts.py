@@ -304,15 +304,6 @@ def test_what_is_saved(run, panorama, tmp_path, kinds):
     assert names(predict(run, panorama, tmp_path / "out", "--save", *kinds)) == results("my room", *kinds)
 
 
-def test_relative_depth_is_no_metres(on_disk, panorama, tmp_path):
-    options, _ = on_disk
-    run = train(tmp_path / "train", *options, "--num_epochs", "1")
-    told = json.loads((predict(run, panorama, tmp_path / "out") / "my room.json").read_text())
-    assert told["depth"]["unit"] == "relative: the largest depth of each image is 10"
-    assert told["depth"]["depth.png"] == "16 bits, thousandths of the unit"
-    assert b"relative" in (tmp_path / "out/my room_points.ply").read_bytes()[:300]
-
-
 @pytest.fixture
 def photos(panorama):
     """A tree of two good pictures and four bad ones."""

@@ -52,6 +52,11 @@ def test_a_name_with_wildcards_in_it(photos, tmp_path):
     assert found(photos / "room [1].png", tmp_path / "out") == {"room [1].png": "room [1]"}
 
 
+def test_a_link_to_nowhere_is_a_bad_picture(photos, tmp_path):
+    (photos / "link.png").symlink_to("nowhere.png")
+    assert "link.png" in found(photos, tmp_path / "out"), "so that it is reported"
+
+
 def test_names_of_results(photos, tmp_path):
     """Whatever follows a dot in the name stays, but the suffix."""
     (photos / "v1.2.png").touch()

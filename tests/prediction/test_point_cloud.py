@@ -26,7 +26,7 @@ DIRECTIONS = {  # where the camera sees them, and the pixel (row, column) that i
 
 @pytest.fixture
 def ball(settings):
-    """Seen from its centre: 2 m away everywhere, normals towards the camera, six spots of their own colour and label."""
+    """Seen from its centre: 2 m away everywhere, normals towards the camera, six spots of their own colours."""
     rgb = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     for number, (_, pixel) in enumerate(DIRECTIONS.values(), start=1):
