@@ -21,6 +21,7 @@ from tqdm import tqdm
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
+from networks.backbones import folder_of
 from prediction.averaging import ViewAverage
 from tasks import TASKS
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
@@ -41,14 +42,14 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     keep_freed_memory()
     with process_group(options.gpu_devices) as device:
-        run_path = Path(options.task) / options.backbone
+        run_path = Path(options.task) / folder_of(options.backbone)
         checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
         run_evaluation(options, checkpoint, device)
 
 
 def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: torch.device) -> None:
     """Judge the network of a checkpoint, and the trivial predictors if asked for, and write what came out."""
-    run = RunFolder(Path(options.log_dir) / options.backbone / options.task)
+    run = RunFolder(Path(options.log_dir) / folder_of(options.backbone) / options.task)
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
     digest = sha256(checkpoint.path)  # now: a training may replace the file while it is evaluated
     tasks = parse_tasks(options.task)

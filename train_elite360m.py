@@ -6,7 +6,7 @@ On two GPUs:   torchrun --nproc_per_node 2 train_elite360m.py --dataset Syntheti
 Writes under <log_dir>/<task>/<backbone>/; the README says what.
 """
 
-from utils.options import check_size, train_parser
+from utils.options import check_network, check_size, train_parser
 
 if __name__ == "__main__":
     OPTIONS = train_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
@@ -23,9 +23,12 @@ from pathlib import Path
 import torch
 
 from datasets.panorama import PanoramaDataset
+from losses.balancing import build_balancing
 from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
+from networks.backbones import folder_of
 from tasks import TASKS
+from training.balance import balancing_settings, check_balancing
 from training.log import TrainingLog
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.state import Progress, has_state, restore_state, save_state
@@ -52,6 +55,7 @@ GAVE_UP = 3  # exit code when too many losses in a row are not finite
 def main(options: argparse.Namespace) -> None:
     """Train as the command line says."""
     check_size(options.height, options.width)
+    check_network(options)
     with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
         gave_up = train(options, device, stop)
     if gave_up:
@@ -60,7 +64,9 @@ def main(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:
     """Build everything, then train and validate epoch by epoch; whether training gave up, its losses not finite."""
-    run = RunFolder(Path(options.log_dir) / options.task / options.backbone)
+    tasks = parse_tasks(options.task)
+    balancing = balancing_settings(options, tasks)
+    run = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone))
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
     resume = options.resume or (restarted() and has_state(run))
     prepare_device(options)
@@ -76,7 +82,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
 
     settings = ModelSettings(
         backbone=options.backbone,
-        tasks=parse_tasks(options.task),
+        tasks=tasks,
         ico_level=options.ico_level,
         height=options.height,
         width=options.width,
@@ -85,15 +91,19 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         class_colours=train_set.classes.colours,
         depth_unit=train_set.depth_unit,
         normal_frame=train_set.normal_frame,
+        fusion=options.fusion,
+        b2f=options.b2f,
+        cross_task=options.cross_task,
+        intermediate=not options.no_intermediate_losses,
     )
-    objective = build_objective(settings, options, resume)
+    objective = build_objective(settings, balancing, options, resume)
     prepare_network(objective.network, options)
     stepper = Stepper(objective, parallelise(objective, device), options, steps_per_epoch, device)
-    log = TrainingLog(run, options.log_frequency, objective.weighting, stepper.optimizer, resumed=resume)
-    progress = restore_state(run, settings, stepper, log) if resume else Progress()
-    save = partial(save_state, run, settings, progress, stepper, log)
+    log = TrainingLog(run, options.log_frequency, objective.balancing, stepper.optimizer, resumed=resume)
+    progress = restore_state(run, settings, balancing, stepper, log) if resume else Progress()
+    save = partial(save_state, run, settings, balancing, progress, stepper, log)
     if is_main():
-        described = {"options": vars(options), **provenance()}
+        described = {"options": vars(options), "balancing": balancing, **provenance()}
         write_json(run.settings, described)
         log.text("settings", f"```\n{json.dumps(described, indent=2)}\n```")
 
@@ -126,8 +136,10 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         share_buffers(stepper.network)
         results = validate(stepper.network, val_batches, settings, device, draw)
         log.validation(progress.epoch, results)
+        objective.balancing.end_epoch()
+        objective.balancing.validated({task: TASKS[task].accuracy(figures) for task, figures in results.items()})
         if is_main():
-            save_models(run, settings, stepper, progress, results, options.save_frequency)
+            save_models(run, settings, stepper, progress, results, options)
         progress.epoch, progress.step = progress.epoch + 1, 0
         save()
         barrier()  # nobody starts the next epoch, or ends, before the files are there
@@ -182,42 +194,47 @@ def save_models(
     stepper: Stepper,
     progress: Progress,
     results: dict[str, dict[str, float]],
-    save_frequency: int,
+    options: argparse.Namespace,
 ) -> None:
     """Write the last model, those that are the best at a task so far, and every now and then one to keep."""
-    trained = (settings, stepper.network, stepper.objective.weighting, progress.epoch)
+    trained = (settings, stepper.network, stepper.objective.balancing, progress.epoch, options.balancing)
     for task in settings.tasks:
         score = results[task].get(TASKS[task].best_metric)
         if TASKS[task].is_better(score, progress.best_scores.get(task)):
             progress.best_scores[task] = score
             save_checkpoint(run.best_model(task), *trained)
-    if progress.epoch % save_frequency == 0:
+    if progress.epoch % options.save_frequency == 0:
         save_checkpoint(run.kept_model(progress.epoch), *trained)
     save_checkpoint(run.last_model, *trained, best_scores=progress.best_scores)
 
 
-def build_objective(settings: ModelSettings, options: argparse.Namespace, resume: bool) -> TrainingObjective:
+def build_objective(
+    settings: ModelSettings, balancing: dict, options: argparse.Namespace, resume: bool
+) -> TrainingObjective:
     """The network and its losses, starting from ImageNet, random or given weights; from any to `resume`.
 
     Raises:
         UserError: when weights cannot be had, or those given are of another kind of network.
     """
     amp_type = AMP_TYPES[options.amp]
+    method = build_balancing(tasks=settings.tasks, **balancing)
+    check_balancing(options, method)
     if resume:
-        return TrainingObjective(settings.build_network(), amp_type)
+        return TrainingObjective(settings.build_network(), method, amp_type)
     if not options.load_weights_dir:
-        return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained), amp_type)
-    run_path = Path(options.task) / options.backbone
+        return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained), method, amp_type)
+    run_path = Path(options.task) / folder_of(options.backbone)
     checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
     checkpoint.require(backbone=settings.backbone, tasks=settings.tasks, num_classes=len(settings.class_names))
     if checkpoint.settings.tasks != settings.tasks:
         raise UserError(
             f"{checkpoint.path} was trained with --task {join_tasks(checkpoint.settings.tasks)}: say the same"
         )
-    objective = TrainingObjective(settings.build_network(), amp_type)
-    load_state(objective.network, checkpoint.network, checkpoint.path)
-    load_state(objective.weighting, checkpoint.weighting, checkpoint.path)
-    return objective
+    network = settings.build_network()
+    load_state(network, checkpoint.network, checkpoint.path)
+    if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learnt
+        load_state(method, checkpoint.weighting, checkpoint.path)
+    return TrainingObjective(network, method, amp_type)
 
 
 def validate(

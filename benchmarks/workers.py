@@ -23,7 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainElite360M, plain_losses
 from datasets.matterport3d import Matterport3D
-from losses.multitask import TrainingObjective, UncertaintyWeighting
+from losses.balancing.uncertainty import UncertaintyWeighting
+from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
 from networks.elite360m import Elite360M
 from tasks import TASKS

@@ -40,12 +40,17 @@ class GlobalBatch:
         """The sum of a scalar over the batch."""
         return all_sum(value)
 
+    def loss_values(self, values: torch.Tensor) -> torch.Tensor:
+        """The means over the batch of which `TaskLoss.value` (...) are the shares; no gradient flows through them."""
+        return all_sum(values) / world_size()
+
 
 class AccumulatedBatch(GlobalBatch):
-    """A batch that is also cut into pieces, one forward pass each: what is known of all is only known after `join`.
+    """A batch that is also cut into pieces: what is known of all is only known after `join`.
 
-    Each piece is passed twice, in the same order. Before `join` the scalars of each are noted down; after it, the same
-    calls give those of the whole batch.
+    The losses of each piece are asked for several times, in the same order. Before `join` the scalars that they are
+    made of are noted down; after it, the same calls give those of the whole batch. The values of losses, which depend
+    on these, are noted down next, for those who need them, until `join_values`.
     """
 
     def __init__(self, num_pieces: int):
@@ -53,6 +58,8 @@ class AccumulatedBatch(GlobalBatch):
         self._noted: list[list[tuple[bool, torch.Tensor]]] = []  # per piece: (is it a maximum, scalar) in order
         self._joint: list[torch.Tensor] | None = None
         self._position = 0
+        self._noted_values: list[torch.Tensor] = []  # per piece
+        self._joint_values: torch.Tensor | None = None
 
     def begin(self) -> None:
         self._position = 0
@@ -65,6 +72,13 @@ class AccumulatedBatch(GlobalBatch):
     def total(self, value: torch.Tensor) -> torch.Tensor:
         return self._note_or_give(False, value)
 
+    def loss_values(self, values: torch.Tensor) -> torch.Tensor:
+        if self._joint_values is not None:
+            return self._joint_values
+        if self._joint is not None:
+            self._noted_values.append(values.detach())
+        return values.detach()
+
     def join(self) -> None:
         """Combine what was noted, over pieces and processes."""
         self._joint = []
@@ -72,6 +86,10 @@ class AccumulatedBatch(GlobalBatch):
             is_maximum = same_scalar[0][0]
             of_pieces = torch.stack([value for _, value in same_scalar])
             self._joint.append(all_max(of_pieces.max()) if is_maximum else all_sum(of_pieces.sum()))
+
+    def join_values(self) -> None:
+        """Combine the values that were noted after `join`, over pieces and processes."""
+        self._joint_values = super().loss_values(torch.stack(self._noted_values).sum(dim=0))
 
     def _note_or_give(self, is_maximum: bool, value: torch.Tensor) -> torch.Tensor:
         if self._joint is None:

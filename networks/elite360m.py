@@ -3,34 +3,34 @@
 import torch
 from torch import nn
 
-from networks.backbones import BACKBONES
 from networks.cross_task import CrossTaskAttention
 from networks.decoders import SHARED_CHANNELS, SharedDecoder, TaskDecoder, conv_norm_act
 from networks.erp_encoder import ERPEncoder
-from networks.fusion import BiAttentionFusion
+from networks.fusion import FUSIONS
 from networks.icosap_encoder import ICOSAPEncoder, ICOSAPSampler, TransitionDown
 from networks.point_hierarchy import PointHierarchy, build_point_hierarchy
 from tasks import TASKS
-from utils.errors import UserError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Elite360M(nn.Module):
     """One panorama in, a dense prediction per task out.
 
     Args:
-        backbone: ``Elite360M_Res18``, ``Elite360M_Res34`` or ``Elite360M_Res50``.
+        backbone: a key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
         num_classes: K, the number of semantic classes.
         tasks: which of depth, normal and segmentation. Tasks left out have no modules; a single task skips the
             cross-task attention.
         ico_level: level of the icosphere, 20 * 4^level ICOSAP points; 4 is the paper's.
         pretrained: start the ERP encoder from ImageNet weights (downloaded at first use).
         hierarchy: tables of the ICOSAP branch other than those built for `ico_level`.
+        fusion: ``b2f`` (the paper's), one of its attentions alone, ``semantic`` or ``distance``, or ``none``: no
+            ICOSAP branch at all.
+        b2f: ``released``, or ``corrected``: see `networks.fusion.TokenFusion`. The weights are the same.
+        cross_task: ``coco`` (the paper's), or ``none``: no cross-task attention.
+        intermediate: whether there are intermediate heads, for the intermediate losses.
 
     Raises:
-        UserError: when the ImageNet weights cannot be had, or the backbone is unknown.
+        UserError: when the ImageNet weights cannot be had, or the backbone is unknown or unfit.
     """
 
     def __init__(
@@ -41,29 +41,33 @@ class Elite360M(nn.Module):
         ico_level: int = 4,
         pretrained: bool = True,
         hierarchy: PointHierarchy | None = None,
+        *,
+        fusion: str = "b2f",
+        b2f: str = "released",
+        cross_task: str = "coco",
+        intermediate: bool = True,
     ):
         super().__init__()
-        if backbone not in BACKBONES:
-            raise UserError(f"backbone {backbone}: choose one of {', '.join(BACKBONES)}")
         self.tasks = tuple(task for task in TASKS if task in tasks)
-        embed_dim = BACKBONES[backbone].embed_dim
-
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
-
         self.erp_encoder = ERPEncoder(backbone, pretrained)
-        self.icosap_sampler = ICOSAPSampler(ico_level)
-        self.icosap_encoder = ICOSAPEncoder(embed_dim, hierarchy or build_point_hierarchy(ico_level))
-        self.fusion = BiAttentionFusion(embed_dim)
+        embed_dim = self.erp_encoder.embed_dim
+        self.register_buffer("mean", torch.tensor(self.erp_encoder.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(self.erp_encoder.std)[:, None, None], persistent=False)
+
+        self.fuses = fusion != "none"
+        if self.fuses:
+            self.icosap_sampler = ICOSAPSampler(ico_level)
+            self.icosap_encoder = ICOSAPEncoder(embed_dim, hierarchy or build_point_hierarchy(ico_level))
+            self.fusion = FUSIONS[fusion](embed_dim, corrected=b2f == "corrected")
 
         *fine_channels, coarse_channels = self.erp_encoder.skip_channels
         self.shared_decoder = SharedDecoder(embed_dim, coarse_channels)
         self.preliminary = self._per_task(lambda task: nn.Sequential(*conv_norm_act(SHARED_CHANNELS, SHARED_CHANNELS)))
-        self.intermediate_heads = self._per_task(lambda task: TASKS[task].intermediate_head(num_classes))
-        if len(self.tasks) > 1:
-            self.cross_task = CrossTaskAttention(2 * SHARED_CHANNELS, self.tasks)
-        else:
-            self.cross_task = nn.Identity()
+        self.intermediate_heads = nn.ModuleDict()
+        if intermediate:
+            self.intermediate_heads = self._per_task(lambda task: TASKS[task].intermediate_head(num_classes))
+        self.collaborates = len(self.tasks) > 1 and cross_task == "coco"
+        self.cross_task = CrossTaskAttention(2 * SHARED_CHANNELS, self.tasks) if self.collaborates else nn.Identity()
         self.decoders = self._per_task(lambda task: TaskDecoder(embed_dim, fine_channels))
         self.heads = self._per_task(lambda task: TASKS[task].head(embed_dim, num_classes))
         self._initialise_linear_layers()
@@ -79,7 +83,7 @@ class Elite360M(nn.Module):
             For each task of the network: ``depth`` (B, 1, H, W) metres along the ray, ``normal`` (B, 3, H, W) unit
             vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode the logits are not yet
             resized, (B, K, H/4, W/4), and there is ``intermediate``: the same keys at (H/16, W/16) from the
-            preliminary features, normals not of unit length.
+            preliminary features, normals not of unit length; empty without intermediate heads.
 
         Raises:
             ValueError: when `rgb` has another shape, W = 2H aside.
@@ -88,13 +92,14 @@ class Elite360M(nn.Module):
         erp = (rgb - self.mean) / self.std
         if erp.device.type == "cpu":  # pooling and resizing are several times faster there on interleaved channels
             erp = erp.contiguous(memory_format=torch.channels_last)
-        if icosap_colours is None:
-            icosap_colours = self.icosap_sampler(erp)
 
         # Encode both projections of the panorama and fuse them.
         (*fine_skips, coarse_skip), bottleneck = self.erp_encoder(erp)
-        points, point_xyz = self.icosap_encoder(icosap_colours)
-        fused = self.fusion(bottleneck, points, point_xyz)
+        fused = bottleneck
+        if self.fuses:
+            colours = self.icosap_sampler(erp) if icosap_colours is None else icosap_colours
+            points, point_xyz = self.icosap_encoder(colours)
+            fused = self.fusion(bottleneck, points, point_xyz)
 
         # Decode together, then let the tasks look at each other.
         shared = self.shared_decoder(fused, coarse_skip)
@@ -107,9 +112,23 @@ class Elite360M(nn.Module):
         }
         if self.training:
             predictions["intermediate"] = {
-                task: self.intermediate_heads[task](preliminary[task]) for task in self.tasks
+                task: head(preliminary[task]) for task, head in self.intermediate_heads.items()
             }
         return predictions
+
+    def own_parameters(self, task: str) -> list[nn.Parameter]:
+        """The parameters that the losses of this task alone reach."""
+        own = [self.decoders[task], self.heads[task]]
+        if task in self.intermediate_heads:
+            own.append(self.intermediate_heads[task])
+        # Every task looks with every task's attention map: what makes the maps is shared.
+        own.append(self.cross_task.collaborations[task] if self.collaborates else self.preliminary[task])
+        return [parameter for module in own for parameter in module.parameters()]
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the losses of several tasks reach."""
+        own = {id(parameter) for task in self.tasks for parameter in self.own_parameters(task)}
+        return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
     def _per_task(self, build) -> nn.ModuleDict:
         return nn.ModuleDict({task: build(task) for task in self.tasks})

@@ -1,5 +1,7 @@
 """Bi-projection bi-attention fusion (B2F): the ERP tokens look at the ICOSAP points, by meaning and by distance."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
@@ -9,24 +11,33 @@ from networks.precision import exact_softmax
 from utils.pieces import pieces
 
 
-def released_token_rays(height: int, width: int, device: torch.device | None = None) -> torch.Tensor:
-    """Unit rays (h * w, 3) at which the released program places the tokens of an h x w grid, row by row.
+def token_rays(height: int, width: int, corrected: bool, device: torch.device | None = None) -> torch.Tensor:
+    """Unit rays (h * w, 3) of the tokens of an h x w grid, row by row.
 
-    They sit one cell off the pixel centres of `utils.sphere`; weights trained with the released program depend on it.
+    Corrected, they go through the pixel centres, as in `utils.sphere`. As released they are one cell off, which weights
+    trained with the released program depend on.
     """
+    shift = 0.5 if corrected else -0.5
     row = torch.arange(height, device=device)
     col = torch.arange(width, device=device)
-    v = ((row - (height / 2 + 0.5)) / height * torch.pi)[:, None]
-    u = ((col - (width / 2 + 0.5)) / width * 2 * torch.pi)[None, :]
+    v = ((row - height / 2 + shift) / height * torch.pi)[:, None]
+    u = ((col - width / 2 + shift) / width * 2 * torch.pi)[None, :]
     rays = torch.stack([v.cos() * u.sin(), v.sin().expand(-1, width), v.cos() * u.cos()], dim=-1)
     return rays.flatten(0, 1)
 
 
 class SemanticAwareAttention(nn.Module):
-    """Plain one-head attention of the ERP tokens over the ICOSAP features, with the released order of the result."""
+    """Plain one-head attention of the ERP tokens over the ICOSAP features.
 
-    def __init__(self, dim: int):
+    Args:
+        dim: C.
+        corrected: keep the attended tokens in their places. As released they are re-read in the memory order of
+            (B, C, N), a left-over of multi-head code that mixes tokens; weights trained like this depend on it.
+    """
+
+    def __init__(self, dim: int, corrected: bool = False):
         super().__init__()
+        self._corrected = corrected
         self.query = Linear(dim, dim, bias=False)
         self.key_value = Linear(dim, 2 * dim, bias=False)
         self.project = Linear(dim, dim)
@@ -37,15 +48,9 @@ class SemanticAwareAttention(nn.Module):
         key, value = self.key_value(points).chunk(2, dim=-1)
         logits = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5  # (B, N, P)
         attended = exact_softmax(logits, dim=-1) @ value
-        return self.project(self._released_order(attended))
-
-    @staticmethod
-    def _released_order(attended: torch.Tensor) -> torch.Tensor:
-        """Re-read (B, N, C) in the memory order of (B, C, N), which mixes tokens.
-
-        A left-over of multi-head code in the released program; weights trained with it depend on it.
-        """
-        return attended.transpose(1, 2).reshape(attended.shape)
+        if not self._corrected:
+            attended = attended.transpose(1, 2).reshape(attended.shape)
+        return self.project(attended)
 
 
 class DistanceAwareAttention(nn.Module):
@@ -83,23 +88,75 @@ class DistanceAwareAttention(nn.Module):
         return (query[:, :, None] - key[:, None]).abs().neg_().exp_().mean(dim=-1)
 
 
-class BiAttentionFusion(nn.Module):
-    """B2F: both attentions, joined by two gates."""
+class TokenFusion(nn.Module, ABC):
+    """Makes the ERP bottleneck look at the ICOSAP features.
 
-    def __init__(self, dim: int):
+    Args:
+        dim: C.
+        corrected: tokens stay in their places and lie at pixel centres, neither of which they do as released.
+    """
+
+    def __init__(self, dim: int, corrected: bool = False):
         super().__init__()
-        self.semantic_aware = SemanticAwareAttention(dim)
-        self.distance_aware = DistanceAwareAttention(dim)
-        self.semantic_gate = Linear(2 * dim, dim, bias=False)
-        self.distance_gate = Linear(2 * dim, dim, bias=False)
+        self._corrected = corrected
 
     def forward(self, bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor) -> torch.Tensor:
         """Bottleneck (B, C, h, w), ICOSAP features (B, P, C) at point_xyz (P, 3): fused features (B, C, h, w)."""
         height, width = bottleneck.shape[-2:]
         tokens = bottleneck.flatten(2).transpose(1, 2)  # (B, N = h * w, C)
-        token_xyz = released_token_rays(height, width, bottleneck.device)
+        token_xyz = token_rays(height, width, self._corrected, bottleneck.device)
+        return tokens_to_map(self._fuse(tokens, points, token_xyz, point_xyz), height, width)
+
+    @abstractmethod
+    def _fuse(
+        self, tokens: torch.Tensor, points: torch.Tensor, token_xyz: torch.Tensor, point_xyz: torch.Tensor
+    ) -> torch.Tensor:
+        """Tokens (B, N, C) at token_xyz (N, 3) and features (B, P, C) at point_xyz (P, 3): (B, N, C)."""
+
+
+class SemanticAwareFusion(TokenFusion):
+    """Semantic-aware attention alone."""
+
+    def __init__(self, dim: int, corrected: bool = False):
+        super().__init__(dim, corrected)
+        self.semantic_aware = SemanticAwareAttention(dim, corrected)
+
+    def _fuse(
+        self, tokens: torch.Tensor, points: torch.Tensor, token_xyz: torch.Tensor, point_xyz: torch.Tensor
+    ) -> torch.Tensor:
+        return self.semantic_aware(tokens, points)
+
+
+class DistanceAwareFusion(TokenFusion):
+    """Distance-aware attention alone."""
+
+    def __init__(self, dim: int, corrected: bool = False):
+        super().__init__(dim, corrected)
+        self.distance_aware = DistanceAwareAttention(dim)
+
+    def _fuse(
+        self, tokens: torch.Tensor, points: torch.Tensor, token_xyz: torch.Tensor, point_xyz: torch.Tensor
+    ) -> torch.Tensor:
+        return self.distance_aware(tokens, points, token_xyz, point_xyz)
+
+
+class BiAttentionFusion(TokenFusion):
+    """B2F: both attentions, joined by two gates."""
+
+    def __init__(self, dim: int, corrected: bool = False):
+        super().__init__(dim, corrected)
+        self.semantic_aware = SemanticAwareAttention(dim, corrected)
+        self.distance_aware = DistanceAwareAttention(dim)
+        self.semantic_gate = Linear(2 * dim, dim, bias=False)
+        self.distance_gate = Linear(2 * dim, dim, bias=False)
+
+    def _fuse(
+        self, tokens: torch.Tensor, points: torch.Tensor, token_xyz: torch.Tensor, point_xyz: torch.Tensor
+    ) -> torch.Tensor:
         semantic = self.semantic_aware(tokens, points)
         distance = self.distance_aware(tokens, points, token_xyz, point_xyz)
         both = torch.cat([semantic, distance], dim=-1)
-        fused = self.semantic_gate(both).sigmoid() * semantic + self.distance_gate(both).sigmoid() * distance
-        return tokens_to_map(fused, height, width)
+        return self.semantic_gate(both).sigmoid() * semantic + self.distance_gate(both).sigmoid() * distance
+
+
+FUSIONS = {"b2f": BiAttentionFusion, "semantic": SemanticAwareFusion, "distance": DistanceAwareFusion}  # of --fusion

@@ -51,10 +51,7 @@ class ResultFiles:
         displays = [TASKS[task].display for task in settings.tasks]
         self._meanings = {display.map_name: display.meaning(look) for display in displays}
         self._model = {
-            "backbone": settings.backbone,
-            "tasks": settings.tasks,
-            "ico_level": settings.ico_level,
-            "dataset": settings.dataset,
+            **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
             "checkpoint": str(model.path),
             "sha256": sha256(model.path),
             "epoch": model.epoch,

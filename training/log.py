@@ -12,7 +12,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from losses.multitask import UncertaintyWeighting
+from losses.balancing.base import Balancing
+from tasks import TASKS
 from utils.distributed import all_sum, is_main, world_size
 from utils.files import write_text
 from utils.run_folder import RunFolder, figures_line
@@ -32,7 +33,7 @@ class TrainingLog:
     Args:
         run: where to write.
         log_frequency: steps over which losses are averaged.
-        weighting, optimizer: whose weights and learning rate are told.
+        balancing, optimizer: whose weights and learning rate are told.
         resumed: whether a `load_state_dict` will follow, so that nothing is written before.
     """
 
@@ -40,13 +41,13 @@ class TrainingLog:
         self,
         run: RunFolder,
         log_frequency: int,
-        weighting: UncertaintyWeighting,
+        balancing: Balancing,
         optimizer: torch.optim.Optimizer,
         resumed: bool = False,
     ):
         self._run = run
         self._log_frequency = log_frequency
-        self._weighting = weighting
+        self._balancing = balancing
         self._optimizer = optimizer
         # A run that starts anew hides the events of one that was there before.
         self._writer = SummaryWriter(run.tensorboard, purge_step=0) if is_main() and not resumed else None
@@ -129,7 +130,11 @@ class TrainingLog:
             tqdm.write(f"{task}: {line}")
             self._results.setdefault(task, []).append(line + "\n")
             write_text(self._run.result(task), "".join(self._results[task]))
-            self._write({f"validation_{task}/{name}": value for name, value in figures.items()}, epoch, axis="epoch")
+            written = {f"validation_{task}/{name}": value for name, value in figures.items()}
+            accuracy = TASKS[task].accuracy(figures)
+            if accuracy is not None:
+                written[f"accuracy/{task}"] = accuracy
+            self._write(written, epoch, axis="epoch")
         self._writer.flush()
 
     def picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
@@ -164,7 +169,7 @@ class TrainingLog:
         losses = {name: (all_sum(total) / scale).item() for name, total in self._loss_sums.items()}
         if is_main():
             figures = {f"loss/{name}": loss for name, loss in losses.items()}
-            figures |= {f"weight/{task}": weight for task, weight in self._weighting.weights().items()}
+            figures |= {f"weight/{task}": weight for task, weight in self._balancing.weights().items()}
             figures["run/learning_rate"] = self._optimizer.param_groups[0]["lr"]
             figures["run/images_per_second"] = self._num_images / elapsed
             figures["run/data_wait_share"] = self._waited / elapsed

@@ -16,7 +16,7 @@ from utils.errors import UserError
 from utils.files import atomic_path
 from utils.run_folder import RunFolder
 
-FORMAT = "elite360m training state"
+FORMAT = "elite360m training state, 2"
 
 
 @dataclass
@@ -36,7 +36,14 @@ class Progress:
     best_scores: dict[str, float] = field(default_factory=dict)
 
 
-def save_state(run: RunFolder, settings: ModelSettings, progress: Progress, stepper: Stepper, log: TrainingLog) -> None:
+def save_state(
+    run: RunFolder,
+    settings: ModelSettings,
+    balancing: dict,
+    progress: Progress,
+    stepper: Stepper,
+    log: TrainingLog,
+) -> None:
     """Write the state, whole or not at all; the one before it is kept beside. All processes take part."""
     generators = gather_objects(_generator_states())
     if not is_main():
@@ -44,6 +51,7 @@ def save_state(run: RunFolder, settings: ModelSettings, progress: Progress, step
     content = {
         "format": FORMAT,
         "settings": settings.as_dict(),
+        "balancing": balancing,
         "world_size": world_size(),
         "progress": vars(progress),
         "stepper": stepper.state_dict(),
@@ -71,8 +79,15 @@ def has_state(run: RunFolder) -> bool:
     return run.state.exists() or run.previous_state.exists()
 
 
-def restore_state(run: RunFolder, settings: ModelSettings, stepper: Stepper, log: TrainingLog) -> Progress:
+def restore_state(
+    run: RunFolder, settings: ModelSettings, balancing: dict, stepper: Stepper, log: TrainingLog
+) -> Progress:
     """Put a training back to where its last state was saved.
+
+    Args:
+        run: of the training.
+        settings, balancing: that the training has now; they must be those that it had.
+        stepper, log: to put back.
 
     Raises:
         UserError: when there is no state, none that can be read, or it is of another training.
@@ -82,6 +97,11 @@ def restore_state(run: RunFolder, settings: ModelSettings, stepper: Stepper, log
         changed = [key for key, value in settings.as_dict().items() if content["settings"].get(key) != value]
         raise UserError(
             f"{run.state} is of a training with another {', '.join(changed)}: it cannot be resumed like this"
+        )
+    if content["balancing"] != balancing:
+        raise UserError(
+            f"{run.state} is of a training with --balancing {content['balancing']['name']} or other options of it: "
+            "it cannot be resumed like this"
         )
     if content["world_size"] != world_size():
         raise UserError(

@@ -1,7 +1,7 @@
 """One optimiser step: from batches to updated weights, whatever the precision and however the batch is cut up."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from losses.multitask import TrainingObjective
-from losses.reduction import AccumulatedBatch
+from losses.reduction import GLOBAL_BATCH, AccumulatedBatch, GlobalBatch
 from training.schedule import build_scheduler
+from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
 
 
@@ -54,6 +55,7 @@ class Stepper:
         self.objective = objective
         self._parallel_objective = parallel_objective
         self._grad_clip = options.grad_clip
+        self._task_gradients = TaskGradients(objective) if objective.balancing.gradients_of != "none" else None
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(objective, options.weight_decay), lr=options.learning_rate, fused=True
         )
@@ -82,15 +84,18 @@ class Stepper:
         When a loss is not finite in any process, all of them leave the weights as they are.
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
-        losses = self._backward(batches)
-        # One exchange for both questions. It is the one moment of a step that waits for the GPU.
-        questions = [~losses["total"].isfinite(), torch.full_like(losses["total"], wants_to_stop, dtype=torch.bool)]
-        is_bad, stop = all_max(torch.stack(questions).int()).tolist()
+        losses, finite = self._backward(batches)
+        # One exchange for all questions. It is the one moment of a step that waits for the GPU.
+        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.labelled]
+        is_bad, stop, *unlabelled = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
             torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoilt too
             self.optimizer.zero_grad()
             return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
+        self._leave_alone(
+            task for task, nothing in zip(self.objective.network.tasks, unlabelled, strict=True) if nothing
+        )
         if self._grad_clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
@@ -98,29 +103,51 @@ class Stepper:
         self.scaler.update()
         self.optimizer.zero_grad()
         self.scheduler.step()
+        self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
         return StepResult(losses, num_images, "", bool(stop))
 
-    def _backward(self, batches: list[dict]) -> dict[str, torch.Tensor]:
-        """Gradients of the joint batch, piece by piece; the losses."""
-        if len(batches) == 1:
-            losses = self._parallel_objective(batches[0])
-            self.scaler.scale(losses["total"]).backward()
-            return {name: loss.detach() for name, loss in losses.items()}
-        reduction = AccumulatedBatch(len(batches))
-        # The losses' thresholds and counts are those of the joint batch: each piece is looked at once before.
-        with torch.no_grad(), _frozen_statistics(self.objective):
-            for batch in batches:
-                self.objective(batch, reduction)
-        reduction.join()
+    def _leave_alone(self, tasks: Iterable[str]) -> None:
+        """Keep the optimiser from moving the parameters of tasks without labels by the momentum of earlier steps."""
+        for task in tasks:
+            for parameter in self.objective.network.own_parameters(task):
+                parameter.grad = None
+
+    def _backward(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Gradients of the joint batch, piece by piece; the losses, and whether all is finite in this process, bool."""
+        whole = self._look_ahead(batches) if len(batches) > 1 else GLOBAL_BATCH
+        task_gradients = self._task_gradients
+        no_backward = task_gradients is not None and task_gradients.replaces_backward
+        # DistributedDataParallel wants a backward pass after each forward pass.
+        objective = self.objective if no_backward else self._parallel_objective
         totals: dict[str, torch.Tensor] = {}
         for number, batch in enumerate(batches, start=1):
-            with nullcontext() if number == len(batches) else _not_yet_shared(self._parallel_objective):
-                losses = self._parallel_objective(batch, reduction)
-                self.scaler.scale(losses["total"]).backward()
+            with nullcontext() if number == len(batches) else _not_yet_shared(objective):
+                losses = objective(batch, whole)
+                if task_gradients:
+                    task_gradients.add(losses)
+                if not no_backward:
+                    self.scaler.scale(losses["total"]).backward()
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
-        return totals
+        finite = totals["total"].isfinite()
+        return totals, finite & task_gradients.finish() if task_gradients else finite
+
+    def _look_ahead(self, batches: list[dict]) -> GlobalBatch:
+        """What the losses of each piece must know of all: thresholds and counts, and, for some balancing, values."""
+        whole = AccumulatedBatch(len(batches))
+        with torch.no_grad(), _frozen_statistics(self.objective):
+            predictions = [self.objective.predict(batch) for batch in batches]
+            self._losses_of_pieces(predictions, batches, whole)
+            whole.join()
+            if self.objective.balancing.reads_values:
+                self._losses_of_pieces(predictions, batches, whole)
+                whole.join_values()
+        return whole
+
+    def _losses_of_pieces(self, predictions: list[dict], batches: list[dict], whole: AccumulatedBatch) -> None:
+        for prediction, batch in zip(predictions, batches, strict=True):
+            self.objective.losses(prediction, batch, whole)
 
     def grad_norms(self, batch: dict) -> dict[str, float]:
         """Norm of the gradient of each task's unweighted loss with respect to the shared decoder, of this process."""
@@ -187,4 +214,6 @@ def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:
     ids = [sample for batch in batches for sample in batch["id"]] if names else []
     everywhere = gather_objects((names, ids))
     all_names = dict.fromkeys(name for names, _ in everywhere for name in names)
+    if not all_names:
+        return "gradients of the tasks"
     return f"{', '.join(all_names)} of {', '.join(sample for _, ids in everywhere for sample in ids)}"

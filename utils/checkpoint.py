@@ -34,7 +34,7 @@ class ModelSettings:
     """What a network is, and what its predictions mean.
 
     Attributes:
-        backbone: key of `networks.backbones.BACKBONES`.
+        backbone: key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
         tasks: task names in the order of `tasks.TASKS`.
         ico_level: level of the icosphere.
         height, width: pixels of the panoramas it was trained on.
@@ -42,6 +42,7 @@ class ModelSettings:
         class_names, class_colours: of the K semantic classes; colours are 8-bit RGB.
         depth_unit: what a depth of 1 means, in words.
         normal_frame: "camera" (x right, y down, z forward) or "world" (the frame of the training data).
+        fusion, b2f, cross_task, intermediate: the network's parts; see `Elite360M`.
     """
 
     backbone: str
@@ -54,6 +55,10 @@ class ModelSettings:
     class_colours: tuple[tuple[int, int, int], ...]
     depth_unit: str = METRES
     normal_frame: str = "camera"
+    fusion: str = "b2f"
+    b2f: str = "released"
+    cross_task: str = "coco"
+    intermediate: bool = True
 
     @property
     def look(self) -> Look:
@@ -66,7 +71,17 @@ class ModelSettings:
 
     def build_network(self, pretrained: bool = False) -> Elite360M:
         """A network of these settings; see `Elite360M` for `pretrained`."""
-        return Elite360M(self.backbone, len(self.class_names), self.tasks, self.ico_level, pretrained)
+        return Elite360M(
+            self.backbone,
+            len(self.class_names),
+            self.tasks,
+            self.ico_level,
+            pretrained,
+            fusion=self.fusion,
+            b2f=self.b2f,
+            cross_task=self.cross_task,
+            intermediate=self.intermediate,
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,8 @@ class Checkpoint:
         path: the file.
         settings: of the network.
         network: its state dict, under our names.
-        weighting: state dict of the loss weighting.
+        weighting: state dict of the balancing method.
+        balancing: the method's name, a key of `losses.balancing.BALANCINGS`.
         epoch: how many epochs it was trained; 0 when unknown.
     """
 
@@ -85,6 +101,7 @@ class Checkpoint:
     settings: ModelSettings
     network: dict[str, torch.Tensor]
     weighting: dict[str, torch.Tensor]
+    balancing: str = "uncertainty"
     epoch: int = 0
 
     def build_network(self) -> Elite360M:
@@ -116,7 +133,13 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path, settings: ModelSettings, network: torch.nn.Module, weighting: torch.nn.Module, epoch: int, **more
+    path: Path,
+    settings: ModelSettings,
+    network: torch.nn.Module,
+    weighting: torch.nn.Module,
+    epoch: int,
+    balancing: str = "uncertainty",
+    **more,
 ) -> None:
     """Write a checkpoint, whole or not at all. `more` is kept beside the rest (the optimiser's state, say)."""
     content = {
@@ -125,6 +148,7 @@ def save_checkpoint(
         "settings": settings.as_dict(),
         "network": network.state_dict(),
         "weighting": weighting.state_dict(),
+        "balancing": balancing,
         "epoch": epoch,
         **more,
     }
@@ -215,7 +239,12 @@ def _own_checkpoint(path: Path, content: dict) -> Checkpoint:
             "class_colours": tuple(tuple(colour) for colour in settings["class_colours"]),
         }
         return Checkpoint(
-            path, ModelSettings(**settings), content["network"], content["weighting"], int(content["epoch"])
+            path,
+            ModelSettings(**settings),
+            content["network"],
+            content["weighting"],
+            content.get("balancing", "uncertainty"),
+            int(content["epoch"]),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is an incomplete checkpoint: {error} is missing or wrong") from error

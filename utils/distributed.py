@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from utils.errors import UserError
@@ -83,7 +84,7 @@ def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
     if not is_distributed():
         return module
     if device.type == "cuda":  # SyncBatchNorm exists for CUDA only
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        module = convert_sync_batchnorm(module)  # timm's: torch's drops the activations of timm's BatchNormAct2d
         return nn.parallel.DistributedDataParallel(module, device_ids=[device.index])
     return nn.parallel.DistributedDataParallel(module)
 

@@ -3,9 +3,10 @@
 import argparse
 
 from datasets import DATASETS, SPLITS
-from networks.backbones import BACKBONES
+from losses.balancing import BALANCINGS
+from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
 from utils.errors import UserError
-from utils.tasks import TASK_VALUES
+from utils.tasks import TASK_NAMES, TASK_VALUES
 
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save, see `prediction.files`
 
@@ -50,6 +51,24 @@ def train_parser() -> argparse.ArgumentParser:
     network = _add_network_options(parser)
     network.add_argument("--ico_level", type=int, default=4, choices=(2, 3, 4), help="icosphere: 20 * 4^level points")
     network.add_argument(
+        "--fusion",
+        default="b2f",
+        choices=("b2f", "semantic", "distance", "none"),
+        help="how the ERP tokens look at the ICOSAP points: both attentions, one alone, or not at all",
+    )
+    network.add_argument(
+        "--b2f",
+        default="released",
+        choices=("released", "corrected"),
+        help="corrected: the attended tokens stay in their places, and lie at pixel centres",
+    )
+    network.add_argument(
+        "--cross_task", default="coco", choices=("coco", "none"), help="whether the tasks look at each other"
+    )
+    network.add_argument(
+        "--no_intermediate_losses", action="store_true", help="no intermediate heads, and so none of their losses"
+    )
+    network.add_argument(
         "--no_pretrained",
         action="store_true",
         help="start the ERP encoder from random weights instead of downloaded ImageNet weights",
@@ -86,6 +105,38 @@ def train_parser() -> argparse.ArgumentParser:
     )
     training.add_argument(
         "--max_bad_steps", type=positive, default=10, metavar="N", help="steps in a row without a finite loss: give up"
+    )
+    balancing = parser.add_argument_group("balancing of the tasks' losses")
+    balancing.add_argument(
+        "--balancing",
+        default="uncertainty",
+        choices=tuple(BALANCINGS),
+        metavar="NAME",
+        help=f"{', '.join(BALANCINGS)}; those after achievement-arithmetic need torchjd",
+    )
+    balancing.add_argument(
+        "--loss_weights",
+        type=task_value,
+        nargs="+",
+        metavar="TASK=WEIGHT",
+        help="fixed: of depth, normal, segmentation; 1, 2 and 2 if not given",
+    )
+    balancing.add_argument(
+        "--potential",
+        type=task_value,
+        nargs="+",
+        metavar="TASK=ACCURACY",
+        help="achievement: what a network for that task alone reaches: the share of pixels with delta < 1.25 (depth) "
+        "or below 11.25 degrees (normal), mIoU (segmentation)",
+    )
+    balancing.add_argument(
+        "--potential_from", nargs="+", metavar="RUN", help="achievement: the run folders of such trainings"
+    )
+    balancing.add_argument(
+        "--margin", type=rate, default=0.05, metavar="M", help="achievement: potentials are taken so much higher"
+    )
+    balancing.add_argument(
+        "--focusing_factor", type=rate, default=2.0, metavar="G", help="achievement, dtp: exponent of what is left"
     )
     speed = parser.add_argument_group("speed")
     speed.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="compute in this type where safe")
@@ -163,6 +214,16 @@ def predict_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_network(options: argparse.Namespace) -> None:
+    """Whether the options of the network's parts go together.
+
+    Raises:
+        UserError: when they do not.
+    """
+    if options.fusion == "none" and options.b2f == "corrected":
+        raise UserError("--b2f corrected corrects the fusion, of which --fusion none leaves nothing: leave one of them")
+
+
 def check_size(height: int | None, width: int | None) -> None:
     """Whether --height and --width suit an ERP image of the network.
 
@@ -206,7 +267,14 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
 
 def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("network")
-    group.add_argument("--backbone", default="Elite360M_Res18", choices=tuple(BACKBONES), help="of the ERP branch")
+    group.add_argument(
+        "--backbone",
+        type=backbone,
+        default="Elite360M_Res18",
+        metavar="NAME",
+        help=f"of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with features at "
+        "strides 4, 8, 16 and 32",
+    )
     group.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to predict")
     return group
 
@@ -231,6 +299,21 @@ def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequenc
         "--gpu_devices", type=int, nargs="+", default=[0], metavar="I", help="the GPU to use; a launcher decides itself"
     )
     group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
+
+
+def backbone(text: str) -> str:
+    """Type of an option: the name of a backbone."""
+    if find_backbone(text) is None:
+        raise argparse.ArgumentTypeError(f"{text}: choose one of {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME")
+    return text
+
+
+def task_value(text: str) -> tuple[str, float]:
+    """Type of an option: TASK=NUMBER, a number of 0 or more."""
+    task, _, value = text.partition("=")
+    if task not in TASK_NAMES or not value:
+        raise argparse.ArgumentTypeError(f"{text} is not like {TASK_NAMES[0]}=1; tasks: {', '.join(TASK_NAMES)}")
+    return task, rate(value)
 
 
 def positive(text: str) -> int:

@@ -7,6 +7,7 @@ IGNORE_LABEL = -1  # of pixels without a class
 METRES = "metres along the ray"  # the unit of depth, in words
 RELATIVE = "relative: the largest depth of each image is 10"  # Structured3D in the paper
 
+TASK_NAMES = ("depth", "normal", "segmentation")  # in the order of `tasks.TASKS`
 # The values of --task, in the released program's spelling and order.
 TASK_VALUES = (
     *("depth", "segmentation", "normal", "depth_segmentation", "depth_normal", "normal_segmentation"),

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from losses.multitask import TrainingObjective, UncertaintyWeighting, resize_truth
+from losses.balancing.uncertainty import UncertaintyWeighting
+from losses.multitask import TrainingObjective, resize_truth
 from losses.reduction import TaskLoss
 from tasks import TASKS
 
@@ -165,7 +166,7 @@ def test_uncertainty_weighting():
     some = torch.tensor(7.0)
     losses = {task: TaskLoss(torch.tensor(value), some) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
     expected = 10 * math.exp(-0.5) * 0.3 + 0.5 + 20 * math.exp(0.5) * 0.2 - 0.5 + 20 * math.exp(-1) * 0.1 + 1
-    assert weighting(losses).item() == pytest.approx(expected, rel=1e-6)
+    assert weighting(losses, {}).item() == pytest.approx(expected, rel=1e-6)
     assert weighting.weights() == pytest.approx(
         {"depth": math.exp(-0.5), "normal": math.exp(0.5), "segmentation": math.exp(-1)}
     )
@@ -177,7 +178,7 @@ def test_a_task_without_labels_leaves_its_variance_alone():
         "depth": TaskLoss(torch.tensor(0.3), torch.tensor(5.0)),
         "normal": TaskLoss(torch.tensor(0.0), torch.tensor(0.0)),
     }
-    weighting(losses).backward()
+    weighting(losses, {}).backward()
     assert weighting.log_variances.grad[0] != 0
     assert weighting.log_variances.grad[1] == 0
 

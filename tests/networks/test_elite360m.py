@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from losses.multitask import UncertaintyWeighting
+from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.elite360m import Elite360M
 from tasks import TASKS
 from utils.errors import UserError

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from networks.fusion import BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, released_token_rays
+from networks.fusion import BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, token_rays
 
 
 def test_released_token_rays():
     """Spec: token (r, c) at u = (c - (w/2 + 0.5)) / w * 2 pi, v = (r - (h/2 + 0.5)) / h * pi."""
     height, width = 3, 6
-    rays = released_token_rays(height, width)
+    rays = token_rays(height, width, corrected=False)
     for r in range(height):
         for c in range(width):
             u = (c - (width / 2 + 0.5)) / width * 2 * math.pi
@@ -63,6 +63,6 @@ def test_gates():
     bottleneck, points, xyz = torch.rand(2, 4, 2, 4), torch.rand(2, 5, 4), torch.rand(5, 3)
     tokens = bottleneck.flatten(2).transpose(1, 2)
     semantic = fusion.semantic_aware(tokens, points)
-    distance = fusion.distance_aware(tokens, points, released_token_rays(2, 4), xyz)
+    distance = fusion.distance_aware(tokens, points, token_rays(2, 4, corrected=False), xyz)
     expected = ((semantic + distance) / 2).transpose(1, 2).reshape(2, 4, 2, 4)
     assert torch.allclose(fusion(bottleneck, points, xyz), expected, atol=1e-6)

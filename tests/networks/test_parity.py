@@ -17,7 +17,8 @@ import torch
 from losses.multitask import TrainingObjective
 from metrics.depth import depth_errors, depth_figures
 from metrics.normal import normal_errors, normal_figures
-from networks.elite360m import IMAGENET_MEAN, IMAGENET_STD, Elite360M
+from networks.elite360m import Elite360M
+from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
 
@@ -104,7 +105,7 @@ def golden(request) -> SimpleNamespace:
     def reset():
         """The golden weights again: a pass in training mode changes BatchNorm's running statistics."""
         objective.network.load_state_dict(own_state)
-        objective.weighting.load_state_dict({"log_variances": log_variances})
+        objective.balancing.load_state_dict({"log_variances": log_variances})
         objective.zero_grad()
 
     return SimpleNamespace(
@@ -179,7 +180,7 @@ def test_losses(golden):
 def test_gradients(golden):
     training_losses(golden)["total"].backward()
     ours = {released_key(key): p.grad.norm().item() for key, p in golden.objective.network.named_parameters()}
-    ours[LOG_VARIANCES_KEY] = golden.objective.weighting.log_variances.grad.norm().item()
+    ours[LOG_VARIANCES_KEY] = golden.objective.balancing.log_variances.grad.norm().item()
     theirs = dict(zip(golden.figures["grad_keys"].tolist(), golden.figures["grad_norms"].tolist(), strict=True))
     assert ours.keys() == theirs.keys()
     worst = 0.0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from losses.multitask import UncertaintyWeighting
+from losses.balancing.uncertainty import UncertaintyWeighting
 from training.log import TrainingLog
 from utils.run_folder import RunFolder
 

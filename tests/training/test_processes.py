@@ -32,7 +32,7 @@ def joint_step(rank: int, processes: int) -> dict:
         batch["depth_mask"][0, ..., 8:] = False
         batch["semantic"][0, ..., 20:] = -1
     stepper = Stepper(objective, parallelise(objective, CPU), train_parser().parse_args([]), 1, CPU)
-    losses = stepper._backward([batch])
+    losses, _ = stepper._backward([batch])
     gradients = {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
     bad = batch | {"rgb": batch["rgb"] * (torch.nan if rank == processes - 1 else 1)}
     result = stepper.step([bad])

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from datasets.synthetic import SyntheticRooms
+from losses.balancing import build_balancing
 from losses.multitask import TrainingObjective
 from networks.elite360m import Elite360M
+from training.balance import balancing_settings
 from training.setup import AMP_TYPES, prepare_network
 from training.step import Stepper
 from utils.options import train_parser
@@ -42,7 +44,8 @@ def initial() -> Elite360M:
 def stepper(initial: Elite360M, *arguments: str, frozen: bool = False) -> Stepper:
     """A fresh one; with `frozen` BatchNorm uses its running statistics, so that batches may be cut up."""
     options = train_parser().parse_args(["--learning_rate", "1e-3", "--num_epochs", "10", *arguments])
-    objective = TrainingObjective(copy.deepcopy(initial), AMP_TYPES[options.amp]).train()
+    method = build_balancing(tasks=initial.tasks, **balancing_settings(options, initial.tasks))
+    objective = TrainingObjective(copy.deepcopy(initial), method, AMP_TYPES[options.amp]).train()
     prepare_network(objective.network, options)
     if frozen:
         for layer in objective.modules():
@@ -52,7 +55,7 @@ def stepper(initial: Elite360M, *arguments: str, frozen: bool = False) -> Steppe
 
 
 def gradients(stepper: Stepper, batches: list[dict]) -> tuple[dict, dict]:
-    losses = stepper._backward(batches)
+    losses, _ = stepper._backward(batches)
     return losses, {name: p.grad for name, p in stepper.objective.named_parameters() if p.grad is not None}
 
 

@@ -32,7 +32,7 @@ def objective():
 @pytest.fixture
 def path(objective, tmp_path):
     path = tmp_path / "models" / "weights_last" / "last_model.pth"
-    save_checkpoint(path, SETTINGS, objective.network, objective.weighting, epoch=3)
+    save_checkpoint(path, SETTINGS, objective.network, objective.balancing, epoch=3)
     return path
 
 

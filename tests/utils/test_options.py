@@ -20,22 +20,15 @@ TRAIN_OPTIONS = {
     *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
     *("amp", "compile", "channels_last", "deterministic"),
     *("resume", "save_steps", "max_minutes", "log_grad_norms"),
+    *("fusion", "b2f", "cross_task", "no_intermediate_losses"),
+    *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),
     *("log_dir", "log_frequency", "save_frequency", "gpu_devices", "local_rank"),
 }
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
     *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
-    *(
-        "backbone",
-        "task",
-        "load_weights_dir",
-        "log_dir",
-        "log_frequency",
-        "gpu_devices",
-        "local_rank",
-        "trivial",
-        "tta",
-    ),
+    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank"),
+    *("trivial", "tta"),
 }
 PREDICT_OPTIONS = {"checkpoint", "input", "out", "save", "overwrite", "force", "tta", "gpu_devices"}
 
@@ -71,6 +64,8 @@ def test_defaults():
         **{"compile": False, "channels_last": False, "deterministic": False, "resume": False, "max_minutes": None},
         **{"dataset": "S2D3D", "val_split": "test", "normal_frame": "camera", "metric_depth": False},
         **{"height": 512, "width": 1024, "lr_schedule": "none", "ico_level": 4, "no_pretrained": False, "seed": 100},
+        **{"fusion": "b2f", "b2f": "released", "cross_task": "coco", "no_intermediate_losses": False},
+        **{"balancing": "uncertainty", "loss_weights": None, "margin": 0.05, "focusing_factor": 2},
         **{f"disable_{name}_augmentation": False for name in ("color", "LR_flip", "yaw_rotation")},
     }
     assert {key: options[key] for key in expected} == expected
@@ -102,6 +97,12 @@ def test_changing_an_option_is_a_conscious_act():
         ["--seed", "-1"],
         ["--task", "flow"],
         ["--backbone", "VGG"],
+        ["--backbone", "timm:"],
+        ["--balancing", "magic"],
+        ["--loss_weights", "depth"],
+        ["--loss_weights", "flow=1"],
+        ["--potential", "depth=high"],
+        ["--potential", "depth=-0.1"],
         ["--nonsense"],
         ["--log_d", "x"],
     ],

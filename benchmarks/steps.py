@@ -1,0 +1,67 @@
+"""Optimiser steps of trainings with different options, timed in turns."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch.utils.data import default_collate
+
+from datasets.classes import STANFORD2D3D
+from datasets.synthetic import SyntheticRooms
+from losses.balancing import build_balancing
+from losses.multitask import TrainingObjective
+from networks.elite360m import Elite360M
+from training.balance import balancing_settings
+from training.setup import AMP_TYPES, prepare_device, prepare_network
+from training.step import Stepper
+from utils.options import train_parser
+from utils.tasks import parse_tasks
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def step_of(arguments: list[str]) -> Callable[[], object]:
+    """A function that does one optimiser step on a batch of synthetic rooms, as a training with these options does."""
+    options = train_parser().parse_args(arguments)
+    prepare_device(options)
+    tasks = parse_tasks(options.task)
+    torch.manual_seed(options.seed)
+    network = Elite360M(
+        options.backbone,
+        len(STANFORD2D3D),
+        tasks,
+        options.ico_level,
+        pretrained=False,
+        fusion=options.fusion,
+        b2f=options.b2f,
+        cross_task=options.cross_task,
+        intermediate=not options.no_intermediate_losses,
+    )
+    prepare_network(network, options)
+    method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
+    objective = TrainingObjective(network, method, AMP_TYPES[options.amp]).to(DEVICE).train()
+    stepper = Stepper(objective, objective, options, steps_per_epoch=1, device=DEVICE)
+    rooms = SyntheticRooms("train", options.batch_size, options.height, options.width)
+    batch = default_collate([rooms[i] for i in range(options.batch_size)])
+    batch = {key: value.to(DEVICE) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+    return lambda: stepper.step([batch])
+
+
+def relative_time(some: Callable[[], object], reference: Callable[[], object], num_calls: int) -> float:
+    """How long a call takes relative to a call of the reference, in turns: the median of so many ratios."""
+    _seconds(some), _seconds(reference)
+    return median(_seconds(some) / _seconds(reference) for _ in range(num_calls))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = _clock()
+    call()
+    return _clock() - start
+
+
+def _clock() -> float:
+    """Seconds, all work on the device being done."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,42 @@
+"""Achievement-based balancing."""
+
+import torch
+
+from losses.balancing.accuracy import AccuracyWeights
+
+
+class Achievement(AccuracyWeights):
+    """Weights by what is left of each task's potential (Yun & Cho, ICCV 2023), which sum to one:
+
+        w = softmax_t(r_t),  r_t = max(0, 1 - k_t / (P_t (1 + m)))^gamma
+
+    with the smoothed accuracy k_t, the potential P_t, the accuracy of a network trained for that task alone, a margin m
+    and a focusing factor gamma. The weights are exponents of a geometric mean, or (`achievement-arithmetic`) those of a
+    sum. They are equal until all accuracies are known, and change after each validation.
+
+    The released program lacks the maximum: a task above its potential gains weight again, or crashes. It updates
+    accuracies twice per validation when weights are averaged, and does not keep them in checkpoints.
+
+    Args:
+        tasks: in the order of `tasks.TASKS`.
+        geometric: which form.
+        potential: P_t of each task, above 0 and up to 1.
+        margin: m.
+        focusing_factor: gamma.
+    """
+
+    def __init__(
+        self,
+        tasks: tuple[str, ...],
+        geometric: bool,
+        potential: dict[str, float],
+        margin: float,
+        focusing_factor: float,
+    ):
+        super().__init__(tasks, geometric)
+        self._focusing_factor = focusing_factor
+        self.register_buffer("_goals", torch.tensor([potential[task] * (1 + margin) for task in tasks]))
+
+    def task_weights(self) -> torch.Tensor:
+        left = (1 - self.accuracies / self._goals).clamp_min(0) ** self._focusing_factor
+        return torch.softmax(torch.where(left.isnan().any(), 0, left), dim=0)

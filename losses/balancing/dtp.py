@@ -1,0 +1,31 @@
+"""Dynamic task prioritisation."""
+
+import torch
+
+from losses.balancing.accuracy import AccuracyWeights
+
+LOWEST_ACCURACY = 1e-3  # its logarithm would give a task that fails at first all the weight there is
+
+
+class TaskPrioritisation(AccuracyWeights):
+    """w_t = -(1 - k_t)^gamma log k_t of the smoothed accuracy k_t (Guo et al., ECCV 2018, eq. 4).
+
+    The difficult tasks come first. Weights are 1 before the first validation; accuracies below 0.001 count as that.
+    (The released program of Yun & Cho takes 1e-20, so that a task of accuracy 0 gets a weight of 46.)
+
+    The geometric form divides the weights by their sum.
+
+    Args:
+        tasks: in the order of `tasks.TASKS`.
+        geometric: the weights are exponents.
+        focusing_factor: gamma.
+    """
+
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, focusing_factor: float):
+        super().__init__(tasks, geometric)
+        self._focusing_factor = focusing_factor
+
+    def task_weights(self) -> torch.Tensor:
+        accuracies = self.accuracies.clamp(LOWEST_ACCURACY, 1)
+        weights = -((1 - accuracies) ** self._focusing_factor) * accuracies.log()
+        return torch.where(accuracies.isnan(), 1.0, weights)

@@ -1,0 +1,43 @@
+"""Dynamic weight average."""
+
+import torch
+
+from losses.balancing.base import WeightedLosses
+
+TEMPERATURE = 2.0
+
+
+class DynamicWeightAverage(WeightedLosses):
+    """w_t = T softmax_t(rho_t / tau) with rho_t = L_t(e - 1) / L_t(e - 2), tau = 2 (Liu et al., CVPR 2019, eq. 7).
+
+    A task whose loss falls slowly gets a larger weight. L_t(e) is the mean over the steps of epoch e in which the task
+    had labels; weights are 1 in the first two epochs. (The released program of Yun & Cho multiplies by the temperature
+    where the paper divides, compares sums over unequal numbers of steps, and does so within epochs.)
+
+    The geometric form has the exponents softmax_t(rho_t / tau).
+    """
+
+    def __init__(self, tasks: tuple[str, ...], geometric: bool):
+        super().__init__(tasks, geometric)
+        self.reads_values = True
+        for name in ("_sums", "_counts"):  # over the steps of this epoch
+            self.register_buffer(name, torch.zeros(len(tasks)))
+        for name in ("_last", "_before"):  # mean losses of the two epochs before; NaN: not known
+            self.register_buffer(name, torch.full((len(tasks),), torch.nan))
+
+    def task_weights(self) -> torch.Tensor:
+        ratios = self._last / self._before
+        ratios = torch.where(ratios.isfinite(), ratios, 1.0)
+        return len(self.tasks) * torch.softmax(ratios / TEMPERATURE, dim=0)
+
+    def end_step(self) -> None:
+        self._sums += torch.where(self._present, self._values, 0)
+        self._counts += self._present
+
+    def end_epoch(self) -> None:
+        means = self._sums / self._counts
+        seen = self._counts > 0  # the means of a task that was not stay
+        self._before.copy_(torch.where(seen, self._last, self._before))
+        self._last.copy_(torch.where(seen, means, self._last))
+        self._sums.zero_()
+        self._counts.zero_()

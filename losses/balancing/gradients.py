@@ -1,0 +1,97 @@
+"""Methods that combine the gradients of the tasks instead of their losses, from the library torchjd."""
+
+from importlib import import_module
+
+import torch
+
+from losses.balancing.base import WeightedLosses
+from utils.errors import UserError
+
+
+class GradientBalancing(WeightedLosses):
+    """The gradient of the shared parameters is sum_t w_t dL_t with weights that torchjd finds from the gradients.
+
+    All other parameters, each of which one task alone reaches, have the gradient of their own L_t. Tasks without labels
+    in the batch are left out of the aggregation. torchjd names the papers:
+
+    ============ ========================================================================
+    UPGrad       Quinton & Rey, arXiv 2406.16232
+    PCGrad       Yu et al., NeurIPS 2020; the sum of the projected gradients
+    CAGrad       Liu et al., NeurIPS 2021, c = 0.5
+    MGDA         Sener & Koltun, NeurIPS 2018 (Désidéri, 2012)
+    IMTLG        Liu et al., ICLR 2021, the gradient part
+    AlignedMTL   Senushkin et al., CVPR 2023
+    NashMTL      Navon et al., ICML 2022; weights as large as the combined gradient's norm of 1 allows
+    ============ ========================================================================
+
+    Args:
+        tasks: in the order of `tasks.TASKS`.
+        aggregator: the name of torchjd's class.
+        arguments: of that class.
+
+    Raises:
+        UserError: when torchjd, or a solver that it needs for this method, is not installed.
+    """
+
+    gradients_of = "shared"
+
+    def __init__(self, tasks: tuple[str, ...], aggregator: str, **arguments: object):
+        super().__init__(tasks, geometric=False)
+        self._name, self._arguments = aggregator, arguments
+        self._aggregators: dict[int, object] = {}  # by the number of tasks with labels
+        self._aggregator(len(tasks))  # so that what is not installed is missed at once
+        self.register_buffer("_weights", torch.ones(len(tasks)))
+        self.register_buffer("_nash", torch.ones(len(tasks), dtype=torch.float64))  # what NashMTL starts from
+        self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
+
+    def task_weights(self) -> torch.Tensor:
+        return torch.ones(len(self.tasks))  # of the losses; those of the gradients are `weights`
+
+    def weights(self) -> dict[str, float]:
+        """w_t of the last step."""
+        return dict(zip(self.tasks, self._weights.tolist(), strict=True))
+
+    def see_gradients(self, gramian: torch.Tensor) -> torch.Tensor:
+        """Weights (T,) of the tasks' gradients, given their inner products (T, T)."""
+        present = self._present.nonzero().squeeze(1)
+        weights = torch.zeros_like(self._weights)
+        if len(present):
+            weights[present] = self._weights_of(gramian[present][:, present], present)
+        self._weights.copy_(weights)
+        return weights
+
+    def end_step(self) -> None:
+        self._step += 1
+
+    def _weights_of(self, gramian: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        # PCGrad draws an order: the same in every process, and in a training that was resumed.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self._step))
+            aggregator = self._aggregator(len(present))
+            if self._name != "NashMTL":
+                return aggregator.gramian_weighting(gramian)
+            # It wants gradients: any with these inner products will do. It starts where it ended the last time.
+            weighting = aggregator.weighting
+            weighting.prvs_alpha = self._nash[present].cpu().numpy()
+            weights = weighting(_square_root(gramian))
+            self._nash[present] = torch.as_tensor(weighting.prvs_alpha).to(self._nash)
+            return weights
+
+    def _aggregator(self, num_tasks: int) -> object:
+        if num_tasks not in self._aggregators:
+            arguments = {"n_tasks": num_tasks} if self._name == "NashMTL" else {}
+            try:
+                aggregation = import_module("torchjd.aggregation")
+                self._aggregators[num_tasks] = getattr(aggregation, self._name)(**arguments, **self._arguments)
+            except ImportError as error:
+                raise UserError(
+                    f"--balancing: {self._name} needs the library torchjd and its solvers: "
+                    "pip install -r requirements-extra.txt"
+                ) from error
+        return self._aggregators[num_tasks]
+
+
+def _square_root(gramian: torch.Tensor) -> torch.Tensor:
+    """A symmetric S (T, T) with S S^T = gramian."""
+    values, vectors = torch.linalg.eigh(gramian)
+    return vectors * values.clamp_min(0).sqrt() @ vectors.T

@@ -1,0 +1,49 @@
+"""Gradient normalisation."""
+
+import torch
+
+from losses.balancing.base import WeightedLosses
+
+ASYMMETRY = 1.5  # alpha
+LEARNING_RATE = 0.025  # of the weights
+
+
+class GradNorm(WeightedLosses):
+    """Learns weights that make all tasks train at similar rates (Chen et al., ICML 2018, algorithm 1).
+
+    With G_t = w_t |dL_t| at the last layer that all tasks share, and the inverse training rate r_t = (L_t / L_t(0)) /
+    mean of these, each step of gradient descent on w lowers
+
+        sum_t |G_t - mean(G) r_t^alpha|,  alpha = 1.5, the second term being a constant,
+
+    then weights are scaled to a sum of T. Tasks without labels in the batch keep their weights' share. (The released
+    program of Yun & Cho takes the network's learning rate for the weights, lets them become negative, and divides by
+    zero when a task has no labels in the first batch.)
+    """
+
+    gradients_of = "last shared layer"
+
+    def __init__(self, tasks: tuple[str, ...]):
+        super().__init__(tasks, geometric=False)
+        self.reads_values = True
+        self.register_buffer("_weights", torch.ones(len(tasks)))
+        self.register_buffer("_first", torch.full((len(tasks),), torch.nan))  # L_t(0), of the first batch with labels
+
+    def task_weights(self) -> torch.Tensor:
+        return self._weights
+
+    def see_gradients(self, gramian: torch.Tensor) -> None:
+        present, weights = self._present, self._weights
+        self._first.copy_(torch.where(self._first.isnan() & present, self._values, self._first))
+        norms = gramian.diagonal().sqrt()  # |dL_t|
+        gradients = weights * norms
+        rates = torch.where(present, self._values / self._first, 0)
+        rates = rates * present.sum() / rates.sum()
+        goals = torch.where(present, gradients, 0).sum() / present.sum() * rates**ASYMMETRY
+        descent = LEARNING_RATE * torch.sign(gradients - goals) * norms
+        new = torch.where(present, (weights - descent).clamp_min(0), weights)
+        new = new * len(self.tasks) / new.sum()
+        self._new_weights = torch.where(new.isfinite().all(), new, weights)
+
+    def end_step(self) -> None:
+        self._weights.copy_(self._new_weights)

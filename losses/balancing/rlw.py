@@ -1,0 +1,37 @@
+"""Random loss weighting."""
+
+import numpy as np
+import torch
+
+from losses.balancing.base import WeightedLosses
+
+
+class RandomWeights(WeightedLosses):
+    """w = softmax of T standard normals, drawn anew at every step (Lin et al., TMLR 2022). They sum to one.
+
+    The draw depends on the seed and the number of the step alone: all processes make the same, and so does a training
+    that was resumed.
+
+    Args:
+        tasks: in the order of `tasks.TASKS`.
+        geometric: the weights are exponents.
+        seed: 0 or more.
+    """
+
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, seed: int):
+        super().__init__(tasks, geometric)
+        self._seed = seed
+        self.register_buffer("_weights", torch.empty(len(tasks)))
+        self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
+        self._draw()
+
+    def task_weights(self) -> torch.Tensor:
+        return self._weights
+
+    def end_step(self) -> None:
+        self._step += 1
+        self._draw()
+
+    def _draw(self) -> None:
+        normals = np.random.default_rng([self._seed, int(self._step)]).standard_normal(len(self.tasks))
+        self._weights.copy_(torch.softmax(torch.from_numpy(normals), dim=0))
