@@ -58,7 +58,7 @@ class ImageFile:
 
     def colours(self) -> np.ndarray:
         """(H, W, 3) as `rgb`, but with the numbers of the file: uint8, uint16, or float32 of any range."""
-        # Not IMREAD_COLOR_RGB: OpenCV 5.0 then reads TIFF files of 16 bits wrongly.
+        # Not IMREAD_COLOR_RGB: with it OpenCV (4.11, 5.0) reads TIFF files of 16 bits wrongly.
         return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
 
     def grey(self) -> np.ndarray:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from networks.elite360m import Elite360M
+from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from prediction import Prediction, load_elite360m
 from prediction.averaging import ViewAverage
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -93,6 +95,16 @@ def test_a_network_of_some_tasks(settings, rgb, tmp_path):
     assert result.seam.keys() == {"normal"}
     with pytest.raises(UserError, match="needs depth"):
         result.point_cloud()
+
+
+def test_released_weights(tmp_path):
+    """They come without settings: those of the released program, and nameless classes."""
+    network = Elite360M(num_classes=5, pretrained=False)
+    state = {released_key(key): value for key, value in network.state_dict().items()}
+    torch.save({**state, LOG_VARIANCES_KEY: torch.zeros(3)}, tmp_path / "released.pth")
+    model = load_elite360m(tmp_path / "released.pth")
+    assert (model.settings.height, model.settings.width, model.epoch) == (512, 1024, 0)
+    assert model.settings.class_names[4] == "class 4"
 
 
 def test_no_checkpoint(tmp_path):

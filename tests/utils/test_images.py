@@ -38,7 +38,7 @@ def test_grey_becomes_rgb(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_colours_keep_their_bits(tmp_path, noise, suffix):
-    """TIFF files too, which OpenCV 5.0 reads wrongly when it is asked for RGB."""
+    """TIFF files too, which OpenCV reads wrongly when it is asked for RGB."""
     stored = noise.astype(np.uint16) * 257 + 1
     assert np.array_equal(ImageFile(write(tmp_path / f"deep{suffix}", stored)).colours(), stored[..., ::-1])
 
