@@ -136,9 +136,13 @@ class Elite360M(nn.Module):
     def _initialise_linear_layers(self) -> None:
         """Truncated normal weights and zero biases, as the paper's program; convolutions keep torch's defaults.
 
-        The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too.
+        The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too. The backbone keeps
+        what timm gave it: transformers have linear layers, which may be pretrained.
         """
-        kept = {linear for module in self.modules() if isinstance(module, TransitionDown) for linear in module.linears}
+        kept = set(self.erp_encoder.backbone.modules())
+        for module in self.modules():
+            if isinstance(module, TransitionDown):
+                kept.update(module.linears)
         for module in self.modules():
             if isinstance(module, nn.Linear) and module not in kept:
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -167,7 +167,7 @@ class ICOSAPEncoder(nn.Module):
     def forward(self, colours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (B, 80, C) and coordinates (80, 3) of the coarsest points, from the face colours (B, 5120, 3)."""
         xyz = self.coordinates
-        x = self.fc1(torch.cat([xyz.expand(len(colours), -1, -1), colours], dim=-1))
+        x = self.fc1(torch.cat([xyz.expand(colours.shape[0], -1, -1), colours], dim=-1))
         x = self.transformers[0](x, xyz, self.neighbours_0)
         for i, transition_down in enumerate(self.transition_downs):
             kept, groups = getattr(self, f"kept_{i}"), getattr(self, f"groups_{i}")

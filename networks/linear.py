@@ -2,13 +2,15 @@
 
 On the CPU torch leaves float32 products to MKL, which on AMD processors does not use their widest registers.
 Convolutions go to oneDNN, which does: a 1x1 convolution over rows laid out as channels-last pixels is the same product,
-up to twice as fast there. Elsewhere torch's own products are used.
+up to twice as fast there. Elsewhere, and in exported graphs, torch's own products are used.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.grad import conv2d_weight
+
+from utils.tracing import exporting
 
 
 class Linear(nn.Linear):
@@ -44,7 +46,8 @@ def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def _is_for_onednn(x: torch.Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    plain = exporting() or x.device.type != "cpu" or x.dtype != torch.float32
+    return not plain and torch.backends.mkldnn.is_available()
 
 
 def _as_pixels(rows: torch.Tensor) -> torch.Tensor:

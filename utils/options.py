@@ -9,6 +9,7 @@ from utils.errors import UserError
 from utils.tasks import TASK_NAMES, TASK_VALUES
 
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save, see `prediction.files`
+EXPORT_FORMATS = ("onnx", "torch-export")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -222,6 +223,22 @@ def check_network(options: argparse.Namespace) -> None:
     """
     if options.fusion == "none" and options.b2f == "corrected":
         raise UserError("--b2f corrected corrects the fusion, of which --fusion none leaves nothing: leave one of them")
+
+
+def export_parser() -> argparse.ArgumentParser:
+    """Options of tools/export.py."""
+    parser = Parser(
+        "Export a network as one file that runs without this program: from rgb (B, 3, H, W) in [0, 1] to depth, unit "
+        "normals and logits at the same size. Left outside: resizing pictures to H x W, labels and colours, point "
+        "clouds, and averaging over flips or turns."
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
+    parser.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="for onnxruntime and others, or torch")
+    parser.add_argument("--dynamic_batch", action="store_true", help="any number of panoramas at a time, instead of 1")
+    parser.add_argument("--height", type=int, metavar="PIXELS", help="of the panoramas; the checkpoint's if not given")
+    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the panoramas, twice the height")
+    return parser
 
 
 def check_size(height: int | None, width: int | None) -> None:

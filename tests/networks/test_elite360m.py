@@ -1,6 +1,7 @@
 """The whole network: what it returns, what it refuses, what its parameters are."""
 
 import pytest
+import timm
 import torch
 
 from losses.balancing.uncertainty import UncertaintyWeighting
@@ -90,6 +91,50 @@ def test_initialisation():
             assert linear.weight.std().item() == pytest.approx((3 * linear.in_features) ** -0.5, rel=0.1)
             assert linear.bias.any()
     assert (network.erp_encoder.backbone.layer1[0].bn2.weight == 1).all(), "no residual branch starts at zero"
+
+
+@pytest.mark.parametrize("backbone", ["Elite360M_Res18", "Elite360M_SwinT", "Elite360M_ConvNeXtT"])
+def test_pretrained_weights_stay(backbone, monkeypatch):
+    """Linear layers of transformers too: what was downloaded is what the training starts from."""
+    create = timm.create_model
+
+    def downloaded(name, pretrained, **arguments):
+        model = create(name, pretrained=False, **arguments)
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, 0.5)
+        return model
+
+    monkeypatch.setattr("networks.erp_encoder.timm.create_model", downloaded)
+    network = small_network(backbone=backbone, pretrained=True)
+    assert all((parameter == 0.5).all() for parameter in network.erp_encoder.backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("parts", "missing"),
+    [
+        ({"fusion": "none"}, ("icosap_sampler", "icosap_encoder", "fusion")),
+        ({"fusion": "semantic"}, ("fusion.distance_aware", "fusion.semantic_gate")),
+        ({"fusion": "distance"}, ("fusion.semantic_aware", "fusion.distance_gate")),
+        ({"cross_task": "none"}, ("cross_task.norms",)),
+        ({"intermediate": False}, ("intermediate_heads.depth",)),
+    ],
+)
+def test_parts_that_are_left_out(parts, missing):
+    """They have no modules; every parameter that is left gets a gradient; the outputs are there."""
+    network = small_network(**parts)
+    names = [name for name, _ in network.named_modules()]
+    assert all(any(name.startswith(part) for name, _ in small_network().named_modules()) for part in missing)
+    assert not [name for name in names if name.startswith(missing)]
+    outputs = network(torch.rand(2, 3, 32, 64))
+    assert set(outputs) == {*TASKS, "intermediate"}
+    assert set(outputs["intermediate"]) == (set(TASKS) if parts.get("intermediate", True) else set())
+    everything = [outputs[task] for task in TASKS] + list(outputs["intermediate"].values())
+    sum((x * torch.randn_like(x)).sum() for x in everything).backward()
+    assert not [name for name, p in network.named_parameters() if p.grad is None]
+
+
+def test_corrected_b2f_has_the_same_weights():
+    assert small_network(b2f="corrected").state_dict().keys() == small_network().state_dict().keys()
 
 
 def test_buffers_are_not_saved():

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from networks.fusion import BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, token_rays
+from networks.fusion import FUSIONS, BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, token_rays
+from utils.sphere import erp_rays
 
 
 def test_released_token_rays():
@@ -66,3 +67,37 @@ def test_gates():
     distance = fusion.distance_aware(tokens, points, token_rays(2, 4, corrected=False), xyz)
     expected = ((semantic + distance) / 2).transpose(1, 2).reshape(2, 4, 2, 4)
     assert torch.allclose(fusion(bottleneck, points, xyz), expected, atol=1e-6)
+
+
+def test_corrected_token_rays_go_through_pixel_centres():
+    rays = token_rays(4, 8, corrected=True)
+    assert torch.allclose(rays, torch.tensor(erp_rays(4, 8)).flatten(0, 1).float(), atol=1e-6)
+
+
+def test_corrected_semantic_attention_keeps_the_order():
+    """Each token gets the values that its own query attends to."""
+    attention = SemanticAwareAttention(4, corrected=True).double()
+    tokens, points = torch.rand(2, 6, 4).double(), torch.rand(2, 5, 4).double()
+    whole = attention(tokens, points)
+    for n in range(6):
+        assert torch.allclose(attention(tokens[:, n : n + 1], points)[:, 0], whole[:, n])
+
+
+def test_correcting_changes_the_result_but_no_weights():
+    released, corrected = BiAttentionFusion(4), BiAttentionFusion(4, corrected=True)
+    corrected.load_state_dict(released.state_dict())
+    inputs = torch.rand(2, 4, 2, 4), torch.rand(2, 5, 4), torch.rand(5, 3)
+    assert not torch.allclose(released(*inputs), corrected(*inputs))
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize(("kind", "part"), [("semantic", "semantic_aware"), ("distance", "distance_aware")])
+def test_one_attention_alone(kind, part, corrected):
+    """No gates, no other attention: the fused features are what it gives."""
+    fusion = FUSIONS[kind](4, corrected=corrected)
+    assert [name for name, _ in fusion.named_children()] == [part]
+    bottleneck, points, xyz = torch.rand(2, 4, 2, 4), torch.rand(2, 5, 4), torch.rand(5, 3)
+    tokens = bottleneck.flatten(2).transpose(1, 2)
+    place = () if kind == "semantic" else (token_rays(2, 4, corrected), xyz)
+    expected = getattr(fusion, part)(tokens, points, *place).transpose(1, 2).reshape(2, 4, 2, 4)
+    assert torch.allclose(fusion(bottleneck, points, xyz), expected)

@@ -1,0 +1,102 @@
+"""Backbones: features at the right strides from each, and a clear line about those that have none."""
+
+import pytest
+import timm
+import torch
+
+from networks.backbones import BACKBONES, folder_of
+from networks.erp_encoder import IMAGENET_MEAN, ERPEncoder
+from utils.errors import UserError
+
+CHANNELS = {
+    "Elite360M_Res18": ([64, 128, 256], 64),
+    "Elite360M_Res34": ([64, 128, 256], 64),
+    "Elite360M_Res50": ([256, 512, 1024], 128),
+    "Elite360M_EffB5": ([40, 64, 176], 64),
+    "Elite360M_SwinT": ([96, 192, 384], 128),
+    "Elite360M_SwinB": ([128, 256, 512], 128),
+    "Elite360M_ConvNeXtT": ([96, 192, 384], 128),
+    "timm:vgg11": ([256, 512, 512], 64),
+    "timm:hrnet_w18_small": ([128, 256, 512], 128),
+    "timm:swinv2_cr_tiny_ns_224": ([96, 192, 384], 128),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_features(name):
+    """Strides 4, 8, 16 and 32 of a panorama of which no side is a multiple of a transformer's window."""
+    encoder = ERPEncoder(name, pretrained=False).eval()
+    with torch.no_grad():
+        skips, bottleneck = encoder(torch.rand(1, 3, 64, 128))
+    channels, embed_dim = CHANNELS[name]
+    expected = [(1, c, 64 // s, 128 // s) for c, s in zip([*channels, embed_dim], (4, 8, 16, 32), strict=True)]
+    assert [tuple(x.shape) for x in (*skips, bottleneck)] == expected
+    assert encoder.embed_dim == embed_dim
+    assert list(encoder.skip_channels) == channels
+
+
+def test_the_resnets_are_torchvisions():
+    """Same features as the classification network's stages."""
+    torch.manual_seed(0)
+    encoder = ERPEncoder("Elite360M_Res18", pretrained=False).eval()
+    whole = timm.create_model("resnet18").eval()
+    whole.load_state_dict(encoder.backbone.state_dict(), strict=False)
+    image = torch.rand(1, 3, 64, 128)
+    with torch.no_grad():
+        x = whole.maxpool(whole.act1(whole.bn1(whole.conv1(image))))
+        expected = [x := layer(x) for layer in (whole.layer1, whole.layer2, whole.layer3)]
+        skips, _ = encoder(image)
+    for ours, theirs in zip(skips, expected, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Elite360M_SwinT", "timm:swinv2_tiny_window8_256"])
+def test_channels_of_transformers_come_first(name):
+    """What the encoder gives is the transformer's own feature, turned: not one shape read as another."""
+    encoder = ERPEncoder(name, pretrained=False).eval()
+    image = torch.rand(1, 3, 64, 128)
+    with torch.no_grad():
+        skips, _ = encoder(image)
+        stored = encoder.backbone(image)
+    assert torch.equal(skips[0][0, :, 3, 7], stored[0][0, 3, 7])
+
+
+def test_every_backbone_that_is_listed_is_tested():
+    assert BACKBONES.keys() <= CHANNELS.keys()
+
+
+def test_colours_are_those_that_the_weights_expect():
+    assert ERPEncoder("Elite360M_EffB5", pretrained=False).mean == IMAGENET_MEAN
+    assert ERPEncoder("timm:tf_efficientnetv2_b0.in1k", pretrained=False).mean == (0.485, 0.456, 0.406)
+    assert ERPEncoder("timm:tf_efficientnetv2_s.in1k", pretrained=False).mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("timm:vit_tiny_patch16_224", "it has features at strides 16, 16, 16, but none at 4, 8, 32"),
+        ("timm:nonsense18", "timm has no such model; similar names: skresnet18"),
+        ("timm:coatnet_0_rw_224", "cannot be run on panoramas"),
+        ("timm:", "choose one of Elite360M_Res18, .*or timm:NAME"),
+        ("VGG", "choose one of Elite360M_Res18"),
+    ],
+)
+def test_refusals(name, reason):
+    with pytest.raises(UserError, match=reason) as info:
+        ERPEncoder(name, pretrained=False)
+    assert str(info.value).startswith(f"--backbone {name}: ")
+    assert "\n" not in str(info.value)
+
+
+def test_batches_in_pieces_need_networks_without_chance():
+    """No random depth or dropout in the backbones that are listed: two passes in training mode agree."""
+    for name in BACKBONES:
+        encoder = ERPEncoder(name, pretrained=False)
+        chance = [m for m in encoder.modules() if "Drop" in type(m).__name__ and getattr(m, "drop_prob", None)]
+        chance += [m for m in encoder.modules() if isinstance(m, torch.nn.Dropout) and m.p]
+        assert not chance, name
+
+
+def test_folders():
+    assert folder_of("Elite360M_Res18") == "Elite360M_Res18"
+    assert folder_of("timm:resnet26d.bt_in1k") == "timm_resnet26d.bt_in1k"

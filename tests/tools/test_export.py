@@ -1,0 +1,247 @@
+"""What is exported runs elsewhere, and predicts what the network does."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from exporting.formats import FORMATS
+from exporting.graph import traced
+from tests.utils.test_checkpoint import SETTINGS
+from tools.export import main
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.errors import UserError
+from utils.options import EXPORT_FORMATS, export_parser
+from utils.run_folder import sha256
+
+ROOT = Path(__file__).parents[2]
+SMALL = replace(SETTINGS, height=32, width=64)
+DEPTH = replace(SMALL, tasks=("depth",))
+
+
+def write_checkpoint(path, settings):
+    """A network whose every part matters to what it predicts."""
+    torch.manual_seed(0)
+    network = settings.build_network()
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.75, 1.25)
+    save_checkpoint(path, settings, network, nn.Module(), epoch=1)
+    return path
+
+
+def export(checkpoint, out, *more):
+    file_format = "onnx" if out.suffix == ".onnx" else "torch-export"
+    arguments = ["--checkpoint", str(checkpoint), "--out", str(out), "--format", file_format, *more]
+    main(export_parser().parse_args(arguments))
+    return out
+
+
+def run(path, rgb):
+    return next(each for each in FORMATS.values() if each.suffix == path.suffix).run(path, rgb)
+
+
+def network_of(checkpoint):
+    return load_checkpoint(checkpoint).build_network().eval()
+
+
+def assert_same(predicted, expected):
+    assert list(predicted) == list(expected)
+    for task, values in expected.items():
+        assert predicted[task].shape == values.shape
+        assert (predicted[task] - values).abs().max() < 1e-3 * values.abs().max(), task
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("depth") / "model.pth", DEPTH)
+
+
+@pytest.fixture(scope="module")
+def triple(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("triple") / "model.pth", SMALL)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(checkpoint, tmp_path_factory):
+    pytest.importorskip("onnxruntime")
+    return export(checkpoint, tmp_path_factory.mktemp("onnx") / "model.onnx", "--dynamic_batch")
+
+
+@pytest.fixture(scope="module")
+def torch_file(checkpoint, tmp_path_factory):
+    return export(checkpoint, tmp_path_factory.mktemp("torch") / "model.pt2", "--dynamic_batch")
+
+
+@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
+def test_any_batch(file, checkpoint, request):
+    path, network = request.getfixturevalue(file), network_of(checkpoint)
+    for batch in (1, 2, 3):
+        rgb = torch.rand(batch, 3, 32, 64)
+        with torch.no_grad():
+            assert_same(run(path, rgb), network(rgb))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize("more", [[], ["--dynamic_batch"], ["--height", "64", "--width", "128"]])
+def test_three_tasks(triple, tmp_path, suffix, more):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+    path, network = export(triple, tmp_path / f"model{suffix}", *more), network_of(triple)
+    for batch in (1, 2, 3) if "--dynamic_batch" in more else (1,):
+        rgb = torch.rand(batch, 3, 64, 128) if "--height" in more else torch.rand(batch, 3, 32, 64)
+        with torch.no_grad():
+            expected = network(rgb)
+        assert list(expected) == ["depth", "normal", "segmentation"]
+        assert_same(run(path, rgb), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", [("normal",), ("segmentation",), ("depth", "segmentation")])
+def test_other_tasks(tmp_path, tasks):
+    pytest.importorskip("onnxruntime")
+    checkpoint = write_checkpoint(tmp_path / "model.pth", replace(SMALL, tasks=tasks))
+    path, rgb = export(checkpoint, tmp_path / "model.onnx"), torch.rand(1, 3, 32, 64)
+    with torch.no_grad():
+        assert_same(run(path, rgb), network_of(checkpoint)(rgb))
+
+
+@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
+def test_colours_are_normalised_inside(file, checkpoint, request):
+    rgb = torch.rand(1, 3, 32, 64)
+    unnormalised = network_of(checkpoint)
+    normalised = (rgb - unnormalised.mean) / unnormalised.std
+    unnormalised.mean.zero_()
+    unnormalised.std.fill_(1)
+    predicted = run(request.getfixturevalue(file), rgb)
+    with torch.no_grad():
+        assert_same(predicted, unnormalised(normalised))
+        raw = unnormalised(rgb)["depth"]
+    assert (predicted["depth"] - raw).abs().max() > 1e-2 * raw.abs().max(), "or this test would tell nothing"
+
+
+def position_codes(checkpoint):
+    """Of the finest points: (320, 32, 64)."""
+    encoder = network_of(checkpoint).icosap_encoder
+    xyz = encoder.coordinates
+    with torch.no_grad():
+        return encoder.transformers[0].position_code(xyz[:, None] - xyz[encoder.neighbours_0])
+
+
+def test_every_operation_in_onnx_depends_on_the_input(onnx_file, checkpoint):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(onnx_file).graph
+    depend = {"rgb"}
+    for node in graph.node:
+        assert depend.intersection(node.input), f"{node.name} could be worked out once"
+        depend.update(node.output)
+    constants = {each.name: torch.tensor(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
+    assert not [name for name in constants if "position" in name], "weights that only constants depend on"
+    codes = position_codes(checkpoint)
+    assert [name for name, x in constants.items() if x.shape == codes.shape and torch.allclose(x, codes, atol=1e-6)]
+
+
+def test_every_operation_in_torch_depends_on_the_input(torch_file, checkpoint):
+    program = torch.export.load(torch_file)
+    depend = {node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs}
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            assert depend.intersection(node.all_input_nodes), f"{node.name} could be worked out once"
+            depend.add(node)
+    assert not [name for name in program.state_dict if "position" in name]
+    codes = position_codes(checkpoint)
+    assert [x for x in program.state_dict.values() if x.shape == codes.shape and torch.allclose(x, codes, atol=1e-6)]
+
+
+@pytest.mark.slow
+def test_plain_graph(torch_file):
+    """Nothing of what spares memory in training, and no piece by piece: there are as many operations at any size."""
+    program = torch.export.load(torch_file)
+    operations = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert not [name for name in operations if "checkpoint" in name or "autograd" in name or name.endswith("_.default")]
+    network = replace(DEPTH, ico_level=3).build_network().eval()
+    larger = traced(network, height=64, width=128, dynamic_batch=True)
+    assert len(larger.graph.nodes) == len(program.graph.nodes)
+
+
+def test_metadata(onnx_file, torch_file, checkpoint):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(onnx_file)
+    onnx.checker.check_model(model)
+    ours = {each.key: each.value for each in model.metadata_props}
+    content = {"metadata.json": ""}
+    torch.export.load(torch_file, extra_files=content)
+    assert json.loads(content["metadata.json"]) == ours
+    assert ours["checkpoint_sha256"] == sha256(checkpoint)
+    assert json.loads(ours["class_names"]) == list(DEPTH.class_names)
+    assert json.loads(ours["tasks"]) == ["depth"]
+    assert (ours["height"], ours["width"]) == ("32", "64")
+    assert (ours["depth_unit"], ours["normal_frame"]) == ("metres along the ray", "camera")
+    assert ours["axes"].startswith("x right, y down, z forward")
+    sizes = {
+        each.name: [dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim]
+        for each in (*model.graph.input, *model.graph.output)
+    }
+    assert sizes == {"rgb": ["batch", 3, 32, 64], "depth": ["batch", 1, 32, 64]}
+
+
+@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
+def test_files_tell_nothing_of_the_machine(file, request):
+    assert str(ROOT).encode() not in request.getfixturevalue(file).read_bytes()
+
+
+@pytest.mark.parametrize("off", [2e-3, float("nan")])
+def test_a_file_that_predicts_something_else_is_not_written(checkpoint, tmp_path, monkeypatch, off):
+    network = network_of(checkpoint)
+    monkeypatch.setattr("tools.export.traced", lambda *some: None)
+    monkeypatch.setattr(FORMATS["torch-export"], "write", lambda *some: some[-1].write_text("wrong"))
+    monkeypatch.setattr(FORMATS["torch-export"], "run", lambda path, rgb: {"depth": network(rgb)["depth"] * (1 + off)})
+    out = tmp_path / "model.pt2"
+    out.write_text("of an earlier export")
+    with pytest.raises(UserError, match="nothing is written: depth is off by"):
+        export(checkpoint, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+    assert out.read_text() == "of an earlier export"
+
+
+def test_what_users_get_wrong(checkpoint, tmp_path, monkeypatch):
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(checkpoint.read_bytes()[:1000])
+    out = tmp_path / "out" / "model.pt2"
+    for wrong, told in (
+        ([tmp_path / "none.pth", out], "none.pth does not exist"),
+        ([damaged, out], "damaged.pth .*damaged"),
+        ([checkpoint, out.with_suffix(".pth")], "model.pth: a file of this format ends in .pt2"),
+        ([checkpoint, out, "--height", "64"], "--height 64 --width None"),
+        ([checkpoint, out, "--height", "48", "--width", "96"], "multiples of 32"),
+    ):
+        with pytest.raises(UserError, match=told) as error:
+            export(*wrong)
+        assert "\n" not in str(error.value)
+    monkeypatch.setattr("exporting.formats.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="onnxruntime not found: pip install onnx onnxscript onnxruntime"):
+        export(checkpoint, out.with_suffix(".onnx"))
+    assert not out.parent.exists()
+
+
+def test_help_does_not_wait_for_torch():
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        "sys.argv = ['export.py', '--help']; runpy.run_path('tools/export.py', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Left outside: resizing pictures" in " ".join(done.stdout.split())
+
+
+def test_formats_are_those_of_the_option():
+    assert tuple(FORMATS) == EXPORT_FORMATS

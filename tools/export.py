@@ -1,0 +1,101 @@
+"""Export a trained network as one file that runs without this program.
+
+    python tools/export.py --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
+    python tools/export.py --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
+
+Input ``rgb`` (B, 3, H, W) float32, colours in [0, 1]; they are normalised inside. Outputs, those of the checkpoint:
+
+    depth          (B, 1, H, W) metres along the ray
+    normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), to the camera
+    segmentation   (B, K, H, W) logits of the classes
+
+The file is run on a sample, and written only if it predicts what the network does.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+from utils.options import check_size, export_parser
+
+if __name__ == "__main__":
+    OPTIONS = export_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+
+import argparse
+import json
+
+import torch
+
+from exporting.formats import FORMATS, Format
+from exporting.graph import traced
+from networks.elite360m import Elite360M
+from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from utils.errors import UserError, exit_on_user_error
+from utils.files import atomic_path
+from utils.run_folder import sha256
+
+MAX_DEVIATION = 1e-3  # of a file's prediction from the network's, relative to the largest number in the latter
+
+
+def main(options: argparse.Namespace) -> None:
+    """Export as the command line says."""
+    check_size(options.height, options.width)
+    file_format, out = FORMATS[options.format], Path(options.out)
+    file_format.require(out)
+    path = find_checkpoint(options.checkpoint)
+    digest = sha256(path)
+    checkpoint = load_checkpoint(path)
+    height, width = options.height or checkpoint.settings.height, options.width or checkpoint.settings.width
+    network = checkpoint.build_network().eval()
+    program = traced(network, height, width, options.dynamic_batch)
+    sample = torch.rand(3 if options.dynamic_batch else 1, 3, height, width)  # 3: the graph was traced with 2
+    with atomic_path(out) as temporary:
+        file_format.write(program, network.tasks, metadata(checkpoint, digest, height, width), temporary)
+        deviations = check(file_format, temporary, network, sample)
+    for task, deviation in deviations.items():
+        print(f"{task}: off by {deviation:.1e} of its scale")
+    print(f"written to {out}")
+
+
+def metadata(checkpoint: Checkpoint, digest: str, height: int, width: int) -> dict[str, str]:
+    """What a user of the file needs to know; lists are in JSON."""
+    settings = checkpoint.settings
+    return {
+        "tasks": json.dumps(settings.tasks),
+        "height": str(height),
+        "width": str(width),
+        "rgb": "(B, 3, H, W) float32, colours in [0, 1]",
+        "class_names": json.dumps(settings.class_names),
+        "depth_unit": settings.depth_unit,
+        "normal_frame": settings.normal_frame,
+        "axes": "x right, y down, z forward (the centre of the image)",
+        "backbone": settings.backbone,
+        "dataset": settings.dataset,
+        "checkpoint_sha256": digest,
+    }
+
+
+def check(file_format: Format, path: Path, network: Elite360M, rgb: torch.Tensor) -> dict[str, float]:
+    """How far a written file is off the network by task, on a sample (B, 3, H, W), relative to the output's scale.
+
+    Raises:
+        UserError: when it is too far.
+    """
+    with torch.no_grad():
+        expected = network(rgb)
+    predicted = file_format.run(path, rgb)
+    deviations = {}
+    for task, values in expected.items():
+        deviations[task] = ((predicted[task] - values).abs().max() / values.abs().max()).item()
+        if not deviations[task] <= MAX_DEVIATION:  # NaN is too far
+            raise UserError(
+                f"nothing is written: {task} is off by {deviations[task]:.1e} of its scale in the exported network, "
+                f"more than {MAX_DEVIATION:g}"
+            )
+    return deviations
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)
