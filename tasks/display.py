@@ -28,6 +28,22 @@ class Look(NamedTuple):
 Encoding = Callable[[np.ndarray, Look], np.ndarray]
 
 
+class ReadOut(NamedTuple):
+    """A map as small integers, for a viewer that tells the value under the pointer.
+
+    Attributes:
+        values: (H, W) or (H, W, 3), of 8 or 16 bits.
+        step: what a 1 is worth.
+        unit: to stand behind the value, or nothing.
+        classes: name and colour (8-bit RGB) of each value, if the values are classes.
+    """
+
+    values: np.ndarray
+    step: float = 1
+    unit: str = ""
+    classes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+
+
 class Display(ABC):
     """A task's maps. `map_name` is their name in results and files; `caption` stands above their pictures."""
 
@@ -45,6 +61,10 @@ class Display(ABC):
     @abstractmethod
     def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
         """A map in colours, (H, W, 3) uint8."""
+
+    @abstractmethod
+    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+        """A predicted map for a viewer."""
 
     @abstractmethod
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -87,6 +107,9 @@ class DepthDisplay(Display):
     def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
         return scale_colours(values, MAX_DEPTH)
 
+    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+        return ReadOut(np.rint(values * 1000).astype(np.uint16), 0.001, unit_symbol(look.depth_unit))
+
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
 
@@ -119,6 +142,9 @@ class NormalDisplay(Display):
 
     def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
         return normal_colours(np.nan_to_num(values))
+
+    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+        return ReadOut(np.rint(values * 127).astype(np.int8), 1 / 127)
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
@@ -153,6 +179,9 @@ class LabelDisplay(Display):
 
     def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
         return label_colours(values, look.class_colours)
+
+    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+        return ReadOut(values, classes=tuple(zip(look.class_names, look.class_colours, strict=True)))
 
     @property
     def files(self) -> dict[str, Encoding]:
