@@ -215,6 +215,14 @@ def predict_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def demo_parser() -> argparse.ArgumentParser:
+    """Options of demo_elite360m.py."""
+    parser = Parser("A page, served to this machine alone, to try a checkpoint on.")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--port", type=port, default=7860, metavar="N", help="of 127.0.0.1 to serve the page on")
+    return parser
+
+
 def check_network(options: argparse.Namespace) -> None:
     """Whether the options of the network's parts go together.
 
@@ -351,6 +359,11 @@ def rate(text: str) -> float:
 def share(text: str) -> float:
     """Type of an option: a number from 0, below 1."""
     return _at_least(0.0, float(text), below=1.0)
+
+
+def port(text: str) -> int:
+    """Type of an option: a TCP port."""
+    return _at_least(1, int(text), below=2**16)
 
 
 def seed(text: str) -> int:
