@@ -2,6 +2,7 @@
 
     python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
 
+With --tta N the figures are those of the average over N views, and those of the plain network stand beside them.
 Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv and pictures.
 """
 
@@ -21,6 +22,7 @@ from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
 from networks.backbones import folder_of
+from prediction.averaging import ViewAverage
 from tasks import TASKS
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.distributed import is_main, process_group
@@ -31,6 +33,8 @@ from utils.memory import keep_freed_memory
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv, write_json
 from utils.tasks import parse_tasks
+
+_OTHERS = {"plain": "without --tta", "trivial": "trivial predictor"}  # predictors beside the one that is judged
 
 
 def main(options: argparse.Namespace) -> None:
@@ -58,18 +62,23 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
     batches = evaluation_batches(dataset, options, device)
     draw = panel_writer(run, replace(settings, tasks=tasks), checkpoint.epoch, options.log_frequency)
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
-    evaluator = Evaluator(tasks, len(dataset.classes), device)
-    results, rows = evaluate(network, progress, evaluator, on_batch=draw)
+    predictor = ViewAverage(network, options.tta, settings.normal_frame)
+    results, rows = evaluate(predictor, progress, Evaluator(tasks, len(dataset.classes), device), on_batch=draw)
 
-    trivial_results = {}
+    others = {}  # what the results are to be compared with
+    if options.tta > 1:
+        others["plain"] = network
     if options.trivial:
-        trivial = TrivialPredictor({task: TASKS[task].constant(len(dataset.classes)) for task in tasks}).fit(batches)
-        evaluator = Evaluator(tasks, len(dataset.classes), device)
-        trivial_results, _ = evaluate(trivial, batches, evaluator)
+        constants = {task: TASKS[task].constant(len(dataset.classes)) for task in tasks}
+        others["trivial"] = TrivialPredictor(constants).fit(batches)
+    others_results = {
+        name: evaluate(other, batches, Evaluator(tasks, len(dataset.classes), device))[0]
+        for name, other in others.items()
+    }
 
     report_bad_samples(batches)
     if is_main():
-        report(run, checkpoint, digest, dataset, options, results, trivial_results, rows)
+        report(run, checkpoint, digest, dataset, options, results, others_results, rows)
 
 
 def report(
@@ -79,27 +88,29 @@ def report(
     dataset: PanoramaDataset,
     options: argparse.Namespace,
     results: dict[str, dict[str, float]],
-    trivial_results: dict[str, dict[str, float]],
+    others_results: dict[str, dict[str, dict[str, float]]],
     rows: list[dict],
 ) -> None:
-    """Write result.txt per task, results.json and per_image.csv, and print the figures."""
+    """Write result.txt per task, results.json and per_image.csv, and print the figures, those of others beside them."""
     conventions = [f"# depth unit: {dataset.depth_unit}; frame of the normals: {dataset.normal_frame}"]
     for task, figures in results.items():
         print(f"{task}: {figures_line(figures)}")
         lines = [f"{name}: {value:.6f}" for name, value in figures.items()]
-        if task in trivial_results:
-            print(f"{task}, trivial predictor: {figures_line(trivial_results[task])}")
-            lines += [f"trivial {name}: {value:.6f}" for name, value in trivial_results[task].items()]
-        write_text(run.result(task), "\n".join([f"# {PROTOCOL[task]}", *conventions, *lines]) + "\n")
+        for other, other_results in others_results.items():
+            print(f"{task}, {_OTHERS[other]}: {figures_line(other_results[task])}")
+            lines += [f"{other} {name}: {value:.6f}" for name, value in other_results[task].items()]
+        comments = [f"# {PROTOCOL[task]}", f"# seam: {PROTOCOL['seam']}", *conventions]
+        write_text(run.result(task), "\n".join([*comments, *lines]) + "\n")
     write_csv(run.root / "per_image.csv", rows)
     write_json(
         run.root / "results.json",
         {
             "results": results,
-            **({"trivial": trivial_results} if trivial_results else {}),
+            **others_results,
             "protocol": PROTOCOL,
             "dataset": options.dataset,
             "split": options.split,
+            "tta": options.tta,
             "list": options.val_list,
             "depth_unit": dataset.depth_unit,
             "normal_frame": dataset.normal_frame,

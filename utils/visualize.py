@@ -101,7 +101,7 @@ def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[floa
 
 
 def save_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write an RGB picture (H, W, 3), or an index picture (H, W), both uint8, as a PNG or JPEG file, atomically."""
+    """Write an RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     with atomic_path(path) as temporary:

@@ -8,7 +8,7 @@ import pytest
 
 from datasets import DATASETS, build_dataset
 from utils.errors import UserError
-from utils.options import check_size, eval_parser, predict_parser, train_parser
+from utils.options import check_size, demo_parser, eval_parser, predict_parser, train_parser
 
 ROOT = Path(__file__).parents[2]
 TRAIN_OPTIONS = {
@@ -27,8 +27,10 @@ TRAIN_OPTIONS = {
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
     *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
-    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank", "trivial"),
+    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank"),
+    *("trivial", "tta"),
 }
+PREDICT_OPTIONS = {"checkpoint", "input", "out", "save", "overwrite", "force", "tta", "gpu_devices"}
 
 
 def test_released_training_command():
@@ -83,7 +85,8 @@ def test_changing_an_option_is_a_conscious_act():
     assert set(vars(train_parser().parse_args([]))) == TRAIN_OPTIONS
     assert set(vars(eval_parser().parse_args(["--load_weights_dir", "x"]))) == EVAL_OPTIONS
     options = predict_parser().parse_args(["--checkpoint", "c", "--input", "i", "--out", "o"])
-    assert set(vars(options)) == {"checkpoint", "input", "out", "gpu_devices"}
+    assert set(vars(options)) == PREDICT_OPTIONS
+    assert set(vars(demo_parser().parse_args(["--checkpoint", "c"]))) == {"checkpoint", "port"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,9 @@ def test_wrong_command_lines_are_told_in_one_line(arguments, capsys):
     assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("script", ["train_elite360m.py", "eval_elite360m.py", "predict_elite360m.py"])
+@pytest.mark.parametrize(
+    "script", ["train_elite360m.py", "eval_elite360m.py", "predict_elite360m.py", "demo_elite360m.py"]
+)
 def test_help_does_not_wait_for_torch(script):
     """A torch that cannot be imported does not keep --help from answering."""
     program = (
@@ -123,7 +128,7 @@ def test_help_does_not_wait_for_torch(script):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "--gpu_devices" in done.stdout
+    assert "options:" in done.stdout
 
 
 @pytest.mark.parametrize("size", [(100, 200), (64, 64), (64, None), (0, 0), (-64, -128)])

@@ -1,0 +1,66 @@
+"""What the viewer in the browser is given: pictures and values of every map, as text."""
+
+import base64
+
+import cv2
+import numpy as np
+
+from prediction import Prediction
+from tasks import TASKS
+from tasks.display import Display, Look, ReadOut
+
+_RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
+_SCALE_COLOURS = 256
+
+
+def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
+    """What demo/web/viewer.js shows, ready for JSON: the picture itself and a layer per task.
+
+    Args:
+        title: of the panorama.
+        rgb: (H, W, 3) uint8, the panorama at any size.
+        prediction: made from it.
+    """
+    height, width = prediction.rgb.shape[:2]
+    look = prediction.settings.look
+    maps = [_layer(TASKS[task].display, values, look) for task, values in prediction.maps().items()]
+    return {"title": title, "height": height, "width": width, "layers": [_rgb_layer(rgb), *maps]}
+
+
+def _rgb_layer(rgb: np.ndarray) -> dict:
+    if len(rgb) > _RGB_HEIGHT:
+        rgb = cv2.resize(rgb, (2 * _RGB_HEIGHT, _RGB_HEIGHT), interpolation=cv2.INTER_AREA)
+    return {"name": "RGB", "caption": "RGB", "picture": _data_url(rgb, "jpeg")}
+
+
+def _layer(display: Display, values: np.ndarray, look: Look) -> dict:
+    read_out = display.read_out(values, look)
+    layer = {
+        "name": display.map_name,
+        "caption": display.caption,
+        "picture": _data_url(display.picture(values, look), "png"),
+        "read_out": _as_text(read_out),
+    }
+    if read_out.classes:
+        layer["legend"] = [(name, f"rgb{colour}") for name, colour in read_out.classes]
+    if scale := display.scale(look):
+        top, unit = scale
+        colours = display.picture(np.linspace(0, top, _SCALE_COLOURS, dtype=np.float32)[None], look)
+        layer["scale"] = {"top": top, "unit": unit, "picture": _data_url(colours, "png")}
+    return layer
+
+
+def _as_text(read_out: ReadOut) -> dict:
+    little_endian = read_out.values.astype(read_out.values.dtype.newbyteorder("<"))
+    return {
+        "type": read_out.values.dtype.name,
+        "data": base64.b64encode(little_endian.tobytes()).decode("ascii"),
+        "step": read_out.step,
+        "unit": read_out.unit,
+    }
+
+
+def _data_url(picture: np.ndarray, kind: str) -> str:
+    """An RGB picture (H, W, 3) uint8 as the source of an <img>."""
+    data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,86 @@
+"""What the page is made of, and what happens on it."""
+
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from demo.examples import examples
+from demo.layers import layers
+from demo.uploads import MAX_MEGABYTES, read_upload
+from prediction import PanoramaModel
+from utils.errors import UserError
+
+_WEB = Path(__file__).parent / "web"
+_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # one panorama at a time, whoever asks
+
+_FONT = ["Arial", "Helvetica", "sans-serif"]  # of the visitor's machine
+
+
+def look() -> dict:
+    """What `gr.Blocks.launch` is to be told about the looks of the page."""
+    return {"theme": gr.themes.Default(primary_hue="blue", font=_FONT), "css": _text("page.css")}
+
+
+def build_page(model: PanoramaModel) -> gr.Blocks:
+    """The page of a model. It keeps nothing: results lie in the visitor's browser, uploads are read and removed."""
+    rooms = examples()
+
+    def predict(title: str, rgb: np.ndarray) -> dict:
+        return layers(title, rgb, model.predict(rgb))
+
+    def on_upload(path: str) -> dict:
+        try:
+            rgb = read_upload(Path(path))
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        finally:
+            Path(path).unlink(missing_ok=True)
+        return predict(Path(path).name, rgb)
+
+    def on_choice(choice: gr.SelectData) -> dict:
+        room = rooms[choice.index]
+        return predict(room.title, room.panorama())
+
+    with gr.Blocks(title="Elite360M", analytics_enabled=False, fill_width=True) as page:
+        gr.Markdown(_heading(model))
+        with gr.Row():
+            with gr.Column(scale=1, min_width=240):
+                upload = gr.File(label=f"panorama (2:1, up to {MAX_MEGABYTES} MB)", height=150)
+                gallery = gr.Gallery(
+                    [(room.thumbnail(), room.title) for room in rooms],
+                    label="or pick a room",
+                    columns=1,
+                    allow_preview=False,
+                    interactive=False,
+                    height="auto",
+                    buttons=[],
+                    elem_classes="rooms",
+                )
+            with gr.Column(scale=5, min_width=480):
+                viewer = gr.HTML(
+                    html_template=_text("viewer.html"),
+                    css_template=_text("viewer.css"),
+                    js_on_load=_text("views.js") + _text("viewer.js"),
+                )
+        shown = upload.upload(on_upload, upload, viewer, api_visibility="private", **_QUEUE)
+        for outcome in (shown.success, shown.failure):
+            outcome(lambda: None, None, upload, api_visibility="private", show_progress="hidden")  # ready for the next
+        gallery.select(on_choice, None, viewer, api_visibility="private", **_QUEUE)
+    return page
+
+
+def _heading(model: PanoramaModel) -> str:
+    settings = model.settings
+    facts = [
+        settings.backbone,
+        f"trained on {settings.dataset}",
+        f"{settings.height}x{settings.width} pixels",
+        f"predicts {', '.join(settings.tasks)}",
+        f"depth: {settings.depth_unit}",
+    ]
+    return f"# Elite360M\n{' · '.join(facts)}"
+
+
+def _text(name: str) -> str:
+    return (_WEB / name).read_text(encoding="utf-8")

@@ -1,0 +1,69 @@
+"""Serves the page to this machine, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import tempfile
+from importlib.util import find_spec
+from threading import Event
+
+from prediction import PanoramaModel
+from utils.errors import UserError
+
+HOST = "127.0.0.1"
+
+
+def check_port(port: int) -> None:
+    """Make sure that a port can be listened on.
+
+    Raises:
+        UserError: when it is taken, or not ours to take.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen()
+        except OSError as error:
+            raise UserError(f"--port {port} cannot be used ({error.strerror}): choose another one") from error
+
+
+def check_gradio() -> None:
+    """Make sure that gradio is installed, without importing it yet.
+
+    Raises:
+        UserError: when it is not.
+    """
+    if find_spec("gradio") is None:
+        raise UserError("the demo needs gradio: pip install gradio")
+
+
+def serve(model: PanoramaModel, port: int) -> None:
+    """Serve the page of a model until SIGINT or SIGTERM. Files of visitors lie in a folder that is removed then."""
+    asked_to_end = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked_to_end.set())
+    with tempfile.TemporaryDirectory(prefix="elite360m-demo-") as folder:
+        # Before gradio is imported, which reads them then. It also looks whether its page can be reached, by no proxy.
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": HOST}
+        from demo.page import build_page, look
+        from demo.uploads import MAX_MEGABYTES
+
+        page = build_page(model)
+        page.launch(
+            server_name=HOST,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            max_file_size=f"{MAX_MEGABYTES}mb",
+            footer_links=[],
+            run_history=False,  # gradio would keep what visitors did
+            enable_monitoring=False,
+            mcp_server=False,
+            ssr_mode=False,
+            **look(),
+        )
+        print(f"http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+        asked_to_end.wait()
+        page.close(verbose=False)

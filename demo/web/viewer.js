@@ -1,0 +1,138 @@
+// The viewer of demo_elite360m.py: one panorama as flat maps, from inside and as a point cloud (views.js), with the
+// values under the pointer.
+//
+// Gradio runs views.js and this once the HTML of viewer.html stands, with `element` (its root), `props.value` (what
+// demo/layers.py made of a prediction) and `watch`.
+
+const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
+const find = (selector) => element.querySelector(selector);
+
+/** A new element with properties and children. */
+function make(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+/** The numbers of a layer, as an array of the type that they were sent in. */
+function decode({ type, data, step, unit }) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  return { values: new ARRAYS[type](bytes.buffer), step, unit };
+}
+
+class Viewer {
+  constructor() {
+    if (!document.createElement("canvas").getContext("webgl2")) {
+      find(".views").replaceChildren("this browser offers no WebGL 2: the flat maps only");
+      return;
+    }
+    this.look = new LookAround(find(".look"), (u, v) => {
+      const direction = `longitude ${this.degrees(u)}, latitude ${this.degrees(v)}`;
+      find(".look-caption").textContent = `looking at ${direction} · drag to turn, wheel to zoom`;
+    });
+    this.cloud = new PointCloud(find(".cloud"));
+    find(".look").addEventListener("pointermove", (event) => {
+      this.tell(...this.look.angles(event.offsetX, event.offsetY));
+    });
+    new ResizeObserver(() => this.data && this.redraw()).observe(find(".views"));
+  }
+
+  degrees(angle) {
+    return `${(angle * DEGREES).toFixed(1)}°`;
+  }
+
+  /** Show a new panorama. */
+  async show(data) {
+    const layers = data.layers.map((layer) => ({
+      ...layer,
+      image: make("img", { src: layer.picture, alt: layer.caption, draggable: false }),
+      ...(layer.read_out && { read_out: decode(layer.read_out) }),
+    }));
+    await Promise.all(layers.map((layer) => layer.image.decode()));
+    this.data = { ...data, layers };
+    find(".empty").hidden = true;
+    find(".shown").hidden = false;
+    find(".title").textContent = data.title;
+    find(".read-out").textContent = "point at a map or at the view from inside";
+    find(".maps").replaceChildren(...layers.map((layer) => this.map(layer)));
+    if (this.look) {
+      const depth = layers.find((layer) => layer.name === "depth");
+      find(".outside").hidden = !depth;
+      if (depth) this.cloud.show(data.width, data.height, depth.read_out);
+      this.choose(layers[0]);
+      this.look.lookAt(0, 0);
+    }
+  }
+
+  /** A flat map: its picture, and below it what its colours mean. */
+  map(layer) {
+    const picture = make("div", { className: "picture" }, layer.image);
+    layer.image.dataset.layer = layer.name;
+    picture.addEventListener("pointermove", (event) => this.tell(...this.mapAngles(event)));
+    picture.addEventListener("click", (event) => this.look?.lookAt(...this.mapAngles(event)));
+    const figure = make("figure", {}, picture, make("figcaption", {}, make("span", { textContent: layer.caption })));
+    if (layer.scale) figure.lastChild.append(this.scale(layer.scale));
+    if (layer.legend) figure.append(this.legend(layer));
+    return figure;
+  }
+
+  scale({ top, unit, picture }) {
+    const ends = [0, top].map((value) => make("span", { textContent: `${value} ${unit}` }));
+    return make("span", { className: "scale" }, ends[0], make("img", { src: picture, alt: "" }), ends[1]);
+  }
+
+  /** The classes that occur, most frequent first. */
+  legend({ legend, read_out: { values } }) {
+    const counts = new Array(legend.length).fill(0);
+    for (const value of values) counts[value]++;
+    const order = [...legend.keys()].filter((i) => counts[i]).sort((i, j) => counts[j] - counts[i]);
+    return make("ul", { className: "legend" }, ...order.map((i) => this.chip(...legend[i])));
+  }
+
+  chip(name, colour) {
+    const swatch = make("i");
+    swatch.style.background = colour;
+    return make("li", {}, swatch, name);
+  }
+
+  choose(layer) {
+    for (const view of [this.look, this.cloud]) view.setLayer(layer.image, layer.name === "RGB");
+    const buttons = this.data.layers.map((each) => {
+      const state = { role: "radio", ariaChecked: each === layer };
+      return make("button", { textContent: each.name, onclick: () => this.choose(each), ...state });
+    });
+    find(".choice").replaceChildren(...buttons);
+    this.redraw();
+  }
+
+  redraw() {
+    this.look.redraw();
+    if (!find(".outside").hidden) this.cloud.redraw();
+  }
+
+  mapAngles({ currentTarget: picture, offsetX, offsetY }) {
+    return [(offsetX / picture.clientWidth - 0.5) * 2 * Math.PI, (offsetY / picture.clientHeight - 0.5) * Math.PI];
+  }
+
+  /** Write the values in a direction, and mark it on the maps. */
+  tell(u, v) {
+    const { width, height, layers } = this.data;
+    const [x, y] = [u / (2 * Math.PI) + 0.5, v / Math.PI + 0.5];
+    const pixel = clamp(Math.floor(y * height), 0, height - 1) * width + clamp(Math.floor(x * width), 0, width - 1);
+    const told = layers.filter((layer) => layer.read_out).map((layer) => this.value(layer, pixel));
+    const direction = [`longitude ${this.degrees(u)}`, `latitude ${this.degrees(v)}`];
+    find(".read-out").replaceChildren(...[...direction, ...told].map((text) => make("span", { textContent: text })));
+    find(".maps").style.setProperty("--x", `${100 * x}%`);
+    find(".maps").style.setProperty("--y", `${100 * y}%`);
+  }
+
+  value({ name, legend, read_out: { values, step, unit } }, pixel) {
+    if (legend) return `class ${legend[values[pixel]][0]}`;
+    const channels = values.length / (this.data.width * this.data.height);
+    const numbers = Array.from({ length: channels }, (_, i) => (step * values[pixel * channels + i]).toFixed(2));
+    return `${name} ${numbers.join(", ")} ${unit}`.trim();
+  }
+}
+
+const viewer = new Viewer();
+watch("value", () => props.value && viewer.show(props.value));

@@ -1,0 +1,31 @@
+"""A page to try a trained checkpoint on: drop a panorama, look around in it and at what the network predicts.
+
+    python demo_elite360m.py --checkpoint RUN_OR_FILE
+
+It is served to this machine alone, http://127.0.0.1:7860, and asks nothing of any other. Needs gradio.
+"""
+
+from utils.options import demo_parser
+
+if __name__ == "__main__":
+    OPTIONS = demo_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+
+import argparse
+
+from demo.server import check_gradio, check_port, serve
+from prediction import load_elite360m
+from utils.errors import exit_on_user_error
+from utils.memory import keep_freed_memory
+
+
+def main(options: argparse.Namespace) -> None:
+    """Serve as the command line says."""
+    check_gradio()
+    check_port(options.port)
+    keep_freed_memory()
+    serve(load_elite360m(options.checkpoint), options.port)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)

@@ -1,0 +1,85 @@
+"""What the viewer is given: pictures that decode, and values to the millimetre."""
+
+import base64
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.classes import STANFORD2D3D
+from demo.layers import layers
+from prediction import Prediction
+from utils.checkpoint import ModelSettings
+from utils.tasks import RELATIVE
+from utils.visualize import label_colours, normal_colours, scale_colours
+
+MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
+
+
+def prediction(tasks, **settings) -> Prediction:
+    """Of 8x16 pixels, made up."""
+    rng = np.random.default_rng(0)
+    names, colours = STANFORD2D3D.names, STANFORD2D3D.colours
+    settings = ModelSettings("Elite360M_Res18", tasks, 2, 32, 64, "Synthetic", names, colours, **settings)
+    normal = rng.normal(size=(8, 16, 3)).astype(np.float32)
+    maps = {
+        "depth": rng.uniform(0.1, 10, (8, 16)).astype(np.float32),
+        "normal": normal / np.linalg.norm(normal, axis=-1, keepdims=True),
+        "segmentation": rng.integers(0, len(names), (8, 16), dtype=np.uint8),
+    }
+    rgb = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    return Prediction(rgb, settings, **{MAPS[task]: maps[task] for task in tasks})
+
+
+def picture(url: str) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(url.partition(",")[2]), dtype=np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+
+
+def values(layer: dict) -> np.ndarray:
+    told = layer["read_out"]
+    return np.frombuffer(base64.b64decode(told["data"]), dtype=np.dtype(told["type"]).newbyteorder("<")) * told["step"]
+
+
+def test_every_map_is_there():
+    result = prediction(("depth", "normal", "segmentation"))
+    sent = json.loads(json.dumps(layers("room", result.rgb, result)))
+    assert (sent["title"], sent["height"], sent["width"]) == ("room", 8, 16)
+    rgb, depth, normal, labels = sent["layers"]
+    assert np.abs(picture(rgb["picture"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
+    assert np.array_equal(picture(depth["picture"]), scale_colours(result.depth, 10))
+    assert np.array_equal(picture(normal["picture"]), normal_colours(result.normal))
+    assert np.array_equal(picture(labels["picture"]), label_colours(result.labels, STANFORD2D3D.colours))
+    assert values(depth) == pytest.approx(result.depth.ravel(), abs=0.00051)
+    assert values(normal) == pytest.approx(result.normal.ravel(), abs=0.5 / 127 + 1e-6)
+    assert np.array_equal(values(labels), result.labels.ravel())
+
+
+def test_what_colours_mean():
+    result = prediction(("depth", "segmentation"))
+    _, depth, labels = layers("room", result.rgb, result)["layers"]
+    assert (depth["scale"]["top"], depth["scale"]["unit"], depth["read_out"]["unit"]) == (10, "m", "m")
+    bar = picture(depth["scale"]["picture"])
+    assert np.array_equal(bar[:, [0, -1]], scale_colours(np.array([[0.0, 10.0]]), 10))
+    assert [name for name, _ in labels["legend"]] == list(STANFORD2D3D.names)
+    assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colours[2]}"
+
+
+def test_relative_depth_is_not_told_in_metres():
+    result = prediction(("depth",), depth_unit=RELATIVE)
+    _, depth = layers("room", result.rgb, result)["layers"]
+    assert (depth["scale"]["unit"], depth["read_out"]["unit"]) == ("", "")
+
+
+@pytest.mark.parametrize("task", MAPS)
+def test_one_task_alone(task):
+    result = prediction((task,))
+    assert [layer["name"] for layer in layers("room", result.rgb, result)["layers"]] == ["RGB", MAPS[task]]
+
+
+def test_large_panoramas_are_made_as_large_as_a_screen_shows():
+    result = prediction(("depth",))
+    sent = layers("room", np.zeros((1500, 3000, 3), dtype=np.uint8), result)
+    assert picture(sent["layers"][0]["picture"]).shape == (1024, 2048, 3)
+    assert (sent["height"], sent["width"]) == (8, 16), "of the maps"

@@ -1,0 +1,46 @@
+"""Photograph the page of demo_elite360m.py, which must be running, with a room chosen: docs/demo.jpg.
+
+python tools/show_demo.py --out demo.jpg
+
+Needs playwright and Debian's chromium.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
+
+from playwright.sync_api import sync_playwright
+
+from utils.files import atomic_path
+
+
+def main() -> None:
+    """Choose a room, look at a part of it and point there."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write (.jpg)")
+    parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
+    parser.add_argument("--room", type=int, default=0, help="which one of those to choose from (default: 0)")
+    options = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 790})
+        page.goto(options.url)
+        page.locator(".rooms .thumbnail-item").nth(options.room).click()
+        page.locator("img[data-layer]").first.wait_for()
+        flat = page.locator(".picture").first
+        box = flat.bounding_box()
+        flat.click(position={"x": 0.68 * box["width"], "y": 0.54 * box["height"]})  # the view from inside turns there
+        page.locator(".look").hover(position={"x": 330, "y": 240})
+        page.wait_for_timeout(500)
+        with atomic_path(options.out) as temporary:
+            page.screenshot(path=temporary, type="jpeg", quality=88)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
