@@ -2,7 +2,8 @@
 
     python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
 
-Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv and pictures.
+Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv, pictures, and with
+--report a page that shows them, report.html.
 """
 
 from utils.options import check_size, eval_parser
@@ -20,7 +21,10 @@ from tqdm import tqdm
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
+from reports.gallery import Gallery
+from reports.page import Report, write_report
 from tasks import TASKS
+from tasks.display import Look
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.distributed import is_main, process_group
 from utils.errors import exit_on_user_error
@@ -56,22 +60,38 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         print(describe(dataset, options))
     batches = evaluation_batches(dataset, options, device)
     draw = panel_writer(run, replace(settings, tasks=tasks), checkpoint.epoch, options.log_frequency)
+    look = Look(dataset.classes.colours, dataset.depth_unit)
+    gallery = Gallery(tasks, look) if options.report else None
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
-    evaluator = Evaluator(tasks, len(dataset.classes), device)
-    results, rows = evaluate(network, progress, evaluator, on_batch=draw)
+    evaluator = Evaluator(tasks, len(dataset.classes), device, with_breakdown=options.report)
 
-    trivial_results = {}
+    def show(number: int, batch: dict, predictions: dict) -> None:
+        draw(number, batch, predictions)
+        if gallery:
+            gallery.add(batch, predictions, evaluator.rows[-len(batch["id"]) :])
+
+    results, rows = evaluate(network, progress, evaluator, on_batch=show)
+
+    trivial_results, trivial_breakdowns = {}, {}
     if options.trivial:
         trivial = TrivialPredictor({task: TASKS[task].constant(len(dataset.classes)) for task in tasks}).fit(batches)
-        evaluator = Evaluator(tasks, len(dataset.classes), device)
-        trivial_results, _ = evaluate(trivial, batches, evaluator)
+        trivial_evaluator = Evaluator(tasks, len(dataset.classes), device, with_breakdown=options.report)
+        trivial_results, _ = evaluate(trivial, batches, trivial_evaluator)
+        trivial_breakdowns = trivial_evaluator.breakdowns() if options.report else {}
 
     report_bad_samples(batches)
     if is_main():
-        report(run, checkpoint, digest, dataset, options, results, trivial_results, rows)
+        summary = write_results(run, checkpoint, digest, dataset, options, results, trivial_results, rows)
+    if options.report:
+        breakdowns, shown = evaluator.breakdowns(), gallery.join()
+        if is_main():
+            page = Report(summary, rows, breakdowns, trivial_breakdowns, shown, dataset.classes.names, look)
+            write_report(run.root / "report.html", page)
+    if is_main():
+        print(f"written to {run.root}")
 
 
-def report(
+def write_results(
     run: RunFolder,
     checkpoint: Checkpoint,
     digest: str,
@@ -80,8 +100,8 @@ def report(
     results: dict[str, dict[str, float]],
     trivial_results: dict[str, dict[str, float]],
     rows: list[dict],
-) -> None:
-    """Write result.txt per task, results.json and per_image.csv, and print the figures."""
+) -> dict:
+    """Write result.txt per task, results.json and per_image.csv, print the figures; what results.json holds."""
     conventions = [f"# depth unit: {dataset.depth_unit}; frame of the normals: {dataset.normal_frame}"]
     for task, figures in results.items():
         print(f"{task}: {figures_line(figures)}")
@@ -91,26 +111,25 @@ def report(
             lines += [f"trivial {name}: {value:.6f}" for name, value in trivial_results[task].items()]
         write_text(run.result(task), "\n".join([f"# {PROTOCOL[task]}", *conventions, *lines]) + "\n")
     write_csv(run.root / "per_image.csv", rows)
-    write_json(
-        run.root / "results.json",
-        {
-            "results": results,
-            **({"trivial": trivial_results} if trivial_results else {}),
-            "protocol": PROTOCOL,
-            "dataset": options.dataset,
-            "split": options.split,
-            "list": options.val_list,
-            "depth_unit": dataset.depth_unit,
-            "normal_frame": dataset.normal_frame,
-            "num_skipped": len(dataset) - len(rows),
-            "num_images": len(rows),
-            "height": dataset.height,
-            "width": dataset.width,
-            "checkpoint": {"path": str(checkpoint.path), "sha256": digest, "epoch": checkpoint.epoch},
-            **provenance(),
-        },
-    )
-    print(f"written to {run.root}")
+    summary = {
+        "results": results,
+        **({"trivial": trivial_results} if trivial_results else {}),
+        "protocol": PROTOCOL,
+        "backbone": options.backbone,
+        "dataset": options.dataset,
+        "split": options.split,
+        "list": options.val_list,
+        "depth_unit": dataset.depth_unit,
+        "normal_frame": dataset.normal_frame,
+        "num_skipped": len(dataset) - len(rows),
+        "num_images": len(rows),
+        "height": dataset.height,
+        "width": dataset.width,
+        "checkpoint": {"path": str(checkpoint.path), "sha256": digest, "epoch": checkpoint.epoch},
+        **provenance(),
+    }
+    write_json(run.root / "results.json", summary)
+    return summary
 
 
 if __name__ == "__main__":
