@@ -85,10 +85,10 @@ def choose(badness: dict[int, tuple], group_size: int) -> set[int]:
 
 
 def badness(task: str, score: float, index: int) -> tuple[float, int]:
-    """Sorts images of a task, the worst last. A score that is not a number is the worst; ties go by the index."""
+    """Sorts images of a task, the worst last. A score that is not a number is the worst; of ties the first image is."""
     if math.isnan(score):
-        return math.inf, index
-    return -score if TASKS[task].higher_is_better else score, index
+        return math.inf, -index
+    return -score if TASKS[task].higher_is_better else score, -index
 
 
 def score_key(task: str) -> str:
