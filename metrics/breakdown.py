@@ -18,6 +18,7 @@ DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # metres: edges of the bins of true d
 LATITUDES = np.linspace(-90, 90, 19)  # degrees, growing downwards (see `utils.sphere`): edges of the bands
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
+_CELLS = (_BINS + 1) * _BANDS  # of `_cells`
 
 
 class PixelError(NamedTuple):
@@ -73,12 +74,11 @@ class ErrorProfiles:
 
     def add(self, errors: torch.Tensor, mask: torch.Tensor, batch: dict, i: int) -> None:
         """Take the errors (m, n) of the n pixels of a mask (1, H, W) into account: sample i of a batch."""
-        height = mask.shape[-2]
-        bands = torch.tensor(_band_of_rows(height), device=mask.device)[:, None].expand_as(mask)[mask]  # (n,)
-        distances = _bin_of_depths(batch["depth"][i][mask], batch["depth_mask"][i][mask])
-        rows = [torch.ones_like(errors[0]), *errors]
-        sums = [torch.cat([_sum(row, distances, _BINS), _sum(row, bands, _BANDS)]) for row in rows]
-        self._sums[int(batch["index"][i])] = torch.stack(sums).cpu().numpy()
+        cells = _cells(batch["depth"][i], batch["depth_mask"][i])[mask]  # (n,)
+        rows = [torch.bincount(cells, minlength=_CELLS), *(_sum(row, cells) for row in errors)]
+        table = torch.stack(rows).view(-1, _BINS + 1, _BANDS)
+        sums = torch.cat([table.sum(2)[:, :_BINS], table.sum(1)], dim=1)
+        self._sums[int(batch["index"][i])] = sums.cpu().numpy()
 
     def compute(self) -> tuple[Profile, Profile]:
         """Mean errors of all images of all processes by distance and by latitude."""
@@ -96,19 +96,24 @@ class ErrorProfiles:
         return Profile(edges, means, counts.astype(np.int64))
 
 
+def _cells(depth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The cell (1, H, W) of each pixel in a table of bins of distance and bands of latitude, row by row.
+
+    Args:
+        depth, known: true depths and where there are any, (1, H, W); elsewhere pixels are in a bin after the last one.
+    """
+    edges = torch.tensor(DISTANCES[1:-1], dtype=depth.dtype, device=depth.device)  # between the first bin and the last
+    bins = torch.bucketize(depth, edges, out_int32=True, right=True).masked_fill_(~known, _BINS)
+    bands = torch.tensor(_band_of_rows(depth.shape[-2]), dtype=torch.int32, device=depth.device)
+    return bins.mul_(_BANDS).add_(bands[:, None])
+
+
 def _band_of_rows(height: int) -> np.ndarray:
     """The band of LATITUDES (H,) in which the centre of each row of an ERP image lies."""
     _, latitude = pixels_to_angles(np.arange(height), np.zeros(height), height, 2 * height)
     return np.searchsorted(LATITUDES, np.degrees(latitude), side="right") - 1
 
 
-def _bin_of_depths(depth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """The bin of DISTANCES (n,) of true depths (n,); a bin after the last one where there is none."""
-    edges = torch.tensor(DISTANCES[1:-1], dtype=depth.dtype, device=depth.device)  # between the first bin and the last
-    bins = torch.bucketize(depth, edges, right=True)
-    return bins.masked_fill(~known, _BINS)
-
-
-def _sum(values: torch.Tensor, bins: torch.Tensor, count: int) -> torch.Tensor:
-    """Sums (count,) of the values (n,) in each of the first `count` bins."""
-    return torch.bincount(bins, values, minlength=count)[:count]
+def _sum(values: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """Sums (cells,) of the values (n,) in each cell."""
+    return torch.bincount(cells, values, minlength=_CELLS)

@@ -3,10 +3,10 @@
 import math
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
+from datasets.panorama import resize_rgb
 from tasks import TASKS
 from tasks.display import Look
 from utils.distributed import gather_objects
@@ -99,14 +99,20 @@ def score_key(task: str) -> str:
 def draw_tiles(task: str, batch: dict, prediction: torch.Tensor, i: int, look: Look) -> tuple[bytes, ...]:
     """The TILES of a prediction (., H, W) for sample i of a batch, as files."""
     display = TASKS[task].display
-    predicted, truth = display.as_map(prediction), display.truth_map(batch, i)
-    maps = [
+    height, width = prediction.shape[-2:]
+    tile_width = min(width, _TILE_WIDTH)
+    size = round(height * tile_width / width), tile_width
+    rows, columns = (_nearest(small, large) for small, large in zip(size, (height, width), strict=True))
+    # Maps must not be mixed across an edge, and are made small first: there is less to colour.
+    predicted = display.as_map(prediction[:, rows][:, :, columns])
+    truth = display.truth_map(batch, i)[rows][:, columns]
+    tiles = [
+        resize_rgb(as_picture(batch["rgb"][i]), *size),
         display.picture(predicted, look),
         display.picture(truth, look),
         display.error_picture(predicted, truth),
     ]
-    rgb = _small(as_picture(batch["rgb"][i]), cv2.INTER_AREA)
-    return tuple(encode_small(tile) for tile in [rgb, *(_small(tile, cv2.INTER_NEAREST_EXACT) for tile in maps)])
+    return tuple(encode_small(tile) for tile in tiles)
 
 
 def encode_small(picture: np.ndarray) -> bytes:
@@ -114,8 +120,6 @@ def encode_small(picture: np.ndarray) -> bytes:
     return min(encode_picture(picture, ".jpg"), encode_picture(picture, ".png"), key=len)
 
 
-def _small(picture: np.ndarray, interpolation: int) -> np.ndarray:
-    height, width = picture.shape[:2]
-    if width <= _TILE_WIDTH:
-        return picture
-    return cv2.resize(picture, (_TILE_WIDTH, round(height * _TILE_WIDTH / width)), interpolation=interpolation)
+def _nearest(small: int, large: int) -> np.ndarray:
+    """Which of `large` rows or columns make `small` of them, (small,)."""
+    return ((np.arange(small) + 0.5) * large / small).astype(int)
