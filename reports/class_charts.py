@@ -32,7 +32,7 @@ def confusion_chart(confusion: np.ndarray, names: tuple[str, ...]) -> Element:
         heading = element("text", name, class_="name", transform=f"translate({middle}) rotate(-60)")
         children.append(heading)
         if absent:
-            children.append(bar(margin, y, size, cell, "hatched", f"{name} does not occur in the truth"))
+            children.append(bar(margin, y, size, cell, "empty", f"{name} does not occur in the truth"))
             continue
         for column, other in enumerate(names):
             count = confusion[row, column]
@@ -76,7 +76,7 @@ def iou_chart(confusion: np.ndarray, names: tuple[str, ...], colours: Colours) -
         drawn = bar(left, y, iou[i] * (right - left), row_height - 6, "bar", told)
         drawn.set("data-class", names[i])
         drawn.set("data-value", repr(float(iou[i])))
-        pixels = f"{compact(totals[i])} pixels" if totals[i] else "not in the truth, but predicted"
+        pixels = f"{compact(totals[i])} pixels" if totals[i] else "no true pixels"
         children += [
             text(left - 24, y + 13, names[i], "end", "name"),
             swatch,

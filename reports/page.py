@@ -81,7 +81,7 @@ def _title(report: Report) -> str:
 def _header(report: Report) -> Element:
     summary = report.summary
     skipped = f", {summary['num_skipped']} bad ones skipped" if summary["num_skipped"] else ""
-    trained = f", {summary['checkpoint']['epoch']} epochs" if summary["checkpoint"]["epoch"] else ""
+    trained = f", epoch {summary['checkpoint']['epoch']}" if summary["checkpoint"]["epoch"] else ""
     facts = {
         "dataset": f"{summary['dataset']}, {summary['list'] or 'split ' + summary['split']}",
         "images": f"{summary['num_images']} of {summary['width']} x {summary['height']} pixels{skipped}",
@@ -214,7 +214,7 @@ def _profile_pair(report: Report, task: str, kind: PixelError) -> list[Element]:
     figures = []
     for axis, profile, reference, draw in (
         (
-            f"distance{f' ({depth_unit})' if depth_unit else ', relative'}",
+            f"distance ({depth_unit or 'relative'})",
             breakdown.by_distance,
             trivial and trivial.by_distance,
             distance_chart,

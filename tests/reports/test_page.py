@@ -201,7 +201,7 @@ def test_relative_depth_has_no_metres(page_of):
     page, _ = page_of(make_report(("depth",), depth_unit=RELATIVE))
     texts = [content for _, content in page.texts]
     assert RELATIVE in texts
-    assert "depth: absolute error by distance, relative" in texts
+    assert "depth: absolute error by distance (relative)" in texts
     assert not [content for content in texts if content.endswith(" m") or "(m)" in content]
 
 
@@ -266,7 +266,7 @@ def test_cells_are_shares_of_the_true_class():
     assert right == [0.75, 0.5]
     assert wrong == [0.25, 0, 0.25, 0.25]
     assert bars(chart, "wrong")[0].find("title").text == "a is taken for b: 25.00% (1 of 4 pixels)"
-    assert bars(chart, "hatched")[0].find("title").text == "b does not occur in the truth"
+    assert bars(chart, "empty")[0].find("title").text == "b does not occur in the truth"
 
 
 def test_classes_that_do_not_occur_have_no_iou():
@@ -278,7 +278,7 @@ def test_classes_that_do_not_occur_have_no_iou():
         ("a", 0.75),
         ("b", 0.0),
     ]
-    assert "not in the truth, but predicted" in [text.text for text in chart.iter("text")]
+    assert "no true pixels" in [text.text for text in chart.iter("text")]
 
 
 def test_absent_classes_are_named(page_of):
