@@ -23,10 +23,18 @@ def compact(count: int) -> str:
 
 
 class Scale:
-    """Lengths in a drawing for values from 0 to a little above all of them, and four to six round ticks."""
+    """Lengths in a drawing for values from 0 to a round number a little above all of them.
 
-    def __init__(self, means: np.ndarray, reference: np.ndarray | None, length: float):
-        values = means if reference is None else np.concatenate([means, reference])
+    Args:
+        values: what is to be drawn, none negative; those that are not finite do not count.
+        length: of the top of the scale, in pixels.
+
+    Attributes:
+        top: the highest value of the scale.
+        ticks: round values from 0 to the top, seven at most.
+    """
+
+    def __init__(self, values: np.ndarray, length: float):
         values = values[np.isfinite(values)]
         largest = values.max() if values.size and values.max() > 0 else 1.0
         raw = largest / 5
@@ -37,6 +45,7 @@ class Scale:
         self._length = length
 
     def length(self, value: float) -> float:
+        """The length of a value."""
         return float(value / self.top * self._length)
 
 

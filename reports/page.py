@@ -209,22 +209,16 @@ def _profiles(report: Report) -> Element:
 
 
 def _profile_pair(report: Report, task: str, kind: PixelError) -> list[Element]:
-    breakdown, trivial = report.breakdowns[task], report.trivial_breakdowns.get(task)
-    unit, depth_unit = report.unit(kind.unit), report.unit("m")
-    figures = []
-    for axis, profile, reference, draw in (
-        (
-            f"distance ({depth_unit or 'relative'})",
-            breakdown.by_distance,
-            trivial and trivial.by_distance,
-            distance_chart,
+    ours, trivial = report.breakdowns[task], report.trivial_breakdowns.get(task)
+    unit, distance = report.unit(kind.unit), report.unit("m") or "relative"
+    heading = f"{task}: {kind.label}{f' ({unit})' if unit else ''}"
+    charts = {
+        f"{heading} by distance ({distance})": distance_chart(
+            ours.by_distance, trivial and trivial.by_distance, kind, unit
         ),
-        ("latitude", breakdown.by_latitude, trivial and trivial.by_latitude, latitude_chart),
-    ):
-        heading = f"{task}: {kind.label}{f' ({unit})' if unit else ''} by {axis}"
-        chart = draw(profile, profile.means[kind], reference and reference.means[kind], kind.label, unit)
-        figures.append(element("figure", element("figcaption", heading), chart))
-    return figures
+        f"{heading} by latitude": latitude_chart(ours.by_latitude, trivial and trivial.by_latitude, kind, unit),
+    }
+    return [element("figure", element("figcaption", caption), chart) for caption, chart in charts.items()]
 
 
 def _images(report: Report) -> Element:

@@ -236,7 +236,7 @@ def bars(chart, kind: str) -> list:
 def test_columns_are_as_high_as_their_means():
     profile = make_report().breakdowns["depth"].by_distance
     (kind, means), *_ = profile.means.items()
-    chart = distance_chart(profile, means, None, kind.label, kind.unit)
+    chart = distance_chart(profile, None, kind, kind.unit)
     known = np.isfinite(means)
     heights = np.array([float(bar.get("height")) for bar in bars(chart, "bar")])
     assert heights / heights.max() == pytest.approx(means[known] / means[known].max(), abs=1e-3)
@@ -250,7 +250,7 @@ def test_columns_are_as_high_as_their_means():
 def test_the_zenith_is_above():
     profile = make_report().breakdowns["normal"].by_latitude
     ((kind, means),) = profile.means.items()
-    chart = latitude_chart(profile, means, means, kind.label, kind.unit)
+    chart = latitude_chart(profile, profile, kind, kind.unit)
     drawn = bars(chart, "bar")
     positions = [float(bar.get("y")) for bar in drawn]
     assert positions == sorted(positions)
@@ -296,15 +296,15 @@ def test_compact_counts(count, text):
 
 @pytest.mark.parametrize("largest", [0.013, 0.5, 1, 7.3, 90, 180])
 def test_scales_hold_everything(largest):
-    scale = Scale(np.array([largest, np.nan, 0]), None, 100)
+    scale = Scale(np.array([largest, np.nan, 0]), 100)
     assert 50 < scale.length(largest) <= 100
     assert 2 <= len(scale.ticks) <= 7
     assert scale.ticks[0] == 0
 
 
 def test_a_scale_of_nothing():
-    assert Scale(np.array([np.nan]), None, 100).ticks[0] == 0
-    assert Scale(np.zeros(3), np.array([np.inf]), 100).length(0) == 0
+    assert Scale(np.array([np.nan]), 100).ticks[0] == 0
+    assert Scale(np.array([0, np.inf]), 100).length(0) == 0
 
 
 def test_text_after_elements():
