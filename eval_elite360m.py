@@ -2,6 +2,7 @@
 
     python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
 
+With --tta N the figures are those of the average over N views, and those of the plain network stand beside them.
 Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv, pictures, and with
 --report a page that shows them, report.html.
 """
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
+from prediction.averaging import ViewAverage
 from reports.gallery import Gallery
 from reports.page import Report, write_report
 from tasks import TASKS
@@ -34,6 +36,8 @@ from utils.memory import keep_freed_memory
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv, write_json
 from utils.tasks import parse_tasks
+
+_OTHERS = {"plain": "without --tta", "trivial": "trivial predictor"}  # predictors beside the one that is judged
 
 
 def main(options: argparse.Namespace) -> None:
@@ -70,20 +74,24 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         if gallery:
             gallery.add(batch, predictions, evaluator.rows[-len(batch["id"]) :])
 
-    results, rows = evaluate(network, progress, evaluator, on_batch=show)
+    predictor = ViewAverage(network, options.tta, settings.normal_frame)
+    results, rows = evaluate(predictor, progress, evaluator, on_batch=show)
 
-    trivial_results, trivial_breakdowns = {}, {}
+    others = {}  # what the results are to be compared with
+    if options.tta > 1:
+        others["plain"] = network
     if options.trivial:
-        trivial = TrivialPredictor({task: TASKS[task].constant(len(dataset.classes)) for task in tasks}).fit(batches)
-        trivial_evaluator = Evaluator(tasks, len(dataset.classes), device, with_breakdown=options.report)
-        trivial_results, _ = evaluate(trivial, batches, trivial_evaluator)
-        trivial_breakdowns = trivial_evaluator.breakdowns() if options.report else {}
+        constants = {task: TASKS[task].constant(len(dataset.classes)) for task in tasks}
+        others["trivial"] = TrivialPredictor(constants).fit(batches)
+    evaluators = {name: Evaluator(tasks, len(dataset.classes), device, options.report) for name in others}
+    others_results = {name: evaluate(other, batches, evaluators[name])[0] for name, other in others.items()}
 
     report_bad_samples(batches)
     if is_main():
-        summary = write_results(run, checkpoint, digest, dataset, options, results, trivial_results, rows)
+        summary = write_results(run, checkpoint, digest, dataset, options, results, others_results, rows)
     if options.report:
         breakdowns, shown = evaluator.breakdowns(), gallery.join()
+        trivial_breakdowns = evaluators["trivial"].breakdowns() if options.trivial else {}
         if is_main():
             page = Report(summary, rows, breakdowns, trivial_breakdowns, shown, dataset.classes.names, look)
             write_report(run.root / "report.html", page)
@@ -98,26 +106,32 @@ def write_results(
     dataset: PanoramaDataset,
     options: argparse.Namespace,
     results: dict[str, dict[str, float]],
-    trivial_results: dict[str, dict[str, float]],
+    others_results: dict[str, dict[str, dict[str, float]]],
     rows: list[dict],
 ) -> dict:
-    """Write result.txt per task, results.json and per_image.csv, print the figures; what results.json holds."""
+    """Write result.txt per task, results.json and per_image.csv, print the figures, those of others beside them.
+
+    Returns:
+        What results.json holds.
+    """
     conventions = [f"# depth unit: {dataset.depth_unit}; frame of the normals: {dataset.normal_frame}"]
     for task, figures in results.items():
         print(f"{task}: {figures_line(figures)}")
         lines = [f"{name}: {value:.6f}" for name, value in figures.items()]
-        if task in trivial_results:
-            print(f"{task}, trivial predictor: {figures_line(trivial_results[task])}")
-            lines += [f"trivial {name}: {value:.6f}" for name, value in trivial_results[task].items()]
-        write_text(run.result(task), "\n".join([f"# {PROTOCOL[task]}", *conventions, *lines]) + "\n")
+        for other, other_results in others_results.items():
+            print(f"{task}, {_OTHERS[other]}: {figures_line(other_results[task])}")
+            lines += [f"{other} {name}: {value:.6f}" for name, value in other_results[task].items()]
+        comments = [f"# {PROTOCOL[task]}", f"# seam: {PROTOCOL['seam']}", *conventions]
+        write_text(run.result(task), "\n".join([*comments, *lines]) + "\n")
     write_csv(run.root / "per_image.csv", rows)
     summary = {
         "results": results,
-        **({"trivial": trivial_results} if trivial_results else {}),
+        **others_results,
         "protocol": PROTOCOL,
         "backbone": options.backbone,
         "dataset": options.dataset,
         "split": options.split,
+        "tta": options.tta,
         "list": options.val_list,
         "depth_unit": dataset.depth_unit,
         "normal_frame": dataset.normal_frame,

@@ -1,13 +1,21 @@
 """Predict depth, surface normals and semantics of panoramas with a trained checkpoint.
 
-    python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER --out DIR
+    python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER_OR_PATTERN --out DIR
 
-Writes for each picture, at the size that the network was trained on:
+Writes for each picture, at the size that the network was trained on, in folders like those of the input:
 
-    NAME_panel.png    the picture and the predictions, with a scale in metres and the names of the classes
-    NAME_depth.npy    (H, W) float32, metres along the ray
-    NAME_normal.npy   (H, W, 3) float32, unit vectors in the camera frame (x right, y down, z forward), to the camera
-    NAME_labels.png   (H, W) 8-bit class labels; the panel's legend names them in order
+    NAME.json                what the other files mean: units, axes, classes; the model, the picture, seam scores
+    NAME_panel.png           the picture and the predictions, with a scale in metres and the names of the classes
+    NAME_depth.npy           (H, W) float32, metres along the ray
+    NAME_depth.png           (H, W) 16 bits, millimetres along the ray
+    NAME_normal.npy          (H, W, 3) float32, unit vectors in the camera frame, to the camera
+    NAME_normal.png          the same as colours
+    NAME_labels.png          (H, W) 8-bit class labels
+    NAME_labels_colour.png   the same as colours, with a legend
+    NAME_points.ply          one coloured point per pixel, metres in the camera frame, with normal and label
+    NAME_points.glb          the same for viewers, y up; if --save names glb
+
+The camera frame is x right, y down, z forward. Exit code 1 when a picture could not be used, 2 when nothing could.
 """
 
 from utils.options import predict_parser
@@ -16,80 +24,68 @@ if __name__ == "__main__":
     OPTIONS = predict_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
 
 import argparse
+import sys
 from pathlib import Path
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
-from datasets.panorama import resize_rgb
-from networks.elite360m import Elite360M
-from tasks import TASKS
-from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint
+from prediction import load_elite360m
+from prediction.files import ResultFiles
+from prediction.inputs import find_jobs
+from prediction.pictures import Picture, read_picture, require_panorama
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.files import atomic_path
-from utils.images import list_images, read_panorama
 from utils.memory import keep_freed_memory
-from utils.pictures import maps_panel
-from utils.visualize import legend, save_picture
+from utils.run_folder import figures_line
 
 
-def main(options: argparse.Namespace) -> None:
-    """Predict as the command line says."""
-    images = list_images(Path(options.input))
-    check_names(images, Path(options.out))
+def main(options: argparse.Namespace) -> int:
+    """Predict as the command line says, and return the exit code: 1 when a picture could not be used, else 0."""
+    jobs = find_jobs(options.input, Path(options.out))
     keep_freed_memory()
     with process_group(options.gpu_devices) as device:
-        checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
-        network = checkpoint.build_network().to(device).eval()
-        for path in tqdm(images, unit="image", dynamic_ncols=True):
-            rgb = resize_rgb(read_panorama(path), checkpoint.settings.height, checkpoint.settings.width)
-            maps = predict(network, rgb, device)
-            write(Path(options.out) / path.stem, rgb, maps, checkpoint.settings)
-    print(f"{len(images)} written to {options.out}")
+        model = load_elite360m(options.checkpoint, device)
+        files = ResultFiles(model, options.save, options.tta, options.overwrite)
+        to_do = [job for job in jobs if not files.are_there(job)]
+        seams, plain_seams, failures = [], [], []
+        for job in tqdm(to_do, unit="image", dynamic_ncols=True):
+            try:
+                picture = read(job.picture, options.force)
+            except UserError as error:
+                failures.append(str(error))
+                continue
+            prediction = model.predict(picture.rgb, options.tta, force=options.force)
+            files.write(job, picture, prediction)
+            seams.append(prediction.seam)
+            plain_seams.append(prediction.plain_seam)
+    print(f"{len(seams)} predicted, {len(jobs) - len(to_do)} there already, {len(failures)} failed: {options.out}")
+    if seams:
+        print(f"seam score: {mean_scores(seams)}")
+    if seams and options.tta > 1:
+        print(f"seam score without --tta: {mean_scores(plain_seams)}")
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
-def check_names(images: list[Path], out: Path) -> None:
-    """Make sure that no result will overwrite another, or be taken for a panorama the next time.
+def read(path: Path, force: bool) -> Picture:
+    """Read a panorama, or with `force` any picture.
 
     Raises:
-        UserError: when two pictures differ in their suffix alone, or results would lie among the pictures.
+        UserError: when it cannot be read, or is no panorama.
     """
-    by_stem = {path.stem: path for path in images}
-    for path in images:
-        if by_stem[path.stem] != path:
-            raise UserError(f"{path} and {by_stem[path.stem].name} would be written to the same names: rename one")
-    if out.resolve() == images[0].parent.resolve():
-        raise UserError(f"--out {out} is where the pictures are: choose another folder")
+    picture = read_picture(path)
+    if not force:
+        require_panorama(picture.rgb, path, "--force")
+    return picture
 
 
-@torch.no_grad()
-def predict(network: Elite360M, rgb: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
-    """Predictions of one panorama (H, W, 3) uint8: a map per task, see `tasks.display`."""
-    batch = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 255
-    return {task: TASKS[task].display.as_map(prediction[0]) for task, prediction in network(batch).items()}
-
-
-def write(stem: Path, rgb: np.ndarray, maps: dict[str, np.ndarray], settings: ModelSettings) -> None:
-    """Write the maps of one panorama, and a panel that shows them, as STEM_*."""
-    for task, values in maps.items():
-        if task == "segmentation":
-            save_picture(stem.with_name(f"{stem.name}_labels.png"), values)
-        else:
-            save_array(stem.with_name(f"{stem.name}_{task}.npy"), values)
-    picture = maps_panel(rgb, maps, settings.look)
-    if "segmentation" in maps:
-        picture = np.vstack([picture, legend(settings.class_names, settings.class_colours, picture.shape[1])])
-    save_picture(stem.with_name(f"{stem.name}_panel.png"), picture)
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as .npy, atomically."""
-    with atomic_path(path) as temporary:
-        np.save(temporary, array)
+def mean_scores(scores: list[dict[str, float]]) -> str:
+    """Means over pictures of a score per task, in words."""
+    means = {task: sum(score[task] for score in scores) / len(scores) for task in scores[0]}
+    return figures_line(means)
 
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        main(OPTIONS)
+        sys.exit(main(OPTIONS))

@@ -4,7 +4,6 @@ Each step takes a `Panorama` and gives another. Randomness comes from torch's gl
 for each sample of each epoch (see `utils.loaders`).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from datasets.panorama import Panorama
-from utils.sphere import yaw_rotation
+from utils.views import View
 
 _MAPS = ("rgb", "depth", "normal", "semantic")
 
@@ -26,19 +25,18 @@ def roll_yaw(panorama: Panorama, columns: int) -> Panorama:
     Normals in a world frame stay as they are: the camera turns, the building does not.
     """
     rolled = {name: np.roll(getattr(panorama, name), columns, axis=1) for name in _MAPS}
-    if panorama.normal_frame == "camera":
-        rotation = yaw_rotation(2 * math.pi * columns / panorama.depth.shape[1])
-        rolled["normal_map"] = rotation @ panorama.normal_map
-    return replace(panorama, **rolled)
+    return replace(panorama, **rolled, normal_map=_turned_normals(panorama, View(columns)))
 
 
 def flip_left_right(panorama: Panorama) -> Panorama:
-    """Mirror the panorama: columns in reverse order, the x component of the normals negated.
-
-    That is right in a world frame too, for the mirror image of the whole building.
-    """
+    """Mirror the panorama: columns in reverse order, the x component of the normals negated."""
     flipped = {name: cv2.flip(getattr(panorama, name), 1) for name in _MAPS}
-    return replace(panorama, **flipped, normal_map=np.diag([-1.0, 1.0, 1.0]) @ panorama.normal_map)
+    return replace(panorama, **flipped, normal_map=_turned_normals(panorama, View(0, mirrored=True)))
+
+
+def _turned_normals(panorama: Panorama, view: View) -> np.ndarray:
+    """What decodes the normals of the panorama into those of a view."""
+    return view.vector_matrix(panorama.depth.shape[1], panorama.normal_frame) @ panorama.normal_map
 
 
 @dataclass

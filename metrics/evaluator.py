@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from metrics.breakdown import Breakdown
+from metrics.seam import seam_score
 from tasks import TASKS
 from utils.distributed import gather_objects
 
@@ -19,6 +20,8 @@ PROTOCOL = {
     "segmentation": "mIoU and pixAcc from one confusion matrix of the whole set, mIoU over classes that occur; "
     "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0; "
     "mIoU_occurring = the same over the classes that occur in the image",
+    "seam": "of the prediction alone: the change (of ln depth, in angle, of label) across the left/right border over "
+    "the mean change between neighbouring columns, rows weighted by solid angle; mean over images; 1 is seamless",
     "_solid_angle": "the same figure with every pixel weighted by its solid angle",
 }
 
@@ -48,7 +51,9 @@ class Evaluator:
         for i, index in enumerate(batch["index"].tolist()):
             row = {"index": index, "id": batch["id"][i]}
             for task, metric in self.metrics.items():
-                figures = metric.image_figures(predictions[task][i], batch, i)
+                prediction = predictions[task][i]
+                figures = metric.image_figures(prediction, batch, i)
+                figures["seam"] = seam_score(prediction, TASKS[task].changes)  # needs no truth
                 row |= {f"{task}/{name}": value for name, value in figures.items()}
             self.rows.append(row)
 
@@ -56,8 +61,8 @@ class Evaluator:
         """Figures of all images of all processes, and the figures of each image.
 
         Returns:
-            ``{task: {figure: value}}``, a task's dict being empty when no image has truth for it; and one dict per
-            image with ``index``, ``id`` and ``task/figure`` keys, in the order of the dataset.
+            ``{task: {figure: value}}``, a task's dict holding ``seam`` alone when no image has truth for it; and one
+            dict per image with ``index``, ``id`` and ``task/figure`` keys, in the order of the dataset.
         """
         rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
         results = {task: metric.set_figures() | _mean_over_images(rows, task) for task, metric in self.metrics.items()}

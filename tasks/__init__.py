@@ -5,6 +5,7 @@ from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
 from metrics.depth import DepthMetric
 from metrics.normal import NormalMetric
+from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
 from metrics.trivial import ConstantDepth, ConstantNormal, MajorityClass
 from networks.decoders import (
@@ -15,6 +16,7 @@ from networks.decoders import (
     NormalHead,
     SegmentationHead,
 )
+from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
 
@@ -32,6 +34,8 @@ DEPTH = Task(
     image_figure="rms",
     accuracy_metric=("a1", 1.0),
     constant=ConstantDepth,
+    changes=depth_changes,
+    averaging=MapAveraging(),
     display=DepthDisplay(),
 )
 NORMAL = Task(
@@ -48,6 +52,8 @@ NORMAL = Task(
     image_figure="mean",
     accuracy_metric=("a3", 100.0),  # % below 11.25 degrees
     constant=ConstantNormal,
+    changes=normal_changes,
+    averaging=NormalAveraging(),
     display=NormalDisplay(),
 )
 SEGMENTATION = Task(
@@ -64,6 +70,8 @@ SEGMENTATION = Task(
     image_figure="mIoU_occurring",
     accuracy_metric=("mIoU", 1.0),
     constant=MajorityClass,
+    changes=label_changes,
+    averaging=MapAveraging(),
     display=LabelDisplay(),
 )
 

@@ -1,13 +1,14 @@
 """How the maps of each task are shown: as arrays for use, as pictures for people."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH
-from utils.visualize import Colours, label_colours, normal_colours, scale_colours, unit_symbol
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METRES
+from utils.visualize import Colours, label_colours, legend, normal_colours, scale_colours, unit_symbol
 
 MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
 MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
@@ -16,15 +17,21 @@ _RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB of labels
 
 
 class Look(NamedTuple):
-    """What the pictures of a network depend on: the colours of its classes, and its unit of depth in words."""
+    """What pictures and files of a network's predictions depend on; see `ModelSettings` for the fields."""
 
+    class_names: tuple[str, ...]
     class_colours: Colours
     depth_unit: str
+    normal_frame: str
+
+
+Encoding = Callable[[np.ndarray, Look], np.ndarray]
 
 
 class Display(ABC):
-    """A task's maps. `caption` stands above their pictures."""
+    """A task's maps. `map_name` is their name in results and files; `caption` stands above their pictures."""
 
+    map_name: str
     caption: str
 
     @abstractmethod
@@ -43,6 +50,19 @@ class Display(ABC):
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Where a map is wrong, (H, W, 3) uint8; black where the truth is missing."""
 
+    @property
+    @abstractmethod
+    def files(self) -> dict[str, Encoding]:
+        """The files that keep a map: from the ending of the name to what makes the file's array of the map."""
+
+    @abstractmethod
+    def meaning(self, look: Look) -> dict:
+        """What the values of a map, and of those `files` that are no mere copies of it, mean: plain data."""
+
+    def legend(self, look: Look, width: int) -> np.ndarray | None:
+        """What explains the colours of `picture`, (any, width, 3), if a scale does not."""
+        return None
+
     def scale(self, look: Look) -> tuple[float, str] | None:
         """Far end and unit of the colour scale of `picture`, if it has one."""
         return None
@@ -55,6 +75,7 @@ class Display(ABC):
 class DepthDisplay(Display):
     """Depth (H, W) in metres along the ray, NaN where missing."""
 
+    map_name = "depth"
     caption = "depth"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
@@ -69,6 +90,14 @@ class DepthDisplay(Display):
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
 
+    @property
+    def files(self) -> dict[str, Encoding]:
+        return {"depth.npy": _as_it_is, "depth.png": _thousandths}
+
+    def meaning(self, look: Look) -> dict:
+        thousandths = "millimetres" if look.depth_unit == METRES else "thousandths of the unit"
+        return {"unit": look.depth_unit, "depth.png": f"16 bits, {thousandths}"}
+
     def scale(self, look: Look) -> tuple[float, str]:
         return MAX_DEPTH, unit_symbol(look.depth_unit)
 
@@ -79,6 +108,7 @@ class DepthDisplay(Display):
 class NormalDisplay(Display):
     """Unit normals (H, W, 3), NaN where missing."""
 
+    map_name = "normal"
     caption = "normals: x red, y green, z blue"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
@@ -94,6 +124,17 @@ class NormalDisplay(Display):
         angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
         return scale_colours(angle, MAX_ANGLE_ERROR)
 
+    @property
+    def files(self) -> dict[str, Encoding]:
+        return {"normal.npy": _as_it_is, "normal.png": self.picture}
+
+    def meaning(self, look: Look) -> dict:
+        return {
+            "unit": "unit vectors that point to the camera",
+            "frame": look.normal_frame,
+            "normal.png": "8 bits, x, y and z from -1..1 to red, green and blue 0..255",
+        }
+
     def error_scale(self, look: Look) -> tuple[float, str]:
         return MAX_ANGLE_ERROR, "deg"
 
@@ -101,6 +142,7 @@ class NormalDisplay(Display):
 class LabelDisplay(Display):
     """Class labels (H, W), -1 to ignore."""
 
+    map_name = "labels"
     caption = "semantics"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
@@ -112,7 +154,36 @@ class LabelDisplay(Display):
     def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
         return label_colours(values, look.class_colours)
 
+    @property
+    def files(self) -> dict[str, Encoding]:
+        return {"labels.png": _as_it_is, "labels_colour.png": self._picture_with_legend}
+
+    def meaning(self, look: Look) -> dict:
+        classes = zip(look.class_names, look.class_colours, strict=True)
+        return {
+            "unit": "indices into the classes; their colours are #RRGGBB",
+            "classes": [
+                {"label": i, "name": name, "colour": "#" + bytes(colour).hex()}
+                for i, (name, colour) in enumerate(classes)
+            ],
+        }
+
+    def legend(self, look: Look, width: int) -> np.ndarray:
+        return legend(look.class_names, look.class_colours, width)
+
+    def _picture_with_legend(self, values: np.ndarray, look: Look) -> np.ndarray:
+        picture = self.picture(values, look)
+        return np.vstack([picture, self.legend(look, picture.shape[1])])
+
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         error = np.where((prediction != truth)[..., None], _WRONG, _RIGHT).astype(np.uint8)
         error[truth == IGNORE_LABEL] = 0
         return error
+
+
+def _as_it_is(values: np.ndarray, look: Look) -> np.ndarray:
+    return values
+
+
+def _thousandths(depth: np.ndarray, look: Look) -> np.ndarray:
+    return np.rint(depth * 1000).clip(0, 65535).astype(np.uint16)

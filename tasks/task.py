@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from losses.reduction import TaskLoss
+from metrics.seam import Changes
 from metrics.task_metric import TaskMetric
 from metrics.trivial import ConstantPrediction
+from tasks.averaging import MapAveraging
 from tasks.display import Display
 
 
@@ -30,6 +32,8 @@ class Task:
         image_figure: the figure by which images are sorted from worst to best; what is better is as for best_metric.
         accuracy_metric: the figure that says how much of the task is done, and what it is when all is.
         constant: from num_classes to the best prediction that does not look at the picture.
+        changes: how much a prediction changes from each pixel to the next, for the seam score.
+        averaging: how predictions of several views become one.
         display: how its maps are shown.
     """
 
@@ -46,6 +50,8 @@ class Task:
     image_figure: str
     accuracy_metric: tuple[str, float]
     constant: Callable[[int], ConstantPrediction]
+    changes: Changes
+    averaging: MapAveraging
     display: Display
 
     def is_better(self, score: float | None, best: float | None) -> bool:

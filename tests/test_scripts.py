@@ -1,6 +1,7 @@
 """The three scripts from end to end, on a few small rooms."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import trimesh
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import eval_elite360m
@@ -23,7 +25,8 @@ from tasks import TASKS
 from tools.make_synthetic_dataset import write_dataset
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
-from utils.options import eval_parser, predict_parser, train_parser
+from utils.options import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
+from utils.sphere import depth_to_points
 from utils.visualize import save_picture
 
 ROOT = Path(__file__).parents[1]
@@ -231,39 +234,190 @@ def panorama(tmp_path):
     return path
 
 
-def predict(checkpoint: Path, picture: Path, out: Path) -> Path:
-    arguments = ["--checkpoint", str(checkpoint), "--input", str(picture), "--out", str(out)]
-    predict_elite360m.main(predict_parser().parse_args(arguments))
+def predict(checkpoint: Path, picture: Path | str, out: Path, *more: str, exit_code: int = 0) -> Path:
+    arguments = ["--checkpoint", str(checkpoint), "--input", str(picture), "--out", str(out), *more]
+    assert predict_elite360m.main(predict_parser().parse_args(arguments)) == exit_code
     return out
+
+
+def names(folder: Path) -> set[str]:
+    """Of all files below a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def results(stem: str, *kinds: str) -> set[str]:
+    """Names of the files of these values of --save; every kind but glb when none is given."""
+    endings = {
+        "depth": ["_depth.npy", "_depth.png"],
+        "normal": ["_normal.npy", "_normal.png"],
+        "labels": ["_labels.png", "_labels_colour.png"],
+        "panel": ["_panel.png"],
+        "ply": ["_points.ply"],
+        "glb": ["_points.glb"],
+    }
+    chosen = kinds or [kind for kind in PREDICTION_KINDS if kind != "glb"]
+    return {f"{stem}.json", *(stem + ending for kind in chosen for ending in endings[kind])}
 
 
 @pytest.mark.parametrize("given", ["file", "folder"])
 def test_prediction(run, panorama, tmp_path, given):
     out = predict(run, panorama if given == "file" else panorama.parent, tmp_path / "out")
-    endings = ("depth.npy", "labels.png", "normal.npy", "panel.png")
-    assert sorted(path.name for path in out.iterdir()) == [f"my room_{ending}" for ending in endings]
+    assert names(out) == results("my room")
     depth, normal = np.load(out / "my room_depth.npy"), np.load(out / "my room_normal.npy")
     assert (depth.shape, depth.dtype) == ((32, 64), np.float32)
     assert 0 < depth.min() <= depth.max() < 10
     assert (normal.shape, normal.dtype) == ((32, 64, 3), np.float32)
     assert np.linalg.norm(normal, axis=-1) == pytest.approx(np.ones((32, 64)), abs=1e-4)
+    millimetres = cv2.imread(str(out / "my room_depth.png"), cv2.IMREAD_UNCHANGED)
+    assert millimetres.dtype == np.uint16
+    assert np.abs(millimetres / 1000 - depth).max() <= 0.5e-3 + 1e-6
+    colours = cv2.imread(str(out / "my room_normal.png"))[..., ::-1]
+    assert np.abs(colours / 127.5 - 1 - normal).max() <= 1 / 255 + 1e-6
     labels = cv2.imread(str(out / "my room_labels.png"), cv2.IMREAD_UNCHANGED)
     assert (labels.shape, labels.dtype) == ((32, 64), np.uint8)
     assert labels.max() < 13
+    classes = json.loads((out / "my room.json").read_text())["labels"]["classes"]
+    rgb = {entry["label"]: list(bytes.fromhex(entry["colour"][1:])) for entry in classes}
+    with_legend = cv2.imread(str(out / "my room_labels_colour.png"))[..., ::-1]
+    assert with_legend.shape[0] > 32
+    assert with_legend[5, 7].tolist() == rgb[labels[5, 7]]
+    points = trimesh.load(out / "my room_points.ply").vertices
+    np.testing.assert_allclose(points, depth_to_points(depth).reshape(-1, 3), atol=1e-5)
+
+
+def test_what_is_said_about_a_prediction(run, panorama, tmp_path):
+    out = predict(run, panorama, tmp_path / "out", "--tta", "2")
+    told = json.loads((out / "my room.json").read_text())
+    assert told["input"] == {
+        "path": str(panorama),
+        "bytes": panorama.stat().st_size,
+        "width": 192,
+        "height": 96,
+        "stretched": False,
+        "tone_mapping": None,
+    }
+    assert (told["width"], told["height"]) == (64, 32)
+    assert "x right, y down, z forward" in told["axes"]
+    assert told["depth"] == {"unit": "metres along the ray", "depth.png": "16 bits, millimetres"}
+    assert told["normal"]["frame"] == "camera"
+    assert told["labels"]["classes"][8] == {"label": 8, "name": "floor", "colour": "#5a4632"}
+    assert told["tta"] == 2
+    assert told["seam"].keys() == told["seam_without_tta"].keys() == set(TASKS)
+    assert told["seam"] != told["seam_without_tta"]
+    assert set(told["files"]) | {"my room.json"} == names(out)
+    weights = run / "models/weights_last/last_model.pth"
+    model = told["model"]
+    assert (model["backbone"], model["tasks"], model["dataset"]) == ("Elite360M_Res18", list(TASKS), "Synthetic")
+    assert (model["checkpoint"], model["sha256"]) == (str(weights), hashlib.sha256(weights.read_bytes()).hexdigest())
+    assert "command" in told
 
 
 def test_prediction_of_a_single_task(panorama, tmp_path):
-    run = train(tmp_path, "--task", "depth", "--num_epochs", "1")
+    run = train(tmp_path, "--task", "normal", "--num_epochs", "1")
     out = predict(run, panorama, tmp_path / "out")
-    assert {path.name for path in out.iterdir()} == {"my room_depth.npy", "my room_panel.png"}
+    assert names(out) == results("my room", "normal", "panel")
+    for kind in ("depth", "labels", "ply", "glb"):
+        with pytest.raises(UserError, match=f"--save {kind}: .* predicts normal alone"):
+            predict(run, panorama, tmp_path / "other", "--save", kind)
+
+
+@pytest.mark.parametrize("kinds", [("depth",), ("labels", "panel"), ("glb",)])
+def test_what_is_saved(run, panorama, tmp_path, kinds):
+    assert names(predict(run, panorama, tmp_path / "out", "--save", *kinds)) == results("my room", *kinds)
+
+
+@pytest.fixture
+def photos(panorama):
+    """A tree of two good pictures and four bad ones."""
+    shutil.copytree(panorama.parent, panorama.parent / "up stairs")
+    (panorama.parent / "broken.png").write_bytes(panorama.read_bytes()[:1000])
+    (panorama.parent / "empty.jpg").touch()
+    (panorama.parent / "light.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    save_picture(panorama.parent / "up stairs" / "square.png", np.zeros((64, 64, 3), np.uint8))
+    return panorama.parent
+
+
+GOOD = results("my room") | {f"up stairs/{name}" for name in results("my room")}
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.*"])
+def test_bad_pictures_do_not_stop_the_others(run, photos, tmp_path, capsys, pattern):
+    out = predict(run, f"{photos}{pattern}", tmp_path / "out", exit_code=1)
+    assert names(out) == GOOD
+    captured = capsys.readouterr()
+    told = sorted(line.removeprefix("failed: ") for line in captured.err.splitlines() if line.startswith("failed: "))
+    assert told == [
+        f"{photos}/broken.png is truncated",
+        f"{photos}/empty.jpg is not an image, or is damaged",
+        f"{photos}/light.exr is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr",
+        f"{photos}/up stairs/square.png is 64x64: a full panorama is twice as wide as high (--force stretches it)",
+    ]
+    assert f"2 predicted, 0 there already, 4 failed: {out}\n" in captured.out
+    assert "seam score: depth " in captured.out
+
+
+def test_stretched_pictures(run, photos, tmp_path):
+    out = predict(run, photos / "up stairs", tmp_path / "out", "--force")
+    assert names(out) == results("my room") | results("square")
+    assert json.loads((out / "square.json").read_text())["input"]["stretched"]
+    assert not json.loads((out / "my room.json").read_text())["input"]["stretched"]
+
+
+def test_what_is_there_is_not_predicted_again(run, photos, tmp_path, capsys):
+    out = predict(run, photos, tmp_path / "out", exit_code=1)
+    (out / "my room_panel.png").unlink()
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+    def written_again() -> set[str]:
+        return {str(path.relative_to(out)) for path, time in times.items() if path.stat().st_mtime_ns != time}
+
+    predict(run, photos, out, exit_code=1)
+    assert "1 predicted, 1 there already, 4 failed" in capsys.readouterr().out
+    assert names(out) == GOOD
+    assert written_again() == results("my room") - {"my room_panel.png"}, "one file of it was gone"
+    predict(run, photos, out, "--save", "glb", exit_code=1)
+    assert "2 predicted, 0 there already" in capsys.readouterr().out, "another kind of file"
+    predict(run, photos, out, "--overwrite", exit_code=1)
+    assert "2 predicted, 0 there already" in capsys.readouterr().out
+
+
+def test_results_of_something_else_are_not_taken_for_these(run, panorama, tmp_path):
+    out = predict(run, panorama, tmp_path / "out")
+    with pytest.raises(UserError, match=r"my room.json is of another checkpoint, --tta or picture: say --overwrite"):
+        predict(run, panorama, out, "--tta", "2")
+    with pytest.raises(UserError, match="is of another checkpoint"):
+        predict(run / "models/weights_2/model.pth", panorama, out)
+    predict(run, panorama, out, "--tta", "2", "--overwrite")
+    assert json.loads((out / "my room.json").read_text())["tta"] == 2
+    (out / "my room.json").write_text("{}")
+    with pytest.raises(UserError, match="say --overwrite"):
+        predict(run, panorama, out)
 
 
 def test_prediction_never_loses_a_result(run, panorama, tmp_path):
     save_picture(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
     with pytest.raises(UserError, match="would be written to the same names"):
         predict(run, panorama.parent, tmp_path / "out")
-    with pytest.raises(UserError, match="is where the pictures are"):
+    with pytest.raises(UserError, match="would put results beside the pictures"):
         predict(run, panorama, panorama.parent)
+
+
+def test_evaluation_of_averaged_views(run, evaluation, tmp_path):
+    """The plain network is judged beside it, and one view is the plain network."""
+    folder = evaluate(run, tmp_path, "--tta", "2")
+    averaged, plain = (json.loads((path / "results.json").read_text()) for path in (folder, evaluation))
+    assert (averaged["tta"], plain["tta"]) == (2, 1)
+    for task in TASKS:
+        assert averaged["plain"][task] == pytest.approx(plain["results"][task])
+        assert averaged["results"][task]["seam"] != pytest.approx(plain["results"][task]["seam"])
+        assert 0 <= plain["results"][task]["seam"] <= 32
+        lines = (folder / TASKS[task].folder / "result.txt").read_text().splitlines()
+        assert f"seam: {averaged['results'][task]['seam']:.6f}" in lines
+        assert f"plain seam: {plain['results'][task]['seam']:.6f}" in lines
+    assert "plain" not in plain
+    with open(evaluation / "per_image.csv", newline="") as file:
+        scores = [float(row["depth/seam"]) for row in csv.DictReader(file)]
+    assert plain["results"]["depth"]["seam"] == pytest.approx(np.mean(scores))
 
 
 def test_user_errors(run, log_dir, tmp_path):

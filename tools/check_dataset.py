@@ -33,7 +33,7 @@ from utils.options import Parser, count, positive
 from utils.parallel import map_with_progress
 from utils.pictures import as_picture, maps_panel
 from utils.tasks import MAX_DEPTH
-from utils.visualize import legend, save_picture
+from utils.visualize import save_picture
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _NORMALS_HEIGHT = 256  # pixels: normals are looked at in maps of this height
@@ -255,9 +255,8 @@ def preview(dataset: StoredPanoramas, index: int) -> np.ndarray:
     """RGB, depth, normals and labels of a panorama in one picture."""
     batch = default_collate([dataset[index]])
     maps = {name: task.display.truth_map(batch, 0) for name, task in TASKS.items()}
-    look = Look(dataset.classes.colours, dataset.depth_unit)
-    picture = maps_panel(as_picture(batch["rgb"][0]), maps, look, caption=batch["id"][0])
-    return np.vstack([picture, legend(dataset.classes.names, dataset.classes.colours, picture.shape[1])])
+    look = Look(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    return maps_panel(as_picture(batch["rgb"][0]), maps, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:

@@ -57,8 +57,8 @@ class ModelSettings:
 
     @property
     def look(self) -> Look:
-        """What pictures of its predictions depend on."""
-        return Look(self.class_colours, self.depth_unit)
+        """What pictures and files of its predictions depend on."""
+        return Look(self.class_names, self.class_colours, self.depth_unit, self.normal_frame)
 
     def as_dict(self) -> dict:
         """As plain data."""

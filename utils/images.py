@@ -1,4 +1,4 @@
-"""Reading panoramas."""
+"""Reading picture files."""
 
 import io
 from pathlib import Path
@@ -9,20 +9,7 @@ from PIL import Image
 
 from utils.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-
-
-def read_panorama(path: Path) -> np.ndarray:
-    """An ERP image as (H, W, 3) uint8 RGB, turned upright as its EXIF orientation says.
-
-    Raises:
-        UserError: when the file cannot be read as an image, or is not twice as wide as high.
-    """
-    image = ImageFile(path).rgb()
-    height, width = image.shape[:2]
-    if width != 2 * height:
-        raise UserError(f"{path} is {width}x{height}: a full panorama is twice as wide as high")
-    return image
+_OPENEXR = b"\x76\x2f\x31\x01"  # what its files start with
 
 
 class ImageFile:
@@ -47,10 +34,10 @@ class ImageFile:
             raise UserError(f"{path} is missing") from error
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        head, tail = self._data[:32].tobytes(), self._data[-1024:].tobytes()
+        head = self._data[:32].tobytes()
         is_png = head.startswith(b"\x89PNG") and len(head) == 32
         # The decoder takes what there is of a JPEG, and talks to the terminal about either.
-        if (is_png and b"IEND" not in tail) or (head.startswith(b"\xff\xd8") and b"\xff\xd9" not in tail):
+        if (is_png and not self._ends_with(b"IEND")) or (head.startswith(b"\xff\xd8") and not self._is_whole_jpeg()):
             raise UserError(f"{path} is truncated")
         self.bits = head[24] if is_png else 8  # the header always comes first in a PNG
         self.channels = {0: "grey", 3: "palette", 4: "grey"}.get(head[25], "colour") if is_png else "colour"
@@ -69,6 +56,11 @@ class ImageFile:
         """(H, W, 3) uint8, grey repeated, alpha dropped, turned upright as its EXIF orientation says."""
         return self._decode(cv2.IMREAD_COLOR_RGB)
 
+    def colours(self) -> np.ndarray:
+        """(H, W, 3) as `rgb`, but with the numbers of the file: uint8, uint16, or float32 of any range."""
+        # Not IMREAD_COLOR_RGB: OpenCV 5.0 then reads TIFF files of 16 bits wrongly.
+        return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
+
     def grey(self) -> np.ndarray:
         """(H, W) uint8 or uint16 as stored; the first channel of a colour picture, the indices into a palette."""
         if self.channels == "palette":  # OpenCV gives colours only
@@ -82,23 +74,26 @@ class ImageFile:
         return np.ascontiguousarray(image[..., 0 if self.channels == "grey" else 2])  # the order is BGR
 
     def _decode(self, flags: int) -> np.ndarray:
-        image = cv2.imdecode(self._data, flags) if self._data.size else None
-        if image is None:
-            raise UserError(f"{self.path} is not an image, or is damaged")
-        return image
+        problem = "is not an image, or is damaged"
+        try:
+            image = cv2.imdecode(self._data, flags) if self._data.size else None
+        except cv2.error as error:  # too many pixels, or a format that is switched off
+            image, problem = None, f"cannot be decoded: {error.err}"
+        if image is not None:
+            return image
+        if self._data[:4].tobytes() == _OPENEXR:
+            problem = "is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr"
+        raise UserError(f"{self.path} {problem}")
 
+    def _ends_with(self, mark: bytes) -> bool:
+        return mark in self._data[-1024:].tobytes()
 
-def list_images(path: Path) -> list[Path]:
-    """The image itself, or all images in a folder by name.
-
-    Raises:
-        UserError: when there is none.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"--input {path} does not exist")
-    images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise UserError(f"--input {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    return images
+    def _is_whole_jpeg(self) -> bool:
+        """Whether the end of the picture is there; 360-degree cameras write data of their own after it."""
+        if self._ends_with(b"\xff\xd9"):
+            return True
+        data = self._data.tobytes()
+        scan = 2  # after the segments, whose previews have ends too
+        while data[scan : scan + 1] == b"\xff" and data[scan + 1 : scan + 2] != b"\xda":
+            scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+        return data.find(b"\xff\xd9", scan) >= 0

@@ -7,6 +7,8 @@ from networks.backbones import BACKBONES
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES
 
+PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save, see `prediction.files`
+
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, except of options that are off or empty when not given."""
@@ -124,6 +126,7 @@ def eval_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="a checkpoint file, a run folder, or the --log_dir of a training",
     )
+    _add_tta_option(network)
     _add_run_options(parser, log_dir="./test_uni", log_frequency=300)
     parser.run_group.add_argument(
         "--trivial",
@@ -142,8 +145,25 @@ def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
     parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
-    parser.add_argument("--input", required=True, metavar="PATH", help="a panorama, or a folder of them")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="PATH",
+        help="a panorama, a folder (with all its subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder to write to, in a tree like that of --input"
+    )
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        choices=PREDICTION_KINDS,
+        metavar="KIND",
+        help=f"what to write, of {', '.join(PREDICTION_KINDS)}; all but glb when not given; a .json always is",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
+    parser.add_argument("--force", action="store_true", help="stretch pictures that are not twice as wide as high")
+    _add_tta_option(parser)
     parser.add_argument("--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="the GPU to use, if any")
     return parser
 
@@ -194,6 +214,16 @@ def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     group.add_argument("--backbone", default="Elite360M_Res18", choices=tuple(BACKBONES), help="of the ERP branch")
     group.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to predict")
     return group
+
+
+def _add_tta_option(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--tta",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="average over N views of each panorama, turned evenly, every second one mirrored",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency: int) -> None:

@@ -68,13 +68,15 @@ def error_panel(task: str, rgb: np.ndarray, prediction: np.ndarray, truth: np.nd
 
 
 def maps_panel(rgb: np.ndarray, maps: dict[str, np.ndarray], look: Look, caption: str = "RGB") -> np.ndarray:
-    """RGB (H, W, 3) uint8 with a caption, and a map per task, in one panel."""
+    """RGB (H, W, 3) uint8 with a caption, and a map per task, in one panel, with scales and legends."""
     displays = {task: TASKS[task].display for task in maps}
-    return panel(
+    picture = panel(
         [rgb, *(display.picture(maps[task], look) for task, display in displays.items())],
         [caption, *(display.caption for display in displays.values())],
         [None, *(display.scale(look) for display in displays.values())],
     )
+    legends = [display.legend(look, picture.shape[1]) for display in displays.values()]
+    return np.vstack([picture, *(legend for legend in legends if legend is not None)])
 
 
 def as_picture(rgb: torch.Tensor) -> np.ndarray:

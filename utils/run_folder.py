@@ -87,7 +87,9 @@ def sha256(path: Path) -> str:
 
 def write_json(path: Path, content: dict) -> None:
     """Write a dict as JSON for people, atomically."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # Names of files that are no UTF-8 hold lone surrogates: as backslash escapes JSON keeps them.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

@@ -101,14 +101,14 @@ def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[floa
 
 
 def save_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write an RGB picture (H, W, 3), or an index picture (H, W), both uint8, as a PNG or JPEG file, atomically."""
+    """Write an RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
     with atomic_path(path) as temporary:
         # Our own write: imwrite fails without a word on a full disk and on non-ASCII names.
         temporary.write_bytes(encode_picture(picture, temporary.suffix))
 
 
 def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
-    """An RGB picture (H, W, 3), or an index picture (H, W), both uint8, as a ".png" or ".jpg" file.
+    """An RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
 
     Raises:
         ValueError: when it cannot be encoded so.

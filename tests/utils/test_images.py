@@ -1,11 +1,18 @@
-"""Reading pictures that people have."""
+"""Reading picture files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.images import list_images, read_panorama
+from utils.images import ImageFile
+
+ROOT = Path(__file__).parents[2]
 
 
 def write(path, image):
@@ -13,15 +20,27 @@ def write(path, image):
     return path
 
 
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+
+
 def test_reads_rgb(tmp_path):
     blue_in_bgr = np.zeros((4, 8, 3), np.uint8)
     blue_in_bgr[..., 0] = 255
-    image = read_panorama(write(tmp_path / "blau-ä.png", blue_in_bgr))
-    assert image[0, 0].tolist() == [0, 0, 255]
+    file = ImageFile(write(tmp_path / "blau-ä.png", blue_in_bgr))
+    assert file.rgb()[0, 0].tolist() == file.colours()[0, 0].tolist() == [0, 0, 255]
 
 
 def test_grey_becomes_rgb(tmp_path):
-    assert read_panorama(write(tmp_path / "grey.png", np.full((4, 8), 7, np.uint8))).shape == (4, 8, 3)
+    assert ImageFile(write(tmp_path / "grey.png", np.full((4, 8), 7, np.uint8))).rgb().shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colours_keep_their_bits(tmp_path, noise, suffix):
+    """TIFF files too, which OpenCV 5.0 reads wrongly when it is asked for RGB."""
+    stored = noise.astype(np.uint16) * 257 + 1
+    assert np.array_equal(ImageFile(write(tmp_path / f"deep{suffix}", stored)).colours(), stored[..., ::-1])
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])
@@ -29,26 +48,45 @@ def test_not_an_image(tmp_path, content):
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"broken.png is not an image"):
-        read_panorama(path)
+        ImageFile(path).rgb()
 
 
-def test_not_a_panorama(tmp_path):
-    with pytest.raises(UserError, match=r"square.png is 8x8"):
-        read_panorama(write(tmp_path / "square.png", np.zeros((8, 8, 3), np.uint8)))
+def test_more_pixels_than_the_decoder_takes(tmp_path, noise):
+    """OpenCV reads its limit once, so it takes a process of its own to lower it."""
+    path = write(tmp_path / "huge.png", noise)
+    program = f"from utils.images import ImageFile; from pathlib import Path; ImageFile(Path({str(path)!r})).rgb()"
+    environment = {**os.environ, "OPENCV_IO_MAX_IMAGE_PIXELS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert f"UserError: {path} cannot be decoded: pixels <= CV_IO_MAX_IMAGE_PIXELS" in done.stderr
 
 
 def test_missing(tmp_path):
     with pytest.raises(UserError, match=r"gone.png is missing"):
-        read_panorama(tmp_path / "gone.png")
+        ImageFile(tmp_path / "gone.png")
 
 
-def test_list_images(tmp_path):
-    for name in ("b.JPG", "a.png", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG"]
-    assert list_images(tmp_path / "a.png") == [tmp_path / "a.png"]
-    with pytest.raises(UserError, match="does not exist"):
-        list_images(tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no image"):
-        list_images(tmp_path / "empty")
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_truncated(tmp_path, noise, suffix):
+    path = write(tmp_path / f"cut{suffix}", noise)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UserError, match=f"cut{suffix} is truncated"):
+        ImageFile(path)
+
+
+def test_what_a_camera_appends_does_no_harm(tmp_path, noise):
+    """Many 360-degree cameras write more data after the end of the JPEG."""
+    path = write(tmp_path / "camera.jpg", noise)
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    assert ImageFile(path).rgb().shape == noise.shape
+
+
+def test_a_preview_is_not_the_end_of_the_picture(tmp_path, noise):
+    """A JPEG that breaks off, with a whole one in its EXIF segment."""
+    whole = write(tmp_path / "cut.jpg", noise).read_bytes()
+    preview = write(tmp_path / "preview.jpg", noise[:8, :8]).read_bytes()
+    segment = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
+    (tmp_path / "cut.jpg").write_bytes(whole[:2] + segment + whole[2 : len(whole) // 2])
+    with pytest.raises(UserError, match=r"cut.jpg is truncated"):
+        ImageFile(tmp_path / "cut.jpg")

@@ -25,8 +25,19 @@ TRAIN_OPTIONS = {
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
     *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
-    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank", "trivial"),
+    *(
+        "backbone",
+        "task",
+        "load_weights_dir",
+        "log_dir",
+        "log_frequency",
+        "gpu_devices",
+        "local_rank",
+        "trivial",
+        "tta",
+    ),
 }
+PREDICT_OPTIONS = {"checkpoint", "input", "out", "save", "overwrite", "force", "tta", "gpu_devices"}
 
 
 def test_released_training_command():
@@ -79,7 +90,7 @@ def test_changing_an_option_is_a_conscious_act():
     assert set(vars(train_parser().parse_args([]))) == TRAIN_OPTIONS
     assert set(vars(eval_parser().parse_args(["--load_weights_dir", "x"]))) == EVAL_OPTIONS
     options = predict_parser().parse_args(["--checkpoint", "c", "--input", "i", "--out", "o"])
-    assert set(vars(options)) == {"checkpoint", "input", "out", "gpu_devices"}
+    assert set(vars(options)) == PREDICT_OPTIONS
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ def test_error_panel(task):
     }[task]
     prediction = truth.copy()
     truth[:10] = -1 if task == "segmentation" else np.nan
-    picture = error_panel(task, rgb, prediction, truth, Look(STANFORD2D3D.colours, METRES))
+    picture = error_panel(
+        task, rgb, prediction, truth, Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+    )
     height, width = picture.shape[0] // 2, picture.shape[1] // 2
     assert height == 64 * 3 + 22
     error = picture[height + 22 :, width : width + 384][1::3, 1::3]

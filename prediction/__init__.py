@@ -1,0 +1,14 @@
+"""A trained network in five lines.
+
+from prediction import load_elite360m
+
+model = load_elite360m("workdirs/Synthetic/depth_normal_segmentation/Elite360M_Res18")
+result = model.predict("room.jpg")
+result.point_cloud().save_ply("room.ply")
+"""
+
+from prediction.model import PanoramaModel, load_elite360m
+from prediction.point_cloud import PointCloud
+from prediction.result import Prediction
+
+__all__ = ["PanoramaModel", "PointCloud", "Prediction", "load_elite360m"]

@@ -1,0 +1,50 @@
+"""Test-time augmentation: a network that looks at several views of a panorama."""
+
+from collections.abc import Callable
+
+import torch
+
+from tasks import TASKS
+from utils.views import View
+
+Predictor = Callable[[torch.Tensor], dict[str, torch.Tensor]]
+
+
+def views(number: int, width: int) -> list[View]:
+    """The views that are averaged: view i of N is rolled by round(i W / N) columns, and mirrored where i is odd.
+
+    The first is the panorama itself.
+    """
+    return [View(round(i * width / number), mirrored=i % 2 == 1) for i in range(number)]
+
+
+class ViewAverage:
+    """A predictor, rgb (B, 3, H, W) to a prediction per task, that averages those of N views by another one.
+
+    Depths and logits are averaged, normals turned back, averaged and made unit vectors again. N = 1 is the other
+    predictor itself, bit for bit.
+
+    Args:
+        network: in eval mode.
+        number: N, 1 or more.
+        normal_frame: "camera" or "world", the frame of the network's normals.
+    """
+
+    def __init__(self, network: Predictor, number: int, normal_frame: str):
+        self._network = network
+        self._number = number
+        self._normal_frame = normal_frame
+
+    def __call__(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.with_plain(rgb)[1]
+
+    def with_plain(self, rgb: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """The network's own predictions, which are those of the first view, and the average."""
+        plain = self._network(rgb)
+        if self._number == 1:
+            return plain, plain
+        totals = dict(plain)
+        for view in views(self._number, rgb.shape[-1])[1:]:
+            for task, prediction in self._network(view.apply(rgb)).items():
+                totals[task] = totals[task] + TASKS[task].averaging.restore(prediction, view, self._normal_frame)
+        return plain, {task: TASKS[task].averaging.mean(total, self._number) for task, total in totals.items()}

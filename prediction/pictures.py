@@ -1,0 +1,103 @@
+"""Pictures as people have them, made into 8-bit colours for the network."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.errors import UserError
+from utils.images import ImageFile
+
+TONE_MAPPING = (
+    "radiance scaled to a log-average luminance of 0.18, x / (1 + x) per channel, sRGB curve (Reinhard et al. 2002)"
+)
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # of linear sRGB primaries
+_DARKEST = 1e-6  # radiance whose logarithm is still taken
+
+
+class Picture(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, turned upright.
+        tone_mapped: whether the file held radiance (floats), which TONE_MAPPING made into colours.
+    """
+
+    rgb: np.ndarray
+    tone_mapped: bool
+
+
+def read_picture(path: str | Path) -> Picture:
+    """A picture file: grey, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
+
+    Raises:
+        UserError: when it cannot be read.
+    """
+    colours = ImageFile(Path(path)).colours()
+    if colours.dtype.kind == "f":
+        return Picture(tone_map(colours), tone_mapped=True)
+    return Picture(_as_8_bit(colours), tone_mapped=False)
+
+
+def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+    """A file, a Pillow image or an array as (H, W, 3) uint8, turned upright; see `PanoramaModel.predict`.
+
+    Raises:
+        UserError: when a file cannot be read.
+        ValueError: when an array has another shape, type or range.
+    """
+    if isinstance(image, str | Path):
+        return read_picture(image).rgb
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
+            return _array_as_rgb(np.asarray(image).astype(np.uint16))
+        return _array_as_rgb(np.asarray(image if image.mode == "F" else image.convert("RGB")))
+    return _array_as_rgb(image)
+
+
+def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str) -> None:
+    """Make sure that a picture is a full panorama.
+
+    Args:
+        rgb: (H, W, 3).
+        name: of the picture, for the message.
+        remedy: what to say if it is to be used all the same.
+
+    Raises:
+        UserError: when it is not twice as wide as high.
+    """
+    height, width = rgb.shape[:2]
+    if width != 2 * height:
+        raise UserError(f"{name} is {width}x{height}: a full panorama is twice as wide as high ({remedy} stretches it)")
+
+
+def tone_map(radiance: np.ndarray) -> np.ndarray:
+    """Linear radiance (H, W, 3) as colours (H, W, 3) uint8, see TONE_MAPPING; what is not finite is black."""
+    radiance = np.nan_to_num(radiance, nan=0, posinf=0, neginf=0).clip(min=0)
+    log_average = np.exp(np.log(np.maximum(radiance @ _LUMINANCE, _DARKEST)).mean())
+    scaled = radiance * (0.18 / log_average)
+    linear = scaled / (1 + scaled)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.rint(encoded * 255).astype(np.uint8)
+
+
+def _array_as_rgb(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+        raise ValueError(f"a picture is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
+    colours = array[..., :3]
+    if colours.dtype.kind == "f":
+        if not (colours.min() >= 0 and colours.max() <= 1):  # so that NaN is refused as well
+            raise ValueError("a picture of floats has values from 0 to 1")
+        colours = np.rint(colours * 255).astype(np.uint8)
+    elif colours.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"a picture is of uint8, uint16 or floats, got {colours.dtype}")
+    return np.array(np.broadcast_to(_as_8_bit(colours), (*array.shape[:2], 3)), order="C")  # a copy, ours to keep
+
+
+def _as_8_bit(colours: np.ndarray) -> np.ndarray:
+    """uint8 as they are, uint16 divided by 257."""
+    return colours if colours.dtype == np.uint8 else np.rint(colours / np.float32(257)).astype(np.uint8)

@@ -1,0 +1,71 @@
+"""What the network says about a panorama."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from prediction.point_cloud import PointCloud
+from tasks import TASKS
+from utils.checkpoint import ModelSettings
+from utils.errors import UserError
+from utils.pictures import maps_panel
+from utils.sphere import depth_to_points
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The maps of one panorama, H x W, the size that the network was trained on.
+
+    Camera frame: x right, y **down**, z forward (the centre of the picture).
+
+    Attributes:
+        rgb: (H, W, 3) uint8, the picture as the network saw it.
+        settings: the network's: `class_names`, `class_colours`, `depth_unit`, `normal_frame` and more.
+        depth: (H, W) float32, metres **along the ray** (but see `settings.depth_unit`), or None.
+        normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
+            `settings.normal_frame`), or None.
+        labels: (H, W) uint8, indices into `settings.class_names`, or None.
+        tta: how many views were averaged.
+        seam: per task, how much the prediction jumps across the left/right border (`metrics.seam`); about 1 is good.
+        plain_seam: the same of the plain network, without averaging.
+
+    Maps of tasks that the network was not trained for are None.
+    """
+
+    rgb: np.ndarray
+    settings: ModelSettings
+    depth: np.ndarray | None = None
+    normal: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    tta: int = 1
+    seam: dict[str, float] = field(default_factory=dict)
+    plain_seam: dict[str, float] = field(default_factory=dict)
+
+    def maps(self) -> dict[str, np.ndarray]:
+        """The map of each task of the network, as its display knows it (`tasks.display`)."""
+        return {task: getattr(self, TASKS[task].display.map_name) for task in self.settings.tasks}
+
+    def panel(self) -> np.ndarray:
+        """The picture and all predictions in colours, with scales and a legend, in one picture (any, any, 3) uint8."""
+        return maps_panel(self.rgb, self.maps(), self.settings.look)
+
+    def point_cloud(self) -> PointCloud:
+        """One point per pixel, coloured, with the normals and labels that there are.
+
+        Normals in a world frame are left out: they do not belong to the axes of the points.
+
+        Raises:
+            UserError: when the network does not predict depth.
+        """
+        if self.depth is None:
+            raise UserError(
+                f"a point cloud needs depth, but the network predicts {', '.join(self.settings.tasks)} alone"
+            )
+        in_camera_frame = self.normal is not None and self.settings.normal_frame == "camera"
+        return PointCloud(
+            xyz=depth_to_points(self.depth).reshape(-1, 3).astype(np.float32),
+            colours=self.rgb.reshape(-1, 3),
+            normals=self.normal.reshape(-1, 3) if in_camera_frame else None,
+            labels=None if self.labels is None else self.labels.reshape(-1),
+            unit=self.settings.depth_unit,
+        )

@@ -1,0 +1,100 @@
+"""The five lines of Python."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prediction import Prediction, load_elite360m
+from prediction.averaging import ViewAverage
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.errors import UserError
+from utils.visualize import save_picture
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+
+
+def test_what_a_prediction_holds(model, settings, rgb):
+    result = model.predict(rgb)
+    assert isinstance(result, Prediction)
+    assert np.array_equal(result.rgb, rgb)
+    assert (result.depth.shape, result.depth.dtype) == ((32, 64), np.float32)
+    assert (result.normal.shape, result.normal.dtype) == ((32, 64, 3), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(result.normal, axis=-1), 1, atol=1e-5)
+    assert (result.labels.shape, result.labels.dtype) == ((32, 64), np.uint8)
+    assert result.settings == model.settings == settings
+    assert result.seam == result.plain_seam
+    assert result.seam.keys() == {"depth", "normal", "segmentation"}
+    assert result.tta == 1
+    assert result.panel().dtype == np.uint8
+    assert len(result.point_cloud().xyz) == 32 * 64
+
+
+def test_it_is_what_the_network_says(model, checkpoint, rgb):
+    network = load_checkpoint(checkpoint).build_network().eval()
+    with torch.no_grad():
+        expected = network(torch.tensor(rgb).permute(2, 0, 1)[None] / 255)
+    result = model.predict(rgb)
+    np.testing.assert_array_equal(result.depth, expected["depth"][0, 0].numpy())
+    np.testing.assert_array_equal(result.normal, expected["normal"][0].permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(result.labels, expected["segmentation"][0].argmax(0).numpy())
+
+
+def test_views_are_averaged(model, checkpoint, rgb):
+    network = load_checkpoint(checkpoint).build_network().eval()
+    with torch.no_grad():
+        expected = ViewAverage(network, 3, "camera")(torch.tensor(rgb).permute(2, 0, 1)[None] / 255)
+    result = model.predict(rgb, tta=3)
+    np.testing.assert_array_equal(result.depth, expected["depth"][0, 0].numpy())
+    assert result.tta == 3
+    assert result.plain_seam == model.predict(rgb).seam
+    assert result.seam != result.plain_seam
+
+
+def test_any_kind_of_picture(model, rgb, tmp_path):
+    """A file, its name, a Pillow image, an array, a larger one: they say the same."""
+    path = tmp_path / "room.png"
+    save_picture(path, rgb)
+    expected = model.predict(rgb).depth
+    for picture in (path, str(path), Image.fromarray(rgb), rgb / 255, rgb.repeat(3, axis=0).repeat(3, axis=1)):
+        np.testing.assert_array_equal(model.predict(picture).depth, expected)
+
+
+def test_only_panoramas(model, rgb, tmp_path):
+    with pytest.raises(UserError, match=r"the picture is 63x32: .*force=True"):
+        model.predict(rgb[:, 1:])
+    assert model.predict(rgb[:, 1:], force=True).depth.shape == (32, 64)
+    save_picture(tmp_path / "square.png", rgb[:, :32])
+    with pytest.raises(UserError, match=r"square.png is 32x32"):
+        model.predict(tmp_path / "square.png")
+
+
+@pytest.mark.parametrize("size", [(1, 2), (3, 6), (500, 1000)])
+def test_any_size(model, size):
+    assert model.predict(np.zeros((*size, 3), np.uint8)).depth.shape == (32, 64)
+
+
+def test_wrong_number_of_views(model, rgb):
+    with pytest.raises(ValueError, match="tta must be 1 or more, got 0"):
+        model.predict(rgb, tta=0)
+
+
+def test_a_network_of_some_tasks(settings, rgb, tmp_path):
+    settings = replace(settings, tasks=("normal",))
+    save_checkpoint(tmp_path / "model.pth", settings, settings.build_network(), torch.nn.Module(), epoch=1)
+    result = load_elite360m(tmp_path / "model.pth", device="cpu").predict(rgb)
+    assert (result.depth, result.labels) == (None, None)
+    assert result.normal.shape == (32, 64, 3)
+    assert result.seam.keys() == {"normal"}
+    with pytest.raises(UserError, match="needs depth"):
+        result.point_cloud()
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="no checkpoint"):
+        load_elite360m(tmp_path)

@@ -1,0 +1,176 @@
+"""Pictures that people have, from files, Pillow and arrays."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from prediction.pictures import as_rgb, read_picture, require_panorama, tone_map
+from utils.errors import UserError
+
+ORANGE = (200, 100, 50)
+ROTATED = 6  # EXIF: turn by a quarter to the right to see it upright
+ORIENTATION = 0x112
+
+
+def orange(height=16, width=32) -> np.ndarray:
+    return np.full((height, width, 3), ORANGE, dtype=np.uint8)
+
+
+def encode(path, image, *parameters):
+    """Write RGB or grey by OpenCV, which knows 16 bits and floats."""
+    image = image[..., ::-1] if image.ndim == 3 else image
+    path.write_bytes(cv2.imencode(path.suffix, image, parameters)[1].tobytes())
+    return path
+
+
+MODES = {
+    ".png": ("RGB", "RGBA", "P", "L", "LA", "1"),
+    ".jpg": ("RGB", "L", "CMYK"),
+    ".webp": ("RGB", "RGBA"),
+    ".bmp": ("RGB", "RGBA", "P", "L", "1"),
+    ".tif": ("RGB", "RGBA", "P", "L", "CMYK", "1"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(suffix, mode) for suffix, modes in MODES.items() for mode in modes])
+def test_any_mode_and_format(tmp_path, suffix, mode):
+    path = tmp_path / f"wohnung ä 部屋{suffix}"
+    image = Image.fromarray(orange()).convert(mode)
+    image.save(path)
+    picture = read_picture(path)
+    assert not picture.tone_mapped
+    assert (picture.rgb.shape, picture.rgb.dtype) == ((16, 32, 3), np.uint8)
+    expected = np.asarray(image.convert("RGB"), dtype=int)
+    lossy = suffix in (".jpg", ".webp")
+    assert np.abs(picture.rgb - expected).mean() <= (3 if lossy else 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("colour", [True, False])
+def test_16_bits(tmp_path, suffix, colour):
+    stored = np.random.default_rng(0).integers(0, 65536, (16, 32, 3), dtype=np.uint16)
+    stored = stored if colour else stored[..., 0]
+    rgb = read_picture(encode(tmp_path / f"deep{suffix}", stored)).rgb
+    expected = np.rint(stored / 257)
+    assert np.array_equal(rgb, expected if colour else np.repeat(expected[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_exif_orientation(tmp_path, suffix):
+    """Stored on its side: the left half of what is seen is the lower half of what is stored."""
+    stored = np.zeros((32, 16, 3), np.uint8)
+    stored[16:] = 255
+    exif = Image.Exif()
+    exif[ORIENTATION] = ROTATED
+    path = tmp_path / f"phone{suffix}"
+    Image.fromarray(stored).save(path, exif=exif)
+    with Image.open(path) as opened:
+        for rgb in (read_picture(path).rgb, as_rgb(opened)):
+            assert rgb.shape == (16, 32, 3)
+            assert (rgb[:, :14].min(), rgb[:, 18:].max()) == (255, 0)
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".tif"])
+def test_radiance_is_tone_mapped(tmp_path, suffix):
+    radiance = np.full((16, 32, 3), 3000, np.float32)
+    radiance[:, :16] = (1, 2, 3)
+    picture = read_picture(encode(tmp_path / f"light{suffix}", radiance))
+    assert picture.tone_mapped
+    dark, bright = picture.rgb[0, 0], picture.rgb[0, -1]
+    assert 0 < dark[0] < dark[1] < dark[2] < bright.min()
+
+
+def test_tone_mapping_in_numbers():
+    """A uniform field becomes 0.18, and 0.18 / 1.18 on the sRGB curve is 0.428, at any exposure."""
+    for exposure in (1e-3, 1.0, 1e4):
+        assert np.unique(tone_map(np.full((4, 8, 3), exposure, np.float32))).tolist() == [109]
+    odd = np.full((4, 8, 3), 1, np.float32)
+    odd[0, 0] = (np.nan, np.inf, -1)
+    assert tone_map(odd)[0, 0].tolist() == [0, 0, 0]
+    assert not tone_map(np.zeros((4, 8, 3), np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is not an image, or is damaged"),
+        (b"not an image", "is not an image, or is damaged"),
+        (b"\x76\x2f\x31\x01\x02\0\0\0", "is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr"),
+    ],
+)
+def test_what_is_no_picture(tmp_path, content, problem):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"broken.png {problem}"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+def test_half_a_file(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    path = encode(tmp_path / f"half{suffix}", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=rf"half{suffix} is (truncated|not an image, or is damaged)"):
+        read_picture(path)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(UserError, match=r"gone.png is missing"):
+        as_rgb(str(tmp_path / "gone.png"))
+
+
+def test_only_panoramas():
+    require_panorama(orange(), "room.png", "--force")
+    with pytest.raises(UserError, match=r"room.png is 16x16: a full panorama is twice as wide as high \(--force str"):
+        require_panorama(orange(16, 16), "room.png", "--force")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        orange(),
+        np.dstack([orange(), np.zeros((16, 32), np.uint8)]),
+        orange().astype(np.uint16) * 257,
+        orange() / 255,
+        (orange() / 255).astype(np.float16),
+        orange()[:, ::-1],
+    ],
+)
+def test_arrays(array):
+    rgb = as_rgb(array)
+    assert (rgb.shape, rgb.dtype) == ((16, 32, 3), np.uint8)
+    assert rgb.flags.c_contiguous
+    assert np.unique(rgb.reshape(-1, 3), axis=0).tolist() == [list(ORANGE)]
+
+
+@pytest.mark.parametrize("shape", [(16, 32), (16, 32, 1)])
+def test_grey_arrays(shape):
+    assert np.array_equal(as_rgb(np.full(shape, 7, np.uint8)), np.full((16, 32, 3), 7))
+
+
+@pytest.mark.parametrize(
+    ("array", "problem"),
+    [
+        (np.zeros((16, 32, 2), np.uint8), r"got \(16, 32, 2\)"),
+        (np.zeros((1, 16, 32, 3), np.uint8), r"got \(1, 16, 32, 3\)"),
+        (np.zeros((0, 0, 3), np.uint8), r"got \(0, 0, 3\)"),
+        (np.full((16, 32, 3), 255.0), "from 0 to 1"),
+        (np.full((16, 32, 3), np.nan), "from 0 to 1"),
+        (np.zeros((16, 32, 3), np.int64), "got int64"),
+    ],
+)
+def test_arrays_that_are_no_pictures(array, problem):
+    with pytest.raises(ValueError, match=problem):
+        as_rgb(array)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "L", "LA", "1"])
+def test_pillow_images(mode):
+    image = Image.fromarray(orange()).convert(mode)
+    assert np.array_equal(as_rgb(image), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_pillow_images_of_16_bits(dtype):
+    assert np.unique(as_rgb(Image.fromarray(np.full((16, 32), 100 * 257, dtype)))).tolist() == [100]

@@ -1,0 +1,113 @@
+"""Points of closed forms, read back by a library of the field."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import trimesh
+
+from prediction import PointCloud, Prediction
+from prediction.point_cloud import _TO_GLTF
+from utils.errors import UserError
+from utils.sphere import erp_rays
+from utils.tasks import RELATIVE
+
+HEIGHT, WIDTH = 32, 64
+DIRECTIONS = {  # where the camera sees them, and the pixel (row, column) that is nearest
+    "right": ((1, 0, 0), (16, 48)),
+    "down": ((0, 1, 0), (31, 20)),
+    "forward": ((0, 0, 1), (16, 32)),
+    "left": ((-1, 0, 0), (16, 16)),
+    "up": ((0, -1, 0), (0, 50)),
+    "backward": ((0, 0, -1), (16, 0)),
+}
+
+
+@pytest.fixture
+def ball(settings):
+    """Seen from its centre: 2 m away everywhere, normals towards the camera, six spots of their own colours."""
+    rgb = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for number, (_, pixel) in enumerate(DIRECTIONS.values(), start=1):
+        rgb[pixel] = (10 * number, 0, 255)
+        labels[pixel] = number % 3
+    return Prediction(
+        rgb=rgb,
+        settings=settings,
+        depth=np.full((HEIGHT, WIDTH), 2, np.float32),
+        normal=-erp_rays(HEIGHT, WIDTH).astype(np.float32),
+        labels=labels,
+    )
+
+
+def check_directions(xyz: np.ndarray, colours: np.ndarray) -> None:
+    """Each spot's colour lies where the camera saw it, as well as a pixel of 32 rows can tell."""
+    for number, (direction, _) in enumerate(DIRECTIONS.values(), start=1):
+        (place,) = xyz[(colours[:, :3] == (10 * number, 0, 255)).all(axis=1)]
+        assert np.linalg.norm(place / 2 - direction) < np.pi / HEIGHT
+
+
+def test_a_ball(ball):
+    cloud = ball.point_cloud()
+    assert (cloud.xyz.shape, cloud.xyz.dtype) == ((HEIGHT * WIDTH, 3), np.float32)
+    assert np.linalg.norm(cloud.xyz, axis=1) == pytest.approx(2)
+    np.testing.assert_allclose(cloud.normals, -cloud.xyz / 2, atol=1e-6)
+    check_directions(cloud.xyz, cloud.colours)
+
+
+def test_ply(ball, tmp_path):
+    path = tmp_path / "ball.ply"
+    ball.point_cloud().save_ply(path)
+    assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
+    header = path.read_bytes().partition(b"end_header\n")[0].decode("ascii")
+    assert "format binary_little_endian 1.0\n" in header
+    assert "x right, y down, z forward" in header
+    assert "metres along the ray" in header
+    read = trimesh.load(path)
+    np.testing.assert_allclose(np.linalg.norm(read.vertices, axis=1), 2, rtol=1e-6)
+    check_directions(read.vertices, read.colors)
+    vertices = read.metadata["_ply_raw"]["vertex"]["data"]
+    assert np.array_equal(vertices["label"], ball.labels.reshape(-1))
+    normals = np.stack([vertices[name] for name in ("nx", "ny", "nz")], axis=-1)
+    np.testing.assert_allclose(normals, -read.vertices / 2, atol=1e-6)
+
+
+def test_ply_of_points_alone(tmp_path):
+    xyz = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    PointCloud(xyz).save_ply(tmp_path / "points.ply")
+    np.testing.assert_array_equal(trimesh.load(tmp_path / "points.ply").vertices, xyz)
+
+
+def test_glb(ball, tmp_path):
+    """y up and z backward, a rotation, so that nothing is mirrored."""
+    ball.point_cloud().save_glb(tmp_path / "ball.glb")
+    (read,) = trimesh.load(tmp_path / "ball.glb").geometry.values()
+    check_directions(read.vertices * (1, -1, -1), read.colors)
+    assert np.linalg.det(np.diag(_TO_GLTF)) == 1
+
+
+def test_glb_without_trimesh(ball, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    with pytest.raises(UserError, match="pip install trimesh"):
+        ball.point_cloud().save_glb(tmp_path / "ball.glb")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_points_without_depth(ball):
+    settings = replace(ball.settings, tasks=("normal", "segmentation"))
+    flat = replace(ball, depth=None, settings=settings)
+    assert flat.panel().shape[2] == 3, "everything else works"
+    with pytest.raises(UserError, match="needs depth, but the network predicts normal, segmentation alone"):
+        flat.point_cloud()
+
+
+def test_points_of_depth_alone(ball):
+    settings = replace(ball.settings, tasks=("depth",), depth_unit=RELATIVE)
+    cloud = replace(ball, normal=None, labels=None, settings=settings).point_cloud()
+    assert (cloud.normals, cloud.labels) == (None, None)
+    assert cloud.unit == RELATIVE
+
+
+def test_normals_of_the_world_do_not_belong_to_the_points(ball):
+    assert replace(ball, settings=replace(ball.settings, normal_frame="world")).point_cloud().normals is None
