@@ -64,7 +64,7 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         print(describe(dataset, options))
     batches = evaluation_batches(dataset, options, device)
     draw = panel_writer(run, replace(settings, tasks=tasks), checkpoint.epoch, options.log_frequency)
-    look = Look(dataset.classes.colours, dataset.depth_unit)
+    look = Look(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
     gallery = Gallery(tasks, look) if options.report else None
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
     evaluator = Evaluator(tasks, len(dataset.classes), device, with_breakdown=options.report)
@@ -93,7 +93,7 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         breakdowns, shown = evaluator.breakdowns(), gallery.join()
         trivial_breakdowns = evaluators["trivial"].breakdowns() if options.trivial else {}
         if is_main():
-            page = Report(summary, rows, breakdowns, trivial_breakdowns, shown, dataset.classes.names, look)
+            page = Report(summary, rows, breakdowns, trivial_breakdowns, shown, look)
             write_report(run.root / "report.html", page)
     if is_main():
         print(f"written to {run.root}")

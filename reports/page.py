@@ -19,6 +19,8 @@ from utils.visualize import scale_colours, unit_symbol
 
 _HERE = Path(__file__).parent
 _SOLID_ANGLE = "_solid_angle"
+# Predictors in the summary, and what stands above their figures.
+_PREDICTORS = {"results": "network", "plain": "one view", "trivial": "constant"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,7 @@ class Report:
         breakdowns: where the errors lie, per task.
         trivial_breakdowns: the same of the trivial predictors, or empty.
         shown: the images that are shown, per task, see `reports.gallery.Gallery`.
-        class_names: of the K semantic classes.
-        look: what pictures depend on.
+        look: what pictures depend on, of the dataset.
     """
 
     summary: dict
@@ -40,7 +41,6 @@ class Report:
     breakdowns: dict[str, Breakdown]
     trivial_breakdowns: dict[str, Breakdown]
     shown: dict[str, list[Shown]]
-    class_names: tuple[str, ...]
     look: Look
 
     def unit(self, unit: str) -> str:
@@ -85,6 +85,7 @@ def _header(report: Report) -> Element:
     facts = {
         "dataset": f"{summary['dataset']}, {summary['list'] or 'split ' + summary['split']}",
         "images": f"{summary['num_images']} of {summary['width']} x {summary['height']} pixels{skipped}",
+        "views": f"average over {summary['tta']} of each image" if summary["tta"] > 1 else "",
         "checkpoint": f"{Path(summary['checkpoint']['path']).name}{trained}",
         "depth": summary["depth_unit"],
         "normals": f"in the {summary['normal_frame']} frame",
@@ -92,7 +93,7 @@ def _header(report: Report) -> Element:
     return element(
         "header",
         element("h1", _title(report)),
-        element("div", *(_fact(name, value) for name, value in facts.items()), class_="facts"),
+        element("div", *(_fact(name, value) for name, value in facts.items() if value), class_="facts"),
         element("div", *(_headline(report, task) for task in report.breakdowns), class_="headlines"),
     )
 
@@ -120,40 +121,44 @@ def _headline(report: Report, task: str) -> Element:
 
 
 def _figures(report: Report) -> Element:
-    tables = (_figure_table(report, task) for task in report.breakdowns)
-    constant = (
-        "Constant: the best predictor that does not look at the picture." if "trivial" in report.summary else None
+    summary = report.summary
+    tables = [_figure_table(report, task) for task in report.breakdowns]
+    notes = [f"Per solid angle: {summary['protocol'][_SOLID_ANGLE]}. Seam: {summary['protocol']['seam']}."]
+    if "plain" in summary:
+        notes.append(f"Network: averaged over {summary['tta']} views of each image; one view: without that.")
+    if "trivial" in summary:
+        notes.append("Constant: the best predictor that does not look at the picture.")
+    layout = "columns" if "plain" in summary else "columns three"
+    return _section(
+        "Figures", element("div", *tables, class_=layout), *(element("p", note, class_="note") for note in notes)
     )
-    return _section("Figures", element("div", *tables, class_="columns three"), element("p", constant, class_="note"))
 
 
 def _figure_table(report: Report, task: str) -> Element:
     """All figures of a task, weighted in both ways, beside those of the trivial predictor."""
-    columns = {"network": report.summary["results"], "constant": report.summary.get("trivial")}
-    columns = {name: results[task] for name, results in columns.items() if results}
-    names = [name for name in columns["network"] if not name.endswith(_SOLID_ANGLE)]
+    columns = {key: report.summary[key][task] for key in _PREDICTORS if key in report.summary}
+    figures = columns["results"]
+    names = [name for name in figures if not name.endswith(_SOLID_ANGLE)]
     weightings = {"per pixel": ""}
-    if any(name + _SOLID_ANGLE in columns["network"] for name in names):
+    if any(name + _SOLID_ANGLE in figures for name in names):
         weightings["per solid angle"] = _SOLID_ANGLE
     above = [element("th", weighting, colspan=len(columns), class_="group") for weighting in weightings]
-    below = [element("th", column) for _ in weightings for column in columns]
+    below = [element("th", _PREDICTORS[key]) for _ in weightings for key in columns]
     body = []
     for name in names:
         cells = [
-            _figure_cell(figures, name + suffix, f"{'' if column == 'network' else 'trivial/'}{task}/{name}{suffix}")
+            _figure_cell(figures, name + suffix, f"{key}/{task}/{name}{suffix}")
             for suffix in weightings.values()
-            for column, figures in columns.items()
+            for key, figures in columns.items()
         ]
         emphasis = {"class_": "best"} if name == TASKS[task].best_metric else {}
         body.append(element("tr", element("th", name), *cells, **emphasis))
     table = element("table", element("tr", element("th"), *above), element("tr", element("th"), *below), *body)
-    protocol = report.summary["protocol"]
     return element(
         "div",
         element("h3", task),
         table if names else element("p", "no truth to judge it by"),
-        element("p", protocol[task], class_="note"),
-        element("p", f"Per solid angle: {protocol[_SOLID_ANGLE]}.", class_="note") if len(weightings) > 1 else None,
+        element("p", report.summary["protocol"][task], class_="note"),
     )
 
 
@@ -171,7 +176,7 @@ def _classes(report: Report) -> Element | None:
     (confusion,) = confusions
     if not confusion.sum():
         return _section("Classes", element("p", "no pixel has a label"))
-    names = report.class_names
+    names = report.look.class_names
     absent = [name for name, in_truth in zip(names, confusion.sum(axis=1), strict=True) if not in_truth]
     unseen = ", ".join(absent)
     return _section(
@@ -288,7 +293,7 @@ def _legend(report: Report, task: str) -> Element:
             bar = element("img", src=data_uri(encode_small(gradient)), alt="colour scale")
             children.append(element("span", f"{name} 0 ", bar, f" {top:g} {unit}".rstrip(), class_="scale"))
     if report.breakdowns[task].confusion is not None:
-        for name, colour in zip(report.class_names, look.class_colours, strict=True):
+        for name, colour in zip(report.look.class_names, look.class_colours, strict=True):
             chip = element("i", style="background:rgb({},{},{})".format(*colour))
             children.append(element("span", chip, name, class_="scale"))
     return element("p", *children, class_="legend")

@@ -11,7 +11,7 @@ from tasks import TASKS
 from tasks.display import Look
 from utils.tasks import METRES
 
-LOOK = Look(STANFORD2D3D.colours, METRES)
+LOOK = Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
 
 
 def random_badness(count: int) -> dict[int, tuple]:
