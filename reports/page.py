@@ -210,7 +210,9 @@ def _profiles(report: Report) -> Element:
         "Means over all valid pixels of the set, each counting once (no solid angles). Grey: their number. "
         "Distances are true depths." + constant
     )
-    return _section("Where the errors lie", element("p", note, class_="note"), element("div", *figures, class_="columns"))
+    return _section(
+        "Where the errors lie", element("p", note, class_="note"), element("div", *figures, class_="columns")
+    )
 
 
 def _profile_pair(report: Report, task: str, kind: PixelError) -> list[Element]:

@@ -34,6 +34,7 @@ EVAL_OPTIONS = {
         "gpu_devices",
         "local_rank",
         "trivial",
+        "report",
         "tta",
     ),
 }
