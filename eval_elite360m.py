@@ -3,7 +3,8 @@
     python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
 
 With --tta N the figures are those of the average over N views, and those of the plain network stand beside them.
-Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv and pictures.
+Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv, pictures, and with
+--report a page that shows them, report.html.
 """
 
 from utils.options import check_size, eval_parser
@@ -23,7 +24,10 @@ from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from metrics.trivial import TrivialPredictor
 from networks.backbones import folder_of
 from prediction.averaging import ViewAverage
+from reports.gallery import Gallery
+from reports.page import Report, write_report
 from tasks import TASKS
+from tasks.display import Look
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.distributed import is_main, process_group
 from utils.errors import exit_on_user_error
@@ -61,9 +65,18 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
         print(describe(dataset, options))
     batches = evaluation_batches(dataset, options, device)
     draw = panel_writer(run, replace(settings, tasks=tasks), checkpoint.epoch, options.log_frequency)
+    look = Look(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    gallery = Gallery(tasks, look) if options.report else None
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
+    evaluator = Evaluator(tasks, len(dataset.classes), device, with_breakdown=options.report)
+
+    def show(number: int, batch: dict, predictions: dict) -> None:
+        draw(number, batch, predictions)
+        if gallery:
+            gallery.add(batch, predictions, evaluator.rows[-len(batch["id"]) :])
+
     predictor = ViewAverage(network, options.tta, settings.normal_frame)
-    results, rows = evaluate(predictor, progress, Evaluator(tasks, len(dataset.classes), device), on_batch=draw)
+    results, rows = evaluate(predictor, progress, evaluator, on_batch=show)
 
     others = {}  # what the results are to be compared with
     if options.tta > 1:
@@ -71,17 +84,23 @@ def run_evaluation(options: argparse.Namespace, checkpoint: Checkpoint, device: 
     if options.trivial:
         constants = {task: TASKS[task].constant(len(dataset.classes)) for task in tasks}
         others["trivial"] = TrivialPredictor(constants).fit(batches)
-    others_results = {
-        name: evaluate(other, batches, Evaluator(tasks, len(dataset.classes), device))[0]
-        for name, other in others.items()
-    }
+    evaluators = {name: Evaluator(tasks, len(dataset.classes), device, options.report) for name in others}
+    others_results = {name: evaluate(other, batches, evaluators[name])[0] for name, other in others.items()}
 
     report_bad_samples(batches)
     if is_main():
-        report(run, checkpoint, digest, dataset, options, results, others_results, rows)
+        summary = write_results(run, checkpoint, digest, dataset, options, results, others_results, rows)
+    if options.report:
+        breakdowns, shown = evaluator.breakdowns(), gallery.join()
+        trivial_breakdowns = evaluators["trivial"].breakdowns() if options.trivial else {}
+        if is_main():
+            page = Report(summary, rows, breakdowns, trivial_breakdowns, shown, look)
+            write_report(run.root / "report.html", page)
+    if is_main():
+        print(f"written to {run.root}")
 
 
-def report(
+def write_results(
     run: RunFolder,
     checkpoint: Checkpoint,
     digest: str,
@@ -90,8 +109,12 @@ def report(
     results: dict[str, dict[str, float]],
     others_results: dict[str, dict[str, dict[str, float]]],
     rows: list[dict],
-) -> None:
-    """Write result.txt per task, results.json and per_image.csv, and print the figures, those of others beside them."""
+) -> dict:
+    """Write result.txt per task, results.json and per_image.csv, print the figures, those of others beside them.
+
+    Returns:
+        What results.json holds.
+    """
     conventions = [f"# depth unit: {dataset.depth_unit}; frame of the normals: {dataset.normal_frame}"]
     for task, figures in results.items():
         print(f"{task}: {figures_line(figures)}")
@@ -102,27 +125,26 @@ def report(
         comments = [f"# {PROTOCOL[task]}", f"# seam: {PROTOCOL['seam']}", *conventions]
         write_text(run.result(task), "\n".join([*comments, *lines]) + "\n")
     write_csv(run.root / "per_image.csv", rows)
-    write_json(
-        run.root / "results.json",
-        {
-            "results": results,
-            **others_results,
-            "protocol": PROTOCOL,
-            "dataset": options.dataset,
-            "split": options.split,
-            "tta": options.tta,
-            "list": options.val_list,
-            "depth_unit": dataset.depth_unit,
-            "normal_frame": dataset.normal_frame,
-            "num_skipped": len(dataset) - len(rows),
-            "num_images": len(rows),
-            "height": dataset.height,
-            "width": dataset.width,
-            "checkpoint": {"path": str(checkpoint.path), "sha256": digest, "epoch": checkpoint.epoch},
-            **provenance(),
-        },
-    )
-    print(f"written to {run.root}")
+    summary = {
+        "results": results,
+        **others_results,
+        "protocol": PROTOCOL,
+        "backbone": options.backbone,
+        "dataset": options.dataset,
+        "split": options.split,
+        "tta": options.tta,
+        "list": options.val_list,
+        "depth_unit": dataset.depth_unit,
+        "normal_frame": dataset.normal_frame,
+        "num_skipped": len(dataset) - len(rows),
+        "num_images": len(rows),
+        "height": dataset.height,
+        "width": dataset.width,
+        "checkpoint": {"path": str(checkpoint.path), "sha256": digest, "epoch": checkpoint.epoch},
+        **provenance(),
+    }
+    write_json(run.root / "results.json", summary)
+    return summary
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import torch
 
+from metrics.breakdown import PixelError
 from metrics.task_metric import PixelMetric
 from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
@@ -52,3 +53,5 @@ class DepthMetric(PixelMetric):
     truth = "depth"
     errors = staticmethod(depth_errors)
     figures = staticmethod(depth_figures)
+    pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
+    told = (FIGURES.index("abs_"), FIGURES.index("abs_rel"))

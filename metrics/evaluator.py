@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from metrics.breakdown import Breakdown
 from metrics.seam import seam_score
 from tasks import TASKS
 from utils.distributed import gather_objects
@@ -17,7 +18,8 @@ PROTOCOL = {
     "valid pixels; no alignment",
     "normal": "degrees; mean over images of the figure over valid pixels; a1..a5 = % below 5, 7.5, 11.25, 22.5, 30",
     "segmentation": "mIoU and pixAcc from one confusion matrix of the whole set, mIoU over classes that occur; "
-    "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0",
+    "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0; "
+    "mIoU_occurring = the same over the classes that occur in the image",
     "seam": "of the prediction alone: the change (of ln depth, in angle, of label) across the left/right border over "
     "the mean change between neighbouring columns, rows weighted by solid angle; mean over images; 1 is seamless",
     "_solid_angle": "the same figure with every pixel weighted by its solid angle",
@@ -31,10 +33,17 @@ class Evaluator:
         tasks: which tasks to judge.
         num_classes: K.
         device: where predictions will be.
+        with_breakdown: whether to note where the errors lie, too.
     """
 
-    def __init__(self, tasks: tuple[str, ...], num_classes: int, device: torch.device | str = "cpu"):
-        self.metrics = {task: TASKS[task].metric(num_classes, device) for task in tasks}
+    def __init__(
+        self,
+        tasks: tuple[str, ...],
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        with_breakdown: bool = False,
+    ):
+        self.metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown) for task in tasks}
         self.rows: list[dict] = []  # per image: index, id and "task/figure" of each figure that it has
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
@@ -58,6 +67,10 @@ class Evaluator:
         rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
         results = {task: metric.set_figures() | _mean_over_images(rows, task) for task, metric in self.metrics.items()}
         return results, rows
+
+    def breakdowns(self) -> dict[str, Breakdown]:
+        """Where the errors of all images of all processes lie, per task. Only of one made `with_breakdown`."""
+        return {task: metric.breakdown() for task, metric in self.metrics.items()}
 
 
 def _mean_over_images(rows: list[dict], task: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from metrics.breakdown import PixelError
 from metrics.task_metric import PixelMetric
 from metrics.weighted import weighted_means, weighted_median
 
@@ -37,6 +38,8 @@ class NormalMetric(PixelMetric):
     truth = "normal"
     errors = staticmethod(normal_errors)
     figures = staticmethod(normal_figures)
+    pixel_errors = (PixelError("angular error", "°"),)
+    told = (0,)
 
 
 def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,10 @@
 """Semantic segmentation figures, all from confusion matrices."""
 
+from dataclasses import replace
+
 import torch
 
+from metrics.breakdown import Breakdown, PixelError
 from metrics.task_metric import TaskMetric
 from utils.distributed import all_sum
 from utils.tasks import IGNORE_LABEL
@@ -14,9 +17,13 @@ def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
         logits: (K, H, W).
         labels: (H, W), -1 = ignore.
     """
-    num_classes = len(logits)
+    return count_pairs(logits.argmax(dim=0), labels, len(logits))
+
+
+def count_pairs(prediction: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """As `confusion_matrix`, from predicted labels (H, W)."""
     known = labels != IGNORE_LABEL
-    pairs = labels[known] * num_classes + logits.argmax(dim=0)[known]
+    pairs = labels[known] * num_classes + prediction[known]
     return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
@@ -42,27 +49,39 @@ def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
 
 
 def image_miou(confusion: torch.Tensor) -> dict[str, float]:
-    """``mIoU_per_image`` from the confusion matrix of one image; empty when it has no labelled pixel.
+    """Figures from the confusion matrix of one image; empty when it has no labelled pixel.
 
-    Mean IoU over all K classes, those that do not occur counting 0: what the released program computes at its batch
-    size of 1. It can never reach 1; its use is to be set beside the paper's figures.
+    ``mIoU_per_image``: mean IoU over all K classes, those that do not occur counting 0: what the released program
+    computes at its batch size of 1. It can never reach 1; its use is to be set beside the paper's figures.
+    ``mIoU_occurring``: over the classes that occur in the image, in truth or prediction: images compare by it.
     """
     if not confusion.sum():
         return {}
-    return {"mIoU_per_image": class_iou(confusion).nan_to_num(0).mean().item()}
+    iou = class_iou(confusion)
+    return {"mIoU_per_image": iou.nan_to_num(0).mean().item(), "mIoU_occurring": iou.nanmean().item()}
 
 
 class SegmentationMetric(TaskMetric):
     """One confusion matrix of all images, (K, K), and the per-image mIoU."""
 
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
-        super().__init__(num_classes, device)
+    pixel_errors = (PixelError("share of wrong labels", ""),)
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
+        super().__init__(num_classes, device, with_breakdown)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def image_figures(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
-        confusion = confusion_matrix(prediction, batch["semantic"][i])
+        labels, predicted = batch["semantic"][i], prediction.argmax(dim=0)
+        confusion = count_pairs(predicted, labels, self.num_classes)
         self.confusion += confusion
+        if self.profiles:
+            known = labels != IGNORE_LABEL
+            wrong = predicted[known] != labels[known]
+            self.profiles.add(wrong.double()[None], known[None], batch, i)
         return image_miou(confusion)
 
     def set_figures(self) -> dict[str, float]:
         return segmentation_metrics(all_sum(self.confusion))
+
+    def breakdown(self) -> Breakdown:
+        return replace(super().breakdown(), confusion=all_sum(self.confusion).cpu().numpy())

@@ -25,9 +25,11 @@ class Task:
         intermediate_head: from num_classes to the module that predicts from the preliminary feature.
         loss: of (prediction, batch, whole): the prediction (B, ., H, W) and the truth of the batch at the same size.
         loss_weight: what its loss counts in the paper's program.
-        metric: from (num_classes, device) to the figures by which it is judged.
+        metric: from (num_classes, device, with_breakdown) to the figures by which it is judged.
         best_metric: the figure that decides which model is best.
         higher_is_better: whether that figure grows with quality.
+        unit: of that figure, "m" standing for the dataset's unit of depth.
+        image_figure: the figure by which images are sorted from worst to best; what is better is as for best_metric.
         accuracy_metric: the figure that says how much of the task is done, and what it is when all is.
         constant: from num_classes to the best prediction that does not look at the picture.
         changes: how much a prediction changes from each pixel to the next, for the seam score.
@@ -44,6 +46,8 @@ class Task:
     metric: Callable[..., TaskMetric]
     best_metric: str
     higher_is_better: bool
+    unit: str
+    image_figure: str
     accuracy_metric: tuple[str, float]
     constant: Callable[[int], ConstantPrediction]
     changes: Changes

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def run(log_dir):
 
 @pytest.fixture(scope="module")
 def evaluation(log_dir, run, tmp_path_factory):
-    return evaluate(log_dir, tmp_path_factory.mktemp("test_uni"), "--trivial")
+    return evaluate(log_dir, tmp_path_factory.mktemp("test_uni"), "--trivial", "--report")
 
 
 def test_training_writes_the_files_that_users_know(run):
@@ -157,6 +158,28 @@ def test_evaluation(evaluation):
     assert results["results"]["depth"]["rms"] == pytest.approx(mean)
     text = (evaluation / "depth" / "result.txt").read_text()
     assert f"\nrms: {results['results']['depth']['rms']:.6f}\n" in text
+
+
+def test_report(evaluation):
+    """The figures of results.json to the last digit, and every image of every task, the worst first."""
+    text = (evaluation / "report.html").read_text(encoding="utf-8")
+    results = json.loads((evaluation / "results.json").read_text())
+    told = {key: float(value) for key, value in re.findall(r'data-figure="([^"]*)" data-value="([^"]*)"', text)}
+    for kind in ("results", "trivial"):
+        for task, figures in results[kind].items():
+            assert figures == {name: told.pop(f"{kind}/{task}/{name}") for name in figures}
+            assert "seam" in figures
+    assert not told
+    scores = [float(score) for score in re.findall(r'data-score="([^"]*)"', text)]
+    with open(evaluation / "per_image.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for start, key in ((0, "depth/rms"), (3, "normal/mean"), (6, "segmentation/mIoU_occurring")):
+        assert scores[start : start + 3] == sorted((float(row[key]) for row in rows), reverse=not key.startswith("seg"))
+    assert results["checkpoint"]["sha256"] in text
+
+
+def test_no_report_unless_asked_for(run, tmp_path):
+    assert not (evaluate(run, tmp_path, "--task", "depth_segmentation") / "report.html").exists()
 
 
 def test_trivial_predictions_are_trivial(evaluation):
@@ -460,7 +483,7 @@ def test_two_processes_train(launcher, tmp_path):
 @pytest.mark.parametrize("processes", ["2", "3"])
 def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, evaluation):
     """Three images: with two processes one has more than the other, and each image counts once."""
-    command = [*SMALL, "--load_weights_dir", str(log_dir), "--log_dir", str(tmp_path), "--trivial"]
+    command = [*SMALL, "--load_weights_dir", str(log_dir), "--log_dir", str(tmp_path), "--trivial", "--report"]
     run = ["-m", "torch.distributed.run", "--master_port", "29534", "--nproc_per_node", processes]
     done = launch([*run, "eval_elite360m.py", *command])
     assert done.returncode == 0, done.stderr
@@ -470,6 +493,15 @@ def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, 
     for kind in ("results", "trivial"):
         for task in TASKS:
             assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)
+    pages = [(folder / "report.html").read_text(encoding="utf-8") for folder in folders]
+    for pattern in (r'data-index="([^"]*)"', r"no pixels|of [\d,]+ pixels"):
+        ours, theirs = (re.findall(pattern, page) for page in pages)
+        assert ours == theirs, "the same images in the same order, and the same numbers of pixels"
+        assert ours
+    for pattern in (r'data-share="([^"]*)"', r'data-score="([^"]*)"', r"error ([\d.]+)[^<]*pixels</title>"):
+        ours, theirs = ([float(value) for value in re.findall(pattern, page)] for page in pages)
+        assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-4)
+        assert ours
 
 
 @pytest.fixture(scope="module")

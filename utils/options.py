@@ -185,6 +185,11 @@ def eval_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also judge the best constant depth, the best constant normal and the majority class",
     )
+    parser.run_group.add_argument(
+        "--report",
+        action="store_true",
+        help="also write report.html: figures, where the errors lie, images from the worst to the best",
+    )
     return parser
 
 

@@ -102,14 +102,23 @@ def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[floa
 
 def save_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write an RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
+    with atomic_path(path) as temporary:
+        # Our own write: imwrite fails without a word on a full disk and on non-ASCII names.
+        temporary.write_bytes(encode_picture(picture, temporary.suffix))
+
+
+def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
+    """An RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
+
+    Raises:
+        ValueError: when it cannot be encoded so.
+    """
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    with atomic_path(path) as temporary:
-        # imencode and our own write: imwrite fails without a word on a full disk and on non-ASCII names.
-        encoded_well, data = cv2.imencode(temporary.suffix, picture)
-        if not encoded_well:
-            raise ValueError(f"cannot encode a picture of shape {picture.shape} as {temporary.suffix}")
-        temporary.write_bytes(data.tobytes())
+    encoded_well, data = cv2.imencode(suffix, picture)
+    if not encoded_well:
+        raise ValueError(f"cannot encode a picture of shape {picture.shape} as {suffix}")
+    return data.tobytes()
 
 
 def _write(picture: np.ndarray, text: str, position: tuple[int, int], colour: tuple[int, int, int]) -> None:

@@ -17,7 +17,7 @@ import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from datasets.classes import STANFORD2D3D
-from losses.multitask import UncertaintyWeighting
+from losses.balancing.uncertainty import UncertaintyWeighting
 from prediction import load_elite360m
 from tasks import TASKS
 from utils.checkpoint import ModelSettings, save_checkpoint

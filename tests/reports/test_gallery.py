@@ -1,0 +1,101 @@
+"""Which images are shown, and that the choice does not depend on how the dataset was cut into batches and processes."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from datasets.classes import STANFORD2D3D
+from reports.gallery import Gallery, badness, choose, encode_small
+from tasks import TASKS
+from tasks.display import Look
+from utils.tasks import METRES
+
+LOOK = Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+
+
+def random_badness(count: int) -> dict[int, tuple]:
+    scores = torch.rand(count).round(decimals=1)  # with ties
+    return {index: (score, index) for index, score in enumerate(scores.tolist())}
+
+
+def test_the_worst_and_the_best_are_among_the_chosen():
+    scores = random_badness(100)
+    chosen = choose(scores, 5)
+    order = sorted(scores, key=scores.get)
+    assert {*order[:5], *order[-5:]} <= chosen
+    assert 10 < len(chosen) <= 15
+    assert choose(scores, 100) == set(scores)
+
+
+def test_choosing_from_parts_is_choosing_from_the_whole():
+    """Image by image, as a process does it, then from what three processes have kept."""
+    scores = random_badness(200)
+    kept_by_all = {}
+    for rank in range(3):
+        kept = {}
+        for index in range(rank, 200, 3):
+            kept[index] = scores[index]
+            kept = {i: kept[i] for i in choose(kept, 7)}
+            assert len(kept) <= 21, "memory does not grow"
+        kept_by_all |= kept
+    assert choose(kept_by_all, 7) == choose(scores, 7)
+
+
+def test_drawn_images_are_spread_over_the_dataset():
+    same = dict.fromkeys(range(1000), (0.0, 0))
+    drawn = sorted(choose(same, 20))
+    tenths = np.bincount(np.array(drawn) // 100, minlength=10)
+    assert (tenths >= 1).all()
+
+
+def test_what_is_worse():
+    nan = float("nan")
+    assert badness("depth", 0.5, 0) > badness("depth", 0.4, 0)
+    assert badness("segmentation", 0.4, 0) > badness("segmentation", 0.5, 0)
+    for task in TASKS:
+        assert badness(task, nan, 0) > badness(task, 1e9, 0)
+        assert badness(task, nan, 0) > badness(task, -1e9, 0)
+
+
+@pytest.fixture
+def batch():
+    count, height, width = 4, 8, 16
+    return {
+        "rgb": torch.rand(count, 3, height, width),
+        "depth": torch.full((count, 1, height, width), 2.0),
+        "depth_mask": torch.ones(count, 1, height, width, dtype=torch.bool),
+    }
+
+
+def test_a_gallery_shows_its_images_from_the_worst_to_the_best(batch):
+    gallery = Gallery(("depth",), LOOK)
+    rows = [{"index": i, "id": f"image {i}", "depth/rms": rms} for i, rms in enumerate((0.5, float("nan"), 0.7))]
+    rows.append({"index": 3, "id": "without truth"})
+    gallery.add(batch, {"depth": torch.full((4, 1, 8, 16), 3.0)}, rows)
+    shown = gallery.join()["depth"]
+    assert [image.id for image in shown] == ["image 1", "image 2", "image 0"]
+    for image in shown:
+        assert len(image.tiles) == 4
+        for tile in image.tiles:
+            assert cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape == (8, 16, 3)
+
+
+def test_large_panoramas_are_shrunk():
+    batch = {"rgb": torch.rand(1, 3, 512, 1024), "semantic": torch.randint(-1, 13, (1, 512, 1024))}
+    gallery = Gallery(("segmentation",), LOOK)
+    logits = torch.rand(1, 13, 512, 1024)
+    gallery.add(batch, {"segmentation": logits}, [{"index": 0, "id": "x", "segmentation/mIoU_occurring": 0.1}])
+    (shown,) = gallery.join()["segmentation"]
+    for tile in shown.tiles:
+        assert cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape == (192, 384, 3)
+
+
+def test_flat_pictures_keep_their_colours():
+    """A label map is smaller as a PNG; a JPEG would blur its colours."""
+    labels = np.zeros((64, 128, 3), np.uint8)
+    labels[:, 40:] = (200, 30, 30)
+    file = encode_small(labels)
+    assert (cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR_RGB) == labels).all()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    assert encode_small(noise).startswith(b"\xff\xd8"), "a photograph is a JPEG"
