@@ -22,7 +22,7 @@ from networks.backbones import BACKBONES
 from networks.elite360m import Elite360M
 from utils.errors import exit_on_user_error
 from utils.memory import keep_freed_memory
-from utils.options import Parser, backbone, positive
+from utils.options import Parser, backbone, check_size, positive
 
 REFERENCE = "Elite360M_Res18"
 
@@ -30,6 +30,7 @@ REFERENCE = "Elite360M_Res18"
 def main() -> None:
     """Measure each backbone in turns with the reference."""
     options = parse()
+    check_size(options.height // 2, options.height)  # and so all of it is in multiples of 64
     keep_freed_memory()
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{device}, torch {torch.__version__}; inference of 1 x {options.height} x {2 * options.height}, ", end="")

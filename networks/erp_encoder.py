@@ -60,6 +60,9 @@ class ERPEncoder(nn.Module):
 def _create(backbone: Backbone, pretrained: bool, out_indices: tuple[int, ...] | None) -> nn.Module:
     """The timm model as one that returns its features."""
     arguments = dict(backbone.arguments) | ({} if out_indices is None else {"out_indices": out_indices})
+    config = timm.get_pretrained_cfg(backbone.timm_name)
+    if pretrained and config is not None and not config.has_weights:
+        raise UserError(f"timm has no weights of {backbone.timm_name}: start from random ones with --no_pretrained")
     try:
         return timm.create_model(backbone.timm_name, pretrained=pretrained, features_only=True, **arguments)
     except Exception as error:  # the download clients below timm raise errors of many unrelated types

@@ -176,7 +176,11 @@ def test_potentials_from_single_task_trainings(cache, tmp_path):
             "depth=1.5: accuracies are shares",
         ),
         (["--balancing", "achievement", "--potential_from", "/nowhere"], "there is no /nowhere/metrics.jsonl"),
-        (["--balancing", "fixed", *POTENTIAL], "--potential and --potential_from are for --balancing achievement"),
+        (["--balancing", "fixed", *POTENTIAL], "--potential is for --balancing achievement, achievement-arithmetic"),
+        (["--balancing", "fixed", "--margin", "0.1"], "--margin is for --balancing achievement"),
+        (["--balancing", "dwa", "--focusing_factor", "1"], "--focusing_factor is for --balancing dtp, dtp-geometric"),
+        (["--balancing", "fixed", "--loss_weights", "depth=1", "depth=2"], "a task is told twice"),
+        (["--balancing", "fixed", "--loss_weights", "depth=0", "normal=0", "segmentation=0"], "all are 0"),
         (["--balancing", "dwa", "--loss_weights", "depth=1"], "--loss_weights is for --balancing fixed, not for dwa"),
         (["--balancing", "fixed", "--loss_weights", "normal=1", "--task", "depth"], "the tasks are depth"),
         (["--fusion", "none", "--b2f", "corrected"], "leave one of them"),
@@ -195,6 +199,7 @@ def test_potentials_from_the_wrong_run(cache, tmp_path):
         ("several", '{"accuracy/depth": 0.5}\n{"accuracy/normal": 0.5}\n', "validated for depth, normal"),
         ("none", '{"loss/total": 1}\n', "validated for no task"),
         ("damaged", '{"accuracy/depth": 0.5}\n{"accu', "is damaged"),
+        ("foreign", "7\n", "is damaged"),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.jsonl").write_text(text)

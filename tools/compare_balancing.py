@@ -21,13 +21,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 from benchmarks.steps import relative_time, step_of
-from losses.balancing import BALANCINGS
+from losses.balancing import BALANCINGS, build_balancing
 from networks.backbones import folder_of
 from tasks import TASKS
 from training.state import has_state
@@ -41,6 +42,11 @@ CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
 METHODS = (*BALANCINGS, CORRECTED)
 REFERENCE = "fixed"  # of the time per step
 NO_PICTURES = 10**6  # batches between them
+# Options of a training that the comparison sets itself, or that would leave it half done.
+RESERVED = (
+    *("dataset", "val_split", "task", "seed", "balancing", "loss_weights", "potential", "potential_from"),
+    *("b2f", "log_dir", "resume", "max_minutes"),
+)
 ROOT = Path(__file__).resolve().parents[1]
 ALL_KNOWN = ["--potential", *(f"{task}=0.5" for task in TASK_NAMES)]  # potentials where only time matters
 
@@ -59,7 +65,27 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[
     own, shared = arguments[:cut], arguments[cut + 1 :]
     options = parser.parse_args(own)
     train_parser().parse_args(shared)  # what is wrong with them is said at once
+    if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in RESERVED]:
+        parser.error(f"{reserved[0]} is up to the comparison, not to what follows the dashes")
     return options, shared
+
+
+def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
+    """Write down what all trainings have in common, or make sure that those of the folder are of the same.
+
+    Raises:
+        UserError: when they are not, or something that will be needed is not installed.
+    """
+    path = Path(options.out) / "settings.json"
+    settings = {"shared": shared, "num_test": options.num_test}
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise UserError(f"{path} tells other options: trainings of both kinds in a table would mislead; choose --out")
+    if not find_spec("matplotlib"):
+        raise UserError("the plot needs matplotlib: pip install -r requirements-extra.txt")
+    for name in set(options.methods) - {CORRECTED}:
+        arguments = {"loss_weights": {}, "potential": dict.fromkeys(TASK_NAMES, 1.0), "margin": 0.0}
+        build_balancing(name, TASK_NAMES, seed=0, focusing_factor=1.0, **arguments)
+    write_json(path, settings)
 
 
 class Training:
@@ -159,13 +185,15 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
     for names in (TASK_NAMES, options.methods):
         waiting = [trainings[name][i] for i in range(len(options.seeds)) for name in names]
         with ThreadPoolExecutor(options.jobs) as pool:
-            started = [
-                (some, pool.submit(some.do, options.num_test, threads, potential[some.seed])) for some in waiting
-            ]
-            for training, future in started:
-                future.result()
-                done += 1
-                print(f"{done} of {sum(map(len, trainings.values()))}: {training.name}, seed {training.seed}")
+            results = [pool.submit(some.do, options.num_test, threads, potential[some.seed]) for some in waiting]
+            try:
+                for training, result in zip(waiting, results, strict=True):
+                    result.result()
+                    done += 1
+                    print(f"{done} of {sum(map(len, trainings.values()))}: {training.name}, seed {training.seed}")
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # the others need not be begun
+                raise
     return trainings
 
 
@@ -173,7 +201,12 @@ def gain(figures: dict[str, float], single: dict[str, float]) -> float:
     """Delta_MTL in per cent: the mean over tasks of the relative gain of the figure over that of single-task training.
 
     Maninis et al., CVPR 2019; figures of which less is better count with the opposite sign.
+
+    Raises:
+        UserError: when single-task training came to nothing.
     """
+    if nothing := [task for task in single if not single[task]]:
+        raise UserError(f"single-task training for {nothing[0]} came to a figure of 0: train longer")
     gains = [
         (figures[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
     ]
@@ -226,10 +259,8 @@ def table(summary: dict[str, dict]) -> str:
 
 def draw(path: Path, trainings: dict[str, list[Training]], methods: list[str]) -> None:
     """Weights (above) and accuracies (below) of the first seed over the epochs, a column per method."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UserError("the plot needs matplotlib: pip install -r requirements-extra.txt") from error
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -240,7 +271,8 @@ def draw(path: Path, trainings: dict[str, list[Training]], methods: list[str]) -
         for row, kind in enumerate(("weight", "accuracy")):
             axis = axes[row][column]
             for task, colour in colours.items():
-                axis.plot(*zip(*curves[f"{kind}/{task}"], strict=True), color=colour, label=task)
+                points = curves.get(f"{kind}/{task}", [(0, float("nan"))])
+                axis.plot(*zip(*points, strict=True), color=colour, label=task)
             axis.set_ylim(bottom=0, top=1 if kind == "accuracy" else None)
         axes[0][column].set_title(name, fontsize=9)
         axes[1][column].set_xlabel("epoch")
@@ -256,6 +288,7 @@ def draw(path: Path, trainings: dict[str, list[Training]], methods: list[str]) -
 def main(arguments: list[str] | None = None) -> None:
     """Train, evaluate, and write the comparison."""
     options, shared = parse(arguments)
+    check_settings(options, shared)
     trainings = train_all(options, shared)
     summary = summarise(options, trainings, step_times(options.methods, shared, options.timed_steps))
     out = Path(options.out)

@@ -10,6 +10,16 @@ from tasks import TASKS
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
+MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
+# Flags that some methods alone know, and the names of their arguments.
+_FLAGS = {
+    "loss_weights": "loss_weights",
+    "potential": "potential",
+    "potential_from": "potential",
+    "margin": "margin",
+    "focusing_factor": "focusing_factor",
+}
+
 
 def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict:
     """``name`` and the arguments of the method of --balancing, as plain data.
@@ -19,16 +29,22 @@ def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> d
     """
     name = options.balancing
     wanted = BALANCINGS[name].options
-    if options.loss_weights and "loss_weights" not in wanted:
-        raise UserError(f"--loss_weights is for --balancing fixed, not for {name}")
-    if (options.potential or options.potential_from) and "potential" not in wanted:
-        raise UserError(f"--potential and --potential_from are for --balancing achievement, not for {name}")
-    chosen = {option: getattr(options, option) for option in wanted if option != "potential"}
+    for flag, option in _FLAGS.items():
+        if getattr(options, flag) is not None and option not in wanted:
+            users = ", ".join(method for method, other in BALANCINGS.items() if option in other.options)
+            raise UserError(f"--{flag} is for --balancing {users}, not for {name}")
+    given = {
+        "seed": options.seed,
+        "margin": MARGIN if options.margin is None else options.margin,
+        "focusing_factor": FOCUSING_FACTOR if options.focusing_factor is None else options.focusing_factor,
+    }
     if "loss_weights" in wanted:
-        chosen["loss_weights"] = _of_tasks("--loss_weights", dict(options.loss_weights or ()), tasks)
+        given["loss_weights"] = _of_tasks("--loss_weights", options.loss_weights, tasks)
+        if given["loss_weights"].keys() == set(tasks) and not any(given["loss_weights"].values()):
+            raise UserError("--loss_weights: all are 0, so nothing would be learnt")
     if "potential" in wanted:
-        chosen["potential"] = _potential(options, tasks)
-    return {"name": name, **chosen}
+        given["potential"] = _potential(options, tasks)
+    return {"name": name, **{option: given[option] for option in wanted}}
 
 
 def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
@@ -47,23 +63,29 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
 
 def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, float]:
     """The accuracy of a network for each task alone."""
-    measured = dict(_measured_potential(Path(run)) for run in options.potential_from or ())
-    potential = _of_tasks("--potential", measured | dict(options.potential or ()), tasks)
+    measured = [_measured_potential(Path(run)) for run in options.potential_from or ()]
+    potential = _of_tasks("--potential_from: a run for", measured, tasks)
+    potential = potential | _of_tasks("--potential", options.potential, tasks)
     if missing := [task for task in tasks if task not in potential]:
         raise UserError(
             f"--balancing {options.balancing} needs the accuracy of single-task training for {', '.join(missing)}: "
             f"say --potential {missing[0]}=0.8 (a share), or --potential_from with the run folder of such a training"
         )
     if wrong := [f"{task}={value:g}" for task, value in potential.items() if not 0 < value <= 1]:
-        raise UserError(f"--potential {' '.join(wrong)}: accuracies are shares, above 0 and up to 1")
-    return potential
+        raise UserError(
+            f"--potential or --potential_from: {' '.join(wrong)}; accuracies are shares, above 0 and up to 1"
+        )
+    return {task: potential[task] for task in tasks}
 
 
-def _of_tasks(flag: str, values: dict[str, float], tasks: tuple[str, ...]) -> dict[str, float]:
-    """The values in the order of the tasks, of which there are no others."""
-    if unknown := [task for task in values if task not in tasks]:
-        raise UserError(f"{flag} {unknown[0]}=...: the tasks are {', '.join(tasks)}")
-    return {task: values[task] for task in tasks if task in values}
+def _of_tasks(what: str, values: list[tuple[str, float]] | None, tasks: tuple[str, ...]) -> dict[str, float]:
+    """The values by task, each task being one of `tasks` and told once."""
+    by_task = dict(values or ())
+    if unknown := [task for task in by_task if task not in tasks]:
+        raise UserError(f"{what} {unknown[0]}: the tasks are {', '.join(tasks)}")
+    if len(by_task) < len(values or ()):
+        raise UserError(f"{what} {', '.join(task for task, _ in values)}: a task is told twice")
+    return by_task
 
 
 def _measured_potential(run: Path) -> tuple[str, float]:
@@ -73,8 +95,10 @@ def _measured_potential(run: Path) -> tuple[str, float]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError as error:
         raise UserError(f"--potential_from {run}: there is no {path}; give the run folder of a training") from error
-    except ValueError as error:
-        raise UserError(f"--potential_from {run}: {path} is damaged") from error
+    except ValueError:
+        lines = [None]
+    if not all(isinstance(line, dict) for line in lines):
+        raise UserError(f"--potential_from {run}: {path} is damaged")
     found: dict[str, list[float]] = {}
     for task in TASKS:
         values = [line[f"accuracy/{task}"] for line in lines if f"accuracy/{task}" in line]

@@ -85,7 +85,7 @@ class Stepper:
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
         losses, finite = self._backward(batches)
-        # One exchange for all questions. It is the one moment of a step that waits for the GPU.
+        # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
         questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.labelled]
         is_bad, stop, *unlabelled = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)

@@ -71,4 +71,4 @@ def _set_gradients(parameters: list[torch.nn.Parameter], flat: torch.Tensor) -> 
     """Give parameters the gradient whose entries are (P,)."""
     pieces = flat.split([parameter.numel() for parameter in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = piece.view_as(parameter)
+        parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))  # in the parameter's layout

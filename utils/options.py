@@ -134,10 +134,13 @@ def train_parser() -> argparse.ArgumentParser:
         "--potential_from", nargs="+", metavar="RUN", help="achievement: the run folders of such trainings"
     )
     balancing.add_argument(
-        "--margin", type=rate, default=0.05, metavar="M", help="achievement: potentials are taken so much higher"
+        "--margin", type=rate, metavar="M", help="achievement: potentials are taken so much higher; 0.05 if not given"
     )
     balancing.add_argument(
-        "--focusing_factor", type=rate, default=2.0, metavar="G", help="achievement, dtp: exponent of what is left"
+        "--focusing_factor",
+        type=rate,
+        metavar="G",
+        help="achievement, dtp: exponent of what is left; 2 if not given",
     )
     speed = parser.add_argument_group("speed")
     speed.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="compute in this type where safe")

@@ -26,7 +26,7 @@ class Method(NamedTuple):
 
 
 def _surgery(aggregator: str, **arguments: object) -> Method:
-    return Method("losses.balancing.gradients", "GradientBalancing", {"aggregator": aggregator, **arguments})
+    return Method("losses.balancing.gradients", "GradientBalancing", {"aggregator": aggregator, **arguments}, ("seed",))
 
 
 BALANCINGS = {

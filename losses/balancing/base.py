@@ -55,7 +55,7 @@ class Balancing(nn.Module, ABC):
         """
 
     def end_step(self) -> None:
-        """Called after each optimiser step that was taken."""
+        """Called after each optimiser step, but not after one that was left out as its losses were not finite."""
 
     def end_epoch(self) -> None:
         """Called after each epoch."""

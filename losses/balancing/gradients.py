@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+import numpy as np
 import torch
 
 from losses.balancing.base import WeightedLosses
@@ -27,6 +28,7 @@ class GradientBalancing(WeightedLosses):
     Args:
         tasks: in the order of `tasks.TASKS`.
         aggregator: the name of torchjd's class.
+        seed: of the order in which PCGrad goes through the tasks.
         arguments: of that class.
 
     Raises:
@@ -35,9 +37,9 @@ class GradientBalancing(WeightedLosses):
 
     gradients_of = "shared"
 
-    def __init__(self, tasks: tuple[str, ...], aggregator: str, **arguments: object):
+    def __init__(self, tasks: tuple[str, ...], aggregator: str, seed: int, **arguments: object):
         super().__init__(tasks, geometric=False)
-        self._name, self._arguments = aggregator, arguments
+        self._name, self._seed, self._arguments = aggregator, seed, arguments
         self._aggregators: dict[int, object] = {}  # by the number of tasks with labels
         self._aggregator(len(tasks))  # so that what is not installed is missed at once
         self.register_buffer("_weights", torch.ones(len(tasks)))
@@ -53,29 +55,37 @@ class GradientBalancing(WeightedLosses):
 
     def see_gradients(self, gramian: torch.Tensor) -> torch.Tensor:
         """Weights (T,) of the tasks' gradients, given their inner products (T, T)."""
-        present = self._present.nonzero().squeeze(1)
-        weights = torch.zeros_like(self._weights)
-        if len(present):
-            weights[present] = self._weights_of(gramian[present][:, present], present)
+        gramian = gramian.cpu()  # torchjd looks at single numbers many times
+        present = self._present.nonzero().squeeze(1).cpu()
+        gramian = gramian[present][:, present]
+        weights = torch.zeros(len(self.tasks))
+        # Alone, or without any gradient, there is nothing to combine, and some solvers fail.
+        weights[present] = self._weights_of(gramian, present) if len(present) > 1 and gramian.any() else 1.0
         self._weights.copy_(weights)
-        return weights
+        return self._weights.clone()
 
     def end_step(self) -> None:
         self._step += 1
 
     def _weights_of(self, gramian: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        # PCGrad draws an order: the same in every process, and in a training that was resumed.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(self._step))
-            aggregator = self._aggregator(len(present))
-            if self._name != "NashMTL":
-                return aggregator.gramian_weighting(gramian)
+        aggregator = self._aggregator(len(present))
+        if self._name == "NashMTL":
             # It wants gradients: any with these inner products will do. It starts where it ended the last time.
             weighting = aggregator.weighting
-            weighting.prvs_alpha = self._nash[present].cpu().numpy()
+            start = self._nash.cpu()
+            weighting.prvs_alpha = start[present].numpy()
             weights = weighting(_square_root(gramian))
-            self._nash[present] = torch.as_tensor(weighting.prvs_alpha).to(self._nash)
+            start[present] = torch.as_tensor(weighting.prvs_alpha, dtype=start.dtype)
+            self._nash.copy_(start)
             return weights
+        # PCGrad draws an order: the same in every process, and in a training that was resumed. All of the others depend
+        # on ratios of gradients alone, but for thresholds that torchjd has for gradients of about unit length.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed_of_step())
+            return aggregator.gramian_weighting(gramian / gramian.diagonal().mean())
+
+    def _seed_of_step(self) -> int:
+        return int(np.random.SeedSequence([self._seed, int(self._step)]).generate_state(1)[0])
 
     def _aggregator(self, num_tasks: int) -> object:
         if num_tasks not in self._aggregators:

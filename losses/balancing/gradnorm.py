@@ -16,9 +16,9 @@ class GradNorm(WeightedLosses):
 
         sum_t |G_t - mean(G) r_t^alpha|,  alpha = 1.5, the second term being a constant,
 
-    then weights are scaled to a sum of T. Tasks without labels in the batch keep their weights' share. (The released
-    program of Yun & Cho takes the network's learning rate for the weights, lets them become negative, and divides by
-    zero when a task has no labels in the first batch.)
+    then weights are scaled back to their sum, T. Tasks without labels in the batch keep their weights, and have no part
+    in the means. (The released program of Yun & Cho takes the network's learning rate for the weights, lets them become
+    negative, and divides by zero when a task has no labels in the first batch.)
     """
 
     gradients_of = "last shared layer"
@@ -41,9 +41,9 @@ class GradNorm(WeightedLosses):
         rates = rates * present.sum() / rates.sum()
         goals = torch.where(present, gradients, 0).sum() / present.sum() * rates**ASYMMETRY
         descent = LEARNING_RATE * torch.sign(gradients - goals) * norms
-        new = torch.where(present, (weights - descent).clamp_min(0), weights)
-        new = new * len(self.tasks) / new.sum()
-        self._new_weights = torch.where(new.isfinite().all(), new, weights)
+        new = torch.where(present, (weights - descent).clamp_min(0), 0)
+        new = new * torch.where(present, weights, 0).sum() / new.sum()
+        self._new_weights = torch.where(present & new.isfinite().all(), new, weights)
 
     def end_step(self) -> None:
         self._weights.copy_(self._new_weights)

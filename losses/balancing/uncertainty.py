@@ -20,6 +20,7 @@ class UncertaintyWeighting(Balancing):
     def __init__(self, tasks: tuple[str, ...]):
         super().__init__(tasks)
         self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
+        self._before = self._present = None  # the step: log-variances, and which tasks have labels in its batch
 
     def forward(
         self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], whole: GlobalBatch = GLOBAL_BATCH
@@ -30,7 +31,14 @@ class UncertaintyWeighting(Balancing):
             weight = LOSS_SCALE * TASKS[task].loss_weight * torch.exp(-log_variance)
             # s_t is added once for all pieces of a batch together.
             total = total + (weight * final[task].value + log_variance * whole.share) * (final[task].num_pixels > 0)
+        self._before = self.log_variances.detach().clone()
+        self._present = torch.stack([final[task].num_pixels > 0 for task in self.tasks])
         return total + sum(loss.value for loss in intermediate.values())
+
+    @torch.no_grad()
+    def end_step(self) -> None:
+        """Undo what the optimiser's momentum did to log-variances of tasks without labels."""
+        self.log_variances.copy_(torch.where(self._present, self.log_variances, self._before))
 
     def weights(self) -> dict[str, float]:
         """exp(-s_t) of each task."""

@@ -292,6 +292,26 @@ def test_gradnorm_by_hand():
     assert step(1.0, 1.0) == pytest.approx([2 * w / sum(new) for w in new], rel=1e-5)
 
 
+def test_gradnorm_without_labels_of_a_task():
+    """Weights 1, 1, 1, norms 3 and 1, the third absent: goals are 2, the mean of two. 0.925 and 1.025 are scaled to a
+    sum of 2; the third weight stays."""
+    balancing = method("gradnorm")
+    balancing(task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)), {})
+    balancing.see_gradients(torch.diag(torch.tensor([9.0, 1.0, 0.0])))
+    balancing.end_step()
+    expected = [2 * 0.925 / 1.95, 2 * 1.025 / 1.95, 1.0]
+    assert list(balancing.weights().values()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradnorms_means_are_over_the_tasks_with_labels():
+    """Norms 3 and 2.2: below their mean of 2.6 the second gains weight, above 5.2 / 3 it would lose some."""
+    balancing = method("gradnorm")
+    balancing(task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)), {})
+    balancing.see_gradients(torch.diag(torch.tensor([9.0, 4.84, 0.0])))
+    balancing.end_step()
+    assert balancing.weights()["normal"] == pytest.approx(2 * (1 + 0.025 * 2.2) / (2 + 0.025 * (2.2 - 3)), rel=1e-5)
+
+
 def combine(name: str, gradients: torch.Tensor, counts: tuple = (5, 5, 5)) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights, and the gradient that they make."""
     balancing = method(name)
@@ -370,6 +390,43 @@ def test_surgery_leaves_out_a_task_without_labels(name):
     assert weights[1] == 0
     assert weights[[0, 2]].isfinite().all()
     assert combined.norm() > 0.1
+
+
+@pytest.mark.parametrize("name", SURGERY)
+def test_surgery_of_one_gradient_is_that_gradient(name):
+    """One task with labels of three, one task in all; and nothing to combine where all gradients are 0."""
+    weights, _ = combine(name, INDEPENDENT, counts=(0, 5, 0))
+    assert weights.tolist() == [0, 1, 0]
+    alone = method(name, tasks=("depth",))
+    alone({"depth": TaskLoss(torch.tensor(1.0), torch.tensor(5.0))}, {})
+    assert alone.see_gradients(torch.tensor([[4.0]])).tolist() == [1]
+    assert combine(name, torch.zeros(3, 3))[0].isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name in SURGERY if name != "nash-mtl"])
+def test_surgery_does_not_depend_on_the_length_of_all_gradients(name):
+    """torchjd's thresholds are for gradients of about unit length; late in training they are far below."""
+    weights, _ = combine(name, INDEPENDENT)
+    assert combine(name, 1e-4 * INDEPENDENT)[0].tolist() == pytest.approx(weights.tolist(), rel=1e-2, abs=1e-3)
+
+
+def test_pcgrads_order_is_drawn_from_seed_and_step():
+    """The same whatever the global generator is doing, which goes on undisturbed; another at another step."""
+    gradients = torch.tensor([[1.0, 0.0, 0.1], [-1.0, 0.3, 0.1], [-0.4, -1.0, 0.1]])  # any two in conflict
+    drawn = []
+    for start in (1, 2):
+        torch.manual_seed(start)
+        before = torch.get_rng_state()
+        drawn.append(combine("pcgrad", gradients)[0].tolist())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert drawn[0] == drawn[1]
+    balancing = method("pcgrad")
+    balancing(task_losses(leaves(1.0, 1.0, 1.0)), {})
+    of_steps = set()
+    for _ in range(20):
+        of_steps.add(tuple(balancing.see_gradients(gradients @ gradients.T).tolist()))
+        balancing.end_step()
+    assert len(of_steps) > 1
 
 
 @pytest.mark.parametrize("name", SURGERY)

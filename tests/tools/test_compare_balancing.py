@@ -38,7 +38,10 @@ def test_what_follows_the_dashes_goes_to_the_trainings():
     assert parse(["--out", "x"])[1] == []
 
 
-@pytest.mark.parametrize("arguments", [["--methods", "magic"], ["--", "--nonsense"], ["--jobs", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--methods", "magic"], ["--", "--nonsense"], ["--jobs", "0"], ["--", "--seed", "5"], ["--", "--task=depth"]],
+)
 def test_wrong_command_lines(arguments, capsys):
     with pytest.raises(SystemExit) as info:
         parse(["--out", "x", *arguments])
@@ -73,5 +76,15 @@ def test_everything(tmp_path, capsys):
     main([*arguments, *methods, "--", *SMALL])
     assert (weights / "last_model.pth").stat().st_mtime_ns == before
     assert "fixed, seed 1" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"train_elite360m.py for dwa, seed 1: error: --height 33"):
-        main([*arguments, "dwa", "--", *SMALL, "--height", "33"])
+    with pytest.raises(UserError, match="tells other options"):
+        main([*arguments, "fixed", "--", *SMALL, "--learning_rate", "1"])
+
+
+def test_a_training_that_fails_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"train_elite360m.py for depth, seed 1: error: --height 33"):
+        main(["--out", str(tmp_path), "--seeds", "1", "--methods", "fixed", "--", *SMALL, "--height", "33"])
+
+
+def test_single_task_training_that_came_to_nothing():
+    with pytest.raises(UserError, match="for segmentation came to a figure of 0"):
+        gain(SINGLE, {**SINGLE, "segmentation": 0.0})

@@ -117,6 +117,27 @@ def test_a_task_without_labels_is_left_alone(name, missing, network, batch):
         assert balancing.accuracies.tolist() == pytest.approx([0.3 if task == missing else 0.31 for task in TASKS])
 
 
+def test_the_log_variance_of_a_task_without_labels_stays(network, batch):
+    """Though the optimiser has momentum for it."""
+    stepper = build(network, "uncertainty")
+    for _ in range(2):
+        stepper.step([batch])
+    before = stepper.objective.balancing.log_variances.detach().clone()
+    stepper.step([without_labels(batch, "normal")])
+    moved = stepper.objective.balancing.log_variances.detach() != before
+    assert moved.tolist() == [True, False, True]
+
+
+def test_gradients_have_the_layout_of_their_parameters(network, batch):
+    """Fused optimisers want it."""
+    stepper = build(network, "upgrad")
+    stepper.objective.network.to(memory_format=torch.channels_last)
+    stepper._backward([batch])
+    for name, parameter in stepper.objective.network.named_parameters():
+        wide = [i for i, size in enumerate(parameter.shape) if size > 1]
+        assert [parameter.stride(i) for i in wide] == [parameter.grad.stride(i) for i in wide], name
+
+
 @pytest.mark.parametrize("name", BALANCINGS)
 def test_exact_resume(name, network, batch):
     """The state of one goes into another that has seen something else: the next step is the same, bit for bit."""
@@ -244,6 +265,7 @@ def of_process(rank: int, processes: int, folder: str, port: int) -> None:
         results = {}
         for name in [*KINDS, "pcgrad", "rlw"]:
             stepper = build(network_of(), name, frozen=True)
+            torch.manual_seed(rank)
             results[name] = gradients(stepper, [rooms(rank, 4, processes)])
             stepper.objective.balancing.end_step()
             stepper.objective.balancing.end_epoch()

@@ -65,7 +65,7 @@ def test_defaults():
         **{"dataset": "S2D3D", "val_split": "test", "normal_frame": "camera", "metric_depth": False},
         **{"height": 512, "width": 1024, "lr_schedule": "none", "ico_level": 4, "no_pretrained": False, "seed": 100},
         **{"fusion": "b2f", "b2f": "released", "cross_task": "coco", "no_intermediate_losses": False},
-        **{"balancing": "uncertainty", "loss_weights": None, "margin": 0.05, "focusing_factor": 2},
+        **{"balancing": "uncertainty", "loss_weights": None, "margin": None, "focusing_factor": None},
         **{f"disable_{name}_augmentation": False for name in ("color", "LR_flip", "yaw_rotation")},
     }
     assert {key: options[key] for key in expected} == expected
