@@ -173,7 +173,7 @@ def test_potentials_from_single_task_trainings(cache, tmp_path):
         (["--balancing", "achievement"], "needs the accuracy of single-task training for depth, normal, segmentation"),
         (
             ["--balancing", "achievement", "--potential", "depth=1.5", *POTENTIAL[2:]],
-            "depth=1.5: accuracies are shares",
+            "depth=1.5; accuracies are shares",
         ),
         (["--balancing", "achievement", "--potential_from", "/nowhere"], "there is no /nowhere/metrics.jsonl"),
         (["--balancing", "fixed", *POTENTIAL], "--potential is for --balancing achievement, achievement-arithmetic"),

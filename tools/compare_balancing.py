@@ -273,8 +273,9 @@ def draw(path: Path, trainings: dict[str, list[Training]], methods: list[str]) -
             for task, colour in colours.items():
                 points = curves.get(f"{kind}/{task}", [(0, float("nan"))])
                 axis.plot(*zip(*points, strict=True), color=colour, label=task)
+            axis.margins(y=0.1)
             axis.set_ylim(bottom=0, top=1 if kind == "accuracy" else None)
-        axes[0][column].set_title(name, fontsize=9)
+        axes[0][column].set_title(name, fontsize=10)
         axes[1][column].set_xlabel("epoch")
     axes[0][0].set_ylabel("weight")
     axes[1][0].set_ylabel("accuracy")
