@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from losses.multitask import LOSS_SCALE, TASK_WEIGHTS, resize_truth
+from losses.balancing.uncertainty import LOSS_SCALE
+from losses.multitask import resize_truth
 from losses.normal import COSINE_LIMIT
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import PointHierarchy
+from tasks import TASKS
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
 NUM_NEIGHBOURS = 32
@@ -299,7 +301,7 @@ def plain_losses(predictions: dict, batch: dict, log_variances: torch.Tensor) ->
     losses = {task: LOSSES[task](predictions[task], batch) for task in tasks}
     small_losses = {f"intermediate_{task}": LOSSES[task](intermediate[task], small_batch) for task in tasks}
     weighted = [
-        LOSS_SCALE * TASK_WEIGHTS[task] * torch.exp(-s) * losses[task] + s
+        LOSS_SCALE * TASKS[task].loss_weight * torch.exp(-s) * losses[task] + s
         for task, s in zip(tasks, log_variances, strict=True)
     ]
     return {"total": sum(weighted) + sum(small_losses.values()), **losses, **small_losses}
