@@ -23,7 +23,7 @@ class PlainObjective(TrainingObjective):
     """The plain network with the plain losses."""
 
     def losses(self, predictions: dict, batch: dict) -> dict[str, torch.Tensor]:
-        return plain_losses(predictions, batch, self.weighting.log_variances)
+        return plain_losses(predictions, batch, self.balancing.log_variances)
 
 
 @pytest.fixture(scope="module")
