@@ -4,11 +4,12 @@
 #     sbatch --nodes 2 --gres gpu:4 --time 12:00:00 tools/slurm_train.sh --dataset MP3D --dataset_rootdir /data/MP3D \
 #         --log_dir ./workdirs_uni/MP3D --batch_size 2 --num_epochs 150
 #
-# Two minutes before the end SLURM sends SIGTERM; the state is saved, and the job is queued again with --resume.
+# Two minutes before the end SLURM sends this script SIGTERM, which passes it on; the state is saved, and the job is queued
+# again with --resume.
 #SBATCH --job-name elite360m
 #SBATCH --ntasks-per-node 1
 #SBATCH --cpus-per-task 16
-#SBATCH --signal TERM@120
+#SBATCH --signal B:TERM@120
 #SBATCH --requeue
 #SBATCH --open-mode append
 set -uo pipefail
@@ -18,13 +19,13 @@ first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 resume=()
 [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && resume=(--resume)
 
-# SIGTERM reaches torchrun and the processes that it started; each finishes its step.
+# SIGTERM reaches, through srun, torchrun and the processes that it started; each finishes its step.
 srun torchrun --nnodes "$SLURM_NNODES" --nproc_per_node "$gpus" --max-restarts 3 \
     --rdzv_backend c10d --rdzv_id "$SLURM_JOB_ID" --rdzv_endpoint "$first_node:29500" \
     train_elite360m.py "$@" "${resume[@]}" &
 training=$!
 ended_by_time=0
-trap 'ended_by_time=1' TERM
+trap 'ended_by_time=1; kill -TERM $training' TERM
 wait $training
 code=$?
 while kill -0 $training 2>/dev/null; do wait $training; code=$?; done
