@@ -4,14 +4,15 @@
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
 What follows the two dashes goes to every training. For each seed a network is trained for each task alone, then one
-with each method, all from that seed; the `achievement` methods take the former's accuracies as potentials. Validation
-is on rooms of the val split, and the figures are those of the last model on rooms of the test split. Writes to --out:
+with each method, all from that seed; the `achievement` methods take the former's accuracies as potentials, and
+`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the figures are
+those of the last model on rooms of the test split. Writes to --out:
 
     comparison.md       a table: figures, mean relative gain over single-task training (Delta_MTL), time per step
     comparison.json     the same, and every single figure
     comparison.png      weights and accuracies over the epochs
 
-Trainings that are there already are not done again; one that was interrupted is resumed.
+Trainings that are there already are not done again; one that was interrupted is resumed. Needs requirements-extra.txt.
 """
 
 import argparse
