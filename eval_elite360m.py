@@ -31,11 +31,11 @@ from tasks.display import Look
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.distributed import is_main, process_group
 from utils.errors import exit_on_user_error
-from utils.files import write_text
+from utils.files import write_json, write_text
 from utils.loaders import describe, evaluation_batches, open_dataset, report_bad_samples
 from utils.memory import keep_freed_memory
 from utils.pictures import panel_writer
-from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv, write_json
+from utils.run_folder import RunFolder, figures_line, provenance, sha256, write_csv
 from utils.tasks import parse_tasks
 
 _OTHERS = {"plain": "without --tta", "trivial": "trivial predictor"}  # predictors beside the one that is judged

@@ -6,18 +6,17 @@ On two GPUs:   torchrun --nproc_per_node 2 train_elite360m.py --dataset Syntheti
 Writes under <log_dir>/<task>/<backbone>/; the README says what.
 """
 
-from utils.options import check_network, check_size, train_parser
+from utils.options import FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
 
 if __name__ == "__main__":
     OPTIONS = train_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
 
 import argparse
-import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -30,13 +29,28 @@ from networks.backbones import folder_of
 from tasks import TASKS
 from training.balance import balancing_settings, check_balancing
 from training.log import TrainingLog
+from training.loop import LoopSettings, fit
+from training.resume import changed_options, describe_changes, plain, read_settings
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
-from training.state import Progress, has_state, restore_state, save_state
+from training.state import Progress, SavedState, Signature, has_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
-from utils.distributed import barrier, is_distributed, is_main, parallelise, process_group, rank, share_buffers
+from utils.distributed import (
+    barrier,
+    from_main,
+    is_distributed,
+    is_main,
+    launch_id,
+    parallelise,
+    process_group,
+    rank,
+    share_buffers,
+    was_restarted,
+    world_size,
+)
 from utils.errors import UserError, exit_on_user_error
+from utils.files import write_json
 from utils.loaders import (
     Batches,
     describe,
@@ -46,10 +60,10 @@ from utils.loaders import (
     training_batches,
 )
 from utils.pictures import panel_writer
-from utils.run_folder import RunFolder, provenance, write_json
+from utils.run_folder import RunFolder, provenance
 from utils.tasks import join_tasks, parse_tasks
 
-GAVE_UP = 3  # exit code when too many losses in a row are not finite
+DIVERGED = 3  # exit code when too many losses in a row are not finite
 
 
 def main(options: argparse.Namespace) -> None:
@@ -57,30 +71,174 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     check_network(options)
     with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
-        gave_up = train(options, device, stop)
-    if gave_up:
-        sys.exit(GAVE_UP)
+        diverged = train(options, device, stop)
+    if diverged:
+        sys.exit(DIVERGED)
 
 
 def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:
-    """Build everything, then train and validate epoch by epoch; whether training gave up, its losses not finite."""
+    """Build everything, then train and validate epoch by epoch.
+
+    Returns:
+        True if training was aborted because of losses that are not finite.
+    """
     tasks = parse_tasks(options.task)
     balancing = balancing_settings(options, tasks)
     run = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone))
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
-    resume = options.resume or (restarted() and has_state(run))
+    saved = SavedState(run) if from_main(lambda: is_to_resume(run, options)) else None
     prepare_device(options)
     seed_generators(options.seed + rank())  # DDP makes the weights equal
 
     train_set = open_dataset(options, "train", options.height, options.width)
     val_set = open_dataset(options, options.val_split, options.height, options.width)
     if is_main():
-        announce(run, train_set, val_set, options, device, resume)
+        announce(train_set, val_set, options, device)
     train_batches = training_batches(train_set, options, device)
     val_batches = evaluation_batches(val_set, options, device)
-    steps_per_epoch = -(-len(train_batches) // options.grad_accum)
+    loop_settings = LoopSettings(
+        num_epochs=options.num_epochs,
+        grad_accum=options.grad_accum,
+        save_steps=options.save_steps,
+        max_bad_steps=options.max_bad_steps,
+        log_grad_norms=options.log_grad_norms,
+    )
+    settings = model_settings(options, tasks, train_set)
+    signature = Signature(
+        run_id=saved.signature.run_id if saved else from_main(lambda: uuid.uuid4().hex),
+        options=saved.signature.options if saved else plain(vars(options)),
+        facts=plain(
+            {
+                "number of processes (--nproc_per_node)": world_size(),
+                "training samples (--dataset_rootdir, --train_list)": train_set.fingerprint(),
+                "validation samples (--dataset_rootdir, --val_list)": val_set.fingerprint(),
+                "balancing (--potential_from)": balancing,
+                "meaning of the predictions (--dataset)": settings.as_dict(),
+            }
+        ),
+    )
+    if saved:
+        saved.require(replace(signature, options=plain(vars(options))), FIXED_ON_RESUME)
+        if saved.epoch > options.num_epochs:
+            report_nothing_to_do(run, saved.epoch - 1)
+            return False
 
-    settings = ModelSettings(
+    objective = build_objective(settings, balancing, options, resume=saved is not None)
+    prepare_network(objective.network, options)
+    steps_per_epoch = loop_settings.steps_per_epoch(len(train_batches))
+    stepper = Stepper(objective, parallelise(objective, device), options, steps_per_epoch, device)
+    if not saved:
+        begin_run(run, signature, options, balancing)
+    log = TrainingLog(run, options.log_frequency, objective.balancing, stepper.optimizer, resumed=saved is not None)
+    progress = Progress()
+    parts = {"stepper": stepper, "log": log, "progress": progress}
+    if saved:
+        saved.restore(parts)
+        resume_run(run, signature, options, saved, progress)
+    if is_main():
+        log.text("settings", f"```\n{run.settings.read_text(encoding='utf-8')}\n```")
+
+    def end_epoch() -> None:
+        show = partial(log.picture, epoch=progress.epoch)
+        draw = panel_writer(run, settings, progress.epoch, options.log_frequency, show)
+        share_buffers(stepper.network)
+        results = validate(stepper.network, val_batches, settings, device, draw)
+        log.validation(progress.epoch, results)
+        objective.balancing.end_epoch()
+        objective.balancing.validated({task: TASKS[task].accuracy(metrics) for task, metrics in results.items()})
+        if is_main():
+            save_models(run, settings, stepper, progress, results, options)
+
+    save = partial(save_state, run, signature, parts)
+    outcome = fit(stepper, train_batches, log, progress, loop_settings, stop, save, end_epoch)
+    log.close()
+    if outcome == "finished":
+        report_bad_samples(train_batches, val_batches)
+    else:
+        report_stop_reason(stop, progress, outcome)
+    return outcome == "diverged"
+
+
+def is_to_resume(run: RunFolder, options: argparse.Namespace) -> bool:
+    """Whether to continue the run in a folder instead of starting one.
+
+    Raises:
+        UserError: when the folder holds a run that would be destroyed.
+    """
+    if options.resume:
+        return True
+    settings = read_settings(run.settings) or {}
+    if was_restarted() and has_state(run) and settings.get("launch_id") == launch_id():
+        return True
+    if run.holds_training() and not options.overwrite:
+        raise UserError(
+            f"--log_dir: {run.root} already holds a run: pass --resume to continue it, --overwrite to delete it and "
+            "start anew, or another --log_dir"
+        )
+    return False
+
+
+def begin_run(run: RunFolder, signature: Signature, options: argparse.Namespace, balancing: dict) -> None:
+    """Clear the folder of what an earlier run left, and describe the new run in settings.json."""
+    barrier()  # every process is past the checks that may still refuse
+    if is_main():
+        run.clear_training()
+        content = {"run_id": signature.run_id, "launch_id": launch_id(), "options": vars(options)}
+        write_json(run.settings, content | {"balancing": balancing, **provenance(), "resumed": []})
+    barrier()
+
+
+def resume_run(
+    run: RunFolder, signature: Signature, options: argparse.Namespace, saved: SavedState, progress: Progress
+) -> None:
+    """Print where a run continues and with which new options, and append both to its settings.json."""
+    if not is_main():
+        return
+    now = plain(vars(options))
+    content = read_settings(run.settings) or {"run_id": signature.run_id, "options": dict(signature.options)}
+    earlier = [entry["options"] for entry in content.get("resumed", [])]
+    before = {name: value for options in [signature.options, *earlier] for name, value in options.items()}
+    changed = changed_options(before, now, [name for name in FREE_ON_RESUME if name not in ("resume", "overwrite")])
+    where = {"epoch": progress.epoch, "step": progress.step}
+    print(f"resumed from {saved.path}: epoch {progress.epoch}, after {progress.step} steps of it")
+    if changed:
+        print(f"from here on: {describe_changes(before, now, changed)}")
+    entry = {**where, "options": {name: now[name] for name in changed}, **provenance()}
+    write_json(run.settings, content | {"launch_id": launch_id(), "resumed": [*content.get("resumed", []), entry]})
+
+
+def announce(
+    train_set: PanoramaDataset, val_set: PanoramaDataset, options: argparse.Namespace, device: torch.device
+) -> None:
+    """Print what is trained on, and what may surprise."""
+    print(describe(train_set, options), describe(val_set, options), sep="\n")
+    if is_distributed() and device.type == "cpu":
+        print(
+            "BatchNorm: each process normalizes by its own batch; the running statistics are those of the main process"
+        )
+
+
+def report_nothing_to_do(run: RunFolder, epochs: int) -> None:
+    """Print that a run is finished."""
+    if is_main():
+        print(f"nothing to do: {run.root} has been trained for {epochs} epochs; pass a larger --num_epochs to continue")
+
+
+def report_stop_reason(stop: StopRequest, progress: Progress, outcome: str) -> None:
+    """Print why training stopped, and how to resume it."""
+    if not is_main():
+        return
+    if outcome == "diverged":
+        print(f"error: {progress.bad_steps} steps in a row without a finite loss; the state is saved", file=sys.stderr)
+    else:
+        reason = stop.reason() or "another process was asked to stop"
+        where = f"epoch {progress.epoch}, after {progress.step} steps of it"
+        print(f"{reason}: stopped in {where}; the state is saved: pass --resume to continue")
+
+
+def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_set: PanoramaDataset) -> ModelSettings:
+    """What the network is, and what its predictions mean."""
+    return ModelSettings(
         backbone=options.backbone,
         tasks=tasks,
         ico_level=options.ico_level,
@@ -96,96 +254,6 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         cross_task=options.cross_task,
         intermediate=not options.no_intermediate_losses,
     )
-    objective = build_objective(settings, balancing, options, resume)
-    prepare_network(objective.network, options)
-    stepper = Stepper(objective, parallelise(objective, device), options, steps_per_epoch, device)
-    log = TrainingLog(run, options.log_frequency, objective.balancing, stepper.optimizer, resumed=resume)
-    progress = restore_state(run, settings, balancing, stepper, log) if resume else Progress()
-    save = partial(save_state, run, settings, balancing, progress, stepper, log)
-    if is_main():
-        described = {"options": vars(options), "balancing": balancing, **provenance()}
-        write_json(run.settings, described)
-        log.text("settings", f"```\n{json.dumps(described, indent=2)}\n```")
-
-    while progress.epoch <= options.num_epochs:
-        train_batches.set_epoch(progress.epoch, first_batch=progress.step * options.grad_accum)
-        objective.train()
-        groups = in_groups(train_batches, options.grad_accum)
-        for batches in log.watch(groups, progress.epoch, progress.step, steps_per_epoch):
-            if options.log_grad_norms and log.next_is_written:
-                log.grad_norms(stepper.grad_norms(batches[0]))
-            result = stepper.step(batches, wants_to_stop=stop.reason() is not None)
-            progress.step += 1
-            if result.problem:
-                log.bad_step(result.problem)
-                progress.bad_steps += 1
-            else:
-                log.step(result.losses, result.num_images)
-                progress.bad_steps = 0
-            gives_up = progress.bad_steps >= options.max_bad_steps
-            if gives_up or result.stop or progress.step % options.save_steps == 0:
-                save()
-            if gives_up or result.stop:
-                log.close()
-                say_why_it_ends(stop, progress, gives_up)
-                return gives_up
-
-        save()  # a run that ends while it validates need not train this epoch's last steps again
-        show = partial(log.picture, epoch=progress.epoch)
-        draw = panel_writer(run, settings, progress.epoch, options.log_frequency, show)
-        share_buffers(stepper.network)
-        results = validate(stepper.network, val_batches, settings, device, draw)
-        log.validation(progress.epoch, results)
-        objective.balancing.end_epoch()
-        objective.balancing.validated({task: TASKS[task].accuracy(figures) for task, figures in results.items()})
-        if is_main():
-            save_models(run, settings, stepper, progress, results, options)
-        progress.epoch, progress.step = progress.epoch + 1, 0
-        save()
-        barrier()  # nobody starts the next epoch, or ends, before the files are there
-    log.close()
-    report_bad_samples(train_batches, val_batches)
-    return False
-
-
-def announce(
-    run: RunFolder,
-    train_set: PanoramaDataset,
-    val_set: PanoramaDataset,
-    options: argparse.Namespace,
-    device: torch.device,
-    resume: bool,
-) -> None:
-    """Say what is going to happen, as far as it may surprise."""
-    print(describe(train_set, options), describe(val_set, options), sep="\n")
-    if is_distributed() and device.type == "cpu":
-        print("BatchNorm: each process has statistics of its own (SyncBatchNorm exists on CUDA only)")
-    if not resume and has_state(run):
-        print(f"{run.root} holds a run already: it is replaced (--resume would go on with it)")
-
-
-def in_groups(batches: Iterable[dict], size: int) -> Iterator[list[dict]]:
-    """Lists of `size` batches each; the last may be shorter."""
-    iterator = iter(batches)
-    while group := list(islice(iterator, size)):
-        yield group
-
-
-def restarted() -> bool:
-    """Whether torchrun has started this process again, after another one failed (--max-restarts)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-
-
-def say_why_it_ends(stop: StopRequest, progress: Progress, gives_up: bool) -> None:
-    """Say that training does not work; or where it was asked to end, and how it goes on."""
-    if not is_main():
-        return
-    if gives_up:
-        print(f"error: {progress.bad_steps} steps in a row without a finite loss; the state is saved", file=sys.stderr)
-    else:
-        reason = stop.reason() or "another process was asked to stop"
-        where = f"epoch {progress.epoch}, after {progress.step} steps of it"
-        print(f"{reason}: stopped in {where}; the state is saved, the same command with --resume goes on")
 
 
 def save_models(

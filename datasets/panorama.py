@@ -20,8 +20,9 @@ Up to its last step a sample is a `Panorama`: codes as they are stored, a quarte
 DataLoader send these (see `pack`), and `unpack` decodes a whole batch where it is needed.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -113,6 +114,15 @@ class PanoramaDataset(Dataset, ABC):
     @abstractmethod
     def read(self, index: int) -> Panorama:
         """The panorama of this index with its truth, at the size in which it is stored."""
+
+    @abstractmethod
+    def sample_names(self) -> Iterable[str]:
+        """What each sample consists of, in order: ids, or the paths of its files."""
+
+    def fingerprint(self) -> str:
+        """How many samples there are, and a hash of their names: equal for datasets of the same samples in order."""
+        digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{len(self)} panoramas (sha256 {digest[:16]})"
 
     def packed(self, index: int) -> dict:
         """The sample as it travels: read, resized, augmented, not yet decoded (see `pack`)."""

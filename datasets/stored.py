@@ -99,6 +99,9 @@ class StoredPanoramas(PanoramaDataset):
     def __len__(self) -> int:
         return len(self.files)
 
+    def sample_names(self) -> list[str]:
+        return ["\t".join(map(str, astuple(files))) for files in self.files]
+
     def read(self, index: int) -> Panorama:
         """A panorama as it is stored.
 

@@ -58,6 +58,9 @@ class SyntheticRooms(PanoramaDataset):
     def __len__(self) -> int:
         return self.num_rooms
 
+    def sample_names(self) -> list[str]:
+        return [f"synthetic/{self.split}/{self.seed}/{index:06d}" for index in range(self.num_rooms)]
+
     def room(self, index: int) -> Room:
         """The room of this index, before it is rendered.
 

@@ -15,8 +15,8 @@ from tasks import TASKS
 from tasks.display import Encoding
 from utils.checkpoint import ModelSettings
 from utils.errors import UserError
-from utils.files import atomic_path
-from utils.run_folder import provenance, sha256, write_json
+from utils.files import atomic_path, write_json
+from utils.run_folder import provenance, sha256
 from utils.visualize import save_picture
 
 _DESCRIPTION = ".json"

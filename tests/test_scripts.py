@@ -119,7 +119,7 @@ def test_best_models_are_the_best(tmp_path, monkeypatch):
     last = torch.load(run / "models/weights_last/last_model.pth", weights_only=True)
     assert last["best_scores"] == {"depth": 0.4, "normal": 29, "segmentation": 0.3}
     assert last["epoch"] == 3
-    assert "optimizer" in torch.load(run / "models/state/last.pth", weights_only=True)["stepper"]
+    assert "optimizer" in torch.load(run / "models/state/last.pth", weights_only=True)["parts"]["stepper"]
 
 
 def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
@@ -131,6 +131,19 @@ def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
         words = line.split()[2:]  # after "epoch 2"
         told = dict(zip(words[::2], map(float, words[1::2]), strict=True))
         assert told == pytest.approx({name: results[task][name] for name in told}, abs=1e-4)
+
+
+@pytest.mark.parametrize("decay", ["0.9", "0.9999"])
+def test_the_best_checkpoint_gives_the_figures_that_made_it_the_best(decay, tmp_path):
+    """Also of averaged weights, with their own running statistics and index tables."""
+    run = train(tmp_path / "train", "--ema_decay", decay, "--num_epochs", "3", "--learning_rate", "1e-2")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if "validation_depth/rms" in line]
+    best = min(epochs, key=lambda line: line["validation_depth/rms"])
+    folder = evaluate(run / "depth_models/best_depth_model.pth", tmp_path / "test", "--split", "val")
+    results = json.loads((folder / "results.json").read_text())["results"]
+    for name in ("rms", "abs_rel", "a1"):
+        assert results["depth"][name] == pytest.approx(best[f"validation_depth/{name}"], rel=1e-6)
 
 
 def test_checkpoint_tells_everything(run):

@@ -34,9 +34,9 @@ from networks.backbones import folder_of
 from tasks import TASKS
 from training.state import has_state
 from utils.errors import UserError, exit_on_user_error
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, write_json, write_text
 from utils.options import Parser, positive, seed, train_parser
-from utils.run_folder import RunFolder, provenance, write_json
+from utils.run_folder import RunFolder, provenance
 from utils.tasks import TASK_NAMES, join_tasks
 
 CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
@@ -46,7 +46,7 @@ NO_PICTURES = 10**6  # batches between them
 # Options of a training that the comparison sets itself, or that would leave it half done.
 RESERVED = (
     *("dataset", "val_split", "task", "seed", "balancing", "loss_weights", "potential", "potential_from"),
-    *("b2f", "log_dir", "resume", "max_minutes"),
+    *("b2f", "log_dir", "resume", "overwrite", "max_minutes"),
 )
 ROOT = Path(__file__).resolve().parents[1]
 ALL_KNOWN = ["--potential", *(f"{task}=0.5" for task in TASK_NAMES)]  # potentials where only time matters

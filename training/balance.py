@@ -58,7 +58,10 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
     if options.amp == "fp16":
         raise UserError(f"--balancing {options.balancing} compares gradients, which fp16 scales: say --amp bf16 or off")
     if options.compile:
-        raise UserError(f"--balancing {options.balancing} goes back through the network once per task: leave --compile")
+        raise UserError(
+            f"--balancing {options.balancing} runs one backward pass per task and does not support --compile: "
+            "drop one of the two"
+        )
 
 
 def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, float]:
@@ -92,7 +95,8 @@ def _measured_potential(run: Path) -> tuple[str, float]:
     """The task of a single-task training, and its highest accuracy in any validation."""
     path = RunFolder(run).metrics
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a running training may be writing the next
+        lines = [json.loads(line) for line in whole_lines.splitlines()]
     except FileNotFoundError as error:
         raise UserError(f"--potential_from {run}: there is no {path}; give the run folder of a training") from error
     except ValueError:
@@ -101,7 +105,7 @@ def _measured_potential(run: Path) -> tuple[str, float]:
         raise UserError(f"--potential_from {run}: {path} is damaged")
     found: dict[str, list[float]] = {}
     for task in TASKS:
-        values = [line[f"accuracy/{task}"] for line in lines if f"accuracy/{task}" in line]
+        values = [line[f"accuracy/{task}"] for line in lines if line.get(f"accuracy/{task}") is not None]
         if values:
             found[task] = values
     if len(found) != 1:

@@ -1,10 +1,11 @@
-"""What a training run tells: the progress bar, TensorBoard, metrics.jsonl, result.txt per task."""
+"""Progress bar, TensorBoard, metrics.jsonl and result.txt of a training run."""
 
-import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,14 +15,45 @@ from tqdm import tqdm
 
 from losses.balancing.base import Balancing
 from tasks import TASKS
+from training.step import StepResult
 from utils.distributed import all_sum, is_main, world_size
-from utils.files import write_text
+from utils.files import to_json, write_text
 from utils.run_folder import RunFolder, figures_line
 
 Step = TypeVar("Step")
 _LONG_WAIT = 0.1  # of the time
 _FIRST_STEPS = 20
 _POSTFIX_EVERY = 10  # batches: reading a loss makes a GPU wait, so not every time
+
+
+class MetricsFile:
+    """metrics.jsonl: one JSON object per line, appended. A killed process may leave half a line at its end.
+
+    Args:
+        path: of the file.
+        keep: bytes to keep of what is there; what follows is dropped.
+    """
+
+    def __init__(self, path: Path, keep: int = 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = path.stat().st_size if path.exists() else 0
+        if found < keep:
+            print(f"{path} is shorter than when the state was saved: earlier metrics are missing", file=sys.stderr)
+        self._file = open(path, "ab")  # noqa: SIM115 - see `close`
+        self._file.truncate(min(found, keep))
+
+    def append(self, entry: dict) -> None:
+        """Write one line."""
+        self._file.write((to_json(entry) + "\n").encode("utf-8", "backslashreplace"))
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Make sure that everything is on disk; its size in bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class TrainingLog:
@@ -33,7 +65,7 @@ class TrainingLog:
     Args:
         run: where to write.
         log_frequency: steps over which losses are averaged.
-        balancing, optimizer: whose weights and learning rate are told.
+        balancing, optimizer: whose weights and learning rate are logged.
         resumed: whether a `load_state_dict` will follow, so that nothing is written before.
     """
 
@@ -49,23 +81,29 @@ class TrainingLog:
         self._log_frequency = log_frequency
         self._balancing = balancing
         self._optimizer = optimizer
-        # A run that starts anew hides the events of one that was there before.
-        self._writer = SummaryWriter(run.tensorboard, purge_step=0) if is_main() and not resumed else None
+        self._writer: SummaryWriter | None = None
+        self._metrics: MetricsFile | None = None
         self._step = 0
         self._results: dict[str, list[str]] = {}
-        self._lines: list[str] = []  # of metrics.jsonl
         self._warned = False
         self._start_window()
+        if not resumed:
+            self._open()
+
+    def _open(self, metrics_size: int = 0) -> None:
+        """Start to write, after the step that was reached and the bytes that were written by then."""
+        if is_main():
+            self._writer = SummaryWriter(self._run.tensorboard, purge_step=self._step + 1 if self._step else 0)
+            self._metrics = MetricsFile(self._run.metrics, keep=metrics_size)
 
     def state_dict(self) -> dict:
-        """What is needed to go on as if nothing had happened."""
-        return {"step": self._step, "results": self._results, "lines": self._lines}
+        """What is needed to continue as if nothing had happened."""
+        return {"step": self._step, "results": self._results, "metrics_size": self._metrics.sync()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on after what was told up to then; later entries of the run that ended are dropped."""
-        self._step, self._results, self._lines = state["step"], state["results"], state["lines"]
-        if is_main():
-            self._writer = SummaryWriter(self._run.tensorboard, purge_step=self._step + 1)
+        """Continue after the last entry of that state; later ones of the run that ended are dropped."""
+        self._step, self._results = state["step"], state["results"]
+        self._open(state["metrics_size"])
 
     def watch(self, steps: Iterable[Step], epoch: int, first: int = 0, total: int | None = None) -> Iterator[Step]:
         """Iterate over the steps of an epoch with a progress bar, measuring how long each was waited for.
@@ -96,30 +134,34 @@ class TrainingLog:
         """Whether the next step ends a window, whose figures are written."""
         return (self._step + 1) % self._log_frequency == 0
 
-    def bad_step(self, problem: str) -> None:
-        """Take note of a step that was skipped: which losses are not finite, of which samples."""
-        self._step += 1
-        if is_main():
-            tqdm.write(f"step {self._step} skipped, not finite: {problem}", file=sys.stderr)
-            self._write({"bad_step": problem}, self._step)
-
     def grad_norms(self, norms: dict[str, float]) -> None:
-        """Take note of each task's gradient norm in the step to come."""
+        """Log each task's gradient norm in the step to come."""
         if is_main():
             self._write({f"grad_norm/{task}": norm for task, norm in norms.items()}, self._step + 1)
 
-    def step(self, losses: dict[str, torch.Tensor], num_images: int) -> None:
-        """Take note of one optimiser step over `num_images` images of this process."""
+    def step(self, result: StepResult) -> None:
+        """Log one optimizer step; of a skipped one, why it was skipped."""
         self._step += 1
+        if result.problem:
+            self._bad_step(result.problem)
+            return
         self._num_steps += 1
-        self._num_images += num_images * world_size()
-        for name, loss in losses.items():
+        self._num_images += result.num_images * world_size()
+        self._num_overflows += result.overflowed
+        for name, loss in result.losses.items():
             self._loss_sums[name] = self._loss_sums.get(name, 0) + loss.detach()
         if self._step % _POSTFIX_EVERY == 0:
             rate = self._num_images / (time.perf_counter() - self._window_start)
-            self._progress.set_postfix_str(f"loss {losses['total'].item():.2f}, {rate:.1f} images/s, {self._wait()}")
+            loss = result.losses["total"].item()
+            self._progress.set_postfix_str(f"loss {loss:.2f}, {rate:.1f} images/s, {self._wait()}")
         if self._step % self._log_frequency == 0:
             self._write_window()
+
+    def _bad_step(self, problem: str) -> None:
+        """Log which losses of which samples are not finite."""
+        if is_main():
+            tqdm.write(f"step {self._step} skipped, not finite: {problem}", file=sys.stderr)
+            self._write({"bad_step": problem}, self._step)
 
     def validation(self, epoch: int, results: dict[str, dict[str, float]]) -> None:
         """Write the figures of a validation."""
@@ -149,11 +191,12 @@ class TrainingLog:
     def close(self) -> None:
         if self._writer:
             self._writer.close()
+            self._metrics.close()
 
     def _start_window(self) -> None:
         self._window_start = time.perf_counter()
         self._waited = 0.0
-        self._num_steps = self._num_images = 0
+        self._num_steps = self._num_images = self._num_overflows = 0
         self._loss_sums: dict[str, torch.Tensor] = {}
 
     def _wait(self) -> str:
@@ -174,6 +217,8 @@ class TrainingLog:
             figures["run/images_per_second"] = self._num_images / elapsed
             figures["run/data_wait_share"] = self._waited / elapsed
             figures["run/memory_gb"] = _peak_memory() / 2**30
+            if self._num_overflows:  # with --amp fp16
+                figures["run/overflows"] = self._num_overflows
             self._write(figures, self._step)
             self._warn_if_waiting(self._waited / elapsed)
         self._start_window()
@@ -182,7 +227,7 @@ class TrainingLog:
         """Say once that the data comes too slowly. The first steps wait for the workers to start, always."""
         if wait_share > _LONG_WAIT and self._step >= _FIRST_STEPS and not self._warned:
             self._warned = True
-            tqdm.write(f"{wait_share:.0%} of the time goes by waiting for data: more --num_workers may help")
+            tqdm.write(f"{wait_share:.0%} of the time is spent waiting for data: try more --num_workers")
 
     def _write(self, figures: dict[str, float | str], at: int, axis: str = "step") -> None:
         """Figures of a step or an epoch, to TensorBoard and metrics.jsonl."""
@@ -191,8 +236,7 @@ class TrainingLog:
                 self._writer.add_text(name, value, at)
             else:
                 self._writer.add_scalar(name, value, at)
-        self._lines.append(json.dumps({axis: at, **figures}))
-        write_text(self._run.metrics, "\n".join(self._lines) + "\n")
+        self._metrics.append({axis: at, **figures})
 
 
 def _peak_memory() -> int:

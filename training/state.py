@@ -1,22 +1,33 @@
-"""The state of a training: everything that the next step depends on, kept so that a killed run goes on where it was."""
+"""The state of a training: everything that the next step depends on, so that a killed run continues where it was."""
 
 import os
 import random
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from training.log import TrainingLog
-from training.step import Stepper
-from utils.checkpoint import ModelSettings, load_content
-from utils.distributed import gather_objects, is_main, rank, world_size
+from training.resume import read_settings, require_same_facts, require_same_options
+from utils.checkpoint import load_content
+from utils.distributed import gather_objects, is_main, rank
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.run_folder import RunFolder
 
-FORMAT = "elite360m training state, 2"
+FORMAT = "elite360m training state"
+VERSION = 3
+
+
+class Stateful(Protocol):
+    """A part of a training that keeps its state in plain data."""
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
 
 
 @dataclass
@@ -25,8 +36,8 @@ class Progress:
 
     Attributes:
         epoch: the current one, counted from 1.
-        step: optimiser steps done in it.
-        bad_steps: the last so many steps in a row were skipped, their losses not being finite.
+        step: optimizer steps done in it.
+        bad_steps: how many of the last steps in a row were skipped because their losses were not finite.
         best_scores: of each task so far.
     """
 
@@ -35,27 +46,38 @@ class Progress:
     bad_steps: int = 0
     best_scores: dict[str, float] = field(default_factory=dict)
 
+    def state_dict(self) -> dict:
+        return vars(self)
 
-def save_state(
-    run: RunFolder,
-    settings: ModelSettings,
-    balancing: dict,
-    progress: Progress,
-    stepper: Stepper,
-    log: TrainingLog,
-) -> None:
-    """Write the state, whole or not at all; the one before it is kept beside. All processes take part."""
+    def load_state_dict(self, state: dict) -> None:
+        vars(self).update(state)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What identifies a run: a state is only taken up by the run that it is of.
+
+    Attributes:
+        run_id: drawn when the run was started.
+        options: of the command line that it was started with, by name, as plain data.
+        facts: what followed from them and must stay the same, by what to call it in a message.
+    """
+
+    run_id: str
+    options: Mapping[str, object]
+    facts: Mapping[str, object]
+
+
+def save_state(run: RunFolder, signature: Signature, parts: Mapping[str, Stateful]) -> None:
+    """Write the state atomically; the one before it is kept beside it. All processes take part."""
     generators = gather_objects(_generator_states())
     if not is_main():
         return
     content = {
         "format": FORMAT,
-        "settings": settings.as_dict(),
-        "balancing": balancing,
-        "world_size": world_size(),
-        "progress": vars(progress),
-        "stepper": stepper.state_dict(),
-        "log": log.state_dict(),
+        "version": VERSION,
+        "signature": vars(signature),
+        "parts": {name: part.state_dict() for name, part in parts.items()},
         "generators": generators,
     }
     with atomic_path(run.state) as temporary:
@@ -75,69 +97,89 @@ def _keep_previous(run: RunFolder) -> None:
 
 
 def has_state(run: RunFolder) -> bool:
-    """Whether a run left a state to go on from."""
+    """Whether a run left a state to continue from."""
     return run.state.exists() or run.previous_state.exists()
 
 
-def restore_state(
-    run: RunFolder, settings: ModelSettings, balancing: dict, stepper: Stepper, log: TrainingLog
-) -> Progress:
-    """Put a training back to where its last state was saved.
+class SavedState:
+    """The last state of a run, read but not yet applied; the one before it when the last one is damaged.
 
     Args:
-        run: of the training.
-        settings, balancing: that the training has now; they must be those that it had.
-        stepper, log: to put back.
+        run: its folder.
+
+    Attributes:
+        signature: of the run.
 
     Raises:
-        UserError: when there is no state, none that can be read, or it is of another training.
+        UserError: when there is no state, none that can be read, or it is of another run than the folder's.
     """
-    content = _read_state(run)
-    if content["settings"] != settings.as_dict():
-        changed = [key for key, value in settings.as_dict().items() if content["settings"].get(key) != value]
-        raise UserError(
-            f"{run.state} is of a training with another {', '.join(changed)}: it cannot be resumed like this"
-        )
-    if content["balancing"] != balancing:
-        raise UserError(
-            f"{run.state} is of a training with --balancing {content['balancing']['name']} or other options of it: "
-            "it cannot be resumed like this"
-        )
-    if content["world_size"] != world_size():
-        raise UserError(
-            f"{run.state} is of {content['world_size']} processes, not {world_size()}: resume with as many as before"
-        )
-    stepper.load_state_dict(content["stepper"])
-    log.load_state_dict(content["log"])
-    _set_generators(content["generators"][rank()])
-    progress = Progress(**content["progress"])
-    if is_main():
-        print(f"resumed from {run.state}: epoch {progress.epoch}, after {progress.step} steps of it")
-    return progress
 
+    def __init__(self, run: RunFolder):
+        self._run = run
+        self._content = self._read()
+        self.signature = Signature(**self._content["signature"])
+        settings = read_settings(run.settings)
+        if settings and settings.get("run_id") != self.signature.run_id:
+            raise UserError(
+                f"{self.path} is of another run than {run.settings}: restore the one that belongs to it, "
+                "or pass --overwrite to start anew"
+            )
 
-def _read_state(run: RunFolder) -> dict:
-    """The last state; the previous one, and a line that says so, when the last one is damaged."""
-    if not has_state(run):
-        raise UserError(f"there is nothing to resume: {run.state} does not exist")
-    try:
-        return load_content(run.state, FORMAT)
-    except UserError as error:
-        if not run.previous_state.exists():
-            raise
-        content = load_content(run.previous_state, FORMAT)
-        if is_main():
-            print(f"{error}; going on from the state before it, {run.previous_state}", file=sys.stderr)
+    @property
+    def path(self) -> Path:
+        return self._run.state
+
+    @property
+    def epoch(self) -> int:
+        """The epoch to continue in, counted from 1."""
+        return self._content["parts"]["progress"]["epoch"]
+
+    def require(self, now: Signature, fixed: tuple[str, ...]) -> None:
+        """Make sure that a training may continue from here.
+
+        Args:
+            now: options and facts of the training that is to continue.
+            fixed: names of the options that must be the same.
+
+        Raises:
+            UserError: when it is another training.
+        """
+        require_same_options(self.signature.options, now.options, fixed, self._run.root)
+        require_same_facts(self.signature.facts, now.facts, self._run.root)
+
+    def restore(self, parts: Mapping[str, Stateful]) -> None:
+        """Put the parts and this process's random generators back to where they were."""
+        for name, part in parts.items():
+            part.load_state_dict(self._content["parts"][name])
+        _set_generators(self._content["generators"][rank()])
+
+    def _read(self) -> dict:
+        run = self._run
+        if not has_state(run):
+            raise UserError(f"--resume: there is nothing to resume, {run.state} does not exist")
+        try:
+            content = load_content(run.state, FORMAT)
+        except UserError as error:
+            if not run.previous_state.exists():
+                raise
+            content = load_content(run.previous_state, FORMAT)
+            if is_main():
+                print(f"{error}; continuing from the state before it, {run.previous_state}", file=sys.stderr)
+        if content.get("version") != VERSION:
+            raise UserError(
+                f"{run.state} is a state of version {content.get('version')}, this program reads version {VERSION}: "
+                "finish that run with the version that started it, or pass its checkpoint to --load_weights_dir"
+            )
         return content
 
 
 def _generator_states() -> dict:
-    """States of all random generators of this process, as plain data."""
+    """States of all random generators that this process uses, as plain data."""
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - that of libraries
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,  # of this process's own GPU
         "numpy": [name, keys.tolist(), position, has_gauss, cached],
         "python": [version, list(words), gauss],
     }
@@ -145,8 +187,8 @@ def _generator_states() -> dict:
 
 def _set_generators(states: dict) -> None:
     torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if states["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002
     version, words, gauss = states["python"]

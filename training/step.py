@@ -1,9 +1,10 @@
-"""One optimiser step: from batches to updated weights, whatever the precision and however the batch is cut up."""
+"""One optimizer step: from batches to updated weights, whatever the precision and however the batch is cut up."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -18,29 +19,31 @@ from utils.distributed import all_max, gather_objects
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step came to.
+    """Result of one optimizer step.
 
     Attributes:
         losses: name: scalar, of the global batch as `losses.reduction.TaskLoss` says.
         num_images: of this process.
         problem: empty; or which losses of which samples were not finite, so that nothing was updated.
         stop: whether any process wants to stop.
+        overflowed: whether fp16 gradients overflowed, so that the loss scale was lowered and nothing else updated.
     """
 
     losses: dict[str, torch.Tensor]
     num_images: int
     problem: str
     stop: bool
+    overflowed: bool = False
 
 
 class Stepper:
-    """Does optimiser steps.
+    """Takes optimizer steps.
 
     Args:
         objective: the network and its losses.
         parallel_objective: the same, as several processes share it.
         options: of the command line.
-        steps_per_epoch: optimiser steps.
+        steps_per_epoch: optimizer steps.
         device: of the weights.
     """
 
@@ -56,26 +59,28 @@ class Stepper:
         self._parallel_objective = parallel_objective
         self._grad_clip = options.grad_clip
         self._task_gradients = TaskGradients(objective) if objective.balancing.gradients_of != "none" else None
+        # The paper's Adam: without weight decay AdamW is the same.
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(objective, options.weight_decay), lr=options.learning_rate, fused=True
         )
-        self.scheduler = build_scheduler(
+        self._build_scheduler = partial(
+            build_scheduler,
             self.optimizer,
             options.lr_schedule,
             num_steps=options.num_epochs * steps_per_epoch,
             num_warmup_steps=options.warmup_epochs * steps_per_epoch,
         )
+        self.scheduler = self._build_scheduler()
         self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
         self.ema = None
         if options.ema_decay:
-            averaging = get_ema_multi_avg_fn(options.ema_decay)
-            self.ema = AveragedModel(objective.network, multi_avg_fn=averaging, use_buffers=True)
+            self.ema = AveragedModel(objective.network, multi_avg_fn=_averaging(options.ema_decay), use_buffers=True)
         self._buffers = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
         self._buffers_before = [torch.empty_like(buffer) for buffer in self._buffers]
 
     @property
     def network(self) -> nn.Module:
-        """The network to judge and to keep: the moving average of the weights if there is one."""
+        """The network to evaluate and to save: the moving average of the weights if there is one."""
         return self.objective.network if self.ema is None else self.ema.module
 
     def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult:
@@ -100,13 +105,21 @@ class Stepper:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
         self.scaler.step(self.optimizer)
-        self.scaler.update()
+        overflowed = self._update_scale()
         self.optimizer.zero_grad()
+        if overflowed:
+            return StepResult(losses, num_images, "", bool(stop), overflowed=True)
         self.scheduler.step()
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
         return StepResult(losses, num_images, "", bool(stop))
+
+    def _update_scale(self) -> bool:
+        """Adapt the loss scale of fp16; whether the gradients overflowed, so that the optimizer was not stepped."""
+        before = self.scaler.get_scale()
+        self.scaler.update()
+        return self.scaler.get_scale() < before
 
     def _leave_alone(self, tasks: Iterable[str]) -> None:
         """Keep the optimiser from moving the parameters of tasks without labels by the momentum of earlier steps."""
@@ -152,29 +165,34 @@ class Stepper:
     def grad_norms(self, batch: dict) -> dict[str, float]:
         """Norm of the gradient of each task's unweighted loss with respect to the shared decoder, of this process."""
         shared = list(self.objective.network.shared_decoder.parameters())
-        with _frozen_statistics(self.objective):
-            losses = self.objective(batch)
         norms = {}
-        for task in self.objective.network.tasks:
-            gradients = torch.autograd.grad(losses[task], shared, retain_graph=True, allow_unused=True)
-            norms[task] = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+        with _frozen_statistics(self.objective):  # also while the backward passes recompute parts of the network
+            losses = self.objective(batch)
+            for task in self.objective.network.tasks:
+                gradients = torch.autograd.grad(losses[task], shared, retain_graph=True, materialize_grads=True)
+                norms[task] = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
         return norms
 
     def state_dict(self) -> dict:
-        """Everything but the weights that the next step depends on."""
+        """Everything but the options that the next step depends on."""
         return {
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "steps_done": self.scheduler.last_epoch,
             "scaler": self.scaler.state_dict(),
             "objective": self.objective.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
+        """Continue from a `state_dict`, with the rate, schedule and weight decay of this stepper's own options."""
         self.objective.load_state_dict(state["objective"])
+        own = [
+            {"lr": group["initial_lr"], "weight_decay": group["weight_decay"]} for group in self.optimizer.param_groups
+        ]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        for group, options in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(options)
+        self.scheduler = self._build_scheduler(steps_done=state["steps_done"])
         self.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
@@ -194,18 +212,31 @@ def _not_yet_shared(module: nn.Module) -> AbstractContextManager:
     return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()
 
 
+def _averaging(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], object], None]:
+    """For `AveragedModel`: weights and statistics are averaged; integers, such as index tables, are copied."""
+    average = get_ema_multi_avg_fn(decay)
+
+    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: object) -> None:
+        if averaged[0].is_floating_point():  # a list holds tensors of one type
+            average(averaged, current, num_averaged)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return torch.no_grad()(update)
+
+
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Forward passes in training mode that leave the running statistics alone."""
+    """Forward passes in training mode that leave BatchNorm's running statistics as they were, NaN or not."""
     norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    buffers = [buffer for norm in norms for buffer in norm.buffers()]
+    before = [buffer.clone() for buffer in buffers]
     try:
-        for norm in norms:
-            norm.momentum = 0.0
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
 
 
 def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:

@@ -2,8 +2,10 @@
 
 import gc
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,6 +13,8 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from utils.errors import UserError
+
+T = TypeVar("T")
 
 
 def is_distributed() -> bool:
@@ -121,6 +125,33 @@ def gather_objects(value: object) -> list:
     values = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def from_main(function: Callable[[], T]) -> T:
+    """What a function returns in the main process, in every process; a UserError of it is raised in all of them."""
+    if not is_distributed():
+        return function()
+    outcome: list[object] = [None, None]
+    if is_main():
+        try:
+            outcome[0] = function()
+        except UserError as error:
+            outcome[1] = str(error)
+    dist.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise UserError(outcome[1])
+    return outcome[0]
+
+
+def was_restarted() -> bool:
+    """Whether torchrun has started this process again after a failure (--max-restarts)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def launch_id() -> str:
+    """What all restarts by the same launcher have in common: torchrun's --rdzv_id, or else its host and process."""
+    job = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return job if job != "none" else f"{socket.gethostname()}:{os.getppid()}"
 
 
 def barrier() -> None:

@@ -1,5 +1,7 @@
-"""Writing files whole or not at all."""
+"""Writing files atomically."""
 
+import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from utils.errors import UserError
+
+
+def _read_umask() -> int:
+    """The umask of the process, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()  # once, on import: while it is 0, other threads would create world-writable files
 
 
 @contextmanager
@@ -28,7 +40,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())  # the data must be on disk before the name is
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; give the result the usual permissions
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files private; give the result the usual permissions
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -42,8 +54,20 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def to_json(content: object, indent: int | None = None) -> str:
+    """Plain data as strict JSON; numbers that are not finite, which JSON does not have, become null."""
+    return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write a dict as indented JSON, atomically; see `to_json`."""
+    # File names that are not valid UTF-8 hold lone surrogates: as backslash escapes JSON can hold them.
+    write_text(path, to_json(content, indent=2).encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -8,6 +8,22 @@ from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
 from utils.errors import UserError
 from utils.tasks import TASK_NAMES, TASK_VALUES
 
+# What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
+FIXED_ON_RESUME = (
+    *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
+    *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
+    *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
+    *("load_weights_dir", "batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
+    *("potential", "potential_from", "margin", "focusing_factor"),
+)
+# ... and what may change: it applies from the step that was reached. Of paths the content counts: the same samples.
+FREE_ON_RESUME = (
+    *("num_epochs", "learning_rate", "lr_schedule", "warmup_epochs", "weight_decay", "grad_clip", "max_bad_steps"),
+    *("dataset_rootdir", "train_list", "val_list", "cache_dir", "num_workers", "skip_bad_samples"),
+    *("compile", "channels_last", "deterministic", "gpu_devices", "local_rank"),
+    *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
+    *("resume", "overwrite"),
+)
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save, see `prediction.files`
 EXPORT_FORMATS = ("onnx", "torch-export")
 
@@ -149,11 +165,19 @@ def train_parser() -> argparse.ArgumentParser:
     speed.add_argument("--deterministic", action="store_true", help="on a GPU too, the same figures every time")
 
     _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
-    parser.run_group.add_argument("--resume", action="store_true", help="go on with the run that --log_dir holds")
-    parser.run_group.add_argument(
-        "--save_steps", type=positive, default=1000, metavar="N", help="optimiser steps between saved states"
+    existing = parser.run_group.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in --log_dir")
+    existing.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="delete the run in --log_dir and start anew; without it, that is refused",
     )
-    parser.run_group.add_argument("--max_minutes", type=rate, metavar="M", help="then save the state and end")
+    parser.run_group.add_argument(
+        "--save_steps", type=positive, default=1000, metavar="N", help="optimizer steps between saved states"
+    )
+    parser.run_group.add_argument(
+        "--max_minutes", type=rate, metavar="M", help="save the state and stop after this time"
+    )
     parser.run_group.add_argument(
         "--log_grad_norms", action="store_true", help="log each task's gradient norm at the shared decoder"
     )

@@ -2,8 +2,8 @@
 
 import csv
 import hashlib
-import json
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from tasks import TASKS
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path
 
 LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "cv2")
@@ -32,6 +32,20 @@ class RunFolder:
         self.previous_state = root / "models" / "state" / "previous.pth"
         self.metrics = root / "metrics.jsonl"
         self.tensorboard = root / "tensorboard"
+
+    def holds_training(self) -> bool:
+        """Whether a training has left anything of worth here: a checkpoint, a state, or metrics of a validation."""
+        found = [*self.root.glob("*_models/*.pth"), *(self.root / "models").glob("*/*.pth")]
+        found += [path for task in TASKS if (path := self.result(task)).exists()]
+        return any(not path.name.startswith(".") for path in found)  # hidden: half a file of a killed process
+
+    def clear_training(self) -> None:
+        """Remove everything that a training has written here, and nothing else."""
+        folders = [TASKS[task].folder for task in TASKS]
+        for folder in ("models", "tensorboard", "visual_results", *(f"{folder}_models" for folder in folders)):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
+        for file in (self.metrics, *(self.result(task) for task in TASKS)):
+            file.unlink(missing_ok=True)
 
     def kept_model(self, epoch: int) -> Path:
         """The checkpoint that is kept of an epoch."""
@@ -83,13 +97,6 @@ def _git_commit() -> str | None:
 def sha256(path: Path) -> str:
     """Hash of a file's content, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a dict as JSON for people, atomically."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    # Names of files that are no UTF-8 hold lone surrogates: as backslash escapes JSON keeps them.
-    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

@@ -41,7 +41,7 @@ class GradientBalancing(WeightedLosses):
         super().__init__(tasks, geometric=False)
         self._name, self._seed, self._arguments = aggregator, seed, arguments
         self._aggregators: dict[int, object] = {}  # by the number of tasks with labels
-        self._aggregator(len(tasks))  # so that what is not installed is missed at once
+        self._aggregator(len(tasks))  # fail early if a solver is missing
         self.register_buffer("_weights", torch.ones(len(tasks)))
         self.register_buffer("_nash", torch.ones(len(tasks), dtype=torch.float64))  # what NashMTL starts from
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
@@ -70,7 +70,8 @@ class GradientBalancing(WeightedLosses):
     def _weights_of(self, gramian: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         aggregator = self._aggregator(len(present))
         if self._name == "NashMTL":
-            # It wants gradients: any with these inner products will do. It starts where it ended the last time.
+            # It wants gradients: any with these inner products will do. It starts where it ended the last time, also in
+            # a resumed training: torchjd keeps that in an attribute which it does not document (see `_aggregator`).
             weighting = aggregator.weighting
             start = self._nash.cpu()
             weighting.prvs_alpha = start[present].numpy()
@@ -92,12 +93,17 @@ class GradientBalancing(WeightedLosses):
             arguments = {"n_tasks": num_tasks} if self._name == "NashMTL" else {}
             try:
                 aggregation = import_module("torchjd.aggregation")
-                self._aggregators[num_tasks] = getattr(aggregation, self._name)(**arguments, **self._arguments)
+                aggregator = getattr(aggregation, self._name)(**arguments, **self._arguments)
             except ImportError as error:
                 raise UserError(
                     f"--balancing: {self._name} needs the library torchjd and its solvers: "
                     "pip install -r requirements-extra.txt"
                 ) from error
+            if self._name == "NashMTL" and not hasattr(aggregator.weighting, "prvs_alpha"):
+                raise UserError(
+                    "--balancing nash-mtl: this torchjd keeps its state elsewhere: pip install torchjd==0.18.0"
+                )
+            self._aggregators[num_tasks] = aggregator
         return self._aggregators[num_tasks]
 
 

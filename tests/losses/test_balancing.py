@@ -403,6 +403,14 @@ def test_surgery_of_one_gradient_is_that_gradient(name):
     assert combine(name, torch.zeros(3, 3))[0].isfinite().all()
 
 
+def test_nash_mtl_of_a_torchjd_that_keeps_its_state_elsewhere(monkeypatch):
+    """An attribute that nobody reads would be written, and a resumed training would silently be another one."""
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    monkeypatch.setattr(aggregation, "NashMTL", lambda **_: SimpleNamespace(weighting=SimpleNamespace()))
+    with pytest.raises(UserError, match="torchjd"):
+        build_balancing("nash-mtl", tuple(TASKS), seed=0)
+
+
 @pytest.mark.parametrize("name", [name for name in SURGERY if name != "nash-mtl"])
 def test_surgery_does_not_depend_on_the_length_of_all_gradients(name):
     """torchjd's thresholds are for gradients of about unit length; late in training they are far below."""

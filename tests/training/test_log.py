@@ -9,8 +9,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from losses.balancing.uncertainty import UncertaintyWeighting
-from training.log import TrainingLog
+from training.log import MetricsFile, TrainingLog
+from training.step import StepResult
 from utils.run_folder import RunFolder
+
+
+def step_result(loss: float, num_images: int = 1) -> StepResult:
+    return StepResult({"total": torch.tensor(loss)}, num_images, problem="", stop=False)
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def scalars(tmp_path):
     for epoch in (1, 2):
         for loss in log.watch([1.0, 2.0, 6.0], epoch):
             time.sleep(0.01)
-            log.step({"total": torch.tensor(loss)}, num_images=5)
+            log.step(step_result(loss, num_images=5))
         time.sleep(0.3)
         log.validation(epoch, {"depth": {"rms": 0.5 / epoch}})
     log.close()
@@ -69,9 +74,9 @@ def test_warns_once_of_waiting_for_data(tmp_path, capsys):
             yield 1.0
 
     for loss in log.watch(slow(), epoch=1):
-        log.step({"total": torch.tensor(loss)}, num_images=1)
+        log.step(step_result(loss))
     log.close()
-    assert capsys.readouterr().out.count("of the time goes by waiting for data") == 1
+    assert capsys.readouterr().out.count("of the time is spent waiting for data") == 1
 
 
 def test_goes_on_where_it_was(tmp_path):
@@ -81,19 +86,52 @@ def test_goes_on_where_it_was(tmp_path):
     run = RunFolder(tmp_path)
     log = TrainingLog(run, 1, weighting, optimizer)
     for loss in log.watch([1.0, 2.0], epoch=1):
-        log.step({"total": torch.tensor(loss)}, num_images=1)
+        log.step(step_result(loss))
     state = copy.deepcopy(log.state_dict())
     for loss in log.watch([77.0], epoch=1):
-        log.step({"total": torch.tensor(loss)}, num_images=1)
+        log.step(step_result(loss))
     log.close()
     time.sleep(1.1)  # TensorBoard tells the files of a folder apart by their second
     resumed = TrainingLog(run, 1, weighting, optimizer, resumed=True)
     resumed.load_state_dict(state)
     for loss in resumed.watch([3.0], epoch=1, first=2, total=3):
-        resumed.step({"total": torch.tensor(loss)}, num_images=1)
+        resumed.step(step_result(loss))
     resumed.close()
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [(line["step"], line["loss/total"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 3.0)]
     events = EventAccumulator(str(run.tensorboard))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss/total")] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_an_entry_is_appended(tmp_path):
+    """Writing a line takes as long after many lines as after none: what was written before is not written again."""
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path)
+    metrics.append({"step": 1, "loss": 0.5})
+    node = path.stat().st_ino
+    with open(path, "r+b") as file:
+        file.write(b"X")
+    metrics.append({"step": 2, "loss": float("nan")})
+    assert path.read_text() == 'X"step": 1, "loss": 0.5}\n{"step": 2, "loss": null}\n'
+    assert path.stat().st_ino == node
+
+
+def test_lines_after_the_saved_state_are_dropped(tmp_path, capsys):
+    """Also half a line of a killed process; a file that was cut in the meantime is reported."""
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path)
+    metrics.append({"step": 1})
+    size = metrics.sync()
+    metrics.append({"step": 2})
+    metrics.close()
+    with open(path, "a") as file:
+        file.write('{"ste')
+    metrics = MetricsFile(path, keep=size)
+    metrics.append({"step": 2, "again": True})
+    metrics.close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2, "again": true}\n'
+    assert not capsys.readouterr().err
+    path.write_text("")
+    MetricsFile(path, keep=size).close()
+    assert str(path) in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import math
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ import pytest
 import torch
 
 import train_elite360m
+from tools.make_synthetic_dataset import write_dataset
+from training import state
 from training.step import Stepper
 from utils.errors import UserError
 from utils.options import train_parser
@@ -45,15 +49,16 @@ def read(path: Path) -> dict:
 def assert_same_end(run: Path, other: Path) -> None:
     """The same weights, averages, moments, schedules, generators, best scores and figures."""
     ours, theirs = (read(folder / "models/state/last.pth") for folder in (run, other))
+    (our_parts, their_parts) = (ours["parts"], theirs["parts"])
     for part in ("objective", "ema"):
-        for name, value in theirs["stepper"][part].items():
-            assert torch.equal(ours["stepper"][part][name], value), name
-    assert pickle.dumps(ours["progress"]) == pickle.dumps(theirs["progress"])
-    assert ours["stepper"]["scheduler"] == theirs["stepper"]["scheduler"]
+        for name, value in their_parts["stepper"][part].items():
+            assert torch.equal(our_parts["stepper"][part][name], value), name
+    assert pickle.dumps(our_parts["progress"]) == pickle.dumps(their_parts["progress"])
+    assert our_parts["stepper"]["steps_done"] == their_parts["stepper"]["steps_done"]
     for mine, their in zip(ours["generators"], theirs["generators"], strict=True):
         assert torch.equal(mine["torch"], their["torch"])
         assert mine["numpy"] == their["numpy"]
-    moments = [x["stepper"]["optimizer"]["state"] for x in (ours, theirs)]
+    moments = [x["stepper"]["optimizer"]["state"] for x in (our_parts, their_parts)]
     assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[1])
     ours, theirs = (read(folder / "models/weights_last/last_model.pth")["network"] for folder in (run, other))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -71,20 +76,24 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("last_step", [1, 3, STEPS, STEPS + 2])
-def test_resumed_in_the_middle_of_an_epoch(whole, tmp_path, monkeypatch, last_step):
+def train_until_killed(num_steps: int, log_dir: Path, *more: str) -> None:
     steps, step = [], Stepper.step
 
     def dying(self, *args, **kwargs):
-        if len(steps) == last_step:
+        if len(steps) == num_steps:
             raise Killed
         steps.append(1)
         return step(self, *args, **kwargs)
 
-    monkeypatch.setattr(Stepper, "step", dying)
-    with pytest.raises(Killed):
-        train(tmp_path, "--save_steps", "1")
-    monkeypatch.setattr(Stepper, "step", step)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stepper, "step", dying)
+        with pytest.raises(Killed):
+            train(log_dir, *more)
+
+
+@pytest.mark.parametrize("last_step", [1, 3, STEPS, STEPS + 2])
+def test_resumed_in_the_middle_of_an_epoch(whole, tmp_path, last_step):
+    train_until_killed(last_step, tmp_path, "--save_steps", "1")
     torch.manual_seed(123)  # whatever the generators were doing
     random.seed(5)
     assert_same_end(train(tmp_path, "--resume"), whole)
@@ -110,18 +119,24 @@ def test_resumed_from_the_last_save(whole, tmp_path, monkeypatch):
 def test_time_is_up(whole, tmp_path, capsys):
     """One step, a line that says how to go on, and exit code 0."""
     run = train(tmp_path, "--max_minutes", "0")
-    told = capsys.readouterr().out
-    assert "--max_minutes are over: stopped in epoch 1, after 1 steps of it; the state is saved" in told
-    assert "--resume" in told
-    assert read(run / "models/state/last.pth")["progress"]["step"] == 1
+    output = capsys.readouterr().out
+    assert "--max_minutes are over: stopped in epoch 1, after 1 steps of it; the state is saved" in output
+    assert "--resume" in output
+    assert read(run / "models/state/last.pth")["parts"]["progress"]["step"] == 1
     assert_same_end(train(tmp_path, "--resume"), whole)
     assert "resumed from" in capsys.readouterr().out
 
 
 def test_restarted_by_torchrun(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    """A restart resumes what its own launcher started, and nothing else."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 1")
     train(tmp_path, "--max_minutes", "0")
     assert "resumed" not in capsys.readouterr().out, "there was nothing to resume"
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 2")
+    with pytest.raises(UserError, match="--resume"):
+        train(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 1")
     assert_same_end(train(tmp_path), whole)
     assert "resumed from" in capsys.readouterr().out
 
@@ -130,30 +145,165 @@ def test_a_damaged_state(whole, tmp_path, capsys):
     run = train(tmp_path, "--max_minutes", "0")
     train(tmp_path, "--max_minutes", "0", "--resume")
     state, previous = run / "models/state/last.pth", run / "models/state/previous.pth"
-    assert (read(previous)["progress"]["step"], read(state)["progress"]["step"]) == (1, 2)
+    assert (read(previous)["parts"]["progress"]["step"], read(state)["parts"]["progress"]["step"]) == (1, 2)
     state.write_bytes(state.read_bytes()[:100_000])
     capsys.readouterr()
     assert_same_end(train(tmp_path, "--resume"), whole)
-    assert "going on from the state before it" in capsys.readouterr().err
+    assert "continuing from the state before it" in capsys.readouterr().err
 
 
-def test_a_run_is_replaced_with_a_word(tmp_path, capsys):
-    train(tmp_path, "--max_minutes", "0")
-    assert "holds a run already" not in capsys.readouterr().out
-    train(tmp_path, "--max_minutes", "0")
-    assert "holds a run already: it is replaced (--resume would go on with it)" in capsys.readouterr().out
+def digest(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_is_not_replaced_by_accident(tmp_path):
+    """The same command again, or another one for the same folder, leaves every file as it was."""
+    run = train(tmp_path, "--num_epochs", "1")
+    before = digest(run)
+    for more in ([], ["--seed", "7"], ["--num_epochs", "1"], ["--dataset", "S2D3D", "--dataset_rootdir", "/nowhere"]):
+        with pytest.raises(UserError, match=r"--resume .*--overwrite"):
+            train(tmp_path, *more)
+    assert digest(run) == before
+
+
+def test_a_wrong_option_does_not_cost_the_run_that_is_to_be_overwritten(tmp_path):
+    run = train(tmp_path, "--max_minutes", "0")
+    before = digest(run)
+    for more in (["--load_weights_dir", "/nowhere"], ["--backbone", "Elite360M_Res18", "--val_list", "/nowhere"]):
+        with pytest.raises(UserError):
+            train(tmp_path, "--overwrite", "--dataset", "S2D3D", "--dataset_rootdir", str(tmp_path), *more)
+    assert digest(run) == before
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path, monkeypatch):
+    """Killed before its first save, the new run has no state: the earlier one's is not taken for it."""
+    run = train(tmp_path, "--num_epochs", "1")
+    train_until_killed(2, tmp_path, "--overwrite", "--seed", "7")
+    assert not list(run.rglob("*.pth"))
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(UserError, match="there is nothing to resume"):
+        train(tmp_path, "--resume", "--seed", "7")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    train(tmp_path, "--seed", "7", "--max_minutes", "0")
+    assert read(run / "models/state/last.pth")["signature"]["options"]["seed"] == 7
+
+
+def test_a_state_of_another_run_is_refused(tmp_path):
+    """Put back by hand, for one: its settings.json knows another run."""
+    run = train(tmp_path / "a", "--max_minutes", "0")
+    other = train(tmp_path / "b", "--max_minutes", "0")
+    (run / "models/state/last.pth").write_bytes((other / "models/state/last.pth").read_bytes())
+    with pytest.raises(UserError, match=r"last\.pth is of another run"):
+        train(tmp_path / "a", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("more", "flag", "old", "new"),
+    [
+        (["--batch_size", "1"], "--batch_size", "2", "1"),
+        (["--grad_accum", "2"], "--grad_accum", "1", "2"),
+        (["--seed", "3"], "--seed", "100", "3"),
+        (["--val_split", "val"], "--val_split", "test", "val"),
+        (["--num_train", "6"], "--num_train", "7", "6"),
+        (["--num_val", "2"], "--num_val", "1", "2"),
+        (["--ema_decay", "0"], "--ema_decay", "0.9", "0.0"),
+        (["--amp", "bf16"], "--amp", "off", "bf16"),
+        (["--disable_LR_flip_augmentation"], "--disable_LR_flip_augmentation", "off", "on"),
+        (["--balancing", "dwa"], "--balancing", "uncertainty", "dwa"),
+        (["--height", "64", "--width", "128"], "--height", "32", "64"),
+    ],
+)
+def test_options_that_a_run_must_keep(stopped, tmp_path, more, flag, old, new):
+    """Refused in one line with the flag, the new and the old value; the run stays as it is."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    before = digest(tmp_path)
+    with pytest.raises(UserError) as info:
+        train(tmp_path, "--resume", *more)
+    assert f"{flag} is {new}, but was {old}" in str(info.value)
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 500
+    assert digest(tmp_path) == before
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The --log_dir of a run that was stopped after one step."""
+    log_dir = tmp_path_factory.mktemp("stopped")
+    train(log_dir, "--max_minutes", "0")
+    return log_dir
+
+
+def rates(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["run/learning_rate"] for line in lines if "run/learning_rate" in line]
+
+
+def test_a_longer_schedule_continues_where_the_step_is(tmp_path, capsys):
+    """Cosine over 2 epochs has come to 0; over 3 it has a quarter left at that step, and falls from there."""
+    flags = ["--learning_rate", "1e-3", "--weight_decay", "0"]
+    train(tmp_path, *flags)
+    capsys.readouterr()
+    run = train(tmp_path, *flags, "--num_epochs", "3", "--resume")
+    assert "--num_epochs 3 (was 2)" in capsys.readouterr().out
+    # The rate is logged after the step: that of the next one.
+    expected = [1e-3 * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(9, 13)]
+    assert rates(run)[8:] == pytest.approx(expected, abs=1e-9)
+
+
+def test_rate_and_schedule_may_change(stopped, tmp_path, capsys):
+    """They apply from the step that was reached; settings.json keeps what the run was started with."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    more = ["--learning_rate", "1e-5", "--lr_schedule", "none", "--weight_decay", "0.1", "--num_epochs", "1"]
+    run = train(tmp_path, "--resume", *more)
+    assert rates(run)[1:] == pytest.approx([1e-5] * (STEPS - 1))
+    groups = read(run / "models/state/last.pth")["parts"]["stepper"]["optimizer"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.1, 0]
+    output = capsys.readouterr().out
+    for text in (
+        "--learning_rate 1e-05 (was 0.0001)",
+        "--lr_schedule none (was cosine)",
+        "--weight_decay 0.1 (was 0.0)",
+    ):
+        assert text in output
+    settings = json.loads((run / "models/settings.json").read_text())
+    assert settings["options"]["learning_rate"] == 1e-4
+    [resumed] = settings["resumed"]
+    assert (resumed["epoch"], resumed["step"]) == (1, 1)
+    assert resumed["options"]["learning_rate"] == 1e-5
+    assert "batch_size" not in resumed["options"], "only what changed"
+
+
+def test_other_samples_are_refused(tmp_path):
+    """Another folder is taken if it holds the same samples: --dataset_rootdir is a place, not a meaning."""
+    for name, num in (("data", 2), ("moved", 2), ("more", 3)):
+        write_dataset("S2D3D", num=num, out=tmp_path / name, height=32)
+    flags = ["--dataset", "S2D3D", "--num_epochs", "1"]
+    run = tmp_path / "run"
+    train(run, *flags, "--dataset_rootdir", str(tmp_path / "data"), "--max_minutes", "0")
+    with pytest.raises(UserError, match=r"training samples \(--dataset_rootdir, --train_list\)"):
+        train(run, *flags, "--dataset_rootdir", str(tmp_path / "more"), "--resume")
+    train(run, *flags, "--dataset_rootdir", str(tmp_path / "moved"), "--resume")
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path, capsys):
+    run = train(tmp_path, "--num_epochs", "1")
+    before = digest(run)
+    for epochs in ("1", "1"):
+        train(tmp_path, "--num_epochs", epochs, "--resume")
+        assert "nothing to do" in capsys.readouterr().out
+    assert digest(run) == before
 
 
 def test_nothing_to_go_on_from(tmp_path):
     with pytest.raises(UserError, match="there is nothing to resume"):
         train(tmp_path, "--resume")
-    state = run_folder(tmp_path) / "models/state/last.pth"
-    state.parent.mkdir(parents=True)
+    last = run_folder(tmp_path) / "models/state/last.pth"
+    last.parent.mkdir(parents=True)
     for content, message in ((b"nonsense", "is not loaded|cannot be read"), (None, "is not what it should be")):
         if content is None:
-            torch.save({"format": "elite360m"}, state)
+            torch.save({"format": "elite360m"}, last)
         else:
-            state.write_bytes(content)
+            last.write_bytes(content)
         with pytest.raises(UserError, match=message):
             train(tmp_path, "--resume")
 
@@ -171,12 +321,6 @@ def test_code_in_a_state_is_not_run(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-def test_state_of_another_training(tmp_path):
-    train(tmp_path, "--max_minutes", "0")
-    with pytest.raises(UserError, match="is of a training with another height, width"):
-        train(tmp_path, "--resume", "--height", "64", "--width", "128")
-
-
 def test_gives_up_when_no_loss_is_finite(tmp_path, monkeypatch, capsys):
     read_room = train_elite360m.Batches.__iter__
 
@@ -192,7 +336,19 @@ def test_gives_up_when_no_loss_is_finite(tmp_path, monkeypatch, capsys):
     assert "3 steps in a row without a finite loss; the state is saved" in error
     assert error.count("skipped, not finite: total, depth") == 3
     assert "synthetic/train/0000" in error
-    assert read(run_folder(tmp_path) / "models/state/last.pth")["progress"]["bad_steps"] == 3
+    assert read(run_folder(tmp_path) / "models/state/last.pth")["parts"]["progress"]["bad_steps"] == 3
+
+
+def test_generators_are_those_of_the_own_gpu(monkeypatch):
+    """A process uses one GPU: where others are visible, or no others any more, their generators do not matter."""
+    kept = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([1, 2], dtype=torch.uint8))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", kept.append)
+    for name in ("get_rng_state_all", "set_rng_state_all"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: pytest.fail("states of all GPUs"))
+    state._set_generators(state._generator_states())
+    assert kept[0].tolist() == [1, 2]
 
 
 def start(log_dir: Path, processes: int, *more: str) -> subprocess.Popen:

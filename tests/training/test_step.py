@@ -106,18 +106,24 @@ def test_bf16_stays_close(initial, batches):
     assert losses["off"][-1] < 0.7 * losses["off"][0]
 
 
-def test_fp16_scales_its_losses(initial, batches):
-    """Gradients would vanish in 16 bits; an overflow skips a step and halves the scale, it is no bad step."""
-    some = stepper(initial, "--amp", "fp16")
-    start = some.scaler.get_scale()
-    losses = []
-    for _ in range(12):
-        result = some.step([joined(batches)])
-        assert result.problem == ""
-        losses.append(result.losses["total"].item())
-    assert 1 < some.scaler.get_scale() <= start
-    assert losses[-1] < losses[0]
-    assert some.state_dict()["scaler"]["scale"] == some.scaler.get_scale()
+def test_fp16_overflow_updates_nothing_but_the_scale(initial, batches):
+    """Gradients are infinite under an absurd scale: nobody may think that a step was done."""
+    some = stepper(initial, "--amp", "fp16", "--ema_decay", "0.9", "--lr_schedule", "cosine")
+    some.scaler.load_state_dict(some.scaler.state_dict() | {"scale": 2.0**100})
+    calls = []
+    some.objective.balancing.end_step = lambda: calls.append(1)
+    before, rate = weights(some), some.optimizer.param_groups[0]["lr"]
+    result = some.step([batches[0]])
+    assert result.overflowed
+    assert result.problem == "", "the losses are finite"
+    assert some.scaler.get_scale() == 2.0**99
+    assert torch.equal(weights(some), before)
+    assert (some.scheduler.last_epoch, int(some.ema.n_averaged), calls) == (0, 0, [])
+    assert some.optimizer.param_groups[0]["lr"] == rate
+    some.scaler.load_state_dict(some.scaler.state_dict() | {"scale": 2.0**10})
+    assert not some.step([batches[0]]).overflowed
+    assert not torch.equal(weights(some), before)
+    assert (some.scheduler.last_epoch, int(some.ema.n_averaged), calls) == (1, 1, [1])
 
 
 def test_losses_are_float32_in_bf16(initial, batches):
@@ -160,6 +166,25 @@ def test_moving_average(initial, batches):
     assert torch.allclose(average, 0.9 * first + 0.1 * weights(some), atol=1e-7)
 
 
+@pytest.mark.parametrize("decay", ["0.9", "0.999", "0.9999"])
+def test_moving_average_copies_integers_and_averages_statistics(initial, batches, decay):
+    """Index tables of the icosphere are no weights; running statistics belong to the averaged weights."""
+    some = stepper(initial, "--ema_decay", decay)
+    some.step([batches[0]])
+    ours, theirs = (dict(network.named_buffers()) for network in (some.network, some.objective.network))
+    first = {name: buffer.clone() for name, buffer in theirs.items()}
+    for batch in batches[1:]:
+        some.step([batch])
+    statistics = [name for name in ours if "running" in name]
+    tables = [name for name, buffer in theirs.items() if not buffer.is_floating_point()]
+    assert len(tables) > 10
+    assert len(statistics) > 10
+    for name in tables:
+        assert torch.equal(ours[name], theirs[name]), name
+    for name in statistics:
+        assert (ours[name] - first[name]).norm() <= (theirs[name] - first[name]).norm() * 1.01 * 3 * (1 - float(decay))
+
+
 def test_weight_decay_spares_biases_and_norms(initial, batches):
     some = stepper(initial, "--weight_decay", "0.1")
     decays = {id(p): group["weight_decay"] for group in some.optimizer.param_groups for p in group["params"]}
@@ -181,7 +206,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(initial, batches):
         for name, value in state[part].items():
             assert torch.equal(after[part][name], value) or "num_batches" in name, name
     assert str(after["optimizer"]) == str(state["optimizer"])
-    assert after["scheduler"] == state["scheduler"]
+    assert after["steps_done"] == state["steps_done"]
     assert some.step([batches[0]]).problem == "", "and it goes on"
 
 
@@ -200,6 +225,30 @@ def test_grad_norms(initial, batches):
     parameters = some.objective.network.shared_decoder.parameters()
     expected = torch.cat([p.grad.flatten() for p in parameters]).norm().item()
     assert norms["normal"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_grad_norms_leave_no_trace(initial, batches):
+    """Not even of a batch whose activations are not finite: no momentum of 0 takes a NaN out of a mean."""
+    some = stepper(initial)
+    before = {name: buffer.clone() for name, buffer in some.objective.named_buffers()}
+    for batch in (batches[0], batches[1] | {"rgb": batches[1]["rgb"] * torch.nan}):
+        some.grad_norms(batch)
+        for name, buffer in some.objective.named_buffers():
+            assert torch.equal(buffer, before[name]), name
+
+
+def test_resumed_with_other_options(initial, batches):
+    """Rate, schedule and decay are the new ones, at the step that was reached; moments are the old ones."""
+    old = stepper(initial, "--lr_schedule", "cosine")
+    for batch in batches[:3]:
+        old.step([batch])
+    new = stepper(initial, "--lr_schedule", "poly", "--learning_rate", "0.5", "--weight_decay", "0.25")
+    new.load_state_dict(old.state_dict())
+    assert [group["lr"] for group in new.optimizer.param_groups] == pytest.approx([0.5 * (1 - 3 / 20) ** 0.9] * 2)
+    assert [group["weight_decay"] for group in new.optimizer.param_groups] == [0.25, 0]
+    [ours, theirs] = [x.optimizer.state_dict()["state"][0]["exp_avg"] for x in (new, old)]
+    assert torch.equal(ours, theirs)
+    assert new.scheduler.last_epoch == 3
 
 
 @pytest.mark.slow

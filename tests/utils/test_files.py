@@ -1,13 +1,16 @@
 """Files are written whole or not at all."""
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from utils.errors import UserError
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, to_json, write_json, write_text
 
 
 def test_writes_and_makes_folders(tmp_path):
@@ -18,12 +21,15 @@ def test_writes_and_makes_folders(tmp_path):
 
 
 def test_permissions_are_the_usual_ones(tmp_path):
-    mask = os.umask(0o027)
-    try:
-        write_text(tmp_path / "note.txt", "")
-    finally:
-        os.umask(mask)
+    code = "from utils.files import write_text; import sys; write_text(sys.argv[1], '')"
+    command = ["sh", "-c", 'umask 027; exec "$@"', "sh", sys.executable, "-c", code, str(tmp_path / "note.txt")]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_umask_of_other_threads_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask is that of all threads"))
+    write_text(tmp_path / "note.txt", "")
 
 
 def test_full_disk_is_told():
@@ -52,3 +58,24 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_halfway()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_any_name_of_a_file_is_kept(tmp_path):
+    """Also one that is no UTF-8, which Python shows with lone surrogates."""
+    names = {"path": "bad\udcff.png", "other": "部屋 ä"}
+    write_json(tmp_path / "names.json", names)
+    assert json.loads((tmp_path / "names.json").read_text(encoding="utf-8")) == names
+    assert "部屋 ä" in (tmp_path / "names.json").read_text(encoding="utf-8")
+
+
+def test_json_is_strict(tmp_path):
+    """NaN and infinity are no JSON: readers other than Python's refuse them."""
+    content = {"a": [float("nan"), 1.5, {"b": float("-inf")}], "c": (float("inf"),), "d": "NaN"}
+    write_json(tmp_path / "numbers.json", content)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    read = json.loads((tmp_path / "numbers.json").read_text(), parse_constant=refuse)
+    assert read == {"a": [None, 1.5, {"b": None}], "c": [None], "d": "NaN"}
+    assert json.loads(to_json(content)) == read

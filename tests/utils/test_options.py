@@ -8,7 +8,15 @@ import pytest
 
 from datasets import DATASETS, build_dataset
 from utils.errors import UserError
-from utils.options import check_size, demo_parser, eval_parser, predict_parser, train_parser
+from utils.options import (
+    FIXED_ON_RESUME,
+    FREE_ON_RESUME,
+    check_size,
+    demo_parser,
+    eval_parser,
+    predict_parser,
+    train_parser,
+)
 
 ROOT = Path(__file__).parents[2]
 TRAIN_OPTIONS = {
@@ -19,7 +27,7 @@ TRAIN_OPTIONS = {
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
     *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
     *("amp", "compile", "channels_last", "deterministic"),
-    *("resume", "save_steps", "max_minutes", "log_grad_norms"),
+    *("resume", "overwrite", "save_steps", "max_minutes", "log_grad_norms"),
     *("fusion", "b2f", "cross_task", "no_intermediate_losses"),
     *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),
     *("log_dir", "log_frequency", "save_frequency", "gpu_devices", "local_rank"),
@@ -31,6 +39,19 @@ EVAL_OPTIONS = {
     *("trivial", "report", "tta"),
 }
 PREDICT_OPTIONS = {"checkpoint", "input", "out", "save", "overwrite", "force", "tta", "gpu_devices"}
+
+
+def test_every_option_is_fixed_or_free_when_a_run_is_resumed():
+    """A new option belongs to one of the two, or a resumed run would ignore it silently."""
+    names = {action.dest for action in train_parser()._actions} - {"help"}
+    assert sorted(FIXED_ON_RESUME + FREE_ON_RESUME) == sorted(names), "each exactly once"
+
+
+def test_resuming_and_overwriting_exclude_each_other(capsys):
+    with pytest.raises(SystemExit) as info:
+        train_parser().parse_args(["--resume", "--overwrite"])
+    assert info.value.code == 2
+    assert "--overwrite" in capsys.readouterr().err
 
 
 def test_released_training_command():

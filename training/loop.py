@@ -1,0 +1,102 @@
+"""The training loop."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from training.log import TrainingLog
+from training.state import Progress
+from training.step import Stepper
+from training.stop import StopRequest
+from utils.distributed import barrier
+
+
+class EpochBatches(Protocol):
+    """Batches of one epoch after another."""
+
+    def __iter__(self) -> Iterator[dict]: ...
+
+    def __len__(self) -> int: ...
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and in which steps to train.
+
+    Attributes:
+        num_epochs: passes over the batches.
+        grad_accum: batches per optimizer step.
+        save_steps: optimizer steps between saved states.
+        max_bad_steps: give up after this many steps in a row without a finite loss.
+        log_grad_norms: whether to log each task's gradient norm.
+    """
+
+    num_epochs: int
+    grad_accum: int = 1
+    save_steps: int = 1000
+    max_bad_steps: int = 10
+    log_grad_norms: bool = False
+
+    def steps_per_epoch(self, num_batches: int) -> int:
+        """Optimizer steps; the last one may have fewer batches."""
+        return -(-num_batches // self.grad_accum)
+
+
+def fit(
+    stepper: Stepper,
+    batches: EpochBatches,
+    log: TrainingLog,
+    progress: Progress,
+    settings: LoopSettings,
+    stop: StopRequest,
+    save: Callable[[], None],
+    end_epoch: Callable[[], None],
+) -> str:
+    """Train until the last epoch, a request to stop, or too many steps without a finite loss.
+
+    Args:
+        stepper: takes the optimizer steps.
+        batches: of the training set.
+        log: of the run.
+        progress: where to start; kept up to date.
+        settings: how long, and how often to save.
+        stop: asked after every step.
+        save: saves the state of the run.
+        end_epoch: validates after an epoch, and saves the models.
+
+    Returns:
+        ``"finished"``, ``"stopped"`` or ``"diverged"``.
+    """
+    steps_per_epoch = settings.steps_per_epoch(len(batches))
+    while progress.epoch <= settings.num_epochs:
+        batches.set_epoch(progress.epoch, first_batch=progress.step * settings.grad_accum)
+        stepper.objective.train()
+        groups = batched(batches, settings.grad_accum)
+        for group in log.watch(groups, progress.epoch, progress.step, steps_per_epoch):
+            if settings.log_grad_norms and log.next_is_written:
+                log.grad_norms(stepper.grad_norms(group[0]))
+            result = stepper.step(group, wants_to_stop=stop.reason() is not None)
+            log.step(result)
+            progress.step += 1
+            progress.bad_steps = progress.bad_steps + 1 if result.problem else 0
+            diverged = progress.bad_steps >= settings.max_bad_steps
+            if diverged or result.stop or progress.step % settings.save_steps == 0:
+                save()
+            if diverged or result.stop:
+                return "diverged" if diverged else "stopped"
+        save()  # a run that ends while it validates need not train this epoch's last steps again
+        end_epoch()
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        save()
+        barrier()  # nobody starts the next epoch, or ends, before the files are there
+    return "finished"
+
+
+def batched(batches: Iterable[dict], size: int) -> Iterator[list[dict]]:
+    """Lists of `size` batches each; the last may be shorter."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, size)):
+        yield group

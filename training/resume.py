@@ -1,0 +1,88 @@
+"""What must be the same when a training is resumed, and what may change."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.files import to_json
+
+_MOST_NAMED = 3  # options in a message
+
+
+def plain(options: Mapping[str, object]) -> dict[str, object]:
+    """Options as they come back from JSON: tuples are lists."""
+    return json.loads(to_json(options))
+
+
+def require_same_options(before: Mapping, now: Mapping, fixed: Iterable[str], run: Path) -> None:
+    """Make sure that the options that a run must keep are those that it was started with.
+
+    Args:
+        before, now: all options by name, plain data; what `before` lacks has been added to the program since.
+        fixed: names of the options to compare.
+        run: folder of the run.
+
+    Raises:
+        UserError: when one differs.
+    """
+    changed = changed_options(before, now, fixed)
+    if not changed:
+        return
+    named = [f"--{name} is {_in_words(now[name])}, but was {_in_words(before[name])}" for name in changed]
+    more = f", and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    raise UserError(
+        f"{run} cannot be resumed with other options: {'; '.join(named[:_MOST_NAMED])}{more}: "
+        "pass what it was started with, or another --log_dir"
+    )
+
+
+def changed_options(before: Mapping, now: Mapping, names: Iterable[str]) -> list[str]:
+    """Those of the named options whose values differ."""
+    return [name for name in names if name in before and before[name] != now[name]]
+
+
+def describe_changes(before: Mapping, now: Mapping, names: Iterable[str]) -> str:
+    """Options with their new and old values, for people."""
+    return ", ".join(f"--{name} {_in_words(now[name])} (was {_in_words(before[name])})" for name in names)
+
+
+def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], run: Path) -> None:
+    """Make sure that what follows from the options and the data, such as the samples, is what it was.
+
+    Args:
+        before, now: by what to call it, with the flags that decide it.
+        run: folder of the run.
+
+    Raises:
+        UserError: when something differs.
+    """
+    for name, value in now.items():
+        old = before.get(name)
+        if old == value:
+            continue
+        if isinstance(old, dict) and isinstance(value, dict):
+            key = next(key for key in {**old, **value} if old.get(key) != value.get(key))
+            name, old, value = f"{name}, {key}", old.get(key), value.get(key)
+        raise UserError(
+            f"{run} cannot be resumed with other {name}: {_in_words(value)} instead of {_in_words(old)}: "
+            "pass what it was started with, or another --log_dir"
+        )
+
+
+def read_settings(path: Path) -> dict | None:
+    """What a run's settings.json holds; None when there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "not given"
+    text = to_json(value) if isinstance(value, dict | list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
