@@ -5,7 +5,7 @@
 #         --log_dir ./workdirs_uni/MP3D --batch_size 2 --num_epochs 150
 #
 # Two minutes before the end SLURM sends this script SIGTERM, which passes it on; the state is saved, and the job is queued
-# again with --resume.
+# again: training resumes what a job of the same id has started.
 #SBATCH --job-name elite360m
 #SBATCH --ntasks-per-node 1
 #SBATCH --cpus-per-task 16
@@ -16,13 +16,11 @@ set -uo pipefail
 
 gpus=${SLURM_GPUS_ON_NODE:-1}
 first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-resume=()
-[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && resume=(--resume)
 
 # SIGTERM reaches, through srun, torchrun and the processes that it started; each finishes its step.
 srun torchrun --nnodes "$SLURM_NNODES" --nproc_per_node "$gpus" --max-restarts 3 \
     --rdzv_backend c10d --rdzv_id "$SLURM_JOB_ID" --rdzv_endpoint "$first_node:29500" \
-    train_elite360m.py "$@" "${resume[@]}" &
+    train_elite360m.py "$@" &
 training=$!
 ended_by_time=0
 trap 'ended_by_time=1; kill -TERM $training' TERM

@@ -128,7 +128,11 @@ def gather_objects(value: object) -> list:
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """What a function returns in the main process, in every process; a UserError of it is raised in all of them."""
+    """What a function returns in the main process, in every process.
+
+    Raises:
+        UserError: in the main process, when the function does; the others then exit with the same code, silently.
+    """
     if not is_distributed():
         return function()
     outcome: list[object] = [None, None]
@@ -136,22 +140,25 @@ def from_main(function: Callable[[], T]) -> T:
         try:
             outcome[0] = function()
         except UserError as error:
-            outcome[1] = str(error)
+            outcome[1] = error
     dist.broadcast_object_list(outcome, src=0)
-    if outcome[1] is not None:
-        raise UserError(outcome[1])
-    return outcome[0]
+    value, error = outcome
+    if error is not None:
+        raise error if is_main() else SystemExit(2)
+    return value
 
 
 def was_restarted() -> bool:
-    """Whether torchrun has started this process again after a failure (--max-restarts)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    """Whether this process was started again by torchrun (--max-restarts), or its job by SLURM (--requeue)."""
+    return any(int(os.environ.get(f"{who}_RESTART_COUNT", 0)) > 0 for who in ("TORCHELASTIC", "SLURM"))
 
 
 def launch_id() -> str:
-    """What all restarts by the same launcher have in common: torchrun's --rdzv_id, or else its host and process."""
-    job = os.environ.get("TORCHELASTIC_RUN_ID", "none")
-    return job if job != "none" else f"{socket.gethostname()}:{os.getppid()}"
+    """What all restarts of a launch have in common: the id of torchrun's or SLURM's job, or else the launcher."""
+    job = os.environ.get("TORCHELASTIC_RUN_ID", "none")  # --rdzv_id
+    if job == "none":
+        job = os.environ.get("SLURM_JOB_ID", f"{socket.gethostname()}:{os.getppid()}")
+    return job
 
 
 def barrier() -> None:

@@ -127,16 +127,19 @@ def test_time_is_up(whole, tmp_path, capsys):
     assert "resumed from" in capsys.readouterr().out
 
 
-def test_restarted_by_torchrun(whole, tmp_path, monkeypatch, capsys):
-    """A restart resumes what its own launcher started, and nothing else."""
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 1")
+@pytest.mark.parametrize(
+    ("job", "count"), [("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"), ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")]
+)
+def test_restarted_by_a_launcher(job, count, whole, tmp_path, monkeypatch, capsys):
+    """A restart resumes what its own launch started, and nothing else."""
+    monkeypatch.setenv(job, "1")
     train(tmp_path, "--max_minutes", "0")
     assert "resumed" not in capsys.readouterr().out, "there was nothing to resume"
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 2")
+    monkeypatch.setenv(count, "1")
+    monkeypatch.setenv(job, "2")
     with pytest.raises(UserError, match="--resume"):
         train(tmp_path)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 1")
+    monkeypatch.setenv(job, "1")
     assert_same_end(train(tmp_path), whole)
     assert "resumed from" in capsys.readouterr().out
 
@@ -405,6 +408,20 @@ def test_killed_again_and_again(processes, kills, tmp_path):
     assert last.returncode == 0, output
     assert_same_end(run_folder(tmp_path / "killed"), run_folder(tmp_path / "whole"))
     print(f"{processes} processes: {survived} kills survived, {writing} of them while the state was being written")
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_a_folder_with_one_line(tmp_path):
+    """None of them begins, or waits for the other."""
+    first = start(tmp_path, 2, "--max_minutes", "0")
+    output, _ = first.communicate(timeout=200)
+    assert first.returncode == 0, output
+    before = digest(run_folder(tmp_path))
+    second = start(tmp_path, 2)
+    output, _ = second.communicate(timeout=100)
+    assert second.returncode != 0
+    assert output.count("--overwrite") == 1, output
+    assert digest(run_folder(tmp_path)) == before
 
 
 @pytest.mark.slow
