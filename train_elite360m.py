@@ -23,15 +23,15 @@ import torch
 
 from datasets.panorama import PanoramaDataset
 from losses.balancing import build_balancing
-from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
 from networks.backbones import folder_of
-from tasks import TASKS
+from tasks import TASKS, build_objective
 from training.balance import balancing_settings, check_balancing
 from training.log import TrainingLog
 from training.loop import LoopSettings, fit
+from training.objective import TrainingObjective
 from training.resume import changed_options, describe_changes, plain, read_settings
-from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
+from training.setup import AMP_TYPES, optimization_settings, prepare_device, prepare_network, seed_generators
 from training.state import Progress, SavedState, Signature, has_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
@@ -123,10 +123,11 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
             report_nothing_to_do(run, saved.epoch - 1)
             return False
 
-    objective = build_objective(settings, balancing, options, resume=saved is not None)
+    objective = start_objective(settings, balancing, options, resume=saved is not None)
     prepare_network(objective.network, options)
     steps_per_epoch = loop_settings.steps_per_epoch(len(train_batches))
-    stepper = Stepper(objective, parallelise(objective, device), options, steps_per_epoch, device)
+    optimization = optimization_settings(options, steps_per_epoch)
+    stepper = Stepper(objective, parallelise(objective, device), optimization, device)
     if not saved:
         begin_run(run, signature, options, balancing)
     log = TrainingLog(run, options.log_frequency, objective.balancing, stepper.optimizer, resumed=saved is not None)
@@ -276,7 +277,7 @@ def save_models(
     save_checkpoint(run.last_model, *trained, best_scores=progress.best_scores)
 
 
-def build_objective(
+def start_objective(
     settings: ModelSettings, balancing: dict, options: argparse.Namespace, resume: bool
 ) -> TrainingObjective:
     """The network and its losses, starting from ImageNet, random or given weights; from any to `resume`.
@@ -288,9 +289,9 @@ def build_objective(
     method = build_balancing(tasks=settings.tasks, **balancing)
     check_balancing(options, method)
     if resume:
-        return TrainingObjective(settings.build_network(), method, amp_type)
+        return build_objective(settings.build_network(), method, amp_type)
     if not options.load_weights_dir:
-        return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained), method, amp_type)
+        return build_objective(settings.build_network(pretrained=not options.no_pretrained), method, amp_type)
     run_path = Path(options.task) / folder_of(options.backbone)
     checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
     checkpoint.require(backbone=settings.backbone, tasks=settings.tasks, num_classes=len(settings.class_names))
@@ -302,7 +303,7 @@ def build_objective(
     load_state(network, checkpoint.network, checkpoint.path)
     if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learnt
         load_state(method, checkpoint.weighting, checkpoint.path)
-    return TrainingObjective(network, method, amp_type)
+    return build_objective(network, method, amp_type)
 
 
 def validate(

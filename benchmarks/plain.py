@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses.balancing.uncertainty import LOSS_SCALE
-from losses.multitask import resize_truth
 from losses.normal import COSINE_LIMIT
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import PointHierarchy
-from tasks import TASKS
+from tasks import TASKS, resize_targets
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
 NUM_NEIGHBOURS = 32
@@ -297,7 +296,7 @@ def plain_losses(predictions: dict, batch: dict, log_variances: torch.Tensor) ->
     """As `TrainingObjective.losses` of one process: ``total``, and for each task t ``t`` and ``intermediate_t``."""
     intermediate = predictions["intermediate"]
     tasks = list(intermediate)
-    small_batch = resize_truth(batch, intermediate[tasks[0]].shape[-2:])
+    small_batch = resize_targets(batch, intermediate[tasks[0]].shape[-2:])
     losses = {task: LOSSES[task](predictions[task], batch) for task in tasks}
     small_losses = {f"intermediate_{task}": LOSSES[task](intermediate[task], small_batch) for task in tasks}
     weighted = [

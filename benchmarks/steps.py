@@ -10,10 +10,10 @@ from torch.utils.data import default_collate
 from datasets.classes import STANFORD2D3D
 from datasets.synthetic import SyntheticRooms
 from losses.balancing import build_balancing
-from losses.multitask import TrainingObjective
 from networks.elite360m import Elite360M
+from tasks import build_objective
 from training.balance import balancing_settings
-from training.setup import AMP_TYPES, prepare_device, prepare_network
+from training.setup import AMP_TYPES, optimization_settings, prepare_device, prepare_network
 from training.step import Stepper
 from utils.options import train_parser
 from utils.tasks import parse_tasks
@@ -40,8 +40,8 @@ def step_of(arguments: list[str]) -> Callable[[], object]:
     )
     prepare_network(network, options)
     method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
-    objective = TrainingObjective(network, method, AMP_TYPES[options.amp]).to(DEVICE).train()
-    stepper = Stepper(objective, objective, options, steps_per_epoch=1, device=DEVICE)
+    objective = build_objective(network, method, AMP_TYPES[options.amp]).to(DEVICE).train()
+    stepper = Stepper(objective, objective, optimization_settings(options, steps_per_epoch=1), DEVICE)
     rooms = SyntheticRooms("train", options.batch_size, options.height, options.width)
     batch = default_collate([rooms[i] for i in range(options.batch_size)])
     batch = {key: value.to(DEVICE) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}

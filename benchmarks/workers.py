@@ -23,12 +23,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainElite360M, plain_losses
 from datasets.matterport3d import Matterport3D
-from losses.balancing.uncertainty import UncertaintyWeighting
-from losses.multitask import TrainingObjective
 from metrics.evaluator import Evaluator, evaluate
 from networks.elite360m import Elite360M
-from tasks import TASKS
-from training.setup import prepare_device, prepare_network
+from tasks import TASKS, build_objective
+from training.setup import optimization_settings, prepare_device, prepare_network
 from training.step import Stepper
 from utils.checkpoint import ModelSettings, save_checkpoint
 from utils.loaders import evaluation_batches, open_dataset
@@ -77,11 +75,11 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
     batch = random_batch(batch_size, height)
     if network == "ours":
         prepare_network(model, options)
-        objective = TrainingObjective(model).to(DEVICE)
-        stepper = Stepper(objective, objective, options, steps_per_epoch=calls, device=DEVICE)
+        objective = build_objective(model).to(DEVICE)
+        stepper = Stepper(objective, objective, optimization_settings(options, steps_per_epoch=calls), DEVICE)
         return timed(lambda: stepper.step([batch]), warm_ups, calls)
 
-    log_variances = UncertaintyWeighting(model.tasks).to(DEVICE).log_variances
+    log_variances = torch.zeros(len(model.tasks), device=DEVICE, requires_grad=True)
     optimizer = torch.optim.Adam([*model.parameters(), log_variances], lr=options.learning_rate)
 
     def step() -> None:
@@ -146,8 +144,8 @@ def checkpoint(folder: str, backbone: str, height: int) -> dict:
         class_names=CLASSES.names,
         class_colours=CLASSES.colours,
     )
-    network = settings.build_network()
-    save_checkpoint(Path(folder) / "model.pth", settings, network, UncertaintyWeighting(network.tasks), epoch=1)
+    objective = build_objective(settings.build_network())
+    save_checkpoint(Path(folder) / "model.pth", settings, objective.network, objective.balancing, epoch=1)
     noise = np.random.default_rng(0).integers(0, 256, (height, 2 * height, 3), dtype=np.uint8)
     save_picture(Path(folder) / "picture.png", noise)
     return {}

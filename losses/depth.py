@@ -2,10 +2,11 @@
 
 import torch
 
-from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss, global_mean
+from losses.reduction import TaskLoss, global_mean
+from utils.distributed import all_max
 
 
-def depth_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOBAL_BATCH) -> TaskLoss:
+def depth_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     """berHu over the valid pixels: |e| up to a threshold delta, (e^2 + delta^2) / (2 delta) beyond.
 
     delta = 0.2 * the largest |e| of the global batch, a constant for the gradient (Laina et al., 3DV 2016).
@@ -13,11 +14,10 @@ def depth_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOBA
     Args:
         prediction: (B, 1, H, W) metres.
         batch: ``depth`` (B, 1, H, W) metres and ``depth_mask`` (B, 1, H, W).
-        whole: the batch over which the mean is taken.
     """
     mask = batch["depth_mask"]
     error = torch.where(mask, prediction - batch["depth"], 0).abs()
     # The floor only matters when every pixel is right, where both branches would divide by zero.
-    delta = (0.2 * whole.maximum(error.max())).clamp_min(1e-12)
+    delta = (0.2 * all_max(error.max())).clamp_min(1e-12)
     pixel_losses = torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta))
-    return global_mean(pixel_losses.sum(), mask, whole)
+    return global_mean(pixel_losses.sum(), mask)

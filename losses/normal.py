@@ -3,19 +3,18 @@
 import torch
 from torch.linalg import vecdot
 
-from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss, global_mean
+from losses.reduction import TaskLoss, global_mean
 
 # Pixels whose cosine lies beyond are left out, as in the paper's program: arccos has no gradient at +-1.
 COSINE_LIMIT = 0.999
 
 
-def normal_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOBAL_BATCH) -> TaskLoss:
+def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     """Mean angle in radians between prediction and truth, over valid pixels not yet within about 2.6 degrees.
 
     Args:
         prediction: (B, 3, H, W) vectors of any length.
         batch: ``normal`` (B, 3, H, W) unit vectors and ``normal_mask`` (B, 1, H, W).
-        whole: the batch over which the mean is taken.
     """
     mask = batch["normal_mask"]
     prediction, truth = (torch.where(mask, normal, 0) for normal in (prediction, batch["normal"]))
@@ -25,4 +24,4 @@ def normal_loss(prediction: torch.Tensor, batch: dict, whole: GlobalBatch = GLOB
     near = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must not go unnoticed
     counted = mask[:, 0] & ~near
     angle = torch.arccos(torch.where(counted, cosine, 0))
-    return global_mean(torch.where(counted, angle, 0).sum(), counted, whole)
+    return global_mean(torch.where(counted, angle, 0).sum(), counted)

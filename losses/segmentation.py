@@ -6,18 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss, global_mean
+from losses.reduction import TaskLoss, global_mean
 from utils.pieces import pieces
 from utils.tasks import IGNORE_LABEL
 
 
-def segmentation_loss(logits: torch.Tensor, batch: dict, whole: GlobalBatch = GLOBAL_BATCH) -> TaskLoss:
+def segmentation_loss(logits: torch.Tensor, batch: dict) -> TaskLoss:
     """Mean cross-entropy over the labelled pixels.
 
     Args:
         logits: (B, K, H, W), or (B, K, H/4, W/4) to be resized to the labels' size, bilinearly.
         batch: ``semantic`` (B, H, W) labels, -1 = ignore.
-        whole: the batch over which the mean is taken.
 
     Raises:
         ValueError: when logits and labels are neither of one size nor of sizes that differ by 4.
@@ -29,7 +28,7 @@ def segmentation_loss(logits: torch.Tensor, batch: dict, whole: GlobalBatch = GL
         raise ValueError(f"logits of size {tuple(logits.shape)} for labels of size {tuple(labels.shape)}")
     else:
         total = _ResizedCrossEntropy.apply(logits, labels)
-    return global_mean(total, labels != IGNORE_LABEL, whole)
+    return global_mean(total, labels != IGNORE_LABEL)
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

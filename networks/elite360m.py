@@ -116,6 +116,11 @@ class Elite360M(nn.Module):
             }
         return predictions
 
+    @property
+    def last_shared_weight(self) -> nn.Parameter:
+        """The weight of the last layer that all tasks share."""
+        return self.shared_decoder.out.weight
+
     def own_parameters(self, task: str) -> list[nn.Parameter]:
         """The parameters that the losses of this task alone reach."""
         own = [self.decoders[task], self.heads[task]]

@@ -1,5 +1,10 @@
 """The tasks. Whatever differs between them is told here, and nowhere else asked for by name."""
 
+import torch
+import torch.nn.functional as F
+
+from losses.balancing.base import Balancing
+from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
@@ -19,6 +24,8 @@ from networks.decoders import (
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
+from training.objective import LossTerm, TrainingObjective
+from utils.tasks import IGNORE_LABEL
 
 DEPTH = Task(
     name="depth",
@@ -26,6 +33,7 @@ DEPTH = Task(
     head=DepthHead,
     intermediate_head=IntermediateDepthHead,
     loss=depth_loss,
+    valid_mask=lambda batch: batch["depth_mask"],
     loss_weight=1.0,
     metric=DepthMetric,
     best_metric="rms",
@@ -44,6 +52,7 @@ NORMAL = Task(
     head=NormalHead,
     intermediate_head=IntermediateNormalHead,
     loss=normal_loss,
+    valid_mask=lambda batch: batch["normal_mask"],
     loss_weight=2.0,
     metric=NormalMetric,
     best_metric="mean",
@@ -62,6 +71,7 @@ SEGMENTATION = Task(
     head=SegmentationHead,
     intermediate_head=IntermediateSegmentationHead,
     loss=segmentation_loss,
+    valid_mask=lambda batch: batch["semantic"] != IGNORE_LABEL,
     loss_weight=2.0,
     metric=SegmentationMetric,
     best_metric="mIoU",
@@ -77,3 +87,23 @@ SEGMENTATION = Task(
 
 # In this order everywhere: results, log-variances, and the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
+
+
+def build_objective(
+    network: torch.nn.Module, balancing: Balancing | None = None, amp_type: torch.dtype | None = None
+) -> TrainingObjective:
+    """A network with the losses of its tasks, balanced as in the paper if not told otherwise."""
+    if balancing is None:
+        balancing = UncertaintyWeighting(network.tasks, {task: TASKS[task].loss_weight for task in network.tasks})
+    losses = {task: LossTerm(TASKS[task].loss, TASKS[task].valid_mask) for task in network.tasks}
+    return TrainingObjective(network, losses, balancing, resize_targets, amp_type)
+
+
+def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
+    """Ground truth and masks of a batch at another (height, width), by nearest neighbour."""
+
+    def resize(maps: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(maps.float(), size=size, mode="nearest").to(maps.dtype)
+
+    resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
+    return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from losses.reduction import TaskLoss
 from metrics.seam import Changes
@@ -23,8 +23,9 @@ class Task:
         folder: its name in folders and files, which the released program spells differently for segmentation.
         head: from (embed_dim, num_classes) to the module that makes the prediction.
         intermediate_head: from num_classes to the module that predicts from the preliminary feature.
-        loss: of (prediction, batch, whole): the prediction (B, ., H, W) and the truth of the batch at the same size.
-        loss_weight: what its loss counts in the paper's program.
+        loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
+        valid_mask: of (batch): a boolean tensor, true where there is ground truth.
+        loss_weight: of its loss in the released code.
         metric: from (num_classes, device, with_breakdown) to the figures by which it is judged.
         best_metric: the figure that decides which model is best.
         higher_is_better: whether that figure grows with quality.
@@ -41,7 +42,8 @@ class Task:
     folder: str
     head: Callable[[int, int], nn.Module]
     intermediate_head: Callable[[int], nn.Module]
-    loss: Callable[..., TaskLoss]
+    loss: Callable[[Tensor, dict], TaskLoss]
+    valid_mask: Callable[[dict], Tensor]
     loss_weight: float
     metric: Callable[..., TaskMetric]
     best_metric: str

@@ -39,8 +39,9 @@ def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> d
         "focusing_factor": FOCUSING_FACTOR if options.focusing_factor is None else options.focusing_factor,
     }
     if "loss_weights" in wanted:
-        given["loss_weights"] = _of_tasks("--loss_weights", options.loss_weights, tasks)
-        if given["loss_weights"].keys() == set(tasks) and not any(given["loss_weights"].values()):
+        defaults = {task: TASKS[task].loss_weight for task in tasks}
+        given["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
+        if not any(given["loss_weights"].values()):
             raise UserError("--loss_weights: all are 0, so nothing would be learnt")
     if "potential" in wanted:
         given["potential"] = _potential(options, tasks)
@@ -53,7 +54,7 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
     Raises:
         UserError: when it does not.
     """
-    if balancing.gradients_of == "none":
+    if balancing.gradient_scope == "none":
         return
     if options.amp == "fp16":
         raise UserError(f"--balancing {options.balancing} compares gradients, which fp16 scales: say --amp bf16 or off")
@@ -87,7 +88,7 @@ def _of_tasks(what: str, values: list[tuple[str, float]] | None, tasks: tuple[st
     if unknown := [task for task in by_task if task not in tasks]:
         raise UserError(f"{what} {unknown[0]}: the tasks are {', '.join(tasks)}")
     if len(by_task) < len(values or ()):
-        raise UserError(f"{what} {', '.join(task for task, _ in values)}: a task is told twice")
+        raise UserError(f"{what} {', '.join(task for task, _ in values)}: task given twice")
     return by_task
 
 

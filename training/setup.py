@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from training.optimizers import OptimizationSettings
 from utils.memory import keep_freed_memory
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
@@ -33,3 +34,17 @@ def prepare_network(network: nn.Module, options: argparse.Namespace) -> None:
         network.to(memory_format=torch.channels_last)
     if options.compile:
         network.compile()
+
+
+def optimization_settings(options: argparse.Namespace, steps_per_epoch: int) -> OptimizationSettings:
+    """What the options say about the optimization."""
+    return OptimizationSettings(
+        num_steps=options.num_epochs * steps_per_epoch,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        schedule=options.lr_schedule,
+        num_warmup_steps=options.warmup_epochs * steps_per_epoch,
+        grad_clip=options.grad_clip,
+        ema_decay=options.ema_decay,
+        fp16=options.amp == "fp16",
+    )

@@ -1,6 +1,5 @@
 """One optimizer step: from batches to updated weights, whatever the precision and however the batch is cut up."""
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from losses.multitask import TrainingObjective
-from losses.reduction import GLOBAL_BATCH, AccumulatedBatch, GlobalBatch
+from training.objective import TrainingObjective
+from training.optimizers import OptimizationSettings, build_optimizer
 from training.schedule import build_scheduler
 from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
@@ -42,8 +41,7 @@ class Stepper:
     Args:
         objective: the network and its losses.
         parallel_objective: the same, as several processes share it.
-        options: of the command line.
-        steps_per_epoch: optimizer steps.
+        settings: of the optimization.
         device: of the weights.
     """
 
@@ -51,30 +49,27 @@ class Stepper:
         self,
         objective: TrainingObjective,
         parallel_objective: nn.Module,
-        options: argparse.Namespace,
-        steps_per_epoch: int,
+        settings: OptimizationSettings,
         device: torch.device,
     ):
         self.objective = objective
         self._parallel_objective = parallel_objective
-        self._grad_clip = options.grad_clip
-        self._task_gradients = TaskGradients(objective) if objective.balancing.gradients_of != "none" else None
-        # The paper's Adam: without weight decay AdamW is the same.
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(objective, options.weight_decay), lr=options.learning_rate, fused=True
-        )
+        self._grad_clip = settings.grad_clip
+        self._task_gradients = TaskGradients(objective) if objective.balancing.gradient_scope != "none" else None
+        self.optimizer = build_optimizer(objective, settings)
         self._build_scheduler = partial(
             build_scheduler,
             self.optimizer,
-            options.lr_schedule,
-            num_steps=options.num_epochs * steps_per_epoch,
-            num_warmup_steps=options.warmup_epochs * steps_per_epoch,
+            settings.schedule,
+            num_steps=settings.num_steps,
+            num_warmup_steps=settings.num_warmup_steps,
         )
         self.scheduler = self._build_scheduler()
-        self.scaler = torch.amp.GradScaler(device.type, enabled=options.amp == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.fp16)
         self.ema = None
-        if options.ema_decay:
-            self.ema = AveragedModel(objective.network, multi_avg_fn=_averaging(options.ema_decay), use_buffers=True)
+        if settings.ema_decay:
+            averaging = _averaging(settings.ema_decay)
+            self.ema = AveragedModel(objective.network, multi_avg_fn=averaging, use_buffers=True)
         self._buffers = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
         self._buffers_before = [torch.empty_like(buffer) for buffer in self._buffers]
 
@@ -91,7 +86,7 @@ class Stepper:
         torch._foreach_copy_(self._buffers_before, self._buffers)
         losses, finite = self._backward(batches)
         # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
-        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.labelled]
+        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
         is_bad, stop, *unlabelled = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
@@ -128,16 +123,21 @@ class Stepper:
                 parameter.grad = None
 
     def _backward(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Gradients of the joint batch, piece by piece; the losses, and whether all is finite in this process, bool."""
-        whole = self._look_ahead(batches) if len(batches) > 1 else GLOBAL_BATCH
+        """Gradients of a step of several batches; its losses, and whether all is finite in this process, bool.
+
+        All labelled pixels of the step count the same, as in one large batch, but for BatchNorm, which normalizes each
+        batch by itself, and for what a loss derives from its batch: berHu's threshold, and which normals are left out.
+        """
         task_gradients = self._task_gradients
         no_backward = task_gradients is not None and task_gradients.replaces_backward
         # DistributedDataParallel wants a backward pass after each forward pass.
         objective = self.objective if no_backward else self._parallel_objective
         totals: dict[str, torch.Tensor] = {}
-        for number, batch in enumerate(batches, start=1):
-            with nullcontext() if number == len(batches) else _not_yet_shared(objective):
-                losses = objective(batch, whole)
+        for number, (batch, fractions) in enumerate(
+            zip(batches, self.objective.begin_step(batches), strict=True), start=1
+        ):
+            with nullcontext() if number == len(batches) else _without_exchange(objective):
+                losses = objective(batch, fractions)
                 if task_gradients:
                     task_gradients.add(losses)
                 if not no_backward:
@@ -146,31 +146,16 @@ class Stepper:
         finite = totals["total"].isfinite()
         return totals, finite & task_gradients.finish() if task_gradients else finite
 
-    def _look_ahead(self, batches: list[dict]) -> GlobalBatch:
-        """What the losses of each piece must know of all: thresholds and counts, and, for some balancing, values."""
-        whole = AccumulatedBatch(len(batches))
-        with torch.no_grad(), _frozen_statistics(self.objective):
-            predictions = [self.objective.predict(batch) for batch in batches]
-            self._losses_of_pieces(predictions, batches, whole)
-            whole.join()
-            if self.objective.balancing.reads_values:
-                self._losses_of_pieces(predictions, batches, whole)
-                whole.join_values()
-        return whole
-
-    def _losses_of_pieces(self, predictions: list[dict], batches: list[dict], whole: AccumulatedBatch) -> None:
-        for prediction, batch in zip(predictions, batches, strict=True):
-            self.objective.losses(prediction, batch, whole)
-
     def grad_norms(self, batch: dict) -> dict[str, float]:
-        """Norm of the gradient of each task's unweighted loss with respect to the shared decoder, of this process."""
-        shared = list(self.objective.network.shared_decoder.parameters())
+        """Norm of the gradient of each task's unweighted loss at the last shared layer, of this process."""
         norms = {}
         with _frozen_statistics(self.objective):  # also while the backward passes recompute parts of the network
+            self.objective.begin_step([batch])
             losses = self.objective(batch)
             for task in self.objective.network.tasks:
-                gradients = torch.autograd.grad(losses[task], shared, retain_graph=True, materialize_grads=True)
-                norms[task] = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+                weight = self.objective.network.last_shared_weight
+                [gradient] = torch.autograd.grad(losses[task], [weight], retain_graph=True, materialize_grads=True)
+                norms[task] = gradient.norm().item()
         return norms
 
     def state_dict(self) -> dict:
@@ -198,17 +183,8 @@ class Stepper:
             self.ema.load_state_dict(state["ema"])
 
 
-def _parameter_groups(objective: TrainingObjective, weight_decay: float) -> list[dict]:
-    """Weights of layers, which decay, and the rest (biases, norms, log-variances), which do not."""
-    parameters = list(objective.parameters())
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _not_yet_shared(module: nn.Module) -> AbstractContextManager:
-    """Backward passes in which the processes do not exchange gradients yet."""
+def _without_exchange(module: nn.Module) -> AbstractContextManager:
+    """Backward passes without the exchange of gradients between processes."""
     return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()
 
 

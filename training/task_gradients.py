@@ -1,16 +1,16 @@
-"""The gradients of each task's loss, for balancing methods that want to see them."""
+"""The gradients of each task's loss, for balancing methods that need them."""
 
 import torch
 
-from losses.multitask import TrainingObjective, joint_losses
+from training.objective import TrainingObjective, task_losses
 from utils.distributed import all_sum, world_size
 
 
 class TaskGradients:
-    """Gradients of the losses L_t of one step, added up over the pieces of its batch and all processes.
+    """Gradients of the losses L_t of one step, added up over its batches and all processes.
 
     Args:
-        objective: with a balancing method whose `gradients_of` is not ``"none"``.
+        objective: with a balancing method whose `gradient_scope` is not ``"none"``.
     """
 
     def __init__(self, objective: TrainingObjective):
@@ -20,18 +20,18 @@ class TaskGradients:
             self._seen = self._network.shared_parameters()
             self._own = [self._network.own_parameters(task) for task in tasks]
         else:
-            self._seen = [self._network.shared_decoder.out.weight]
+            self._seen = [self._network.last_shared_weight]
             self._own = [[] for _ in tasks]
         self._gradients: list[list[torch.Tensor]] = []  # per task, of the seen parameters and its own
 
     @property
     def replaces_backward(self) -> bool:
         """Whether the gradients of all parameters are made here, so that there is no backward pass of the total."""
-        return self._balancing.gradients_of == "shared"
+        return self._balancing.gradient_scope == "shared"
 
     def add(self, losses: dict[str, torch.Tensor]) -> None:
-        """Add the gradients of one piece, given what `TrainingObjective` returned for it."""
-        values = joint_losses(losses, self._balancing.tasks)
+        """Add the gradients of one batch, given what `TrainingObjective` returned for it."""
+        values = task_losses(losses, self._balancing.tasks)
         for number, (value, own) in enumerate(zip(values, self._own, strict=True)):
             is_last = self.replaces_backward and number == len(values) - 1
             parameters = [*self._seen, *own]
@@ -42,7 +42,7 @@ class TaskGradients:
                 torch._foreach_add_(self._gradients[number], list(found))
 
     def finish(self) -> torch.Tensor:
-        """Show the gradients to the balancing method; set those of all parameters if they are made here.
+        """Hand the gradients to the balancing method; set those of all parameters if they are made here.
 
         Returns:
             Whether they are finite, bool. If not, nothing was done.
@@ -53,7 +53,7 @@ class TaskGradients:
         gramian = seen @ seen.T
         finite = gramian.isfinite().all()
         if finite:
-            weights = self._balancing.see_gradients(gramian)
+            weights = self._balancing.update_from_gramian(gramian)
             if self.replaces_backward:
                 _set_gradients(self._seen, weights @ seen)
                 for own, some in zip(self._own, self._gradients, strict=True):

@@ -136,7 +136,7 @@ def train_parser() -> argparse.ArgumentParser:
         type=task_value,
         nargs="+",
         metavar="TASK=WEIGHT",
-        help="fixed: of depth, normal, segmentation; 1, 2 and 2 if not given",
+        help="uncertainty, fixed: of depth, normal, segmentation; 1, 2 and 2 if not given",
     )
     balancing.add_argument(
         "--potential",

@@ -30,15 +30,21 @@ def _surgery(aggregator: str, **arguments: object) -> Method:
 
 
 BALANCINGS = {
-    "uncertainty": Method("losses.balancing.uncertainty", "UncertaintyWeighting", {}),
+    "uncertainty": Method("losses.balancing.uncertainty", "UncertaintyWeighting", {}, ("loss_weights",)),
     "fixed": Method("losses.balancing.fixed", "FixedWeights", {}, ("loss_weights",)),
     "geometric": Method("losses.balancing.fixed", "GeometricLoss", {}),
     "dwa": Method("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": False}),
     "dwa-geometric": Method("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": True}),
     "rlw": Method("losses.balancing.rlw", "RandomWeights", {"geometric": False}, ("seed",)),
     "rlw-geometric": Method("losses.balancing.rlw", "RandomWeights", {"geometric": True}, ("seed",)),
-    "dtp": Method("losses.balancing.dtp", "TaskPrioritisation", {"geometric": False}, ("focusing_factor",)),
-    "dtp-geometric": Method("losses.balancing.dtp", "TaskPrioritisation", {"geometric": True}, ("focusing_factor",)),
+    "dtp": Method(
+        *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": False}),
+        ("focusing_factor",),
+    ),
+    "dtp-geometric": Method(
+        *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": True}),
+        ("focusing_factor",),
+    ),
     "gradnorm": Method("losses.balancing.gradnorm", "GradNorm", {}),
     "achievement": Method(
         *("losses.balancing.achievement", "Achievement", {"geometric": True}),

@@ -18,7 +18,7 @@ class Achievement(AccuracyWeights):
     accuracies twice per validation when weights are averaged, and does not keep them in checkpoints.
 
     Args:
-        tasks: in the order of `tasks.TASKS`.
+        tasks: their names, in the order of the network's.
         geometric: which form.
         potential: P_t of each task, above 0 and up to 1.
         margin: m.

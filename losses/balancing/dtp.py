@@ -7,7 +7,7 @@ from losses.balancing.accuracy import AccuracyWeights
 LOWEST_ACCURACY = 1e-3  # its logarithm would give a task that fails at first all the weight there is
 
 
-class TaskPrioritisation(AccuracyWeights):
+class DynamicTaskPrioritization(AccuracyWeights):
     """w_t = -(1 - k_t)^gamma log k_t of the smoothed accuracy k_t (Guo et al., ECCV 2018, eq. 4).
 
     The difficult tasks come first. Weights are 1 before the first validation; accuracies below 0.001 count as that.
@@ -16,7 +16,7 @@ class TaskPrioritisation(AccuracyWeights):
     The geometric form divides the weights by their sum.
 
     Args:
-        tasks: in the order of `tasks.TASKS`.
+        tasks: their names, in the order of the network's.
         geometric: the weights are exponents.
         focusing_factor: gamma.
     """

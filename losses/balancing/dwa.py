@@ -19,7 +19,7 @@ class DynamicWeightAverage(WeightedLosses):
 
     def __init__(self, tasks: tuple[str, ...], geometric: bool):
         super().__init__(tasks, geometric)
-        self.reads_values = True
+        self.needs_loss_values = True
         for name in ("_sums", "_counts"):  # over the steps of this epoch
             self.register_buffer(name, torch.zeros(len(tasks)))
         for name in ("_last", "_before"):  # mean losses of the two epochs before; NaN: not known

@@ -1,23 +1,23 @@
 """Weights that never change."""
 
+from collections.abc import Mapping
+
 import torch
 
 from losses.balancing.base import WeightedLosses
-from tasks import TASKS
 
 
 class FixedWeights(WeightedLosses):
     """sum_t w_t L_t.
 
     Args:
-        tasks: in the order of `tasks.TASKS`.
-        loss_weights: w_t; 1, 2, 2 for depth, normal, segmentation where not given, the ratios of the paper's program.
+        tasks: their names, in the order of the network's.
+        loss_weights: w_t of each task.
     """
 
-    def __init__(self, tasks: tuple[str, ...], loss_weights: dict[str, float] | None = None):
+    def __init__(self, tasks: tuple[str, ...], loss_weights: Mapping[str, float]):
         super().__init__(tasks, geometric=False)
-        weights = {task: TASKS[task].loss_weight for task in tasks} | (loss_weights or {})
-        self.register_buffer("_weights", torch.tensor([weights[task] for task in tasks]))
+        self.register_buffer("_weights", torch.tensor([float(loss_weights[task]) for task in tasks]))
 
     def task_weights(self) -> torch.Tensor:
         return self._weights

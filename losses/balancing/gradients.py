@@ -26,7 +26,7 @@ class GradientBalancing(WeightedLosses):
     ============ ========================================================================
 
     Args:
-        tasks: in the order of `tasks.TASKS`.
+        tasks: their names, in the order of the network's.
         aggregator: the name of torchjd's class.
         seed: of the order in which PCGrad goes through the tasks.
         arguments: of that class.
@@ -35,7 +35,7 @@ class GradientBalancing(WeightedLosses):
         UserError: when torchjd, or a solver that it needs for this method, is not installed.
     """
 
-    gradients_of = "shared"
+    gradient_scope = "shared"
 
     def __init__(self, tasks: tuple[str, ...], aggregator: str, seed: int, **arguments: object):
         super().__init__(tasks, geometric=False)
@@ -53,7 +53,7 @@ class GradientBalancing(WeightedLosses):
         """w_t of the last step."""
         return dict(zip(self.tasks, self._weights.tolist(), strict=True))
 
-    def see_gradients(self, gramian: torch.Tensor) -> torch.Tensor:
+    def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor:
         """Weights (T,) of the tasks' gradients, given their inner products (T, T)."""
         gramian = gramian.cpu()  # torchjd looks at single numbers many times
         present = self._present.nonzero().squeeze(1).cpu()

@@ -21,18 +21,18 @@ class GradNorm(WeightedLosses):
     negative, and divides by zero when a task has no labels in the first batch.)
     """
 
-    gradients_of = "last shared layer"
+    gradient_scope = "last shared layer"
 
     def __init__(self, tasks: tuple[str, ...]):
         super().__init__(tasks, geometric=False)
-        self.reads_values = True
+        self.needs_loss_values = True
         self.register_buffer("_weights", torch.ones(len(tasks)))
         self.register_buffer("_first", torch.full((len(tasks),), torch.nan))  # L_t(0), of the first batch with labels
 
     def task_weights(self) -> torch.Tensor:
         return self._weights
 
-    def see_gradients(self, gramian: torch.Tensor) -> None:
+    def update_from_gramian(self, gramian: torch.Tensor) -> None:
         present, weights = self._present, self._weights
         self._first.copy_(torch.where(self._first.isnan() & present, self._values, self._first))
         norms = gramian.diagonal().sqrt()  # |dL_t|

@@ -13,7 +13,7 @@ class RandomWeights(WeightedLosses):
     that was resumed.
 
     Args:
-        tasks: in the order of `tasks.TASKS`.
+        tasks: their names, in the order of the network's.
         geometric: the weights are exponents.
         seed: 0 or more.
     """

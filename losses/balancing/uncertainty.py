@@ -1,11 +1,12 @@
-"""Uncertainty weighting, as the paper's program has it."""
+"""Uncertainty weighting, as in the released code."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from losses.balancing.base import Balancing
-from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss
-from tasks import TASKS
+from losses.reduction import TaskLoss
 
 LOSS_SCALE = 10.0
 
@@ -14,30 +15,38 @@ class UncertaintyWeighting(Balancing):
     """Sum over tasks of 10 w_t exp(-s_t) L_t + s_t with learnt log-variances s_t, and of the intermediate losses.
 
     Kendall et al., CVPR 2018. Here L_t is the final loss alone, and the intermediate losses are not weighted. Factor 10
-    and w = 1, 2, 2 for depth, normal, segmentation are those of the paper's program.
+    and w = 1, 2, 2 for depth, normal, segmentation are those of the released code.
+
+    Args:
+        tasks: their names, in the order of the network's.
+        loss_weights: w_t of each task.
     """
 
-    def __init__(self, tasks: tuple[str, ...]):
+    def __init__(self, tasks: tuple[str, ...], loss_weights: Mapping[str, float]):
         super().__init__(tasks)
+        self._loss_weights = [loss_weights[task] for task in tasks]
         self.log_variances = nn.Parameter(torch.zeros(len(tasks)))
-        self._before = self._present = None  # the step: log-variances, and which tasks have labels in its batch
+        self.begin_step()
+
+    def begin_step(self) -> None:
+        """Remember this step's log-variances, and which tasks have labels in its batches."""
+        self._before, self._present = self.log_variances.detach().clone(), torch.zeros_like(self.log_variances).bool()
 
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], whole: GlobalBatch = GLOBAL_BATCH
+        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
         """The sum. A task without a single valid pixel adds nothing, neither loss nor s_t."""
         total = self.log_variances.new_zeros(())
-        for task, log_variance in zip(self.tasks, self.log_variances, strict=True):
-            weight = LOSS_SCALE * TASKS[task].loss_weight * torch.exp(-log_variance)
-            # s_t is added once for all pieces of a batch together.
-            total = total + (weight * final[task].value + log_variance * whole.share) * (final[task].num_pixels > 0)
-        self._before = self.log_variances.detach().clone()
-        self._present = torch.stack([final[task].num_pixels > 0 for task in self.tasks])
-        return total + sum(loss.value for loss in intermediate.values())
+        for i, task in enumerate(self.tasks):
+            log_variance = self.log_variances[i]
+            weight = LOSS_SCALE * self._loss_weights[i] * torch.exp(-log_variance)
+            total = total + fractions[i] * (weight * final[task].value + log_variance) * (final[task].num_pixels > 0)
+        self._present = self._present | torch.stack([final[task].num_pixels > 0 for task in self.tasks])
+        return total + sum(fractions[self.tasks.index(task)] * loss.value for task, loss in intermediate.items())
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Undo what the optimiser's momentum did to log-variances of tasks without labels."""
+        """Undo what the optimizer's momentum did to log-variances of tasks without labels."""
         self.log_variances.copy_(torch.where(self._present, self.log_variances, self._before))
 
     def weights(self) -> dict[str, float]:

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from benchmarks.plain import PlainElite360M, farthest_point_sampling, nearest, plain_losses
-from losses.multitask import TrainingObjective
+from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import NUM_LEVELS, PointHierarchy, build_point_hierarchy
 from tasks import TASKS
 from tests.networks import test_parity as parity
+from training.objective import TrainingObjective
 
 ICO_LEVEL = 2
 
@@ -22,7 +23,7 @@ golden_of_ours = parity.golden
 class PlainObjective(TrainingObjective):
     """The plain network with the plain losses."""
 
-    def losses(self, predictions: dict, batch: dict) -> dict[str, torch.Tensor]:
+    def losses(self, predictions: dict, batch: dict, fractions: None = None) -> dict[str, torch.Tensor]:
         return plain_losses(predictions, batch, self.balancing.log_variances)
 
 
@@ -31,7 +32,8 @@ def golden(golden_of_ours) -> SimpleNamespace:
     """As in test_parity, with the plain network in the place of ours."""
     meta, hierarchy = golden_of_ours.meta, golden_of_ours.hierarchy
     network = PlainElite360M(parity.BACKBONES[meta.backbone], meta.num_classes, pretrained=False, hierarchy=hierarchy)
-    objective = PlainObjective(network)
+    weights = {task: TASKS[task].loss_weight for task in TASKS}
+    objective = PlainObjective(network, {}, UncertaintyWeighting(network.tasks, weights))
 
     def reset():
         golden_of_ours.reset()

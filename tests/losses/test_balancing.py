@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from losses.balancing import BALANCINGS, build_balancing
-from losses.balancing.base import INTERMEDIATE_SHARE, Balancing
+from losses.balancing.base import INTERMEDIATE_WEIGHT, Balancing
 from losses.reduction import TaskLoss
 from tasks import TASKS
 from utils.errors import UserError
 
 NAMES = tuple(TASKS)  # depth, normal, segmentation
 OPTIONS = {
-    "loss_weights": {},
+    "loss_weights": {"depth": 1, "normal": 2, "segmentation": 2},
     "seed": 7,
     "potential": {"depth": 0.8087, "normal": 0.4572, "segmentation": 0.4453},
     "margin": 0.05,
@@ -35,13 +35,19 @@ def task_losses(values: list[torch.Tensor], counts: tuple[float, ...] = (5, 5, 5
     }
 
 
+def total_loss(balancing: Balancing, final: dict, intermediate: dict | None = None) -> torch.Tensor:
+    """The number that is minimised in a step of a single batch."""
+    balancing.begin_step()
+    return balancing(final, intermediate or {}, torch.ones(len(balancing.tasks)))
+
+
 def leaves(*values: float) -> list[torch.Tensor]:
     return [torch.tensor(value, requires_grad=True) for value in values]
 
 
 def gradient(balancing: Balancing, values: list[torch.Tensor], counts: tuple[float, ...] = (5, 5, 5)) -> tuple:
     """The total, and its derivatives by the losses."""
-    total = balancing(task_losses(values, counts), {})
+    total = total_loss(balancing, task_losses(values, counts))
     return total.item(), [g.item() for g in torch.autograd.grad(total, values)]
 
 
@@ -90,7 +96,7 @@ def test_the_scale_of_a_loss_does_not_matter_to_geometric_forms(name):
     balancing = method(name)
     values = leaves(2.0, 3.0, 4.0)
     plain_total, plain = gradient(balancing, values)
-    scaled = balancing(task_losses([1000 * values[0], *values[1:]]), {})
+    scaled = total_loss(balancing, task_losses([1000 * values[0], *values[1:]]))
     derivatives = [g.item() for g in torch.autograd.grad(scaled, values)]
     exponent = balancing.weights()["depth"]
     assert scaled.item() == pytest.approx(plain_total * 1000**exponent, rel=1e-5)
@@ -109,7 +115,7 @@ def test_zero_at_the_truth(name):
 def test_one_task_alone(name):
     """Only its own loss is left, times a constant."""
     values = {"depth": TaskLoss(torch.tensor(3.0, requires_grad=True), torch.tensor(5.0))}
-    total = method(name, tasks=("depth",))(values, {})
+    total = total_loss(method(name, tasks=("depth",)), values)
     constant = {"uncertainty": 10}.get(name, 1)
     assert total.item() == pytest.approx(3 * constant, rel=1e-5)
 
@@ -118,9 +124,9 @@ def test_one_task_alone(name):
 def test_intermediate_losses_count_a_tenth(name):
     """Of any method but the paper's: L_t = final + 0.1 * intermediate."""
     final, small = leaves(2.0, 3.0, 4.0), leaves(5.0, 6.0, 7.0)
-    with_small = method(name)(task_losses(final), task_losses(small))
-    joint = [a.item() + INTERMEDIATE_SHARE * b.item() for a, b in zip(final, small, strict=True)]
-    assert with_small.item() == pytest.approx(method(name)(task_losses(leaves(*joint)), {}).item(), rel=1e-6)
+    with_small = total_loss(method(name), task_losses(final), task_losses(small))
+    joint = [a.item() + INTERMEDIATE_WEIGHT * b.item() for a, b in zip(final, small, strict=True)]
+    assert with_small.item() == pytest.approx(total_loss(method(name), task_losses(leaves(*joint))).item(), rel=1e-6)
     by_final, by_small = (torch.autograd.grad(with_small, values, retain_graph=True) for values in (final, small))
     assert [g.item() for g in by_small] == pytest.approx([0.1 * g.item() for g in by_final], rel=1e-5)
 
@@ -129,7 +135,7 @@ def test_fixed_weights():
     total, derivatives = gradient(method("fixed"), leaves(0.5, 0.25, 2.0))
     assert total == pytest.approx(0.5 + 2 * 0.25 + 2 * 2.0)
     assert derivatives == [1, 2, 2]
-    given = method("fixed", loss_weights={"normal": 3.0, "segmentation": 0.0})
+    given = method("fixed", loss_weights={"depth": 1.0, "normal": 3.0, "segmentation": 0.0})
     assert given.weights() == {"depth": 1, "normal": 3, "segmentation": 0}
     assert gradient(given, leaves(0.5, 0.25, 2.0))[0] == pytest.approx(1.25)
 
@@ -220,7 +226,7 @@ def test_dtp_of_a_task_that_fails():
 
 def train_epoch(balancing: Balancing, *steps: tuple[float, float, float], counts: tuple = (5, 5, 5)) -> None:
     for losses in steps:
-        balancing(task_losses(leaves(*losses), counts), {})
+        total_loss(balancing, task_losses(leaves(*losses), counts))
         balancing.end_step()
     balancing.end_epoch()
 
@@ -242,7 +248,7 @@ def test_dwa_of_a_task_without_labels():
     balancing, other = method("dwa"), method("dwa")
     for some in (balancing, other):
         train_epoch(some, (2.0, 2.0, 2.0))
-    balancing(task_losses(leaves(0.0, 1.8, 2.0), (0, 5, 5)), {})
+    total_loss(balancing, task_losses(leaves(0.0, 1.8, 2.0), (0, 5, 5)))
     balancing.end_step()
     train_epoch(balancing, (1.0, 1.8, 2.0))
     train_epoch(other, (1.0, 1.8, 2.0))
@@ -278,8 +284,8 @@ def test_gradnorm_by_hand():
         losses = {
             task: TaskLoss(torch.tensor(x), torch.tensor(5.0)) for task, x in (("depth", depth), ("normal", normal))
         }
-        balancing(losses, {})
-        balancing.see_gradients(gramian)
+        total_loss(balancing, losses)
+        balancing.update_from_gramian(gramian)
         balancing.end_step()
         return list(balancing.weights().values())
 
@@ -296,8 +302,8 @@ def test_gradnorm_without_labels_of_a_task():
     """Weights 1, 1, 1, norms 3 and 1, the third absent: goals are 2, the mean of two. 0.925 and 1.025 are scaled to a
     sum of 2; the third weight stays."""
     balancing = method("gradnorm")
-    balancing(task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)), {})
-    balancing.see_gradients(torch.diag(torch.tensor([9.0, 1.0, 0.0])))
+    total_loss(balancing, task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)))
+    balancing.update_from_gramian(torch.diag(torch.tensor([9.0, 1.0, 0.0])))
     balancing.end_step()
     expected = [2 * 0.925 / 1.95, 2 * 1.025 / 1.95, 1.0]
     assert list(balancing.weights().values()) == pytest.approx(expected, rel=1e-5)
@@ -306,8 +312,8 @@ def test_gradnorm_without_labels_of_a_task():
 def test_gradnorms_means_are_over_the_tasks_with_labels():
     """Norms 3 and 2.2: below their mean of 2.6 the second gains weight, above 5.2 / 3 it would lose some."""
     balancing = method("gradnorm")
-    balancing(task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)), {})
-    balancing.see_gradients(torch.diag(torch.tensor([9.0, 4.84, 0.0])))
+    total_loss(balancing, task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)))
+    balancing.update_from_gramian(torch.diag(torch.tensor([9.0, 4.84, 0.0])))
     balancing.end_step()
     assert balancing.weights()["normal"] == pytest.approx(2 * (1 + 0.025 * 2.2) / (2 + 0.025 * (2.2 - 3)), rel=1e-5)
 
@@ -315,8 +321,8 @@ def test_gradnorms_means_are_over_the_tasks_with_labels():
 def combine(name: str, gradients: torch.Tensor, counts: tuple = (5, 5, 5)) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights, and the gradient that they make."""
     balancing = method(name)
-    balancing(task_losses(leaves(1.0, 1.0, 1.0), counts), {})
-    weights = balancing.see_gradients(gradients @ gradients.T)
+    total_loss(balancing, task_losses(leaves(1.0, 1.0, 1.0), counts))
+    weights = balancing.update_from_gramian(gradients @ gradients.T)
     return weights, weights @ gradients
 
 
@@ -398,8 +404,8 @@ def test_surgery_of_one_gradient_is_that_gradient(name):
     weights, _ = combine(name, INDEPENDENT, counts=(0, 5, 0))
     assert weights.tolist() == [0, 1, 0]
     alone = method(name, tasks=("depth",))
-    alone({"depth": TaskLoss(torch.tensor(1.0), torch.tensor(5.0))}, {})
-    assert alone.see_gradients(torch.tensor([[4.0]])).tolist() == [1]
+    total_loss(alone, {"depth": TaskLoss(torch.tensor(1.0), torch.tensor(5.0))})
+    assert alone.update_from_gramian(torch.tensor([[4.0]])).tolist() == [1]
     assert combine(name, torch.zeros(3, 3))[0].isfinite().all()
 
 
@@ -429,10 +435,10 @@ def test_pcgrads_order_is_drawn_from_seed_and_step():
         assert torch.equal(torch.get_rng_state(), before)
     assert drawn[0] == drawn[1]
     balancing = method("pcgrad")
-    balancing(task_losses(leaves(1.0, 1.0, 1.0)), {})
+    total_loss(balancing, task_losses(leaves(1.0, 1.0, 1.0)))
     of_steps = set()
     for _ in range(20):
-        of_steps.add(tuple(balancing.see_gradients(gradients @ gradients.T).tolist()))
+        of_steps.add(tuple(balancing.update_from_gramian(gradients @ gradients.T).tolist()))
         balancing.end_step()
     assert len(of_steps) > 1
 
@@ -456,9 +462,9 @@ def test_state_comes_back(name):
     gramian = INDEPENDENT @ INDEPENDENT.T
 
     def advance(balancing: Balancing, losses: tuple[float, float, float]) -> None:
-        balancing(task_losses(leaves(*losses)), {})
-        if balancing.gradients_of != "none":
-            balancing.see_gradients(gramian)
+        total_loss(balancing, task_losses(leaves(*losses)))
+        if balancing.gradient_scope != "none":
+            balancing.update_from_gramian(gramian)
         balancing.end_step()
 
     advance(first, (3.0, 2.0, 1.0))

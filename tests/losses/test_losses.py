@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from losses.balancing.uncertainty import UncertaintyWeighting
-from losses.multitask import TrainingObjective, resize_truth
 from losses.reduction import TaskLoss
-from tasks import TASKS
+from tasks import TASKS, build_objective, resize_targets
 
 
 @pytest.fixture
@@ -161,31 +160,33 @@ def test_pixels_count_the_same_whatever_image_they_are_in(batch):
 
 def test_uncertainty_weighting():
     """10 w exp(-s) L + s with w = 1, 2, 2."""
-    weighting = UncertaintyWeighting(tuple(TASKS))
+    weighting = UncertaintyWeighting(tuple(TASKS), {task: TASKS[task].loss_weight for task in TASKS})
     weighting.log_variances.data = torch.tensor([0.5, -0.5, 1.0])
     some = torch.tensor(7.0)
     losses = {task: TaskLoss(torch.tensor(value), some) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
     expected = 10 * math.exp(-0.5) * 0.3 + 0.5 + 20 * math.exp(0.5) * 0.2 - 0.5 + 20 * math.exp(-1) * 0.1 + 1
-    assert weighting(losses, {}).item() == pytest.approx(expected, rel=1e-6)
+    weighting.begin_step()
+    assert weighting(losses, {}, torch.ones(3)).item() == pytest.approx(expected, rel=1e-6)
     assert weighting.weights() == pytest.approx(
         {"depth": math.exp(-0.5), "normal": math.exp(0.5), "segmentation": math.exp(-1)}
     )
 
 
 def test_a_task_without_labels_leaves_its_variance_alone():
-    weighting = UncertaintyWeighting(("depth", "normal"))
+    weighting = UncertaintyWeighting(("depth", "normal"), {"depth": 1, "normal": 2})
     losses = {
         "depth": TaskLoss(torch.tensor(0.3), torch.tensor(5.0)),
         "normal": TaskLoss(torch.tensor(0.0), torch.tensor(0.0)),
     }
-    weighting(losses, {}).backward()
+    weighting.begin_step()
+    weighting(losses, {}, torch.ones(2)).backward()
     assert weighting.log_variances.grad[0] != 0
     assert weighting.log_variances.grad[1] == 0
 
 
 def test_resized_truth(batch):
     """Nearest: values are never mixed, types stay."""
-    small = resize_truth(batch, (4, 8))
+    small = resize_targets(batch, (4, 8))
     for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic"):
         assert small[key].dtype == batch[key].dtype
         assert torch.equal(small[key], batch[key][..., ::2, ::2])
@@ -208,8 +209,8 @@ def test_objective_adds_up(batch):
     """total = weighted final losses + plain intermediate losses, the latter against the resized truth."""
     predictions = {task: random_prediction(task) for task in TASKS}
     predictions["intermediate"] = {task: predictions[task][..., ::4, ::4] for task in TASKS}
-    losses = TrainingObjective(FixedPredictions(predictions))(batch)
-    small = resize_truth(batch, (2, 4))
+    losses = build_objective(FixedPredictions(predictions))(batch)
+    small = resize_targets(batch, (2, 4))
     for task in TASKS:
         assert losses[task] == TASKS[task].loss(predictions[task], batch).value
         assert losses[f"intermediate_{task}"] == TASKS[task].loss(predictions["intermediate"][task], small).value

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from losses.multitask import TrainingObjective
 from metrics.depth import depth_errors, depth_figures
 from metrics.normal import normal_errors, normal_figures
 from networks.elite360m import Elite360M
 from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
+from tasks import build_objective
+from training.objective import TrainingObjective
 
 GOLDEN = Path(os.environ.get("ELITE360M_GOLDEN") or Path(__file__).parents[1] / "golden")
 FILES = sorted(GOLDEN.glob("*.npz"))
@@ -96,7 +97,7 @@ def golden(request) -> SimpleNamespace:
     }
     hierarchy = PointHierarchy(coordinates=figures["ico_coord"], **tables)
     backbone = BACKBONES[meta.backbone]
-    objective = TrainingObjective(Elite360M(backbone, meta.num_classes, pretrained=False, hierarchy=hierarchy))
+    objective = build_objective(Elite360M(backbone, meta.num_classes, pretrained=False, hierarchy=hierarchy))
     state = released_state(objective, meta.salt)
     assert released_architecture(state) == (backbone, meta.num_classes)
     own_state, log_variances = convert_released_weights(state, objective.network.state_dict())

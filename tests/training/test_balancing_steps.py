@@ -10,10 +10,11 @@ import torch.multiprocessing as mp
 
 from datasets.synthetic import SyntheticRooms
 from losses.balancing import BALANCINGS, build_balancing
-from losses.multitask import TrainingObjective, joint_losses
 from networks.elite360m import Elite360M
-from tasks import TASKS
+from tasks import TASKS, build_objective
 from training.balance import balancing_settings, check_balancing
+from training.objective import task_losses
+from training.setup import optimization_settings
 from training.step import Stepper
 from utils.distributed import parallelise, process_group
 from utils.errors import UserError
@@ -35,12 +36,12 @@ def build(network: Elite360M, name: str, *arguments: str, frozen: bool = False) 
     """A fresh one around a copy of the network; with `frozen` BatchNorm uses its running statistics."""
     options = options_for(name, *arguments)
     method = build_balancing(tasks=network.tasks, **balancing_settings(options, network.tasks))
-    objective = TrainingObjective(copy.deepcopy(network), method).train()
+    objective = build_objective(copy.deepcopy(network), method).train()
     if frozen:
         for layer in objective.modules():
             if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                 layer.eval()
-    return Stepper(objective, parallelise(objective, CPU), options, steps_per_epoch=2, device=CPU)
+    return Stepper(objective, parallelise(objective, CPU), optimization_settings(options, steps_per_epoch=2), CPU)
 
 
 def rooms(start: int, stop: int, step: int = 1) -> dict:
@@ -94,7 +95,7 @@ def test_every_method_trains(name, network, batch):
     results = [stepper.step([batch]) for _ in range(2)]
     assert [result.problem for result in results] == ["", ""]
     assert all(not torch.equal(a, b) for a, b in zip(before, parameters(stepper), strict=True))
-    first, second = (sum(joint_losses(result.losses, network.tasks)).item() for result in results)
+    first, second = (sum(task_losses(result.losses, network.tasks)).item() for result in results)
     assert second < first
 
 
@@ -192,7 +193,7 @@ def test_geometric_gradient_is_that_of_the_product(network, batch):
     stepper = build(network, "geometric", frozen=True)
     ours = gradients(stepper, [batch])
     plain = build(network, "geometric", frozen=True)
-    losses = joint_losses(plain.objective(batch), network.tasks)
+    losses = task_losses(plain.objective(batch), network.tasks)
     (losses[0] * losses[1] * losses[2]).pow(1 / 3).backward()
     theirs = {name: p.grad for name, p in plain.objective.named_parameters() if p.grad is not None}
     assert_same_gradients(ours, theirs)
@@ -204,7 +205,7 @@ def test_surgery_changes_shared_parameters_alone(network, batch):
     ours = gradients(stepper, [batch])
     weights = stepper.objective.balancing.weights()
     plain = build(network, "mgda", frozen=True)
-    losses = dict(zip(network.tasks, joint_losses(plain.objective(batch), network.tasks), strict=True))
+    losses = dict(zip(network.tasks, task_losses(plain.objective(batch), network.tasks), strict=True))
     names = {id(parameter): name for name, parameter in plain.objective.named_parameters()}
     expected = {}
     for task, loss in losses.items():
@@ -223,8 +224,8 @@ def test_who_reaches_what(tasks, cross_task, batch):
     """Own parameters get gradients from the losses of one task, shared ones from those of all tasks together."""
     tasks = parse_tasks(tasks)
     network = network_of(tasks, cross_task=cross_task)
-    objective = TrainingObjective(network).train()
-    losses = joint_losses(objective(batch), tasks)
+    objective = build_objective(network).train()
+    losses = task_losses(objective(batch), tasks)
     reached = {id(parameter): set() for parameter in network.parameters()}
     for task, loss in zip(tasks, losses, strict=True):
         found = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True, allow_unused=True)

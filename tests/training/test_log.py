@@ -21,7 +21,7 @@ def step_result(loss: float, num_images: int = 1) -> StepResult:
 @pytest.fixture
 def scalars(tmp_path):
     """Two epochs of three steps; after the first, a long validation."""
-    weighting = UncertaintyWeighting(("depth",))
+    weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.25)
     log = TrainingLog(RunFolder(tmp_path), 2, weighting, optimizer)
     for epoch in (1, 2):
@@ -65,7 +65,7 @@ def test_everything_is_in_metrics_jsonl_too(scalars):
 
 
 def test_warns_once_of_waiting_for_data(tmp_path, capsys):
-    weighting = UncertaintyWeighting(("depth",))
+    weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     log = TrainingLog(RunFolder(tmp_path), 10, weighting, torch.optim.Adam(weighting.parameters()))
 
     def slow():
@@ -81,7 +81,7 @@ def test_warns_once_of_waiting_for_data(tmp_path, capsys):
 
 def test_goes_on_where_it_was(tmp_path):
     """Steps are counted on; what the ended run wrote after its last state is dropped."""
-    weighting = UncertaintyWeighting(("depth",))
+    weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters())
     run = RunFolder(tmp_path)
     log = TrainingLog(run, 1, weighting, optimizer)

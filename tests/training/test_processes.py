@@ -7,11 +7,11 @@ import torch
 import torch.multiprocessing as mp
 
 from datasets.synthetic import SyntheticRooms
-from losses.multitask import TrainingObjective
 from networks.elite360m import Elite360M
+from tasks import build_objective
+from training.optimizers import OptimizationSettings
 from training.step import Stepper
 from utils.distributed import parallelise, process_group
-from utils.options import train_parser
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def joint_step(rank: int, processes: int) -> dict:
     (SyncBatchNorm, which would share them, exists on CUDA only.)
     """
     torch.manual_seed(0)
-    objective = TrainingObjective(Elite360M("Elite360M_Res18", 13, ico_level=2, pretrained=False)).train()
+    objective = build_objective(Elite360M("Elite360M_Res18", 13, ico_level=2, pretrained=False)).train()
     for layer in objective.modules():
         if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
             layer.eval()
@@ -31,7 +31,7 @@ def joint_step(rank: int, processes: int) -> dict:
     if rank == 0:  # valid pixels lie unevenly
         batch["depth_mask"][0, ..., 8:] = False
         batch["semantic"][0, ..., 20:] = -1
-    stepper = Stepper(objective, parallelise(objective, CPU), train_parser().parse_args([]), 1, CPU)
+    stepper = Stepper(objective, parallelise(objective, CPU), OptimizationSettings(num_steps=1), CPU)
     losses, _ = stepper._backward([batch])
     gradients = {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
     bad = batch | {"rgb": batch["rgb"] * (torch.nan if rank == processes - 1 else 1)}

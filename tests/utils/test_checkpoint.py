@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from losses.multitask import TrainingObjective
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
+from tasks import build_objective
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
@@ -26,7 +26,7 @@ SETTINGS = ModelSettings(
 
 @pytest.fixture(scope="module")
 def objective():
-    return TrainingObjective(SETTINGS.build_network())
+    return build_objective(SETTINGS.build_network())
 
 
 @pytest.fixture

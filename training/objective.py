@@ -1,0 +1,138 @@
+"""From a batch to the one number that is minimised: the network, the losses of its tasks, and their balancing."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from losses.balancing.base import Balancing, task_loss
+from losses.reduction import TaskLoss
+from utils.distributed import all_sum
+
+
+class MultiTaskNetwork(Protocol):
+    """What training needs of a network, which is an `nn.Module`.
+
+    Attributes:
+        tasks: their names, in the order of the balancing method's.
+        last_shared_weight: the weight of the last layer that all tasks share.
+    """
+
+    tasks: tuple[str, ...]
+    last_shared_weight: nn.Parameter
+
+    def __call__(self, rgb: torch.Tensor) -> dict:
+        """From (B, 3, H, W) to a prediction per task, in training mode; ``intermediate`` may hold further ones."""
+
+    def own_parameters(self, task: str) -> list[nn.Parameter]:
+        """The parameters that the losses of this task alone reach."""
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the losses of several tasks reach."""
+
+
+class LossTerm(NamedTuple):
+    """How a task is trained.
+
+    Attributes:
+        loss: of (prediction, batch): the prediction and the ground truth of the batch at the same size.
+        valid_mask: of (batch): a boolean tensor, true where there is ground truth.
+    """
+
+    loss: Callable[[torch.Tensor, dict], TaskLoss]
+    valid_mask: Callable[[dict], torch.Tensor]
+
+
+class TrainingObjective(nn.Module):
+    """The network and its losses as one module: a batch in, losses out.
+
+    Being one module, it can be handed to DistributedDataParallel whole, while `network` stays accessible unwrapped.
+
+    Args:
+        network: see `MultiTaskNetwork`.
+        losses: of each of its tasks.
+        balancing: for the tasks of the network.
+        resize_targets: from a batch and (height, width) to its ground truth at that size, for intermediate predictions.
+        amp_type: type that the network computes in where that is safe; None is float32 throughout. Losses, softmaxes
+            and the normalization of normals are float32 always.
+
+    Attributes:
+        has_labels: whether this step's batches have labels so far, in any process, (T,) bool.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        losses: Mapping[str, LossTerm],
+        balancing: Balancing,
+        resize_targets: Callable[[dict, tuple[int, int]], dict] | None = None,
+        amp_type: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self._losses = losses
+        self._resize_targets = resize_targets
+        self._amp_type = amp_type
+        self.network = network
+        self.balancing = balancing
+        self.has_labels = torch.zeros(len(network.tasks), dtype=torch.bool)
+
+    def begin_step(self, batches: list[dict]) -> list[torch.Tensor | None]:
+        """Prepare for an optimizer step of several batches, of one in most cases.
+
+        Returns:
+            What `forward` takes with each batch: the fractions (T,) of the step's labelled pixels that it holds, so
+            that all pixels of a step count the same; None for a single batch.
+        """
+        self.has_labels = torch.zeros_like(self.has_labels)
+        self.balancing.begin_step()
+        if len(batches) == 1:
+            return [None]
+        masks = [[self._losses[task].valid_mask(batch) for task in self.network.tasks] for batch in batches]
+        counts = all_sum(torch.stack([torch.stack([mask.sum() for mask in some]) for some in masks]).float())  # (M, T)
+        return list(counts / counts.sum(dim=0).clamp_min(1))
+
+    def forward(self, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Losses of a batch in training mode.
+
+        Args:
+            batch: ``rgb`` (B, 3, H, W) and what the losses want.
+            fractions: see `begin_step`.
+
+        Returns:
+            Scalars: ``total``, to be minimised, and, for each task t, ``t`` and, if the network has intermediate heads,
+            ``intermediate_t``. Those of the batches of a step add up to the losses of the step.
+        """
+        rgb = batch["rgb"]
+        with torch.autocast(rgb.device.type, self._amp_type, enabled=self._amp_type is not None):
+            predictions = self.network(rgb)
+        return self.losses(predictions, batch, fractions)
+
+    def losses(self, predictions: dict, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """As `forward`, from predictions made in training mode."""
+        tasks = self.network.tasks
+        final = {task: self._losses[task].loss(predictions[task].float(), batch) for task in tasks}
+        intermediate = {}
+        if small_predictions := predictions.get("intermediate"):
+            small_batch = self._resize_targets(batch, next(iter(small_predictions.values())).shape[-2:])
+            intermediate = {
+                task: self._losses[task].loss(prediction.float(), small_batch)
+                for task, prediction in small_predictions.items()
+            }
+        num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
+        has_labels = torch.stack(num_pixels) > 0
+        self.has_labels = self.has_labels.to(has_labels.device) | has_labels
+        if fractions is None:
+            fractions = torch.ones(len(tasks), device=has_labels.device)
+        total = self.balancing(final, intermediate, fractions)
+        named = {}
+        for task, fraction in zip(tasks, fractions, strict=True):
+            named[task] = fraction * final[task].value
+            if task in intermediate:
+                named[f"intermediate_{task}"] = fraction * intermediate[task].value
+        return {"total": total, **named}
+
+
+def task_losses(losses: dict[str, torch.Tensor], tasks: tuple[str, ...]) -> list[torch.Tensor]:
+    """L_t of each task, the loss that is balanced, from what `TrainingObjective` returns."""
+    return [task_loss(losses[task], losses.get(f"intermediate_{task}")) for task in tasks]

@@ -1,0 +1,62 @@
+"""Optimizers and their settings."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """How weights are updated.
+
+    Attributes:
+        num_steps: optimizer steps of the whole training, for the schedule.
+        optimizer: ``adam``, ``adamw``, ``sgd`` or ``rmsprop``.
+        learning_rate: the full rate.
+        momentum: of ``sgd`` and ``rmsprop``.
+        weight_decay: of weights, not of biases, norms and the like.
+        schedule: see `training.schedule.rate_factor`.
+        num_warmup_steps: steps in which the rate grows.
+        grad_clip: largest norm of the gradient; 0 for any.
+        ema_decay: of the moving average of the weights; 0 for none.
+        fp16: whether gradients are scaled for half precision.
+    """
+
+    num_steps: int
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "none"
+    num_warmup_steps: int = 0
+    grad_clip: float = 0.0
+    ema_decay: float = 0.0
+    fp16: bool = False
+
+
+def build_optimizer(module: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
+    """An optimizer for all parameters of a module.
+
+    Weights of layers decay; the rest (biases, norms, log-variances) does not. The decay of ``adamw`` is decoupled from
+    the gradient; without it, it is Adam.
+
+    Raises:
+        ValueError: when there is no such optimizer.
+    """
+    weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    rate, momentum = settings.learning_rate, settings.momentum
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, fused=True)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, fused=True)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum)
+    if settings.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=rate, momentum=momentum)
+    raise ValueError(f"optimizer must be adamw, adam, sgd or rmsprop, got {settings.optimizer!r}")
