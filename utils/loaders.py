@@ -157,7 +157,7 @@ class _Reader(Dataset):
         if not isinstance(key, Draw):
             return self._read(key)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key.seed)
+            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would seed those of GPUs too
             return self._read(key.index)
 
     def _read(self, index: int) -> dict:

@@ -191,10 +191,17 @@ def test_augmentations_depend_on_seed_epoch_and_sample_alone(monkeypatch):
     assert together == alone
 
 
-def test_augmentation_leaves_the_global_generator_alone():
+def test_augmentation_leaves_the_generators_alone(monkeypatch):
+    """Those of GPUs too, which `torch.manual_seed` would seed."""
+    for module in (torch.cuda, torch.mps, torch.xpu):
+        for name in ("manual_seed", "manual_seed_all"):
+            monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    loaders._Reader(Numbers(Augmentation()), skip_bad=False)[loaders.Draw(1, seed=3)]
+    sample = loaders._Reader(Numbers(Augmentation()), skip_bad=False)[loaders.Draw(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
+    monkeypatch.undo()
+    torch.manual_seed(3)
+    assert np.array_equal(sample["depth"], Numbers(Augmentation()).packed(1)["depth"])
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
