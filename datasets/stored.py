@@ -213,7 +213,7 @@ def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
 
     * The columns are ``rgb depth semantic normal``, or RGB and the maps that are needed, in this order. A ``-`` instead
       of a path means that the panorama has no such map.
-    * Tabs part the columns of a line that holds tabs, so that its names may hold blanks; blanks part those of others.
+    * Columns are separated by tabs if the line holds any, so that its names may hold blanks, and by blanks otherwise.
     * Paths are relative to the root of the dataset, with forward slashes; absolute ones and ``..`` work as well.
     * Empty lines and lines that begin with ``#`` are skipped, as are byte order marks.
 
@@ -258,13 +258,13 @@ def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     expected = {len(order): order for order in (needed, ["rgb", *_MAP_OF_TASK.values()])}
     for mark in (",", ";", '"', "'"):
         if mark in line and (len(columns) not in expected or any(path.strip(mark) != path for path in columns)):
-            raise UserError(f"columns are parted by tabs or blanks, without quotes, but the line holds {mark}")
+            raise UserError(f"columns are separated by tabs or blanks, without quotes, but the line holds {mark}")
     if len(columns) not in expected:
         words = {2: "two", 3: "three", 4: "four"}
         orders = " or ".join(f"{words[number]} paths ({' '.join(order)})" for number, order in expected.items())
         raise UserError(f"expected {orders}, got {len(columns)}; names with blanks need tabs between them")
     if "" in columns:
-        raise UserError(f"there is nothing between two tabs: write {_ABSENT} for a path that is not there")
+        raise UserError(f"nothing stands between two tabs: write {_ABSENT} for a path that is not there")
     if "\\" in line:
         raise UserError("paths have forward slashes, but the line holds a backslash")
     if columns[0] == _ABSENT:

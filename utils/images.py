@@ -53,7 +53,7 @@ class ImageFile:
         return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
 
     def single_channel(self, content: str, bits: int | None = None) -> np.ndarray:
-        """(H, W) uint8 or uint16: grey, the indices into a palette, or the number that all channels share.
+        """(H, W) uint8 or uint16: grey of any depth, the indices into a palette, or the number that all channels share.
 
         Args:
             content: what the numbers should be, for the message about an image of colors.
