@@ -147,7 +147,7 @@ class StoredPanoramas(PanoramaDataset):
         return len(self.files)
 
     def sample_names(self) -> list[str]:
-        return ["\t".join(map(str, astuple(files))) for files in self.files]
+        return [repr(files) for files in self.files]
 
     def read(self, index: int) -> Panorama:
         """A panorama as it is stored.
