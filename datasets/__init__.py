@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError
+from utils.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
     from datasets.augment import Augmentation
@@ -31,6 +32,7 @@ def build_dataset(
     height: int = 512,
     width: int = 1024,
     augment: bool | Augmentation = False,
+    tasks: tuple[str, ...] = TASK_NAMES,
     **special,
 ) -> PanoramaDataset:
     """Make a dataset by its name in --dataset.
@@ -41,6 +43,7 @@ def build_dataset(
         split: ``train``, ``val`` or ``test``.
         height, width: size of the samples in pixels, width = 2 * height.
         augment: random augmentation, all of it (True) or as an `Augmentation` says.
+        tasks: names of the tasks whose ground truth is needed; no other is read.
         special: what only this dataset knows; ``Synthetic``: num_rooms, seed, cache_dir; those on disk: hold_out_val,
             list_file, normal_frame (see `datasets.stored`); ``Struc3D``: metric_depth.
 
@@ -60,4 +63,4 @@ def build_dataset(
             raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder that holds it")
         special["root"] = root
     augment = Augmentation() if augment is True else augment or None
-    return dataset(split=split, height=height, width=width, augment=augment, **special)
+    return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **special)

@@ -48,6 +48,7 @@ MPCAT40 = (
     *("blinds", "gym_equipment", "seating", "board_panel", "furniture", "appliances", "clothes", "objects", "misc"),
 )
 UNLABELLED_IDS = (0, 42)
+WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but no sample of the paper's
 
 
 class Matterport3D(StoredPanoramas):
@@ -56,19 +57,20 @@ class Matterport3D(StoredPanoramas):
     name = "MP3D"
     counts = {"train": 7829, "val": 957, "test": 2014}  # noqa: RUF012 - a constant
     val_is_of_train = True
-    example = "17DRP5sb8fy/undistorted_depth_images/*.png"
+    example = "17DRP5sb8fy/matterport_skybox_images/*.png"
     classes = SemanticClasses(names=MPCAT40, colours=distinct_colours(len(MPCAT40)))
     labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)
+    labels_remedy = "use the ids of the _gt.png files"
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:
-        """A viewpoint is what has a depth map: one published panorama, of 8WUmhLawc2A, has none and is no sample."""
         for scan in SCANS[part]:
-            for depth in (self.root / scan / "undistorted_depth_images").glob("[!.]*.png"):
-                yield viewpoint_files(scan, depth.stem)
+            for viewpoint in self.names(viewpoint_files(scan, "*")) - WITHOUT_DEPTH:
+                if "_" not in viewpoint:  # else it is one of the views that the panoramas are stitched from
+                    yield viewpoint_files(scan, viewpoint)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
         """Lists of the released program leave ``_gt`` out of the names of the label maps."""
-        if files.semantic.endswith("_gt.png"):
+        if files.semantic is None or files.semantic.endswith("_gt.png"):
             return files
         return replace(files, semantic=files.semantic.removesuffix(".png") + "_gt.png")
 

@@ -16,6 +16,8 @@ key             shape, type                meaning
 ``index``       int                        its place in the dataset
 =============== ========================== ==========================================================================
 
+Ground truth that is not there, or that no task needs, is missing in all pixels: zeros, -1, masks that are false.
+
 Up to its last step a sample is a `Panorama`: codes as they are stored, a quarter of the size. The workers of a
 DataLoader send these (see `pack`), and `unpack` decodes a whole batch where it is needed.
 """
@@ -31,7 +33,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.classes import SemanticClasses
-from utils.tasks import MAX_DEPTH, METRES
+from utils.tasks import MAX_DEPTH, METRES, TASK_NAMES
 
 
 @dataclass
@@ -92,6 +94,7 @@ class PanoramaDataset(Dataset, ABC):
     Args:
         height, width: H x W of the samples, W = 2H.
         augment: changes a panorama at random, see `datasets.augment`; None leaves it alone.
+        tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
 
     Attributes:
         classes: of the labels.
@@ -103,10 +106,17 @@ class PanoramaDataset(Dataset, ABC):
     depth_unit: str = METRES
     normal_frame: str = "camera"
 
-    def __init__(self, height: int, width: int, augment: Callable[[Panorama], Panorama] | None = None):
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        augment: Callable[[Panorama], Panorama] | None = None,
+        tasks: tuple[str, ...] = TASK_NAMES,
+    ):
         self.height = height
         self.width = width
         self.augment = augment
+        self.tasks = tuple(tasks)
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -30,14 +30,15 @@ class Stanford2D3D(StoredPanoramas):
     name = "S2D3D"
     counts = {"train": 955, "val": 85, "test": 373}  # noqa: RUF012 - a constant
     val_is_of_train = True
-    example = "area_1/depth/camera_*_frame_equirectangular_domain_depth.png"
+    example = "area_1/rgb/camera_*_frame_equirectangular_domain_rgb.png"
     classes = STANFORD2D3D
     labels = label_table({label: label for label in range(len(STANFORD2D3D))}, ignored=[UNKNOWN_ID])
+    labels_remedy = "make them with tools/prepare_stanford2d3d.py"
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for area in AREAS[part]:
-            for depth in (self.root / area / "depth").glob("[!.]*_domain_depth.png"):
-                yield panorama_files(area, depth.name.removesuffix("_depth.png"))
+            for camera in self.names(panorama_files(area, "*_domain")):
+                yield panorama_files(area, f"{camera}_domain")
 
     def depth_scale(self, depth: np.ndarray) -> float:
         depth[depth == MISSING_DEPTH] = 0

@@ -47,9 +47,10 @@ class Structured3D(StoredPanoramas):
     name = "Struc3D"
     counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
     val_is_of_train = False
-    example = "scene_00000/2D_rendering/*/panorama/full/depth.png"
+    example = "scene_00000/2D_rendering/*/panorama/full/rgb_rawlight.png"
     classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colours(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
+    labels_remedy = "use the palette files as published"
     normal_map = NORMAL_MAP
 
     def __init__(self, *common, metric_depth: bool = False, **more_common):

@@ -15,6 +15,7 @@ from datasets.rooms.layout import random_room
 from datasets.rooms.render import View, render_room
 from datasets.rooms.scene import Room
 from utils.files import atomic_path
+from utils.tasks import TASK_NAMES
 
 _STREAM = 360  # sets the random streams of this dataset apart from others of the same seed
 _RENDERER_VERSION = 1  # count up whenever the rooms or their pictures change: it keeps old caches from being used
@@ -31,6 +32,7 @@ class SyntheticRooms(PanoramaDataset):
         augment: see `PanoramaDataset`.
         seed: 0 or more; another seed gives other rooms.
         cache_dir: folder in which rendered rooms are kept, or None to render them every time.
+        tasks: see `PanoramaDataset`; every room is rendered with the ground truth of all tasks.
     """
 
     classes = STANFORD2D3D
@@ -44,8 +46,9 @@ class SyntheticRooms(PanoramaDataset):
         augment: Callable[[Panorama], Panorama] | None = None,
         seed: int = 0,
         cache_dir: str | Path | None = None,
+        tasks: tuple[str, ...] = TASK_NAMES,
     ):
-        super().__init__(height, width, augment)
+        super().__init__(height, width, augment, tasks)
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
         if width != 2 * height:

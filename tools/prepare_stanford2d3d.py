@@ -131,7 +131,7 @@ def prepare_panorama(
     except UserError as problem:
         return problem
     files = _files(out, *panorama)
-    for name in ("rgb", "semantic", "normal", "depth"):  # the dataset finds a panorama by its depth: that comes last
+    for name in ("rgb", "semantic", "normal", "depth"):
         with atomic_path(files[name]) as temporary:
             Image.fromarray(pictures[name]).save(temporary)
     return frame
@@ -152,8 +152,9 @@ def convert(
     area, stem = panorama
     paths = _files(raw, f"{area}/pano", stem)
     rotation = read_rotation(_pose_file(raw, area, stem))
-    maps = {name: ImageFile(path).require(8, "colour").rgb() for name, path in paths.items() if name != "depth"}
-    maps["depth"] = ImageFile(paths["depth"]).require(16, "grey").grey()
+    maps = {name: ImageFile(paths[name]).three_channels() for name in ("semantic", "normal")}
+    maps["rgb"] = ImageFile(paths["rgb"]).rgb()
+    maps["depth"] = ImageFile(paths["depth"]).single_channel("depth", bits=16)
     for name, path in paths.items():
         _check_size(path, maps[name].shape, maps["rgb"].shape)
     try:

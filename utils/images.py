@@ -10,17 +10,19 @@ from PIL import Image
 from utils.errors import UserError
 
 _OPENEXR = b"\x76\x2f\x31\x01"  # what its files start with
+_NO_IMAGE = "is not an image, or is damaged"
+_LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP", "PPM", "WEBP")  # by Pillow's names; TIFF and WebP can be lossy as well
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")  # by Pillow's names of its compressions
 
 
 class ImageFile:
-    """A picture as it lies on disk, read but not decoded.
+    """An image as it lies on disk, read but not decoded.
+
+    `rgb` and `colours` are for what people see; `single_channel` and `three_channels` for maps of numbers, which come
+    out exactly as they were stored.
 
     Args:
         path: of the file.
-
-    Attributes:
-        bits: per channel.
-        channels: "grey", "palette" or "colour". Both are known of PNG files; others count as 8-bit colour.
 
     Raises:
         UserError: when the file is missing, cannot be read, or breaks off.
@@ -34,23 +36,12 @@ class ImageFile:
             raise UserError(f"{path} is missing") from error
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        head = self._data[:32].tobytes()
-        is_png = head.startswith(b"\x89PNG") and len(head) == 32
-        # The decoder takes what there is of a JPEG, and talks to the terminal about either.
-        if (is_png and not self._ends_with(b"IEND")) or (head.startswith(b"\xff\xd8") and not self._is_whole_jpeg()):
+        head = self._data[:4].tobytes()
+        # The decoder takes what there is of a JPEG, and prints messages of its own about either.
+        if (head == b"\x89PNG" and not self._ends_with(b"IEND")) or (
+            head.startswith(b"\xff\xd8") and not self._is_whole_jpeg()
+        ):
             raise UserError(f"{path} is truncated")
-        self.bits = head[24] if is_png else 8  # the header always comes first in a PNG
-        self.channels = {0: "grey", 3: "palette", 4: "grey"}.get(head[25], "colour") if is_png else "colour"
-
-    def require(self, bits: int, channels: str) -> "ImageFile":
-        """Make sure of the kind of pixels, and return the picture itself.
-
-        Raises:
-            UserError: when it holds others.
-        """
-        if (self.bits, self.channels) != (bits, channels):
-            raise UserError(f"{self.path} holds {self.bits}-bit {self.channels} pixels: expected {bits}-bit {channels}")
-        return self
 
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8, grey repeated, alpha dropped, turned upright as its EXIF orientation says."""
@@ -61,20 +52,78 @@ class ImageFile:
         # Not IMREAD_COLOR_RGB: with it OpenCV (4.11, 5.0) reads TIFF files of 16 bits wrongly.
         return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
 
-    def grey(self) -> np.ndarray:
-        """(H, W) uint8 or uint16 as stored; the first channel of a colour picture, the indices into a palette."""
-        if self.channels == "palette":  # OpenCV gives colours only
-            try:
-                return np.array(Image.open(io.BytesIO(self._data)))
-            except (OSError, SyntaxError) as error:
-                raise UserError(f"{self.path} is not an image, or is damaged") from error
+    def single_channel(self, content: str, bits: int | None = None) -> np.ndarray:
+        """(H, W) uint8 or uint16: grey of any depth, the indices into a palette, or the number that all channels share.
+
+        Args:
+            content: what the numbers should be, for the message about an image of colors.
+            bits: of the numbers; None: 8 or 16.
+
+        Raises:
+            UserError: when the image has other pixels, or may have lost some of its numbers.
+        """
+        header = self._header()
+        image = self._indices(header) if header.mode in ("P", "1") else self._decode(cv2.IMREAD_UNCHANGED)
+        if image.dtype not in (np.uint8, np.uint16) or (bits and image.itemsize * 8 != bits):
+            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected {bits or 8}-bit grey")
+        if image.ndim == 3:
+            image = self._without_alpha(image)
+            if (image != image[..., :1]).any():
+                raise UserError(f"{self.path} holds colors, not {content}")
+            image = np.ascontiguousarray(image[..., 0])
+        if header.format == "PNG" and header.mode == "L" and self._data[24] < 8:  # bits; the decoder spreads 0 to 255
+            image //= 255 // (2 ** int(self._data[24]) - 1)
+        return image
+
+    def three_channels(self) -> np.ndarray:
+        """(H, W, 3) uint8, in the order R, G, B.
+
+        Raises:
+            UserError: when the image has other pixels, or may have lost some of its numbers.
+        """
+        header = self._header()
         image = self._decode(cv2.IMREAD_UNCHANGED)
-        if image.ndim == 2:
+        if header.mode not in ("RGB", "RGBA") or image.dtype != np.uint8:
+            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected 8-bit colour")
+        return cv2.cvtColor(self._without_alpha(image), cv2.COLOR_BGR2RGB)
+
+    def _header(self) -> Image.Image:
+        """Pillow's image, not decoded, of a file whose format and compression keep every number."""
+        try:
+            header = Image.open(io.BytesIO(self._data))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{self.path} {_NO_IMAGE}") from error
+        is_lossless = header.format in _LOSSLESS_FORMATS and header.info.get("compression") not in _LOSSY_TIFF
+        if not is_lossless or (header.format == "WEBP" and b"VP8L" not in self._data.tobytes()):
+            raise UserError(
+                f"{self.path} is a {header.format} file that may have lost precision: "
+                "depth, labels and normals must be lossless, as PNG files are"
+            )
+        return header
+
+    def _indices(self, header: Image.Image) -> np.ndarray:
+        """(H, W) uint8, of a palette or of single bits, for which OpenCV gives colors only."""
+        try:
+            indices = np.array(header, dtype=np.uint8)
+        except (OSError, SyntaxError) as error:
+            raise UserError(f"{self.path} {_NO_IMAGE}") from error
+        palette = np.reshape(header.getpalette() or [], (-1, 3))
+        used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256)[: len(palette)])
+        # Programs that make grey files smaller do this; then the colors are the numbers, and else the indices.
+        if (palette == palette[:, :1]).all() and (palette[used, 0] != used).any():
+            raise UserError(f"{self.path} has a palette of greys other than its indices: save it as 8-bit grey")
+        return indices
+
+    def _without_alpha(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) of (H, W, 3 or 4); what is transparent may be meant as missing, or as nothing at all."""
+        if image.shape[2] == 3:
             return image
-        return np.ascontiguousarray(image[..., 0 if self.channels == "grey" else 2])  # the order is BGR
+        if (image[..., 3] != np.iinfo(image.dtype).max).any():
+            raise UserError(f"{self.path} has transparent pixels: save it without an alpha channel")
+        return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
 
     def _decode(self, flags: int) -> np.ndarray:
-        problem = "is not an image, or is damaged"
+        problem = _NO_IMAGE
         try:
             image = cv2.imdecode(self._data, flags) if self._data.size else None
         except cv2.error as error:  # too many pixels, or a format that is switched off
@@ -97,3 +146,9 @@ class ImageFile:
         while data[scan : scan + 1] == b"\xff" and data[scan + 1 : scan + 2] != b"\xda":
             scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
         return data.find(b"\xff\xd9", scan) >= 0
+
+
+def _pixels(header: Image.Image, image: np.ndarray) -> str:
+    """The kind of pixels, such as "16-bit grey"."""
+    kind = "palette" if header.mode == "P" else "colour" if header.mode in ("RGB", "RGBA", "CMYK") else "grey"
+    return f"{image.itemsize * 8}-bit {kind}"

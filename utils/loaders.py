@@ -20,10 +20,16 @@ from datasets.stored import StoredPanoramas
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError
 from utils.memory import keep_freed_memory
+from utils.tasks import parse_tasks
 
 
 def open_dataset(options: argparse.Namespace, split: str, height: int, width: int) -> PanoramaDataset:
-    """A split of the dataset that the options name; the training split is augmented as they say."""
+    """A split of the dataset that the options name, as far as their tasks need it; training is augmented as they say.
+
+    Raises:
+        UserError: when the dataset cannot be opened; when files are missing, unless bad samples may be skipped and
+            some others are there.
+    """
     if options.metric_depth and options.dataset != "Struc3D":
         raise UserError(f"--metric_depth is for Struc3D: the depth of {options.dataset} is in metres anyway")
     if options.dataset == "Synthetic":
@@ -47,7 +53,27 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
             flip=not options.disable_LR_flip_augmentation,
             colour=not options.disable_color_augmentation,
         )
-    return build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, **special)
+    tasks = parse_tasks(options.task)
+    dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, tasks, **special)
+    if isinstance(dataset, StoredPanoramas):
+        _require_files(dataset, options)
+    return dataset
+
+
+def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> None:
+    """Find out now what is missing: the first step may need other files than the last validation."""
+    missing = dataset.missing_files()
+    if not missing:
+        return
+    lost = set(missing)
+    if not options.skip_bad_samples:
+        remedy = "add them, or leave their panoramas out by --skip_bad_samples"
+    elif not any(lost.isdisjoint(files.paths()) for files in dataset.files):
+        remedy = "no panorama is left by --skip_bad_samples"
+    else:
+        return
+    lack = f"split {dataset.split} lacks {len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
+    raise UserError(f"{lack}: {remedy}; {dataset.root / missing[0]} is missing")
 
 
 def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
@@ -157,7 +183,7 @@ class _Reader(Dataset):
         if not isinstance(key, Draw):
             return self._read(key)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key.seed)
+            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would seed those of GPUs too
             return self._read(key.index)
 
     def _read(self, index: int) -> dict:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -107,7 +108,7 @@ def test_unknown_label_id(opened, layout, wrong, allowed):
 
 
 @pytest.mark.parametrize(("layout", "missing"), [("S2D3D", 65535), ("MP3D", 0), ("Struc3D", 0)])
-def test_no_depth_at_all(opened, layout, missing):
+def test_missing_depth(opened, layout, missing):
     dataset, paths = opened(layout)
     depth = np.array(Image.open(paths["depth"]))
     depth[4:7, 8:12] = missing
@@ -115,8 +116,29 @@ def test_no_depth_at_all(opened, layout, missing):
     sample = dataset[0]
     assert not sample["depth"][0, 4:7, 8:12].any()
     assert int((~sample["depth_mask"]).sum()) == 12
-    Image.fromarray(np.full_like(depth, missing)).save(paths["depth"])
-    assert told(dataset) == f"{paths['depth']} holds no depth above 0 and up to 10 m"
+
+
+@pytest.mark.parametrize(
+    ("layout", "depth", "label"), [("S2D3D", 65535, 255), ("MP3D", 0, 0), ("MP3D", 0, 42), ("Struc3D", 0, 0)]
+)
+def test_maps_without_any_valid_pixel(opened, layout, depth, label):
+    """No error: a panorama teaches what it can."""
+    dataset, paths = opened(layout)
+    Image.fromarray(np.full((HEIGHT, WIDTH), depth, np.uint16)).save(paths["depth"])
+    Image.fromarray(np.full((HEIGHT, WIDTH), label, np.uint8)).save(paths["semantic"])
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(paths["normal"])
+    sample = dataset[0]
+    assert not sample["depth"].any()
+    assert not sample["depth_mask"].any()
+    assert not sample["normal"].any()
+    assert not sample["normal_mask"].any()
+    assert (sample["semantic"] == -1).all()
+
+
+def test_depth_beyond_ten_metres_only(opened):
+    dataset, paths = opened("MP3D")
+    Image.fromarray(np.full((HEIGHT, WIDTH), 40001, np.uint16)).save(paths["depth"])
+    assert not dataset[0]["depth_mask"].any()
 
 
 def test_wrong_kind_of_pixels(opened):
@@ -145,18 +167,151 @@ def test_missing_normals(opened, colour):
     assert not sample["normal_mask"][0, 4:7, 8:12].any()
 
 
-def test_palette_and_colour_labels(opened):
-    """Of a palette the indices count, of a colour picture the first channel."""
-    dataset, paths = opened("MP3D")
-    expected = dataset[0]["semantic"]
-    ids = np.array(Image.open(paths["semantic"]))
+def as_palette(ids: np.ndarray, colors: np.ndarray) -> Image.Image:
     palette = Image.fromarray(ids)
-    palette.putpalette(np.random.default_rng(0).integers(0, 256, 768).astype(np.uint8).tobytes())
-    palette.save(paths["semantic"])
-    assert Image.open(paths["semantic"]).mode == "P"
+    palette.putpalette(colors.astype(np.uint8).tobytes())
+    return palette
+
+
+def as_rgb(*channels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+COLORS = np.random.default_rng(0).integers(0, 256, (256, 3))
+SAME_LABELS = {  # ids as an image
+    "palette": lambda ids: as_palette(ids, COLORS),
+    "equal channels": lambda ids: as_rgb(ids, ids, ids),
+    "equal channels, opaque": lambda ids: as_rgb(ids, ids, ids, 0 * ids + 255),
+    "grey, opaque": lambda ids: Image.fromarray(ids).convert("LA"),
+    "16 bits": lambda ids: Image.fromarray(ids.astype(np.uint16)),
+}
+
+
+@pytest.mark.parametrize("layout", ["MP3D", "S2D3D", "Struc3D"])
+@pytest.mark.parametrize("stored", SAME_LABELS)
+def test_labels_stored_in_other_ways(opened, layout, stored):
+    dataset, paths = opened(layout)
+    expected = dataset[0]["semantic"]
+    SAME_LABELS[stored](np.array(Image.open(paths["semantic"]))).save(paths["semantic"])
     assert (dataset[0]["semantic"] == expected).all()
-    Image.fromarray(np.stack([ids, 0 * ids, 0 * ids], axis=-1)).save(paths["semantic"])
+
+
+def test_palette_with_a_transparent_color(opened):
+    dataset, paths = opened("Struc3D")
+    expected = dataset[0]["semantic"]
+    as_palette(np.array(Image.open(paths["semantic"])), COLORS).save(paths["semantic"], transparency=3)
     assert (dataset[0]["semantic"] == expected).all()
+
+
+COLORED_LABELS = {
+    "owners' 24-bit index": lambda ids: as_rgb(0 * ids, (1 + 7 * ids.astype(int)) // 4, ids),
+    "red only": lambda ids: as_rgb(ids, 0 * ids, 0 * ids),
+    "blue differs": lambda ids: as_rgb(ids, ids, ids + 1),
+    "palette saved as colors": lambda ids: as_palette(ids, COLORS).convert("RGB"),
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "remedy"), [("S2D3D", "prepare_stanford2d3d.py"), ("Struc3D", "palette"), ("MP3D", "_gt.png")]
+)
+@pytest.mark.parametrize("stored", COLORED_LABELS)
+def test_labels_in_colors(opened, layout, remedy, stored):
+    """Never ids by luck: the message names what would be."""
+    dataset, paths = opened(layout)
+    COLORED_LABELS[stored](np.array(Image.open(paths["semantic"]))).save(paths["semantic"])
+    message = told(dataset)
+    assert message.startswith(f"{paths['semantic']} holds colors, not label ids: ")
+    assert remedy in message
+
+
+def test_palette_of_other_greys(opened):
+    """As programs make of grey files that they shrink: here the greys would be the ids, elsewhere the indices."""
+    dataset, paths = opened("MP3D")
+    ids = np.array(Image.open(paths["semantic"]))
+    used, indices = np.unique(ids, return_inverse=True)
+    as_palette(indices.reshape(ids.shape).astype(np.uint8), np.repeat(used[:, None], 3, axis=1)).save(paths["semantic"])
+    assert told(dataset).startswith(f"{paths['semantic']} has a palette of greys")
+    as_palette(ids, np.repeat(np.arange(256)[:, None], 3, axis=1)).save(paths["semantic"])
+    assert (dataset[0]["semantic"] == ids.astype(int) - 1).all()
+
+
+def test_label_id_beyond_8_bits(opened):
+    dataset, paths = opened("MP3D")
+    Image.fromarray(np.full((HEIGHT, WIDTH), 256 + 5, np.uint16)).save(paths["semantic"])
+    assert told(dataset) == f"{paths['semantic']} holds the label id 261, which MP3D does not have"
+
+
+@pytest.mark.parametrize("kind", ["depth", "semantic", "normal"])
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF"])
+def test_lossy_maps(opened, kind, form):
+    """Whatever their names end in."""
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {form}")
+    dataset, paths = opened()
+    Image.open(paths[kind]).convert("RGB").save(paths[kind], format=form)
+    message = told(dataset)
+    assert message.startswith(f"{paths[kind]} is a {form} file")
+
+
+@pytest.mark.parametrize("kind", ["semantic", "normal"])
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw"])
+def test_tiff_maps(opened, kind, compression):
+    dataset, paths = opened()
+    expected = dataset[0][kind]
+    image = Image.open(paths[kind])
+    image.load()
+    image.save(paths[kind], format="TIFF", compression=compression)
+    if compression == "jpeg":
+        assert told(dataset).startswith(f"{paths[kind]} is a TIFF file that may have lost precision")
+    else:
+        assert (dataset[0][kind] == expected).all()
+
+
+@pytest.mark.parametrize("kind", ["semantic", "normal"])
+def test_lossless_webp_maps(opened, kind):
+    dataset, paths = opened()
+    expected = dataset[0][kind]
+    Image.open(paths[kind]).convert("RGB").save(paths[kind], format="WEBP", lossless=True)
+    assert (dataset[0][kind] == expected).all()
+
+
+def test_depth_stored_in_other_ways(opened):
+    dataset, paths = opened()
+    expected = dataset[0]["depth"]
+    depth = np.array(Image.open(paths["depth"]))
+    for name, array in (("x.png", np.stack([depth] * 3, axis=-1)), ("x.tif", depth)):
+        paths["depth"].write_bytes(cv2.imencode(name[1:], array)[1].tobytes())
+        assert (dataset[0]["depth"] == expected).all()
+    paths["depth"].write_bytes(cv2.imencode(".png", np.stack([depth, depth, depth + 1], axis=-1))[1].tobytes())
+    assert told(dataset) == f"{paths['depth']} holds colors, not depth"
+    paths["depth"].write_bytes(cv2.imencode(".tif", depth.astype(np.float32))[1].tobytes())
+    assert told(dataset) == f"{paths['depth']} holds 32-bit grey pixels: expected 16-bit grey"
+    as_palette((depth // 256).astype(np.uint8), COLORS).save(paths["depth"])
+    assert told(dataset) == f"{paths['depth']} holds 8-bit palette pixels: expected 16-bit grey"
+
+
+def test_normals_stored_in_other_ways(opened):
+    dataset, paths = opened()
+    expected = dataset[0]["normal"]
+    image = Image.open(paths["normal"]).convert("RGBA")
+    image.save(paths["normal"])
+    assert (dataset[0]["normal"] == expected).all()
+    pixels = np.array(image)
+    pixels[3, 5, 3] = 0
+    Image.fromarray(pixels).save(paths["normal"])
+    assert told(dataset).startswith(f"{paths['normal']} has transparent pixels")
+    paths["normal"].write_bytes(cv2.imencode(".png", pixels[..., :3].astype(np.uint16) * 257)[1].tobytes())
+    assert told(dataset) == f"{paths['normal']} holds 16-bit colour pixels: expected 8-bit colour"
+    image.convert("RGB").quantize().save(paths["normal"])
+    assert told(dataset) == f"{paths['normal']} holds 8-bit palette pixels: expected 8-bit colour"
+
+
+def test_transparent_labels(opened):
+    dataset, paths = opened()
+    ids = np.array(Image.open(paths["semantic"]))
+    as_rgb(ids, ids, ids, 255 * (ids > 3)).save(paths["semantic"])
+    assert told(dataset).startswith(f"{paths['semantic']} has transparent pixels")
 
 
 def test_alpha_is_dropped(opened):

@@ -1,13 +1,16 @@
 """Reading picture files."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils.errors import UserError
 from utils.images import ImageFile
@@ -90,3 +93,69 @@ def test_a_preview_is_not_the_end_of_the_picture(tmp_path, noise):
     (tmp_path / "cut.jpg").write_bytes(whole[:2] + segment + whole[2 : len(whole) // 2])
     with pytest.raises(UserError, match=r"cut.jpg is truncated"):
         ImageFile(tmp_path / "cut.jpg")
+
+
+def png(bits: int, rows: list[list[int]]) -> bytes:
+    """A grey PNG of few bits, which neither Pillow nor OpenCV writes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), bits, 0, 0, 0, 0)
+    packed = b"".join(
+        b"\0" + int("".join(f"{value:0{bits}b}" for value in row), 2).to_bytes(len(row) * bits // 8, "big")
+        for row in rows
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_numbers_of_few_bits_are_not_spread(tmp_path, bits):
+    """Decoders make 0 to 255 of them, as of a picture."""
+    rows = [[(row + column) % 2**bits for column in range(8)] for row in range(4)]
+    path = tmp_path / "few.png"
+    path.write_bytes(png(bits, rows))
+    assert ImageFile(path).single_channel("label ids").tolist() == rows
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_indices_into_palettes_of_few_bits(tmp_path, bits):
+    indices = (np.arange(32).reshape(4, 8) % 2**bits).astype(np.uint8)
+    image = Image.fromarray(indices)
+    image.putpalette(np.random.default_rng(0).integers(0, 256, 3 * 2**bits).astype(np.uint8).tobytes())
+    image.save(tmp_path / "palette.png", bits=bits)
+    assert np.array_equal(ImageFile(tmp_path / "palette.png").single_channel("label ids"), indices)
+
+
+def test_damaged_palette_image(tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 9, (64, 128), dtype=np.uint8))
+    image.putpalette(np.random.default_rng(0).integers(0, 256, 768).astype(np.uint8).tobytes())
+    path = tmp_path / "palette.png"
+    image.save(path)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + bytes(200) + data[middle + 200 :])
+    with pytest.raises(UserError, match=r"palette.png is not an image"):
+        ImageFile(path).single_channel("label ids")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp"])
+def test_three_channels_are_exact(tmp_path, noise, suffix):
+    path = tmp_path / f"noise{suffix}"
+    Image.fromarray(noise).save(path, lossless=True)
+    assert np.array_equal(ImageFile(path).three_channels(), noise)
+    with pytest.raises(UserError, match="holds colors, not depth"):
+        ImageFile(path).single_channel("depth")
+
+
+def test_lossy_within_an_extended_webp(tmp_path, noise):
+    """With metadata, what is inside is named later in the file."""
+    path = tmp_path / "noise.webp"
+    for lossless in (True, False):
+        Image.fromarray(noise).save(path, lossless=lossless, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0")
+        assert path.read_bytes()[12:16] == b"VP8X"
+        if lossless:
+            assert np.array_equal(ImageFile(path).three_channels(), noise)
+        else:
+            with pytest.raises(UserError, match=r"noise.webp is a WEBP file"):
+                ImageFile(path).three_channels()

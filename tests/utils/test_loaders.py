@@ -1,6 +1,7 @@
 """From options to batches: what is augmented, what is shuffled, who gets what, what becomes of bad samples."""
 
 import argparse
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -83,6 +84,50 @@ def test_lists(matterport, tmp_path):
     assert loaders.open_dataset(options, "train", 32, 64).files == files[:3]
     assert loaders.open_dataset(options, "test", 32, 64).files == files[3:]
     assert loaders.open_dataset(options, "train", 32, 64)[0]["id"] == files[0].rgb
+
+
+SPLITS_OF_FILES = [("train", "scene_00000"), ("test", "scene_03250"), ("val", "scene_03000")]
+
+
+@pytest.mark.parametrize(("split", "scene"), SPLITS_OF_FILES)
+def test_missing_files_are_found_before_the_first_step(structured, tmp_path, split, scene):
+    root = shutil.copytree(structured, tmp_path / "tree")
+    normals = sorted(root.glob(f"{scene}/2D_rendering/*/panorama/full/normal.png"))
+    options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root))
+    normals[0].unlink()
+    with pytest.raises(UserError, match=rf"lacks 1 file .*--skip_bad_samples.*{normals[0]} is missing"):
+        loaders.open_dataset(options, split, 32, 64)
+    for path in normals[1:]:
+        path.unlink()
+    options.task = "normal_segmentation"
+    if len(normals) > 1:
+        with pytest.raises(UserError, match=rf"{split} lacks {len(normals)} files.*{normals[0]} is missing"):
+            loaders.open_dataset(options, split, 32, 64)
+    options.task = "depth_segmentation"
+    assert len(loaders.open_dataset(options, split, 32, 64)) == len(normals)
+
+
+def test_missing_files_that_may_be_skipped(structured, tmp_path):
+    root = shutil.copytree(structured, tmp_path / "tree")
+    normals = sorted(root.glob("scene_00000/2D_rendering/*/panorama/full/normal.png"))
+    options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root), "--skip_bad_samples")
+    for path in normals[1:]:
+        path.unlink()
+    batches = loaders.training_batches(loaders.open_dataset(options, "train", 32, 64), options, CPU)
+    assert len(seen(batches)) == 4
+    assert batches.bad == {f"{path} is missing" for path in normals[1:]}
+    normals[0].unlink()
+    with pytest.raises(UserError, match=r"no panorama is left by --skip_bad_samples; .*normal.png is missing"):
+        loaders.open_dataset(options, "train", 32, 64)
+
+
+def test_the_dataset_needs_what_the_tasks_need(matterport):
+    options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--task", "depth_normal")
+    dataset = loaders.open_dataset(options, "train", 32, 64)
+    assert dataset.tasks == ("depth", "normal")
+    assert {files.semantic for files in dataset.files} == {None}
+    options.dataset = "Synthetic"
+    assert loaders.open_dataset(options, "train", 32, 64).tasks == ("depth", "normal")
 
 
 def test_metric_depth(structured):
@@ -191,10 +236,17 @@ def test_augmentations_depend_on_seed_epoch_and_sample_alone(monkeypatch):
     assert together == alone
 
 
-def test_augmentation_leaves_the_global_generator_alone():
+def test_augmentation_leaves_the_generators_alone(monkeypatch):
+    """Those of GPUs too, which `torch.manual_seed` would seed."""
+    for module in (torch.cuda, torch.mps, torch.xpu):
+        for name in ("manual_seed", "manual_seed_all"):
+            monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    loaders._Reader(Numbers(Augmentation()), skip_bad=False)[loaders.Draw(1, seed=3)]
+    sample = loaders._Reader(Numbers(Augmentation()), skip_bad=False)[loaders.Draw(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
+    monkeypatch.undo()
+    torch.manual_seed(3)
+    assert np.array_equal(sample["depth"], Numbers(Augmentation()).packed(1)["depth"])
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

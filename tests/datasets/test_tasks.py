@@ -1,0 +1,171 @@
+"""Only what the tasks need is looked for and read; the rest is missing in the samples."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from datasets import build_dataset
+from datasets.augment import Augmentation
+from datasets.panorama import pack, unpack
+from tools.make_synthetic_dataset import write_dataset
+from utils.errors import UserError
+from utils.tasks import TASK_VALUES, parse_tasks
+
+HEIGHT, WIDTH = 32, 64
+LAYOUTS = ("MP3D", "S2D3D", "Struc3D")
+MAPS = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # of the tasks
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    root = tmp_path_factory.mktemp("trees")
+    for layout in LAYOUTS:
+        write_dataset(layout, num=3, out=root / layout, height=HEIGHT)
+    return root
+
+
+@pytest.fixture
+def reduced(complete, tmp_path):
+    """A function that copies a tree, but for the files of these kinds, all of them or of one panorama."""
+
+    def reduce(layout, *kinds, only=None):
+        root = shutil.copytree(complete / layout, tmp_path / layout)
+        for split in ("train", "test") if only is None else ("test",):
+            for files in build_dataset(layout, complete / layout, split).files[only or slice(None)]:
+                for kind in kinds:
+                    (root / getattr(files, kind)).unlink()
+        return root
+
+    return reduce
+
+
+def known(sample) -> dict[str, bool]:
+    """Of each task, whether a sample holds any ground truth."""
+    return {
+        "depth": bool(sample["depth_mask"].any()),
+        "normal": bool(sample["normal_mask"].any()),
+        "segmentation": bool((sample["semantic"] >= 0).any()),
+    }
+
+
+def assert_missing(sample, task):
+    if task == "segmentation":
+        assert (sample["semantic"] == -1).all()
+    else:
+        assert not sample[task].any()
+        assert not sample[f"{task}_mask"].any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("value", TASK_VALUES)
+def test_the_maps_of_the_tasks_are_enough(complete, reduced, layout, value):
+    tasks = parse_tasks(value)
+    root = reduced(layout, *(MAPS[task] for task in MAPS if task not in tasks))
+    for split in ("train", "test"):
+        everything = build_dataset(layout, complete / layout, split, HEIGHT, WIDTH)
+        dataset = build_dataset(layout, root, split, HEIGHT, WIDTH, tasks=tasks)
+        assert dataset.tasks == tasks
+        assert dataset.missing_files() == []
+        assert [files.rgb for files in dataset.files] == [files.rgb for files in everything.files]
+        sample, whole = dataset[1], everything[1]
+        assert torch.equal(sample["rgb"], whole["rgb"])
+        for task, key in MAPS.items():
+            if task in tasks:
+                assert torch.equal(sample[key], whole[key])
+                assert known(sample)[task]
+            else:
+                assert_missing(sample, task)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_map_that_no_task_needs_may_be_anything(complete, tmp_path, layout):
+    root = shutil.copytree(complete / layout, tmp_path / layout)
+    dataset = build_dataset(layout, root, "test", HEIGHT, WIDTH)
+    expected, files = dataset[0], dataset.files[0]
+    (root / files.semantic).write_bytes(b"no image")
+    (root / files.normal).unlink()
+    sample = build_dataset(layout, root, "test", HEIGHT, WIDTH, tasks=("depth",))[0]
+    assert torch.equal(sample["depth"], expected["depth"])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["rgb", *MAPS.values()])
+def test_missing_files(reduced, layout, kind):
+    """Whichever file of a panorama is not there: the panorama is not left out, the file is named."""
+    root = reduced(layout, kind, only=slice(1, 2))
+    dataset = build_dataset(layout, root, "test", HEIGHT, WIDTH)
+    assert len(dataset) == 3
+    assert dataset.missing_files() == [getattr(dataset.files[1], kind)]
+    with pytest.raises(UserError, match="is missing"):
+        dataset[1]
+    others = tuple(task for task, other in MAPS.items() if other != kind)
+    expected = [dataset.files[1].rgb] if kind == "rgb" else []
+    assert build_dataset(layout, root, "test", HEIGHT, WIDTH, tasks=others).missing_files() == expected
+
+
+def test_stitched_views_are_no_panoramas(complete, tmp_path):
+    """The owners' own files, in the folder that the panoramas were put into."""
+    root = shutil.copytree(complete / "MP3D", tmp_path / "MP3D")
+    files = build_dataset("MP3D", root, "test").files[0]
+    for name in ("_d0_1.png", "_d0_1_nx.png", "_skybox2_sami.jpg"):
+        for kind in ("rgb", "depth", "normal"):
+            path = root / getattr(files, kind)
+            shutil.copy(path, path.with_name(path.stem + name))
+    dataset = build_dataset("MP3D", root, "test")
+    assert len(dataset) == 3
+    assert not dataset.missing_files()
+
+
+@pytest.mark.parametrize("task", ["normal", "segmentation"])
+def test_the_panorama_without_depth_is_no_sample_of_any_task(complete, tmp_path, task):
+    root = shutil.copytree(complete / "MP3D", tmp_path / "MP3D")
+    folder = root / "8WUmhLawc2A" / "matterport_skybox_images"
+    folder.mkdir(parents=True)
+    (folder / "01fa989e503048b7979ab2ce51cecf78.png").touch()
+    assert len(build_dataset("MP3D", root, "train", tasks=(task,))) == 3
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_absent_maps_are_turned_and_resized(complete, layout):
+    for task in MAPS:
+        dataset = build_dataset(layout, complete / layout, "train", 16, 32, augment=True, tasks=(task,))
+        for seed in range(6):
+            torch.manual_seed(seed)
+            sample = dataset[0]
+            assert sample["normal"].shape == (3, 16, 32)
+            assert known(sample) == {other: other == task for other in MAPS}
+    panorama = build_dataset(layout, complete / layout, "train", HEIGHT, WIDTH, tasks=()).read(0)
+    assert not any(known(unpack(pack(Augmentation()(panorama.resized(64, 128)), 0))).values())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_samples_with_and_without_a_map_in_one_batch(complete, tmp_path, layout):
+    dataset = build_dataset(layout, complete / layout, "test", HEIGHT, WIDTH)
+    first, second, third = dataset.files
+    lines = [
+        f"{first.rgb} - {first.semantic} {first.normal}",
+        f"{second.rgb} {second.depth} - {second.normal}",
+        f"{third.rgb} {third.depth} {third.semantic} -",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    mixed = build_dataset(layout, complete / layout, "test", HEIGHT, WIDTH, list_file=tmp_path / "list.txt")
+    assert mixed.missing_files() == []
+    samples = [mixed.packed(index) for index in range(3)]
+    keys = set(samples[0]) - {"id", "index"}
+    batch = unpack({key: np.stack([sample[key] for sample in samples]) for key in keys} | {"id": "", "index": 0})
+    absent = ("depth", "segmentation", "normal")
+    for index in range(3):
+        for task, key in MAPS.items():
+            if task == absent[index]:
+                mask = batch["semantic"] >= 0 if task == "segmentation" else batch[f"{task}_mask"]
+                assert not mask[index].any()
+            else:
+                assert torch.equal(batch[key][index], dataset[index][key])
+
+
+def test_synthetic_rooms_take_tasks():
+    dataset = build_dataset("Synthetic", None, "train", HEIGHT, WIDTH, tasks=("normal",), num_rooms=1)
+    assert dataset.tasks == ("normal",)
+    assert known(dataset[0])["normal"]
