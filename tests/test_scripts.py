@@ -305,6 +305,7 @@ def test_what_is_said_about_a_prediction(run, panorama, tmp_path):
     assert told["input"] == {
         "path": str(panorama),
         "bytes": panorama.stat().st_size,
+        "sha256": hashlib.sha256(panorama.read_bytes()).hexdigest(),
         "width": 192,
         "height": 96,
         "stretched": False,
@@ -397,21 +398,33 @@ def test_what_is_there_is_not_predicted_again(run, photos, tmp_path, capsys):
 
 def test_results_of_something_else_are_not_taken_for_these(run, panorama, tmp_path):
     out = predict(run, panorama, tmp_path / "out")
-    with pytest.raises(UserError, match=r"my room.json is of another checkpoint, --tta or picture: say --overwrite"):
+    with pytest.raises(UserError, match=r"my room.json .*--overwrite"):
         predict(run, panorama, out, "--tta", "2")
-    with pytest.raises(UserError, match="is of another checkpoint"):
+    with pytest.raises(UserError, match=r"my room.json .*--overwrite"):
         predict(run / "models/weights_2/model.pth", panorama, out)
     predict(run, panorama, out, "--tta", "2", "--overwrite")
     assert json.loads((out / "my room.json").read_text())["tta"] == 2
     (out / "my room.json").write_text("{}")
-    with pytest.raises(UserError, match="say --overwrite"):
+    with pytest.raises(UserError, match="--overwrite"):
         predict(run, panorama, out)
+
+
+def test_a_panorama_replaced_by_one_of_the_same_size_is_predicted_again(run, panorama, tmp_path, capsys):
+    image = panorama.with_suffix(".bmp")
+    save_picture(image, cv2.imread(str(panorama)))
+    out = predict(run, image, tmp_path / "out")
+    first, size = np.load(out / "my room_depth.npy"), image.stat().st_size
+    save_picture(image, cv2.imread(str(panorama))[:, ::-1].copy())
+    assert image.stat().st_size == size
+    predict(run, image, out)
+    assert "1 predicted, 0 there already" in capsys.readouterr().out.splitlines()[-1]
+    assert not np.array_equal(np.load(out / "my room_depth.npy"), first)
 
 
 def test_prediction_never_loses_a_result(run, panorama, tmp_path):
     save_picture(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
-    with pytest.raises(UserError, match="would be written to the same names"):
-        predict(run, panorama.parent, tmp_path / "out")
+    out = predict(run, panorama.parent, tmp_path / "out")
+    assert names(out) == results("my room.jpg") | results("my room.png")
     with pytest.raises(UserError, match="would put results beside the pictures"):
         predict(run, panorama, panorama.parent)
 

@@ -3,7 +3,8 @@
     python tools/export.py --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
     python tools/export.py --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
 
-Input ``rgb`` (B, 3, H, W) float32, colours in [0, 1]; they are normalised inside. Outputs, those of the checkpoint:
+Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (README, "Export"); they are
+normalised inside. Outputs, those of the checkpoint:
 
     depth          (B, 1, H, W) metres along the ray
     normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), to the camera
@@ -65,7 +66,7 @@ def metadata(checkpoint: Checkpoint, digest: str, height: int, width: int) -> di
         "tasks": json.dumps(settings.tasks),
         "height": str(height),
         "width": str(width),
-        "rgb": "(B, 3, H, W) float32, colours in [0, 1]",
+        "rgb": "(B, 3, H, W) float32, R, G and B in [0, 1], resized to H x W by averaging over areas",
         "class_names": json.dumps(settings.class_names),
         "depth_unit": settings.depth_unit,
         "normal_frame": settings.normal_frame,

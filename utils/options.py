@@ -228,7 +228,7 @@ def predict_parser() -> argparse.ArgumentParser:
         "--input",
         required=True,
         metavar="PATH",
-        help="a panorama, a folder (with all its subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
+        help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to write to, in a tree like that of --input"
@@ -240,7 +240,7 @@ def predict_parser() -> argparse.ArgumentParser:
         metavar="KIND",
         help=f"what to write, of {', '.join(PREDICTION_KINDS)}; all but glb when not given; a .json always is",
     )
-    parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     parser.add_argument("--force", action="store_true", help="stretch pictures that are not twice as wide as high")
     _add_tta_option(parser)
     parser.add_argument("--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="the GPU to use, if any")
