@@ -36,7 +36,7 @@ from training.step import Stepper
 from training.stop import StopRequest
 from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from utils.distributed import barrier, is_distributed, is_main, parallelise, process_group, rank, share_buffers
-from utils.errors import UserError, exit_on_user_error
+from utils.errors import exit_on_user_error
 from utils.loaders import (
     Batches,
     describe,
@@ -47,7 +47,7 @@ from utils.loaders import (
 )
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, provenance, write_json
-from utils.tasks import join_tasks, parse_tasks
+from utils.tasks import parse_tasks
 
 GAVE_UP = 3  # exit code when too many losses in a row are not finite
 
@@ -225,11 +225,10 @@ def build_objective(
         return TrainingObjective(settings.build_network(pretrained=not options.no_pretrained), method, amp_type)
     run_path = Path(options.task) / folder_of(options.backbone)
     checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
-    checkpoint.require(backbone=settings.backbone, tasks=settings.tasks, num_classes=len(settings.class_names))
-    if checkpoint.settings.tasks != settings.tasks:
-        raise UserError(
-            f"{checkpoint.path} was trained with --task {join_tasks(checkpoint.settings.tasks)}: say the same"
-        )
+    checkpoint.require_same_architecture(settings)
+    if is_main():
+        for difference in checkpoint.differences(settings):
+            print(difference)
     network = settings.build_network()
     load_state(network, checkpoint.network, checkpoint.path)
     if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learnt

@@ -16,7 +16,7 @@ from tasks.display import Encoding
 from utils.checkpoint import ModelSettings
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.run_folder import provenance, sha256, write_json
+from utils.run_folder import provenance, write_json
 from utils.visualize import save_picture
 
 _DESCRIPTION = ".json"
@@ -53,7 +53,7 @@ class ResultFiles:
         self._model = {
             **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
             "checkpoint": str(model.path),
-            "sha256": sha256(model.path),
+            "sha256": model.sha256,
             "epoch": model.epoch,
         }
         self._provenance = provenance()

@@ -199,7 +199,7 @@ def eval_parser() -> argparse.ArgumentParser:
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument(
         "--input",
         required=True,
@@ -226,7 +226,7 @@ def predict_parser() -> argparse.ArgumentParser:
 def demo_parser() -> argparse.ArgumentParser:
     """Options of demo_elite360m.py."""
     parser = Parser("A page, served to this machine alone, to try a checkpoint on.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument("--port", type=port, default=7860, metavar="N", help="of 127.0.0.1 to serve the page on")
     return parser
 
@@ -248,7 +248,7 @@ def export_parser() -> argparse.ArgumentParser:
         "normals and logits at the same size. Left outside: resizing pictures to H x W, labels and colours, point "
         "clouds, and averaging over flips or turns."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
     parser.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="for onnxruntime and others, or torch")
     parser.add_argument("--dynamic_batch", action="store_true", help="any number of panoramas at a time, instead of 1")
