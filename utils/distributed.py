@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -127,3 +127,20 @@ def barrier() -> None:
     """Wait until every process is here."""
     if is_distributed():
         dist.barrier()
+
+
+def run_on_main(action: Callable[[], None]) -> None:
+    """Run in the main process while the others wait; what the user can fix ends all of them in the same way.
+
+    Raises:
+        UserError, OSError: in every process, as the action raised it.
+    """
+    problem = None
+    if is_main():
+        try:
+            action()
+        except (UserError, OSError) as error:
+            problem = error
+    problem = gather_objects(problem)[0]
+    if problem:
+        raise problem

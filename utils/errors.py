@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-
 LONGEST_LINE = 499  # characters of a message
 INTERRUPTED = 130  # exit code after Ctrl-C, as of shells
 

@@ -179,14 +179,27 @@ def eval_parser() -> argparse.ArgumentParser:
         "--load_weights_dir",
         required=True,
         metavar="PATH",
-        help="a checkpoint file, a run folder, or the --log_dir of a training",
+        help="a checkpoint file, a run folder, or a folder that holds runs, such as the --log_dir of a training",
     )
     _add_tta_option(network)
     _add_run_options(parser, log_dir="./test_uni", log_frequency=300)
     parser.run_group.add_argument(
+        "--overwrite", action="store_true", help="replace the results of another evaluation in the same folder"
+    )
+    parser.run_group.add_argument(
+        "--allow_mismatch",
+        nargs="+",
+        choices=TASK_NAMES,
+        default=[],
+        metavar="TASK",
+        help="evaluate these tasks although the unit of depth, the frame of normals or the names of the classes of the "
+        "checkpoint are not those of the dataset",
+    )
+    parser.run_group.add_argument(
         "--trivial",
         action="store_true",
-        help="also judge the best constant depth, the best constant normal and the majority class",
+        help="also evaluate baselines that do not use the image: for each metric its best constant; the mean depth and "
+        "the most frequent class of each row of pixels; the normals of a box",
     )
     parser.run_group.add_argument(
         "--report",
