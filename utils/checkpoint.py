@@ -35,6 +35,7 @@ FORMAT = "elite360m"
 VERSION = 1
 UNKNOWN_DATASET = "unknown (released weights)"
 _OWN_KEY = "erp_encoder.backbone."  # in the state dict of every network of ours
+_LONGEST_NAME = 60  # characters of a name in a message
 _SHOWN = 3  # runs or files that a message names
 
 
@@ -206,7 +207,8 @@ class Mismatch(NamedTuple):
     truth: str
 
     def __str__(self) -> str:
-        return f"{self.what} is '{self.predicted}' in the predictions but '{self.truth}' in the ground truth"
+        predicted, truth = self.predicted[:_LONGEST_NAME], self.truth[:_LONGEST_NAME]
+        return f"{self.what} is '{predicted}' in the predictions but '{truth}' in the ground truth"
 
 
 def find_mismatches(settings: ModelSettings, truth: Look, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
