@@ -60,11 +60,12 @@ class Baselines:
             self.breakdowns = evaluator.breakdowns()
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Once evaluated: of ``constant`` and ``fixed_map`` the metrics of each task."""
+        """Once evaluated: of ``constant`` and ``fixed_map`` the metrics of each task; none without ground truth."""
         constants = {
             task: {name: best.metric for name, best in of_task.items()} for task, of_task in self.constants.items()
         }
-        return {"constant": constants, "fixed_map": self._map_results}
+        maps = {task: of_task if constants[task] else {} for task, of_task in self._map_results.items()}
+        return {"constant": constants, "fixed_map": maps}
 
     def describe(self) -> dict:
         """Once evaluated: what the baselines of each task are, in words, and the value of each constant."""

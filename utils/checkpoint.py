@@ -155,20 +155,18 @@ class Checkpoint:
         Raises:
             UserError: that names the options which differ, with both values.
         """
-        ours, theirs = _architecture(settings), _architecture(self.settings)
-        if any(ours[flag] != theirs[flag] for flag in ours if flag not in _SAME_WEIGHTS):
-            different = [f"{flag} {theirs[flag]} (not {ours[flag]})" for flag in ours if ours[flag] != theirs[flag]]
-            raise UserError(f"{self.path} was trained with {', '.join(different)}: pass the same options")
+        different = _different_options(self.settings, settings)
+        if different.keys() - _SAME_WEIGHTS:
+            listed = ", ".join(f"{flag} {theirs} (not {ours})" for flag, (theirs, ours) in different.items())
+            raise UserError(f"{self.path} was trained with {listed}: pass the same options")
         if "segmentation" in settings.tasks:
             self._require_classes(len(settings.class_names))
 
     def differences(self, settings: ModelSettings) -> list[str]:
         """What else differs between the training of the checkpoint and one of these settings, a line each."""
-        ours, theirs = _architecture(settings), _architecture(self.settings)
         lines = [
-            f"{self.path} was trained with {flag} {theirs[flag]}, not {ours[flag]}"
-            for flag in _SAME_WEIGHTS
-            if ours[flag] != theirs[flag]
+            f"{self.path} was trained with {flag} {theirs}, not {ours}"
+            for flag, (theirs, ours) in _different_options(self.settings, settings).items()
         ]
         mismatches = find_mismatches(self.settings, settings.look, settings.tasks)
         return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
@@ -182,17 +180,23 @@ class Checkpoint:
             )
 
 
-_SAME_WEIGHTS = ("--b2f", "--ico_level")  # options that change what is computed, but not the weights
+_SAME_WEIGHTS = {"--b2f", "--ico_level"}  # options that change what is computed, but not the weights
+
+
+def _different_options(first: ModelSettings, second: ModelSettings) -> dict[str, tuple[str, str]]:
+    """The options of training in which two networks differ, where they have an effect in both, and both values."""
+    options = zip(_architecture(first).items(), _architecture(second).values(), strict=True)
+    return {flag: (ours, theirs) for (flag, ours), theirs in options if ours and theirs and ours != theirs}
 
 
 def _architecture(settings: ModelSettings) -> dict[str, str]:
-    """The options of training that a network depends on, as far as they have an effect."""
+    """The options of training that a network depends on; empty values of those that have no effect."""
     fuses, collaborates = settings.fusion != "none", len(settings.tasks) > 1
     return {
         "--backbone": settings.backbone,
         "--task": join_tasks(settings.tasks),
         "--fusion": settings.fusion,
-        "--cross_task": settings.cross_task if collaborates else "none",
+        "--cross_task": settings.cross_task if collaborates else "",
         "--no_intermediate_losses": "off" if settings.intermediate else "on",
         "--b2f": settings.b2f if fuses else "",
         "--ico_level": str(settings.ico_level) if fuses else "",
