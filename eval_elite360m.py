@@ -42,7 +42,11 @@ from utils.run_folder import RunFolder, figures_line, provenance, write_csv, wri
 from utils.tasks import parse_tasks
 
 _OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predictors beside the one that is evaluated
-_REMEDIES = {"depth": "--metric_depth", "normal": "--normal_frame", "segmentation": "--dataset"}  # against mismatches
+_REMEDIES = {
+    "depth": "--dataset or --metric_depth",
+    "normal": "--dataset or --normal_frame",
+    "segmentation": "--dataset",
+}
 
 
 def main(options: argparse.Namespace) -> None:

@@ -94,8 +94,14 @@ def is_released_format(state: dict) -> bool:
     return any("ICO_encoder.ICO_backbone." in str(key) for key in state)
 
 
-def released_architecture(state: dict[str, torch.Tensor]) -> tuple[str, int]:
-    """The backbone and the number of classes of released weights, read off their keys and shapes."""
+def released_architecture(
+    state: dict[str, torch.Tensor], source: str | Path = "the released format"
+) -> tuple[str, int]:
+    """The backbone and the number of classes of released weights, read off their keys and shapes.
+
+    Raises:
+        UserError: that names `source`, when the number of classes cannot be read off.
+    """
     state = strip_prefixes(state)
     if "ERP_encoder.layer1.0.conv3.weight" in state:
         backbone = "Elite360M_Res50"
@@ -104,7 +110,9 @@ def released_architecture(state: dict[str, torch.Tensor]) -> tuple[str, int]:
     else:
         backbone = "Elite360M_Res18"
     if "intermediate_seg_head.weight" not in state:
-        raise UserError("weights of the released program without intermediate_seg_head.weight: the file is incomplete")
+        raise UserError(
+            f"weights in {source} without intermediate_seg_head.weight: they are incomplete, use another file"
+        )
     return backbone, len(state["intermediate_seg_head.weight"])
 
 

@@ -403,7 +403,7 @@ def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> Checkpoint:
     """The released program saves the weights alone: its defaults, and nameless classes, are supplied here."""
-    backbone, num_classes = released_architecture(state)
+    backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,
         tasks=tuple(TASKS),
