@@ -10,7 +10,7 @@ from prediction.naming import Job
 from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
-from utils.run_folder import provenance, sha256
+from utils.run_folder import provenance
 
 _AXES = "camera frame: x right, y down, z forward (the centre of the picture); in .glb files: x right, y up, z backward"
 
@@ -56,7 +56,7 @@ class Describer:
             "model": {
                 **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
                 "checkpoint": str(model.path),
-                "sha256": sha256(model.path),
+                "sha256": model.sha256,
                 "epoch": model.epoch,
             },
         }

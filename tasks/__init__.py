@@ -3,11 +3,12 @@
 from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
+from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
 from metrics.depth import DepthMetric
+from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
 from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
-from metrics.trivial import ConstantDepth, ConstantNormal, MajorityClass
 from networks.decoders import (
     DepthHead,
     IntermediateDepthHead,
@@ -34,6 +35,7 @@ DEPTH = Task(
     image_figure="rms",
     accuracy_metric=("a1", 1.0),
     constant=ConstantDepth,
+    fixed_map=RowMeanDepth,
     changes=depth_changes,
     averaging=MapAveraging(),
     display=DepthDisplay(),
@@ -52,6 +54,7 @@ NORMAL = Task(
     image_figure="mean",
     accuracy_metric=("a3", 100.0),  # % below 11.25 degrees
     constant=ConstantNormal,
+    fixed_map=BoxRoomNormals,
     changes=normal_changes,
     averaging=NormalAveraging(),
     display=NormalDisplay(),
@@ -69,7 +72,8 @@ SEGMENTATION = Task(
     unit="",
     image_figure="mIoU_occurring",
     accuracy_metric=("mIoU", 1.0),
-    constant=MajorityClass,
+    constant=ConstantClass,
+    fixed_map=RowMajorityClass,
     changes=label_changes,
     averaging=MapAveraging(),
     display=LabelDisplay(),

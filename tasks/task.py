@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from losses.reduction import TaskLoss
+from metrics.constant_baselines import ConstantBaseline
+from metrics.fixed_maps import FixedMap
 from metrics.seam import Changes
 from metrics.task_metric import TaskMetric
-from metrics.trivial import ConstantPrediction
 from tasks.averaging import MapAveraging
 from tasks.display import Display
 
@@ -31,7 +32,8 @@ class Task:
         unit: of that figure, "m" standing for the dataset's unit of depth.
         image_figure: the figure by which images are sorted from worst to best; what is better is as for best_metric.
         accuracy_metric: the figure that says how much of the task is done, and what it is when all is.
-        constant: from num_classes to the best prediction that does not look at the picture.
+        constant: from num_classes to the best constant prediction for each metric.
+        fixed_map: a prediction that is the same for every panorama.
         changes: how much a prediction changes from each pixel to the next, for the seam score.
         averaging: how predictions of several views become one.
         display: how its maps are shown.
@@ -49,7 +51,8 @@ class Task:
     unit: str
     image_figure: str
     accuracy_metric: tuple[str, float]
-    constant: Callable[[int], ConstantPrediction]
+    constant: Callable[[int], ConstantBaseline]
+    fixed_map: type[FixedMap]
     changes: Changes
     averaging: MapAveraging
     display: Display

@@ -34,7 +34,6 @@ from networks.elite360m import Elite360M
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
-from utils.run_folder import sha256
 
 MAX_DEVIATION = 1e-3  # of a file's prediction from the network's, relative to the largest number in the latter
 
@@ -44,22 +43,20 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     file_format, out = FORMATS[options.format], Path(options.out)
     file_format.require(out)
-    path = find_checkpoint(options.checkpoint)
-    digest = sha256(path)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
     height, width = options.height or checkpoint.settings.height, options.width or checkpoint.settings.width
     network = checkpoint.build_network().eval()
     program = traced(network, height, width, options.dynamic_batch)
     sample = torch.rand(3 if options.dynamic_batch else 1, 3, height, width)  # 3: the graph was traced with 2
     with atomic_path(out) as temporary:
-        file_format.write(program, network.tasks, metadata(checkpoint, digest, height, width), temporary)
+        file_format.write(program, network.tasks, metadata(checkpoint, height, width), temporary)
         deviations = check(file_format, temporary, network, sample)
     for task, deviation in deviations.items():
         print(f"{task}: off by {deviation:.1e} of its scale")
     print(f"written to {out}")
 
 
-def metadata(checkpoint: Checkpoint, digest: str, height: int, width: int) -> dict[str, str]:
+def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
     """What a user of the file needs to know; lists are in JSON."""
     settings = checkpoint.settings
     return {
@@ -73,7 +70,7 @@ def metadata(checkpoint: Checkpoint, digest: str, height: int, width: int) -> di
         "axes": "x right, y down, z forward (the centre of the image)",
         "backbone": settings.backbone,
         "dataset": settings.dataset,
-        "checkpoint_sha256": digest,
+        "checkpoint_sha256": checkpoint.sha256,
     }
 
 
