@@ -6,7 +6,7 @@ import pytest
 
 from utils.errors import LONGEST_LINE, UserError
 from utils.evaluation_folder import IDENTITY, EvaluationFolder
-from utils.run_folder import write_json
+from utils.files import write_json
 
 WHAT = {
     "checkpoint sha256": "0123abcd" * 8,
