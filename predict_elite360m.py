@@ -35,14 +35,14 @@ from prediction.inputs import find_jobs
 from prediction.pictures import Picture, read_picture, require_panorama
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.run_folder import figures_line
 
 
 def main(options: argparse.Namespace) -> int:
     """Predict as the command line says, and return the exit code: 1 when a picture could not be used, else 0."""
     jobs = find_jobs(options.input, Path(options.out))
-    keep_freed_memory()
+    tune_malloc()
     with process_group(options.gpu_devices) as device:
         model = load_elite360m(options.checkpoint, device)
         files = ResultFiles(model, options.save, options.tta, options.overwrite)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from losses.reduction import GLOBAL_BATCH, GlobalBatch, TaskLoss, global_mean
-from utils.pieces import pieces
+from utils.chunks import row_chunks
 from utils.tasks import IGNORE_LABEL
 
 
@@ -51,7 +51,7 @@ class _ResizedCrossEntropy(torch.autograd.Function):
         total = logits.new_zeros((), dtype=torch.float64)
         padded = F.pad(logits, (0, 0, 1, 1), mode="replicate")  # what the resize sees beyond the first and last row
         padded_grad = torch.zeros_like(padded)
-        slices = pieces(height, entries_each=num_classes * 16 * width, device=logits.device)
+        slices = row_chunks(height, elements_per_row=num_classes * 16 * width, like=logits)
         for image, rows in product(range(batch), slices):
             seen = (slice(image, image + 1), slice(None), slice(rows.start, rows.stop + 2))  # one row above, one below
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):

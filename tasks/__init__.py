@@ -8,14 +8,6 @@ from metrics.normal import NormalMetric
 from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
 from metrics.trivial import ConstantDepth, ConstantNormal, MajorityClass
-from networks.decoders import (
-    DepthHead,
-    IntermediateDepthHead,
-    IntermediateNormalHead,
-    IntermediateSegmentationHead,
-    NormalHead,
-    SegmentationHead,
-)
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
@@ -23,8 +15,6 @@ from tasks.task import Task
 DEPTH = Task(
     name="depth",
     folder="depth",
-    head=DepthHead,
-    intermediate_head=IntermediateDepthHead,
     loss=depth_loss,
     loss_weight=1.0,
     metric=DepthMetric,
@@ -41,8 +31,6 @@ DEPTH = Task(
 NORMAL = Task(
     name="normal",
     folder="normal",
-    head=NormalHead,
-    intermediate_head=IntermediateNormalHead,
     loss=normal_loss,
     loss_weight=2.0,
     metric=NormalMetric,
@@ -59,8 +47,6 @@ NORMAL = Task(
 SEGMENTATION = Task(
     name="segmentation",
     folder="semantic",
-    head=SegmentationHead,
-    intermediate_head=IntermediateSegmentationHead,
     loss=segmentation_loss,
     loss_weight=2.0,
     metric=SegmentationMetric,

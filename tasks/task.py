@@ -4,8 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
-
 from losses.reduction import TaskLoss
 from metrics.seam import Changes
 from metrics.task_metric import TaskMetric
@@ -21,8 +19,6 @@ class Task:
     Attributes:
         name: its name in options, predictions and results.
         folder: its name in folders and files, which the released program spells differently for segmentation.
-        head: from (embed_dim, num_classes) to the module that makes the prediction.
-        intermediate_head: from num_classes to the module that predicts from the preliminary feature.
         loss: of (prediction, batch, whole): the prediction (B, ., H, W) and the truth of the batch at the same size.
         loss_weight: what its loss counts in the paper's program.
         metric: from (num_classes, device, with_breakdown) to the figures by which it is judged.
@@ -39,8 +35,6 @@ class Task:
 
     name: str
     folder: str
-    head: Callable[[int, int], nn.Module]
-    intermediate_head: Callable[[int], nn.Module]
     loss: Callable[..., TaskLoss]
     loss_weight: float
     metric: Callable[..., TaskMetric]

@@ -71,7 +71,7 @@ def test_cross_entropy():
 def test_cross_entropy_of_logits_to_be_resized(rows_at_once, highest, monkeypatch):
     """Resized and judged some rows at a time, or all at once by torch: the same, forward and backward."""
     labels = torch.randint(-1, highest + 1, (2, 20, 16))
-    monkeypatch.setattr("utils.pieces.ENTRIES", rows_at_once * 3 * 16 * 4)
+    monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", rows_at_once * 3 * 16 * 4)
     logits = torch.randn(2, 3, 5, 4).double().requires_grad_()
     ours = TASKS["segmentation"].loss(logits, {"semantic": labels})
     resized = torch.nn.functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
