@@ -36,7 +36,7 @@ from utils.errors import UserError, exit_on_user_error
 from utils.evaluation_folder import IDENTITY, EvaluationFolder
 from utils.files import write_json, write_text
 from utils.loaders import describe, evaluation_batches, open_dataset, report_bad_samples
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, figures_line, provenance, write_csv
 from utils.tasks import parse_tasks
@@ -52,7 +52,7 @@ _REMEDIES = {
 def main(options: argparse.Namespace) -> None:
     """Evaluate as the command line says."""
     check_size(options.height, options.width)
-    keep_freed_memory()
+    tune_malloc()
     with process_group(options.gpu_devices) as device:
         run_path = Path(options.task) / folder_of(options.backbone)
         checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))

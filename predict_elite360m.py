@@ -37,7 +37,7 @@ from prediction.files import ResultFiles
 from prediction.inputs import find_jobs
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.run_folder import figures_line
 
 INTERRUPTED = 130  # exit code
@@ -46,7 +46,7 @@ INTERRUPTED = 130  # exit code
 def main(options: argparse.Namespace) -> int:
     """Predict as the command line says, and return the exit code: 0, 1 when a picture failed, 130 when interrupted."""
     inputs = find_jobs(options.input, Path(options.out))
-    keep_freed_memory()
+    tune_malloc()
     outcome = Outcome(failures=inputs.problems)
     with process_group(options.gpu_devices) as device, terminated_as_interrupted():
         model = load_elite360m(options.checkpoint, device)

@@ -8,6 +8,7 @@ from losses.balancing.base import Balancing, joint_loss
 from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.reduction import GLOBAL_BATCH, GlobalBatch
 from tasks import TASKS
+from utils.precision import at_least_float32
 
 
 class TrainingObjective(nn.Module):
@@ -50,12 +51,14 @@ class TrainingObjective(nn.Module):
     def losses(self, predictions: dict, batch: dict, whole: GlobalBatch = GLOBAL_BATCH) -> dict[str, torch.Tensor]:
         """As `forward`, from predictions made in training mode."""
         whole.begin()
-        final = {task: TASKS[task].loss(predictions[task].float(), batch, whole) for task in self.network.tasks}
+        final = {
+            task: TASKS[task].loss(at_least_float32(predictions[task]), batch, whole) for task in self.network.tasks
+        }
         intermediate = {}
         if small_predictions := predictions["intermediate"]:
             small_batch = resize_truth(batch, next(iter(small_predictions.values())).shape[-2:])
             intermediate = {
-                task: TASKS[task].loss(prediction.float(), small_batch, whole)
+                task: TASKS[task].loss(at_least_float32(prediction), small_batch, whole)
                 for task, prediction in small_predictions.items()
             }
         self.labelled = torch.stack(
@@ -76,7 +79,8 @@ def resize_truth(batch: dict, size: tuple[int, int]) -> dict:
     """Truth and masks of a batch at another (height, width), by nearest neighbour."""
 
     def resize(maps: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(maps.float(), size=size, mode="nearest").to(maps.dtype)
+        numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels
+        return F.interpolate(numbers, size=size, mode="nearest").to(maps.dtype)
 
     resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
     return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}

@@ -9,14 +9,6 @@ from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
 from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
-from networks.decoders import (
-    DepthHead,
-    IntermediateDepthHead,
-    IntermediateNormalHead,
-    IntermediateSegmentationHead,
-    NormalHead,
-    SegmentationHead,
-)
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
@@ -24,8 +16,6 @@ from tasks.task import Task
 DEPTH = Task(
     name="depth",
     folder="depth",
-    head=DepthHead,
-    intermediate_head=IntermediateDepthHead,
     loss=depth_loss,
     loss_weight=1.0,
     metric=DepthMetric,
@@ -43,8 +33,6 @@ DEPTH = Task(
 NORMAL = Task(
     name="normal",
     folder="normal",
-    head=NormalHead,
-    intermediate_head=IntermediateNormalHead,
     loss=normal_loss,
     loss_weight=2.0,
     metric=NormalMetric,
@@ -62,8 +50,6 @@ NORMAL = Task(
 SEGMENTATION = Task(
     name="segmentation",
     folder="semantic",
-    head=SegmentationHead,
-    intermediate_head=IntermediateSegmentationHead,
     loss=segmentation_loss,
     loss_weight=2.0,
     metric=SegmentationMetric,

@@ -4,8 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
-
 from losses.reduction import TaskLoss
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
@@ -22,8 +20,6 @@ class Task:
     Attributes:
         name: its name in options, predictions and results.
         folder: its name in folders and files, which the released program spells differently for segmentation.
-        head: from (embed_dim, num_classes) to the module that makes the prediction.
-        intermediate_head: from num_classes to the module that predicts from the preliminary feature.
         loss: of (prediction, batch, whole): the prediction (B, ., H, W) and the truth of the batch at the same size.
         loss_weight: what its loss counts in the paper's program.
         metric: from (num_classes, device, with_breakdown) to the figures by which it is judged.
@@ -41,8 +37,6 @@ class Task:
 
     name: str
     folder: str
-    head: Callable[[int, int], nn.Module]
-    intermediate_head: Callable[[int], nn.Module]
     loss: Callable[..., TaskLoss]
     loss_weight: float
     metric: Callable[..., TaskMetric]

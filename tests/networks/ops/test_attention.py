@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from networks.attention import shared_map_attention
+from networks.ops.attention import shared_map_attention
+
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 def plain_attention(query: torch.Tensor, key: torch.Tensor, values: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -11,12 +13,12 @@ def plain_attention(query: torch.Tensor, key: torch.Tensor, values: list[torch.T
     return [attention @ value for value in values]
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("num_values", [1, 3])
 def test_against_stored_maps(num_values, dtype, tolerance, monkeypatch):
     """In several tiles both ways, the last ones smaller; inputs as `split_heads` gives them, not contiguous."""
-    monkeypatch.setattr("networks.attention.KEYS_OF_A_TILE", 3)
+    monkeypatch.setattr("networks.ops.attention.KEYS_PER_TILE", 3)
     query, key, *values = (
         torch.randn(2, points, 3, 4, dtype=dtype).transpose(1, 2).requires_grad_()
         for points in (7, 5, *[5] * num_values)

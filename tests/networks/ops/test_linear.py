@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from networks.linear import Linear, linear, tokens_to_map, transposed_product
+from networks.ops.linear import Linear, linear, tokens_to_map, transposed_product
+
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,8 +1,7 @@
-"""Matrix products, as fast as the machine can multiply.
+"""Matrix products as 1x1 convolutions, which are up to twice as fast on AMD processors.
 
-On the CPU torch leaves float32 products to MKL, which on AMD processors does not use their widest registers.
-Convolutions go to oneDNN, which does: a 1x1 convolution over rows laid out as channels-last pixels is the same product,
-up to twice as fast there. Elsewhere, and in exported graphs, torch's own products are used.
+On CPUs torch leaves float32 products to MKL, which does not use the widest registers of AMD processors. Convolutions go
+to oneDNN, which does: a 1x1 convolution over rows laid out as channels-last pixels is the same product.
 """
 
 import torch
@@ -10,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.grad import conv2d_weight
 
-from utils.tracing import exporting
+from utils.chunks import is_exporting
+from utils.cpu_kernels import use_cpu_kernels
 
 
 class Linear(nn.Linear):
@@ -21,8 +21,8 @@ class Linear(nn.Linear):
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x W^T + b of rows x (..., C) and weight (out, C): (..., out)."""
-    if not _is_for_onednn(x) or x.ndim < 2 or not x.numel():
+    """`F.linear(x, weight, bias)`: x W^T + b of rows x (..., C) and weight (out, C), (..., out)."""
+    if not _use_onednn(x) or x.ndim < 2 or not x.numel():
         return F.linear(x, weight, bias)
     y = F.conv2d(_as_pixels(x.flatten(0, -2)), weight[:, :, None, None], bias)
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
@@ -38,16 +38,16 @@ def tokens_to_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor
 
 
 def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """left^T right of (N, a) and (N, b): (a, b). No gradient flows through it."""
-    if not _is_for_onednn(left):
+    """`left.T @ right` of (N, a) and (N, b): (a, b). No gradient flows through it."""
+    if not _use_onednn(left):
         return left.T @ right
     size = (left.shape[1], right.shape[1], 1, 1)
     return conv2d_weight(_as_pixels(right), size, _as_pixels(left))[:, :, 0, 0]
 
 
-def _is_for_onednn(x: torch.Tensor) -> bool:
-    plain = exporting() or x.device.type != "cpu" or x.dtype != torch.float32
-    return not plain and torch.backends.mkldnn.is_available()
+def _use_onednn(x: torch.Tensor) -> bool:
+    here = use_cpu_kernels(x) and not is_exporting()
+    return here and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
 def _as_pixels(rows: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _LARGEST = 1 << 30  # bytes
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep memory that it has freed, for the next tensors or pictures of the same size.
+def tune_malloc() -> None:
+    """Let this process keep memory that it has freed, for the next tensors or images of the same size.
 
     glibc gives blocks of megabytes back to the system at once and fetches them anew, page by page: a tenth of the time
     of a training step on the CPU, a fifth of that of decoding a panorama. Does nothing with another C library.

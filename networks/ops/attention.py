@@ -1,4 +1,4 @@
-"""Attention with one map for several sets of values, the map never stored."""
+"""Attention with one map for several sets of values, the map never stored; softmax in 32 bits."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from networks.linear import linear, transposed_product
-from utils.pieces import pieces
+from networks.ops.linear import linear, transposed_product
+from utils.chunks import row_chunks
+from utils.cpu_kernels import use_cpu_kernels
 
-KEYS_OF_A_TILE = 2048
+KEYS_PER_TILE = 2048
 
 
 def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """softmax(Q K^T / sqrt(d)) V for each of m sets of values V.
+    """softmax(Q K^T / sqrt(d)) V for each of m sets of values V:
+
+        attention = (query @ key.transpose(-2, -1) / d**0.5).softmax(dim=-1)  # (B, heads, N, P)
+        return tuple(attention @ value for value in values.split(d, dim=-1))
 
     Args:
         query: (B, heads, N, d).
@@ -29,13 +33,19 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
     dim = query.shape[-1]
     if values.shape[-1] % dim:
         raise ValueError(f"values are {values.shape[-1]} wide, not a multiple of {dim}")
-    if query.device.type != "cpu" or query.dtype not in (torch.float32, torch.float64) or torch.compiler.is_compiling():
-        return tuple(F.scaled_dot_product_attention(query, key, value) for value in values.split(dim, dim=-1))
-    return _TiledAttention.apply(query, key, values).split(dim, dim=-1)
+    tiled = use_cpu_kernels(query) and not torch.compiler.is_compiling()
+    if tiled and query.dtype in (torch.float32, torch.float64):
+        return _TiledAttention.apply(query, key, values).split(dim, dim=-1)
+    return tuple(F.scaled_dot_product_attention(query, key, value) for value in values.split(dim, dim=-1))
+
+
+def exact_softmax(logits: torch.Tensor, dim: int) -> torch.Tensor:
+    """Softmax in float32 at least, whatever type autocast has chosen for the logits."""
+    return logits.softmax(dim, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 class _TiledAttention(torch.autograd.Function):
-    """Attention on the CPU, tile by tile of the map, which the backward pass makes anew (Dao et al., NeurIPS 2022).
+    """Attention on the CPU, tile by tile of the map, which the backward pass recomputes (Dao et al., NeurIPS 2022).
 
     torch's own attention wants values as wide as the keys, and so a map for each set of values.
     """
@@ -88,13 +98,13 @@ class _TiledAttention(torch.autograd.Function):
 
 
 def _heads(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The tensors (B, heads, ...) of one head of one sample after the other; those to be written to are contiguous."""
+    """The tensors (B, heads, ...), one head of one sample at a time; those to be written to are contiguous."""
     return zip(*(x.flatten(0, 1) for x in tensors), strict=True)
 
 
 def _tiles(num_keys: int) -> list[slice]:
-    return [slice(start, start + KEYS_OF_A_TILE) for start in range(0, num_keys, KEYS_OF_A_TILE)]
+    return [slice(start, start + KEYS_PER_TILE) for start in range(0, num_keys, KEYS_PER_TILE)]
 
 
 def _rows(query: torch.Tensor, key: torch.Tensor) -> list[slice]:
-    return pieces(len(query), entries_each=min(len(key), KEYS_OF_A_TILE), device=query.device)
+    return row_chunks(len(query), elements_per_row=min(len(key), KEYS_PER_TILE), like=query)
