@@ -27,8 +27,3 @@ def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
     smooth = (around.min(axis=0) > 0.8 * around.max(axis=0)) & (around.min(axis=0) > 0) & (depth > 0)
     smooth[:reach] = smooth[-reach:] = False
     return np.where(smooth[..., None] & (length > 0), normal / np.where(length > 0, length, 1), 0)
-
-
-def angles_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Angles in degrees between unit vectors (..., 3)."""
-    return np.degrees(np.arccos(np.clip((a * b).sum(-1), -1, 1)))

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from utils.normals_from_depth import angles_between, normals_from_depth
+from datasets.preparation.normals_from_depth import normals_from_depth
 from utils.sphere import erp_rays, yaw_rotation
 
 HEIGHT, WIDTH = 64, 128
 RAYS = erp_rays(HEIGHT, WIDTH)
 KNOWN = np.s_[1:-1]  # rows: the first and the last have no neighbours
+
+
+def angles_between(a, b):
+    """Angles in degrees between unit vectors (..., 3)."""
+    return np.degrees(np.arccos(np.clip((a * b).sum(-1), -1, 1)))
 
 
 def box_room(half_sizes=(2.0, 1.2, 3.0)):
@@ -77,9 +82,3 @@ def test_left_and_right_border_are_neighbours():
     depth, _ = box_room()
     turned = np.roll(normals_from_depth(depth), 37, axis=1) @ yaw_rotation(2 * np.pi * 37 / WIDTH).T
     assert normals_from_depth(np.roll(depth, 37, axis=1)) == pytest.approx(turned, abs=1e-9)
-
-
-def test_angles_between():
-    a = np.array([[1.0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0.6, 0.8]])
-    b = np.array([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, 0.6, 0.8]])
-    assert angles_between(a, b) == pytest.approx([0, 90, 180, 0], abs=1e-5)
