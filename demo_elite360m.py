@@ -15,14 +15,14 @@ import argparse
 from demo.server import check_gradio, check_port, serve
 from prediction import load_elite360m
 from utils.errors import exit_on_user_error
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 
 
 def main(options: argparse.Namespace) -> None:
     """Serve as the command line says."""
     check_gradio()
     check_port(options.port)
-    keep_freed_memory()
+    tune_malloc()
     serve(load_elite360m(options.checkpoint), options.port)
 
 

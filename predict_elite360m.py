@@ -15,7 +15,8 @@ Writes for each picture, at the size that the network was trained on, in folders
     NAME_points.ply          one coloured point per pixel, metres in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; if --save names glb
 
-The camera frame is x right, y down, z forward. Exit code 1 when a picture could not be used, 2 when nothing could.
+The camera frame is x right, y down, z forward. Exit codes: 1 when a picture could not be predicted, 2 when the command
+line or the disk did not allow for any more, 130 when interrupted.
 """
 
 from utils.options import predict_parser
@@ -24,60 +25,67 @@ if __name__ == "__main__":
     OPTIONS = predict_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
 
 import argparse
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from prediction import load_elite360m
+from prediction.batch import Outcome, predict_all, require_writable
 from prediction.files import ResultFiles
 from prediction.inputs import find_jobs
-from prediction.pictures import Picture, read_picture, require_panorama
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.run_folder import figures_line
+
+INTERRUPTED = 130  # exit code
 
 
 def main(options: argparse.Namespace) -> int:
-    """Predict as the command line says, and return the exit code: 1 when a picture could not be used, else 0."""
-    jobs = find_jobs(options.input, Path(options.out))
-    keep_freed_memory()
-    with process_group(options.gpu_devices) as device:
+    """Predict as the command line says, and return the exit code: 0, 1 when a picture failed, 130 when interrupted."""
+    inputs = find_jobs(options.input, Path(options.out))
+    tune_malloc()
+    outcome = Outcome(failures=inputs.problems)
+    with process_group(options.gpu_devices) as device, terminated_as_interrupted():
         model = load_elite360m(options.checkpoint, device)
-        files = ResultFiles(model, options.save, options.tta, options.overwrite)
-        to_do = [job for job in jobs if not files.are_there(job)]
-        seams, plain_seams, failures = [], [], []
-        for job in tqdm(to_do, unit="image", dynamic_ncols=True):
-            try:
-                picture = read(job.picture, options.force)
-            except UserError as error:
-                failures.append(str(error))
-                continue
-            prediction = model.predict(picture.rgb, options.tta, force=options.force)
-            files.write(job, picture, prediction)
-            seams.append(prediction.seam)
-            plain_seams.append(prediction.plain_seam)
-    print(f"{len(seams)} predicted, {len(jobs) - len(to_do)} there already, {len(failures)} failed: {options.out}")
-    if seams:
-        print(f"seam score: {mean_scores(seams)}")
-    if seams and options.tta > 1:
-        print(f"seam score without --tta: {mean_scores(plain_seams)}")
-    for failure in failures:
+        files = ResultFiles(model, options.save, options.tta, options.force, options.overwrite)
+        files.check(inputs.jobs)
+        require_writable(Path(options.out))
+        try:
+            predict_all(model, inputs.jobs, files, options.tta, options.force, outcome)
+        except KeyboardInterrupt:
+            print(f"interrupted: {outcome.counts()} of {len(inputs.jobs)} images: {options.out}", file=sys.stderr)
+            return INTERRUPTED
+        except UserError:
+            report(outcome, options)
+            raise
+    report(outcome, options)
+    if left_out := inputs.left_out_line():
+        print(left_out)
+    return 1 if outcome.failures else 0
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Within it SIGTERM does what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def report(outcome: Outcome, options: argparse.Namespace) -> None:
+    """Print what has become of the pictures."""
+    for failure in outcome.failures:
         print(f"failed: {failure}", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def read(path: Path, force: bool) -> Picture:
-    """Read a panorama, or with `force` any picture.
-
-    Raises:
-        UserError: when it cannot be read, or is no panorama.
-    """
-    picture = read_picture(path)
-    if not force:
-        require_panorama(picture.rgb, path, "--force")
-    return picture
+    if outcome.seams:
+        print(f"seam score: {mean_scores(outcome.seams)}")
+    if outcome.seams and options.tta > 1:
+        print(f"seam score without --tta: {mean_scores(outcome.plain_seams)}")
+    print(f"{outcome.counts()}: {options.out}")
 
 
 def mean_scores(scores: list[dict[str, float]]) -> str:
@@ -87,5 +95,6 @@ def mean_scores(scores: list[dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     with exit_on_user_error():
         sys.exit(main(OPTIONS))

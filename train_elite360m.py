@@ -61,7 +61,7 @@ from utils.loaders import (
 )
 from utils.pictures import panel_writer
 from utils.run_folder import RunFolder, provenance
-from utils.tasks import join_tasks, parse_tasks
+from utils.tasks import parse_tasks
 
 DIVERGED = 3  # exit code when too many losses in a row are not finite
 
@@ -294,11 +294,10 @@ def start_objective(
         return build_objective(settings.build_network(pretrained=not options.no_pretrained), method, amp_type)
     run_path = Path(options.task) / folder_of(options.backbone)
     checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
-    checkpoint.require(backbone=settings.backbone, tasks=settings.tasks, num_classes=len(settings.class_names))
-    if checkpoint.settings.tasks != settings.tasks:
-        raise UserError(
-            f"{checkpoint.path} was trained with --task {join_tasks(checkpoint.settings.tasks)}: say the same"
-        )
+    checkpoint.require_same_architecture(settings)
+    if is_main():
+        for difference in checkpoint.differences(settings):
+            print(difference)
     network = settings.build_network()
     load_state(network, checkpoint.network, checkpoint.path)
     if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learnt

@@ -21,7 +21,7 @@ from datasets.classes import STANFORD2D3D
 from networks.backbones import BACKBONES
 from networks.elite360m import Elite360M
 from utils.errors import exit_on_user_error
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.options import Parser, backbone, check_size, positive
 
 REFERENCE = "Elite360M_Res18"
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure each backbone in turns with the reference."""
     options = parse()
     check_size(options.height // 2, options.height)  # and so all of it is in multiples of 64
-    keep_freed_memory()
+    tune_malloc()
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{device}, torch {torch.__version__}; inference of 1 x {options.height} x {2 * options.height}, ", end="")
     print(

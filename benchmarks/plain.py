@@ -1,7 +1,7 @@
 """The network and its losses as the formulas have them, the yardstick of benchmarks/model.py.
 
 Same function and same parameters as `networks.elite360m.Elite360M`, but nothing is rewritten and nothing is kept from
-one call to the next: neighbours are searched anew, MLPs see every pair of points, attention maps are whole tensors,
+one call to the next: neighbors are searched anew, MLPs see every pair of points, attention maps are whole tensors,
 heads work at full resolution. This is what the released program does.
 
 Layers are applied by the functions below, never by their own forward methods.
@@ -18,7 +18,7 @@ from networks.point_hierarchy import PointHierarchy
 from tasks import TASKS, resize_targets
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
-NUM_NEIGHBOURS = 32
+NUM_NEIGHBORS = 32
 NUM_HEADS = 4
 
 
@@ -32,14 +32,14 @@ class PlainElite360M(Elite360M):
         super().__init__(*arguments, hierarchy=hierarchy, **named)
         self.hierarchy = hierarchy
 
-    def forward(self, rgb: torch.Tensor, icosap_colours: torch.Tensor | None = None) -> dict:
+    def forward(self, rgb: torch.Tensor, icosap_colors: torch.Tensor | None = None) -> dict:
         """See `Elite360M.forward`."""
         erp = (rgb - self.mean) / self.std
-        if icosap_colours is None:
-            icosap_colours = sample_faces(erp, self.icosap_sampler)
+        if icosap_colors is None:
+            icosap_colors = sample_faces(erp, self.icosap_sampler)
         (*fine_skips, coarse_skip), deepest = resnet(erp, self.erp_encoder.backbone)
         bottleneck = conv(deepest, self.erp_encoder.down)
-        points, point_xyz = self._encode_points(icosap_colours)
+        points, point_xyz = self._encode_points(icosap_colors)
         fused = fuse(bottleneck, points, point_xyz, self.fusion)
 
         up = up_block(conv(fused, self.shared_decoder.expand), coarse_skip, self.shared_decoder.up)
@@ -67,12 +67,12 @@ class PlainElite360M(Elite360M):
         encoder = self.icosap_encoder
         xyz = encoder.coordinates.expand(len(colours), -1, -1)
         x = mlp(torch.cat([xyz, colours], dim=-1), encoder.fc1)
-        x = transformer_block(x, xyz, self._table("neighbours", 0, xyz), encoder.transformers[0])
+        x = transformer_block(x, xyz, self._table("neighbors", 0, xyz), encoder.transformers[0])
         for i, transition in enumerate(encoder.transition_downs):
             kept_xyz = gather(xyz, self._table("kept", i, xyz))
             x = transition_down(x, xyz, kept_xyz, self._table("groups", i, xyz, kept_xyz), transition)
             xyz = kept_xyz
-            x = transformer_block(x, xyz, self._table("neighbours", i + 1, xyz), encoder.transformers[i + 1])
+            x = transformer_block(x, xyz, self._table("neighbors", i + 1, xyz), encoder.transformers[i + 1])
         return mlp(x, encoder.fc2), xyz
 
     def _table(self, name: str, level: int, xyz: torch.Tensor, kept_xyz: torch.Tensor | None = None) -> torch.Tensor:
@@ -159,7 +159,7 @@ def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
 def nearest(queries: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Indices (B, Q, k) of the points (B, P, 3) nearest to each query (B, Q, 3), nearest first."""
     squared = (queries[:, :, None] - points[:, None]).square().sum(dim=-1)  # (B, Q, P)
-    return squared.argsort(dim=-1)[:, :, :NUM_NEIGHBOURS]
+    return squared.argsort(dim=-1)[:, :, :NUM_NEIGHBORS]
 
 
 def farthest_point_sampling(xyz: torch.Tensor, num_samples: int) -> torch.Tensor:
@@ -174,13 +174,13 @@ def farthest_point_sampling(xyz: torch.Tensor, num_samples: int) -> torch.Tensor
 
 
 def transformer_block(
-    features: torch.Tensor, xyz: torch.Tensor, neighbours: torch.Tensor, block: nn.Module
+    features: torch.Tensor, xyz: torch.Tensor, neighbors: torch.Tensor, block: nn.Module
 ) -> torch.Tensor:
-    """Vector attention of points (B, P, c) at xyz (B, P, 3) over their neighbours (B, P, k): (B, P, c)."""
+    """Vector attention of points (B, P, c) at xyz (B, P, 3) over their neighbors (B, P, k): (B, P, c)."""
     x = linear(features, block.fc1)
     query = linear(x, block.query)[:, :, None]  # (B, P, 1, d)
-    key, value = (gather(linear(x, layer), neighbours) for layer in (block.key, block.value))  # (B, P, k, d)
-    position = mlp(xyz[:, :, None] - gather(xyz, neighbours), block.position_code)
+    key, value = (gather(linear(x, layer), neighbors) for layer in (block.key, block.value))  # (B, P, k, d)
+    position = mlp(xyz[:, :, None] - gather(xyz, neighbors), block.position_code)
     logits = mlp(query - key + position, block.attention)
     weights = (logits / logits.shape[-1] ** 0.5).softmax(dim=2)
     return linear((weights * (value + position)).sum(dim=2), block.fc2) + features
@@ -201,7 +201,7 @@ def fuse(bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor
     """Bottleneck (B, C, h, w) and points (B, P, C) at point_xyz (B, P, 3) to (B, C, h, w)."""
     height, width = bottleneck.shape[-2:]
     tokens = bottleneck.flatten(2).transpose(1, 2)
-    token_xyz = token_rays(height, width, bottleneck.device).expand(len(tokens), -1, -1)
+    token_xyz = token_rays(height, width, bottleneck).expand(len(tokens), -1, -1)
     semantic = semantic_aware_attention(tokens, points, fusion.semantic_aware)
     distance = distance_aware_attention(tokens, points, token_xyz, point_xyz, fusion.distance_aware)
     both = torch.cat([semantic, distance], dim=-1)
@@ -209,10 +209,10 @@ def fuse(bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor
     return (semantic_gate * semantic + distance_gate * distance).transpose(1, 2).unflatten(2, (height, width))
 
 
-def token_rays(height: int, width: int, device: torch.device) -> torch.Tensor:
+def token_rays(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
     """Unit rays (h * w, 3) where the released program places the tokens: one cell off the pixel centres."""
-    v = (torch.arange(height, device=device) - (height / 2 + 0.5)) / height * torch.pi
-    u = (torch.arange(width, device=device) - (width / 2 + 0.5)) / width * 2 * torch.pi
+    v = (torch.arange(height, device=like.device, dtype=like.dtype) - (height / 2 + 0.5)) / height * torch.pi
+    u = (torch.arange(width, device=like.device, dtype=like.dtype) - (width / 2 + 0.5)) / width * 2 * torch.pi
     v, u = torch.meshgrid(v, u, indexing="ij")
     return torch.stack([v.cos() * u.sin(), v.sin(), v.cos() * u.cos()], dim=-1).flatten(0, 1)
 

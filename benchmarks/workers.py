@@ -30,7 +30,7 @@ from training.setup import optimization_settings, prepare_device, prepare_networ
 from training.step import Stepper
 from utils.checkpoint import ModelSettings, save_checkpoint
 from utils.loaders import evaluation_batches, open_dataset
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.options import train_parser
 from utils.tasks import MAX_DEPTH
 from utils.visualize import save_picture
@@ -59,7 +59,7 @@ def machine() -> dict:
 def inference(network: str, backbone: str, height: int, batch_size: int, warm_ups: int, calls: int) -> dict:
     """Predictions of one batch."""
     if network == "ours":
-        keep_freed_memory()
+        tune_malloc()
     model = build(network, backbone).eval()
     rgb = torch.rand(batch_size, 3, height, 2 * height, device=DEVICE)
     with torch.inference_mode():
@@ -92,7 +92,7 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
 
 def evaluation(folder: str, backbone: str, height: int) -> dict:
     """Seconds for judging our network by the test set of a dataset, for reading it, and for as many predictions."""
-    keep_freed_memory()
+    tune_malloc()
     size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
     options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
     dataset = open_dataset(options, "test", height, 2 * height)
@@ -111,7 +111,7 @@ def evaluation(folder: str, backbone: str, height: int) -> dict:
 
 def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
     """Time and multiply-adds of our network's parts in inference, and the multiply-adds per second of the machine."""
-    keep_freed_memory()
+    tune_malloc()
     model = build("ours", backbone).eval()
     rgb = torch.rand(1, 3, height, 2 * height, device=DEVICE)
     with torch.inference_mode():

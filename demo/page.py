@@ -75,7 +75,7 @@ def _heading(model: PanoramaModel) -> str:
     facts = [
         settings.backbone,
         f"trained on {settings.dataset}",
-        f"{settings.height}x{settings.width} pixels",
+        f"{settings.width}x{settings.height} pixels",
         f"predicts {', '.join(settings.tasks)}",
         f"depth: {settings.depth_unit}",
     ]

@@ -1,1 +1,1 @@
-"""Networks as files that other programs run: the traced graph, its constants folded, in ONNX or torch.export's form."""
+"""Networks as files that other programs run: the traced graph in ONNX or torch.export's form."""

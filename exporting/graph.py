@@ -3,16 +3,15 @@
 import torch
 from torch.export import Dim, ExportedProgram, export
 
-from exporting.folding import fold_constants
 from networks.elite360m import Elite360M
 
 
 @torch.no_grad()
 def traced(network: Elite360M, height: int, width: int, dynamic_batch: bool) -> ExportedProgram:
-    """The graph of a network in eval mode, its constants folded.
+    """The graph of a network in eval mode, without operations in place.
 
-    From ``rgb`` (B, 3, H, W) float32 in [0, 1] to the predictions by task, see `Elite360M.forward`. Position codes,
-    neighbour tables, sampling grids and weights put in another form are constants in it.
+    From ``rgb`` (B, 3, H, W) float32 in [0, 1] to the predictions by task, see `Elite360M.forward`. Neighbor tables and
+    the points of the icosphere are constants in it.
 
     Args:
         network: on the CPU, in eval mode.
@@ -21,8 +20,7 @@ def traced(network: Elite360M, height: int, width: int, dynamic_batch: bool) -> 
     """
     rgb = torch.zeros(2 if dynamic_batch else 1, 3, height, width)  # with 1, the tracer would take B for a constant
     shapes = {"rgb": {0: Dim("batch", min=1)}} if dynamic_batch else None
-    functional = export(network, (rgb,), dynamic_shapes=shapes).run_decompositions({})
-    program = export(fold_constants(functional.module()), (rgb,), dynamic_shapes=shapes)
+    program = export(network, (rgb,), dynamic_shapes=shapes).run_decompositions({})
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names files of this machine, which would be written too
     return program

@@ -5,12 +5,16 @@ from torch.linalg import vecdot
 
 from losses.reduction import TaskLoss, global_mean
 
-# Pixels whose cosine lies beyond are left out, as in the paper's program: arccos has no gradient at +-1.
+# Pixels whose cosine lies beyond it on either side are left out, as in the released program: arccos has no gradient
+# at +-1.
 COSINE_LIMIT = 0.999
 
 
 def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean angle in radians between prediction and truth, over valid pixels not yet within about 2.6 degrees.
+    """Mean angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
+
+    Those are not within about 2.6 degrees of the ground truth yet, nor within 2.6 degrees of its opposite: normals that
+    are exactly wrong are left out of the loss and of its count too, as in the released program.
 
     Args:
         prediction: (B, 3, H, W) vectors of any length.

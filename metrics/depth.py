@@ -3,7 +3,7 @@
 import torch
 
 from metrics.breakdown import PixelError
-from metrics.task_metric import PixelMetric
+from metrics.task_metric import PixelMetric, with_solid_angle
 from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
@@ -51,6 +51,7 @@ class DepthMetric(PixelMetric):
     """Depth errors of images."""
 
     truth = "depth"
+    figure_names = with_solid_angle(FIGURES)
     errors = staticmethod(depth_errors)
     figures = staticmethod(depth_figures)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))

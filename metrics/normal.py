@@ -3,7 +3,7 @@
 import torch
 
 from metrics.breakdown import PixelError
-from metrics.task_metric import PixelMetric
+from metrics.task_metric import PixelMetric, with_solid_angle
 from metrics.weighted import weighted_means, weighted_median
 
 THRESHOLDS = (5.0, 7.5, 11.25, 22.5, 30.0)  # degrees: a1 .. a5
@@ -17,7 +17,11 @@ def normal_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Ten
         prediction, truth: (3, H, W) vectors of any length but zero.
         mask: (1, H, W), the valid pixels.
     """
-    angle = angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]])
+    return angle_errors(angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]]))
+
+
+def angle_errors(angle: torch.Tensor) -> torch.Tensor:
+    """As `normal_errors`, given the angles (n,) in degrees."""
     return torch.stack([angle, angle**2, *[(angle < limit).double() for limit in THRESHOLDS]])
 
 
@@ -36,6 +40,7 @@ class NormalMetric(PixelMetric):
     """Angular errors of images."""
 
     truth = "normal"
+    figure_names = with_solid_angle(("mean", "median", "rmse", *(f"a{i + 1}" for i in range(len(THRESHOLDS)))))
     errors = staticmethod(normal_errors)
     figures = staticmethod(normal_figures)
     pixel_errors = (PixelError("angular error", "°"),)

@@ -64,6 +64,7 @@ def image_miou(confusion: torch.Tensor) -> dict[str, float]:
 class SegmentationMetric(TaskMetric):
     """One confusion matrix of all images, (K, K), and the per-image mIoU."""
 
+    figure_names = ("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")
     pixel_errors = (PixelError("share of wrong labels", ""),)
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):

@@ -8,6 +8,20 @@ import torch
 from metrics.breakdown import Breakdown, ErrorProfiles, PixelError
 from utils.sphere import erp_solid_angles
 
+SOLID_ANGLE = "_solid_angle"  # ends the names of metrics in which every pixel counts as its solid angle
+
+
+def pixel_weights(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two weights (n,) of the n pixels of a mask (1, H, W), float64: 1, and the solid angle in steradians."""
+    by_row = torch.tensor(erp_solid_angles(*mask.shape[-2:]), device=mask.device)
+    solid_angle = by_row[:, None].expand_as(mask)[mask]
+    return torch.ones_like(solid_angle), solid_angle
+
+
+def with_solid_angle(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of metrics, and those of the same metrics by solid angle."""
+    return (*names, *(name + SOLID_ANGLE for name in names))
+
 
 class TaskMetric(ABC):
     """Judges the predictions of one task.
@@ -18,6 +32,7 @@ class TaskMetric(ABC):
         with_breakdown: whether to note where the errors lie, too.
     """
 
+    figure_names: tuple[str, ...]  # of all figures of a set
     pixel_errors: tuple[PixelError, ...]  # those that a breakdown tells
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
@@ -50,12 +65,9 @@ class PixelMetric(TaskMetric):
         mask = batch[f"{self.truth}_mask"][i]
         if not mask.any():
             return {}
-        height, width = mask.shape[-2:]
-        by_row = torch.tensor(erp_solid_angles(height, width), device=mask.device)
-        solid_angle = by_row[:, None].expand_as(mask)[mask]  # (n,)
         errors = self.errors(prediction, batch[self.truth][i], mask)
         if self.profiles:
             self.profiles.add(errors[list(self.told)], mask, batch, i)
-        figures = self.figures(errors, torch.ones_like(solid_angle))
+        uniform, solid_angle = pixel_weights(mask)
         weighted = self.figures(errors, solid_angle)
-        return figures | {f"{name}_solid_angle": value for name, value in weighted.items()}
+        return self.figures(errors, uniform) | {name + SOLID_ANGLE: value for name, value in weighted.items()}

@@ -1,10 +1,10 @@
-"""Cross-task collaboration (CoCo): every task's values, attended with its own attention map and the other tasks'."""
+"""Cross-task collaboration (CoCo): every task's values, attended with its own and the other tasks' attention maps."""
 
 import torch
 from torch import nn
 
-from networks.attention import shared_map_attention
-from networks.linear import Linear, tokens_to_map
+from networks.ops.attention import shared_map_attention
+from networks.ops.linear import Linear, tokens_to_map
 
 NUM_HEADS = 4
 
@@ -29,7 +29,7 @@ class TaskQueryKey(nn.Module):
 
 
 class TaskCollaboration(nn.Module):
-    """Values of one task and the MLPs that join what its own map and those of the other tasks bring together."""
+    """Values of one task, and the layers that join what its own map and the other tasks' maps gather of them."""
 
     def __init__(self, dim: int, num_others: int):
         super().__init__()
@@ -46,11 +46,11 @@ class TaskCollaboration(nn.Module):
 
 
 class CrossTaskAttention(nn.Module):
-    """The token x_t of each task becomes y_t, informed by where every task looks.
+    """The token x_t of each task becomes y_t, its values attended with the attention map of every task.
 
     Args:
         dim: width of the tokens (256).
-        tasks: two or three task names, in the order of `tasks.TASKS`.
+        tasks: two or three task names, in the order of `utils.tasks.TASK_NAMES`.
     """
 
     def __init__(self, dim: int, tasks: tuple[str, ...]):

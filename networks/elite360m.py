@@ -7,9 +7,11 @@ from networks.cross_task import CrossTaskAttention
 from networks.decoders import SHARED_CHANNELS, SharedDecoder, TaskDecoder, conv_norm_act
 from networks.erp_encoder import ERPEncoder
 from networks.fusion import FUSIONS
+from networks.heads import HEADS, INTERMEDIATE_HEADS
 from networks.icosap_encoder import ICOSAPEncoder, ICOSAPSampler, TransitionDown
 from networks.point_hierarchy import PointHierarchy, build_point_hierarchy
-from tasks import TASKS
+from utils.cpu_kernels import use_cpu_kernels
+from utils.tasks import TASK_NAMES
 
 
 class Elite360M(nn.Module):
@@ -30,14 +32,14 @@ class Elite360M(nn.Module):
         intermediate: whether there are intermediate heads, for the intermediate losses.
 
     Raises:
-        UserError: when the ImageNet weights cannot be had, or the backbone is unknown or unfit.
+        UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown or unfit.
     """
 
     def __init__(
         self,
         backbone: str = "Elite360M_Res18",
         num_classes: int = 13,
-        tasks: tuple[str, ...] = tuple(TASKS),
+        tasks: tuple[str, ...] = TASK_NAMES,
         ico_level: int = 4,
         pretrained: bool = True,
         hierarchy: PointHierarchy | None = None,
@@ -48,7 +50,7 @@ class Elite360M(nn.Module):
         intermediate: bool = True,
     ):
         super().__init__()
-        self.tasks = tuple(task for task in TASKS if task in tasks)
+        self.tasks = tuple(task for task in TASK_NAMES if task in tasks)
         self.erp_encoder = ERPEncoder(backbone, pretrained)
         embed_dim = self.erp_encoder.embed_dim
         self.register_buffer("mean", torch.tensor(self.erp_encoder.mean)[:, None, None], persistent=False)
@@ -65,19 +67,19 @@ class Elite360M(nn.Module):
         self.preliminary = self._per_task(lambda task: nn.Sequential(*conv_norm_act(SHARED_CHANNELS, SHARED_CHANNELS)))
         self.intermediate_heads = nn.ModuleDict()
         if intermediate:
-            self.intermediate_heads = self._per_task(lambda task: TASKS[task].intermediate_head(num_classes))
+            self.intermediate_heads = self._per_task(lambda task: INTERMEDIATE_HEADS[task](num_classes))
         self.collaborates = len(self.tasks) > 1 and cross_task == "coco"
         self.cross_task = CrossTaskAttention(2 * SHARED_CHANNELS, self.tasks) if self.collaborates else nn.Identity()
         self.decoders = self._per_task(lambda task: TaskDecoder(embed_dim, fine_channels))
-        self.heads = self._per_task(lambda task: TASKS[task].head(embed_dim, num_classes))
-        self._initialise_linear_layers()
+        self.heads = self._per_task(lambda task: HEADS[task](embed_dim, num_classes))
+        self._initialize_linear_layers()
 
-    def forward(self, rgb: torch.Tensor, icosap_colours: torch.Tensor | None = None) -> dict:
+    def forward(self, rgb: torch.Tensor, icosap_colors: torch.Tensor | None = None) -> dict:
         """Predict from panoramas.
 
         Args:
             rgb: (B, 3, H, W) colours in [0, 1]; H and W multiples of 32, W = 2H.
-            icosap_colours: (B, P, 3) normalised colours of the ICOSAP points; sampled from `rgb` when not given.
+            icosap_colors: (B, P, 3) normalised colours of the ICOSAP points; sampled from `rgb` when not given.
 
         Returns:
             For each task of the network: ``depth`` (B, 1, H, W) metres along the ray, ``normal`` (B, 3, H, W) unit
@@ -90,23 +92,23 @@ class Elite360M(nn.Module):
         """
         _check_shape(rgb)
         erp = (rgb - self.mean) / self.std
-        if erp.device.type == "cpu":  # pooling and resizing are several times faster there on interleaved channels
+        if use_cpu_kernels(erp):  # pooling and resizing are several times faster there on interleaved channels
             erp = erp.contiguous(memory_format=torch.channels_last)
 
         # Encode both projections of the panorama and fuse them.
         (*fine_skips, coarse_skip), bottleneck = self.erp_encoder(erp)
         fused = bottleneck
         if self.fuses:
-            colours = self.icosap_sampler(erp) if icosap_colours is None else icosap_colours
-            points, point_xyz = self.icosap_encoder(colours)
+            colors = self.icosap_sampler(erp) if icosap_colors is None else icosap_colors
+            points, point_xyz = self.icosap_encoder(colors)
             fused = self.fusion(bottleneck, points, point_xyz)
 
-        # Decode together, then let the tasks look at each other.
+        # Decode what all tasks share, then each task's preliminary feature; attend across the tasks.
         shared = self.shared_decoder(fused, coarse_skip)
         preliminary = {task: self.preliminary[task](shared) for task in self.tasks}
         collaborated = self.cross_task({task: torch.cat([shared, preliminary[task]], dim=1) for task in self.tasks})
 
-        # Decode apart.
+        # Decode each task.
         predictions = {
             task: self.heads[task](self.decoders[task](collaborated[task], fine_skips)) for task in self.tasks
         }
@@ -122,11 +124,11 @@ class Elite360M(nn.Module):
         return self.shared_decoder.out.weight
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """The parameters that the losses of this task alone reach."""
+        """The parameters that only the losses of this task reach."""
         own = [self.decoders[task], self.heads[task]]
         if task in self.intermediate_heads:
             own.append(self.intermediate_heads[task])
-        # Every task looks with every task's attention map: what makes the maps is shared.
+        # All tasks' values are attended with all tasks' maps: what makes the maps is shared.
         own.append(self.cross_task.collaborations[task] if self.collaborates else self.preliminary[task])
         return [parameter for module in own for parameter in module.parameters()]
 
@@ -138,7 +140,7 @@ class Elite360M(nn.Module):
     def _per_task(self, build) -> nn.ModuleDict:
         return nn.ModuleDict({task: build(task) for task in self.tasks})
 
-    def _initialise_linear_layers(self) -> None:
+    def _initialize_linear_layers(self) -> None:
         """Truncated normal weights and zero biases, as the paper's program; convolutions keep torch's defaults.
 
         The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too. The backbone keeps

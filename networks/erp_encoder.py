@@ -13,7 +13,9 @@ from utils.errors import UserError
 STRIDES = (4, 8, 16, 32)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-_WIDE = 512  # channels at stride 32: beyond so many the embedding has 128, up to them 64, as the paper's ResNets
+_WIDE = 512  # channels at stride 32: up to 512 the embedding has 64 channels, above 128, as for the paper's ResNets
+# Whose errors mean a failed download, or a cache that is damaged.
+_DOWNLOAD_PACKAGES = {"huggingface_hub", "hf_xet", "httpx", "httpx2", "requests", "urllib3", "http", "safetensors"}
 
 
 class ERPEncoder(nn.Module):
@@ -29,7 +31,7 @@ class ERPEncoder(nn.Module):
         mean, std: of the colours that the backbone expects, by channel.
 
     Raises:
-        UserError: when there is no such backbone, it lacks a stride, or the ImageNet weights cannot be had.
+        UserError: when there is no such backbone, it lacks a stride, or the ImageNet weights cannot be downloaded.
     """
 
     def __init__(self, backbone: str, pretrained: bool):
@@ -37,13 +39,14 @@ class ERPEncoder(nn.Module):
         found = find_backbone(backbone)
         if found is None:
             raise UserError(f"--backbone {backbone}: choose one of {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME")
+        _require_timm_model(found.timm_name, f"--backbone {backbone}")
         if found.out_indices is None:
             found = _with_out_indices(found)
-        self.backbone = _create(found, pretrained, found.out_indices)
+        self.backbone = _create(found, pretrained)
         *self.skip_channels, deepest = self.backbone.feature_info.channels()
         self.embed_dim = 128 if deepest > _WIDE else 64
-        colours = self.backbone.pretrained_cfg or {}
-        self.mean, self.std = colours.get("mean", IMAGENET_MEAN), colours.get("std", IMAGENET_STD)
+        config = self.backbone.pretrained_cfg or {}
+        self.mean, self.std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
         # Transformers give their channels last.
         self._channels_last = getattr(self.backbone, "output_fmt", None) == Format.NHWC
         self.down = nn.Conv2d(deepest, self.embed_dim, kernel_size=1)
@@ -57,52 +60,85 @@ class ERPEncoder(nn.Module):
         return skips, self.down(deepest)
 
 
-def _create(backbone: Backbone, pretrained: bool, out_indices: tuple[int, ...] | None) -> nn.Module:
-    """The timm model as one that returns its features."""
-    arguments = dict(backbone.arguments) | ({} if out_indices is None else {"out_indices": out_indices})
-    config = timm.get_pretrained_cfg(backbone.timm_name)
-    if pretrained and config is not None and not config.has_weights:
-        raise UserError(f"timm has no weights of {backbone.timm_name}: start from random ones with --no_pretrained")
+def _require_timm_model(name: str, option: str) -> None:
+    """Make sure that the installed timm has the model `name`.
+
+    Raises:
+        UserError: when it has not; the message suggests others.
+    """
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        kind, others = "model", difflib.get_close_matches(architecture, timm.list_models(), n=3)
+    elif tag and name not in (tagged := timm.list_models(f"{architecture}.*", include_tags=True)):
+        kind, others = "weights", tagged[:5]
+    else:
+        return
+    hint = f"; similar names: {', '.join(others)}" if others else ""
+    raise UserError(f"{option}: timm has no such {kind}{hint}")
+
+
+def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
+    """The timm model as one that returns its features.
+
+    Raises:
+        UserError: when there are no ImageNet weights, or they cannot be downloaded. Anything else that goes wrong is a
+            defect of the program or of timm, and keeps its own error.
+    """
+    name, arguments = backbone.timm_name, dict(backbone.arguments)
+    if backbone.out_indices is not None:
+        arguments["out_indices"] = backbone.out_indices
+    config = timm.get_pretrained_cfg(name)
+    if pretrained and (config is None or not config.has_weights):
+        raise UserError(f"timm has no weights of {name}: start from random ones with --no_pretrained")
     try:
-        return timm.create_model(backbone.timm_name, pretrained=pretrained, features_only=True, **arguments)
-    except Exception as error:  # the download clients below timm raise errors of many unrelated types
-        if not pretrained:
+        return timm.create_model(name, pretrained=pretrained, features_only=True, **arguments)
+    except Exception as error:
+        if not pretrained or not _is_failed_download(error):
             raise
-        reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"the ImageNet weights of {backbone.timm_name} could not be downloaded ({reason}); "
+            f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}); "
             "connect to the internet once, or start from random weights with --no_pretrained"
         ) from error
+
+
+def _is_failed_download(error: Exception) -> bool:
+    """Whether an error comes of the network, the disk or the files that were downloaded before.
+
+    The clients below timm have no base class in common, and which of them is installed depends on timm's version.
+    """
+    packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
+    return isinstance(error, OSError) or not packages.isdisjoint(_DOWNLOAD_PACKAGES)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
 
 
 def _with_out_indices(backbone: Backbone) -> Backbone:
     """A backbone of which only the name is known, with the indices of its features at STRIDES.
 
     Raises:
-        UserError: when timm has no such model, or it cannot be used; the message says why.
+        UserError: when it cannot be used; the message says why.
     """
     name = backbone.timm_name
-    refusal = f"--backbone {TIMM_PREFIX}{name}"
-    if not timm.is_model(name):
-        similar = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
-        hint = f"; similar names: {', '.join(similar)}" if similar else ""
-        raise UserError(f"{refusal}: timm has no such model{hint}")
-    try:
-        model = _create(backbone, pretrained=False, out_indices=None)
-    except (RuntimeError, TypeError, AssertionError, AttributeError, ValueError) as error:
-        raise UserError(f"{refusal}: timm cannot make it give its features ({error})") from error
-    strides = model.feature_info.reduction()
-    if missing := [stride for stride in STRIDES if stride not in strides]:
-        have, need = (", ".join(map(str, some)) for some in (strides, missing))
-        raise UserError(f"{refusal}: it has features at strides {have}, but none at {need}, which the decoder needs")
-    # Of several at one stride the deepest.
-    indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
-    out_indices = tuple(model.feature_info.out_indices[i] for i in indices)
-    arguments = {"strict_img_size": False} if (model.pretrained_cfg or {}).get("fixed_input_size") else {}
-    found = Backbone(name, out_indices, arguments)
-    try:
-        with torch.no_grad():
-            _create(found, pretrained=False, out_indices=out_indices).eval()(torch.zeros(1, 3, 64, 128))
-    except (RuntimeError, TypeError, AssertionError, ValueError) as error:
-        raise UserError(f"{refusal}: it cannot be run on panoramas, not being made for their size ({error})") from error
+    option = f"--backbone {TIMM_PREFIX}{name}"
+    failures = (RuntimeError, TypeError, AssertionError, AttributeError, ValueError)
+    with torch.device("meta"), torch.no_grad():  # shapes only: no weights, no arithmetic
+        try:
+            model = _create(backbone, pretrained=False)
+        except failures as error:
+            raise UserError(f"{option}: timm cannot make it give its features ({_first_line(error)})") from error
+        strides = model.feature_info.reduction()
+        if missing := [stride for stride in STRIDES if stride not in strides]:
+            have, need = (", ".join(map(str, some)) for some in (strides, missing))
+            raise UserError(f"{option}: it has features at strides {have}, but none at {need}, which the decoder needs")
+        # Of several at one stride the deepest.
+        indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
+        out_indices = tuple(model.feature_info.out_indices[i] for i in indices)
+        arguments = {"strict_img_size": False} if (model.pretrained_cfg or {}).get("fixed_input_size") else {}
+        found = Backbone(name, out_indices, arguments)
+        try:
+            _create(found, pretrained=False).eval()(torch.zeros(1, 3, 64, 128))
+        except failures as error:
+            raise UserError(f"{option}: it cannot be run on panoramas ({_first_line(error)})") from error
     return found

@@ -1,25 +1,27 @@
-"""Bi-projection bi-attention fusion (B2F): the ERP tokens look at the ICOSAP points, by meaning and by distance."""
+"""Bi-projection bi-attention fusion (B2F): the ERP tokens attend to the ICOSAP points, by meaning and by distance."""
 
 from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
 
-from networks.linear import Linear, tokens_to_map
-from networks.memory import recomputed
-from networks.precision import exact_softmax
-from utils.pieces import pieces
+from networks.ops.attention import exact_softmax
+from networks.ops.linear import Linear, tokens_to_map
+from networks.ops.recompute import checkpointed
+from utils.chunks import row_chunks
 
 
-def token_rays(height: int, width: int, corrected: bool, device: torch.device | None = None) -> torch.Tensor:
+def token_rays(
+    height: int, width: int, corrected: bool, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Unit rays (h * w, 3) of the tokens of an h x w grid, row by row.
 
     Corrected, they go through the pixel centres, as in `utils.sphere`. As released they are one cell off, which weights
     trained with the released program depend on.
     """
     shift = 0.5 if corrected else -0.5
-    row = torch.arange(height, device=device)
-    col = torch.arange(width, device=device)
+    row = torch.arange(height, device=device, dtype=dtype)
+    col = torch.arange(width, device=device, dtype=dtype)
     v = ((row - height / 2 + shift) / height * torch.pi)[:, None]
     u = ((col - width / 2 + shift) / width * 2 * torch.pi)[None, :]
     rays = torch.stack([v.cos() * u.sin(), v.sin().expand(-1, width), v.cos() * u.cos()], dim=-1)
@@ -54,9 +56,11 @@ class SemanticAwareAttention(nn.Module):
 
 
 class DistanceAwareAttention(nn.Module):
-    """Attention by closeness, of features and of positions on the sphere:
+    """Attention by closeness, of features and of positions on the sphere.
 
-    logits_ij = 1/C * sum over channels of [exp(-|q_i - k_j|) + W_p exp(-|xyz_i - xyz_j|)]
+    by_feature = (-(query[:, :, None] - key[:, None]).abs()).exp()  # (B, N, P, C)
+    by_position = self.position((-(token_xyz[:, None] - point_xyz).abs()).exp())  # (N, P, C)
+    return self.project((by_feature + by_position).mean(dim=-1).softmax(dim=-1) @ value)
     """
 
     def __init__(self, dim: int):
@@ -72,10 +76,9 @@ class DistanceAwareAttention(nn.Module):
         """ERP tokens (B, N, C) at token_xyz (N, 3) over ICOSAP features (B, P, C) at point_xyz (P, 3): (B, N, C)."""
         query = self.query(tokens)
         key, value = self.key_value(points).chunk(2, dim=-1)
-        slices = pieces(query.shape[1], entries_each=key.numel(), device=query.device)
-        by_feature = torch.cat(
-            [recomputed(self._similarity, query[:, piece], key) for piece in slices], dim=1
-        )  # (B, N, P)
+        chunks = row_chunks(query.shape[1], elements_per_row=key.numel(), like=query)
+        similarities = [checkpointed(self._similarity, query[:, rows], key) for rows in chunks]
+        by_feature = torch.cat(similarities, dim=1)  # (B, N, P)
         # The mean over the channels of W_p e is e times the mean of W_p's rows: no (N, P, C) tensor for this part.
         closeness = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
         by_position = closeness @ self.position.weight.mean(dim=0)  # (N, P)
@@ -89,7 +92,7 @@ class DistanceAwareAttention(nn.Module):
 
 
 class TokenFusion(nn.Module, ABC):
-    """Makes the ERP bottleneck look at the ICOSAP features.
+    """The ERP bottleneck attends to the ICOSAP features.
 
     Args:
         dim: C.
@@ -104,7 +107,7 @@ class TokenFusion(nn.Module, ABC):
         """Bottleneck (B, C, h, w), ICOSAP features (B, P, C) at point_xyz (P, 3): fused features (B, C, h, w)."""
         height, width = bottleneck.shape[-2:]
         tokens = bottleneck.flatten(2).transpose(1, 2)  # (B, N = h * w, C)
-        token_xyz = token_rays(height, width, self._corrected, bottleneck.device)
+        token_xyz = token_rays(height, width, self._corrected, bottleneck.device, point_xyz.dtype)
         return tokens_to_map(self._fuse(tokens, points, token_xyz, point_xyz), height, width)
 
     @abstractmethod

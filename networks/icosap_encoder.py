@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from networks.linear import Linear, linear
-from networks.memory import KeptWhileUnchanged, recomputed
+from networks.ops.attention import exact_softmax
+from networks.ops.linear import Linear, linear
+from networks.ops.recompute import checkpointed
 from networks.point_hierarchy import PointHierarchy
-from networks.precision import exact_softmax
-from utils.pieces import pieces
+from utils.chunks import row_chunks
 from utils.sphere import icosphere, rays_to_angles
 
 
@@ -44,7 +44,12 @@ class ICOSAPSampler(nn.Module):
 
 
 class PointTransformerBlock(nn.Module):
-    """Vector self-attention of every point over its k nearest neighbours, inside a residual connection.
+    """Vector self-attention of every point over its k nearest neighbors, inside a residual connection.
+
+        position = self.position_code(xyz[:, None] - xyz[neighbors])  # (P, k, d)
+        key, value = gather_points(self.key(x), neighbors), gather_points(self.value(x), neighbors)  # (B, P, k, d)
+        logits = self.attention(self.query(x)[:, :, None] - key + position) / d**0.5
+        attended = (logits.softmax(dim=2) * (value + position)).sum(dim=2)  # (B, P, d)
 
     Args:
         channels: width of the point features.
@@ -60,65 +65,48 @@ class PointTransformerBlock(nn.Module):
         self.position_code = nn.Sequential(Linear(3, dim), nn.ReLU(), Linear(dim, dim))
         self.attention = nn.Sequential(Linear(dim, dim), nn.ReLU(), Linear(dim, dim))
         self.fc2 = Linear(dim, channels)
-        self._codes = KeptWhileUnchanged()
 
-    def forward(self, features: torch.Tensor, xyz: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
-        """Features (B, P, channels) of points xyz (P, 3) with neighbours (P, k): the same shape again."""
+    def forward(self, features: torch.Tensor, xyz: torch.Tensor, neighbors: torch.Tensor) -> torch.Tensor:
+        """Features (B, P, channels) of points xyz (P, 3) with neighbors (P, k): the same shape again."""
         x = self.fc1(features)
-        # logits_ij = attention(q_i - k_j + position_ij). The first layer of that MLP is linear, so it is applied to the
-        # three terms apart: to P queries and P keys instead of B * P * k differences.
+        # The first layer of the attention MLP is linear, so it is applied to query, key and position separately: to P
+        # queries and P keys instead of B * P * k differences.
         first = self.attention[0]
         query = first(self.query(x))  # (B, P, d)
         key_value = torch.cat([linear(self.key(x), first.weight), self.value(x)], dim=-1)  # (B, P, 2d)
-        slices = pieces(len(xyz), entries_each=neighbours.shape[1] * x.shape[-1], device=x.device)
-        inputs = [(query[:, piece], key_value, neighbours[piece]) for piece in slices]
-        if self.training or torch.is_grad_enabled():
-            self._codes.forget()
+        chunks = row_chunks(len(xyz), elements_per_row=neighbors.shape[1] * x.shape[-1], like=x)
+        attended = []
+        for rows in chunks:
+            offsets = xyz[rows, None] - xyz[neighbors[rows]]
             # What lies between would be a fifth of all that is kept for the backward pass.
-            offsets = (xyz[piece, None] - xyz[neighbours[piece]] for piece in slices)
-            attended = [
-                recomputed(self._encode_and_attend, *some, offset) for some, offset in zip(inputs, offsets, strict=True)
-            ]
-        else:
-            weights = [*self.position_code.parameters(), first.weight]
-            codes = self._codes.get(lambda: self._encode(xyz[:, None] - xyz[neighbours]), [xyz, neighbours, *weights])
-            attended = [
-                self._attend(*some, *(code[piece] for code in codes))
-                for some, piece in zip(inputs, slices, strict=True)
-            ]
+            attended.append(checkpointed(self._attend, query[:, rows], key_value, neighbors[rows], offsets))
         return self.fc2(torch.cat(attended, dim=1)) + features
 
-    def _encode(self, offsets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Position codes of offsets (p, k, 3), and what the first layer of the MLP makes of them: both (p, k, d)."""
-        position = self.position_code(offsets)
-        return position, linear(position, self.attention[0].weight)
-
-    def _encode_and_attend(
-        self, query: torch.Tensor, key_value: torch.Tensor, neighbours: torch.Tensor, offsets: torch.Tensor
-    ) -> torch.Tensor:
-        """As `_attend`, with neighbours at offsets (p, k, 3)."""
-        return self._attend(query, key_value, neighbours, *self._encode(offsets))
-
     def _attend(
-        self,
-        query: torch.Tensor,
-        key_value: torch.Tensor,
-        neighbours: torch.Tensor,
-        position: torch.Tensor,
-        position_hidden: torch.Tensor,
+        self, query: torch.Tensor, key_value: torch.Tensor, neighbors: torch.Tensor, offsets: torch.Tensor
     ) -> torch.Tensor:
-        """Queries (B, p, d) over keys and values (B, P, 2d) of neighbours (p, k) with their codes (p, k, d)."""
-        key, value = gather_points(key_value, neighbours).chunk(2, dim=-1)  # (B, p, k, d)
-        hidden = (query[:, :, None] - key).add_(position_hidden).relu_()
-        second = self.attention[2]
+        """Queries (B, p, d) over keys and values (B, P, 2d) of neighbors (p, k) at offsets (p, k, 3): (B, p, d).
+
+        The first layer of the attention MLP is applied to queries and keys already.
+        """
+        first, _, second = self.attention
+        position = self.position_code(offsets)  # (p, k, d)
+        key, value = gather_points(key_value, neighbors).chunk(2, dim=-1)  # (B, p, k, d)
+        hidden = (query[:, :, None] - key).add_(linear(position, first.weight)).relu_()
         scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * p * k vectors
         logits = linear(hidden, second.weight * scale, second.bias * scale)
-        weights = exact_softmax(logits, dim=2)  # over the neighbours
-        return (weights * (value + position)).sum(dim=2)  # (B, p, d)
+        weights = exact_softmax(logits, dim=2)  # over the neighbors
+        return (weights * (value + position)).sum(dim=2)
 
 
 class TransitionDown(nn.Module):
-    """Quarters the points: each kept one takes the maximum of an MLP over its k nearest points of the finer set."""
+    """Quarters the points: each kept one takes the maximum of an MLP over its k nearest points of the finer set.
+
+    x = torch.cat([xyz[groups] - xyz[kept][:, None], gather_points(features, groups)], dim=-1)  # (B, P/4, k, 3 + c)
+    for linear, norm in zip(self.linears, self.norms):
+        x = norm(linear(x)).relu()
+    return x.amax(dim=2)
+    """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -130,18 +118,18 @@ class TransitionDown(nn.Module):
     ) -> torch.Tensor:
         """Features (B, P, c) of points xyz (P, 3); kept (P/4,) and groups (P/4, k) index them: (B, P/4, out)."""
         offsets = xyz[groups] - xyz[kept][:, None]  # (P/4, k, 3)
-        # The first layer sees concat(offset, features of the neighbour) and is linear: it is applied to the P points
-        # before they are gathered, not to every neighbour of every kept point.
+        # The first layer is linear: it is applied to the features of P points before they are gathered, not to every
+        # neighbor of every kept point.
         first, second = self.linears
         x = gather_points(linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
         x += linear(offsets, first.weight[:, :3], first.bias)
-        x = self._normalise(x, self.norms[0])
-        x = self._normalise(second(x), self.norms[1])
+        x = self._normalize(x, self.norms[0])
+        x = self._normalize(second(x), self.norms[1])
         return x.amax(dim=2)
 
     @staticmethod
-    def _normalise(x: torch.Tensor, norm: nn.BatchNorm1d) -> torch.Tensor:
-        """BatchNorm and ReLU of (B, P, k, C), with statistics over batch, points and neighbours."""
+    def _normalize(x: torch.Tensor, norm: nn.BatchNorm1d) -> torch.Tensor:
+        """BatchNorm and ReLU of (B, P, k, C), with statistics over batch, points and neighbors."""
         return norm(x.flatten(0, 2)).view_as(x).relu_()
 
 
@@ -156,7 +144,7 @@ class ICOSAPEncoder(nn.Module):
     def __init__(self, embed_dim: int, hierarchy: PointHierarchy):
         super().__init__()
         self._register_tables(hierarchy)
-        widths = [embed_dim * 2**i for i in range(len(hierarchy.neighbours))]  # C, 2C, 4C, 8C
+        widths = [embed_dim * 2**i for i in range(len(hierarchy.neighbors))]  # C, 2C, 4C, 8C
         self.fc1 = nn.Sequential(Linear(6, embed_dim), nn.ReLU(), Linear(embed_dim, embed_dim))
         self.transformers = nn.ModuleList([PointTransformerBlock(width, embed_dim) for width in widths])
         self.transition_downs = nn.ModuleList([TransitionDown(fine, coarse) for fine, coarse in pairwise(widths)])
@@ -164,20 +152,20 @@ class ICOSAPEncoder(nn.Module):
             *(Linear(widths[-1], 256), nn.ReLU(), Linear(256, 256), nn.ReLU(), Linear(256, embed_dim))
         )
 
-    def forward(self, colours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, colors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (B, 80, C) and coordinates (80, 3) of the coarsest points, from the face colours (B, 5120, 3)."""
         xyz = self.coordinates
-        x = self.fc1(torch.cat([xyz.expand(colours.shape[0], -1, -1), colours], dim=-1))
-        x = self.transformers[0](x, xyz, self.neighbours_0)
+        x = self.fc1(torch.cat([xyz.expand(colors.shape[0], -1, -1), colors], dim=-1))
+        x = self.transformers[0](x, xyz, self.neighbors_0)
         for i, transition_down in enumerate(self.transition_downs):
             kept, groups = getattr(self, f"kept_{i}"), getattr(self, f"groups_{i}")
             x, xyz = transition_down(x, xyz, kept, groups), xyz[kept]
-            x = self.transformers[i + 1](x, xyz, getattr(self, f"neighbours_{i + 1}"))
+            x = self.transformers[i + 1](x, xyz, getattr(self, f"neighbors_{i + 1}"))
         return self.fc2(x), xyz
 
     def _register_tables(self, hierarchy: PointHierarchy) -> None:
         """Keep the tables as buffers, so that they follow the network from device to device, but not in its state."""
         self.register_buffer("coordinates", torch.tensor(hierarchy.coordinates).float(), persistent=False)
-        for name in ("neighbours", "kept", "groups"):
+        for name in ("neighbors", "kept", "groups"):
             for i, table in enumerate(getattr(hierarchy, name)):
                 self.register_buffer(f"{name}_{i}", torch.tensor(table).long(), persistent=False)

@@ -1,7 +1,7 @@
-"""The constant tables of the ICOSAP branch: which points there are, who neighbours whom, who is kept.
+"""The constant tables of the ICOSAP branch: which points there are, who neighbors whom, who is kept.
 
 The icosphere never changes, so neither does anything that is derived from it: four sets of points, each a quarter of
-the one before, chosen by farthest point sampling, with the nearest neighbours within and between the sets.
+the one before, chosen by farthest point sampling, with the nearest neighbors within and between the sets.
 """
 
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ import numpy as np
 
 from utils.sphere import icosphere
 
-NUM_NEIGHBOURS = 32
+NUM_NEIGHBORS = 32
 DISTANCE_STEPS = 1e9  # squared distances are rounded to whole multiples of 1 / this, so that equal ones are equal
 NUM_LEVELS = 4  # sets of points: the faces of the icosphere, then three times a quarter of the set before
 
 
 @dataclass(frozen=True)
 class PointHierarchy:
-    """Points and index tables of the ICOSAP branch, P_i = P_0 / 4^i points in set i, k neighbours each.
+    """Points and index tables of the ICOSAP branch, P_i = P_0 / 4^i points in set i, k neighbors each.
 
     Attributes:
         coordinates: (P_0, 3) float64, centroids of the icosphere's faces (not pushed out onto the sphere).
-        neighbours: for each of the four sets (P_i, k): its k nearest points within the set, itself included.
+        neighbors: for each of the four sets (P_i, k): its k nearest points within the set, itself included.
         kept: for each of the three steps down (P_{i+1},): which points of set i make up set i+1.
         groups: for each of the three steps down (P_{i+1}, k): the k points of set i nearest to each kept point.
     """
 
     coordinates: np.ndarray
-    neighbours: tuple[np.ndarray, ...]
+    neighbors: tuple[np.ndarray, ...]
     kept: tuple[np.ndarray, ...]
     groups: tuple[np.ndarray, ...]
 
@@ -39,7 +39,7 @@ def build_point_hierarchy(ico_level: int) -> PointHierarchy:
 
     The icosphere is full of exactly equal distances. They are decided the same way on every machine: distances are
     rounded well above the noise of float64, then the lower index wins. A set smaller than k has all its points as
-    neighbours.
+    neighbors.
 
     Raises:
         ValueError: when ico_level is below 2, where the coarsest set would have fewer than five points.
@@ -48,17 +48,17 @@ def build_point_hierarchy(ico_level: int) -> PointHierarchy:
         raise ValueError(f"ico_level must be 2 or more, got {ico_level}")
     vertices, faces = icosphere(ico_level)
     coordinates = points = vertices[faces].mean(axis=1)
-    neighbours, kept, groups = [nearest_neighbours(points, points)], [], []
+    neighbors, kept, groups = [nearest_neighbors(points, points)], [], []
     for _ in range(NUM_LEVELS - 1):
         keep = farthest_point_sampling(points, len(points) // 4)
-        groups.append(nearest_neighbours(points[keep], points))
+        groups.append(nearest_neighbors(points[keep], points))
         points = points[keep]
         kept.append(keep)
-        neighbours.append(nearest_neighbours(points, points))
-    return PointHierarchy(coordinates, tuple(neighbours), tuple(kept), tuple(groups))
+        neighbors.append(nearest_neighbors(points, points))
+    return PointHierarchy(coordinates, tuple(neighbors), tuple(kept), tuple(groups))
 
 
-def nearest_neighbours(queries: np.ndarray, points: np.ndarray, k: int = NUM_NEIGHBOURS) -> np.ndarray:
+def nearest_neighbors(queries: np.ndarray, points: np.ndarray, k: int = NUM_NEIGHBORS) -> np.ndarray:
     """Indices (Q, min(k, P)) of the points (P, 3) nearest to each query (Q, 3), nearest first, ties by index."""
     k = min(k, len(points))
     blocks = [queries[start : start + 256] for start in range(0, len(queries), 256)]  # blocks that fit in the cache

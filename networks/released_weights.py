@@ -1,10 +1,12 @@
 """Weights of the authors' released program: their names for our parameters, every one accounted for."""
 
 import re
+from pathlib import Path
 
 import torch
 
 from utils.errors import UserError
+from utils.state_dicts import require_fit, strip_prefixes
 
 # (our name, theirs), tried in this order from the start of a key. What follows the matched part is kept as it is.
 _PREFIXES = [
@@ -92,9 +94,15 @@ def is_released_format(state: dict) -> bool:
     return any("ICO_encoder.ICO_backbone." in str(key) for key in state)
 
 
-def released_architecture(state: dict[str, torch.Tensor]) -> tuple[str, int]:
-    """The backbone and the number of classes of released weights, read off their keys and shapes."""
-    state = _without_ddp_prefix(state)
+def released_architecture(
+    state: dict[str, torch.Tensor], source: str | Path = "the released format"
+) -> tuple[str, int]:
+    """The backbone and the number of classes of released weights, read off their keys and shapes.
+
+    Raises:
+        UserError: that names `source`, when the number of classes cannot be read off.
+    """
+    state = strip_prefixes(state)
     if "ERP_encoder.layer1.0.conv3.weight" in state:
         backbone = "Elite360M_Res50"
     elif "ERP_encoder.layer1.2.conv1.weight" in state:
@@ -102,46 +110,36 @@ def released_architecture(state: dict[str, torch.Tensor]) -> tuple[str, int]:
     else:
         backbone = "Elite360M_Res18"
     if "intermediate_seg_head.weight" not in state:
-        raise UserError("weights of the released program without intermediate_seg_head.weight: the file is incomplete")
+        raise UserError(
+            f"weights in {source} without intermediate_seg_head.weight: they are incomplete, use another file"
+        )
     return backbone, len(state["intermediate_seg_head.weight"])
 
 
 def convert_released_weights(
-    state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor], source: str | Path = "the released format"
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Weights of the released program under our names.
 
     Args:
-        state: the released program's state dict (with or without DDP's ``module.`` prefix).
-        own_state: the state dict of our network, which tells the keys and shapes that are needed.
+        state: the released program's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
+        own_state: the state dict of our network, whose keys and shapes are needed.
+        source: the file, for messages.
 
     Returns:
         A state dict for our network, and the three log-variances (depth, normal, segmentation).
 
     Raises:
-        UserError: when a key is missing, unknown or of another size; the message lists them.
+        UserError: when keys are missing, unknown or of another shape.
     """
-    state = _without_ddp_prefix(state)
     names = {key: released_key(key) for key in own_state}
-    missing = sorted({*names.values(), LOG_VARIANCES_KEY} - state.keys())
-    unknown = sorted(state.keys() - {*names.values(), LOG_VARIANCES_KEY})
-    wrong = sorted(
-        f"{theirs} {tuple(state[theirs].shape)} for {tuple(own_state[ours].shape)}"
-        for ours, theirs in names.items()
-        if theirs in state and not _same_shape(state[theirs], own_state[ours])
-    )
-    problems = {"missing": missing, "unknown": unknown, "wrong size": wrong}
-    if any(problems.values()):
-        told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in problems.items() if keys)
-        raise UserError(f"weights of the released program do not fit the network: {told}")
-    converted = {ours: state[theirs].reshape(own_state[ours].shape) for ours, theirs in names.items()}
-    return converted, state[LOG_VARIANCES_KEY].reshape(-1)
+    expected = {theirs: own_state[ours] for ours, theirs in names.items()} | {LOG_VARIANCES_KEY: torch.empty(3)}
+    state = {key: _as_linear(value, expected.get(key)) for key, value in strip_prefixes(state).items()}
+    require_fit(state, expected, source)
+    return {ours: state[theirs] for ours, theirs in names.items()}, state[LOG_VARIANCES_KEY]
 
 
-def _same_shape(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
+def _as_linear(theirs: torch.Tensor, ours: torch.Tensor | None) -> torch.Tensor:
     """Their 1x1 convolutions over points are linear layers here: the same numbers in two dimensions instead of four."""
-    return theirs.shape == ours.shape or theirs.shape == (*ours.shape, 1, 1)
-
-
-def _without_ddp_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    is_convolution = ours is not None and theirs.shape == (*ours.shape, 1, 1)
+    return theirs[..., 0, 0] if is_convolution else theirs

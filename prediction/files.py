@@ -1,26 +1,31 @@
 """The files that keep a prediction."""
 
-import json
-from collections.abc import Callable
+import errno
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from prediction.inputs import Job
+from prediction.description import Describer, Description
 from prediction.model import PanoramaModel
+from prediction.naming import Job
 from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
 from tasks.display import Encoding
-from utils.checkpoint import ModelSettings
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
-from utils.run_folder import provenance, sha256
+from utils.run_folder import sha256
 from utils.visualize import save_picture
 
 _DESCRIPTION = ".json"
-_AXES = "camera frame: x right, y down, z forward (the centre of the picture); in .glb files: x right, y up, z backward"
 
 Writer = Callable[[Prediction, Path], None]
 
@@ -28,96 +33,136 @@ Writer = Callable[[Prediction, Path], None]
 class ResultFiles:
     """Writes the predictions of a model, and knows which are there already.
 
+    The files of a picture are one set: the .json that names them is written last, and no file that it does not name is
+    trusted.
+
     Args:
         model: whose predictions.
         kinds: values of --save; when None, all but glb that the model can give.
         tta: how many views are averaged.
+        force: whether pictures of another shape are stretched.
         overwrite: whether to write again what is there.
 
     Raises:
-        UserError: when the model cannot give a kind.
+        UserError: when the model cannot give a kind, or a package that a kind needs is missing.
     """
 
-    def __init__(self, model: PanoramaModel, kinds: list[str] | None, tta: int, overwrite: bool):
-        settings = model.settings
-        possible = _writers(settings)
+    def __init__(self, model: PanoramaModel, kinds: list[str] | None, tta: int, force: bool, overwrite: bool):
+        possible = _writers(model.settings.tasks)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
-            raise UserError(f"--save {impossible[0]}: {model.path} predicts {', '.join(settings.tasks)} alone")
+            raise UserError(f"--save {impossible[0]}: {model.path} predicts {', '.join(model.settings.tasks)} alone")
         chosen = kinds or [kind for kind in possible if kind != "glb"]
+        if "glb" in chosen and find_spec("trimesh") is None:
+            raise UserError("--save glb needs trimesh: pip install trimesh")
         self._writers = {ending: writer for kind in chosen for ending, writer in possible[kind].items()}
-        self._tta = tta
+        self._force = force
         self._overwrite = overwrite
-        look = settings.look
-        displays = [TASKS[task].display for task in settings.tasks]
-        self._meanings = {display.map_name: display.meaning(look) for display in displays}
-        self._model = {
-            **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
-            "checkpoint": str(model.path),
-            "sha256": sha256(model.path),
-            "epoch": model.epoch,
-        }
-        self._provenance = provenance()
+        self._describer = Describer(model, tta)
 
-    def are_there(self, job: Job) -> bool:
-        """Whether all files of a picture are there and are not to be written again.
+    def check(self, jobs: list[Job]) -> None:
+        """Make sure that no results of something else have the names of these pictures' results.
 
         Raises:
-            UserError: when they are of another checkpoint, number of views or picture.
+            UserError: when some are of another checkpoint, number of views or version of the program.
         """
-        if self._overwrite or not job.result(_DESCRIPTION).exists():
+        for job in jobs if not self._overwrite else ():
+            with suppress(OSError):  # concerns this picture alone, and is reported with it
+                self._require_same_origin(job, self._describer.read(job.result(_DESCRIPTION)))
+
+    def are_there(self, job: Job) -> bool:
+        """Whether all files of a picture, as it is now, are there and are not to be written again.
+
+        Raises:
+            UserError: when they are of another checkpoint, number of views, version, or of a picture elsewhere.
+            OSError: when a file cannot be read.
+        """
+        if self._overwrite or (there := self._describer.read(job.result(_DESCRIPTION))) is None:
             return False
-        try:
-            told = json.loads(job.result(_DESCRIPTION).read_text(encoding="utf-8"))
-            origin = told["model"]["sha256"], told["tta"], told["input"]["bytes"]
-        except (ValueError, KeyError, TypeError):  # another program's
-            origin = None
-        if origin != (self._model["sha256"], self._tta, job.picture.stat().st_size):
+        self._require_same_origin(job, there)
+        if there.sha256 != sha256(job.picture):
+            if there.path == os.path.abspath(job.picture):  # changed since
+                return False
             raise UserError(
-                f"{job.result(_DESCRIPTION)} is of another checkpoint, --tta or picture: "
-                "say --overwrite, or choose another --out"
+                f"{job.result(_DESCRIPTION)} is of another picture than {job.picture}: "
+                "pass --overwrite, or choose another --out"
             )
-        return all(job.result(ending).exists() for ending in self._writers)
+        if (there.stretched and not self._force) or there.tone_mapping not in (None, TONE_MAPPING):
+            return False
+        return all(path.name in there.names and path.is_file() for path in map(job.result, self._writers))
+
+    def require_names(self, job: Job) -> None:
+        """Make sure that the results of a picture can have their names.
+
+        Raises:
+            UserError: when one is too long or that of a folder.
+            OSError: when the folder of the results cannot be used.
+        """
+        for path in map(job.result, (*self._writers, _DESCRIPTION)):
+            try:
+                is_folder = stat.S_ISDIR(path.stat().st_mode)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                raise UserError(f"{job.picture}: the names of its results are too long: shorten its own") from error
+            if is_folder:
+                raise UserError(f"{path} is a folder, but a result of {job.picture} has this name")
 
     def write(self, job: Job, picture: Picture, prediction: Prediction) -> None:
-        """Write the files of a prediction; the one that describes them comes last."""
-        for ending, write in self._writers.items():
-            write(prediction, job.result(ending))
-        write_json(job.result(_DESCRIPTION), self._description(job, picture, prediction))
+        """Write the files of a prediction; earlier ones stay until all of it is complete.
 
-    def _description(self, job: Job, picture: Picture, prediction: Prediction) -> dict:
-        height, width = picture.rgb.shape[:2]
-        return {
-            "input": {
-                "path": str(job.picture),
-                "bytes": job.picture.stat().st_size,
-                "width": width,
-                "height": height,
-                "stretched": width != 2 * height,
-                "tone_mapping": TONE_MAPPING if picture.tone_mapped else None,
-            },
-            "width": prediction.rgb.shape[1],
-            "height": prediction.rgb.shape[0],
-            "axes": _AXES,
-            **self._meanings,
-            "seam": prediction.seam,
-            **({"seam_without_tta": prediction.plain_seam} if self._tta > 1 else {}),
-            "tta": self._tta,
-            "files": sorted(job.result(ending).name for ending in self._writers),
-            "model": self._model,
-            **self._provenance,
-        }
+        Files of the same picture that are not asked for now stay as well; those of another picture or checkpoint go.
+
+        Raises:
+            UserError: when they cannot be written.
+        """
+        folder = job.stem.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".elite360m-") as temporary:
+                # Short names: those of the results may be as long as names can be.
+                complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
+                for ending, write in self._writers.items():
+                    write(prediction, complete[ending])
+                stale, kept = self._other_files(job, picture)
+                names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
+                write_json(complete[_DESCRIPTION], self._describer.describe(job, picture, prediction, names))
+                for path in (job.result(_DESCRIPTION), *stale):  # first, as what follows may be interrupted
+                    path.unlink(missing_ok=True)
+                for ending, path in complete.items():
+                    os.replace(path, job.result(ending))
+        except (OSError, UserError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            reason = getattr(cause, "strerror", None) or error
+            raise UserError(f"the results of {job.picture} cannot be written to {folder}: {reason}") from cause
+
+    def _other_files(self, job: Job, picture: Picture) -> tuple[list[Path], list[Path]]:
+        """Files of an earlier prediction that are not asked for now: those of something else, those of the same."""
+        there = self._describer.read(job.result(_DESCRIPTION)) or Description(origin=None)
+        files = [job.result(ending) for ending in ENDINGS if ending not in (*self._writers, _DESCRIPTION)]
+        files = [path for path in files if path.name in there.names and path.is_file()]
+        is_same = (there.origin, there.sha256) == (self._describer.origin, picture.sha256)
+        return ([], files) if is_same else (files, [])
+
+    def _require_same_origin(self, job: Job, there: Description | None) -> None:
+        if there and there.origin != self._describer.origin:
+            raise UserError(
+                f"{job.result(_DESCRIPTION)} is of another checkpoint, --tta or version of this program: "
+                "pass --overwrite, or choose another --out"
+            )
 
 
-def _writers(settings: ModelSettings) -> dict[str, dict[str, Writer]]:
-    """For every value of --save that a network can give: endings of files' names, and what writes these files."""
+def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
+    """For every value of --save that a network of these tasks can give: endings of files, and what writes them."""
     writers: dict[str, dict[str, Writer]] = {}
-    for task in settings.tasks:
+    for task in tasks:
         display = TASKS[task].display
         writers[display.map_name] = {
             f"_{ending}": partial(_write_map, task, encode) for ending, encode in display.files.items()
         }
     writers["panel"] = {"_panel.png": lambda prediction, path: save_picture(path, prediction.panel())}
-    if "depth" in settings.tasks:
+    if "depth" in writers:
         writers["ply"] = {"_points.ply": lambda prediction, path: prediction.point_cloud().save_ply(path)}
         writers["glb"] = {"_points.glb": lambda prediction, path: prediction.point_cloud().save_glb(path)}
     return writers
@@ -129,5 +174,11 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) 
     if path.suffix != ".npy":
         save_picture(path, values)
         return
+    # By way of memory: NumPy's errors do not say why a file cannot be written.
+    content = io.BytesIO()
+    np.save(content, values)
     with atomic_path(path) as temporary:
-        np.save(temporary, values)
+        temporary.write_bytes(content.getbuffer())
+
+
+ENDINGS = (_DESCRIPTION, *(ending for endings in _writers(TASKS).values() for ending in endings))  # of all results

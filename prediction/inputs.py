@@ -1,88 +1,157 @@
-"""Which pictures to predict, and where the results of each go."""
+"""Which pictures to predict, and which files were left out."""
 
 import glob
+import os
+from collections import Counter
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from prediction.files import ENDINGS
+from prediction.formats import image_suffixes, read_header
+from prediction.naming import Job, stems
 from utils.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".hdr", ".exr")
+_SHOWN_KINDS = 8
 
 
-class Job(NamedTuple):
-    """One picture to predict.
+class Inputs(NamedTuple):
+    """What --input names.
 
     Attributes:
-        picture: the file.
-        stem: results are written to STEM_depth.npy, STEM.json and so on.
+        jobs: the pictures to predict, in order.
+        left_out: how many files of each other kind (suffix in lower case, or nothing) lie among them.
+        problems: a line for each folder that cannot be read.
     """
 
-    picture: Path
-    stem: Path
+    jobs: list[Job]
+    left_out: Counter[str]
+    problems: list[str]
 
-    def result(self, ending: str) -> Path:
-        """The file of a result: STEM followed by an ending."""
-        return self.stem.with_name(self.stem.name + ending)
+    def left_out_line(self) -> str | None:
+        """The files that were left out in words, such as "3 files of other kinds left out: 2 .heic, 1 .mp4"."""
+        return f"{_in_words(self.left_out)} left out: {_kinds(self.left_out)}" if self.left_out else None
 
 
-def find_jobs(given: str, out: Path) -> list[Job]:
-    """The pictures that --input names, in order, with a place each below --out that mirrors theirs.
+def find_jobs(given: str, out: Path) -> Inputs:
+    """The pictures that --input names, with a place each below --out that mirrors theirs.
 
-    Hidden files are left out, and so is what lies below an `out` within the folder that is searched: results are no
-    input.
+    A folder is searched for images with all its subfolders and links to folders. A file or a pattern takes what it
+    names, but a pattern that ends in ``**`` is like a folder. Hidden files are left out unless they are named, and so
+    is what lies in an `out` within the folder that is searched: results are no input.
 
     Args:
-        given: a file; a folder, searched with all its subfolders; or a pattern with ``*``, ``?``, ``[...]`` and ``**``.
+        given: a file; a folder; or a pattern with ``*``, ``?``, ``[...]`` and ``**``.
         out: the folder to write to.
 
     Raises:
-        UserError: when there is none, when results would lie beside the pictures, or two pictures would be written to
-            the same names.
+        UserError: when there is none, or when results would lie beside the pictures.
     """
-    root, found = _search(given)
-    if out.resolve() != root.resolve() and _is_below(out, root):
-        found = [path for path in found if not _is_below(path, out)]
-    pictures = sorted(found)
+    problems: list[str] = []
+    root, named, takes_all = _search(given, problems)
+    folders = {folder: folder.resolve() for folder in {path.parent for path in named}}
+    if not root.resolve().is_relative_to(out.resolve()):
+        named = [path for path in named if not folders[path.parent].is_relative_to(out.resolve())]
+    pictures = sorted(path for path in named if takes_all or _is_image(path))
+    left_out = Counter(path.suffix.lower() for path in set(named).difference(pictures))
     if not pictures:
-        raise UserError(f"--input {given} names no picture ({', '.join(SUFFIXES)})")
-    jobs = [Job(path, out / path.relative_to(root).with_suffix("")) for path in pictures]
-    by_stem = {job.stem: job for job in jobs}
-    folders = {path.parent.resolve() for path in pictures}
-    for job in jobs:
-        if job.stem.parent.resolve() in folders:
+        others = f", but {_in_words(left_out)}: {_kinds(left_out)}" if left_out else ""
+        raise UserError(problems[0] if problems else f"--input {given} names no image{others}")
+    beside = {folders[path.parent] for path in pictures}
+    places = stems([path.relative_to(root) for path in pictures], ENDINGS)
+    for folder in {(out / stem).parent for stem in places.values()}:
+        if folder.resolve() in beside:
             raise UserError(f"--out {out} would put results beside the pictures: choose another folder")
-        if by_stem[job.stem] != job:
-            raise UserError(
-                f"{job.picture} and {by_stem[job.stem].picture} would be written to the same names: rename one"
-            )
-    return jobs
+    return Inputs([Job(path, out / places[path.relative_to(root)]) for path in pictures], left_out, problems)
 
 
-def _search(given: str) -> tuple[Path, list[Path]]:
-    """The folder whose tree is mirrored, and the pictures in it."""
+def _search(given: str, problems: list[str]) -> tuple[Path, list[Path], bool]:
+    """The folder whose tree is mirrored, the files that are named, and whether those that are no images count too."""
     path = Path(given)
+    if not given:
+        raise UserError("--input is empty: give an image, a folder or a pattern")
     if path.is_file():
-        return path.parent, [path]
+        return path.parent, [path], True
     if path.is_dir():
-        return path, [file for file in path.rglob("*") if _is_picture(file, path)]
+        return path, list(_files_below(path, problems)), False
+    if path.exists():
+        raise UserError(f"--input {given} is neither a file nor a folder")
     if not glob.has_magic(given):
         raise UserError(f"--input {given} does not exist")
-    fixed = Path(*_before_magic(path.parts))
-    return fixed, [file for name in glob.glob(given, recursive=True) if _is_picture(file := Path(name), fixed)]
+    parts = path.parts
+    root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+    pattern = parts[len(root.parts) :]
+    if "**" not in pattern:
+        return root, [file for name in glob.glob(given) if _is_there(file := Path(name))], True
+    files = [file for file in _files_below(root, problems) if _matches(file.relative_to(root).parts, pattern)]
+    return root, files, pattern[-1] != "**"
 
 
-def _before_magic(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """The folders of a pattern up to the first part that has wildcards."""
-    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    return parts[:first]
+def _files_below(folder: Path, problems: list[str]) -> Iterator[Path]:
+    """The files in a folder and its subfolders that are not hidden. Links are followed, but not back up."""
+    above = frozenset(_identity(parent) for parent in folder.resolve().parents)
+    return _walk(folder, above, problems)
 
 
-def _is_picture(file: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    there = file.is_file() or file.is_symlink()  # a link to nowhere is a bad picture, to be reported
-    return file.suffix.lower() in SUFFIXES and not hidden and there
+def _walk(folder: Path, above: frozenset, problems: list[str]) -> Iterator[Path]:
+    try:
+        identity = _identity(folder)
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        problems.append(f"{folder} cannot be read: {error.strerror}")
+        return
+    if identity in above:
+        return
+    for path in (folder / name for name in names if not name.startswith(".")):
+        if os.path.isdir(path):  # unlike `Path.is_dir`, False below a folder that may not be searched
+            yield from _walk(path, above | {identity}, problems)
+        elif _is_there(path):
+            yield path
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    """Whether a path lies in `folder` or deeper."""
-    return path.resolve().is_relative_to(folder.resolve())
+def _identity(folder: Path) -> tuple[int, int]:
+    """The same for all paths that lead to a folder."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is a file; or cannot be reached, as a link to nowhere: a bad picture, to be reported."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the parts of a path match those of a pattern, in which ``**`` stands for any number of folders."""
+    if not pattern or not parts:
+        return not parts and set(pattern) <= {"**"}
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _is_image(path: Path) -> bool:
+    """By the suffix, so that a damaged image is reported; without one by the content."""
+    if path.suffix:
+        return path.suffix.lower() in _suffixes()
+    try:
+        return read_header(path) is not None
+    except OSError:
+        return False
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    return image_suffixes()
+
+
+def _in_words(counts: Counter[str]) -> str:
+    return "1 file of another kind" if counts.total() == 1 else f"{counts.total()} files of other kinds"
+
+
+def _kinds(counts: Counter[str]) -> str:
+    """Such as "3 .heic, 2 .mp4", the most frequent first."""
+    kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+    shown = [f"{number} {suffix or 'without suffix'}" for suffix, number in kinds[:_SHOWN_KINDS]]
+    return ", ".join([*shown, *(["..."] if len(kinds) > _SHOWN_KINDS else [])])

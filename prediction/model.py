@@ -8,19 +8,18 @@ from PIL import Image
 
 from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
-from networks.elite360m import Elite360M
 from prediction.averaging import ViewAverage
 from prediction.pictures import as_rgb, require_panorama
 from prediction.result import Prediction
 from tasks import TASKS
-from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint
+from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 
 
 def load_elite360m(path: str | Path, device: torch.device | str | None = None) -> "PanoramaModel":
     """A trained network, ready to predict.
 
     Args:
-        path: a checkpoint file or a run folder; ours, or weights of the released program.
+        path: a checkpoint file, a run folder, or a folder that holds one run; ours, or weights of the released program.
         device: where to compute; the first GPU if there is one, else the CPU, when not given.
 
     Raises:
@@ -28,7 +27,7 @@ def load_elite360m(path: str | Path, device: torch.device | str | None = None) -
     """
     checkpoint = load_checkpoint(find_checkpoint(path))
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return PanoramaModel(checkpoint.build_network(), checkpoint.settings, checkpoint.path, checkpoint.epoch, device)
+    return PanoramaModel(checkpoint, device)
 
 
 class PanoramaModel:
@@ -37,15 +36,17 @@ class PanoramaModel:
     Attributes:
         settings: what the network is, and what its predictions mean.
         path: of its checkpoint.
+        sha256: of that file, when it was read.
         epoch: how many epochs it was trained; 0 when unknown.
         device: where it computes.
     """
 
-    def __init__(self, network: Elite360M, settings: ModelSettings, path: Path, epoch: int, device: torch.device):
-        self._network = network.to(device).eval()
-        self.settings = settings
-        self.path = path
-        self.epoch = epoch
+    def __init__(self, checkpoint: Checkpoint, device: torch.device):
+        self._network = checkpoint.build_network().to(device).eval()
+        self.settings = checkpoint.settings
+        self.path = checkpoint.path
+        self.sha256 = checkpoint.sha256
+        self.epoch = checkpoint.epoch
         self.device = device
 
     def predict(self, image: np.ndarray | Image.Image | str | Path, tta: int = 1, force: bool = False) -> Prediction:

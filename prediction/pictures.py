@@ -1,13 +1,20 @@
 """Pictures as people have them, made into 8-bit colours for the network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from prediction.formats import Header, open_image, read_header
 from utils.errors import UserError
 from utils.images import ImageFile
+from utils.run_folder import sha256
+
+MAX_PIXELS = 1 << 29  # 32768x16384: decoding takes gigabytes
 
 TONE_MAPPING = (
     "radiance scaled to a log-average luminance of 0.18, x / (1 + x) per channel, sRGB curve (Reinhard et al. 2002)"
@@ -22,22 +29,41 @@ class Picture(NamedTuple):
     Attributes:
         rgb: (H, W, 3) uint8, turned upright.
         tone_mapped: whether the file held radiance (floats), which TONE_MAPPING made into colours.
+        sha256: hash of the file's content, in hexadecimal.
     """
 
     rgb: np.ndarray
     tone_mapped: bool
+    sha256: str
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """A picture file: grey, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
 
+    Args:
+        path: any format that OpenCV or Pillow decodes, whatever the suffix.
+        max_pixels: larger pictures are not decoded.
+
     Raises:
-        UserError: when it cannot be read.
+        UserError: when it cannot be read, is too large, or holds several pictures; or was written to meanwhile.
     """
-    colours = ImageFile(Path(path)).colours()
+    path = Path(path)
+    version = _version(path)
+    file = ImageFile(path)
+    header = read_header(path)
+    if header and header.problem:
+        raise UserError(f"{path} {header.problem}")
+    if header and header.width * header.height > max_pixels:
+        raise UserError(f"{path} is {header.width}x{header.height}: {max_pixels / 1e6:.0f} million pixels at most")
+    colours = _decode(file, header)
+    digest = sha256(path)
+    if _version(path) != version:
+        raise UserError(f"{path} was written to while it was read: try again")
     if colours.dtype.kind == "f":
-        return Picture(tone_map(colours), tone_mapped=True)
-    return Picture(_as_8_bit(colours), tone_mapped=False)
+        return Picture(tone_map(colours), tone_mapped=True, sha256=digest)
+    if colours.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path} holds {colours.dtype} numbers: save it with 8 or 16 bits, or as floats")
+    return Picture(_as_8_bit(colours), tone_mapped=False, sha256=digest)
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
@@ -52,25 +78,29 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-            return _array_as_rgb(np.asarray(image).astype(np.uint16))
+            values = np.asarray(image)
+            if values.size and not 0 <= values.min() <= values.max() < 1 << 16:
+                raise ValueError("a picture of integers has values from 0 to 65535")
+            return _array_as_rgb(values.astype(np.uint16))
         return _array_as_rgb(np.asarray(image if image.mode == "F" else image.convert("RGB")))
     return _array_as_rgb(image)
 
 
-def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str) -> None:
+def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = None) -> None:
     """Make sure that a picture is a full panorama.
 
     Args:
         rgb: (H, W, 3).
         name: of the picture, for the message.
-        remedy: what to say if it is to be used all the same.
+        remedy: the option that stretches other pictures, if there is one.
 
     Raises:
         UserError: when it is not twice as wide as high.
     """
     height, width = rgb.shape[:2]
     if width != 2 * height:
-        raise UserError(f"{name} is {width}x{height}: a full panorama is twice as wide as high ({remedy} stretches it)")
+        hint = f" ({remedy} stretches it)" if remedy else ""
+        raise UserError(f"{name} is {width}x{height}: a full panorama is twice as wide as high{hint}")
 
 
 def tone_map(radiance: np.ndarray) -> np.ndarray:
@@ -81,6 +111,44 @@ def tone_map(radiance: np.ndarray) -> np.ndarray:
     linear = scaled / (1 + scaled)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.rint(encoded * 255).astype(np.uint8)
+
+
+def _decode(file: ImageFile, header: Header | None) -> np.ndarray:
+    """(H, W, 3) RGB in the numbers of the file, by OpenCV, or by Pillow where that reads what OpenCV does not."""
+    try:
+        with _silent_opencv():
+            return file.colours()
+    except cv2.error as error:
+        problem = UserError(f"{file.path} cannot be decoded: {' '.join(error.err.split())}")
+    except UserError as error:
+        problem = error
+    if header is None:
+        raise problem
+    try:
+        with open_image(file.path) as image:
+            return as_rgb(image)
+    except Exception:  # plugins raise many kinds of errors on damaged files
+        raise problem from None
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what it also returns or raises."""
+    logging = cv2.utils.logging
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """Changes when a file is replaced or written to; None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _array_as_rgb(array: np.ndarray) -> np.ndarray:

@@ -61,8 +61,10 @@ class PointCloud:
         """Write a binary glTF file of the coloured points, atomically, in glTF's axes: x right, y **up**, z backward.
 
         Raises:
-            UserError: when trimesh is not installed.
+            UserError: when trimesh is not installed, or there are no points, which glTF does not allow.
         """
+        if not len(self.xyz):
+            raise UserError("no pixel has a depth: a GLB file needs points")
         try:
             import trimesh
         except ImportError as error:

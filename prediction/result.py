@@ -50,7 +50,7 @@ class Prediction:
         return maps_panel(self.rgb, self.maps(), self.settings.look)
 
     def point_cloud(self) -> PointCloud:
-        """One point per pixel, coloured, with the normals and labels that there are.
+        """One coloured point per pixel that has a depth (finite, above 0), with the normals and labels that there are.
 
         Normals in a world frame are left out: they do not belong to the axes of the points.
 
@@ -62,10 +62,11 @@ class Prediction:
                 f"a point cloud needs depth, but the network predicts {', '.join(self.settings.tasks)} alone"
             )
         in_camera_frame = self.normal is not None and self.settings.normal_frame == "camera"
+        has_depth = np.isfinite(self.depth) & (self.depth > 0)
         return PointCloud(
-            xyz=depth_to_points(self.depth).reshape(-1, 3).astype(np.float32),
-            colours=self.rgb.reshape(-1, 3),
-            normals=self.normal.reshape(-1, 3) if in_camera_frame else None,
-            labels=None if self.labels is None else self.labels.reshape(-1),
+            xyz=depth_to_points(self.depth)[has_depth].astype(np.float32),
+            colours=self.rgb[has_depth],
+            normals=self.normal[has_depth] if in_camera_frame else None,
+            labels=None if self.labels is None else self.labels[has_depth],
             unit=self.settings.depth_unit,
         )

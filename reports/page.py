@@ -19,8 +19,9 @@ from utils.visualize import scale_colours, unit_symbol
 
 _HERE = Path(__file__).parent
 _SOLID_ANGLE = "_solid_angle"
-# Predictors in the summary, and what stands above their figures.
-_PREDICTORS = {"results": "network", "plain": "one view", "trivial": "constant"}
+# Keys of predictors in the summary; `_predictor` says what stands above their figures.
+_PREDICTORS = ("results", "plain", "constant", "fixed_map")
+_NO_TRUTH = "no panorama has ground truth for it"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Report:
         summary: the content of results.json.
         rows: of the images, see `metrics.evaluator.Evaluator`.
         breakdowns: where the errors lie, per task.
-        trivial_breakdowns: the same of the trivial predictors, or empty.
+        baseline_breakdowns: the same of the fixed maps, or empty.
         shown: the images that are shown, per task, see `reports.gallery.Gallery`.
         look: what pictures depend on, of the dataset.
     """
@@ -39,7 +40,7 @@ class Report:
     summary: dict
     rows: list[dict]
     breakdowns: dict[str, Breakdown]
-    trivial_breakdowns: dict[str, Breakdown]
+    baseline_breakdowns: dict[str, Breakdown]
     shown: dict[str, list[Shown]]
     look: Look
 
@@ -84,11 +85,12 @@ def _header(report: Report) -> Element:
     trained = f", epoch {summary['checkpoint']['epoch']}" if summary["checkpoint"]["epoch"] else ""
     facts = {
         "dataset": f"{summary['dataset']}, {summary['list'] or 'split ' + summary['split']}",
-        "images": f"{summary['num_images']} of {summary['width']} x {summary['height']} pixels{skipped}",
+        "images": f"{summary['num_images']} of {summary['width']}x{summary['height']} pixels (width x height){skipped}",
         "views": f"average over {summary['tta']} of each image" if summary["tta"] > 1 else "",
         "checkpoint": f"{Path(summary['checkpoint']['path']).name}{trained}",
         "depth": summary["depth_unit"],
         "normals": f"in the {summary['normal_frame']} frame",
+        "note": "; ".join(summary["notes"]),
     }
     return element(
         "header",
@@ -107,15 +109,19 @@ def _headline(report: Report, task: str) -> Element:
     name, unit = TASKS[task].best_metric, report.unit(TASKS[task].unit)
     value = report.summary["results"][task].get(name)
     if value is None:
-        return element("div", element("h2", task), element("p", "no truth to judge it by"), class_="headline")
+        return element("div", element("h2", task), element("p", _NO_TRUTH), class_="headline")
     better = "higher is better" if TASKS[task].higher_is_better else "lower is better"
-    constant = report.summary.get("trivial", {}).get(task, {}).get(name)
+    baselines = {key: report.summary.get(key, {}).get(task, {}).get(name) for key in ("constant", "fixed_map")}
     return element(
         "div",
         element("h2", task),
         element("div", element("b", number(value)), element("span", unit), class_="large"),
         element("p", f"{name}, {better}"),
-        element("p", f"best constant: {quantity(constant, unit)}") if constant is not None else None,
+        *(
+            element("p", f"{_predictor(key, task)}: {quantity(other, unit)}")
+            for key, other in baselines.items()
+            if other is not None
+        ),
         class_="headline",
     )
 
@@ -126,24 +132,22 @@ def _figures(report: Report) -> Element:
     notes = [f"Per solid angle: {summary['protocol'][_SOLID_ANGLE]}. Seam: {summary['protocol']['seam']}."]
     if "plain" in summary:
         notes.append(f"Network: averaged over {summary['tta']} views of each image; one view: without that.")
-    if "trivial" in summary:
-        notes.append("Constant: the best predictor that does not look at the picture.")
-    layout = "columns" if "plain" in summary else "columns three"
+    layout = "columns three" if len(summary.keys() & {*_PREDICTORS}) < 3 else "columns"
     return _section(
         "Figures", element("div", *tables, class_=layout), *(element("p", note, class_="note") for note in notes)
     )
 
 
 def _figure_table(report: Report, task: str) -> Element:
-    """All figures of a task, weighted in both ways, beside those of the trivial predictor."""
-    columns = {key: report.summary[key][task] for key in _PREDICTORS if key in report.summary}
+    """All figures of a task, weighted in both ways, beside those of the baselines."""
+    columns = {key: report.summary[key][task] for key in _PREDICTORS if task in report.summary.get(key, {})}
     figures = columns["results"]
-    names = [name for name in figures if not name.endswith(_SOLID_ANGLE)]
+    names = [name for name, value in figures.items() if value is not None and not name.endswith(_SOLID_ANGLE)]
     weightings = {"per pixel": ""}
-    if any(name + _SOLID_ANGLE in figures for name in names):
+    if any(figures.get(name + _SOLID_ANGLE) is not None for name in names):
         weightings["per solid angle"] = _SOLID_ANGLE
     above = [element("th", weighting, colspan=len(columns), class_="group") for weighting in weightings]
-    below = [element("th", _PREDICTORS[key]) for _ in weightings for key in columns]
+    below = [element("th", _predictor(key, task)) for _ in weightings for key in columns]
     body = []
     for name in names:
         cells = [
@@ -157,13 +161,36 @@ def _figure_table(report: Report, task: str) -> Element:
     return element(
         "div",
         element("h3", task),
-        table if names else element("p", "no truth to judge it by"),
+        None if _has_truth(report, task) else element("p", _NO_TRUTH),
+        table if names else None,
         element("p", report.summary["protocol"][task], class_="note"),
+        *_baseline_notes(report, task),
     )
 
 
+def _predictor(key: str, task: str) -> str:
+    """The name of a predictor in the summary, in a few words."""
+    titles = {"results": "network", "plain": "one view", "constant": "best constant"}
+    return titles.get(key, TASKS[task].fixed_map.title)
+
+
+def _has_truth(report: Report, task: str) -> bool:
+    """Whether any image has ground truth for a task."""
+    return bool(report.breakdowns[task].by_latitude.counts.sum())
+
+
+def _baseline_notes(report: Report, task: str) -> list[Element]:
+    """What the baselines of a task are; neither uses the image."""
+    described = report.summary.get("baselines", {})
+    return [
+        element("p", f"{_predictor(key, task).capitalize()}: {described[key][task]}.", class_="note")
+        for key in ("constant", "fixed_map")
+        if task in described.get(key, {})
+    ]
+
+
 def _figure_cell(figures: dict[str, float], name: str, key: str) -> Element:
-    if name not in figures:
+    if figures.get(name) is None:
         return element("td", "-")
     return element("td", number(figures[name]), data_figure=key, data_value=repr(figures[name]))
 
@@ -199,16 +226,21 @@ def _classes(report: Report) -> Element | None:
     )
 
 
-def _profiles(report: Report) -> Element:
-    """Errors by distance and by latitude."""
+def _profiles(report: Report) -> Element | None:
+    """Errors by distance and by latitude, of the tasks that have ground truth."""
     figures = []
     for task, breakdown in report.breakdowns.items():
+        if not _has_truth(report, task):
+            continue
         for kind in breakdown.by_distance.means:
             figures += _profile_pair(report, task, kind)
-    constant = " The dashes are the best constant's." if report.trivial_breakdowns else ""
+    if not figures:
+        return None
+    titles = ", ".join(f"{_predictor('fixed_map', task)} ({task})" for task in report.baseline_breakdowns)
+    dashes = f" Dashes: {titles}." if titles else ""
     note = (
         "Means over all valid pixels of the set, each counting once (no solid angles). Grey: their number. "
-        "Distances are true depths." + constant
+        "Distances are true depths." + dashes
     )
     return _section(
         "Where the errors lie", element("p", note, class_="note"), element("div", *figures, class_="columns")
@@ -216,14 +248,14 @@ def _profiles(report: Report) -> Element:
 
 
 def _profile_pair(report: Report, task: str, kind: PixelError) -> list[Element]:
-    ours, trivial = report.breakdowns[task], report.trivial_breakdowns.get(task)
+    ours, baseline = report.breakdowns[task], report.baseline_breakdowns.get(task)
     unit, distance = report.unit(kind.unit), report.unit("m") or "relative"
     heading = f"{task}: {kind.label}{f' ({unit})' if unit else ''}"
     charts = {
         f"{heading} by distance ({distance})": distance_chart(
-            ours.by_distance, trivial and trivial.by_distance, kind, unit
+            ours.by_distance, baseline and baseline.by_distance, kind, unit
         ),
-        f"{heading} by latitude": latitude_chart(ours.by_latitude, trivial and trivial.by_latitude, kind, unit),
+        f"{heading} by latitude": latitude_chart(ours.by_latitude, baseline and baseline.by_latitude, kind, unit),
     }
     return [element("figure", element("figcaption", caption), chart) for caption, chart in charts.items()]
 
@@ -232,7 +264,7 @@ def _images(report: Report) -> Element:
     """The images that are shown, a gallery per task, and the buttons that choose one and turn the order around."""
     tasks = [task for task in report.shown if report.shown[task]]
     if not tasks:
-        return _section("Images", element("p", "no image has truth to be judged by"))
+        return _section("Images", element("p", "no image has ground truth to sort it by"))
     buttons = [element("button", f"by {task}", type="button", data_show=task) for task in tasks]
     turn = element("button", "best first", type="button", id="turn")
     galleries = (_gallery(report, task) for task in tasks)

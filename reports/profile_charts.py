@@ -15,14 +15,14 @@ def distance_chart(profile: Profile, reference: Profile | None, kind: PixelError
     """Mean errors as columns over bins of true depth, with the number of pixels of each bin below.
 
     Args:
-        reference: of the best constant, whose errors are shown as dashes; None without.
+        reference: of a baseline, whose errors are shown as dashes; None without.
         kind: the error to show.
         unit: of the error, as it is to be written.
     """
-    means, constants = _means(profile, reference, kind)
+    means, baselines = _means(profile, reference, kind)
     left, right, top, bottom = 52, 8, 12, 250
     count_top, count_bottom = 268, 298
-    scale = Scale(np.concatenate([means, constants]), bottom - top)
+    scale = Scale(np.concatenate([means, baselines]), bottom - top)
     children = []
     for tick in scale.ticks:
         y = bottom - scale.length(tick)
@@ -35,8 +35,8 @@ def distance_chart(profile: Profile, reference: Profile | None, kind: PixelError
         if math.isfinite(mean):
             height = scale.length(mean)
             children.append(bar(x, bottom - height, width, height, "bar", told))
-        if math.isfinite(constants[i]):
-            y = bottom - scale.length(constants[i])
+        if math.isfinite(baselines[i]):
+            y = bottom - scale.length(baselines[i])
             children.append(line(x, y, x + width, y, "reference"))
         height = shares[i] * (count_bottom - count_top)
         children.append(bar(x, count_bottom - height, width, height, "count", told))
@@ -53,10 +53,10 @@ def latitude_chart(profile: Profile, reference: Profile | None, kind: PixelError
 
     The arguments are those of `distance_chart`.
     """
-    means, constants = _means(profile, reference, kind)
+    means, baselines = _means(profile, reference, kind)
     left, right, top, bottom = 76, 454, 12, 282
     count_left, count_right = 484, 520
-    scale = Scale(np.concatenate([means, constants]), right - left)
+    scale = Scale(np.concatenate([means, baselines]), right - left)
     children = []
     for tick in scale.ticks:
         x = left + scale.length(tick)
@@ -68,8 +68,8 @@ def latitude_chart(profile: Profile, reference: Profile | None, kind: PixelError
         told = f"{_up(profile.edges[i])} to {_up(profile.edges[i + 1])}: {_told(kind, mean, unit, count)}"
         if math.isfinite(mean):
             children.append(bar(left, y, scale.length(mean), height, "bar", told))
-        if math.isfinite(constants[i]):
-            x = left + scale.length(constants[i])
+        if math.isfinite(baselines[i]):
+            x = left + scale.length(baselines[i])
             children.append(line(x, y, x, y + height, "reference"))
         children.append(bar(count_left, y, shares[i] * (count_right - count_left), height, "count", told))
         children.append(text(count_right + 6, y + height - 2, compact(count), "start", "small"))
@@ -81,7 +81,7 @@ def latitude_chart(profile: Profile, reference: Profile | None, kind: PixelError
 
 
 def _means(profile: Profile, reference: Profile | None, kind: PixelError) -> tuple[np.ndarray, np.ndarray]:
-    """An error in each bin, (n,), and the best constant's, NaN where there is none."""
+    """An error in each bin, (n,), and the baseline's, NaN where there is none."""
     means = profile.means[kind]
     return means, reference.means[kind] if reference else np.full_like(means, np.nan)
 

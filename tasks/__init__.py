@@ -8,19 +8,12 @@ from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
+from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
 from metrics.depth import DepthMetric
+from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
 from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
-from metrics.trivial import ConstantDepth, ConstantNormal, MajorityClass
-from networks.decoders import (
-    DepthHead,
-    IntermediateDepthHead,
-    IntermediateNormalHead,
-    IntermediateSegmentationHead,
-    NormalHead,
-    SegmentationHead,
-)
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
@@ -30,8 +23,6 @@ from utils.tasks import IGNORE_LABEL
 DEPTH = Task(
     name="depth",
     folder="depth",
-    head=DepthHead,
-    intermediate_head=IntermediateDepthHead,
     loss=depth_loss,
     valid_mask=lambda batch: batch["depth_mask"],
     loss_weight=1.0,
@@ -42,6 +33,7 @@ DEPTH = Task(
     image_figure="rms",
     accuracy_metric=("a1", 1.0),
     constant=ConstantDepth,
+    fixed_map=RowMeanDepth,
     changes=depth_changes,
     averaging=MapAveraging(),
     display=DepthDisplay(),
@@ -49,8 +41,6 @@ DEPTH = Task(
 NORMAL = Task(
     name="normal",
     folder="normal",
-    head=NormalHead,
-    intermediate_head=IntermediateNormalHead,
     loss=normal_loss,
     valid_mask=lambda batch: batch["normal_mask"],
     loss_weight=2.0,
@@ -61,6 +51,7 @@ NORMAL = Task(
     image_figure="mean",
     accuracy_metric=("a3", 100.0),  # % below 11.25 degrees
     constant=ConstantNormal,
+    fixed_map=BoxRoomNormals,
     changes=normal_changes,
     averaging=NormalAveraging(),
     display=NormalDisplay(),
@@ -68,8 +59,6 @@ NORMAL = Task(
 SEGMENTATION = Task(
     name="segmentation",
     folder="semantic",
-    head=SegmentationHead,
-    intermediate_head=IntermediateSegmentationHead,
     loss=segmentation_loss,
     valid_mask=lambda batch: batch["semantic"] != IGNORE_LABEL,
     loss_weight=2.0,
@@ -79,7 +68,8 @@ SEGMENTATION = Task(
     unit="",
     image_figure="mIoU_occurring",
     accuracy_metric=("mIoU", 1.0),
-    constant=MajorityClass,
+    constant=ConstantClass,
+    fixed_map=RowMajorityClass,
     changes=label_changes,
     averaging=MapAveraging(),
     display=LabelDisplay(),
@@ -103,7 +93,8 @@ def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
     """Ground truth and masks of a batch at another (height, width), by nearest neighbour."""
 
     def resize(maps: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(maps.float(), size=size, mode="nearest").to(maps.dtype)
+        numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels
+        return F.interpolate(numbers, size=size, mode="nearest").to(maps.dtype)
 
     resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
     return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}

@@ -108,7 +108,7 @@ class DepthDisplay(Display):
         return scale_colours(values, MAX_DEPTH)
 
     def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
-        return ReadOut(np.rint(values * 1000).astype(np.uint16), 0.001, unit_symbol(look.depth_unit))
+        return ReadOut(_thousandths(values, look), 0.001, unit_symbol(look.depth_unit))
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
@@ -215,4 +215,6 @@ def _as_it_is(values: np.ndarray, look: Look) -> np.ndarray:
 
 
 def _thousandths(depth: np.ndarray, look: Look) -> np.ndarray:
-    return np.rint(depth * 1000).clip(0, 65535).astype(np.uint16)
+    """As 16-bit integers, 0 where there is no depth."""
+    known = np.nan_to_num(depth, nan=0, posinf=0, neginf=0)
+    return np.rint(known * 1000).clip(0, 65535).astype(np.uint16)

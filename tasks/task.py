@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from losses.reduction import TaskLoss
+from metrics.constant_baselines import ConstantBaseline
+from metrics.fixed_maps import FixedMap
 from metrics.seam import Changes
 from metrics.task_metric import TaskMetric
-from metrics.trivial import ConstantPrediction
 from tasks.averaging import MapAveraging
 from tasks.display import Display
 
@@ -21,8 +22,6 @@ class Task:
     Attributes:
         name: its name in options, predictions and results.
         folder: its name in folders and files, which the released program spells differently for segmentation.
-        head: from (embed_dim, num_classes) to the module that makes the prediction.
-        intermediate_head: from num_classes to the module that predicts from the preliminary feature.
         loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
         valid_mask: of (batch): a boolean tensor, true where there is ground truth.
         loss_weight: of its loss in the released code.
@@ -32,7 +31,8 @@ class Task:
         unit: of that figure, "m" standing for the dataset's unit of depth.
         image_figure: the figure by which images are sorted from worst to best; what is better is as for best_metric.
         accuracy_metric: the figure that says how much of the task is done, and what it is when all is.
-        constant: from num_classes to the best prediction that does not look at the picture.
+        constant: from num_classes to the best constant prediction for each metric.
+        fixed_map: a prediction that is the same for every panorama.
         changes: how much a prediction changes from each pixel to the next, for the seam score.
         averaging: how predictions of several views become one.
         display: how its maps are shown.
@@ -40,8 +40,6 @@ class Task:
 
     name: str
     folder: str
-    head: Callable[[int, int], nn.Module]
-    intermediate_head: Callable[[int], nn.Module]
     loss: Callable[[Tensor, dict], TaskLoss]
     valid_mask: Callable[[dict], Tensor]
     loss_weight: float
@@ -51,7 +49,8 @@ class Task:
     unit: str
     image_figure: str
     accuracy_metric: tuple[str, float]
-    constant: Callable[[int], ConstantPrediction]
+    constant: Callable[[int], ConstantBaseline]
+    fixed_map: type[FixedMap]
     changes: Changes
     averaging: MapAveraging
     display: Display

@@ -5,6 +5,8 @@ import os
 import pytest
 import torch
 
+from utils.cpu_kernels import without_cpu_kernels
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side; also for those that tests start
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -17,6 +19,16 @@ def _fixed_seed():
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """What is computed in pieces is cut into several of them even at the tests' sizes."""
-    monkeypatch.setattr("utils.pieces.ENTRIES", 16)
+def small_chunks(monkeypatch):
+    """What is computed in chunks is cut into several of them even at the tests' sizes."""
+    monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", 16)
+
+
+@pytest.fixture(params=["cpu_kernels", "plain"])
+def cpu_kernels(request):
+    """Runs a test twice: with the forms made for CPUs, and as on a GPU, with torch's plain ones."""
+    if request.param == "cpu_kernels":
+        yield True
+    else:
+        with without_cpu_kernels():
+            yield False

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -21,12 +23,14 @@ import eval_elite360m
 import predict_elite360m
 import train_elite360m
 from datasets.synthetic import SyntheticRooms
+from networks.released_weights import released_key
 from tasks import TASKS
 from tools.make_synthetic_dataset import write_dataset
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 from utils.options import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
 from utils.sphere import depth_to_points
+from utils.tasks import METRES, RELATIVE
 from utils.visualize import save_picture
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +164,9 @@ def test_evaluation(evaluation):
     assert results["split"] == "test"
     assert (results["height"], results["width"]) == (32, 64), "the size of the training unless told otherwise"
     assert len(results["checkpoint"]["sha256"]) == 64
-    assert results["results"]["depth"].keys() == results["trivial"]["depth"].keys()
+    assert results["results"]["depth"].keys() == results["fixed_map"]["depth"].keys()
+    assert results["results"]["depth"].keys() == results["constant"]["depth"].keys() | {"seam"}
+    assert not (evaluation / "unfinished").exists()
     for folder in ("depth", "normal", "semantic"):
         assert (evaluation / folder / "result.txt").read_text().startswith("# ")
         assert len(list((evaluation / "visual_results" / folder / "2_0").glob("*.png"))) == 2
@@ -178,10 +184,10 @@ def test_report(evaluation):
     text = (evaluation / "report.html").read_text(encoding="utf-8")
     results = json.loads((evaluation / "results.json").read_text())
     told = {key: float(value) for key, value in re.findall(r'data-figure="([^"]*)" data-value="([^"]*)"', text)}
-    for kind in ("results", "trivial"):
+    for kind in ("results", "constant", "fixed_map"):
         for task, figures in results[kind].items():
             assert figures == {name: told.pop(f"{kind}/{task}/{name}") for name in figures}
-            assert "seam" in figures
+            assert ("seam" in figures) == (kind != "constant")
     assert not told
     scores = [float(score) for score in re.findall(r'data-score="([^"]*)"', text)]
     with open(evaluation / "per_image.csv", newline="") as file:
@@ -195,12 +201,26 @@ def test_no_report_unless_asked_for(run, tmp_path):
     assert not (evaluate(run, tmp_path, "--task", "depth_segmentation") / "report.html").exists()
 
 
-def test_trivial_predictions_are_trivial(evaluation):
-    """The best constant depth by hand: the rms of each room around the mean of all."""
+def test_baselines(evaluation):
+    """By hand: the rms of each room around the mean of each row, and around any constant."""
     rooms = SyntheticRooms("test", 3, 32, 64)
     depths = np.stack([rooms.read(i).depth for i in range(3)]).astype(float)
-    expected = np.sqrt(((depths - depths.mean()) ** 2).mean(axis=(1, 2))).mean()
-    assert json.loads((evaluation / "results.json").read_text())["trivial"]["depth"]["rms"] == pytest.approx(expected)
+    results = json.loads((evaluation / "results.json").read_text())
+
+    def rms(prediction: np.ndarray | float) -> float:
+        return np.sqrt(((depths - prediction) ** 2).mean(axis=(1, 2))).mean()
+
+    assert results["fixed_map"]["depth"]["rms"] == pytest.approx(rms(depths.mean(axis=(0, 2))[:, None]))
+    best = results["constant"]["depth"]["rms"]
+    constant = results["baselines"]["values"]["depth"]["rms"]
+    assert best == pytest.approx(rms(constant))
+    assert best == pytest.approx(min(rms(value) for value in np.linspace(0.5, 5, 1000)), rel=1e-4)
+    for task in TASKS:
+        assert results["baselines"]["constant"][task]
+        assert results["baselines"]["fixed_map"][task]
+        text = (evaluation / TASKS[task].folder / "result.txt").read_text()
+        assert "constant " in text
+        assert "fixed_map " in text
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(run, evaluation, tmp_path):
@@ -305,6 +325,7 @@ def test_what_is_said_about_a_prediction(run, panorama, tmp_path):
     assert told["input"] == {
         "path": str(panorama),
         "bytes": panorama.stat().st_size,
+        "sha256": hashlib.sha256(panorama.read_bytes()).hexdigest(),
         "width": 192,
         "height": 96,
         "stretched": False,
@@ -397,21 +418,33 @@ def test_what_is_there_is_not_predicted_again(run, photos, tmp_path, capsys):
 
 def test_results_of_something_else_are_not_taken_for_these(run, panorama, tmp_path):
     out = predict(run, panorama, tmp_path / "out")
-    with pytest.raises(UserError, match=r"my room.json is of another checkpoint, --tta or picture: say --overwrite"):
+    with pytest.raises(UserError, match=r"my room.json .*--overwrite"):
         predict(run, panorama, out, "--tta", "2")
-    with pytest.raises(UserError, match="is of another checkpoint"):
+    with pytest.raises(UserError, match=r"my room.json .*--overwrite"):
         predict(run / "models/weights_2/model.pth", panorama, out)
     predict(run, panorama, out, "--tta", "2", "--overwrite")
     assert json.loads((out / "my room.json").read_text())["tta"] == 2
     (out / "my room.json").write_text("{}")
-    with pytest.raises(UserError, match="say --overwrite"):
+    with pytest.raises(UserError, match="--overwrite"):
         predict(run, panorama, out)
+
+
+def test_a_panorama_replaced_by_one_of_the_same_size_is_predicted_again(run, panorama, tmp_path, capsys):
+    image = panorama.with_suffix(".bmp")
+    save_picture(image, cv2.imread(str(panorama)))
+    out = predict(run, image, tmp_path / "out")
+    first, size = np.load(out / "my room_depth.npy"), image.stat().st_size
+    save_picture(image, cv2.imread(str(panorama))[:, ::-1].copy())
+    assert image.stat().st_size == size
+    predict(run, image, out)
+    assert "1 predicted, 0 there already" in capsys.readouterr().out.splitlines()[-1]
+    assert not np.array_equal(np.load(out / "my room_depth.npy"), first)
 
 
 def test_prediction_never_loses_a_result(run, panorama, tmp_path):
     save_picture(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
-    with pytest.raises(UserError, match="would be written to the same names"):
-        predict(run, panorama.parent, tmp_path / "out")
+    out = predict(run, panorama.parent, tmp_path / "out")
+    assert names(out) == results("my room.jpg") | results("my room.png")
     with pytest.raises(UserError, match="would put results beside the pictures"):
         predict(run, panorama, panorama.parent)
 
@@ -437,9 +470,9 @@ def test_evaluation_of_averaged_views(run, evaluation, tmp_path):
 def test_user_errors(run, log_dir, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         evaluate(tmp_path / "nowhere", tmp_path)
-    with pytest.raises(UserError, match="holds Elite360M_Res18, not Elite360M_Res34"):
+    with pytest.raises(UserError, match="--backbone Elite360M_Res18"):
         evaluate(run, tmp_path, "--backbone", "Elite360M_Res34")
-    with pytest.raises(UserError, match="was trained with --task depth_normal_segmentation"):
+    with pytest.raises(UserError, match="--task depth_normal_segmentation"):
         train(tmp_path, "--task", "depth", "--load_weights_dir", str(run))
     with pytest.raises(UserError, match="twice as wide as high"):
         train(tmp_path, "--height", "100", "--width", "200")
@@ -447,6 +480,20 @@ def test_user_errors(run, log_dir, tmp_path):
         train(tmp_path, "--gpu_devices", "0", "1")
     with pytest.raises(UserError, match="does not exist"):
         predict(run, tmp_path / "nowhere.png", tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_refuse_together(run, tmp_path):
+    """Each ends with the line, none waits for the others or shows a traceback of its own."""
+    evaluate(run, tmp_path)
+    command = [*SMALL, "--load_weights_dir", str(run), "--log_dir", str(tmp_path), "--split", "val"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "eval_elite360m.py"]
+    done = launch([*launcher, *command])
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert 1 <= len(lines) <= 2
+    assert len(set(lines)) == 1
+    assert "--overwrite" in lines[0]
 
 
 def launch(command: list[str], **environment: str) -> subprocess.CompletedProcess:
@@ -503,7 +550,8 @@ def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, 
     folders = (tmp_path / "Elite360M_Res18" / TRIPLE, evaluation)
     together, alone = (json.loads((folder / "results.json").read_text()) for folder in folders)
     assert together["num_images"] == 3
-    for kind in ("results", "trivial"):
+    assert together["baselines"]["values"] == alone["baselines"]["values"]
+    for kind in ("results", "constant", "fixed_map"):
         for task in TASKS:
             assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)
     pages = [(folder / "report.html").read_text(encoding="utf-8") for folder in folders]
@@ -545,8 +593,157 @@ def test_a_dataset_on_disk(on_disk, tmp_path, capsys):
     assert (results["num_images"], results["num_skipped"]) == (3, 0)
     assert results["depth_unit"] == settings.depth_unit
     assert "# depth unit: relative" in (folder / "depth/result.txt").read_text()
-    folder = evaluate(tmp_path / "train", tmp_path / "metric", *options, "--metric_depth")
+
+
+def test_a_mismatch_of_meanings_is_refused(on_disk, tmp_path, capsys):
+    """Unless a flag says so; then it is on record."""
+    options, _ = on_disk
+    run = train(tmp_path / "train", *options, "--num_epochs", "1")
+    for flags, named in (
+        (["--metric_depth"], "--metric_depth.*--allow_mismatch depth"),
+        (["--normal_frame", "world"], "--normal_frame.*--allow_mismatch normal"),
+        (["--metric_depth", "--normal_frame", "world"], "--allow_mismatch depth normal"),
+        (["--metric_depth", "--normal_frame", "world", "--allow_mismatch", "depth"], "--allow_mismatch normal"),
+    ):
+        with pytest.raises(UserError, match=named):
+            evaluate(run, tmp_path / "eval", *options, *flags)
+    assert not (tmp_path / "eval").exists()
+    evaluate(run, tmp_path / "other", *options, "--metric_depth", "--task", "normal_segmentation")
+    allowed = ["--metric_depth", "--allow_mismatch", "depth", "--report"]
+    folder = evaluate(run, tmp_path / "eval", *options, *allowed)
+    assert "mismatch: " in capsys.readouterr().out
     assert "# depth unit: metres along the ray" in (folder / "depth/result.txt").read_text()
+    mismatch = json.loads((folder / "results.json").read_text())["mismatches"]["depth"]
+    assert (mismatch["predicted"], mismatch["truth"]) == (RELATIVE, METRES)
+    for name in ("depth/result.txt", "report.html"):
+        assert "mismatch: " in (folder / name).read_text(), name
+
+
+def test_released_weights_can_be_evaluated(run, tmp_path, capsys):
+    """Their meaning is not known, and that is said; the number of classes is compared all the same."""
+    network = load_checkpoint(run / "models/weights_last/last_model.pth").network
+    state = {f"module.{released_key(key)}": value for key, value in network.items()}
+    torch.save(state | {"module.log_var_list": torch.zeros(3)}, tmp_path / "released.pth")
+    capsys.readouterr()
+    folder = evaluate(tmp_path / "released.pth", tmp_path / "eval", "--height", "32", "--width", "64")
+    assert capsys.readouterr().out.count("are not compared") == 1
+    results = json.loads((folder / "results.json").read_text())
+    assert results["mismatches"] == {}
+    assert "are not compared" in results["notes"][0]
+
+
+def test_results_of_another_evaluation_are_not_replaced(run, tmp_path):
+    """By checkpoint and options; the same one may be repeated, and --overwrite replaces."""
+    folder = evaluate(run, tmp_path, "--report")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for weights, flags, named in (
+        (run / "models/weights_2/model.pth", ["--split", "val"], "--split test instead of val"),
+        (run / "normal_models/best_normal_model.pth", ["--tta", "2"], "--tta 1 instead of 2"),
+        (run, ["--height", "64", "--width", "128"], "--height 32 instead of 64"),
+        (run, ["--num_val", "2"], "number of panoramas 3 instead of 2"),
+    ):
+        with pytest.raises(UserError, match=f"{named}.*--overwrite"):
+            evaluate(weights, tmp_path, *flags)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    evaluate(run, tmp_path, "--batch_size", "1", "--trivial")
+    evaluate(run, tmp_path, "--split", "val", "--overwrite")
+    assert json.loads((folder / "results.json").read_text())["split"] == "val"
+    assert not (folder / "report.html").exists()
+
+
+def test_another_list_is_another_evaluation(on_disk, tmp_path):
+    """Whatever it is called; and one that fails on the way leaves the results as they were."""
+    options, root = on_disk
+    run = train(tmp_path / "train", *options, "--num_epochs", "1")
+    panoramas = [str(path.parent.relative_to(root)) for path in sorted(root.rglob("rgb_rawlight.png"))]
+    names = ("rgb_rawlight", "depth", "semantic", "normal")
+    lines = [" ".join(f"{folder}/{name}.png" for name in names) for folder in panoramas]
+    listed = tmp_path / "list.txt"
+    listed.write_text(lines[0])
+    folder = evaluate(run, tmp_path / "eval", *options, "--val_list", str(listed))
+    listed.write_text(lines[1])
+    with pytest.raises(UserError, match=r"--val_list.*--overwrite"):
+        evaluate(run, tmp_path / "eval", *options, "--val_list", str(listed))
+    before = (folder / "results.json").read_bytes()
+    (root / panoramas[1] / "normal.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"normal\.png"):
+        evaluate(run, tmp_path / "eval", *options, "--val_list", str(listed), "--overwrite")
+    assert (folder / "results.json").read_bytes() == before
+
+
+def test_a_task_without_ground_truth(on_disk, tmp_path, capsys):
+    """It is said in a line, its metrics are null, and nothing is drawn."""
+    options, root = on_disk
+    run = train(tmp_path / "train", *options, "--num_epochs", "1")
+    for path in root.rglob("semantic.png"):
+        save_picture(path, np.zeros((32, 64), np.uint8))  # unlabelled
+    capsys.readouterr()
+    folder = evaluate(run, tmp_path / "eval", *options, "--report", "--trivial")
+    assert capsys.readouterr().out.count("segmentation: no panorama has ground truth") == 1
+    results = json.loads((folder / "results.json").read_text())
+    for kind in ("results", "constant", "fixed_map"):
+        figures = results[kind]["segmentation"]
+        assert {name: value for name, value in figures.items() if name != "seam"} == {
+            **dict.fromkeys(("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")),
+        }
+    assert results["results"]["segmentation"]["seam"] > 0
+    assert results["results"]["depth"]["rms"] > 0
+    assert "no panorama has ground truth" in (folder / "semantic" / "result.txt").read_text()
+    page = (folder / "report.html").read_text()
+    assert "no panorama has ground truth for it" in page
+    assert 'aria-label="confusion matrix"' not in page
+
+
+def test_numbers_that_are_not_finite_are_empty_cells(run, tmp_path):
+    content = torch.load(run / "models/weights_last/last_model.pth", weights_only=True)
+    for key, value in content["network"].items():
+        if "heads.depth" in key or "heads.normal" in key:
+            value.fill_(torch.nan)
+    torch.save(content, tmp_path / "diverged.pth")
+    folder = evaluate(tmp_path / "diverged.pth", tmp_path / "eval", "--report")
+    with open(folder / "per_image.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["normal/mean"] for row in rows] == [""] * 3
+    assert all(float(row["segmentation/pixAcc"] or 0) >= 0 for row in rows if "segmentation/pixAcc" in row)
+    assert "nan" not in (folder / "per_image.csv").read_text()
+
+
+def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path):
+    """Nothing of it is left, and earlier results are as they were."""
+    before = evaluate(run, tmp_path).joinpath("results.json").read_bytes()
+    command = [*SMALL, "--num_val", "2000", "--load_weights_dir", str(run), "--log_dir", str(tmp_path), "--overwrite"]
+    process = subprocess.Popen(
+        [sys.executable, "eval_elite360m.py", *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = tmp_path / "Elite360M_Res18" / TRIPLE
+    while not (folder / "unfinished" / "visual_results").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in error
+    assert not (folder / "unfinished").exists()
+    assert (folder / "results.json").read_bytes() == before
+
+
+def test_fine_tuning_prints_what_differs(run, on_disk, tmp_path, capsys):
+    """Another unit of depth is a line, another network is refused by its options."""
+    options, _ = on_disk
+    first = train(tmp_path / "first", *options, "--task", "depth", "--num_epochs", "1")
+    capsys.readouterr()
+    flags = [*options, "--task", "depth", "--num_epochs", "1", "--load_weights_dir", str(first)]
+    train(tmp_path / "second", *flags, "--metric_depth", "--b2f", "corrected")
+    printed = capsys.readouterr().out
+    assert RELATIVE in printed
+    assert "--b2f released, not corrected" in printed
+    with pytest.raises(UserError, match=r"--fusion b2f \(not none\)"):
+        train(tmp_path / "third", *flags, "--fusion", "none")
 
 
 def test_bad_samples(on_disk, tmp_path, capsys):

@@ -10,8 +10,9 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from copy import copy
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
@@ -22,68 +23,23 @@ import numpy as np
 from torch.utils.data import default_collate
 
 from datasets import DATASETS, SPLITS, build_dataset
-from datasets.panorama import Panorama, pack, unpack
+from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
 from datasets.stored import PanoramaFiles, StoredPanoramas
 from tasks import TASKS
 from tasks.display import Look
 from tools.make_synthetic_dataset import NOTE
 from utils.errors import UserError, exit_on_user_error
-from utils.normal_frames import NormalPairs, draw_pairs, join_pairs, judge_normals
 from utils.options import Parser, count, positive
 from utils.parallel import map_with_progress
 from utils.pictures import as_picture, maps_panel
-from utils.tasks import MAX_DEPTH
+from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
 from utils.visualize import save_picture
 
 PREVIEW_HEIGHT = 256  # pixels of each map
-_NORMALS_HEIGHT = 256  # pixels: normals are looked at in maps of this height
-_BINS_PER_METRE = 100  # of the histogram of depth
-_NUM_BINS = 70 * _BINS_PER_METRE + 1  # the last one holds all that is farther
 _MOST_NAMES = 20  # on the screen
 _SCREEN_WIDTH = 100  # columns
 _HEADING_WIDTH = 11  # columns
-
-
-@dataclass
-class Statistics:
-    """Sums over panoramas of what their maps hold.
-
-    Attributes:
-        sizes: how many panoramas are of each size, such as "1024x512".
-        pixels: of all depth maps.
-        valid_depths: pixels with a depth above 0 and up to 10 m.
-        depths: (7001,) pixels for each centimetre.
-        nearest, farthest: metres.
-        labels: (classes,) pixels of each class.
-        known_normals: pixels with a normal, extrapolated from smaller maps.
-        pairs: of each panorama, see `utils.normal_frames`.
-    """
-
-    sizes: Counter = field(default_factory=Counter)
-    pixels: int = 0
-    valid_depths: int = 0
-    depths: np.ndarray | int = 0
-    nearest: float = np.inf
-    farthest: float = 0.0
-    labels: np.ndarray | int = 0
-    known_normals: float = 0.0
-    pairs: list[NormalPairs] = field(default_factory=list)
-
-    def add(self, other: "Statistics") -> None:
-        self.sizes += other.sizes
-        self.pixels += other.pixels
-        self.valid_depths += other.valid_depths
-        self.depths = self.depths + other.depths
-        self.nearest = min(self.nearest, other.nearest)
-        self.farthest = max(self.farthest, other.farthest)
-        self.labels = self.labels + other.labels
-        self.known_normals += other.known_normals
-        self.pairs += other.pairs
-
-    def median_depth(self) -> float:
-        """Metres, to the centimetre, of all pixels with a depth."""
-        middle = np.searchsorted(np.cumsum(self.depths), np.sum(self.depths) / 2)
-        return float(middle + 0.5) / _BINS_PER_METRE
+_FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
 
 @dataclass
@@ -92,27 +48,36 @@ class Findings:
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
-    statistics: Statistics = field(default_factory=Statistics)
+    measured: list[Measurement] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
         self.missing += other.missing
         self.bad += other.bad
-        self.statistics.add(other.statistics)
+        self.measured += other.measured
 
 
-def open_parts(name: str, root: Path) -> dict[str, StoredPanoramas]:
-    """The parts of a dataset that hold any panorama; none of them shares one with another.
+def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, StoredPanoramas]:
+    """The parts of a dataset that hold any panorama: the splits, none of which shares one with another, or the lists.
 
     Raises:
-        UserError: when none does.
+        UserError: when there is none.
     """
-    special = {"metric_depth": True} if name == "Struc3D" else {}
+    lists = {"train_list": options.train_list, "val_list": options.val_list}
+    special = {"hold_out_val": True, "normal_frame": options.normal_frame, "tasks": tasks}
+    if options.dataset == "Struc3D":
+        special["metric_depth"] = True
+    build = partial(build_dataset, options.dataset, str(options.dataset_rootdir), **special)
+    size = {"height": PREVIEW_HEIGHT, "width": 2 * PREVIEW_HEIGHT}
+    if any(lists.values()):
+        return {
+            part: build(split="train" if part == "train_list" else "test", list_file=path, **size)
+            for part, path in lists.items()
+            if path
+        }
     parts, errors = {}, []
-    for part in SPLITS:
+    for part in [options.split] if options.split else SPLITS:
         try:
-            parts[part] = build_dataset(
-                name, str(root), part, PREVIEW_HEIGHT, 2 * PREVIEW_HEIGHT, hold_out_val=True, **special
-            )
+            parts[part] = build(split=part, **size)
         except UserError as error:  # the part is empty, or the folder is missing
             errors.append(error)
     if not parts:
@@ -134,40 +99,18 @@ def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
     return note["counts"]
 
 
-def examine(numbered: tuple[int, PanoramaFiles], dataset: StoredPanoramas) -> Findings:
-    """Read one panorama, given its number and its files, as this dataset reads, and measure it."""
-    number, files = numbered
-    missing = [path for path in astuple(files) if not (dataset.root / path).is_file()]
+def examine(files: PanoramaFiles, dataset: StoredPanoramas) -> Findings:
+    """Read one panorama, given its files, as this dataset reads, and measure it."""
+    missing = [path for path in files.paths() if not (dataset.root / path).is_file()]
     if missing:
         return Findings(missing=missing)
     reader = copy(dataset)
     reader.files = [files]
+    there = tuple(task for task in dataset.tasks if getattr(files, _FILE_OF_TASK[task]) is not None)
     try:
-        panorama = reader.read(0)
+        return Findings(measured=[measure(reader.read(0), there, dataset.classes.names)])
     except UserError as error:
         return Findings(bad=[str(error)])
-    return Findings(statistics=measure(panorama, len(dataset.classes), seed=number))
-
-
-def measure(panorama: Panorama, num_classes: int, seed: int) -> Statistics:
-    """Statistics of one panorama; the seed is that of the pixels whose normals are looked at."""
-    height, width = panorama.depth.shape
-    metres = panorama.depth[panorama.depth > 0] * panorama.depth_scale
-    bins = np.minimum(metres * _BINS_PER_METRE, _NUM_BINS - 1).astype(int)
-    small_height = min(height, _NORMALS_HEIGHT)  # enlarging would make steps in the depth
-    small = unpack(pack(panorama.resized(small_height, 2 * small_height), index=0))
-    normal = small["normal"].movedim(0, -1).numpy()
-    return Statistics(
-        sizes=Counter([f"{width}x{height}"]),
-        pixels=panorama.depth.size,
-        valid_depths=int((metres <= MAX_DEPTH).sum()),
-        depths=np.bincount(bins, minlength=_NUM_BINS),
-        nearest=float(metres.min()),
-        farthest=float(metres.max()),
-        labels=np.bincount(panorama.semantic[panorama.semantic >= 0], minlength=num_classes),
-        known_normals=small["normal_mask"].float().mean().item() * panorama.depth.size,
-        pairs=[draw_pairs(normal, small["depth"][0].numpy(), seed)],
-    )
 
 
 def examine_all(parts: dict[str, StoredPanoramas], num_workers: int) -> tuple[Findings, list[tuple[str, int]]]:
@@ -176,49 +119,69 @@ def examine_all(parts: dict[str, StoredPanoramas], num_workers: int) -> tuple[Fi
     files = [parts[part].files[index] for part, index in places]
     reader = copy(next(iter(parts.values())))
     reader.files = []  # it travels to the processes with every panorama, and should travel light
-    results = map_with_progress(partial(examine, dataset=reader), list(enumerate(files)), num_workers, "reading")
+    results = map_with_progress(partial(examine, dataset=reader), files, num_workers, "reading")
     total, readable = Findings(), []
     for place, findings in zip(places, results, strict=True):
         total.add(findings)
-        if findings.statistics.pixels:
+        if findings.measured:
             readable.append(place)
     return total, readable
 
 
-def report_counts(parts: dict[str, StoredPanoramas], written: dict[str, int] | None) -> list[str]:
-    """Print how many panoramas each part holds and should hold; return what is wrong."""
+def report_counts(parts: dict[str, StoredPanoramas], written: dict[str, int] | None, is_partial: bool) -> list[str]:
+    """Print how many panoramas each split holds and should hold; return what is wrong.
+
+    Args:
+        written: panoramas of each split, if known better than by the rule of the dataset.
+        is_partial: fewer are no problem.
+    """
     expected = written or next(iter(parts.values())).counts
     problems = []
     print_rows("", ["found  expected"])
     for part in SPLITS:
         found = len(parts.get(part, ()))
+        if is_partial and not found:
+            continue
         print_rows(part, [f"{found:5d}  {expected[part]:8d}"])
-        if found != expected[part]:
+        if found != expected[part] and not is_partial:
             problems.append(f"{part} holds {found} panorama{'s' * (found != 1)} instead of {expected[part]}")
     return problems
+
+
+def report_lists(parts: dict[str, StoredPanoramas]) -> list[str]:
+    """Print how many panoramas each list names; return what is wrong."""
+    for part, dataset in parts.items():
+        print_rows(part, [f"{len(dataset)} panoramas"])
+    named = [{files.rgb for files in dataset.files} for dataset in parts.values()]
+    common = len(set.intersection(*named)) if len(named) > 1 else 0
+    return [f"{common} panoramas are in both lists"] if common else []
 
 
 def report_names(heading: str, names: list[str], one: str, several: str) -> list[str]:
     """Print names of what is wrong, not too many; return what is wrong, as "1 `one`" or "9 `several`"."""
     if not names:
         return []
-    more = len(names) - _MOST_NAMES
-    print_rows(heading, names[:_MOST_NAMES] + ([f"and {more} more"] if more > 0 else []))
+    print_rows(heading, cut(names))
     return [f"{len(names)} {one if len(names) == 1 else several}"]
 
 
-def report_contents(statistics: Statistics, class_names: tuple[str, ...], normal_frame: str) -> list[str]:
+def report_contents(measured: list[Measurement], dataset: StoredPanoramas) -> list[str]:
     """Print what the panoramas hold; return what is wrong."""
-    print_rows("sizes", [", ".join(f"{size}: {num}" for size, num in statistics.sizes.most_common())])
-    depth_range = f"{statistics.nearest:.2f} to {statistics.farthest:.2f} m, median {statistics.median_depth():.2f} m"
-    valid = statistics.valid_depths / statistics.pixels
-    print_rows("depth", [f"{depth_range}; {valid:.1%} of the pixels are valid (up to {MAX_DEPTH:g} m)"])
-    normals = judge_normals(join_pairs(statistics.pairs), normal_frame)
-    print_rows("normals", [f"known in {statistics.known_normals / statistics.pixels:.1%} of the pixels", normals.text])
-    labelled = int(np.sum(statistics.labels))
-    print_rows("labels", [f"known in {labelled / statistics.pixels:.1%} of the pixels, of these:"])
-    print_rows("", class_table(statistics.labels, class_names))
-    return [normals.problem] if normals.problem else []
+    names = dataset.classes.names
+    sizes = Counter(one.size for one in measured)
+    print_rows("sizes", [", ".join(f"{size}: {num}" for size, num in sizes.most_common())])
+    findings = evaluate(
+        measured, dataset.tasks, names, dataset.normal_frame, relative_to_largest=dataset.name == "Struc3D"
+    )
+    heading = None
+    for finding in findings:
+        print_rows(finding.heading if finding.heading != heading else "", wrapped(finding.rows))
+        heading = finding.heading
+        if heading == "labels" and any(one.labels for one in measured):
+            print_rows("", class_table(class_pixels(measured), names))
+    outliers = [name for finding in findings for name in finding.outliers]
+    print_rows("outliers", wrapped(cut(outliers)))
+    return [problem for finding in findings for problem in finding.problems]
 
 
 def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
@@ -233,6 +196,18 @@ def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
     if absent:
         rows += wrap(f"never: {', '.join(absent)}", _SCREEN_WIDTH - _HEADING_WIDTH)
     return rows
+
+
+def cut(names: list[str]) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return names[:_MOST_NAMES] + ([f"and {more} more"] if more > 0 else [])
+
+
+def wrapped(rows: Iterable[str]) -> list[str]:
+    """Rows no wider than the screen; names of files are not broken."""
+    width = _SCREEN_WIDTH - _HEADING_WIDTH
+    return [line for row in rows for line in wrap(row, width, break_long_words=False, break_on_hyphens=False)]
 
 
 def print_rows(heading: str, rows: list[str]) -> None:
@@ -252,9 +227,9 @@ def draw_previews(parts: dict[str, StoredPanoramas], places: list[tuple[str, int
 
 
 def preview(dataset: StoredPanoramas, index: int) -> np.ndarray:
-    """RGB, depth, normals and labels of a panorama in one picture."""
+    """RGB and the maps of the tasks of a panorama in one picture."""
     batch = default_collate([dataset[index]])
-    maps = {name: task.display.truth_map(batch, 0) for name, task in TASKS.items()}
+    maps = {name: TASKS[name].display.truth_map(batch, 0) for name in dataset.tasks}
     look = Look(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
     return maps_panel(as_picture(batch["rgb"][0]), maps, look, caption=batch["id"][0])
 
@@ -265,18 +240,22 @@ def check(options: argparse.Namespace) -> list[str]:
     Raises:
         UserError: when there is nothing to check.
     """
+    tasks = parse_tasks(options.task)
     written = synthetic_counts(options.dataset, options.dataset_rootdir)
-    parts = open_parts(options.dataset, options.dataset_rootdir)
+    parts = open_parts(options, tasks)
     findings, readable = examine_all(parts, options.num_workers)
     by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
     print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
     if options.dataset == "Struc3D":
         print("Here depth is in metres, as with --metric_depth.")
-    problems = report_counts(parts, written)
+    if options.train_list or options.val_list:
+        problems = report_lists(parts)
+    else:
+        problems = report_counts(parts, written, is_partial=bool(options.partial or options.split))
     problems += report_names("missing", findings.missing, "file is missing", "files are missing")
     problems += report_names("bad", findings.bad, "panorama cannot be used", "panoramas cannot be used")
     if readable:
-        problems += report_contents(findings.statistics, parts[readable[0][0]].classes.names, options.normal_frame)
+        problems += report_contents(findings.measured, parts[readable[0][0]])
     if readable and options.preview:
         draw_previews(parts, readable, options.preview, options.out)
     return problems
@@ -289,6 +268,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", required=True, choices=stored, help="what it should be")
     parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="its folder")
     parser.add_argument(
+        "--task",
+        default=join_tasks(TASK_NAMES),
+        choices=TASK_VALUES,
+        help="what it is needed for; files that other tasks need are not read",
+    )
+    some = parser.add_argument_group("parts of the dataset, whose counts need not be those of the whole")
+    some.add_argument("--split", choices=SPLITS, help="check this split only")
+    some.add_argument("--partial", action="store_true", help="check what there is of all splits")
+    some.add_argument("--train_list", metavar="FILE", help="check the panoramas of this list instead of the splits")
+    some.add_argument("--val_list", metavar="FILE", help="the same; both can be given")
+    parser.add_argument(
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
@@ -300,6 +290,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if (options.preview is None) != (options.out is None):
         parser.error("--preview and --out go together")
+    if options.split and (options.train_list or options.val_list):
+        parser.error("--split does not go with --train_list or --val_list, which name their panoramas themselves")
     return options
 
 

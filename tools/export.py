@@ -3,7 +3,8 @@
     python tools/export.py --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
     python tools/export.py --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
 
-Input ``rgb`` (B, 3, H, W) float32, colours in [0, 1]; they are normalised inside. Outputs, those of the checkpoint:
+Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (README, "Export"); they are
+normalised inside. Outputs, those of the checkpoint:
 
     depth          (B, 1, H, W) metres along the ray
     normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), to the camera
@@ -33,7 +34,6 @@ from networks.elite360m import Elite360M
 from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
-from utils.run_folder import sha256
 
 MAX_DEVIATION = 1e-3  # of a file's prediction from the network's, relative to the largest number in the latter
 
@@ -43,36 +43,34 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     file_format, out = FORMATS[options.format], Path(options.out)
     file_format.require(out)
-    path = find_checkpoint(options.checkpoint)
-    digest = sha256(path)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
     height, width = options.height or checkpoint.settings.height, options.width or checkpoint.settings.width
     network = checkpoint.build_network().eval()
     program = traced(network, height, width, options.dynamic_batch)
     sample = torch.rand(3 if options.dynamic_batch else 1, 3, height, width)  # 3: the graph was traced with 2
     with atomic_path(out) as temporary:
-        file_format.write(program, network.tasks, metadata(checkpoint, digest, height, width), temporary)
+        file_format.write(program, network.tasks, metadata(checkpoint, height, width), temporary)
         deviations = check(file_format, temporary, network, sample)
     for task, deviation in deviations.items():
         print(f"{task}: off by {deviation:.1e} of its scale")
     print(f"written to {out}")
 
 
-def metadata(checkpoint: Checkpoint, digest: str, height: int, width: int) -> dict[str, str]:
+def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
     """What a user of the file needs to know; lists are in JSON."""
     settings = checkpoint.settings
     return {
         "tasks": json.dumps(settings.tasks),
         "height": str(height),
         "width": str(width),
-        "rgb": "(B, 3, H, W) float32, colours in [0, 1]",
+        "rgb": "(B, 3, H, W) float32, R, G and B in [0, 1], resized to H x W by averaging over areas",
         "class_names": json.dumps(settings.class_names),
         "depth_unit": settings.depth_unit,
         "normal_frame": settings.normal_frame,
         "axes": "x right, y down, z forward (the centre of the image)",
         "backbone": settings.backbone,
         "dataset": settings.dataset,
-        "checkpoint_sha256": digest,
+        "checkpoint_sha256": checkpoint.sha256,
     }
 
 

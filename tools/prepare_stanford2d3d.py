@@ -38,12 +38,12 @@ from PIL import Image
 
 from datasets.classes import STANFORD2D3D
 from datasets.panorama import resize_rgb
+from datasets.preparation.axes import ALL_AXES, axes_in_words
+from datasets.preparation.normals_from_depth import normals_from_depth
 from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, UNKNOWN_ID, panorama_files
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 from utils.images import ImageFile
-from utils.normal_frames import ALL_AXES, axes_in_words
-from utils.normals_from_depth import normals_from_depth
 from utils.options import Parser, count, positive
 from utils.parallel import map_with_progress
 

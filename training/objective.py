@@ -9,6 +9,7 @@ from torch import nn
 from losses.balancing.base import Balancing, task_loss
 from losses.reduction import TaskLoss
 from utils.distributed import all_sum
+from utils.precision import at_least_float32
 
 
 class MultiTaskNetwork(Protocol):
@@ -111,19 +112,19 @@ class TrainingObjective(nn.Module):
     def losses(self, predictions: dict, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """As `forward`, from predictions made in training mode."""
         tasks = self.network.tasks
-        final = {task: self._losses[task].loss(predictions[task].float(), batch) for task in tasks}
+        final = {task: self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks}
         intermediate = {}
         if small_predictions := predictions.get("intermediate"):
             small_batch = self._resize_targets(batch, next(iter(small_predictions.values())).shape[-2:])
             intermediate = {
-                task: self._losses[task].loss(prediction.float(), small_batch)
+                task: self._losses[task].loss(at_least_float32(prediction), small_batch)
                 for task, prediction in small_predictions.items()
             }
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
         has_labels = torch.stack(num_pixels) > 0
         self.has_labels = self.has_labels.to(has_labels.device) | has_labels
         if fractions is None:
-            fractions = torch.ones(len(tasks), device=has_labels.device)
+            fractions = final[tasks[0]].value.new_ones(len(tasks))
         total = self.balancing(final, intermediate, fractions)
         named = {}
         for task, fraction in zip(tasks, fractions, strict=True):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from training.optimizers import OptimizationSettings
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
 
@@ -22,7 +22,7 @@ def seed_generators(seed: int) -> None:
 
 def prepare_device(options: argparse.Namespace) -> None:
     """Keep freed memory, and make the GPU's algorithms repeatable if asked for; those of the CPU always are."""
-    keep_freed_memory()
+    tune_malloc()
     if options.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)  # some have no such form: torch names them
         torch.backends.cudnn.benchmark = False

@@ -1,16 +1,21 @@
-"""Checkpoints: what is in one, where they lie, how they are written and read.
+"""Checkpoints: what is in one, where they lie, how they are written, read and compared.
 
 A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: a file from a stranger can
 hold wrong weights but no code. ``settings`` tells all that is needed to build the network again and to read its
 predictions; files of the released program, which hold weights alone, are recognised by their keys.
 """
 
+import hashlib
+import io
 import pickle
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from networks.backbones import find_backbone
 from networks.elite360m import Elite360M
 from networks.released_weights import (
     convert_released_weights,
@@ -22,11 +27,16 @@ from tasks.display import Look
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.run_folder import LAST_MODEL
-from utils.tasks import METRES
+from utils.state_dicts import require_fit, strip_prefixes, unwrap
+from utils.tasks import METRES, join_tasks
 from utils.visualize import distinct_colours
 
 FORMAT = "elite360m"
 VERSION = 1
+UNKNOWN_DATASET = "unknown (released weights)"
+_OWN_KEY = "erp_encoder.backbone."  # in the state dict of every network of ours
+_LONGEST_NAME = 60  # characters of a name in a message
+_SHOWN = 3  # runs or files that a message names
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,11 @@ class ModelSettings:
     intermediate: bool = True
 
     @property
+    def meaning_is_known(self) -> bool:
+        """Whether unit of depth, frame of normals and class names were recorded; released weights have none."""
+        return self.dataset != UNKNOWN_DATASET
+
+    @property
     def look(self) -> Look:
         """What pictures and files of its predictions depend on."""
         return Look(self.class_names, self.class_colours, self.depth_unit, self.normal_frame)
@@ -90,6 +105,7 @@ class Checkpoint:
 
     Attributes:
         path: the file.
+        sha256: of the bytes that it was read from, in hexadecimal.
         settings: of the network.
         network: its state dict, under our names.
         weighting: state dict of the balancing method.
@@ -98,6 +114,7 @@ class Checkpoint:
     """
 
     path: Path
+    sha256: str
     settings: ModelSettings
     network: dict[str, torch.Tensor]
     weighting: dict[str, torch.Tensor]
@@ -122,14 +139,104 @@ class Checkpoint:
         """
         settings = self.settings
         if settings.backbone != backbone:
-            raise UserError(f"{self.path} holds {settings.backbone}, not {backbone}: mend --backbone")
+            known = settings.backbone
+            raise UserError(f"{self.path} was trained with --backbone {known}, not {backbone}: pass --backbone {known}")
         if missing := [task for task in tasks if task not in settings.tasks]:
-            raise UserError(f"{self.path} was trained for {', '.join(settings.tasks)}, not for {', '.join(missing)}")
-        if "segmentation" in tasks and len(settings.class_names) != num_classes:
+            trained = join_tasks(settings.tasks)
             raise UserError(
-                f"{self.path} tells {len(settings.class_names)} classes apart ({settings.dataset}), "
-                f"but the dataset has {num_classes}"
+                f"{self.path} was trained with --task {trained}, not for {missing[0]}: pass --task {trained}"
             )
+        if "segmentation" in tasks:
+            self._require_classes(num_classes)
+
+    def require_same_architecture(self, settings: ModelSettings) -> None:
+        """Make sure that a network of these settings can start from the weights.
+
+        Raises:
+            UserError: that names the options which differ, with both values.
+        """
+        different = _different_options(self.settings, settings)
+        if different.keys() - _SAME_WEIGHTS:
+            listed = ", ".join(f"{flag} {theirs} (not {ours})" for flag, (theirs, ours) in different.items())
+            raise UserError(f"{self.path} was trained with {listed}: pass the same options")
+        if "segmentation" in settings.tasks:
+            self._require_classes(len(settings.class_names))
+
+    def differences(self, settings: ModelSettings) -> list[str]:
+        """What else differs between the training of the checkpoint and one of these settings, a line each."""
+        lines = [
+            f"{self.path} was trained with {flag} {theirs}, not {ours}"
+            for flag, (theirs, ours) in _different_options(self.settings, settings).items()
+        ]
+        mismatches = find_mismatches(self.settings, settings.look, settings.tasks)
+        return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
+
+    def _require_classes(self, num_classes: int) -> None:
+        known = len(self.settings.class_names)
+        if known != num_classes:
+            raise UserError(
+                f"{self.path} predicts {known} classes ({self.settings.dataset}), but the dataset has {num_classes}: "
+                "use a checkpoint of the same classes, or leave segmentation out of --task"
+            )
+
+
+_SAME_WEIGHTS = {"--b2f", "--ico_level"}  # options that change what is computed, but not the weights
+
+
+def _different_options(first: ModelSettings, second: ModelSettings) -> dict[str, tuple[str, str]]:
+    """The options of training in which two networks differ, where they have an effect in both, and both values."""
+    options = zip(_architecture(first).items(), _architecture(second).values(), strict=True)
+    return {flag: (ours, theirs) for (flag, ours), theirs in options if ours and theirs and ours != theirs}
+
+
+def _architecture(settings: ModelSettings) -> dict[str, str]:
+    """The options of training that a network depends on; empty values of those that have no effect."""
+    fuses, collaborates = settings.fusion != "none", len(settings.tasks) > 1
+    return {
+        "--backbone": settings.backbone,
+        "--task": join_tasks(settings.tasks),
+        "--fusion": settings.fusion,
+        "--cross_task": settings.cross_task if collaborates else "",
+        "--no_intermediate_losses": "off" if settings.intermediate else "on",
+        "--b2f": settings.b2f if fuses else "",
+        "--ico_level": str(settings.ico_level) if fuses else "",
+    }
+
+
+class Mismatch(NamedTuple):
+    """What the predictions of a task mean, and what the ground truth means instead."""
+
+    what: str
+    predicted: str
+    truth: str
+
+    def __str__(self) -> str:
+        predicted, truth = self.predicted[:_LONGEST_NAME], self.truth[:_LONGEST_NAME]
+        return f"{self.what} is '{predicted}' in the predictions but '{truth}' in the ground truth"
+
+
+def find_mismatches(settings: ModelSettings, truth: Look, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
+    """The tasks whose predictions and ground truth mean different things; none where the meaning is not known.
+
+    Args:
+        settings: of the network that predicts.
+        truth: what the ground truth means.
+        tasks: to compare.
+    """
+    if not settings.meaning_is_known:
+        return {}
+    compared = {
+        "depth": Mismatch("the unit of depth", settings.depth_unit, truth.depth_unit),
+        "normal": Mismatch("the frame of the normals", settings.normal_frame, truth.normal_frame),
+        "segmentation": _first_other_class(settings.class_names, truth.class_names),
+    }
+    return {task: compared[task] for task in tasks if compared[task].predicted != compared[task].truth}
+
+
+def _first_other_class(predicted: tuple[str, ...], truth: tuple[str, ...]) -> Mismatch:
+    pairs = enumerate(zip_longest(predicted, truth, fillvalue=""))
+    label, (ours, theirs) = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (0, ("", "")))
+    return Mismatch(f"class {label}", ours, theirs)
 
 
 def save_checkpoint(
@@ -160,20 +267,42 @@ def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
     """The checkpoint file that a path given by a user means.
 
     Args:
-        path: a file, a run folder, or, with `run`, a folder that holds the run folder `run`.
-        run: the relative path of a run folder, ``<task value>/<backbone>``.
+        path: a file, a run folder or one within it, or a folder that holds runs, such as the --log_dir of a training.
+        run: which of several runs is meant: the relative path of its folder, ``<task value>/<backbone>``.
 
     Raises:
-        UserError: when there is none.
+        UserError: when there is none, or there are several; it names those that were found.
     """
     path = Path(path)
-    candidates = [path, path / LAST_MODEL] + ([path / run / LAST_MODEL] if run else [])
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    if path.is_file():
+        return path
     if not path.exists():
         raise UserError(f"no checkpoint: {path} does not exist")
-    raise UserError(f"no checkpoint: there is no {candidates[-1]}; give a checkpoint file or a run folder")
+    within_run = [Path(*LAST_MODEL.parts[i:]) for i in range(len(LAST_MODEL.parts))]
+    for candidate in [*within_run, *([run / LAST_MODEL] if run else [])]:
+        if (path / candidate).is_file():
+            return path / candidate
+    runs = sorted(found.parents[2] for found in _below(path, str(LAST_MODEL)))
+    if len(runs) == 1:
+        return runs[0] / LAST_MODEL
+    if runs:
+        hint = ", or --task and --backbone of it" if run else ""
+        raise UserError(f"{path} holds {len(runs)} runs ({_some(runs, path)}): pass one of them{hint}")
+    files = sorted(found for found in [*path.glob("*.pth"), *_below(path, "*.pth")] if found.parent.name != "state")
+    if files:
+        raise UserError(f"{path} holds no {LAST_MODEL}, but {_some(files, path)}: pass a checkpoint file")
+    raise UserError(f"no checkpoint: there is no {LAST_MODEL} in {path}; pass a checkpoint file or a run folder")
+
+
+def _below(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern in the folders up to three levels below a folder: a --log_dir, its tasks, their runs."""
+    return [found for depth in (1, 2, 3) for found in folder.glob("*/" * depth + pattern)]
+
+
+def _some(paths: list[Path], folder: Path) -> str:
+    """The first of the paths, relative to a folder."""
+    shown = [str(path.relative_to(folder)) for path in paths[:_SHOWN]]
+    return ", ".join(shown) + (", ..." if len(paths) > _SHOWN else "")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -182,11 +311,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         UserError: when the file is neither, is damaged, or holds more than plain data.
     """
-    content = _load_plain_data(path)
-    if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _own_checkpoint(path, content)
-    if isinstance(content, dict) and is_released_format(content):
-        return _released_checkpoint(path, content)
+    try:
+        file = path.read_bytes()  # once: a training may replace the file between hashing and loading
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(file).hexdigest()
+    content = unwrap(_load_plain_data(io.BytesIO(file), path))
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
+    kind = content.get("format")
+    if kind == FORMAT:
+        return _own_checkpoint(path, digest, content)
+    if isinstance(kind, str) and kind.startswith(FORMAT):
+        raise UserError(
+            f"{path} is a training state, for --resume, not a checkpoint: pass {LAST_MODEL} of the same run instead"
+        )
+    state = strip_prefixes(content)
+    if is_released_format(state):
+        return _released_checkpoint(path, digest, state)
+    if any(key.startswith(_OWN_KEY) for key in state):
+        raise UserError(
+            f"{path} holds weights of this program without their settings: pass a file that training wrote, such as "
+            f"{LAST_MODEL}"
+        )
     raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
 
 
@@ -198,15 +345,16 @@ def load_content(path: Path, format_name: str) -> dict:
     """
     if not path.is_file():
         raise UserError(f"{path} is missing")
-    content = _load_plain_data(path)
+    content = _load_plain_data(path, path)
     if not isinstance(content, dict) or content.get("format") != format_name:
         raise UserError(f"{path} is not what it should be ({format_name})")
     return content
 
 
-def _load_plain_data(path: Path) -> object:
+def _load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
+    """The content of a file, which is at `path`."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
@@ -216,53 +364,56 @@ def _load_plain_data(path: Path) -> object:
 
 
 def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Load a state dict, every key accounted for.
+    """Load a state dict, every key accounted for; prefixes of its keys do not matter.
 
     Raises:
-        UserError: when keys are missing, unknown or of another size.
+        UserError: when keys are missing, unknown or of another shape.
     """
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        details = " ".join(str(error).split())
-        raise UserError(f"the weights in {path} do not fit the network: {details}") from error
+    state = strip_prefixes(state)
+    require_fit(state, module.state_dict(), path)
+    module.load_state_dict(state)
 
 
-def _own_checkpoint(path: Path, content: dict) -> Checkpoint:
+def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
     if content.get("version") != VERSION:
-        raise UserError(f"{path} is of version {content.get('version')}; this program reads version {VERSION}")
+        version = f"{content.get('version')}"[:20]
+        raise UserError(f"{path} is of version {version}; this program reads version {VERSION}")
     try:
-        settings = content["settings"]
+        settings = dict(content["settings"])
         settings |= {
             "tasks": tuple(settings["tasks"]),
             "class_names": tuple(settings["class_names"]),
             "class_colours": tuple(tuple(colour) for colour in settings["class_colours"]),
         }
-        return Checkpoint(
+        checkpoint = Checkpoint(
             path,
+            digest,
             ModelSettings(**settings),
-            content["network"],
-            content["weighting"],
+            dict(unwrap(content["network"])),
+            dict(content["weighting"]),
             content.get("balancing", "uncertainty"),
             int(content["epoch"]),
         )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is an incomplete checkpoint: {error} is missing or wrong") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is an incomplete checkpoint: {f'{error}'[:100]} is missing or wrong") from error
+    if find_backbone(str(checkpoint.settings.backbone)) is None or not TASKS.keys() >= set(checkpoint.settings.tasks):
+        raise UserError(f"{path} is of a backbone or a task that this program does not have")
+    return checkpoint
 
 
-def _released_checkpoint(path: Path, state: dict[str, torch.Tensor]) -> Checkpoint:
+def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> Checkpoint:
     """The released program saves the weights alone: its defaults, and nameless classes, are supplied here."""
-    backbone, num_classes = released_architecture(state)
+    backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,
         tasks=tuple(TASKS),
         ico_level=4,
         height=512,
         width=1024,
-        dataset="unknown (released weights)",
+        dataset=UNKNOWN_DATASET,
         class_names=tuple(f"class {i}" for i in range(num_classes)),
         class_colours=distinct_colours(num_classes),
     )
     own_state = settings.build_network().state_dict()
-    network, log_variances = convert_released_weights(state, own_state)
-    return Checkpoint(path, settings, network, {"log_variances": log_variances})
+    network, log_variances = convert_released_weights(state, own_state, path)
+    return Checkpoint(path, digest, settings, network, {"log_variances": log_variances})

@@ -131,7 +131,7 @@ def from_main(function: Callable[[], T]) -> T:
     """What a function returns in the main process, in every process.
 
     Raises:
-        UserError: in the main process, when the function does; the others then exit with the same code, silently.
+        UserError, OSError: in the main process, when the function does; the others then exit with code 2, silently.
     """
     if not is_distributed():
         return function()
@@ -139,7 +139,7 @@ def from_main(function: Callable[[], T]) -> T:
     if is_main():
         try:
             outcome[0] = function()
-        except UserError as error:
+        except (UserError, OSError) as error:
             outcome[1] = error
     dist.broadcast_object_list(outcome, src=0)
     value, error = outcome

@@ -1,9 +1,13 @@
-"""Errors that are the user's to mend: shown as one clear line, exit code 2, no traceback."""
+"""How scripts end early: errors that users can fix, and Ctrl-C, are one line without a traceback."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+LONGEST_LINE = 499  # characters of a message
+INTERRUPTED = 130  # exit code after Ctrl-C, as of shells
 
 
 class UserError(Exception):
@@ -12,12 +16,13 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a UserError, or a file that cannot be used, into one line on stderr and exit code 2.
+    """Turn a UserError, or a file that cannot be used, into one line on stderr and exit code 2, and so Ctrl-C.
 
     Everything else is a defect and keeps its traceback.
     """
     try:
-        yield
+        with exit_on_interrupt():
+            yield
     except UserError as error:
         # One that was raised in a DataLoader's worker arrives with the worker's traceback before its line.
         _exit(str(error).strip().rpartition("\n")[2].removeprefix("utils.errors.UserError: "))
@@ -27,6 +32,20 @@ def exit_on_user_error() -> Iterator[None]:
         _exit(f"{error.filename}: {error.strerror}")
 
 
+@contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """Turn Ctrl-C into one line on stderr and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break off what is being cleaned up
+        print("\ninterrupted", file=sys.stderr)  # below a progress bar
+        sys.exit(INTERRUPTED)
+
+
 def _exit(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    line = f"error: {message}"
+    if len(line) > LONGEST_LINE:  # names from elsewhere may be of any length
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 + 5 :]}"
+    print(line, file=sys.stderr)
     sys.exit(2)

@@ -19,7 +19,7 @@ from datasets.panorama import PanoramaDataset, unpack
 from datasets.stored import StoredPanoramas
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError
-from utils.memory import keep_freed_memory
+from utils.malloc import tune_malloc
 from utils.tasks import parse_tasks
 
 
@@ -233,4 +233,4 @@ def _batches(
 def _start_worker(_: int) -> None:
     os.setpgrp()  # Ctrl-C goes to the whole group of processes, but is the main one's business
     cv2.setNumThreads(0)  # one worker, one thread
-    keep_freed_memory()
+    tune_malloc()

@@ -203,14 +203,27 @@ def eval_parser() -> argparse.ArgumentParser:
         "--load_weights_dir",
         required=True,
         metavar="PATH",
-        help="a checkpoint file, a run folder, or the --log_dir of a training",
+        help="a checkpoint file, a run folder, or a folder that holds runs, such as the --log_dir of a training",
     )
     _add_tta_option(network)
     _add_run_options(parser, log_dir="./test_uni", log_frequency=300)
     parser.run_group.add_argument(
+        "--overwrite", action="store_true", help="replace the results of another evaluation in the same folder"
+    )
+    parser.run_group.add_argument(
+        "--allow_mismatch",
+        nargs="+",
+        choices=TASK_NAMES,
+        default=[],
+        metavar="TASK",
+        help="evaluate these tasks although the unit of depth, the frame of normals or the names of the classes of the "
+        "checkpoint are not those of the dataset",
+    )
+    parser.run_group.add_argument(
         "--trivial",
         action="store_true",
-        help="also judge the best constant depth, the best constant normal and the majority class",
+        help="also evaluate baselines that do not use the image: for each metric its best constant; the mean depth and "
+        "the most frequent class of each row of pixels; the normals of a box",
     )
     parser.run_group.add_argument(
         "--report",
@@ -223,12 +236,12 @@ def eval_parser() -> argparse.ArgumentParser:
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument(
         "--input",
         required=True,
         metavar="PATH",
-        help="a panorama, a folder (with all its subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
+        help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to write to, in a tree like that of --input"
@@ -240,7 +253,7 @@ def predict_parser() -> argparse.ArgumentParser:
         metavar="KIND",
         help=f"what to write, of {', '.join(PREDICTION_KINDS)}; all but glb when not given; a .json always is",
     )
-    parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     parser.add_argument("--force", action="store_true", help="stretch pictures that are not twice as wide as high")
     _add_tta_option(parser)
     parser.add_argument("--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="the GPU to use, if any")
@@ -250,7 +263,7 @@ def predict_parser() -> argparse.ArgumentParser:
 def demo_parser() -> argparse.ArgumentParser:
     """Options of demo_elite360m.py."""
     parser = Parser("A page, served to this machine alone, to try a checkpoint on.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument("--port", type=port, default=7860, metavar="N", help="of 127.0.0.1 to serve the page on")
     return parser
 
@@ -272,7 +285,7 @@ def export_parser() -> argparse.ArgumentParser:
         "normals and logits at the same size. Left outside: resizing pictures to H x W, labels and colours, point "
         "clouds, and averaging over flips or turns."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file or a run folder")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
     parser.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="for onnxruntime and others, or torch")
     parser.add_argument("--dynamic_batch", action="store_true", help="any number of panoramas at a time, instead of 1")

@@ -128,6 +128,7 @@ class Viewer {
 
   value({ name, legend, read_out: { values, step, unit } }, pixel) {
     if (legend) return `class ${legend[values[pixel]][0]}`;
+    if (name === "depth" && !values[pixel]) return "no depth";
     const channels = values.length / (this.data.width * this.data.height);
     const numbers = Array.from({ length: channels }, (_, i) => (step * values[pixel * channels + i]).toFixed(2));
     return `${name} ${numbers.join(", ")} ${unit}`.trim();

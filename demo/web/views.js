@@ -57,7 +57,8 @@ void main() {  // vertex i is pixel i of the depth map
   // As large as the gap to the next row, so that surfaces are closed.
   gl_PointSize = clamp(${(0.75 * Math.PI).toFixed(4)} * range / float(grid.y) * focal * size.y / seen.z, 1.0, 48.0);
   // The panorama saw the inner side of walls and ceiling: from behind they are left out, and one looks into the room.
-  if (dot(ray, from_eye) < 0.0) gl_Position = vec4(2, 2, 2, 1);
+  // Pixels without a depth are left out, too.
+  if (dot(ray, from_eye) < 0.0 || range == 0.0) gl_Position = vec4(2, 2, 2, 1);
   shade = texture(layer, at);
 }`;
 
@@ -220,6 +221,7 @@ class PointCloud extends Canvas {
     this.setDepth(width, height, values);
     const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];
     values.forEach((value, i) => {
+      if (!value) return; // without a depth
       const [u, v] = [((i % width) + 0.5) / width - 0.5, (Math.floor(i / width) + 0.5) / height - 0.5];
       axes(2 * Math.PI * u, Math.PI * v).slice(6).forEach((forward, axis) => {
         low[axis] = Math.min(low[axis], forward * value * step);

@@ -16,7 +16,8 @@ from training.objective import TrainingObjective
 ICO_LEVEL = 2
 
 # Run here as well, on the `golden` of this file.
-test_outputs, test_losses, test_gradients = parity.test_outputs, parity.test_losses, parity.test_gradients
+test_outputs, test_losses = parity.test_outputs, parity.test_losses
+test_gradients, test_float64 = parity.test_gradients, parity.test_float64
 golden_of_ours = parity.golden
 
 
@@ -47,14 +48,14 @@ def searched_hierarchy() -> PointHierarchy:
     """The tables that the plain network's own search finds."""
     coordinates = build_point_hierarchy(ICO_LEVEL).coordinates
     points = torch.tensor(coordinates).float()[None]
-    neighbours, kept, groups = [nearest(points, points)], [], []
+    neighbors, kept, groups = [nearest(points, points)], [], []
     for _ in range(NUM_LEVELS - 1):
         kept.append(farthest_point_sampling(points, points.shape[1] // 4))
         kept_points = points[:, kept[-1][0]]
         groups.append(nearest(kept_points, points))
-        neighbours.append(nearest(kept_points, kept_points))
+        neighbors.append(nearest(kept_points, kept_points))
         points = kept_points
-    tables = (tuple(table[0].numpy() for table in some) for some in (neighbours, kept, groups))
+    tables = (tuple(table[0].numpy() for table in some) for some in (neighbors, kept, groups))
     return PointHierarchy(coordinates, *tables)
 
 
@@ -87,8 +88,8 @@ def test_nearest_finds_points_as_near_as_the_tables():
     """Which of two equally near points comes first is left open."""
     hierarchy = build_point_hierarchy(ICO_LEVEL)
     points = torch.tensor(hierarchy.coordinates).float()
-    for i, neighbours in enumerate(hierarchy.neighbours):
-        queries_and_tables = [(points, neighbours)]
+    for i, neighbors in enumerate(hierarchy.neighbors):
+        queries_and_tables = [(points, neighbors)]
         if i < len(hierarchy.kept):
             queries_and_tables.append((points[hierarchy.kept[i]], hierarchy.groups[i]))
         for queries, table in queries_and_tables:

@@ -324,7 +324,7 @@ def test_a_bad_upload_is_one_line_and_a_good_one_works_afterwards(demo, visit, p
     page = visit(demo.url)
     upload(page, panorama)
     bad = {
-        "notes.txt": "notes.txt is no image of a kind that is read here, or is damaged",
+        "notes.txt": "notes.txt is not an image, or is damaged",
         "photo.png": "photo.png is 300x200: a full panorama",
     }
     (tmp_path / "notes.txt").write_text("hello")

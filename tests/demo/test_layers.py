@@ -56,6 +56,14 @@ def test_every_map_is_there():
     assert np.array_equal(values(labels), result.labels.ravel())
 
 
+def test_depth_that_is_missing_is_zero():
+    """And what is beyond 16 bits does not wrap round."""
+    result = prediction(("depth",))
+    result.depth[0, :5] = (0, np.nan, np.inf, -np.inf, 70)
+    _, depth = layers("room", result.rgb, result)["layers"]
+    assert values(depth)[:5] == pytest.approx([0, 0, 0, 0, 65.535])
+
+
 def test_what_colours_mean():
     result = prediction(("depth", "segmentation"))
     _, depth, labels = layers("room", result.rgb, result)["layers"]

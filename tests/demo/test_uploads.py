@@ -1,11 +1,12 @@
 """What may be uploaded, and what is said about the rest."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from demo import uploads
 from demo.uploads import read_upload
+from prediction.pictures import read_picture
 from utils.errors import UserError
 
 
@@ -15,14 +16,34 @@ def test_a_panorama_is_read(tmp_path):
     assert np.array_equal(read_upload(tmp_path / "room.png"), picture)
 
 
+@pytest.mark.parametrize("suffix", [".hdr", ".tif", ".jp2", ".gif", ".tga"])
+def test_what_prediction_reads_is_read(tmp_path, suffix):
+    panorama = np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+    path = tmp_path / f"room{suffix}"
+    if suffix in (".hdr", ".tif"):
+        path.write_bytes(cv2.imencode(suffix, panorama.astype(np.float32))[1].tobytes())
+    else:
+        Image.fromarray(panorama).save(path)
+    assert np.array_equal(read_upload(path), read_picture(path).rgb)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("notes.txt", b"hello"), ("empty.png", b""), ("noise.png", bytes(range(256)) * 9)],
+    [
+        ("notes.txt", b"hello"),
+        ("empty.png", b""),
+        ("noise.png", bytes(range(256)) * 9),
+        ("light.exr", b"\x76\x2f\x31\x01" + bytes(100)),
+    ],
 )
-def test_what_is_no_image(tmp_path, name, content):
+def test_the_lines_are_those_of_prediction(tmp_path, name, content):
+    """Without our folder."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"^{name} is no image of a kind that is read here, or is damaged$"):
+    with pytest.raises(UserError) as of_prediction:
+        read_picture(tmp_path / name)
+    with pytest.raises(UserError, match=f"^{name} ") as of_the_demo:
         read_upload(tmp_path / name)
+    assert str(of_the_demo.value) == str(of_prediction.value).replace(f"{tmp_path}/", "")
 
 
 def test_a_truncated_image_is_named_without_our_folder(tmp_path):
@@ -45,12 +66,12 @@ def test_another_shape(tmp_path):
         read_upload(tmp_path / "photo.png")
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_too_many_pixels_are_never_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(uploads, "as_rgb", lambda path: pytest.fail("was decoded"))
-    Image.new("1", (18000, 9000)).save(tmp_path / "huge.png")
-    with pytest.raises(UserError, match=r"^huge\.png is 18000x9000: 128 million pixels at most$"):
-        read_upload(tmp_path / "huge.png")
-    Image.new("1", (30000, 15000)).save(tmp_path / "bomb.png")  # beyond Pillow's limit too
-    with pytest.raises(UserError, match=r"^bomb\.png has too many pixels: 128 million at most$"):
-        read_upload(tmp_path / "bomb.png")
+    monkeypatch.setattr("prediction.pictures.ImageFile.colours", lambda _: pytest.fail("was decoded"))
+    for width in (18000, 30000):  # below and beyond Pillow's own limit
+        Image.new("1", (width, width // 2)).save(tmp_path / "huge.png")
+        with pytest.raises(UserError, match=rf"^huge\.png is {width}x{width // 2}: 128 million pixels at most$"):
+            read_upload(tmp_path / "huge.png")
+    (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9000 +X 18000\n")
+    with pytest.raises(UserError, match=r"^huge\.hdr is 18000x9000: 128 million"):
+        read_upload(tmp_path / "huge.hdr")

@@ -48,11 +48,11 @@ def test_berhu_threshold_is_a_constant(batch):
 
 
 def test_normal_loss(batch):
-    """90 and 60 degrees count, 1 degree is too near to count; lengths do not matter."""
-    truth = torch.tensor([[1.0, 0, 0]] * 3).T.view(1, 3, 1, 3)
-    angles = torch.tensor([90.0, 60.0, 1.0]).deg2rad()
-    prediction = 5 * torch.stack([angles.cos(), angles.sin(), torch.zeros(3)]).view(1, 3, 1, 3)
-    loss = TASKS["normal"].loss(prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 3, dtype=torch.bool)})
+    """90 and 60 degrees count; 1 degree is too near to count, and 179 too near the opposite. Lengths do not matter."""
+    truth = torch.tensor([[1.0, 0, 0]] * 4).T.view(1, 3, 1, 4)
+    angles = torch.tensor([90.0, 60.0, 1.0, 179.0]).deg2rad()
+    prediction = 5 * torch.stack([angles.cos(), angles.sin(), torch.zeros(4)]).view(1, 3, 1, 4)
+    loss = TASKS["normal"].loss(prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 4, dtype=torch.bool)})
     assert loss.value.item() == pytest.approx((math.pi / 2 + math.pi / 3) / 2, rel=1e-5)
     assert loss.num_pixels == 2
 
@@ -65,15 +65,18 @@ def test_cross_entropy():
     assert loss.num_pixels == 2
 
 
+@pytest.mark.usefixtures("cpu_kernels")
 @pytest.mark.parametrize("highest", [2, -1])
-@pytest.mark.parametrize("rows_at_once", [1, 2, 5])
-def test_cross_entropy_of_logits_to_be_resized(rows_at_once, highest, monkeypatch):
-    """Resized and judged some rows at a time, or all at once by torch: the same, forward and backward."""
-    labels = torch.randint(-1, highest + 1, (2, 20, 16))
-    monkeypatch.setattr("utils.pieces.ENTRIES", rows_at_once * 3 * 16 * 4)
+@pytest.mark.parametrize("rows_at_once", [1, 3, 8, 100])
+@pytest.mark.parametrize("size", [(20, 16), (10, 8), (15, 12), (35, 28)])
+def test_cross_entropy_of_logits_to_be_resized(size, rows_at_once, highest, monkeypatch):
+    """A few rows at a time or all at once, by any scale: the same, forward and backward, in float64."""
+    height, width = size
+    monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", rows_at_once * 3 * width)
+    labels = torch.randint(-1, highest + 1, (2, height, width))
     logits = torch.randn(2, 3, 5, 4).double().requires_grad_()
     ours = TASKS["segmentation"].loss(logits, {"semantic": labels})
-    resized = torch.nn.functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+    resized = torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     plain = TASKS["segmentation"].loss(resized, {"semantic": labels})
     assert torch.allclose(ours.value, plain.value)
     assert ours.num_pixels == plain.num_pixels == (labels >= 0).sum()
@@ -81,9 +84,21 @@ def test_cross_entropy_of_logits_to_be_resized(rows_at_once, highest, monkeypatc
         assert torch.allclose(a, b)
 
 
-def test_cross_entropy_of_other_sizes():
+@pytest.mark.usefixtures("cpu_kernels")
+def test_cross_entropy_without_gradients():
+    """As in validation: the same value, and nothing to go back through."""
+    logits, batch = torch.randn(2, 3, 5, 4).requires_grad_(), {"semantic": torch.randint(-1, 3, (2, 20, 16))}
+    expected = TASKS["segmentation"].loss(logits, batch).value
+    with torch.no_grad():
+        value = TASKS["segmentation"].loss(logits, batch).value
+    assert value == expected
+    assert not value.requires_grad
+
+
+@pytest.mark.parametrize("size", [(32, 32), (16, 33), (2, 8)])
+def test_cross_entropy_of_other_proportions(size):
     with pytest.raises(ValueError, match="labels of size"):
-        TASKS["segmentation"].loss(torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, 32, 32, dtype=torch.long)})
+        TASKS["segmentation"].loss(torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, *size, dtype=torch.long)})
 
 
 def test_normal_loss_against_torchs_cosine(batch):
@@ -182,6 +197,20 @@ def test_a_task_without_labels_leaves_its_variance_alone():
     weighting(losses, {}, torch.ones(2)).backward()
     assert weighting.log_variances.grad[0] != 0
     assert weighting.log_variances.grad[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2]
+)
+def test_losses_keep_the_precision_of_the_predictions(batch, dtype, expected):
+    """And that of the ground truth: 1 + 1e-10 is not 1 in float64. 16 bits are widened."""
+    predictions = {task: random_prediction(task).detach().to(dtype) for task in TASKS}
+    batch = {key: x.to(expected) if x.is_floating_point() else x for key, x in batch.items()}
+    batch["depth"] = torch.full_like(batch["depth"], 1 + 1e-10)
+    predictions["intermediate"] = {task: predictions[task] for task in TASKS}
+    objective = build_objective(FixedPredictions(predictions)).to(expected)
+    assert all(loss.dtype == expected for loss in objective(batch).values())
+    assert torch.equal(resize_targets(batch, (4, 8))["depth"], batch["depth"][..., ::2, ::2])
 
 
 def test_resized_truth(batch):

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 import torchmetrics.functional as oracle
@@ -11,10 +10,8 @@ from metrics.depth import depth_errors, depth_figures
 from metrics.evaluator import Evaluator
 from metrics.normal import angle_between, normal_errors, normal_figures
 from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
-from metrics.trivial import TrivialPredictor
 from metrics.weighted import weighted_median
 from tasks import TASKS
-from utils.sphere import angles_to_rays
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
 
@@ -215,22 +212,3 @@ def test_inputs_are_left_alone():
     Evaluator(tuple(TASKS), CLASSES).update(predictions, truth)
     for key, copy in copies.items():
         assert torch.equal((truth | predictions)[key].nan_to_num(-7), copy.nan_to_num(-7)), key
-
-
-def test_trivial_predictor_finds_the_best_constants():
-    """Floors seen from everywhere, one wall of label 4, depths 1 and 3."""
-    depth = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, HEIGHT, WIDTH)
-    direction = torch.tensor(angles_to_rays(np.array(0.3), np.array(-1.0))).float()
-    batch = {
-        "depth": depth,
-        "depth_mask": depth > 0,
-        "normal": direction[None, :, None, None].expand(2, 3, HEIGHT, WIDTH),
-        "normal_mask": depth > 0,
-        "semantic": torch.full((2, HEIGHT, WIDTH), 4),
-    }
-    constants = {name: task.constant(CLASSES) for name, task in TASKS.items()}
-    predictions = TrivialPredictor(constants).fit([batch])(torch.rand(2, 3, HEIGHT, WIDTH))
-    assert (predictions["depth"] == 2).all()
-    assert (predictions["segmentation"].argmax(1) == 4).all()
-    assert predictions["normal"].shape == (2, 3, HEIGHT, WIDTH)
-    assert angle_between(predictions["normal"][0, :, 0, 0], direction) < 6, "candidates lie about 8 degrees apart"

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from networks.cross_task import CrossTaskAttention
-from tasks import TASKS
+from utils.tasks import TASK_NAMES
+
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 def plain_cross_task(module: CrossTaskAttention, features: dict) -> dict:
@@ -29,8 +31,8 @@ def plain_cross_task(module: CrossTaskAttention, features: dict) -> dict:
     return out
 
 
-@pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("tasks", [tuple(TASKS), ("depth", "segmentation")])
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tasks", [TASK_NAMES, ("depth", "segmentation")])
 def test_against_the_plain_formula(tasks):
     module = CrossTaskAttention(256, tasks).double()
     features = {task: torch.randn(2, 256, 3, 4).double().requires_grad_() for task in tasks}
@@ -49,4 +51,4 @@ def test_against_the_plain_formula(tasks):
 def test_two_tasks_join_two_parts():
     """Two tasks: 256 own + 128 of the other; three: 256 + 2 x 128."""
     assert CrossTaskAttention(256, ("depth", "normal")).collaborations["depth"].join.in_features == 384
-    assert CrossTaskAttention(256, tuple(TASKS)).collaborations["depth"].join.in_features == 512
+    assert CrossTaskAttention(256, TASK_NAMES).collaborations["depth"].join.in_features == 512

@@ -1,14 +1,19 @@
 """The whole network: what it returns, what it refuses, what its parameters are."""
 
+import re
+from pathlib import Path
+
 import pytest
 import timm
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.elite360m import Elite360M
-from tasks import TASKS
+from utils.cpu_kernels import without_cpu_kernels
 from utils.errors import UserError
-from utils.tasks import TASK_VALUES, parse_tasks
+from utils.tasks import TASK_NAMES, TASK_VALUES, parse_tasks
 
 
 def small_network(**settings) -> Elite360M:
@@ -21,7 +26,7 @@ def small_network(**settings) -> Elite360M:
 )
 def test_parameter_counts(backbone, num_classes, expected):
     """The released program counts the three log-variances of the loss among the network's."""
-    modules = (small_network(backbone=backbone, num_classes=num_classes), UncertaintyWeighting(tuple(TASKS)))
+    modules = (small_network(backbone=backbone, num_classes=num_classes), UncertaintyWeighting(TASK_NAMES))
     assert sum(p.numel() for module in modules for p in module.parameters()) == expected
 
 
@@ -46,10 +51,65 @@ def test_two_passes_are_identical():
         first, second = network(rgb), network(rgb)
     with torch.inference_mode():
         third = network(rgb)
-    assert all(torch.equal(first[task], other[task]) for other in (second, third) for task in TASKS)
+    assert all(torch.equal(first[task], other[task]) for other in (second, third) for task in TASK_NAMES)
 
 
-def test_normalises_inside():
+class OutputTypes(TorchDispatchMode):
+    """Notes which operations compute in float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.in_float32 = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **kwargs or {})
+        if any(isinstance(x, torch.Tensor) and x.dtype == torch.float32 for x in tree_leaves(out)):
+            self.in_float32.add(str(func))
+        return out
+
+
+@pytest.mark.parametrize("fusion", ["b2f", "semantic", "distance"])
+@pytest.mark.usefixtures("cpu_kernels")
+def test_float64_throughout(fusion):
+    network, rgb = small_network(fusion=fusion).double(), torch.rand(2, 3, 32, 64).double()
+    for mode in (True, False):
+        with OutputTypes() as watched:
+            outputs = network.train(mode)(rgb)
+        assert not watched.in_float32
+        assert all(x.dtype == torch.float64 for x in tree_leaves(outputs))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_same_without_the_forms_made_for_cpus(training):
+    """The path of a GPU: outputs within 1e-4 of their scale, gradients within 1e-3 of theirs."""
+    network, rgb = small_network(), torch.rand(2, 3, 64, 128)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    network.train(training)
+
+    def outputs_and_gradients() -> tuple[list[torch.Tensor], tuple[torch.Tensor, ...]]:
+        outputs = tree_leaves(network(rgb))
+        loss = sum(x.square().mean() / x.detach().square().mean() + x.mean() for x in outputs)
+        return outputs, torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+
+    ours, gradients = outputs_and_gradients()
+    with without_cpu_kernels():
+        plain, plain_gradients = outputs_and_gradients()
+    assert all((a - b).abs().max() < 1e-4 * b.abs().max() for a, b in zip(ours, plain, strict=True))
+    largest = max(g.norm() for g in plain_gradients if g is not None)
+    for a, b in zip(gradients, plain_gradients, strict=True):
+        assert b is None or (a - b).norm() < 1e-3 * b.norm() + 1e-5 * largest
+
+
+def test_the_network_imports_nothing_above_it():
+    """Heads and names of tasks come from below: networks/ knows no tasks, losses, datasets or trainings."""
+    above = re.compile(r"^\s*(?:from|import) (tasks|losses|metrics|datasets|training|prediction|reports|tools)\b", re.M)
+    for path in (Path(__file__).parents[2] / "networks").rglob("*.py"):
+        assert not above.search(path.read_text()), path
+
+
+def test_normalizes_inside():
     """The ImageNet mean colour becomes zero, in both branches."""
     network = small_network().eval()
     seen = {}
@@ -126,9 +186,9 @@ def test_parts_that_are_left_out(parts, missing):
     assert all(any(name.startswith(part) for name, _ in small_network().named_modules()) for part in missing)
     assert not [name for name in names if name.startswith(missing)]
     outputs = network(torch.rand(2, 3, 32, 64))
-    assert set(outputs) == {*TASKS, "intermediate"}
-    assert set(outputs["intermediate"]) == (set(TASKS) if parts.get("intermediate", True) else set())
-    everything = [outputs[task] for task in TASKS] + list(outputs["intermediate"].values())
+    assert set(outputs) == {*TASK_NAMES, "intermediate"}
+    assert set(outputs["intermediate"]) == (set(TASK_NAMES) if parts.get("intermediate", True) else set())
+    everything = [outputs[task] for task in TASK_NAMES] + list(outputs["intermediate"].values())
     sum((x * torch.randn_like(x)).sum() for x in everything).backward()
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
@@ -140,7 +200,7 @@ def test_corrected_b2f_has_the_same_weights():
 def test_buffers_are_not_saved():
     """Constants are made again, not stored: a checkpoint holds what was learnt."""
     saved = small_network().state_dict()
-    assert not [key for key in saved if "neighbours" in key or "faces" in key or key in ("mean", "std")]
+    assert not [key for key in saved if "neighbors" in key or "faces" in key or key in ("mean", "std")]
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 128), (1, 1, 64, 128), (1, 3, 60, 120), (1, 3, 64, 100), (1, 3, 0, 0)])
@@ -152,15 +212,3 @@ def test_wrong_shapes(shape):
 def test_unknown_backbone():
     with pytest.raises(UserError, match="Elite360M_Res18"):
         small_network(backbone="VGG")
-
-
-def test_failed_download_names_the_flag(monkeypatch):
-    """Never a silent random start."""
-    monkeypatch.setattr("timm.create_model", failing_download)
-    with pytest.raises(UserError, match=r"resnet18.*no route to host.*--no_pretrained"):
-        Elite360M(pretrained=True)
-
-
-def failing_download(*args, pretrained, **kwargs):
-    assert pretrained
-    raise ConnectionError("no route to host\nand many more lines")

@@ -1,13 +1,24 @@
 """Backbones: features at the right strides from each, and a clear line about those that have none."""
 
+import http.client
+import os
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError
 
-from networks.backbones import BACKBONES, folder_of
+from networks.backbones import BACKBONES, Backbone, folder_of
 from networks.erp_encoder import IMAGENET_MEAN, ERPEncoder
 from utils.errors import UserError
 
+ROOT = Path(__file__).parents[2]
 CHANNELS = {
     "Elite360M_Res18": ([64, 128, 256], 64),
     "Elite360M_Res34": ([64, 128, 256], 64),
@@ -76,6 +87,7 @@ def test_colours_are_those_that_the_weights_expect():
     [
         ("timm:vit_tiny_patch16_224", "it has features at strides 16, 16, 16, but none at 4, 8, 32"),
         ("timm:nonsense18", "timm has no such model; similar names: skresnet18"),
+        ("timm:resnet18.nonsense", r"timm has no such weights; similar names: resnet18\."),
         ("timm:coatnet_0_rw_224", "cannot be run on panoramas"),
         ("timm:", "choose one of Elite360M_Res18, .*or timm:NAME"),
         ("VGG", "choose one of Elite360M_Res18"),
@@ -86,6 +98,102 @@ def test_refusals(name, reason):
         ERPEncoder(name, pretrained=False)
     assert str(info.value).startswith(f"--backbone {name}: ")
     assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 500
+
+
+def test_a_backbone_that_this_timm_lacks(monkeypatch):
+    """As an old timm would lack one of those that are listed: no traceback, and no talk of a download."""
+    monkeypatch.setitem(BACKBONES, "Elite360M_Res18", Backbone("resnet_of_tomorrow"))
+    with pytest.raises(UserError, match="--backbone Elite360M_Res18: timm has no such model"):
+        ERPEncoder("Elite360M_Res18", pretrained=True)
+
+
+def test_a_backbone_without_weights():
+    with pytest.raises(UserError, match=r"no weights of swinv2_cr_base_224.*--no_pretrained"):
+        ERPEncoder("timm:swinv2_cr_base_224", pretrained=True)
+
+
+class RemoteError(Exception):
+    """As the clients below timm raise: of no common base class."""
+
+    __module__ = "httpx2._exceptions"
+
+
+class DerivedError(RemoteError):
+    """Of a module whose name says nothing."""
+
+
+FAILED_DOWNLOADS = [
+    ConnectionError("no route to host\nand many more lines"),
+    urllib.error.URLError("no route to host"),
+    TimeoutError("no route to host"),
+    http.client.IncompleteRead(b"", 7),
+    LocalEntryNotFoundError("no route to host"),
+    SafetensorError("no route to host"),
+    RemoteError("no route to host"),
+    DerivedError("no route to host" + 1000 * "!"),
+]
+DEFECTS = [
+    TypeError("unexpected keyword argument"),
+    RuntimeError("Error(s) in loading state_dict"),
+    KeyError("layer1"),
+    AttributeError("renamed"),
+]
+
+
+def raising(error: Exception) -> Callable:
+    def create_model(*args, pretrained: bool, **kwargs):
+        assert pretrained
+        raise error
+
+    return create_model
+
+
+@pytest.mark.parametrize("error", FAILED_DOWNLOADS, ids=lambda error: type(error).__name__)
+def test_a_failed_download_names_the_flag(error, monkeypatch):
+    """Never a silent random start."""
+    monkeypatch.setattr("timm.create_model", raising(error))
+    with pytest.raises(UserError, match=r"resnet18\.tv_in1k could not be downloaded .*--no_pretrained") as info:
+        ERPEncoder("Elite360M_Res18", pretrained=True)
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 500
+
+
+@pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
+def test_a_defect_is_no_failed_download(error, monkeypatch):
+    """It keeps its own error and so its traceback."""
+    monkeypatch.setattr("timm.create_model", raising(error))
+    with pytest.raises(type(error)) as info:
+        ERPEncoder("Elite360M_Res18", pretrained=True)
+    assert info.value is error
+
+
+def test_no_network(tmp_path):
+    """The real clients, with an empty cache and no server."""
+    program = (
+        "from networks.erp_encoder import ERPEncoder; from utils.errors import exit_on_user_error\n"
+        "with exit_on_user_error(): ERPEncoder('Elite360M_Res18', pretrained=True)"
+    )
+    offline = {"HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=os.environ | offline, capture_output=True)
+    assert done.returncode == 2, done.stderr.decode()
+    assert "could not be downloaded" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize("name", ["Elite360M_Res18", "timm:resnet10t", "timm:swinv2_cr_tiny_ns_224"])
+def test_a_model_is_built_once(name, monkeypatch):
+    """What is found out about others than those that are listed needs no weights."""
+    create, devices = timm.create_model, []
+
+    def watched(*args, **kwargs) -> torch.nn.Module:
+        model = create(*args, **kwargs)
+        devices.append(next(model.parameters()).device.type)
+        return model
+
+    monkeypatch.setattr("timm.create_model", watched)
+    ERPEncoder(name, pretrained=False)
+    assert [device for device in devices if device != "meta"] == ["cpu"]
 
 
 def test_batches_in_pieces_need_networks_without_chance():

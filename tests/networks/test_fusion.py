@@ -8,6 +8,8 @@ import torch
 from networks.fusion import FUSIONS, BiAttentionFusion, DistanceAwareAttention, SemanticAwareAttention, token_rays
 from utils.sphere import erp_rays
 
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
+
 
 def test_released_token_rays():
     """Spec: token (r, c) at u = (c - (w/2 + 0.5)) / w * 2 pi, v = (r - (h/2 + 0.5)) / h * pi."""
@@ -37,7 +39,7 @@ def test_semantic_aware_with_the_released_order():
     assert torch.allclose(attention(tokens, points), attention.project(scrambled))
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 def test_distance_aware_against_the_formula():
     """Forward and backward."""
     attention = DistanceAwareAttention(4).double()

@@ -4,6 +4,7 @@ Every ``.npz`` in tests/golden, or in the folder that the environment variable E
 measured on the released program. tests/golden/README.md says how weights and inputs are made again.
 """
 
+import copy
 import json
 import os
 import zlib
@@ -22,6 +23,8 @@ from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
 from tasks import build_objective
 from training.objective import TrainingObjective
+
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 GOLDEN = Path(os.environ.get("ELITE360M_GOLDEN") or Path(__file__).parents[1] / "golden")
 FILES = sorted(GOLDEN.glob("*.npz"))
@@ -61,13 +64,13 @@ def released_state(objective: TrainingObjective, salt: str) -> dict[str, torch.T
     }
 
 
-def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Tensor]:
-    """Inputs and targets; the first entry is a batch of ours, the second the ICOSAP colours."""
+def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Tensor, torch.Tensor]:
+    """Inputs and targets: a batch of ours, the normalised panoramas of which it is made, and the ICOSAP colours."""
     g = np.random.default_rng(meta.seed)
     size = (meta.batch, 3, meta.height, meta.width)
     one = (meta.batch, 1, meta.height, meta.width)
     erp = g.standard_normal(size).astype(np.float32)
-    colours = g.standard_normal((meta.batch, num_points, 3)).astype(np.float32)
+    colors = g.standard_normal((meta.batch, num_points, 3)).astype(np.float32)
     depth = (11 * g.random(one)).astype(np.float32)
     normal = g.standard_normal(size)
     normal = (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
@@ -82,7 +85,8 @@ def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Te
         "normal_mask": normal_mask,
         "semantic": semantic,
     }
-    return {key: torch.from_numpy(value) for key, value in batch.items()}, torch.from_numpy(colours)
+    batch = {key: torch.from_numpy(value) for key, value in batch.items()}
+    return batch, torch.from_numpy(erp), torch.from_numpy(colors)
 
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
@@ -93,7 +97,7 @@ def golden(request) -> SimpleNamespace:
     meta = SimpleNamespace(**json.loads(str(figures["meta"])))
     tables = {
         name: tuple(figures[f"{theirs}{i}"].astype(np.int64) for i in range(count))
-        for name, theirs, count in (("neighbours", "knn", 4), ("kept", "fps", 3), ("groups", "group", 3))
+        for name, theirs, count in (("neighbors", "knn", 4), ("kept", "fps", 3), ("groups", "group", 3))
     }
     hierarchy = PointHierarchy(coordinates=figures["ico_coord"], **tables)
     backbone = BACKBONES[meta.backbone]
@@ -101,7 +105,7 @@ def golden(request) -> SimpleNamespace:
     state = released_state(objective, meta.salt)
     assert released_architecture(state) == (backbone, meta.num_classes)
     own_state, log_variances = convert_released_weights(state, objective.network.state_dict())
-    batch, colours = golden_batch(meta, len(figures["ico_coord"]))
+    batch, erp, colors = golden_batch(meta, len(figures["ico_coord"]))
 
     def reset():
         """The golden weights again: a pass in training mode changes BatchNorm's running statistics."""
@@ -115,7 +119,8 @@ def golden(request) -> SimpleNamespace:
         hierarchy=hierarchy,
         objective=objective,
         batch=batch,
-        colours=colours,
+        erp=erp,
+        colors=colors,
         reset=reset,
     )
 
@@ -126,7 +131,7 @@ def eval_predictions(golden: SimpleNamespace) -> dict:
     network = golden.objective.network.eval()
     network.training = True  # of the network alone, not its layers: asks for the intermediate predictions
     with torch.no_grad():
-        return network(golden.batch["rgb"], golden.colours)
+        return network(golden.batch["rgb"], golden.colors)
 
 
 def test_outputs(golden):
@@ -157,18 +162,28 @@ def test_metrics(golden):
         if task == "depth":  # the released program's other two names
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
         theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.figures.items() if k.startswith(f"metric_{task}_")}
-        assert ours == pytest.approx(theirs, rel=1e-4)
+        counts = {name for name in theirs if name in ("a1", "a2", "a3", "a4", "a5")}  # fractions of pixels, or percent
+        two_pixels = 2 / mask.sum().item() * (100 if task == "normal" else 1)
+        assert counts
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            tolerance = {"abs": 1.01 * two_pixels} if name in counts else {"rel": 1e-4}
+            assert ours[name] == pytest.approx(value, **tolerance), name
 
 
 def training_losses(golden: SimpleNamespace) -> dict[str, torch.Tensor]:
     golden.reset()
     objective = golden.objective.train()
-    return objective.losses(objective.network(golden.batch["rgb"], golden.colours), golden.batch)
+    return objective.losses(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
 
 
 def test_losses(golden):
     losses = training_losses(golden)
-    theirs = {key.removeprefix("loss_"): float(v) for key, v in golden.figures.items() if key.startswith("loss_")}
+    theirs = {
+        key.removeprefix("loss_"): float(value)
+        for key, value in golden.figures.items()
+        if key.startswith("loss_") and not key.endswith("_float64")
+    }
     assert theirs.pop("uncertainty_total")  # the part of the total without the intermediate losses
     names = {key: key.replace("inter_", "intermediate_") for key in theirs}
     for key, name in names.items():
@@ -178,18 +193,46 @@ def test_losses(golden):
     assert len(names) == len(losses)
 
 
-def test_gradients(golden):
-    training_losses(golden)["total"].backward()
-    ours = {released_key(key): p.grad.norm().item() for key, p in golden.objective.network.named_parameters()}
-    ours[LOG_VARIANCES_KEY] = golden.objective.balancing.log_variances.grad.norm().item()
-    theirs = dict(zip(golden.figures["grad_keys"].tolist(), golden.figures["grad_norms"].tolist(), strict=True))
+def compare_gradients(objective: TrainingObjective, golden: SimpleNamespace, tolerance: float) -> None:
+    """L2 norms of the gradients of all parameters, against those of the released network in float64."""
+    if "grad_norms_float64" not in golden.figures:
+        pytest.skip("this file has no figures in float64")
+    ours = {released_key(key): p.grad.norm().item() for key, p in objective.network.named_parameters()}
+    ours[LOG_VARIANCES_KEY] = objective.balancing.log_variances.grad.norm().item()
+    theirs = dict(zip(golden.figures["grad_keys"].tolist(), golden.figures["grad_norms_float64"].tolist(), strict=True))
     assert ours.keys() == theirs.keys()
     worst = 0.0
     for key, norm in theirs.items():
         if norm > 1e-4:
             error = abs(ours[key] - norm) / norm
             worst = max(worst, error)
-            assert error < 5e-3, f"{key}: gradient norm {ours[key]} for {norm}"
+            assert error < tolerance, f"{key}: gradient norm {ours[key]} for {norm}"
         else:  # rounding noise around an exact zero: a bias before BatchNorm, say
             assert ours[key] < 1e-4, key
     print(f"worst gradient norm: {worst:.1e}")
+
+
+def test_gradients(golden):
+    """The rounding of float32 alone moves them by up to 1 % on another processor."""
+    training_losses(golden)["total"].backward()
+    compare_gradients(golden.objective, golden, tolerance=3e-2)
+
+
+def test_float64(golden):
+    """Network, losses and gradients in float64, where rounding hides nothing."""
+    golden.reset()
+    objective = copy.deepcopy(golden.objective).double().train()
+    network = objective.network
+    batch = {key: x.double() if x.is_floating_point() else x for key, x in golden.batch.items()}
+    batch["rgb"] = golden.erp.double() * network.std + network.mean
+    predictions = network(batch["rgb"], golden.colors.double())
+    assert all(predictions[task].dtype == torch.float64 for task in network.tasks)
+    losses = objective.losses(predictions, batch)
+    assert all(loss.dtype == torch.float64 for loss in losses.values())
+    losses["total"].backward()
+    compare_gradients(objective, golden, tolerance=2e-3)
+    for name in ("total", *(f"inter_{task}" for task in network.tasks)):
+        ours, theirs = losses[name.replace("inter_", "intermediate_")].item(), golden.figures[f"loss_{name}_float64"]
+        error = abs(ours - float(theirs)) / abs(float(theirs))
+        print(f"{name}: {error:.1e}")
+        assert error < 1e-6, f"{name}: {ours} for {theirs}"

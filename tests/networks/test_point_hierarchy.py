@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from networks.point_hierarchy import build_point_hierarchy, farthest_point_sampling, nearest_neighbours
+from networks.point_hierarchy import build_point_hierarchy, farthest_point_sampling, nearest_neighbors
 
 
 def distances(a, b):
@@ -17,17 +17,17 @@ def hierarchy():
 
 def test_sizes(hierarchy):
     assert hierarchy.coordinates.shape == (1280, 3)
-    assert [table.shape for table in hierarchy.neighbours] == [(1280, 32), (320, 32), (80, 32), (20, 20)]
+    assert [table.shape for table in hierarchy.neighbors] == [(1280, 32), (320, 32), (80, 32), (20, 20)]
     assert [table.shape for table in hierarchy.kept] == [(320,), (80,), (20,)]
     assert [table.shape for table in hierarchy.groups] == [(320, 32), (80, 32), (20, 32)]
 
 
-def test_neighbours_are_the_nearest(hierarchy):
+def test_neighbors_are_the_nearest(hierarchy):
     """No point that was left out is nearer than one that was taken, in any set and between sets."""
     points = hierarchy.coordinates
-    for i, neighbours in enumerate(hierarchy.neighbours):
-        check_nearest(points, points, neighbours)
-        assert (neighbours[:, 0] == np.arange(len(points))).all(), "a point is its own nearest"
+    for i, neighbors in enumerate(hierarchy.neighbors):
+        check_nearest(points, points, neighbors)
+        assert (neighbors[:, 0] == np.arange(len(points))).all(), "a point is its own nearest"
         if i < len(hierarchy.kept):
             kept = points[hierarchy.kept[i]]
             check_nearest(kept, points, hierarchy.groups[i])
@@ -56,7 +56,7 @@ def test_farthest_point_sampling_is_greedy(hierarchy):
 
 def test_exact_ties_go_to_the_lower_index():
     square = np.array([[1.0, 1, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0]]) + 1e-13 * np.arange(12).reshape(4, 3)
-    assert nearest_neighbours(square, square, k=4).tolist() == [[0, 1, 2, 3], [1, 0, 3, 2], [2, 0, 3, 1], [3, 1, 2, 0]]
+    assert nearest_neighbors(square, square, k=4).tolist() == [[0, 1, 2, 3], [1, 0, 3, 2], [2, 0, 3, 1], [3, 1, 2, 0]]
     assert farthest_point_sampling(square, 4).tolist() == [0, 3, 1, 2]
 
 
@@ -64,7 +64,7 @@ def test_same_every_time(hierarchy):
     build_point_hierarchy.cache_clear()
     again = build_point_hierarchy(3)
     assert again is not hierarchy
-    for name in ("neighbours", "kept", "groups"):
+    for name in ("neighbors", "kept", "groups"):
         assert all((a == b).all() for a, b in zip(getattr(again, name), getattr(hierarchy, name), strict=True))
 
 

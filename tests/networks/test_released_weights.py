@@ -42,8 +42,8 @@ def test_problems_are_listed(network, released):
     del released["module.EI_Fusion.gate_SA_bottle.weight"]
     released["module.surprise"] = torch.zeros(1)
     released["module.shared_decoder.out.bias"] = torch.zeros(7)
-    missing, unknown, wrong = "EI_Fusion.gate_SA_bottle.weight", "surprise", "shared_decoder.out.bias (7,) for (128,)"
-    expected = f"missing: {missing}; unknown: {unknown}; wrong size: {wrong}"
+    missing, unknown, wrong = "EI_Fusion.gate_SA_bottle.weight", "surprise", "shared_decoder.out.bias"
+    expected = f"1 missing ({missing}); 1 unknown ({unknown}); 1 of another shape ({wrong})"
     with pytest.raises(UserError, match=re.escape(expected)):
         convert_released_weights(released, network.state_dict())
 

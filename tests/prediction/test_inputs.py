@@ -1,7 +1,10 @@
-"""Which pictures are found, and where their results go."""
+"""Which images are found, which files are left out, and where results go."""
 
+import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from prediction.inputs import find_jobs
@@ -19,7 +22,7 @@ def photos(tmp_path):
 
 def found(given, out: Path) -> dict[str, str]:
     """Names of pictures, and of their results relative to `out`."""
-    return {job.picture.name: str(job.stem.relative_to(out)) for job in find_jobs(str(given), out)}
+    return {job.picture.name: str(job.stem.relative_to(out)) for job in find_jobs(str(given), out).jobs}
 
 
 def test_a_file(photos, tmp_path):
@@ -27,8 +30,10 @@ def test_a_file(photos, tmp_path):
 
 
 def test_a_folder_with_its_tree(photos, tmp_path):
-    stems = [str(job.stem.relative_to(tmp_path / "out")) for job in find_jobs(str(photos), tmp_path / "out")]
+    inputs = find_jobs(str(photos), tmp_path / "out")
+    stems = [str(job.stem.relative_to(tmp_path / "out")) for job in inputs.jobs]
     assert stems == ["a", "b", "house 1/hall", "house 1/up/hall"]
+    assert inputs.left_out_line() == "1 file of another kind left out: 1 .txt"
 
 
 @pytest.mark.parametrize(
@@ -39,11 +44,16 @@ def test_a_folder_with_its_tree(photos, tmp_path):
         ("**", ["a", "b", "house 1/hall", "house 1/up/hall"]),
         ("house*/hall.png", ["house 1/hall"]),
         ("[ab].*", ["a", "b"]),
+        ("*", ["a", "b", "notes"]),
+        ("**/*.*", ["a", "b", "house 1/hall", "house 1/up/hall", "notes"]),
+        ("**/up/**", ["house 1/up/hall"]),
+        ("**/h*/*", ["house 1/hall"]),
+        (".*.png", [".hidden"]),
     ],
 )
 def test_a_pattern(photos, tmp_path, pattern, stems):
-    """The tree below the part without wildcards is mirrored."""
-    jobs = find_jobs(f"{photos}/{pattern}", tmp_path / "out")
+    """The tree below the part without wildcards is mirrored; what is named is taken, whatever its kind."""
+    jobs = find_jobs(f"{photos}/{pattern}", tmp_path / "out").jobs
     assert [str(job.stem.relative_to(tmp_path / "out")) for job in jobs] == stems
 
 
@@ -60,7 +70,7 @@ def test_a_link_to_nowhere_is_a_bad_picture(photos, tmp_path):
 def test_names_of_results(photos, tmp_path):
     """Whatever follows a dot in the name stays, but the suffix."""
     (photos / "v1.2.png").touch()
-    (job,) = find_jobs(str(photos / "v1.2.png"), tmp_path / "out")
+    (job,) = find_jobs(str(photos / "v1.2.png"), tmp_path / "out").jobs
     assert job.result("_depth.npy") == tmp_path / "out/v1.2_depth.npy"
 
 
@@ -71,16 +81,89 @@ def test_nothing_there(tmp_path, given):
 
 
 @pytest.mark.parametrize("given", [".old", "*.gif"])
-def test_no_pictures(photos, tmp_path, given):
+def test_no_images(photos, tmp_path, given):
     (photos / ".old/c.png").unlink()
-    with pytest.raises(UserError, match="names no picture"):
+    with pytest.raises(UserError, match="names no image"):
         find_jobs(str(photos / given), tmp_path / "out")
 
 
-def test_two_of_one_name(photos, tmp_path):
+def test_an_empty_input(tmp_path):
+    """As of a shell variable that is not set: not the current folder."""
+    with pytest.raises(UserError, match="--input"):
+        find_jobs("", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["x.JP2", "x.ppm", "x.jfif", "x.avif", "x.gif", "x.tiff", "x.hdr", "x.tga", "x.pfm"])
+def test_every_format_that_is_decoded(tmp_path, name):
+    """Also of damaged files, which are to be reported."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).touch()
+    assert name in found(tmp_path / "in", tmp_path / "out")
+
+
+def test_other_kinds_are_counted(photos, tmp_path):
+    for name in ("1.heic", "2.HEIC", "1.mp4", "1.pdf", "1.dng", "LICENSE", "house 1/2.mp4", "house 1/3.heic"):
+        (photos / name).touch()
+    (photos / ".hidden.mp4").touch()
+    line = find_jobs(str(photos), tmp_path / "out").left_out_line()
+    assert line == ("9 files of other kinds left out: 3 .heic, 2 .mp4, 1 without suffix, 1 .dng, 1 .pdf, 1 .txt")
+    (photos / "house 1/hall.png").unlink()
+    (photos / "house 1/up/hall.png").unlink()
+    with pytest.raises(UserError, match=r"names no image.* 2 files of other kinds: 1 \.heic, 1 \.mp4"):
+        find_jobs(str(photos / "house 1"), tmp_path / "out")
+
+
+def test_an_image_without_a_suffix_is_known_by_its_content(photos, tmp_path):
+    encoded = cv2.imencode(".png", np.zeros((2, 4, 3), np.uint8))[1].tobytes()
+    (photos / "panorama").write_bytes(encoded)
+    (photos / "notes").write_text("nothing of the kind")
+    inputs = find_jobs(str(photos), tmp_path / "out")
+    assert "panorama" in [job.picture.name for job in inputs.jobs]
+    assert inputs.left_out == {"": 1, ".txt": 1}
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.png"])
+def test_links_are_followed_but_not_in_circles(photos, tmp_path, pattern):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.png").touch()
+    (photos / "link").symlink_to("../elsewhere")
+    for name, target in (("self", "."), ("house 1/back", ".."), ("house 1/up/out", "../../.."), ("dead", "dead")):
+        (photos / name).symlink_to(target)
+    (tmp_path / "elsewhere" / "other way").symlink_to(photos)
+    inputs = find_jobs(f"{photos}{pattern}", tmp_path / "out")
+    names = {str(job.picture.relative_to(photos)) for job in inputs.jobs}
+    expected = {"a.png", "b.JPG", "house 1/hall.png", "house 1/up/hall.png", "link/c.png"}
+    assert names == (expected - {"b.JPG"} if pattern else expected)
+
+
+def test_what_is_no_file_is_no_input(photos, tmp_path):
+    """Reading a pipe would wait for ever."""
+    os.mkfifo(photos / "pipe.png")
+    assert "pipe.png" not in found(photos, tmp_path / "out") | found(f"{photos}/*", tmp_path / "out")
+    with pytest.raises(UserError, match=r"pipe\.png"):
+        find_jobs(str(photos / "pipe.png"), tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_read_is_reported(photos, tmp_path, monkeypatch):
+    list_folder = os.listdir
+
+    def listdir(folder):
+        if str(folder).endswith("up"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return list_folder(folder)
+
+    monkeypatch.setattr("prediction.inputs.os.listdir", listdir)
+    inputs = find_jobs(str(photos), tmp_path / "out")
+    assert len(inputs.jobs) == 3
+    assert inputs.problems == [f"{photos}/house 1/up cannot be read: Permission denied"]
+    with pytest.raises(UserError, match="up cannot be read"):
+        find_jobs(str(photos / "house 1/up"), tmp_path / "out")
+
+
+def test_images_of_one_name_keep_their_suffixes(photos, tmp_path):
     (photos / "house 1/hall.jpg").touch()
-    with pytest.raises(UserError, match=r"hall.jpg and .*hall.png would be written to the same names"):
-        find_jobs(str(photos), tmp_path / "out")
+    stems = [str(job.stem.relative_to(tmp_path / "out")) for job in find_jobs(str(photos), tmp_path / "out").jobs]
+    assert stems == ["a", "b", "house 1/hall.jpg", "house 1/hall.png", "house 1/up/hall"]
 
 
 def test_results_are_no_input(photos):

@@ -1,5 +1,7 @@
 """Pictures that people have, from files, Pillow and arrays."""
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from prediction.pictures import as_rgb, read_picture, require_panorama, tone_map
 from utils.errors import UserError
+from utils.images import ImageFile
 
 ORANGE = (200, 100, 50)
 ROTATED = 6  # EXIF: turn by a quarter to the right to see it upright
@@ -106,12 +109,84 @@ def test_what_is_no_picture(tmp_path, content, problem):
         read_picture(path)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
-def test_half_a_file(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".gif", ".jp2", ".tga", ".psd", ".hdr"])
+def test_half_a_file(tmp_path, suffix, capfd):
+    """One error, and nothing that a decoder prints."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
-    path = encode(tmp_path / f"half{suffix}", noise)
+    path = tmp_path / f"half{suffix}"
+    if suffix == ".hdr":
+        encode(path, noise.astype(np.float32))
+    else:
+        Image.fromarray(noise).save(path, format="PNG" if suffix == ".psd" else None)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"half{suffix} is (truncated|not an image, or is damaged)"):
+        read_picture(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".jp2", ".ppm", ".jfif", ".tga", ".qoi", ".sgi", ".pcx", ".dds"])
+def test_less_common_formats(tmp_path, suffix):
+    path = tmp_path / f"room{suffix}"
+    Image.fromarray(orange()).save(path)
+    rgb = read_picture(path).rgb
+    assert rgb.shape == (16, 32, 3)
+    assert np.abs(rgb.astype(int) - ORANGE).max() <= 3
+
+
+def test_the_suffix_does_not_matter(tmp_path):
+    for name, kind in (("room.png", "JPEG"), ("room", "PNG"), ("room.txt", "TIFF"), ("room.JPG", "TGA")):
+        Image.fromarray(orange()).save(tmp_path / name, format=kind)
+        assert np.abs(read_picture(tmp_path / name).rgb.astype(int) - ORANGE).max() <= 3, name
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
+def test_several_images_in_a_file(tmp_path, suffix):
+    """An animation is refused; a smaller image beside the first is a preview of it."""
+    first, second = Image.fromarray(orange()), Image.new("RGB", (32, 16), "blue")
+    first.save(tmp_path / f"room{suffix}", save_all=True, append_images=[second])
+    with pytest.raises(UserError, match=f"room{suffix} holds several images"):
+        read_picture(tmp_path / f"room{suffix}")
+    first.save(tmp_path / "pyramid.tif", save_all=True, append_images=[second.resize((8, 4))])
+    assert np.array_equal(read_picture(tmp_path / "pyramid.tif").rgb, orange())
+    first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[second])
+    assert read_picture(tmp_path / "camera.jpg").rgb.shape == (16, 32, 3)
+
+
+def test_a_preview_is_not_the_image(tmp_path):
+    """Raw files are TIFF files that start with one."""
+    Image.fromarray(orange()).save(tmp_path / "room.dng", format="TIFF", tiffinfo={254: 1})
+    with pytest.raises(UserError, match=r"room\.dng starts with a preview"):
+        read_picture(tmp_path / "room.dng")
+
+
+def test_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+    Image.new("1", (60000, 30000)).save(tmp_path / "huge.png")
+    (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 30000 +X 60000\n")
+    monkeypatch.setattr("prediction.pictures.ImageFile.colours", lambda _: pytest.fail("was decoded"))
+    for name in ("huge.png", "huge.hdr"):
+        with pytest.raises(UserError, match=f"{name} is 60000x30000: 537 million pixels at most"):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int16, np.float64])
+def test_other_numbers_are_refused(tmp_path, dtype):
+    """They would wrap round, or end in a traceback."""
+    path = encode(tmp_path / "room.tif", np.full((16, 32, 3), 3, dtype))
+    with pytest.raises(UserError, match=r"room\.tif"):
+        read_picture(path)
+
+
+def test_the_hash_is_of_what_was_read(tmp_path, monkeypatch):
+    path = encode(tmp_path / "room.png", orange())
+    assert read_picture(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    colours = ImageFile.colours
+
+    def replace_meanwhile(file):
+        encode(path, orange()[:8])
+        return colours(file)
+
+    monkeypatch.setattr("prediction.pictures.ImageFile.colours", replace_meanwhile)
+    with pytest.raises(UserError, match=r"room\.png was written to while it was read"):
         read_picture(path)
 
 
@@ -124,6 +199,8 @@ def test_only_panoramas():
     require_panorama(orange(), "room.png", "--force")
     with pytest.raises(UserError, match=r"room.png is 16x16: a full panorama is twice as wide as high \(--force str"):
         require_panorama(orange(16, 16), "room.png", "--force")
+    with pytest.raises(UserError, match=r"room.png is 64x16: a full panorama is twice as wide as high$"):
+        require_panorama(orange(16, 64), "room.png")
 
 
 @pytest.mark.parametrize(
@@ -174,3 +251,9 @@ def test_pillow_images(mode):
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
 def test_pillow_images_of_16_bits(dtype):
     assert np.unique(as_rgb(Image.fromarray(np.full((16, 32), 100 * 257, dtype)))).tolist() == [100]
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 16])
+def test_pillow_images_of_larger_integers(value):
+    with pytest.raises(ValueError, match="from 0 to 65535"):
+        as_rgb(Image.fromarray(np.full((16, 32), value, np.int32)))

@@ -94,6 +94,35 @@ def test_glb_without_trimesh(ball, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def ball_with_holes(ball):
+    """Every second column has no depth, in one way or another."""
+    depth = ball.depth.copy()
+    depth[:, ::8], depth[:, 2::8], depth[:, 4::8], depth[:, 6::8] = 0, np.nan, np.inf, -1
+    return replace(ball, depth=depth)
+
+
+def test_pixels_without_depth_are_no_points(ball, ball_with_holes, tmp_path):
+    cloud, whole = ball_with_holes.point_cloud(), ball.point_cloud()
+    kept = np.tile(np.arange(WIDTH) % 2 == 1, HEIGHT)
+    for name in ("xyz", "colours", "normals", "labels"):
+        np.testing.assert_array_equal(getattr(cloud, name), getattr(whole, name)[kept])
+    cloud.save_ply(tmp_path / "ball.ply")
+    assert np.linalg.norm(trimesh.load(tmp_path / "ball.ply").vertices, axis=1) == pytest.approx(2)
+    cloud.save_glb(tmp_path / "ball.glb")
+    (read,) = trimesh.load(tmp_path / "ball.glb").geometry.values()
+    assert len(read.vertices) == HEIGHT * WIDTH / 2
+
+
+def test_no_depth_at_all(ball, tmp_path):
+    cloud = replace(ball, depth=np.zeros_like(ball.depth)).point_cloud()
+    assert cloud.xyz.shape == (0, 3)
+    cloud.save_ply(tmp_path / "ball.ply")
+    assert b"element vertex 0\n" in (tmp_path / "ball.ply").read_bytes()
+    with pytest.raises(UserError, match="no pixel has a depth"):
+        cloud.save_glb(tmp_path / "ball.glb")
+
+
 def test_no_points_without_depth(ball):
     settings = replace(ball.settings, tasks=("normal", "segmentation"))
     flat = replace(ball, depth=None, settings=settings)

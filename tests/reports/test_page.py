@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -61,7 +62,7 @@ class Page(HTMLParser):
         return {a["data-figure"]: float(a["data-value"]) for _, a in self.elements if "data-figure" in a}
 
 
-def make_report(tasks=tuple(TASKS), depth_unit=METRES, trivial=True, tta=1) -> Report:
+def make_report(tasks=tuple(TASKS), depth_unit=METRES, trivial=True, tta=1, notes=()) -> Report:
     """An evaluation of random predictions, which get better from image to image."""
     batch = {
         "index": torch.arange(COUNT),
@@ -89,10 +90,18 @@ def make_report(tasks=tuple(TASKS), depth_unit=METRES, trivial=True, tta=1) -> R
         "results": results,
         **({"plain": results} if tta > 1 else {}),
         **(
-            {"trivial": {task: {k: v + 1 for k, v in figures.items()} for task, figures in results.items()}}
+            {
+                "constant": {task: {k: v + 1 for k, v in figures.items()} for task, figures in results.items()},
+                "fixed_map": {task: {k: v + 2 for k, v in figures.items()} for task, figures in results.items()},
+                "baselines": {
+                    "constant": {task: f"constants for {task}" for task in tasks},
+                    "fixed_map": {task: f"the same {task} everywhere" for task in tasks},
+                },
+            }
             if trivial
             else {}
         ),
+        "notes": list(notes),
         "protocol": PROTOCOL,
         "backbone": "Elite360M_Res18",
         "dataset": "Synthetic",
@@ -159,7 +168,7 @@ def test_figures_are_those_of_the_results(page_of):
     report = make_report()
     page, _ = page_of(report)
     expected = {}
-    for kind in ("results", "trivial"):
+    for kind in ("results", "constant", "fixed_map"):
         for task, figures in report.summary[kind].items():
             expected |= {f"{kind}/{task}/{name}": value for name, value in figures.items()}
     assert page.values() == expected
@@ -168,7 +177,7 @@ def test_figures_are_those_of_the_results(page_of):
     for task in TASKS:
         assert PROTOCOL[task] in texts
     assert {"0123abcd" * 8, "7", METRES, "in the camera frame", "torch 2.4.0", "unknown"} <= texts
-    assert "4 of 32 x 16 pixels, 1 bad ones skipped" in texts
+    assert "4 of 32x16 pixels (width x height), 1 bad ones skipped" in texts
 
 
 def test_the_worst_image_is_first(page_of):
@@ -192,16 +201,16 @@ def test_some_tasks_of_three(page_of, tasks):
     assert ("confusion matrix" in page.attributes("aria-label")) == ("segmentation" in tasks)
 
 
-def test_without_the_trivial_predictors(page_of):
+def test_without_baselines(page_of):
     page, text = page_of(make_report(trivial=False))
-    assert not [key for key in page.values() if key.startswith("trivial")]
+    assert {key.split("/")[0] for key in page.values()} == {"results"}
     assert "constant" not in text
     assert "reference" not in page.attributes("class")
 
 
 def test_views_stand_beside_the_plain_network(page_of):
     page, _ = page_of(make_report(tta=4))
-    assert {key.split("/")[0] for key in page.values()} == {"results", "plain", "trivial"}
+    assert {key.split("/")[0] for key in page.values()} == {"results", "plain", "constant", "fixed_map"}
     assert "average over 4 of each image" in [content for _, content in page.texts]
 
 
@@ -213,18 +222,48 @@ def test_relative_depth_has_no_metres(page_of):
     assert not [content for content in texts if content.endswith(" m") or "(m)" in content]
 
 
-def test_no_truth_at_all(page_of):
-    """An evaluation without a single valid pixel has a page that says so."""
-    evaluator = Evaluator(tuple(TASKS), len(CLASSES), with_breakdown=True)
-    report = make_report()
-    results, rows = evaluator.compute()
-    summary = {**report.summary, "results": results, "num_images": 0}
-    summary.pop("trivial")
-    empty = Report(summary, rows, evaluator.breakdowns(), {}, {task: [] for task in TASKS}, report.look)
-    page, text = page_of(empty)
+def test_baselines_are_called_what_they_are(page_of):
+    page, text = page_of(make_report())
+    texts = {content for _, content in page.texts}
+    for task in TASKS:
+        assert f"Best constant: constants for {task}." in texts
+        assert f"{TASKS[task].fixed_map.title.capitalize()}: the same {task} everywhere." in texts
+    assert "best predictor" not in text
+
+
+def test_notes_are_shown(page_of):
+    page, _ = page_of(make_report(notes=["mismatch: metres and feet", "something else"]))
+    assert "mismatch: metres and feet; something else" in [content for _, content in page.texts]
+
+
+def without_truth(report: Report, *tasks: str) -> Report:
+    """The report if no image had ground truth for some tasks."""
+    evaluator = Evaluator(tasks, len(CLASSES), with_breakdown=True)
+    nothing = {task: dict.fromkeys(report.summary["results"][task]) | {"seam": 3.1} for task in tasks}
+    summary = {**report.summary, "results": {**report.summary["results"], **nothing}}
+    shown = {**report.shown, **{task: [] for task in tasks}}
+    return replace(report, summary=summary, breakdowns={**report.breakdowns, **evaluator.breakdowns()}, shown=shown)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_ground_truth_for_a_task(page_of, task):
+    """It is said, and no empty chart is drawn."""
+    whole, _ = page_of(make_report(trivial=False))
+    page, _ = page_of(without_truth(make_report(trivial=False), task))
+    assert [content for _, content in page.texts].count("no panorama has ground truth for it") == 2
+    assert {key for key in page.values() if f"/{task}/" in key} == {f"results/{task}/seam"}
+    lost = [label for label in whole.attributes("aria-label") if label not in page.attributes("aria-label")]
+    assert len(page.attributes("aria-label")) < len(whole.attributes("aria-label"))
+    assert ("confusion matrix" in lost) == (task == "segmentation")
+    assert not any(content.startswith(f"{task}: ") for tag, content in page.texts if tag == "figcaption")
+
+
+def test_no_ground_truth_at_all(page_of):
+    page, text = page_of(without_truth(make_report(trivial=False), *TASKS))
     assert "no pixel has a label" in text
-    assert "no image has truth to be judged by" in text
-    assert not page.values()
+    assert "no image has ground truth" in text
+    assert "Where the errors lie" not in text
+    assert "svg" not in [tag for tag, _ in page.elements]
 
 
 def test_what_is_not_shown_is_counted(page_of):

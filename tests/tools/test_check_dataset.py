@@ -9,7 +9,8 @@ from PIL import Image
 
 from datasets.synthetic import SyntheticRooms
 from tools import check_dataset
-from utils.sphere import pixels_to_angles, yaw_rotation
+from tools.make_synthetic_dataset import write_dataset
+from utils.sphere import erp_rays, pixels_to_angles, yaw_rotation
 
 HEIGHT, WIDTH = 64, 128
 COUNTS = {"train": 2, "val": 1, "test": 2}
@@ -24,17 +25,26 @@ def rooms():
 
 @pytest.fixture
 def write_tree(rooms, tmp_path):
-    """Writes the rooms as Stanford2D3D, its normals (H, W, 3) changed as told, and returns the folder."""
+    """Writes the rooms as Stanford2D3D and returns the folder.
 
-    def write(changed=lambda normal, number: normal):
+    Each map can be changed by a function of itself, (H, W) or (H, W, 3), and of the number of the room: normals as unit
+    vectors, depth in metres (0 = missing), the others as they are stored. Only these rooms, all if not given, are.
+    """
+
+    def write(normal=None, only=range(5), rgb=None, depth=None, semantic=None, units=512):
         for number, (area, room) in enumerate(zip(AREAS, rooms, strict=True)):
-            depth = np.rint(room.depth * 512).astype(np.uint16)
-            depth[:4] = 65535
-            normal = np.rint((changed(room.normal, number) + 1) * 127.5).astype(np.uint8)
-            save(tmp_path, area, "rgb", number, room.rgb)
-            save(tmp_path, area, "depth", number, depth)
-            save(tmp_path, area, "semantic", number, room.semantic.astype(np.uint8))
-            save(tmp_path, area, "normal", number, normal)
+            poles_missing = room.depth.copy()
+            poles_missing[:4] = 0
+            maps = {"rgb": room.rgb, "depth": poles_missing, "semantic": room.semantic, "normal": room.normal}
+            for kind, change in (("rgb", rgb), ("depth", depth), ("semantic", semantic), ("normal", normal)):
+                if change and number in only:
+                    maps[kind] = change(maps[kind], number)
+            stored = np.rint(maps["depth"] * (units if number in only else 512)).clip(0, 65534).astype(np.uint16)
+            stored[maps["depth"] == 0] = 65535
+            save(tmp_path, area, "rgb", number, np.ascontiguousarray(maps["rgb"]))
+            save(tmp_path, area, "depth", number, stored)
+            save(tmp_path, area, "semantic", number, np.ascontiguousarray(maps["semantic"], dtype=np.uint8))
+            save(tmp_path, area, "normal", number, np.rint((maps["normal"] + 1) * 127.5).astype(np.uint8))
         (tmp_path / "synthetic_dataset.json").write_text(json.dumps({"layout": "S2D3D", "counts": COUNTS}))
         return tmp_path
 
@@ -85,11 +95,14 @@ def test_all_right(write_tree, rooms, capsys):
     ]
     assert "128x64: 5" in screen
     depth = np.concatenate([room.depth[4:].ravel() for room in rooms])
-    assert f"{depth.min():.2f} to {depth.max():.2f} m, median {np.median(depth):.2f} m" in screen
+    shown = float(screen.partition("depth      median ")[2].split()[0])
+    assert shown == pytest.approx(np.median(depth), rel=0.01)
     assert f"{60 / 64:.1%} of the pixels are valid" in screen
     labels = np.concatenate([room.semantic.ravel() for room in rooms])
     assert f"{(labels == 11).mean():.1%} wall" in screen
-    assert "agree with depth: median" in screen
+    assert "differ from depth by less than 11.25 degrees" in screen
+    assert "correlation of RGB and depth" in screen
+    assert "outliers" not in screen
     assert max(map(len, lines[1:])) <= 100
 
 
@@ -160,7 +173,7 @@ def test_long_lists_are_cut(capsys):
 def test_normals_in_another_frame(write_tree, capsys, changed, advice):
     assert check(write_tree(changed)) == 1
     screen = capsys.readouterr().out
-    assert advice in screen
+    assert advice in " ".join(screen.split())
     assert screen.splitlines()[-1] == "1 thing is wrong: normals disagree with depth"
 
 
@@ -168,6 +181,231 @@ def test_normals_said_to_be_of_the_building(write_tree, capsys):
     assert check(write_tree(in_building), "--normal_frame", "world") == 0
     assert check(write_tree(), "--normal_frame", "world") == 1
     assert "leave out --normal_frame world" in capsys.readouterr().out
+
+
+def rays():
+    return erp_rays(HEIGHT, WIDTH)
+
+
+def cube_faces(depth, number):
+    return depth * np.abs(rays()).max(axis=-1)
+
+
+def half_empty(depth, number):
+    """All but a fifth."""
+    return np.where(np.arange(HEIGHT)[:, None] < HEIGHT // 5, depth, 0)
+
+
+def shifted(labels, number):
+    return np.where(labels < 12, labels + 1, 255)
+
+
+def recoded(labels, number):
+    """Numbered anew in the order of occurrence, as when a palette is rebuilt."""
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+
+
+def constant(value):
+    return lambda array, number: np.full(array.shape, value)
+
+
+def mirrored(array, number):
+    return array[:, ::-1]
+
+
+def turned_by_half(array, number):
+    return np.roll(array, WIDTH // 2, axis=1)
+
+
+def upside_down(array, number):
+    return array[::-1]
+
+
+FAULTS = {
+    "depth in mm": ({"units": 1000}, "wrong unit of depth"),
+    "depth in 1/4000 m": ({"units": 4000}, "wrong unit of depth"),
+    "depth in 1/256 m": ({"units": 256}, "wrong unit of depth"),
+    "depth in cm": ({"units": 100}, "wrong unit of depth"),
+    "relative depth": ({"depth": lambda depth, number: depth * 10 / depth.max()}, "wrong unit of depth"),
+    "z of cube faces": ({"depth": cube_faces}, "not the distance along the ray"),
+    "horizontal distance": (
+        {"depth": lambda depth, number: depth * np.hypot(rays()[..., 0], rays()[..., 2])},
+        "not the distance along the ray",
+    ),
+    "logarithm of depth": ({"depth": lambda depth, number: np.log1p(depth)}, "not the distance along the ray"),
+    "hardly any depth": ({"depth": half_empty}, "of the depth is valid"),
+    "clipped depth": ({"depth": lambda depth, number: depth.clip(max=2)}, "clipped depth"),
+    "normals towards the wall": ({"normal": lambda normal, number: -normal}, "normals disagree with depth"),
+    "normals as a mirrored picture": ({"normal": mirrored}, "normals and depth do not match"),
+    "no normals": ({"normal": constant(-1)}, "of the normals are known"),
+    "labels shifted": ({"semantic": shifted}, "wrong labels"),
+    "labels recoded": ({"semantic": recoded}, "wrong labels"),
+    "labels of one class": ({"semantic": constant(0)}, "100.0% of the labels are beam"),
+    "no labels": ({"semantic": constant(255)}, "no pixel has a label"),
+    "labels upside down": ({"semantic": upside_down}, "wrong labels"),
+    "labels mirrored": ({"semantic": mirrored}, "labels and depth do not match"),
+    "RGB mirrored": ({"rgb": mirrored}, "RGB and depth do not match"),
+    "RGB turned": ({"rgb": turned_by_half}, "RGB and depth do not match"),
+    "RGB upside down": ({"rgb": upside_down}, "RGB and depth do not match"),
+    "RGB black": ({"rgb": lambda rgb, number: np.zeros_like(rgb)}, "no edges of RGB"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_of_all_panoramas(write_tree, capsys, fault):
+    changes, problem = FAULTS[fault]
+    assert check(write_tree(**changes)) == 1
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert problem in verdict
+    assert len(verdict) < 500
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "relative depth"])
+def test_fault_of_one_panorama_among_five(write_tree, capsys, fault):
+    """It is named, and the others are not."""
+    changes, _ = FAULTS[fault]
+    assert check(write_tree(**changes, only=[2])) == 1
+    screen = capsys.readouterr().out
+    assert "1 of 5 panoramas:" in screen.splitlines()[-1]
+    outliers = screen.partition("\noutliers")[2]
+    assert "camera_2_office_1" in outliers
+    assert not any(f"camera_{number}_office_1" in outliers for number in (0, 1, 3, 4))
+
+
+@pytest.mark.parametrize("fault", ["depth in mm", "z of cube faces", "labels shifted", "RGB mirrored"])
+def test_fault_of_half_of_the_panoramas(write_tree, fault):
+    assert check(write_tree(**FAULTS[fault][0], only=[0, 2, 4])) == 1
+    assert check(write_tree(**FAULTS[fault][0], only=[1, 3])) == 1
+
+
+def test_the_unit_that_would_be_plausible_is_said(write_tree, capsys):
+    check(write_tree(units=1000))
+    assert "if depth were in 1 mm" in capsys.readouterr().out
+
+
+def test_rgb_of_another_panorama(write_tree, rooms, capsys):
+    assert check(write_tree(rgb=lambda rgb, number: rooms[number - 1].rgb)) == 1
+    assert "RGB and depth do not" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_maps_that_are_mirrored_together_with_their_vectors_are_right(write_tree):
+    tree = write_tree(
+        normal=lambda normal, number: normal[:, ::-1] * [-1, 1, 1], rgb=mirrored, depth=mirrored, semantic=mirrored
+    )
+    assert check(tree) == 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "num", "height", "seed"),
+    [
+        ("MP3D", 2, 64, 0),
+        ("S2D3D", 1, 128, 1),
+        ("Struc3D", 2, 64, 2),
+        pytest.param("MP3D", 6, 32, 3, marks=pytest.mark.slow),
+        pytest.param("Struc3D", 6, 256, 4, marks=pytest.mark.slow),
+        pytest.param("S2D3D", 12, 64, 5, marks=pytest.mark.slow),
+    ],
+)
+def test_synthetic_trees_are_right(tmp_path, capsys, layout, num, height, seed):
+    write_dataset(layout, num, tmp_path, height, seed)
+    assert check(tmp_path, dataset=layout) == 0
+    assert "outliers" not in capsys.readouterr().out
+
+
+def test_depth_of_structured3d_must_not_be_marked_as_missing_by_65535(tmp_path, capsys):
+    """It is divided by the largest one."""
+    write_dataset("Struc3D", 1, tmp_path, HEIGHT)
+    path = next(tmp_path.glob("scene_03250/**/depth.png"))
+    depth = np.array(Image.open(path))
+    depth[0, 0] = 65535
+    Image.fromarray(depth).save(path)
+    assert check(tmp_path, dataset="Struc3D") == 1
+    assert "65535" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("task", "kinds"),
+    [
+        ("depth", ["depth"]),
+        ("normal", ["normal"]),
+        ("segmentation", ["semantic"]),
+        ("depth_normal", ["depth", "normal"]),
+    ],
+)
+def test_only_what_the_tasks_need_is_demanded(write_tree, capsys, task, kinds):
+    root = write_tree()
+    for kind in {"depth", "semantic", "normal"} - set(kinds):
+        for number, area in enumerate(AREAS):
+            path_of(root, area, kind, number).unlink()
+    assert check(root) == 1
+    assert check(root, "--task", task) == 0
+    screen = capsys.readouterr().out
+    path_of(root, AREAS[0], kinds[0], 0).unlink()
+    assert check(root, "--task", task) == 1, screen
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "problem"),
+    [
+        ("normal", {"normal": lambda normal, number: -normal}, "normals disagree with the camera"),
+        ("normal", {"normal": flipped}, "normals disagree with the camera"),
+        ("normal", {"rgb": mirrored}, "RGB and normals do not match"),
+        ("segmentation", {"semantic": shifted}, "wrong labels"),
+        ("segmentation", {"rgb": turned_by_half}, "RGB and labels do not match"),
+        ("normal_segmentation", {"semantic": mirrored}, "labels and normals do not match"),
+    ],
+)
+def test_faults_without_depth(write_tree, capsys, task, changes, problem):
+    assert check(write_tree(**changes), "--task", task) == 1
+    assert problem in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_part_of_a_dataset(write_tree, capsys):
+    root = write_tree()
+    (root / "synthetic_dataset.json").unlink()
+    assert check(root, "--partial") == 0
+    assert check(root, "--split", "test") == 0
+    assert ["test", "2", "373"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    with pytest.raises(SystemExit, match="2"):
+        check(root / "area_1", "--partial")
+
+
+def write_list(path, numbers, but=()):
+    """A list of these rooms, without the maps `but`."""
+    lines = []
+    for number in numbers:
+        kinds = ("rgb", "depth", "semantic", "normal")
+        names = [str(path_of(path.parent, AREAS[number], kind, number).relative_to(path.parent)) for kind in kinds]
+        lines.append(" ".join("-" if kind in but else name for kind, name in zip(kinds, names, strict=True)))
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_lists(write_tree, capsys):
+    root = write_tree(flipped, only=[4])
+    train, val = write_list(root / "train.txt", [0, 1, 2]), write_list(root / "val.txt", [3])
+    assert check(root, "--train_list", train, "--val_list", val) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["train_list", "3", "panoramas"] in lines
+    assert check(root, "--val_list", write_list(root / "bad.txt", [4])) == 1
+    assert "normals disagree" in capsys.readouterr().out.splitlines()[-1]
+    assert check(root, "--train_list", train, "--val_list", write_list(root / "both.txt", [2, 3])) == 1
+    assert "1 panoramas are in both lists" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_maps_that_a_list_leaves_out_are_no_fault(write_tree, capsys):
+    root = write_tree()
+    lists = ("--train_list", write_list(root / "a.txt", [0, 1]), "--val_list")
+    assert check(root, *lists, write_list(root / "b.txt", [2, 3], but=["depth", "normal"])) == 0
+    assert check(root, "--val_list", write_list(root / "c.txt", [2, 3], but=["depth"])) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 thing is wrong: no panorama has depth"
+
+
+@pytest.mark.parametrize("option", ["--train_list", "--val_list"])
+def test_lists_and_splits_do_not_go_together(tmp_path, capsys, option):
+    with pytest.raises(SystemExit, match="2"):
+        check(tmp_path, "--split", "test", option, "list.txt")
+    assert "--split" in capsys.readouterr().err
 
 
 def test_previews(write_tree, tmp_path):

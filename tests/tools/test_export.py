@@ -134,7 +134,7 @@ def position_codes(checkpoint):
     encoder = network_of(checkpoint).icosap_encoder
     xyz = encoder.coordinates
     with torch.no_grad():
-        return encoder.transformers[0].position_code(xyz[:, None] - xyz[encoder.neighbours_0])
+        return encoder.transformers[0].position_code(xyz[:, None] - xyz[encoder.neighbors_0])
 
 
 def test_every_operation_in_onnx_depends_on_the_input(onnx_file, checkpoint):
@@ -150,27 +150,20 @@ def test_every_operation_in_onnx_depends_on_the_input(onnx_file, checkpoint):
     assert [name for name, x in constants.items() if x.shape == codes.shape and torch.allclose(x, codes, atol=1e-6)]
 
 
-def test_every_operation_in_torch_depends_on_the_input(torch_file, checkpoint):
-    program = torch.export.load(torch_file)
-    depend = {node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs}
-    for node in program.graph.nodes:
-        if node.op == "call_function":
-            assert depend.intersection(node.all_input_nodes), f"{node.name} could be worked out once"
-            depend.add(node)
-    assert not [name for name in program.state_dict if "position" in name]
-    codes = position_codes(checkpoint)
-    assert [x for x in program.state_dict.values() if x.shape == codes.shape and torch.allclose(x, codes, atol=1e-6)]
+def operations(program):
+    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    return [name for name in targets if "getitem" not in name]  # loading adds some that nothing uses
 
 
 @pytest.mark.slow
 def test_plain_graph(torch_file):
-    """Nothing of what spares memory in training, and no piece by piece: there are as many operations at any size."""
+    """Nothing that saves memory in training, and no chunks: there are as many operations at any size."""
     program = torch.export.load(torch_file)
-    operations = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    assert not [name for name in operations if "checkpoint" in name or "autograd" in name or name.endswith("_.default")]
+    names = operations(program)
+    assert not [name for name in names if "checkpoint" in name or "autograd" in name or name.endswith("_.default")]
     network = replace(DEPTH, ico_level=3).build_network().eval()
     larger = traced(network, height=64, width=128, dynamic_batch=True)
-    assert len(larger.graph.nodes) == len(program.graph.nodes)
+    assert operations(larger) == names
 
 
 def test_metadata(onnx_file, torch_file, checkpoint):

@@ -1,7 +1,11 @@
-"""Checkpoints: written whole, read safely, refused with one clear line."""
+"""Checkpoints: written whole, read safely, found and compared, refused with one clear line."""
 
+import hashlib
 import pickle
+import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +13,11 @@ import torch
 from datasets.classes import STANFORD2D3D
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from tasks import build_objective
-from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, save_checkpoint
-from utils.errors import UserError
+from tasks.display import Look
+from utils.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
+from utils.errors import LONGEST_LINE, UserError
+from utils.run_folder import LAST_MODEL
+from utils.tasks import METRES, RELATIVE
 
 SETTINGS = ModelSettings(
     backbone="Elite360M_Res18",
@@ -48,10 +55,51 @@ def test_round_trip(path, objective):
     assert checkpoint.weighting.keys() == {"log_variances"}
 
 
-def test_found_by_file_run_folder_or_log_dir(path, tmp_path):
-    assert find_checkpoint(path) == path
-    assert find_checkpoint(tmp_path) == path
-    assert find_checkpoint(tmp_path.parent, tmp_path.relative_to(tmp_path.parent)) == path
+@pytest.fixture
+def log_dir(path, tmp_path):
+    """A --log_dir with one run."""
+    run = tmp_path / "workdirs" / "depth" / "Elite360M_Res18"
+    (run / LAST_MODEL).parent.mkdir(parents=True)
+    shutil.copy(path, run / LAST_MODEL)
+    return tmp_path / "workdirs"
+
+
+def test_found_by_file_run_folder_or_log_dir(log_dir):
+    run = log_dir / "depth" / "Elite360M_Res18"
+    file = run / LAST_MODEL
+    for given in (file, file.parent, file.parents[1], run, run.parent, log_dir, log_dir.parent / "workdirs" / "."):
+        assert find_checkpoint(given) == file, given
+    other = LAST_MODEL.parent.parent / "weights_2" / "model.pth"
+    (run / other).parent.mkdir()
+    shutil.copy(file, run / other)
+    assert find_checkpoint(run / other) == run / other
+
+
+def test_a_log_dir_of_several_runs(log_dir):
+    """The one that --task and --backbone name, or none; the message names three."""
+    for task in ("normal", "segmentation", "depth_normal"):
+        shutil.copytree(log_dir / "depth", log_dir / task)
+    run = find_checkpoint(log_dir, Path("normal/Elite360M_Res18"))
+    assert run == log_dir / "normal" / "Elite360M_Res18" / LAST_MODEL
+    with pytest.raises(
+        UserError, match=r"holds 4 runs \(depth/Elite360M_Res18, .*, \.\.\.\).*--task and --backbone"
+    ) as error:
+        find_checkpoint(log_dir, Path("depth/Elite360M_Res50"))
+    assert str(error.value).count("Elite360M_Res18") == 3
+    with pytest.raises(UserError, match=r"pass one of them$"):
+        find_checkpoint(log_dir)
+
+
+def test_other_checkpoint_files_are_named(log_dir):
+    run = log_dir / "depth" / "Elite360M_Res18"
+    (run / "models" / "state").mkdir()
+    (run / LAST_MODEL).rename(run / "models" / "state" / "last.pth")
+    with pytest.raises(UserError, match=r"no checkpoint: .*last_model\.pth in "):
+        find_checkpoint(run)
+    (run / "depth_models").mkdir()
+    (run / "depth_models" / "best_depth_model.pth").touch()
+    with pytest.raises(UserError, match=r"but depth_models/best_depth_model\.pth: pass"):
+        find_checkpoint(run)
 
 
 def test_missing(tmp_path):
@@ -105,23 +153,187 @@ def test_incomplete(path):
 
 
 def test_weights_that_do_not_fit(path):
+    """Hundreds of keys: their numbers, and the first three of each sort."""
     checkpoint = load_checkpoint(path)
-    wrong = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth", "normal")))
-    with pytest.raises(UserError, match="do not fit the network") as error:
+    wrong = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth", "normal"), class_names=("a", "b")))
+    with pytest.raises(UserError, match=r"last_model\.pth.*\d+ unknown \(.*\.\.\.\)") as error:
         wrong.build_network()
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < LONGEST_LINE
+
+
+@pytest.mark.parametrize("kind", ["missing", "unknown", "other shape"])
+def test_every_sort_of_key_is_named(path, kind):
+    checkpoint = load_checkpoint(path)
+    key = "shared_decoder.out.bias"
+    value = checkpoint.network.pop(key)
+    others = {"missing": {}, "unknown": {key: value, "surprise" * 100: value}, "other shape": {key: value[:3]}}
+    with pytest.raises(
+        UserError, match={"unknown": r"1 unknown \(\.\.\..*surprise\)"}.get(kind, re.escape(f"({key})"))
+    ) as error:
+        replace(checkpoint, network=checkpoint.network | others[kind]).build_network()
+    assert len(str(error.value)) < LONGEST_LINE
+
+
+def test_the_longest_messages_are_short(path, tmp_path):
+    """All keys unknown and missing, names of any length; a long path is still named in full."""
+    folder = tmp_path / ("long" * 50)
+    folder.mkdir()
+    checkpoint = load_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    network = {f"{'strange' * 30}.{key}": value for key, value in content["network"].items()}
+    torch.save(content | {"network": network}, folder / "a.pth")
+    with pytest.raises(UserError, match=re.escape(str(folder))) as error:
+        load_checkpoint(folder / "a.pth").build_network()
+    assert len(str(error.value)) < LONGEST_LINE + len(str(folder))
+    released = {released_key(key) + "x": value for key, value in content["network"].items()}
+    torch.save(released | {"intermediate_seg_head.weight": torch.zeros(13, 2)}, tmp_path / "released.pth")
+    with pytest.raises(UserError, match=r"released\.pth.* missing .* unknown ") as error:
+        load_checkpoint(tmp_path / "released.pth")
+    assert len(str(error.value)) < LONGEST_LINE
+    torch.save(content | {"version": list(range(1000))}, tmp_path / "version.pth")
+    with pytest.raises(UserError, match=r"version\.pth") as error:
+        load_checkpoint(tmp_path / "version.pth")
+    assert len(str(error.value)) < LONGEST_LINE
+    names = tuple("class" * 50 + str(i) for i in range(13))
+    mismatches = find_mismatches(replace(checkpoint.settings, class_names=names), look(), ("segmentation",))
+    assert len(str(mismatches["segmentation"])) < 200
+
+
+@pytest.mark.parametrize("prefix", ["module._orig_mod."])
+@pytest.mark.parametrize("released", [False, True], ids=["ours", "released"])
+def test_prefixes_do_not_matter(path, objective, tmp_path, prefix, released):
+    """As saved by other scripts: DistributedDataParallel, torch.compile, or both."""
+    content = torch.load(path, weights_only=True)
+    if released:
+        state = {released_key(key): value for key, value in content["network"].items()}
+        content = {prefix + key: value for key, value in (state | {LOG_VARIANCES_KEY: torch.zeros(3)}).items()}
+    else:
+        content["network"] = {prefix + key: value for key, value in content["network"].items()}
+    torch.save(content, tmp_path / "prefixed.pth")
+    loaded = load_checkpoint(tmp_path / "prefixed.pth").build_network().state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
+
+
+def test_a_compiled_part_and_an_average(path, objective):
+    """`torch.compile` of a submodule, and what AveragedModel counts."""
+    content = torch.load(path, weights_only=True)
+    network = {key.replace("encoder.", "encoder._orig_mod.", 1): value for key, value in content["network"].items()}
+    torch.save(content | {"network": {"n_averaged": torch.tensor(3), **network}}, path)
+    loaded = load_checkpoint(path).build_network().state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
+
+
+def test_wrappers_do_not_matter(path, tmp_path):
+    ours = torch.load(path, weights_only=True)
+    released = {released_key(key): value for key, value in ours["network"].items()}
+    for content in (ours, released | {LOG_VARIANCES_KEY: torch.zeros(3)}):
+        torch.save({"epoch": 7, "state_dict": {"model": content}, "optimizer": {}}, tmp_path / "wrapped.pth")
+        assert load_checkpoint(tmp_path / "wrapped.pth").settings.backbone == "Elite360M_Res18"
+
+
+def test_weights_without_settings(path, tmp_path):
+    torch.save(torch.load(path, weights_only=True)["network"], tmp_path / "bare.pth")
+    with pytest.raises(UserError, match=r"bare\.pth holds weights .* without their settings.*last_model\.pth"):
+        load_checkpoint(tmp_path / "bare.pth")
+
+
+def test_a_training_state_is_called_one(tmp_path):
+    state = tmp_path / "last.pth"
+    torch.save({"format": "elite360m training state, 2", "stepper": {"network": {}}}, state)
+    with pytest.raises(UserError, match=r"last\.pth is a training state.*weights_last/last_model\.pth"):
+        load_checkpoint(state)
+
+
+def test_hash_and_weights_are_of_the_same_bytes(path, monkeypatch):
+    """A training replaces the file as soon as it was read."""
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    load = torch.load
+
+    def replacing(file, **options):
+        path.write_bytes(b"the next epoch")
+        return load(file, **options)
+
+    monkeypatch.setattr(torch, "load", replacing)
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.sha256 == expected
+    assert checkpoint.epoch == 3
 
 
 def test_require(path):
     checkpoint = load_checkpoint(path)
     checkpoint.require("Elite360M_Res18", ("depth",), num_classes=41)  # depth knows no classes
-    with pytest.raises(UserError, match="holds Elite360M_Res18, not Elite360M_Res50"):
+    with pytest.raises(UserError, match="--backbone Elite360M_Res18"):
         checkpoint.require("Elite360M_Res50", ("depth",), 13)
-    with pytest.raises(UserError, match=r"13 classes apart.*but the dataset has 41"):
+    with pytest.raises(UserError, match=r"13 classes.*but the dataset has 41"):
         checkpoint.require("Elite360M_Res18", ("segmentation",), 41)
     depth_only = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth",)))
-    with pytest.raises(UserError, match="trained for depth, not for normal"):
+    with pytest.raises(UserError, match=r"not for normal: pass --task depth$"):
         depth_only.require("Elite360M_Res18", ("depth", "normal"), 13)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"fusion": "none"}, ["--fusion b2f (not none)"]),
+        ({"fusion": "none", "cross_task": "none"}, ["--fusion b2f (not none)", "--cross_task coco (not none)"]),
+        ({"intermediate": False}, ["--no_intermediate_losses off (not on)"]),
+        ({"backbone": "Elite360M_Res34"}, ["--backbone Elite360M_Res18 (not Elite360M_Res34)"]),
+        ({"tasks": ("depth",)}, ["--task depth_normal_segmentation (not depth)"]),
+        ({"fusion": "semantic", "b2f": "corrected"}, ["--fusion b2f (not semantic)", "--b2f released (not corrected)"]),
+        ({"intermediate": False, "ico_level": 3}, ["--ico_level 2 (not 3)"]),
+        ({"class_names": ("a", "b"), "class_colours": ((0, 0, 0),) * 2}, ["13 classes", "2"]),
+    ],
+)
+def test_other_architectures_are_named_by_their_options(path, changes, named):
+    with pytest.raises(UserError, match=re.escape(named[0])) as error:
+        load_checkpoint(path).require_same_architecture(replace(SETTINGS, **changes))
+    assert all(text in str(error.value) for text in named)
+    assert "(not )" not in str(error.value)
+    assert len(str(error.value)) < LONGEST_LINE
+
+
+def test_options_that_have_no_effect_are_not_compared(path):
+    checkpoint = load_checkpoint(path)
+    single = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth",), fusion="none"))
+    single.require_same_architecture(
+        replace(SETTINGS, tasks=("depth",), fusion="none", cross_task="none", ico_level=4, b2f="corrected")
+    )
+    assert not single.differences(single.settings)
+
+
+def test_differences_that_do_not_change_the_weights_are_listed(path):
+    checkpoint = load_checkpoint(path)
+    other = replace(SETTINGS, b2f="corrected", ico_level=3, depth_unit=RELATIVE, normal_frame="world")
+    checkpoint.require_same_architecture(other)
+    lines = checkpoint.differences(other)
+    assert len(lines) == 4
+    for text in ("--b2f released", "--ico_level 2", RELATIVE, "world"):
+        assert any(text in line for line in lines), text
+
+
+def look(**changes) -> Look:
+    return Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")._replace(**changes)
+
+
+RENAMED = ("beam", "blackboard", *STANFORD2D3D.names[2:])
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        ("depth", {"depth_unit": RELATIVE}),
+        ("normal", {"normal_frame": "world"}),
+        ("segmentation", {"class_names": RENAMED}),
+        ("segmentation", {"class_names": STANFORD2D3D.names[::-1]}),
+    ],
+)
+def test_what_predictions_mean_is_compared(task, changes):
+    """For the tasks that are evaluated, and no others; colours do not matter."""
+    everything = ("depth", "normal", "segmentation")
+    assert find_mismatches(SETTINGS, look(class_colours=((0, 0, 0),) * 13), everything) == {}
+    assert find_mismatches(SETTINGS, look(**changes), everything).keys() == {task}
+    assert find_mismatches(SETTINGS, look(**changes), tuple(set(everything) - {task})) == {}
 
 
 def test_weights_of_the_released_program(tmp_path, objective):

@@ -1,9 +1,14 @@
 """What a user meets when something is wrong."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
-from utils.errors import UserError, exit_on_user_error
+from utils.errors import LONGEST_LINE, UserError, exit_on_user_error
 
 
 def test_user_error_is_one_line(capsys):
@@ -40,3 +45,25 @@ def test_error_in_a_worker_is_one_line(capsys):
 def test_defects_keep_their_traceback(defect):
     with pytest.raises(type(defect), match=str(defect)), exit_on_user_error():
         raise defect
+
+
+def test_long_lines_are_cut_in_the_middle(capsys):
+    """The last resort: names of any length; how a line begins and ends says what is wrong, and what to do."""
+    with pytest.raises(SystemExit), exit_on_user_error():
+        raise UserError(f"--input {'x' * 2000} does not exist: pass another one")
+    line = capsys.readouterr().err
+    assert line.startswith("error: --input xxx")
+    assert line.endswith("x does not exist: pass another one\n")
+    assert len(line.strip()) == LONGEST_LINE
+
+
+def test_ctrl_c_is_one_line():
+    program = (
+        "import os, signal\nfrom utils.errors import exit_on_user_error\n"
+        "with exit_on_user_error():\n    os.kill(os.getpid(), signal.SIGINT)\n    input()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 128 + signal.SIGINT == 130
+    assert done.stderr.split() == ["interrupted"]

@@ -153,6 +153,9 @@ class Numbers(PanoramaDataset):
     def __len__(self):
         return 7
 
+    def sample_names(self) -> list[str]:
+        return [str(index) for index in range(len(self))]
+
     def read(self, index):
         if index in self.bad:
             raise UserError(f"{index}.png is missing")

@@ -36,7 +36,7 @@ EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
     *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
     *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank"),
-    *("trivial", "report", "tta"),
+    *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
 }
 PREDICT_OPTIONS = {"checkpoint", "input", "out", "save", "overwrite", "force", "tta", "gpu_devices"}
 

@@ -1,0 +1,164 @@
+"""Whether two maps of a panorama show the same view: by the correlation of their edges.
+
+The edges of one map are compared with those of the other as they are, and mirrored, upside down and turned about the
+vertical by any angle. Of maps that belong together none of these agrees better.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
+from datasets.checks.surfaces import latitudes
+
+FLIPS = ("", "mirrored", "upside down", "rotated by 180 degrees")
+# Another alignment's correlation less the right one's: real -0.23 to -0.03 (the latter a corridor alike both ways),
+# synthetic -0.50 to -0.14; of mirrored, flipped and turned pictures 0.13 to 0.6, but 0.03 for the mirrored corridor.
+MAX_EXCESS_OF_PANORAMA = 0.06
+MAX_EXCESS = 0.03  # of the mean over all panoramas, where chance plays no part
+# Correlation of maps that belong together: real 0.22 to 0.54, synthetic 0.26 to 0.76; with the maps of another
+# panorama -0.18 to 0.22, on average 0.00 to 0.02.
+MIN_CORRELATION_OF_PANORAMA = 0.1
+MIN_CORRELATION = 0.15  # of the mean over all panoramas
+_HIGHEST_LATITUDE = np.radians(60)  # stitched panoramas hold little closer to the poles
+_BLUR = 0.7  # pixels; a misfit of a pixel or so of the stored maps is no fault
+_MOST_RGB, _MOST_DEPTH = 0.5, 0.3  # an edge is an edge, however strong
+_MIN_KNOWN = 0.2  # fraction of a map
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Of two maps of one panorama.
+
+    Attributes:
+        correlations: (4 flips, 4 quarter turns) of the edges; the first is the one as they are.
+        best: highest correlation of all other alignments.
+        flip, turn: that alignment: a place in `FLIPS`, and degrees to the right.
+    """
+
+    correlations: np.ndarray
+    best: float
+    flip: int
+    turn: float
+
+    @property
+    def own(self) -> float:
+        return float(self.correlations[0, 0])
+
+
+def rgb_edges(rgb: np.ndarray) -> np.ndarray:
+    """Edges (H, W) of a picture (H, W, 3) in [0, 1]."""
+    return np.minimum(sum(np.abs(after - before).max(axis=-1) for before, after in _neighbours(rgb)), _MOST_RGB)
+
+
+def depth_edges(depth: np.ndarray) -> np.ndarray:
+    """Edges and creases (H, W) of depth (H, W), 0 = missing: second differences of its logarithm; NaN = unknown."""
+    log = np.log(np.where(depth > 0, depth, np.nan))
+    edges = sum(np.abs(before + after - 2 * log) for before, after in _neighbours(log))
+    return np.minimum(edges, _MOST_DEPTH)
+
+
+def normal_edges(normal: np.ndarray) -> np.ndarray:
+    """Creases (H, W) of normals (H, W, 3), (0, 0, 0) = missing; NaN = unknown."""
+    known = normal.any(axis=-1)
+    cosines = [(before * after).sum(axis=-1) for before, after in _neighbours(normal)]
+    known = known & np.logical_and.reduce([b & a for b, a in _neighbours(known)])
+    return np.where(known, np.minimum(sum(1 - cosine for cosine in cosines), 1), np.nan)
+
+
+def label_edges(labels: np.ndarray) -> np.ndarray:
+    """Borders (H, W) of labels (H, W), -1 = ignore; NaN = unknown."""
+    borders = np.logical_or.reduce([(labels != b) | (labels != a) for b, a in _neighbours(labels)])
+    return np.where(labels >= 0, borders, np.nan)
+
+
+def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | None:
+    """How well edges (H, W) match others in all alignments; None where too little is known or there is no edge."""
+    edges, reference = _normalised(edges), _normalised(reference)
+    if edges is None or reference is None:
+        return None
+    width = edges.shape[1]
+    spectrum = np.fft.rfft(reference, axis=1)
+    flipped = np.stack([edges, edges[:, ::-1], edges[::-1], edges[::-1, ::-1]])
+    products = (np.conj(np.fft.rfft(flipped, axis=2)) * spectrum).sum(axis=1)
+    found = np.fft.irfft(products, n=width, axis=1)  # (4, W): at each shift to the right
+    window = max(1, width // 128)  # 3 degrees: what may be a misfit, not a turn
+    near = np.max([np.roll(found, shift, axis=1) for shift in range(-window, window + 1)], axis=0)
+    others = found.copy()
+    others[0, np.arange(-2 * window, 2 * window + 1)] = -1
+    flip, shift = np.unravel_index(others.argmax(), others.shape)
+    return Alignment(
+        correlations=near[:, [0, width // 4, width // 2, 3 * width // 4]].astype(np.float32),
+        best=float(others[flip, shift]),
+        flip=int(flip),
+        turn=float(shift * 360 / width),
+    )
+
+
+def evaluate_alignments(
+    what: str, reference: str, ids: Sequence[str], alignments: Sequence[Alignment | None]
+) -> Finding:
+    """Whether the maps called `what` belong to those called `reference`."""
+    known = [one for one in alignments if one]
+    if len(known) < len(alignments) / 2:
+        text = f"{what} and {reference} can be compared in {len(known)} of {len(alignments)} panoramas"
+        return Finding("edges", [text], [f"no edges of {what}, or of {reference}"])
+    mean = np.mean([one.correlations for one in known], axis=0)
+    own, others = float(mean[0, 0]), mean.ravel()[1:]
+    finding = Finding("edges", [f"correlation of {what} and {reference}: {own:.2f}"])
+    flip, quarter = divmod(int(others.argmax()) + 1, 4)
+    if others.max() > own + MAX_EXCESS:
+        finding.rows.append(f"they would agree better ({others.max():.2f}) {_in_words(flip, 90 * quarter)}")
+        finding.problems.append(f"{what} and {reference} do not match")
+    elif own < MIN_CORRELATION:
+        finding.problems.append(f"{what} and {reference} do not show the same view")
+    outliers = [
+        f"{name}: {words}"
+        for name, one in zip(ids, alignments, strict=True)
+        if (words := _misfit(one, what, reference))
+    ]
+    finding.add_outliers(outliers, len(alignments), f"{what} and {reference} do not match", TOLERATED_OUTLIERS)
+    return finding
+
+
+def _misfit(one: Alignment | None, what: str, reference: str) -> str:
+    """How a panorama's maps do not fit; empty if they do."""
+    if one is None:
+        return f"no edges of {what}, or of {reference}"
+    if one.best > max(one.own + MAX_EXCESS_OF_PANORAMA, MIN_CORRELATION):
+        return f"{what} would match {reference} better {_in_words(one.flip, one.turn)}"
+    if one.own < MIN_CORRELATION_OF_PANORAMA:
+        return f"{what} and {reference} do not show the same view"
+    return ""
+
+
+def _in_words(flip: int, turn: float) -> str:
+    turned = f"turned by {turn:.0f} degrees" if turn else ""
+    return " and ".join(words for words in (FLIPS[flip], turned) if words)
+
+
+def _neighbours(array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The array moved by a pixel to either side, along columns and along rows (borders of the image wrap around)."""
+    return [(np.roll(array, 1, axis), np.roll(array, -1, axis)) for axis in (1, 0)]
+
+
+def _normalised(edges: np.ndarray) -> np.ndarray | None:
+    """Edges (H, W) with the mean of every row taken off, comparable rows, and a sum of squares of 1."""
+    latitude = latitudes(len(edges))
+    inner = np.abs(latitude[:, 0]) < _HIGHEST_LATITUDE
+    edges, latitude = edges[inner], latitude[inner]
+    known = np.isfinite(edges)
+    if known.mean() < _MIN_KNOWN:
+        return None
+    edges = np.where(known, edges, 0).astype(np.float32)
+    # What all rooms have in common, such as more edges at the horizon, says nothing.
+    mean = edges.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    edges = cv2.GaussianBlur(np.where(known, edges - mean, 0), (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
+    power = (edges**2).mean(axis=1, keepdims=True)
+    if not power.any():
+        return None
+    edges /= np.sqrt(power) + 0.5 * np.sqrt(power.mean())
+    edges *= np.sqrt(np.cos(latitude)).astype(np.float32)
+    return edges / np.sqrt((edges**2).sum())

@@ -1,0 +1,113 @@
+"""Range of depth, fraction of valid pixels, and clipped ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.checks.finding import TOLERATED_OUTLIERS, Finding, outside
+from utils.tasks import MAX_DEPTH
+
+# Stitched Matterport3D, empty beyond 66 degrees of latitude, has 0.67; renders and synthetic rooms have 0.9 to 1.
+MIN_VALID = 0.3
+MIN_VALID_OF_PANORAMA = 0.1  # a terrace or an atrium can have little depth of up to 10 m; nearly none is of no use
+MEDIAN_RANGE = (0.7, 5.0)  # metres; real and synthetic rooms: 1.4 to 2.3
+RANGE_1_99 = (0.1, 60.0)  # metres, 1st and 99th percentile: tripods are nearer than 1 m, hall ends than 60 m
+# Fraction of the pixels that hold the largest depth of their panorama. Real and synthetic: below 0.002; what is clipped
+# is no distance any more.
+MAX_CLIPPED = 0.02
+_LARGEST_CODE = 65535
+_NEAREST, _STEP, _NUM_BINS = 0.01, 1.01, 960  # metres: bins of 1% from 1 cm to 140 m, beyond the end of 16 bits
+
+
+@dataclass(frozen=True)
+class DepthValues:
+    """Depth of one panorama.
+
+    Attributes:
+        pixels: of the depth map.
+        histogram: (960,) pixels for each 1% of depth, uint32.
+        valid: fraction of pixels with a depth above 0 and up to 10 m.
+        largest: stored depth; 0 if there is none.
+        clipped: fraction of pixels that hold it.
+    """
+
+    pixels: int
+    histogram: np.ndarray
+    valid: float
+    largest: int
+    clipped: float
+
+
+def measure_depth(codes: np.ndarray, scale: float) -> DepthValues:
+    """Values of a stored depth map (H, W) uint16, 0 = missing, with `scale` metres per unit."""
+    pixels_of_code = np.bincount(codes.ravel(), minlength=2**16)
+    pixels_of_code[0] = 0
+    largest = int(codes.max())
+    metres = np.arange(2**16) * scale
+    bins = (np.log(np.maximum(metres, _NEAREST) / _NEAREST) / np.log(_STEP)).astype(int).clip(max=_NUM_BINS - 1)
+    histogram = np.bincount(bins, weights=pixels_of_code, minlength=_NUM_BINS).astype(np.uint32)
+    valid = float(pixels_of_code[metres <= MAX_DEPTH].sum() / codes.size)
+    return DepthValues(codes.size, histogram, valid, largest, float(pixels_of_code[largest] / codes.size))
+
+
+def evaluate_depth(ids: Sequence[str], values: Sequence[DepthValues], relative_to_largest: bool) -> Finding:
+    """Whether the depth of all panoramas is in a plausible range.
+
+    Args:
+        ids, values: of each panorama.
+        relative_to_largest: whether depth can be scaled by each panorama's largest one, which clipping would spoil.
+    """
+    num = len(values)
+    pixels = np.array([value.pixels for value in values])
+    valid = np.array([value.valid for value in values])
+    histogram = np.sum([value.histogram for value in values], axis=0, dtype=np.int64)
+    median, low, high = (_percentile(histogram, fraction) for fraction in (0.5, 0.01, 0.99))
+    pooled_valid = float(np.average(valid, weights=pixels))
+    finding = Finding(
+        "depth",
+        [
+            f"median {median:.2f} m, 98% within {low:.2f} to {high:.2f} m; {pooled_valid:.1%} of the pixels are valid "
+            f"(up to {MAX_DEPTH:g} m)"
+        ],
+    )
+    if pooled_valid < MIN_VALID:
+        finding.problems.append(f"only {pooled_valid:.1%} of the depth is valid")
+    if not histogram.any():
+        finding.rows = ["no pixel has any"]
+        return finding
+    if outside(median, MEDIAN_RANGE):
+        finding.problems.append(f"a median depth of {median:.2f} m is implausible")
+    if low < RANGE_1_99[0] or high > RANGE_1_99[1]:
+        finding.problems.append(f"depths from {low:.2f} to {high:.2f} m are implausible")
+    finding.add_outliers(
+        [f"{ids[i]}: {valid[i]:.1%} of its depth is valid" for i in np.flatnonzero(valid < MIN_VALID_OF_PANORAMA)],
+        num,
+        "hardly any valid depth",
+        TOLERATED_OUTLIERS,
+    )
+    finding.add_outliers(
+        [
+            f"{name}: {value.clipped:.1%} of its depth is the largest number, {value.largest}"
+            for name, value in zip(ids, values, strict=True)
+            if value.clipped > MAX_CLIPPED
+        ],
+        num,
+        "clipped depth",
+        TOLERATED_OUTLIERS,
+    )
+    if relative_to_largest:
+        finding.add_outliers(
+            [f"{name}: depth 65535" for name, value in zip(ids, values, strict=True) if value.largest == _LARGEST_CODE],
+            num,
+            "65535 instead of 0 for missing depth, which the largest depth must not be",
+        )
+    return finding
+
+
+def _percentile(histogram: np.ndarray, fraction: float) -> float:
+    """Metres, to half a per cent; NaN without any depth."""
+    cumulated = np.cumsum(histogram)
+    if not cumulated[-1]:
+        return float("nan")
+    return _NEAREST * _STEP ** (int(np.searchsorted(cumulated, fraction * cumulated[-1])) + 0.5)

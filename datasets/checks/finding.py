@@ -1,0 +1,41 @@
+"""What a check has found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# Of a large real dataset a few panoramas are strange though nothing is wrong (stairs, terraces, corridors that look
+# alike both ways). They are always named, and a problem only if there are more.
+TOLERATED_OUTLIERS = 0.02
+
+
+@dataclass
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        heading: one word.
+        rows: lines of text.
+        problems: what is wrong, a few words each.
+        outliers: panoramas that differ from what they should be, "ID: how".
+    """
+
+    heading: str
+    rows: list[str]
+    problems: list[str] = field(default_factory=list)
+    outliers: list[str] = field(default_factory=list)
+
+    def add_outliers(self, outliers: Sequence[str], num: int, problem: str, tolerated: float = 0.0) -> None:
+        """Name outliers of `num` panoramas; they are a problem if their fraction exceeds `tolerated`.
+
+        Where most panoramas are wrong, and a problem says so already, they are no outliers.
+        """
+        if self.problems and len(outliers) > num / 2:
+            return
+        self.outliers += outliers
+        if len(outliers) > tolerated * num:
+            self.problems.append(f"{len(outliers)} of {num} panoramas: {problem}")
+
+
+def outside(value: float, bounds: tuple[float, float]) -> bool:
+    """Whether a value is not within bounds; NaN never is."""
+    return not bounds[0] <= value <= bounds[1]

@@ -1,0 +1,147 @@
+"""The meaning of labels: floors lie below and face up, ceilings lie above and face down, walls are upright."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
+from datasets.checks.surfaces import Surfaces, latitudes
+
+STRUCTURE = ("floor", "ceiling", "wall")  # the classes whose directions are known; all datasets have them
+MIN_LABELLED = 0.2  # fraction of the pixels; synthetic 0.8 to 1, though many classes of Structured3D are left out
+MIN_LABELLED_OF_PANORAMA = 0.05
+MAX_OF_CLASS = 0.9  # fraction of the labelled pixels; walls, the most frequent class, have 0.3 to 0.5
+# Of the pixels with one of these labels, those that lie and face as they should. Synthetic 0.85 to 1; labels shifted by
+# one, or of another list, below 0.5.
+MIN_RIGHT = 0.7
+MIN_RIGHT_OF_PANORAMA = 0.5
+# Of the labelled pixels that lie like a floor, those labelled so; the same for ceilings. Synthetic: 0.8 to 1.
+MIN_FOUND_OF_PANORAMA = 0.2
+_WITHIN = np.cos(np.radians(45))  # of the vertical; walls are farther from it
+_FEWEST = 50  # pixels of a panorama that its evaluation needs
+
+
+@dataclass(frozen=True)
+class LabelMeasurement:
+    """Of one panorama with `classes` classes.
+
+    Attributes:
+        pixels: of the label map.
+        labels: (classes,) pixels of each class.
+        with_direction: (3,) pixels of each of `STRUCTURE` whose direction is known.
+        right: (3,) those of them that lie and face as they should.
+        on_surface: (2, classes) pixels of each class that lie like a floor, and like a ceiling.
+    """
+
+    pixels: int
+    labels: np.ndarray
+    with_direction: np.ndarray
+    right: np.ndarray
+    on_surface: np.ndarray
+
+
+def measure_labels(
+    labels: np.ndarray, small: np.ndarray, names: Sequence[str], normal: np.ndarray | None, surfaces: Surfaces
+) -> LabelMeasurement:
+    """Labels of a panorama.
+
+    Args:
+        labels: (H, W) int8 as stored, -1 = ignore.
+        small: (h, w) the same at the size of what follows.
+        names: of the classes.
+        normal: (h, w, 3) in the camera frame, (0, 0, 0) = missing; None if unknown: then of the latitude alone.
+        surfaces: what lies like a floor and like a ceiling.
+    """
+    num = len(names)
+    floor, ceiling, wall = (small == names.index(name) for name in STRUCTURE)
+    below = np.broadcast_to(latitudes(len(small)) > 0, small.shape)
+    if normal is None:
+        known = ~wall
+        right = floor & below, ceiling & ~below, np.zeros_like(wall)
+    else:
+        known, y = normal.any(axis=-1), normal[..., 1]
+        right = floor & below & (y < -_WITHIN), ceiling & ~below & (y > _WITHIN), wall & (np.abs(y) < _WITHIN)
+    return LabelMeasurement(
+        pixels=labels.size,
+        labels=np.bincount(labels[labels >= 0], minlength=num),
+        with_direction=np.array([np.count_nonzero(mask & known) for mask in (floor, ceiling, wall)]),
+        right=np.array([np.count_nonzero(mask & known) for mask in right]),
+        on_surface=np.array(
+            [np.bincount(small[mask & (small >= 0)], minlength=num) for mask in (surfaces.floor, surfaces.ceiling)]
+        ),
+    )
+
+
+def evaluate_labels(
+    ids: Sequence[str], measured: Sequence[LabelMeasurement], names: Sequence[str], is_geometry_known: bool
+) -> Finding:
+    """Whether labels mean what the names of the classes say.
+
+    Args:
+        ids, measured: of each panorama.
+        names: of the classes.
+        is_geometry_known: whether the depth is fit to find floors and ceilings in.
+    """
+    num = len(measured)
+    labels = np.sum([one.labels for one in measured], axis=0)
+    labelled = labels.sum() / sum(one.pixels for one in measured)
+    finding = Finding("labels", [f"known in {labelled:.1%} of the pixels"])
+    if not labels.any():
+        finding.problems.append("no pixel has a label")
+        return finding
+    if labelled < MIN_LABELLED:
+        finding.problems.append(f"only {labelled:.1%} of the pixels have a label")
+    largest = int(labels.argmax())
+    if labels[largest] > MAX_OF_CLASS * labels.sum():
+        finding.problems.append(f"{labels[largest] / labels.sum():.1%} of the labels are {names[largest]}")
+    if not any(labels[names.index(name)] for name in STRUCTURE):
+        finding.problems.append("labels lack floor, ceiling and wall")
+    fractions = [one.labels.sum() / one.pixels for one in measured]
+    finding.add_outliers(
+        [
+            f"{name}: {fraction:.1%} of its pixels have a label"
+            for name, fraction in zip(ids, fractions, strict=True)
+            if fraction < MIN_LABELLED_OF_PANORAMA
+        ],
+        num,
+        "hardly any label",
+        TOLERATED_OUTLIERS,
+    )
+    if not is_geometry_known:
+        finding.rows.append("not compared with floors and ceilings, as the depth is wrong")
+        return finding
+    _evaluate_directions(finding, measured, names)
+    wrong = [f"{name}: {why}" for name, one in zip(ids, measured, strict=True) if (why := _what_is_wrong(one, names))]
+    finding.add_outliers(wrong, num, "labels that contradict the geometry", TOLERATED_OUTLIERS)
+    return finding
+
+
+def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement], names: Sequence[str]) -> None:
+    """Floors, ceilings and walls of all panoramas together."""
+    right = np.sum([one.right for one in measured], axis=0)
+    total = np.sum([one.with_direction for one in measured], axis=0)
+    on_surface = np.sum([one.on_surface for one in measured], axis=0)
+    parts = []
+    for name, num_right, num in zip(STRUCTURE, right, total, strict=True):
+        if num >= _FEWEST:
+            parts.append(f"{num_right / num:.1%} of {name}")
+            if num_right < MIN_RIGHT * num:
+                finding.problems.append(f"wrong labels: only {parts[-1]} lies and faces as a {name} does")
+    for name, pixels in zip(STRUCTURE, on_surface, strict=False):
+        most = int(pixels.argmax())
+        if pixels.sum() >= _FEWEST and names[most] != name:
+            finding.problems.append(f"wrong labels: what lies like a {name} is mostly labelled {names[most]}")
+    if parts:
+        finding.rows.append(f"lying and facing as the class does: {', '.join(parts)}")
+
+
+def _what_is_wrong(one: LabelMeasurement, names: Sequence[str]) -> str:
+    """How the labels of a single panorama contradict its geometry; empty if they do not."""
+    for name, right, num in zip(STRUCTURE, one.right, one.with_direction, strict=True):
+        if num >= _FEWEST and right < MIN_RIGHT_OF_PANORAMA * num:
+            return f"only {right / num:.1%} of its {name} lies and faces as a {name} does"
+    for name, pixels in zip(STRUCTURE, one.on_surface, strict=False):
+        if pixels.sum() >= _FEWEST and pixels[names.index(name)] < MIN_FOUND_OF_PANORAMA * pixels.sum():
+            return f"what lies like a {name} is mostly labelled {names[int(pixels.argmax())]}"
+    return ""

@@ -1,0 +1,148 @@
+"""All measurements of one panorama, and what they say about all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.checks.alignment import (
+    Alignment,
+    depth_edges,
+    evaluate_alignments,
+    label_edges,
+    measure_alignment,
+    normal_edges,
+    rgb_edges,
+)
+from datasets.checks.camera_height import FloorMeasurement, are_flat, evaluate_floors, measure_floor
+from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_depth
+from datasets.checks.finding import Finding
+from datasets.checks.label_directions import LabelMeasurement, evaluate_labels, measure_labels
+from datasets.checks.normal_frames import NormalMeasurement, evaluate_normals, measure_normals
+from datasets.checks.surfaces import find_surfaces
+from datasets.panorama import Panorama, pack, unpack
+from datasets.preparation.normals_from_depth import normals_from_depth
+
+# Rows of the maps that geometry and edges are measured in. Differences over two pixels, 2.8 degrees, are long enough
+# for the steps and the noise of stored depth, and short enough for furniture; 256 rows give the same figures.
+MEASURED_HEIGHT = 128
+_WORDS = {"depth": "depth", "normal": "normals", "segmentation": "labels"}  # what the maps of a task are called
+_ALIGNMENT_OF = {"rgb": "rgb_alignment", "normal": "normal_alignment", "segmentation": "label_alignment"}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One panorama. What belongs to maps that it does not have, or that no task needs, is None.
+
+    Attributes:
+        id: see `Panorama`.
+        size: such as "1024x512".
+        reference: the task whose maps the others are compared with: the first that is there.
+        rgb_alignment, normal_alignment, label_alignment: of these maps with the reference.
+    """
+
+    id: str
+    size: str
+    reference: str | None
+    depth: DepthValues | None = None
+    floor: FloorMeasurement | None = None
+    normals: NormalMeasurement | None = None
+    labels: LabelMeasurement | None = None
+    rgb_alignment: Alignment | None = None
+    normal_alignment: Alignment | None = None
+    label_alignment: Alignment | None = None
+
+
+def measure(panorama: Panorama, tasks: Sequence[str], class_names: Sequence[str]) -> Measurement:
+    """Measure the maps of a panorama that belong to these tasks (see `utils.tasks.TASK_NAMES`)."""
+    rows, columns = panorama.rgb.shape[:2]
+    height = min(rows, MEASURED_HEIGHT)  # enlarging would make steps in the depth
+    small = unpack(pack(panorama.resized(height, 2 * height), index=0))
+    found, edges = {}, {}
+    depth = normal = implied = None
+    if "depth" in tasks:
+        depth = small["depth"][0].numpy()
+        implied = normals_from_depth(depth)
+        found["depth"] = measure_depth(panorama.depth, panorama.depth_scale)
+        edges["depth"] = depth_edges(depth)
+    if "normal" in tasks:
+        normal = small["normal"].movedim(0, -1).numpy()
+        found["normals"] = measure_normals(normal, implied)
+        edges["normal"] = normal_edges(normal)
+    direction = implied if depth is not None else normal if panorama.normal_frame == "camera" else None
+    surfaces = find_surfaces((height, 2 * height), direction, depth)
+    if depth is not None:
+        found["floor"] = measure_floor(surfaces, implied, panorama.depth_scale)
+    if "segmentation" in tasks:
+        labels = small["semantic"].numpy()
+        found["labels"] = measure_labels(panorama.semantic, labels, class_names, direction, surfaces)
+        edges["segmentation"] = label_edges(labels)
+    reference = next(iter(edges), None)
+    if reference:
+        edges["rgb"] = rgb_edges(small["rgb"].movedim(0, -1).numpy())
+    for task, others in edges.items():
+        if task != reference:
+            found[_ALIGNMENT_OF[task]] = measure_alignment(others, edges[reference])
+    return Measurement(panorama.id, f"{columns}x{rows}", reference, **found)
+
+
+def evaluate(
+    measured: Sequence[Measurement],
+    tasks: Sequence[str],
+    class_names: Sequence[str],
+    normal_frame: str,
+    relative_to_largest: bool,
+) -> list[Finding]:
+    """What is found in the measurements of all panoramas, check by check.
+
+    Args:
+        tasks: those that the dataset is for.
+        normal_frame: "camera" or "world", see `Panorama`.
+        relative_to_largest: see `evaluate_depth`.
+    """
+    findings = []
+    is_geometry_known = True
+    with_depth, with_normals, with_labels = (
+        [one for one in measured if getattr(one, kind) is not None] for kind in ("depth", "normals", "labels")
+    )
+    for task, having in (("depth", with_depth), ("normal", with_normals), ("segmentation", with_labels)):
+        if task in tasks and not having:
+            findings.append(Finding(_WORDS[task], [], [f"no panorama has {_WORDS[task]}"]))
+    if with_depth:
+        ids = [one.id for one in with_depth]
+        floors = [one.floor for one in with_depth]
+        is_geometry_known = are_flat(floors)
+        findings.append(evaluate_depth(ids, [one.depth for one in with_depth], relative_to_largest))
+        findings.append(evaluate_floors(ids, floors))
+    for has_depth in (True, False):
+        group = [one for one in with_normals if (one.depth is not None) == has_depth]
+        if group:
+            ids, normals = [one.id for one in group], [one.normals for one in group]
+            findings.append(evaluate_normals(ids, normals, normal_frame, has_depth))
+    if with_labels:
+        ids, labels = [one.id for one in with_labels], [one.labels for one in with_labels]
+        findings.append(evaluate_labels(ids, labels, class_names, is_geometry_known))
+    return findings + _evaluate_edges(measured)
+
+
+def _evaluate_edges(measured: Sequence[Measurement]) -> list[Finding]:
+    """All alignments, those with the same maps together. Maps without any valid pixel are another check's business."""
+    findings = []
+    for reference, words in _WORDS.items():
+        group = [one for one in measured if one.reference == reference]
+        labelled = [one for one in group if one.labels and one.labels.labels.any()]
+        with_normals = [one for one in group if one.normals and one.normals.known]
+        for task, what, having in (
+            ("rgb", "RGB", group),
+            ("normal", "normals", with_normals),
+            ("segmentation", "labels", labelled),
+        ):
+            if having and task != reference:
+                alignments = [getattr(one, _ALIGNMENT_OF[task]) for one in having]
+                findings.append(evaluate_alignments(what, words, [one.id for one in having], alignments))
+    return findings
+
+
+def class_pixels(measured: Sequence[Measurement]) -> np.ndarray:
+    """(classes,) pixels of each class in all panoramas."""
+    return np.sum([one.labels.labels for one in measured if one.labels], axis=0)

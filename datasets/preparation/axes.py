@@ -1,0 +1,20 @@
+"""Orders and signs of the axes of stored vectors."""
+
+from itertools import permutations, product
+
+import numpy as np
+
+# All 48 orders and signs, (48, 3, 3); the first changes nothing.
+ALL_AXES = np.array(
+    [
+        np.diag(signs) @ np.eye(3)[list(order)]
+        for order in permutations(range(3))
+        for signs in product((1, -1), repeat=3)
+    ]
+)
+
+
+def axes_in_words(axes: np.ndarray) -> str:
+    """What `axes` (3, 3) makes of (x, y, z), such as "(x, -y, z)"."""
+    names = [("-" if row.sum() < 0 else "") + "xyz"[int(np.abs(row).argmax())] for row in axes]
+    return f"({', '.join(names)})"

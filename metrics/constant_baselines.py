@@ -1,0 +1,281 @@
+"""The best constant prediction for each metric. A network that does not clearly beat them has learnt nothing.
+
+A constant that is best in one metric is not in another: of a set with the mean depth of 2 m the lowest `rms` may lie at
+2 m, the lowest `abs_rel` at 1.4 m. So every metric has its own. The constants know the ground truth that they are
+evaluated on: no constant that could be learnt is better, up to the resolution of the search.
+"""
+
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from metrics.depth import FIGURES, MIN_DEPTH
+from metrics.normal import THRESHOLDS, NormalMetric, angle_between, angle_errors, normal_figures
+from metrics.task_metric import SOLID_ANGLE, pixel_weights
+from utils.distributed import gather_objects
+from utils.sphere import icosphere
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+
+_STEPS = 64  # depth candidates in a factor of 1.25, so that the limits of a1..a3 are candidates, too
+_NUM_DEPTHS = int(np.log(MAX_DEPTH / MIN_DEPTH) / np.log(1.25) * _STEPS) + 1
+_DIRECTIONS_LEVEL = 3  # icosphere: 642 directions, about 8 degrees apart
+_CELL = 3  # degrees of latitude and longitude: by such cells of normals a direction is chosen
+
+
+class BestConstant(NamedTuple):
+    """The best constant for one metric.
+
+    Attributes:
+        metric: the value of the metric, as it is for predictions.
+        constant: metres, a unit vector (x, y, z), or a label.
+    """
+
+    metric: float
+    constant: float | tuple[float, ...] | int
+
+
+class ConstantBaseline(ABC):
+    """Finds the best constants of a task for a set of panoramas.
+
+    Args:
+        num_classes: K.
+
+    Attributes:
+        description: what is searched, and how finely.
+    """
+
+    description: str
+
+    def __init__(self, num_classes: int):
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def fit(self, batch: dict) -> None:
+        """Take the ground truth of a batch into account (see `datasets.panorama`)."""
+
+    def choose(self) -> None:  # noqa: B027 - most have nothing to settle
+        """After all batches were fitted, in all processes: settle on constants, if `evaluate` needs to know them."""
+
+    def evaluate(self, batch: dict) -> None:  # noqa: B027 - most know enough
+        """After that, of the same batches again: whatever `compute` needs to know of them."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, BestConstant]:
+        """The best constant for each metric over all processes; empty when there is no ground truth."""
+
+
+class ConstantDepth(ConstantBaseline):
+    """The best constant depths, exact for the candidates: each image is a histogram whose edges are the candidates."""
+
+    description = (
+        f"for each metric the best of {_NUM_DEPTHS} constant depths of {MIN_DEPTH:g} to {MAX_DEPTH:g} m, "
+        f"{100 * (1.25 ** (1 / _STEPS) - 1):.2f} % apart"
+    )
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes)
+        self._candidates = MIN_DEPTH * 1.25 ** (torch.arange(_NUM_DEPTHS).double() / _STEPS)  # (C,)
+        self._sums = torch.zeros(2, len(FIGURES), _NUM_DEPTHS, dtype=torch.float64)  # over images; two weightings
+        self._count = 0
+
+    def fit(self, batch: dict) -> None:
+        for depth, mask in zip(batch["depth"], batch["depth_mask"], strict=True):
+            if mask.any():
+                self._sums += self._metrics(depth, mask).cpu()
+                self._count += 1
+
+    def compute(self) -> dict[str, BestConstant]:
+        count = sum(gather_objects(self._count))
+        if not count:
+            return {}
+        means = sum(gather_objects(self._sums)) / count
+        best = {}
+        for suffix, table in zip(("", SOLID_ANGLE), means, strict=True):
+            for name, values in zip(FIGURES, table, strict=True):
+                index = values.argmax() if name in ("a1", "a2", "a3") else values.argmin()
+                best[name + suffix] = BestConstant(values[index].item(), self._candidates[index].item())
+        return best
+
+    def _metrics(self, depth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The FIGURES of every candidate for an image, (2, 9, C): per pixel, and weighted by solid angle."""
+        c = self._candidates.to(depth.device)
+        d = depth[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)  # (n,)
+        log_c, log_d = c.log10(), d.log10()
+        bins = torch.bucketize(d, c, right=True)  # b: candidates up to d, so d < c[j] where b <= j
+        tables = []
+        for weights in pixel_weights(mask):
+            w = weights / weights.sum()
+            # Of what is below each candidate, and of all: weight, depth, inverse depth, logarithm.
+            below, total = _cumulated(bins, (w, w * d, w / d, w * log_d))
+            (b, b_d, b_inverse, b_log), (_, t_d, t_inverse, t_log) = below[:, :-1], total
+            above = 1 - b
+            within = [_between(below[0], i * _STEPS) for i in (1, 2, 3)]
+            relative = c * b_inverse - b + above - c * (t_inverse - b_inverse)
+            squared_relative = c**2 * t_inverse - 2 * c + t_d
+            absolute = c * b - b_d + (t_d - b_d) - c * above
+            squared = c**2 - 2 * c * t_d + w @ d**2
+            squared_log = log_c**2 - 2 * log_c * t_log + w @ log_d**2
+            absolute_log = log_c * b - b_log + (t_log - b_log) - log_c * above
+            rms, log_rms = (x.clamp_min(0).sqrt() for x in (squared, squared_log))
+            tables.append(torch.stack([relative, squared_relative, absolute, rms, log_rms, absolute_log, *within]))
+        return torch.stack(tables)
+
+
+def _cumulated(bins: torch.Tensor, quantities: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums of quantities (n,) over the bins 0..j, (m, C + 1), and over all, (m,)."""
+    sums = torch.stack([torch.bincount(bins, values, minlength=_NUM_DEPTHS + 1) for values in quantities])
+    return sums.cumsum(1), sums.sum(1)
+
+
+def _between(below: torch.Tensor, steps: int) -> torch.Tensor:
+    """Weight (C,) of the depths that are less than so many steps away from each candidate, given `below` (C + 1,)."""
+    last = len(below) - 1
+    j = torch.arange(last, device=below.device)
+    lower = torch.where(j >= steps, below[(j - steps).clamp_min(0)], 0)
+    return below[(j + steps).clamp_max(last)] - lower
+
+
+class ConstantNormal(ConstantBaseline):
+    """The best constant directions. They are chosen by a histogram of normals, and then evaluated as predictions."""
+
+    description = (
+        "for each metric the best of 648 constant directions: the six axes, and 642 about 8 degrees apart; chosen by "
+        f"cells of {_CELL} degrees"
+    )
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes)
+        self._sums = torch.zeros(2, 3 + len(THRESHOLDS), len(_directions()), dtype=torch.float64)
+        self._chosen: dict[str, int] = {}  # of each metric, the index of its direction
+        self._totals = dict.fromkeys(NormalMetric.figure_names, 0.0)  # of each metric, over images
+        self._count = 0
+
+    def fit(self, batch: dict) -> None:
+        for normal, mask in zip(batch["normal"], batch["normal_mask"], strict=True):
+            if mask.any():
+                cells = _cells(normal[:, mask[0]])
+                for sums, weights in zip(self._sums, pixel_weights(mask), strict=True):
+                    histogram = torch.bincount(cells, weights / weights.sum(), minlength=_num_cells())
+                    sums += _direction_metrics(histogram.float().cpu())
+
+    def choose(self) -> None:
+        names = iter(NormalMetric.figure_names)
+        for table in sum(gather_objects(self._sums)):
+            for row, values in enumerate(table):
+                is_error = row < 3  # mean, median, rmse
+                self._chosen[next(names)] = int(values.argmin() if is_error else values.argmax())
+
+    def evaluate(self, batch: dict) -> None:
+        for normal, mask in zip(batch["normal"], batch["normal_mask"], strict=True):
+            if not mask.any():
+                continue
+            known = normal.movedim(0, -1)[mask[0]].double()
+            weightings = pixel_weights(mask)
+            for index in set(self._chosen.values()):
+                errors = angle_errors(angle_between(known, _directions()[index].to(known).expand_as(known)))
+                for weights, suffix in zip(weightings, ("", SOLID_ANGLE), strict=True):
+                    names = [name for name in self._names(suffix) if self._chosen[name] == index]
+                    figures = normal_figures(errors, weights) if names else {}
+                    for name in names:
+                        self._totals[name] += figures[name.removesuffix(SOLID_ANGLE)]
+            self._count += 1
+
+    def compute(self) -> dict[str, BestConstant]:
+        count, totals = sum(gather_objects(self._count)), gather_objects(self._totals)
+        if not count:
+            return {}
+        return {
+            name: BestConstant(sum(part[name] for part in totals) / count, tuple(_directions()[index].tolist()))
+            for name, index in self._chosen.items()
+        }
+
+    @staticmethod
+    def _names(suffix: str) -> list[str]:
+        """The metrics of one weighting."""
+        return [name for name in NormalMetric.figure_names if name.endswith(SOLID_ANGLE) == bool(suffix)]
+
+
+@lru_cache(maxsize=1)
+def _directions() -> torch.Tensor:
+    """The candidates (648, 3), unit vectors, float64."""
+    axes = torch.cat([torch.eye(3), -torch.eye(3)]).double() + 0  # no -0
+    return torch.cat([axes, torch.tensor(icosphere(_DIRECTIONS_LEVEL)[0])])
+
+
+def _num_cells() -> int:
+    return (180 // _CELL + 1) * (360 // _CELL)
+
+
+def _cells(normal: torch.Tensor) -> torch.Tensor:
+    """The cell of latitude and longitude of unit vectors (3, n), (n,); the axes are in the middle of cells."""
+    x, y, z = normal
+    row = (torch.rad2deg(y.clamp(-1, 1).arcsin()) / _CELL).round() + 90 // _CELL
+    columns = 360 // _CELL
+    column = (torch.rad2deg(torch.atan2(x, z)) / _CELL).round() % columns
+    return (row * columns + column).long()
+
+
+@lru_cache(maxsize=1)
+def _sorted_angles() -> tuple[torch.Tensor, torch.Tensor]:
+    """Angles in degrees between directions and centres of cells, (648, cells), each row sorted; and the order."""
+    latitude = torch.deg2rad(torch.arange(-90, 91, _CELL).double())[:, None]
+    longitude = torch.deg2rad(torch.arange(0, 360, _CELL).double())[None]
+    x, y, z = latitude.cos() * longitude.sin(), latitude.sin() + 0 * longitude, latitude.cos() * longitude.cos()
+    centres = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+    angles = torch.stack([angle_between(direction.expand_as(centres), centres).float() for direction in _directions()])
+    return angles.sort(dim=1)
+
+
+def _direction_metrics(histogram: torch.Tensor) -> torch.Tensor:
+    """Mean, median, rmse and shares below the THRESHOLDS (8, 648) of an image, given the weight of each cell."""
+    angles, order = _sorted_angles()
+    weights = histogram[order]  # (648, cells), from the nearest cell to the farthest
+    reached = weights.cumsum(1)
+    last = angles.shape[1] - 1
+    median = angles.gather(1, (reached < 0.5).sum(1, keepdim=True).clamp_max(last))[:, 0]
+    limits = torch.tensor(THRESHOLDS).expand(len(angles), -1).contiguous()
+    near = torch.searchsorted(angles, limits)  # cells below each limit
+    shares = torch.where(near > 0, reached.gather(1, (near - 1).clamp_min(0)), 0)
+    mean, mean_square = (weights * angles).sum(1), (weights * angles**2).sum(1)
+    return torch.stack([mean, median, mean_square.sqrt(), *shares.T])
+
+
+class ConstantClass(ConstantBaseline):
+    """The best single class, exact."""
+
+    description = "for each metric the best of the classes, predicted everywhere"
+
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes)
+        self._counts = torch.zeros(num_classes, dtype=torch.float64)  # pixels of each class
+        self._shares = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
+        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # such shares per class that the image holds
+        self._images = 0
+
+    def fit(self, batch: dict) -> None:
+        for labels in batch["semantic"]:
+            known = labels[labels != IGNORE_LABEL]
+            if len(known):
+                counts = torch.bincount(known, minlength=self.num_classes).double().cpu()
+                share = counts / counts.sum()
+                self._counts += counts
+                self._shares += share
+                self._occurring += share / (counts > 0).sum()
+                self._images += 1
+
+    def compute(self) -> dict[str, BestConstant]:
+        images = sum(gather_objects(self._images))
+        if not images:
+            return {}
+        counts, shares, occurring = (sum(gather_objects(x)) for x in (self._counts, self._shares, self._occurring))
+        accuracy = counts / counts.sum()
+        metrics = {
+            "mIoU": accuracy / ((counts > 0).sum() + (counts == 0)),  # the class that is predicted occurs, too
+            "pixAcc": accuracy,
+            "mIoU_per_image": shares / images / self.num_classes,
+            "mIoU_occurring": occurring / images,
+        }
+        return {name: BestConstant(values.max().item(), int(values.argmax())) for name, values in metrics.items()}

@@ -1,0 +1,55 @@
+"""Matrix products as 1x1 convolutions, which are up to twice as fast on AMD processors.
+
+On CPUs torch leaves float32 products to MKL, which does not use the widest registers of AMD processors. Convolutions go
+to oneDNN, which does: a 1x1 convolution over rows laid out as channels-last pixels is the same product.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.grad import conv2d_weight
+
+from utils.chunks import is_exporting
+from utils.cpu_kernels import use_cpu_kernels
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, computed by `linear`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """`F.linear(x, weight, bias)`: x W^T + b of rows x (..., C) and weight (out, C), (..., out)."""
+    if not _use_onednn(x) or x.ndim < 2 or not x.numel():
+        return F.linear(x, weight, bias)
+    y = F.conv2d(_as_pixels(x.flatten(0, -2)), weight[:, :, None, None], bias)
+    return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
+
+
+def tokens_to_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Tokens (B, height * width, C) as a map (B, C, height, width) whose channels lie next to each other in memory.
+
+    It is a copy, because convolutions do not recognise that order in a view of a batch of one, and leave it.
+    """
+    view = tokens.transpose(1, 2).unflatten(2, (height, width))
+    return view.clone(memory_format=torch.channels_last)
+
+
+def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """`left.T @ right` of (N, a) and (N, b): (a, b). No gradient flows through it."""
+    if not _use_onednn(left):
+        return left.T @ right
+    size = (left.shape[1], right.shape[1], 1, 1)
+    return conv2d_weight(_as_pixels(right), size, _as_pixels(left))[:, :, 0, 0]
+
+
+def _use_onednn(x: torch.Tensor) -> bool:
+    here = use_cpu_kernels(x) and not is_exporting()
+    return here and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+
+
+def _as_pixels(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (N, C) as an image (1, C, N, 1) whose channels lie next to each other in memory; nothing is copied."""
+    return rows.reshape(1, len(rows), 1, rows.shape[1]).permute(0, 3, 1, 2)

@@ -1,0 +1,107 @@
+"""Predicting many pictures: what goes wrong with one does not stop the others."""
+
+import errno
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile
+from textwrap import shorten
+
+from tqdm import tqdm
+
+from prediction.files import ResultFiles
+from prediction.model import PanoramaModel
+from prediction.naming import Job
+from prediction.pictures import Picture, read_picture, require_panorama
+from utils.errors import UserError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass
+class Outcome:
+    """What has become of the pictures so far.
+
+    Attributes:
+        seams: a score per task for each picture that was predicted.
+        plain_seams: the same without averaging over views.
+        there: how many had results already.
+        failures: a line for each that could not be predicted.
+    """
+
+    seams: list[dict[str, float]] = field(default_factory=list)
+    plain_seams: list[dict[str, float]] = field(default_factory=list)
+    there: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def counts(self) -> str:
+        """In words."""
+        return f"{len(self.seams)} predicted, {self.there} there already, {len(self.failures)} failed"
+
+
+def predict_all(
+    model: PanoramaModel, jobs: list[Job], files: ResultFiles, tta: int, force: bool, outcome: Outcome
+) -> None:
+    """Predict pictures and write their results, and note in `outcome` what becomes of them.
+
+    Raises:
+        UserError: when the disk is full.
+    """
+    for job in tqdm(jobs, unit="image", dynamic_ncols=True, disable=None):
+        try:
+            if files.are_there(job):
+                outcome.there += 1
+                continue
+            files.require_names(job)
+            picture = _read(job.picture, force)
+            prediction = model.predict(picture.rgb, tta, force=force)
+            files.write(job, picture, prediction)
+        except Exception as error:  # also what nobody has foreseen: thousands of other pictures may follow
+            if _is_disk_full(error):
+                raise UserError(_line(job, error)) from error
+            outcome.failures.append(_line(job, error))
+        else:
+            outcome.seams.append(prediction.seam)
+            outcome.plain_seams.append(prediction.plain_seam)
+
+
+def require_writable(out: Path) -> None:
+    """Make a folder and make sure that files can be written to it.
+
+    Raises:
+        UserError: when they cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written to ({error.strerror}): choose another folder") from error
+
+
+def _read(path: Path, force: bool) -> Picture:
+    """A panorama, or with `force` any picture.
+
+    Raises:
+        UserError: when it cannot be read, or is no panorama.
+    """
+    picture = read_picture(path)
+    if not force:
+        require_panorama(picture.rgb, path, "--force")
+    return picture
+
+
+def _line(job: Job, error: Exception) -> str:
+    """What went wrong with a picture."""
+    if isinstance(error, UserError):
+        line = str(error)
+    elif isinstance(error, OSError):
+        line = f"{error.filename or job.picture}: {error.strerror or error}"
+    elif isinstance(error, MemoryError):
+        line = f"{job.picture} does not fit into the memory"
+    else:
+        line = f"{job.picture}: {type(error).__name__}: {shorten(str(error), 200)}"
+    return line.replace("\n", " ")
+
+
+def _is_disk_full(error: Exception) -> bool:
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _DISK_FULL

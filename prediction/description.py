@@ -1,0 +1,113 @@
+"""The .json file beside the results of a picture: what they mean and come from."""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from prediction.model import PanoramaModel
+from prediction.naming import Job
+from prediction.pictures import TONE_MAPPING, Picture
+from prediction.result import Prediction
+from tasks import TASKS
+from utils.run_folder import provenance
+
+_AXES = "camera frame: x right, y down, z forward (the centre of the picture); in .glb files: x right, y up, z backward"
+
+
+class Description(NamedTuple):
+    """What a .json file says, as far as it decides whether results can be used again.
+
+    Attributes:
+        origin: model, number of views and meaning of the values, as plain data; None when the file is another program's
+            or of an earlier version.
+        path: of the picture, absolute.
+        sha256: of the picture.
+        stretched: whether the picture was no panorama.
+        tone_mapping: how colours were made of radiance; None when they were not.
+        names: of the files that are described.
+    """
+
+    origin: dict | None
+    path: str = ""
+    sha256: str = ""
+    stretched: bool = False
+    tone_mapping: str | None = None
+    names: frozenset[str] = frozenset()
+
+
+class Describer:
+    """Writes and reads the descriptions of a model's predictions.
+
+    Args:
+        model: whose predictions.
+        tta: how many views are averaged.
+    """
+
+    def __init__(self, model: PanoramaModel, tta: int):
+        settings = model.settings
+        displays = [TASKS[task].display for task in settings.tasks]
+        self._meaning = {
+            "width": settings.width,
+            "height": settings.height,
+            "axes": _AXES,
+            **{display.map_name: display.meaning(settings.look) for display in displays},
+            "tta": tta,
+            "model": {
+                **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
+                "checkpoint": str(model.path),
+                "sha256": model.sha256,
+                "epoch": model.epoch,
+            },
+        }
+        self.origin = self._origin(json.loads(json.dumps(self._meaning)))
+        self._provenance = provenance()
+
+    def describe(self, job: Job, picture: Picture, prediction: Prediction, names: frozenset[str]) -> dict:
+        """The content of the .json file of results, given the names of their files."""
+        height, width = picture.rgb.shape[:2]
+        return {
+            "input": {
+                "path": os.path.abspath(job.picture),
+                "bytes": job.picture.stat().st_size,
+                "sha256": picture.sha256,
+                "width": width,
+                "height": height,
+                "stretched": width != 2 * height,
+                "tone_mapping": TONE_MAPPING if picture.tone_mapped else None,
+            },
+            **self._meaning,
+            "seam": prediction.seam,
+            **({"seam_without_tta": prediction.plain_seam} if prediction.tta > 1 else {}),
+            "files": sorted(names),
+            **self._provenance,
+        }
+
+    def read(self, path: Path) -> Description | None:
+        """What a .json file says; None when there is none.
+
+        Raises:
+            OSError: when it cannot be read.
+        """
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+        try:
+            content = json.loads(text)
+            picture = content["input"]
+            return Description(
+                self._origin(content),
+                picture["path"],
+                picture["sha256"],
+                picture["stretched"],
+                picture["tone_mapping"],
+                frozenset(content["files"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return Description(origin=None)
+
+    def _origin(self, content: dict) -> dict:
+        origin = {key: content[key] for key in self._meaning}
+        model = {key: value for key, value in origin["model"].items() if key != "checkpoint"}  # files may be moved
+        return {**origin, "model": model}

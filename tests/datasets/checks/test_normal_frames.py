@@ -1,0 +1,163 @@
+"""Normals that were stored in a known wrong way must be found out, and right ones left in peace."""
+
+import numpy as np
+import pytest
+
+from datasets.checks.normal_frames import NormalMeasurement, evaluate_normals, measure_normals
+from utils.sphere import erp_rays, pixels_to_angles, yaw_rotation
+
+HEIGHT, WIDTH = 64, 128
+NUM = 5
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def implied(generator):
+    """Normals (NUM, H, W, 3) of walls, floors, ceilings and slanted things."""
+    flat = np.repeat(np.eye(3), 4, axis=0) * np.tile([1, -1], 6)[:, None]
+    directions = np.concatenate([flat, generator.normal(size=(8, 3))])
+    return unit(directions[generator.integers(0, 20, (NUM, HEIGHT, WIDTH))] @ yaw_rotation(0.3).T)
+
+
+@pytest.fixture
+def stored(implied, generator):
+    """The same, 3 degrees or so apart."""
+    return unit(implied + generator.normal(scale=0.03, size=implied.shape))
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def evaluate(stored, implied, frame="camera"):
+    normals = [measure_normals(*maps) for maps in zip(stored, implied, strict=True)]
+    return evaluate_normals([f"room {number}" for number in range(len(stored))], normals, frame, with_depth=True)
+
+
+def turned(stored, rotations):
+    """Each panorama (H, W, 3) of several turned by its own rotation."""
+    return np.einsum("nij,nhwj->nhwi", rotations, stored)
+
+
+def in_views(stored, width):
+    """Each vector in the frame of a view that faces its pixel, to within the width of a view (degrees; 0: exactly)."""
+    u, _ = pixels_to_angles(0, np.arange(WIDTH), HEIGHT, WIDTH)
+    facing = np.rint(u / np.radians(width)) * np.radians(width) if width else u
+    return np.einsum("wij,nhwj->nhwi", [yaw_rotation(-angle) for angle in facing], stored)
+
+
+def test_right_normals(stored, implied):
+    finding = evaluate(stored, implied)
+    assert finding.problems == []
+    assert finding.outliers == []
+    assert "100.0% differ from depth by less than 11.25 degrees" in finding.rows
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        (np.diag([1, -1, 1]), "(x, -y, z)"),
+        (np.diag([-1, -1, -1]), "(-x, -y, -z)"),
+        (np.array([[0, 1, 0], [0, 0, -1], [1, 0, 0]]), "(z, x, -y)"),  # stored = axes @ camera
+    ],
+)
+def test_wrong_axes(stored, implied, axes, words):
+    finding = evaluate(stored @ axes.T, implied)
+    assert finding.problems == ["normals disagree with depth"]
+    assert finding.rows[-1] == f"100.0% would if read as {words}"
+
+
+def test_a_minority_of_wrong_pixels_is_enough(stored, implied):
+    """Walls, where y is 0, hide a wrong sign of y from any median."""
+    walls = np.abs(implied[..., 1]) < 0.1
+    floors = np.abs(implied[..., 1]) > 0.9
+    stored = np.where((walls | floors)[..., None], stored, 0) * [1, -1, 1]
+    assert (walls.sum() / (walls | floors).sum()) > 0.6
+    finding = evaluate(stored, implied)
+    assert finding.problems == ["normals disagree with depth"]
+    assert finding.rows[-1] == "100.0% would if read as (x, -y, z)"
+
+
+@pytest.mark.parametrize("axes", [np.diag([1, -1, 1]), np.diag([-1, 1, 1]), -np.eye(3), np.eye(3)[[2, 1, 0]]])
+def test_one_panorama_in_another_frame_is_named(stored, implied, axes):
+    stored[3] = stored[3] @ axes.T
+    finding = evaluate(stored, implied)
+    assert finding.problems == ["1 of 5 panoramas: normals in another frame"]
+    assert [line.partition(":")[0] for line in finding.outliers] == ["room 3"]
+
+
+@pytest.mark.parametrize("width", [0, 60])
+def test_stitched_views(stored, implied, width):
+    finding = evaluate(in_views(stored, width), implied)
+    assert finding.problems == ["normals disagree with depth"]
+    assert finding.rows[-1].endswith("in the frame of each stitched view")
+    finding = evaluate(in_views(stored, width) * [1, -1, -1], implied)
+    assert finding.rows[-1].endswith("in the frame of each stitched view, read as (x, -y, -z)")
+
+
+def test_building(stored, implied, generator):
+    """Buildings are turned about the vertical, and their axes are of any order."""
+    rotations = np.array([np.eye(3)[[2, 0, 1]] @ yaw_rotation(angle) for angle in generator.uniform(0.5, 1, NUM)])
+    in_building = turned(stored, rotations)
+    finding = evaluate(in_building, implied)
+    assert finding.problems == ["normals disagree with depth"]
+    assert "use --normal_frame world" in finding.rows[-1]
+    assert evaluate(in_building, implied, "world").problems == []
+    for frame in ("camera", "world"):
+        finding = evaluate(in_building * [1, 1, -1], implied, frame)
+        assert finding.problems
+        assert "in a frame of the building, mirrored" in finding.rows[-1]
+
+
+def test_one_panorama_of_another_building(stored, implied):
+    """Any rotation fits a single panorama: its vertical gives it away."""
+    in_building = turned(stored, np.array([yaw_rotation(0.7 + number) for number in range(NUM)]))
+    in_building[2] = in_building[2] * [1, -1, -1]
+    finding = evaluate(in_building, implied, "world")
+    assert finding.problems == ["1 of 5 panoramas: normals in another frame of the building"]
+    assert finding.outliers[0].startswith("room 2:")
+
+
+def test_camera_normals_are_not_of_the_building(stored, implied):
+    finding = evaluate(stored, implied, "world")
+    assert finding.problems == ["normals are in the camera's frame"]
+    assert "leave out --normal_frame world" in finding.rows[-1]
+
+
+def test_nonsense_is_not_explained(implied, generator):
+    finding = evaluate(unit(generator.normal(size=implied.shape)), implied)
+    assert finding.problems == ["normals disagree with depth"]
+    assert "no other frame, would mend it" in finding.rows[-1]
+
+
+def test_too_few_normals(stored, implied):
+    few = np.zeros_like(stored)
+    few[:, 30, :99] = stored[:, 30, :99]
+    finding = evaluate(few, implied)
+    assert "only 1.2% of the normals are known" in finding.problems
+    assert "no normals to compare with depth" in finding.problems
+    some = stored.copy()
+    some[1] = few[1]
+    finding = evaluate(some, implied)
+    assert finding.problems == ["1 of 5 panoramas: hardly any normals"]
+    assert finding.outliers[0].startswith("room 1:")
+
+
+def test_poles_are_left_out(stored, implied):
+    stored[:, : HEIGHT // 6 - 1] *= -1
+    stored[:, -HEIGHT // 6 + 1 :] *= -1
+    assert measure_normals(stored[0], implied[0]).agreeing[0] > 0.99
+
+
+@pytest.mark.parametrize(("axes", "is_right"), [(np.eye(3), True), (np.diag([1, -1, 1]), False), (-np.eye(3), False)])
+def test_without_depth_normals_must_face_the_camera(generator, axes, is_right):
+    rays = erp_rays(HEIGHT, WIDTH)
+    facing = unit(-rays + generator.normal(scale=0.3, size=rays.shape))
+    facing *= -np.sign((facing * rays).sum(-1, keepdims=True))
+    measured: NormalMeasurement = measure_normals(facing @ axes.T, None)
+    finding = evaluate_normals(["room"], [measured], "camera", with_depth=False)
+    assert (finding.problems == []) == is_right

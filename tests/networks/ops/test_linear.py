@@ -1,0 +1,59 @@
+"""Products through convolutions against plain ones, forward and backward."""
+
+import pytest
+import torch
+
+from networks.ops.linear import Linear, linear, tokens_to_map, transposed_product
+
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(5, 7), (1, 7), (2, 3, 4, 7), (9, 1), (1, 1)])
+@pytest.mark.parametrize("out", [1, 6])
+def test_linear_is_the_sum_over_channels(shape, out, dtype):
+    x = torch.randn(shape, dtype=dtype).requires_grad_()
+    weight = torch.randn(out, shape[-1], dtype=dtype).requires_grad_()
+    bias = torch.randn(out, dtype=dtype).requires_grad_()
+    ours = linear(x, weight, bias)
+    plain = (x[..., None, :] * weight).sum(dim=-1) + bias
+    assert ours.shape == (*shape[:-1], out)
+    assert torch.allclose(ours, plain, atol=1e-5)
+    upstream = torch.randn_like(ours)
+    for a, b in zip(*(torch.autograd.grad(y, [x, weight, bias], upstream) for y in (ours, plain)), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7,), (0, 7), (2, 0, 7)])
+def test_one_row_and_none(shape):
+    layer = Linear(7, 3)
+    assert layer(torch.randn(shape)).shape == (*shape[:-1], 3)
+
+
+def test_rows_that_do_not_lie_in_order():
+    x = torch.randn(2, 7, 5).transpose(1, 2)
+    layer = Linear(7, 3)
+    assert torch.allclose(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("rows", "a", "b"), [(6, 4, 3), (1, 4, 3), (6, 1, 1)])
+def test_transposed_product(rows, a, b, dtype):
+    left, right = torch.randn(rows, a, dtype=dtype), torch.randn(rows, b, dtype=dtype)
+    plain = (left[:, :, None] * right[:, None, :]).sum(dim=0)
+    assert torch.allclose(transposed_product(left, right), plain, atol=1e-5)
+
+
+def test_16_bit_where_autocast_wants_it():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(torch.randn(4, 8), torch.randn(2, 8)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_tokens_to_map(batch):
+    """Token (r, c) is row r * width + c, and convolutions see that channels come last in memory and keep it so."""
+    tokens = torch.randn(batch, 6, 4)
+    made = tokens_to_map(tokens, 2, 3)
+    assert all(torch.equal(made[:, :, r, c], tokens[:, 3 * r + c]) for r in range(2) for c in range(3))
+    out = torch.nn.Conv2d(4, 4, 1)(tokens_to_map(tokens.transpose(0, 1).contiguous().transpose(0, 1), 2, 3))
+    assert out.stride() == (24, 1, 12, 4)

@@ -1,0 +1,69 @@
+"""What is recomputed gives the same gradients, and is freed between the passes."""
+
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from networks.ops.recompute import checkpointed
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations that are really computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.counts[func] = self.counts.get(func, 0) + 1
+        return func(*args, **kwargs or {})
+
+
+def test_gradients_memory_and_what_is_computed_twice():
+    """All but the last operation run again, in each of several backward passes."""
+    x, weight = torch.randn(2, 3, 8, 8).requires_grad_(), torch.randn(4, 3, 3, 3).requires_grad_()
+    storages = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        large = x.sin()
+        storages.append(weakref.ref(large.untyped_storage()))
+        return F.conv2d(large, weight)
+
+    expected = torch.autograd.grad(function(x).square().sum(), [x, weight])
+    storages.clear()
+    with Counted() as counted:
+        y = checkpointed(function, x)
+        assert [storage() for storage in storages] == [None], "freed after the forward pass"
+        loss = y.square().sum()
+        gradients = [torch.autograd.grad(loss, [x, weight], retain_graph=again) for again in (True, False)]
+    for some in gradients:
+        assert all(torch.equal(a, b) for a, b in zip(some, expected, strict=True))
+    assert counted.counts[torch.ops.aten.sin.default] == 3
+    assert counted.counts[torch.ops.aten.convolution.default] == 1
+
+
+def test_nothing_is_recomputed_without_gradients():
+    calls = []
+    with torch.no_grad():
+        assert checkpointed(lambda x: calls.append(x) or x + 1, torch.zeros(2)).tolist() == [1, 1]
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_recomputed_in_the_type_of_the_forward_pass(dtype):
+    """Also where autocast has the weights in that type already."""
+    x, conv = torch.randn(2, 3, 8, 8).requires_grad_(), torch.nn.Conv2d(3, 4, 3)
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return conv(x.sin())
+
+    def gradients(y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        assert y.dtype == dtype
+        return torch.autograd.grad(y.float().square().sum(), [x, *conv.parameters()])
+
+    with torch.autocast("cpu", dtype):
+        plain, ours = function(x), checkpointed(function, x)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(plain), gradients(ours), strict=True))

@@ -1,0 +1,63 @@
+"""Heads against plain formulas, and what their outputs are."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from networks.heads import HEADS, INTERMEDIATE_HEADS, DepthHead, NormalHead, SegmentationHead
+from utils.tasks import TASK_NAMES
+
+pytestmark = pytest.mark.usefixtures("cpu_kernels")
+
+
+def test_every_task_has_its_heads():
+    assert tuple(HEADS) == tuple(INTERMEDIATE_HEADS) == TASK_NAMES
+
+
+def test_segmentation_head_is_the_papers():
+    """Resize x4, 1x1 convolution to 9K, PixelShuffle(3), 3x3 average pooling: forward and backward."""
+    head = SegmentationHead(embed_dim=8, num_classes=5).double().eval()
+    x = torch.randn(2, 8, 4, 8).double().requires_grad_()
+    plain = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+    plain = F.avg_pool2d(F.pixel_shuffle(head.conv(plain), 3), 3)
+    ours = head(x)
+    assert ours.shape == (2, 5, 16, 32)
+    assert torch.allclose(ours, plain)
+    weight = torch.randn_like(ours)
+    inputs = [x, head.conv.weight, head.conv.bias]
+    for a, b in zip(*(torch.autograd.grad((weight * y).sum(), inputs) for y in (ours, plain)), strict=True):
+        assert torch.allclose(a, b)
+
+
+def test_segmentation_head_leaves_the_resize_to_the_loss():
+    head = SegmentationHead(embed_dim=8, num_classes=5)
+    x = torch.randn(2, 8, 4, 8)
+    small = head.train()(x)
+    assert torch.equal(F.interpolate(small, scale_factor=4, mode="bilinear", align_corners=False), head.eval()(x))
+
+
+def test_depth_head_stays_in_range():
+    depth = DepthHead(embed_dim=8, num_classes=5)(100 * torch.randn(2, 8, 4, 8))
+    assert depth.shape == (2, 1, 16, 32)
+    assert depth.min() >= 0
+    assert depth.max() <= 10
+    assert depth.max() > 9
+
+
+def test_normal_head_gives_unit_vectors():
+    normal = NormalHead(embed_dim=8, num_classes=5)(torch.randn(2, 8, 4, 8))
+    assert normal.shape == (2, 3, 16, 32)
+    assert torch.allclose(normal.norm(dim=1), torch.ones(2, 16, 32), atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASK_NAMES)
+@pytest.mark.parametrize(
+    ("given", "expected"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2]
+)
+def test_types(task, given, expected):
+    """16 bits are widened where they would lose, float64 stays what it is."""
+    head, intermediate = HEADS[task](8, 5).to(given), INTERMEDIATE_HEADS[task](5).to(given)
+    made = head(torch.randn(1, 8, 4, 8, dtype=given)), intermediate(torch.randn(1, 128, 4, 8, dtype=given))
+    widened = {"depth": (True, True), "normal": (True, False), "segmentation": (False, False)}[task]
+    for prediction, wide in zip(made, widened, strict=True):
+        assert prediction.dtype == (expected if wide else given)

@@ -1,0 +1,152 @@
+"""What goes wrong with one image does not stop the others."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import predict_elite360m
+from utils.errors import UserError
+from utils.options import predict_parser
+from utils.visualize import save_picture
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number, name in enumerate(NAMES):
+        save_picture(tmp_path / "photos" / f"{name}.png", np.full((32, 64, 3), 60 * number, np.uint8))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def predict(checkpoint, photos, tmp_path):
+    """Predicts the photos, in this process, and returns the exit code."""
+
+    def predict(*more: str) -> int:
+        arguments = ["--checkpoint", checkpoint, "--input", photos, "--out", tmp_path / "out", "--save", "depth", *more]
+        return predict_elite360m.main(predict_parser().parse_args(list(map(str, arguments))))
+
+    return predict
+
+
+def predicted(folder: Path) -> set[str]:
+    return {path.stem for path in folder.rglob("*.json")}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("of an unforeseen kind\nin two lines"),
+        MemoryError(),
+        OSError(errno.EIO, "Input/output error"),
+        UserError("b.png cannot be used"),
+        ValueError(""),
+    ],
+)
+@pytest.mark.parametrize(
+    "place",
+    ["prediction.batch.read_picture", "prediction.model.PanoramaModel.predict", "prediction.files.save_picture"],
+)
+def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, error, place):
+    calls = []
+
+    def fail_once(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise error
+        return original(*arguments, **more)
+
+    module, _, name = place.rpartition(".")
+    owner = sys.modules.get(module) or predict_elite360m.load_elite360m.__globals__["PanoramaModel"]
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, fail_once)
+    assert predict() == 1
+    assert predicted(tmp_path / "out") == {"a", "c"}
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line]
+    assert line.startswith("failed: ")
+    assert "b.png" in line
+    assert "2 predicted, 0 there already, 1 failed" in captured.out
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_it(predict, tmp_path, monkeypatch, capsys, number):
+    writes = Path.write_bytes
+
+    def write_bytes(path, data):
+        if path.suffix == ".npy" and predicted(tmp_path / "out"):
+            raise OSError(number, os.strerror(number))
+        return writes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(UserError, match=f"b\\.png .*{os.strerror(number)}") as raised:
+        predict()
+    assert "\n" not in str(raised.value)
+    assert "1 predicted, 0 there already, 0 failed" in capsys.readouterr().out
+    assert predicted(tmp_path / "out") == {"a"}
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_other_files_are_counted_in_the_last_line(predict, photos, capsys):
+    for name in ("a.heic", "b.heic", "c.mp4"):
+        (photos / name).touch()
+    assert predict() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 files of other kinds left out: 2 .heic, 1 .mp4"
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_any_prediction(predict, photos, tmp_path, monkeypatch):
+    (tmp_path / "out").touch()
+    monkeypatch.setattr("prediction.model.PanoramaModel.predict", lambda *_: pytest.fail("predicted"))
+    with pytest.raises(UserError, match=r"--out .*out"):
+        predict()
+
+
+def test_results_of_others_stop_it_before_anything_is_written(predict, photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c.json").write_text("{}")
+    with pytest.raises(UserError, match=r"c\.json .*--overwrite"):
+        predict()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["c.json"]
+
+
+def test_a_later_run_takes_nobodys_results(predict, photos, tmp_path, capsys):
+    """Of two images of one name, one is added and the other removed."""
+    assert predict() == 0
+    save_picture(photos / "a.jpg", np.full((32, 64, 3), 200, np.uint8))
+    assert predict() == 0
+    assert predicted(tmp_path / "out") == {"a", "a.jpg", "a.png", "b", "c"}
+    (photos / "a.png").unlink()
+    capsys.readouterr()
+    assert predict() == 1
+    captured = capsys.readouterr()
+    assert "0 predicted, 2 there already, 1 failed" in captured.out
+    assert "a.json" in captured.err
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["input"]["path"].endswith("a.png")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(checkpoint, photos, tmp_path, number):
+    for i in range(300):
+        (photos / f"{i}.png").symlink_to("a.png")
+    out = tmp_path / "out"
+    command = [sys.executable, "predict_elite360m.py", "--checkpoint", checkpoint, "--input", photos, "--out", out]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not predicted(out) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    (line,) = errors.splitlines()
+    assert f"{len(predicted(out))} predicted" in line
+    assert not list(out.glob(".*"))

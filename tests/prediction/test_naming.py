@@ -1,0 +1,36 @@
+"""No two images write to the same names."""
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from prediction.files import ENDINGS
+from prediction.naming import Job, stems
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected"),
+    [
+        ({"a.png", "b.webp", "x/a.png"}, {"a", "b", "x/a"}),
+        ({"a.png", "a.webp", "b.png"}, {"a.png", "a.webp", "b"}),
+        ({"room.PNG", "Room.webp"}, {"room.PNG", "Room.webp"}),
+        ({"room", "room.png"}, {"room", "room.png"}),
+        ({"a.png", "a.webp", "a.png.jpg"}, {"a.png", "a.webp", "a.png.jpg"}),
+        ({"a.png", "a.json/b.png"}, {"a.png", "a.json/b"}),
+        ({"a.png", "a_depth.NPY/x/b.png", "c.png"}, {"a.png", "a_depth.NPY/x/b", "c"}),
+        ({"a.png", "a_depth.png"}, {"a", "a_depth"}),
+        ({"a.png", "a/b.png"}, {"a", "a/b"}),
+    ],
+)
+def test_stems(pictures, expected):
+    """Whatever the order of the images."""
+    for order in permutations(map(Path, pictures)):
+        chosen = stems(list(order), ENDINGS)
+        assert {str(stem) for stem in chosen.values()} == expected
+        results = [Job(picture, stem).result(ending) for picture, stem in chosen.items() for ending in ENDINGS]
+        assert len({str(path).casefold() for path in results}) == len(results)
+
+
+def test_all_results_have_their_ending():
+    assert {".json", "_depth.npy", "_normal.png", "_labels_colour.png", "_panel.png", "_points.glb"} <= set(ENDINGS)

@@ -1,0 +1,30 @@
+"""Large maps a few rows at a time."""
+
+import torch
+
+from utils.cpu_kernels import use_cpu_kernels
+
+CHUNK_ELEMENTS = 2**20  # 4 MiB of float32 stay in a processor's cache from one operation to the next
+
+
+def is_exporting() -> bool:
+    """Whether torch.export is tracing: its graph has to fit any batch, and may run on any machine.
+
+    False under torch.compile, which compiles for this machine.
+    """
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
+def row_chunks(num_rows: int, elements_per_row: int, like: torch.Tensor) -> list[slice]:
+    """Slices that cut `num_rows` rows into chunks of about CHUNK_ELEMENTS elements.
+
+    A single one where the device of `like` gains nothing from chunks, see `use_cpu_kernels`, and in exported graphs.
+
+    Raises:
+        ValueError: when there are no rows.
+    """
+    if num_rows < 1:
+        raise ValueError(f"no chunks of {num_rows} rows")
+    in_chunks = use_cpu_kernels(like) and not is_exporting()
+    size = max(1, CHUNK_ELEMENTS // elements_per_row) if in_chunks else num_rows
+    return [slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]

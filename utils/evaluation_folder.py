@@ -1,0 +1,110 @@
+"""The folder of an evaluation: results that replace earlier ones only when they are complete, and of the same kind."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.distributed import barrier, from_main, is_main
+from utils.errors import UserError
+from utils.run_folder import RunFolder
+from utils.tasks import TASK_NAMES
+
+IDENTITY = "evaluation"  # key in results.json of what was evaluated
+_RESULTS = "results.json"
+_FILES = (_RESULTS, "per_image.csv", "report.html", "visual_results")
+_LONGEST_VALUE = 40  # characters of a value in a message
+_SHOWN = 3  # differences that a message names
+
+
+class EvaluationFolder:
+    """Where an evaluation writes: to `run`, which becomes part of `root` when all is there.
+
+    Args:
+        root: ``<log_dir>/<backbone>/<task value>``.
+        identity: what the metrics depend on: plain values by name.
+        overwrite: whether results of another evaluation may be replaced.
+
+    Attributes:
+        run: the folders and files to write to.
+    """
+
+    def __init__(self, root: Path, identity: dict[str, str | int | None], overwrite: bool):
+        self.root = root
+        self.run = RunFolder(root / "unfinished")
+        self._identity = identity
+        self._overwrite = overwrite
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Check the folder and make `run`; at the end its content takes the place of earlier results.
+
+        When the block raises, what was written is removed, and earlier results are as they were. All processes enter
+        and leave together.
+
+        Raises:
+            UserError: when there are results of another evaluation, or the folder cannot be written.
+        """
+        from_main(self._prepare)
+        try:
+            yield
+            barrier()
+            from_main(self._publish)
+        finally:
+            if is_main():
+                shutil.rmtree(self.run.root, ignore_errors=True)
+                if not any(self.root.iterdir()):
+                    self.root.rmdir()
+
+    def _prepare(self) -> None:
+        self._check()
+        shutil.rmtree(self.run.root, ignore_errors=True)  # of an evaluation that was killed
+        self.run.root.mkdir(parents=True)
+
+    def _publish(self) -> None:
+        if not self._overwrite:
+            self._check()  # again: another evaluation may have ended here in the meantime
+        new = [name for name in self._names() if (self.run.root / name).exists()]
+        for name in self._names() if self._overwrite else new:
+            _remove(self.root / name)
+        for name in sorted(new, key=lambda name: name == _RESULTS):  # which says what the others are, and comes last
+            (self.root / name).parent.mkdir(exist_ok=True)
+            (self.run.root / name).replace(self.root / name)
+
+    def _names(self) -> list[str]:
+        """What an evaluation may write, relative to its folder; results.json is the first."""
+        return [*_FILES, *(str(self.run.result(task).relative_to(self.run.root)) for task in TASK_NAMES)]
+
+    def _check(self) -> None:
+        if self._overwrite or not any((self.root / name).exists() for name in self._names()):
+            return
+        remedy = "pass --overwrite to replace it, or another --log_dir"
+        results = self.root / _RESULTS
+        if not results.exists():
+            raise UserError(f"{self.root} holds an evaluation that was not finished: {remedy}")
+        try:
+            earlier = dict(json.loads(results.read_text(encoding="utf-8"))[IDENTITY])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{results} is damaged, or not of this program: {remedy}") from error
+        different = [
+            f"{name} {_short(earlier.get(name))} instead of {_short(value)}"
+            for name, value in self._identity.items()
+            if earlier.get(name) != value
+        ]
+        if different:
+            more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+            listed = ", ".join(different[:_SHOWN]) + more
+            raise UserError(f"{self.root} holds another evaluation ({listed}): {remedy}")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""State dicts as other people's scripts leave them: unwrapped, without prefixes, and compared with what is needed."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from utils.errors import UserError
+
+_WRAPPERS = ("model_state_dict", "state_dict", "model", "network")  # keys that hold a state dict among other things
+_LEADING = ("module.", "model.", "network.")  # DistributedDataParallel, AveragedModel; modules that hold the network
+_ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch.compile, FSDP, checkpointing
+_COUNTER = "n_averaged"  # of AveragedModel: no weight
+_EXAMPLES = 3  # keys of each sort that a message names
+_LONGEST_KEY = 44  # characters of a key in a message
+
+
+def unwrap(content: object) -> object:
+    """The innermost dict within dicts under _WRAPPERS, or a file of ours, which says its format, among them."""
+    while isinstance(content, dict):
+        inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]
+        if not inner or "format" in content:
+            return content
+        content = inner[0]
+    return content
+
+
+def strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state dict without what DDP, `torch.compile`, FSDP and averaging put into its keys, in any order."""
+    return {_stripped(key): value for key, value in state.items() if key != _COUNTER}
+
+
+def require_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], source: str | Path) -> None:
+    """Make sure that a state dict has the keys and shapes of another one.
+
+    Args:
+        state: the weights that were read.
+        expected: of the module that shall take it.
+        source: the file, for the message.
+
+    Raises:
+        UserError: with the number of keys that are missing, unknown or of another shape, and the first of each.
+    """
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unknown": [key for key in state if key not in expected],
+        "of another shape": [key for key, value in expected.items() if key in state and not _fits(state[key], value)],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{len(keys)} {sort} ({_examples(keys)})" for sort, keys in problems.items() if keys)
+        raise UserError(f"the weights in {source} do not fit the network: {listed}")
+
+
+def _stripped(key: object) -> str:
+    key = str(key)
+    for part in _ANYWHERE:
+        key = key.replace(part, "")
+    while leading := next((part for part in _LEADING if key.startswith(part)), None):
+        key = key.removeprefix(leading)
+    return key
+
+
+def _fits(value: object, expected: torch.Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and value.shape == expected.shape
+
+
+def _examples(keys: Iterable[str]) -> str:
+    keys = list(keys)
+    shown = [key if len(key) <= _LONGEST_KEY else f"...{key[3 - _LONGEST_KEY :]}" for key in keys[:_EXAMPLES]]
+    return ", ".join(shown) + (", ..." if len(keys) > _EXAMPLES else "")
