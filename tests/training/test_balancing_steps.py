@@ -107,7 +107,7 @@ def test_a_step_of_several_batches_is_that_of_the_large_batch(name):
 
 
 def test_every_batch_of_a_step_has_a_product_of_its_own():
-    """Against the formula: the sum over batches b and tasks t of f_bt c_bt dL_bt, c_bt = prod_s L_bs^(1/3) / (3 L_bt)."""
+    """Against the formula: f_bt c_bt dL_bt, summed over batches b and tasks t, 3 c_bt = (prod_s L_bs)^(1/3) / L_bt."""
     _, gradients = step_gradients(tiny_stepper("geometric", frozen=True), CUT)
     objective = tiny_objective("geometric")
     freeze_norms(objective)

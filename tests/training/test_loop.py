@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import KINDS, TASKS, assert_identical, plain_data, spoilt, tiny_batch, tiny_network, tiny_stepper
+from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_network, tiny_stepper
 from training.log import TrainingLog
 from training.loop import LoopSettings, batched, fit
 from training.state import Progress, SavedState, Signature, save_state
@@ -278,10 +278,9 @@ def test_gives_up_when_no_loss_is_finite(tmp_path, capsys):
     assert outcome.outcome == "diverged"
     assert outcome.events == ["save 1 4"]
     assert outcome.state["parts"]["progress"]["bad_steps"] == 3
-    assert [line["step"] for line in outcome.lines if "bad_step" in line] == [2, 3, 4]
-    assert all(
-        "height" in line["bad_step"] and "image/" in line["bad_step"] for line in outcome.lines if len(line) == 2
-    )
+    bad = [line for line in outcome.lines if "bad_step" in line]
+    assert [line["step"] for line in bad] == [2, 3, 4]
+    assert all("height" in line["bad_step"] and "image/" in line["bad_step"] for line in bad)
     assert capsys.readouterr().err.count("image/") >= 3
 
 
@@ -303,7 +302,7 @@ def test_gradient_norms_are_logged_with_the_losses(tmp_path):
     outcome = train(tmp_path, log_grad_norms=True, log_frequency=2, batches=TinyBatches(bad=(2,)))
     norms = {f"grad_norm/{task}" for task in TASKS}
     assert [line["step"] for line in outcome.lines if norms <= line.keys()] == [2, 4, 6, 8]
-    assert "NaN" not in json.dumps(plain_data(outcome.state["parts"]["stepper"]["objective"]))
+    assert all(value.isfinite().all() for value in outcome.state["parts"]["stepper"]["objective"].values())
 
 
 def test_gradient_norms_change_nothing(tmp_path):

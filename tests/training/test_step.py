@@ -64,10 +64,8 @@ def test_a_single_batch_is_weighted_by_one():
     stepper = tiny_stepper("fixed")
     losses = {name: loss.item() for name, loss in stepper.step([without_labels(BATCH, "slope")]).losses.items()}
     assert losses["slope"] == losses["intermediate_slope"] == 0
-    expected = sum(
-        weight * (losses[t] + 0.1 * losses[f"intermediate_{t}"]) for t, weight in (("height", 1), ("kind", 2))
-    )
-    assert losses["total"] == pytest.approx(expected, rel=1e-6)
+    balanced = {task: losses[task] + 0.1 * losses[f"intermediate_{task}"] for task in TASKS}
+    assert losses["total"] == pytest.approx(balanced["height"] + 2 * balanced["kind"], rel=1e-6)
 
 
 def test_bf16_stays_close():
