@@ -531,7 +531,7 @@ def test_no_download_is_one_line_and_exit_code_2(tmp_path):
 @pytest.mark.parametrize("launcher", ["torch.distributed.run", "torch.distributed.launch"])
 def test_two_processes_train(launcher, tmp_path):
     command = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), "--gpu_devices", "0", "1"]
-    done = launch(["-m", launcher, "--master_port", "29533", "--nproc_per_node", "2", "train_elite360m.py", *command])
+    done = launch(["-m", launcher, "--standalone", "--nproc_per_node", "2", "train_elite360m.py", *command])
     assert done.returncode == 0, done.stderr
     run = tmp_path / TRIPLE / "Elite360M_Res18"
     trained = load_checkpoint(run / "models/weights_last/last_model.pth")
@@ -544,7 +544,7 @@ def test_two_processes_train(launcher, tmp_path):
 def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, evaluation):
     """Three images: with two processes one has more than the other, and each image counts once."""
     command = [*SMALL, "--load_weights_dir", str(log_dir), "--log_dir", str(tmp_path), "--trivial", "--report"]
-    run = ["-m", "torch.distributed.run", "--master_port", "29534", "--nproc_per_node", processes]
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes]
     done = launch([*run, "eval_elite360m.py", *command])
     assert done.returncode == 0, done.stderr
     folders = (tmp_path / "Elite360M_Res18" / TRIPLE, evaluation)

@@ -1,77 +1,147 @@
-"""Two processes with batches of B do the step that one process with a batch of 2B does."""
+"""Two processes with batches of B do the step that one process with a batch of 2B does.
 
-import os
+BatchNorm's statistics are frozen: SyncBatchNorm, which would share them, exists on CUDA only.
+"""
+
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
-from datasets.synthetic import SyntheticRooms
-from networks.elite360m import Elite360M
-from tasks import build_objective
-from training.optimizers import OptimizationSettings
-from training.step import Stepper
-from utils.distributed import parallelise, process_group
+from tests.processes import run_processes
+from tests.tiny import (
+    KINDS,
+    TASKS,
+    assert_identical,
+    assert_same_gradients,
+    parameters,
+    spoilt,
+    step_gradients,
+    tiny_batch,
+    tiny_stepper,
+    without_labels,
+)
+from training.state import Progress, SavedState, Signature, save_state
+from utils.run_folder import RunFolder
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.slow  # processes that import torch
+METHODS = [*KINDS, "pcgrad", "rlw"]
+# The images of each process, in batches. Valid pixels lie unevenly.
+SINGLE = [[[0, 1]], [[2, 3]]]
+SEVERAL = [[[0], [1]], [[2], [3]]]
 
 
-def joint_step(rank: int, processes: int) -> dict:
-    """Losses and gradients of one step over four rooms, shared out; BatchNorm's statistics are frozen.
+def batches_of(cut: list, rank: int, processes: int) -> list[dict]:
+    """Those of a process; of one alone, those of both together."""
+    if processes > 1:
+        return [tiny_batch(numbers) for numbers in cut[rank]]
+    return [tiny_batch(numbers[0] + numbers[1]) for numbers in zip(*cut, strict=True)]
 
-    (SyncBatchNorm, which would share them, exists on CUDA only.)
-    """
-    torch.manual_seed(0)
-    objective = build_objective(Elite360M("Elite360M_Res18", 13, ico_level=2, pretrained=False)).train()
-    for layer in objective.modules():
-        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
-            layer.eval()
-    rooms = SyntheticRooms("train", 4, 32, 64)
-    batch = torch.utils.data.default_collate([rooms[i] for i in range(rank, 4, processes)])
-    if rank == 0:  # valid pixels lie unevenly
-        batch["depth_mask"][0, ..., 8:] = False
-        batch["semantic"][0, ..., 20:] = -1
-    stepper = Stepper(objective, parallelise(objective, CPU), OptimizationSettings(num_steps=1), CPU)
-    losses, _ = stepper._backward([batch])
-    gradients = {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
-    bad = batch | {"rgb": batch["rgb"] * (torch.nan if rank == processes - 1 else 1)}
-    result = stepper.step([bad])
+
+def one_step(name: str, cut: list, rank: int, processes: int) -> dict:
+    stepper = tiny_stepper(name, frozen=True)
+    torch.manual_seed(rank)
+    losses, gradients = step_gradients(stepper, batches_of(cut, rank, processes))
+    stepper.objective.balancing.end_epoch()
+    return {"losses": losses, "gradients": gradients, "weights": stepper.objective.balancing.weights()}
+
+
+def bad_step(rank: int, processes: int) -> dict:
+    """The last process alone has a loss that is not finite."""
+    stepper = tiny_stepper()
+    before = parameters(stepper)
+    batch = tiny_batch([2 * rank, 2 * rank + 1])
+    result = stepper.step([spoilt(batch) if rank == processes - 1 else batch])
+    moved = any(not torch.equal(before[name], now) for name, now in parameters(stepper).items())
+    return {"problem": result.problem, "moved": moved, "state": bool(stepper.optimizer.state)}
+
+
+def moved_tasks(num_with_labels: int, rank: int) -> list[str]:
+    """Tasks whose own parameters move when the first processes alone have labels of ``kind``, in a second step."""
+    stepper = tiny_stepper(weight_decay=0.1)
+    batch = tiny_batch([2 * rank, 2 * rank + 1])
+    stepper.step([batch])
+    network = stepper.objective.network
+    before = {task: [p.detach().clone() for p in network.own_parameters(task)] for task in TASKS}
+    stepper.step([batch if rank < num_with_labels else without_labels(batch, "kind")])
+    now = {task: network.own_parameters(task) for task in TASKS}
+    return [task for task in TASKS if not all(map(torch.equal, before[task], now[task]))]
+
+
+def wishes(rank: int, processes: int) -> bool:
+    return tiny_stepper().step([tiny_batch([rank])], wants_to_stop=rank == processes - 1).stop
+
+
+def restored_draw(rank: int, folder: str) -> tuple[float, float]:
+    """A random number that is drawn after a state was saved, and the one that is drawn when it was restored."""
+    run = RunFolder(Path(folder))
+    torch.manual_seed(rank)
+    save_state(run, Signature("", {}, {}), {"progress": Progress()})
+    drawn = torch.rand(()).item()
+    torch.manual_seed(99)
+    torch.distributed.barrier()
+    SavedState(run).restore({"progress": Progress()})
+    return drawn, torch.rand(()).item()
+
+
+def in_process(rank: int, processes: int, folder: str) -> dict:
+    """One start of the processes does for all tests."""
     return {
-        "losses": {name: loss.item() for name, loss in losses.items()},
-        "gradients": gradients,
-        "problem": result.problem,
-        "updated": bool(stepper.optimizer.state),
+        "single": {name: one_step(name, SINGLE, rank, processes) for name in METHODS},
+        "several": {name: one_step(name, SEVERAL, rank, processes) for name in METHODS},
+        "bad": bad_step(rank, processes),
+        "moved": [moved_tasks(num_with_labels, rank) for num_with_labels in range(processes + 1)],
+        "stop": wishes(rank, processes),
+        "draws": restored_draw(rank, folder),
     }
 
 
-def process(rank: int, processes: int, port: int, folder: str) -> None:
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    os.environ.update(LOCAL_RANK=str(rank), CUDA_VISIBLE_DEVICES="")
-    torch.set_num_threads(1)
-    with process_group([0]):
-        torch.save(joint_step(rank, processes), f"{folder}/{rank}.pth")
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> list[dict]:
+    """What both processes return."""
+    folder = tmp_path_factory.mktemp("processes")
+    return run_processes(partial(in_process, folder=str(folder / "run")), 2, folder)
 
 
-@pytest.mark.slow
-def test_two_processes_do_the_step_of_one(tmp_path):
-    mp.spawn(process, (2, 29611, str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
-    alone = joint_step(0, 1)
-    for name, loss in alone["losses"].items():
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("batches", "cut"), [("single", SINGLE), ("several", SEVERAL)])
+def test_two_processes_do_the_step_of_one(together, name, batches, cut):
+    """The same losses, gradients and weights as one process with the joint batches; the same in both processes."""
+    first, second = (results[batches][name] for results in together)
+    alone = one_step(name, cut, 0, 1)
+    for key, loss in alone["losses"].items():
         # Each process holds its share of the mean, times the number of processes.
-        assert (first["losses"][name] + second["losses"][name]) / 2 == pytest.approx(loss, rel=1e-5), name
-    scale = max(gradient.norm() for gradient in alone["gradients"].values())
-    for name, gradient in alone["gradients"].items():
-        assert torch.equal(first["gradients"][name], second["gradients"][name])
-        assert (first["gradients"][name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6 * scale, name
+        assert (first["losses"][key] + second["losses"][key]) / 2 == pytest.approx(loss, rel=1e-5), key
+        assert first["losses"][key] != pytest.approx(loss, rel=1e-3), key
+    assert_identical(first["gradients"], second["gradients"])
+    assert_same_gradients(first["gradients"], alone["gradients"])
+    assert first["weights"] == second["weights"]
+    assert first["weights"] == pytest.approx(alone["weights"], rel=1e-4)
 
 
-@pytest.mark.slow
-def test_a_bad_loss_in_one_process_stops_the_step_of_all(tmp_path):
-    mp.spawn(process, (2, 29612, str(tmp_path)), nprocs=2)
-    for rank in (0, 1):
-        result = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
-        assert result["problem"].startswith("total, depth")
-        assert "synthetic/train/000001, synthetic/train/000003" in result["problem"]
-        assert "000000" not in result["problem"], "the samples of the other process are fine"
-        assert not result["updated"]
+def test_a_bad_loss_in_one_process_stops_the_step_of_all(together):
+    for results in together:
+        problem = results["bad"]["problem"]
+        assert "height" in problem
+        assert "image/2" in problem
+        assert "image/3" in problem
+        assert "image/0" not in problem, "the samples of the other process are fine"
+        assert not results["bad"]["moved"]
+        assert not results["bad"]["state"]
+
+
+def test_labels_in_one_process_are_labels_of_all(together):
+    """A task is left alone where no process has labels of it."""
+    for results in together:
+        assert results["moved"] == [["height", "slope"], [*TASKS], [*TASKS]]
+
+
+def test_one_process_stops_all(together):
+    assert [results["stop"] for results in together] == [True, True]
+
+
+def test_every_process_gets_its_own_generators_back(together):
+    (first, first_restored), (second, second_restored) = (results["draws"] for results in together)
+    assert first != second
+    assert (first_restored, second_restored) == (first, second)

@@ -1,10 +1,9 @@
-"""A training that ends early and goes on is the training that was never stopped, bit for bit."""
+"""Resuming through the script. What states, steps and the loop do is in test_state, test_step and test_loop."""
 
 import contextlib
 import json
 import math
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -17,26 +16,30 @@ import pytest
 import torch
 
 import train_elite360m
+from tests.tiny import assert_identical
 from tools.make_synthetic_dataset import write_dataset
-from training import state
 from training.step import Stepper
 from utils.errors import UserError
 from utils.options import train_parser
+from utils.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
+BACKBONE = "timm:mobilenetv3_small_050"
 SMALL = [
     *("--dataset", "Synthetic", "--height", "32", "--width", "64", "--ico_level", "2", "--no_pretrained"),
+    *("--backbone", BACKBONE, "--task", "depth", "--fusion", "none", "--no_intermediate_losses"),
     *("--num_train", "7", "--num_val", "1", "--batch_size", "2", "--num_epochs", "2", "--log_frequency", "1"),
     *("--lr_schedule", "cosine", "--ema_decay", "0.9", "--grad_clip", "50"),
 ]
 STEPS = 4  # of an epoch
+ONE_STEP = ["--max_minutes", "0"]
 
 
-def run_folder(log_dir: Path) -> Path:
-    return log_dir / "depth_normal_segmentation" / "Elite360M_Res18"
+def run_folder(log_dir: Path) -> RunFolder:
+    return RunFolder(log_dir / "depth" / BACKBONE.replace(":", "_"))
 
 
-def train(log_dir: Path, *more: str) -> Path:
+def train(log_dir: Path, *more: str) -> RunFolder:
     options = train_parser().parse_args([*SMALL, "--num_workers", "0", "--log_dir", str(log_dir), *more])
     train_elite360m.main(options)
     return run_folder(log_dir)
@@ -46,30 +49,55 @@ def read(path: Path) -> dict:
     return torch.load(path, weights_only=True)
 
 
-def assert_same_end(run: Path, other: Path) -> None:
-    """The same weights, averages, moments, schedules, generators, best scores and figures."""
-    ours, theirs = (read(folder / "models/state/last.pth") for folder in (run, other))
-    (our_parts, their_parts) = (ours["parts"], theirs["parts"])
-    for part in ("objective", "ema"):
-        for name, value in their_parts["stepper"][part].items():
-            assert torch.equal(our_parts["stepper"][part][name], value), name
-    assert pickle.dumps(our_parts["progress"]) == pickle.dumps(their_parts["progress"])
-    assert our_parts["stepper"]["steps_done"] == their_parts["stepper"]["steps_done"]
-    for mine, their in zip(ours["generators"], theirs["generators"], strict=True):
-        assert torch.equal(mine["torch"], their["torch"])
-        assert mine["numpy"] == their["numpy"]
-    moments = [x["stepper"]["optimizer"]["state"] for x in (our_parts, their_parts)]
-    assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[1])
-    ours, theirs = (read(folder / "models/weights_last/last_model.pth")["network"] for folder in (run, other))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert (run / "depth/result.txt").read_text() == (other / "depth/result.txt").read_text()
-    lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (run, other)]
-    assert [json.loads(line).keys() for line in lines[0]] == [json.loads(line).keys() for line in lines[1]]
+def lines_of(run: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+def assert_same_end(run: RunFolder, other: RunFolder) -> None:
+    """The same state but for whose it is, the same model, figures and kinds of lines."""
+    states = [read(folder.state) for folder in (run, other)]
+    for state in states:
+        del state["signature"], state["parts"]["log"]["metrics_size"]
+    assert_identical(*states)
+    assert_identical(*(read(folder.last_model)["network"] for folder in (run, other)))
+    assert run.result("depth").read_text() == other.result("depth").read_text()
+    assert [line.keys() for line in lines_of(run)] == [line.keys() for line in lines_of(other)]
+
+
+def files(folder: Path) -> dict[str, tuple]:
+    """What shows that a file was written: its place, size and time."""
+    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {str(path): (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+def refused(*arguments) -> str:
+    with pytest.raises(UserError) as info:
+        train(*arguments)
+    message = str(info.value)
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("whole"))
+def whole_log_dir(tmp_path_factory) -> Path:
+    """The --log_dir of a run of two epochs."""
+    log_dir = tmp_path_factory.mktemp("whole")
+    train(log_dir)
+    return log_dir
+
+
+@pytest.fixture(scope="module")
+def whole(whole_log_dir) -> RunFolder:
+    return run_folder(whole_log_dir)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> Path:
+    """The --log_dir of a run that was stopped after one step."""
+    log_dir = tmp_path_factory.mktemp("stopped")
+    train(log_dir, *ONE_STEP)
+    return log_dir
 
 
 class Killed(BaseException):
@@ -91,113 +119,88 @@ def train_until_killed(num_steps: int, log_dir: Path, *more: str) -> None:
             train(log_dir, *more)
 
 
-@pytest.mark.parametrize("last_step", [1, 3, STEPS, STEPS + 2])
-def test_resumed_in_the_middle_of_an_epoch(whole, tmp_path, last_step):
-    train_until_killed(last_step, tmp_path, "--save_steps", "1")
-    torch.manual_seed(123)  # whatever the generators were doing
-    random.seed(5)
-    assert_same_end(train(tmp_path, "--resume"), whole)
-
-
-def test_resumed_from_the_last_save(whole, tmp_path, monkeypatch):
-    """The state is older than the crash: the steps since then are done again."""
-    save, saves = train_elite360m.save_state, []
-
-    def dying(*args):
-        saves.append(1)
-        if len(saves) == 3:  # after 2 and 4 steps, and before the validation
-            raise Killed
-        save(*args)
-
-    monkeypatch.setattr(train_elite360m, "save_state", dying)
-    with pytest.raises(Killed):
-        train(tmp_path, "--save_steps", "2")
-    monkeypatch.undo()
+def test_killed_in_an_epoch(whole, tmp_path):
+    """In the second one, after a step that no state knows: with its order, augmentation, averages and best score."""
+    train_until_killed(STEPS + 3, tmp_path, "--save_steps", "2")
+    random.seed(5)  # whatever the generators were doing
     assert_same_end(train(tmp_path, "--resume"), whole)
 
 
 def test_time_is_up(whole, tmp_path, capsys):
-    """One step, a line that says how to go on, and exit code 0."""
-    run = train(tmp_path, "--max_minutes", "0")
+    """One step, a line that says how to go on; then the rest."""
+    run = train(tmp_path, *ONE_STEP)
     output = capsys.readouterr().out
-    assert "--max_minutes are over: stopped in epoch 1, after 1 steps of it; the state is saved" in output
+    assert "--max_minutes" in output
     assert "--resume" in output
-    assert read(run / "models/state/last.pth")["parts"]["progress"]["step"] == 1
+    progress = read(run.state)["parts"]["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 1)
     assert_same_end(train(tmp_path, "--resume"), whole)
-    assert "resumed from" in capsys.readouterr().out
+    assert str(run.state) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("job", "count"), [("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"), ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")]
 )
-def test_restarted_by_a_launcher(job, count, whole, tmp_path, monkeypatch, capsys):
+def test_restarted_by_a_launcher(job, count, stopped, tmp_path, monkeypatch, capsys):
     """A restart resumes what its own launch started, and nothing else."""
     monkeypatch.setenv(job, "1")
-    train(tmp_path, "--max_minutes", "0")
-    assert "resumed" not in capsys.readouterr().out, "there was nothing to resume"
+    train(tmp_path / "new", "--num_train", "2", "--num_epochs", "1", *ONE_STEP)
+    fresh = run_folder(tmp_path / "new")
     monkeypatch.setenv(count, "1")
     monkeypatch.setenv(job, "2")
-    with pytest.raises(UserError, match="--resume"):
-        train(tmp_path)
+    assert "--resume" in refused(tmp_path / "new")
+    assert "--resume" in refused(stopped)
     monkeypatch.setenv(job, "1")
-    assert_same_end(train(tmp_path), whole)
-    assert "resumed from" in capsys.readouterr().out
-
-
-def test_a_damaged_state(whole, tmp_path, capsys):
-    run = train(tmp_path, "--max_minutes", "0")
-    train(tmp_path, "--max_minutes", "0", "--resume")
-    state, previous = run / "models/state/last.pth", run / "models/state/previous.pth"
-    assert (read(previous)["parts"]["progress"]["step"], read(state)["parts"]["progress"]["step"]) == (1, 2)
-    state.write_bytes(state.read_bytes()[:100_000])
     capsys.readouterr()
-    assert_same_end(train(tmp_path, "--resume"), whole)
-    assert "continuing from the state before it" in capsys.readouterr().err
+    train(tmp_path / "new", "--num_train", "2", "--num_epochs", "1", *ONE_STEP)
+    assert str(fresh.state) in capsys.readouterr().out
+    train(tmp_path / "first", "--num_train", "2", "--num_epochs", "1", *ONE_STEP)
+    assert str(run_folder(tmp_path / "first").state) not in capsys.readouterr().out, "there was nothing to resume"
 
 
-def digest(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_run_is_not_replaced_by_accident(tmp_path):
+def test_a_run_is_not_replaced_by_accident(whole_log_dir):
     """The same command again, or another one for the same folder, leaves every file as it was."""
-    run = train(tmp_path, "--num_epochs", "1")
-    before = digest(run)
+    before = files(whole_log_dir)
     for more in ([], ["--seed", "7"], ["--num_epochs", "1"], ["--dataset", "S2D3D", "--dataset_rootdir", "/nowhere"]):
-        with pytest.raises(UserError, match=r"--resume .*--overwrite"):
-            train(tmp_path, *more)
-    assert digest(run) == before
+        message = refused(whole_log_dir, *more)
+        assert "--resume" in message
+        assert "--overwrite" in message
+    assert files(whole_log_dir) == before
 
 
-def test_a_wrong_option_does_not_cost_the_run_that_is_to_be_overwritten(tmp_path):
-    run = train(tmp_path, "--max_minutes", "0")
-    before = digest(run)
-    for more in (["--load_weights_dir", "/nowhere"], ["--backbone", "Elite360M_Res18", "--val_list", "/nowhere"]):
-        with pytest.raises(UserError):
-            train(tmp_path, "--overwrite", "--dataset", "S2D3D", "--dataset_rootdir", str(tmp_path), *more)
-    assert digest(run) == before
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--load_weights_dir", "/nowhere"], "/nowhere"),
+        (["--dataset", "S2D3D", "--dataset_rootdir", "/nowhere"], "/nowhere"),
+        (["--balancing", "fixed", "--margin", "0.1"], "--margin"),
+    ],
+)
+def test_a_wrong_option_does_not_cost_the_run_that_is_to_be_overwritten(stopped, flags, named):
+    before = files(stopped)
+    assert named in refused(stopped, "--overwrite", *flags)
+    assert files(stopped) == before
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path, monkeypatch):
+def test_overwriting_leaves_nothing_of_the_earlier_run(whole_log_dir, tmp_path, monkeypatch):
     """Killed before its first save, the new run has no state: the earlier one's is not taken for it."""
-    run = train(tmp_path, "--num_epochs", "1")
+    shutil.copytree(whole_log_dir, tmp_path, dirs_exist_ok=True)
     train_until_killed(2, tmp_path, "--overwrite", "--seed", "7")
-    assert not list(run.rglob("*.pth"))
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
-    with pytest.raises(UserError, match="there is nothing to resume"):
-        train(tmp_path, "--resume", "--seed", "7")
+    run = run_folder(tmp_path)
+    assert not list(run.root.rglob("*.pth"))
+    assert [line["step"] for line in lines_of(run)] == [1, 2]
+    assert "--resume" in refused(tmp_path, "--resume", "--seed", "7")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    train(tmp_path, "--seed", "7", "--max_minutes", "0")
-    assert read(run / "models/state/last.pth")["signature"]["options"]["seed"] == 7
+    train(tmp_path, "--seed", "7", *ONE_STEP)
+    assert read(run.state)["signature"]["options"]["seed"] == 7
 
 
-def test_a_state_of_another_run_is_refused(tmp_path):
-    """Put back by hand, for one: its settings.json knows another run."""
-    run = train(tmp_path / "a", "--max_minutes", "0")
-    other = train(tmp_path / "b", "--max_minutes", "0")
-    (run / "models/state/last.pth").write_bytes((other / "models/state/last.pth").read_bytes())
-    with pytest.raises(UserError, match=r"last\.pth is of another run"):
-        train(tmp_path / "a", "--resume")
+def test_a_state_of_another_run_is_refused(stopped, whole, tmp_path):
+    """Put back by hand, for one: its settings.json names another run."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    run = run_folder(tmp_path)
+    shutil.copy(whole.state, run.state)
+    assert str(run.state) in refused(tmp_path, "--resume")
 
 
 @pytest.mark.parametrize(
@@ -216,41 +219,28 @@ def test_a_state_of_another_run_is_refused(tmp_path):
         (["--height", "64", "--width", "128"], "--height", "32", "64"),
     ],
 )
-def test_options_that_a_run_must_keep(stopped, tmp_path, more, flag, old, new):
+def test_options_that_a_run_must_keep(stopped, more, flag, old, new):
     """Refused in one line with the flag, the new and the old value; the run stays as it is."""
-    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
-    before = digest(tmp_path)
-    with pytest.raises(UserError) as info:
-        train(tmp_path, "--resume", *more)
-    assert f"{flag} is {new}, but was {old}" in str(info.value)
-    assert "\n" not in str(info.value)
-    assert len(str(info.value)) < 500
-    assert digest(tmp_path) == before
+    before = files(stopped)
+    message = refused(stopped, "--resume", *more)
+    assert flag in message
+    assert old in message.partition(flag)[2]
+    assert new in message.partition(flag)[2]
+    assert files(stopped) == before
 
 
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    """The --log_dir of a run that was stopped after one step."""
-    log_dir = tmp_path_factory.mktemp("stopped")
-    train(log_dir, "--max_minutes", "0")
-    return log_dir
+def rates(run: RunFolder) -> list[float]:
+    return [line["run/learning_rate"] for line in lines_of(run) if "run/learning_rate" in line]
 
 
-def rates(run: Path) -> list[float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line["run/learning_rate"] for line in lines if "run/learning_rate" in line]
-
-
-def test_a_longer_schedule_continues_where_the_step_is(tmp_path, capsys):
+def test_a_longer_schedule_continues_where_the_step_is(whole_log_dir, tmp_path, capsys):
     """Cosine over 2 epochs has come to 0; over 3 it has a quarter left at that step, and falls from there."""
-    flags = ["--learning_rate", "1e-3", "--weight_decay", "0"]
-    train(tmp_path, *flags)
-    capsys.readouterr()
-    run = train(tmp_path, *flags, "--num_epochs", "3", "--resume")
-    assert "--num_epochs 3 (was 2)" in capsys.readouterr().out
+    shutil.copytree(whole_log_dir, tmp_path, dirs_exist_ok=True)
+    run = train(tmp_path, "--num_epochs", "3", "--resume")
+    assert "--num_epochs 3" in capsys.readouterr().out
     # The rate is logged after the step: that of the next one.
-    expected = [1e-3 * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(9, 13)]
-    assert rates(run)[8:] == pytest.approx(expected, abs=1e-9)
+    expected = [1e-4 * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(9, 13)]
+    assert rates(run)[8:] == pytest.approx(expected, abs=1e-10)
 
 
 def test_rate_and_schedule_may_change(stopped, tmp_path, capsys):
@@ -259,16 +249,14 @@ def test_rate_and_schedule_may_change(stopped, tmp_path, capsys):
     more = ["--learning_rate", "1e-5", "--lr_schedule", "none", "--weight_decay", "0.1", "--num_epochs", "1"]
     run = train(tmp_path, "--resume", *more)
     assert rates(run)[1:] == pytest.approx([1e-5] * (STEPS - 1))
-    groups = read(run / "models/state/last.pth")["parts"]["stepper"]["optimizer"]["param_groups"]
+    groups = read(run.state)["parts"]["stepper"]["optimizer"]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [0.1, 0]
     output = capsys.readouterr().out
-    for text in (
-        "--learning_rate 1e-05 (was 0.0001)",
-        "--lr_schedule none (was cosine)",
-        "--weight_decay 0.1 (was 0.0)",
-    ):
-        assert text in output
-    settings = json.loads((run / "models/settings.json").read_text())
+    changes = (("--learning_rate 1e-05", "0.0001"), ("--lr_schedule none", "cosine"), ("--weight_decay 0.1", "0.0"))
+    for flag, old in changes:
+        assert flag in output
+        assert old in output.partition(flag)[2]
+    settings = json.loads(run.settings.read_text())
     assert settings["options"]["learning_rate"] == 1e-4
     [resumed] = settings["resumed"]
     assert (resumed["epoch"], resumed["step"]) == (1, 1)
@@ -280,78 +268,40 @@ def test_other_samples_are_refused(tmp_path):
     """Another folder is taken if it holds the same samples: --dataset_rootdir is a place, not a meaning."""
     for name, num in (("data", 2), ("moved", 2), ("more", 3)):
         write_dataset("S2D3D", num=num, out=tmp_path / name, height=32)
-    flags = ["--dataset", "S2D3D", "--num_epochs", "1"]
+    flags = ["--dataset", "S2D3D", *ONE_STEP]
     run = tmp_path / "run"
-    train(run, *flags, "--dataset_rootdir", str(tmp_path / "data"), "--max_minutes", "0")
-    with pytest.raises(UserError, match=r"training samples \(--dataset_rootdir, --train_list\)"):
-        train(run, *flags, "--dataset_rootdir", str(tmp_path / "more"), "--resume")
+    train(run, *flags, "--dataset_rootdir", str(tmp_path / "data"))
+    message = refused(run, *flags, "--dataset_rootdir", str(tmp_path / "more"), "--resume")
+    assert "--dataset_rootdir" in message
+    assert "--train_list" in message
     train(run, *flags, "--dataset_rootdir", str(tmp_path / "moved"), "--resume")
+    assert [line["step"] for line in lines_of(run_folder(run)) if "step" in line] == [1, 2]
 
 
-def test_a_finished_run_has_nothing_to_do(tmp_path, capsys):
-    run = train(tmp_path, "--num_epochs", "1")
-    before = digest(run)
-    for epochs in ("1", "1"):
-        train(tmp_path, "--num_epochs", epochs, "--resume")
-        assert "nothing to do" in capsys.readouterr().out
-    assert digest(run) == before
+@pytest.mark.parametrize("num_epochs", ["1", "2"])
+def test_a_finished_run_has_nothing_to_do(whole_log_dir, num_epochs, capsys):
+    before = files(whole_log_dir)
+    train(whole_log_dir, "--num_epochs", num_epochs, "--resume")
+    output = capsys.readouterr().out
+    assert str(run_folder(whole_log_dir).root) in output
+    assert "--num_epochs" in output
+    assert files(whole_log_dir) == before
 
 
-def test_nothing_to_go_on_from(tmp_path):
-    with pytest.raises(UserError, match="there is nothing to resume"):
-        train(tmp_path, "--resume")
-    last = run_folder(tmp_path) / "models/state/last.pth"
-    last.parent.mkdir(parents=True)
-    for content, message in ((b"nonsense", "is not loaded|cannot be read"), (None, "is not what it should be")):
-        if content is None:
-            torch.save({"format": "elite360m"}, last)
-        else:
-            last.write_bytes(content)
-        with pytest.raises(UserError, match=message):
-            train(tmp_path, "--resume")
+def test_nothing_to_resume(tmp_path):
+    assert "--resume" in refused(tmp_path, "--resume")
 
 
-def test_code_in_a_state_is_not_run(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (os.mkdir, (str(tmp_path / "owned"),))
-
-    state = run_folder(tmp_path) / "models/state/last.pth"
-    state.parent.mkdir(parents=True)
-    torch.save({"format": "elite360m training state", "progress": Evil()}, state)
-    with pytest.raises(UserError, match="it could run code"):
-        train(tmp_path, "--resume")
-    assert not (tmp_path / "owned").exists()
-
-
-def test_gives_up_when_no_loss_is_finite(tmp_path, monkeypatch, capsys):
-    read_room = train_elite360m.Batches.__iter__
-
-    def spoilt(self):
-        for batch in read_room(self):
-            yield batch | {"rgb": batch["rgb"] * torch.nan}
-
-    monkeypatch.setattr(train_elite360m.Batches, "__iter__", spoilt)
+def test_diverged(tmp_path, capsys):
+    """Exit code 3 when too many losses in a row are not finite, here because of an absurd rate."""
     with pytest.raises(SystemExit) as info:
-        train(tmp_path, "--max_bad_steps", "3")
+        train(tmp_path, "--max_bad_steps", "2", "--learning_rate", "1e30", "--lr_schedule", "none")
     assert info.value.code == 3
     error = capsys.readouterr().err
-    assert "3 steps in a row without a finite loss; the state is saved" in error
-    assert error.count("skipped, not finite: total, depth") == 3
-    assert "synthetic/train/0000" in error
-    assert read(run_folder(tmp_path) / "models/state/last.pth")["parts"]["progress"]["bad_steps"] == 3
-
-
-def test_generators_are_those_of_the_own_gpu(monkeypatch):
-    """A process uses one GPU: where others are visible, or no others any more, their generators do not matter."""
-    kept = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([1, 2], dtype=torch.uint8))
-    monkeypatch.setattr(torch.cuda, "set_rng_state", kept.append)
-    for name in ("get_rng_state_all", "set_rng_state_all"):
-        monkeypatch.setattr(torch.cuda, name, lambda *_: pytest.fail("states of all GPUs"))
-    state._set_generators(state._generator_states())
-    assert kept[0].tolist() == [1, 2]
+    assert error.count("synthetic/train/0000") >= 2
+    run = run_folder(tmp_path)
+    assert read(run.state)["parts"]["progress"]["bad_steps"] == 2
+    assert not run.last_model.exists()
 
 
 def start(log_dir: Path, processes: int, *more: str) -> subprocess.Popen:
@@ -360,7 +310,7 @@ def start(log_dir: Path, processes: int, *more: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *(launcher if processes > 1 else []), "train_elite360m.py", *arguments, *more],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -382,57 +332,52 @@ def kill_all(process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "kills"), [(1, 7), (2, 5)])
+@pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 3)])
 def test_killed_again_and_again(processes, kills, tmp_path):
     """At random moments of training, of validation and of writing the state; with augmentation and workers."""
     undisturbed = start(tmp_path / "whole", processes)
     output, _ = undisturbed.communicate(timeout=200)
     assert undisturbed.returncode == 0, output
     generator = random.Random(0)
-    state = run_folder(tmp_path / "killed") / "models/state/last.pth"
-    survived, writing = 0, 0
-    while survived < kills:
+    state = run_folder(tmp_path / "killed").state
+    for _ in range(kills):
         before = state.stat().st_mtime if state.exists() else 0
         process = start(tmp_path / "killed", processes, *(["--resume"] if before else []))
         while process.poll() is None and (not state.exists() or state.stat().st_mtime == before):
             time.sleep(0.005)
-        time.sleep(generator.uniform(0, 0.6))
+        time.sleep(generator.uniform(0, 0.3))
         assert process.poll() is None, "more steps are needed for so many kills"
         kill_all(process)
-        writing += bool(list(state.parent.glob(".*")))
         for leftover in state.parent.glob(".*"):
             leftover.unlink()
-        survived += 1
     last = start(tmp_path / "killed", processes, "--resume")
     output, _ = last.communicate(timeout=200)
     assert last.returncode == 0, output
     assert_same_end(run_folder(tmp_path / "killed"), run_folder(tmp_path / "whole"))
-    print(f"{processes} processes: {survived} kills survived, {writing} of them while the state was being written")
 
 
 @pytest.mark.slow
-def test_two_processes_refuse_a_folder_with_one_line(tmp_path):
+def test_two_processes_refuse_a_folder_with_one_line(stopped):
     """None of them begins, or waits for the other."""
-    first = start(tmp_path, 2, "--max_minutes", "0")
-    output, _ = first.communicate(timeout=200)
-    assert first.returncode == 0, output
-    before = digest(run_folder(tmp_path))
-    second = start(tmp_path, 2)
-    output, _ = second.communicate(timeout=100)
-    assert second.returncode != 0
+    before = files(stopped)
+    process = start(stopped, 2)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode != 0
     assert output.count("--overwrite") == 1, output
-    assert digest(run_folder(tmp_path)) == before
+    assert files(stopped) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end(number, tmp_path, whole):
+def test_asked_to_end(number, tmp_path):
+    """The whole group of processes, as a terminal does with Ctrl-C."""
     process = start(tmp_path, 1)
-    state = run_folder(tmp_path) / "models/state/last.pth"
+    state = run_folder(tmp_path).state
     while process.poll() is None and not state.exists():
         time.sleep(0.01)
     os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
-    assert f"{number.name} was received: stopped in epoch" in output
+    assert number.name in output
+    assert "--resume" in output
     assert "Traceback" not in output

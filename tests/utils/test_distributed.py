@@ -1,23 +1,22 @@
 """Several processes (gloo, on the CPU) against one."""
 
-import os
-import pickle
-
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from metrics.evaluator import Evaluator
 from tasks import TASKS
+from tests.processes import run_processes
 from utils.distributed import (
     all_max,
     all_sum,
     gather_objects,
     is_main,
+    launch_id,
     parallelise,
     process_group,
     rank,
     share_buffers,
+    was_restarted,
     world_size,
 )
 from utils.errors import UserError
@@ -34,8 +33,26 @@ def test_alone():
 
 
 def test_several_gpus_of_one_process():
-    with pytest.raises(UserError, match="torchrun --nproc_per_node 2"), process_group([0, 1]):
+    with pytest.raises(UserError, match="--nproc_per_node 2"), process_group([0, 1]):
         pass
+
+
+@pytest.mark.parametrize(
+    ("job", "count"), [("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"), ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")]
+)
+def test_restarts_of_a_launch(job, count, monkeypatch):
+    """They have its id in common, and know that they are not its first start."""
+    for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    assert not was_restarted()
+    of_launcher = launch_id()
+    assert launch_id() == of_launcher
+    monkeypatch.setenv(job, "17")
+    monkeypatch.setenv(count, "0")
+    assert not was_restarted()
+    assert launch_id() == "17" != of_launcher
+    monkeypatch.setenv(count, "1")
+    assert was_restarted()
 
 
 def batch_and_predictions() -> tuple[dict, dict]:
@@ -64,8 +81,8 @@ def part(batch: dict, indices: list[int]) -> dict:
     return {k: [v[i] for i in indices] if isinstance(v, list) else v[indices] for k, v in batch.items()}
 
 
-def losses_and_figures(indices: list[int]) -> dict:
-    """What a process that holds these images computes: losses and gradients as DDP averages them, and figures."""
+def losses_and_metrics(indices: list[int]) -> dict:
+    """What a process that holds these images computes: losses and gradients as DDP averages them, and metrics."""
     batch, predictions = batch_and_predictions()
     batch, predictions = part(batch, indices), part(predictions, indices)
     out = {}
@@ -81,7 +98,7 @@ def losses_and_figures(indices: list[int]) -> dict:
         }
     evaluator = Evaluator(tuple(TASKS), CLASSES)
     evaluator.update(predictions, batch)
-    return out | {"figures": evaluator.compute()}
+    return out | {"metrics": evaluator.compute()}
 
 
 def joint_training(indices: list[int]) -> dict:
@@ -95,37 +112,25 @@ def joint_training(indices: list[int]) -> dict:
     parallel_model = parallelise(model, torch.device("cpu"))
     TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch).value.backward()
     share_buffers(norm)
-    return {
-        "gradients": gather_objects(model.weight.grad.flatten().tolist()),
-        "running_means": gather_objects(norm.running_mean.item()),
-    }
+    return {"gradient": model.weight.grad.flatten().tolist(), "running_mean": norm.running_mean.item()}
 
 
-def _process(process_rank: int, processes: int, port: int, path: str) -> None:
-    os.environ.update(RANK=str(process_rank), LOCAL_RANK=str(process_rank), WORLD_SIZE=str(processes))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # gloo also where there are GPUs: this is about the arithmetic
-    torch.set_num_threads(1)
-    with process_group([0]):
-        indices = list(range(process_rank, COUNT, processes))
-        result = losses_and_figures(indices) | joint_training(indices)
-        if is_main():
-            with open(path, "wb") as file:
-                pickle.dump(result, file)
+def _process(process_rank: int, processes: int) -> dict:
+    indices = list(range(process_rank, COUNT, processes))
+    return losses_and_metrics(indices) | joint_training(indices)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_together_compute_what_one_computes(processes, tmp_path):
-    """Losses and gradients of the global batch, though its valid pixels lie unevenly; figures to the last bit."""
-    path = tmp_path / "result.pkl"
-    mp.spawn(_process, (processes, 29544, str(path)), nprocs=processes)
-    together, alone = pickle.loads(path.read_bytes()), losses_and_figures(list(range(COUNT)))
+    """Losses and gradients of the global batch, though its valid pixels lie unevenly; metrics to the last bit."""
+    together, *others = run_processes(_process, processes, tmp_path)
+    alone = losses_and_metrics(list(range(COUNT)))
     for task in TASKS:
         assert together[task] == pytest.approx(alone[task], rel=1e-5)
-    assert together["figures"] == alone["figures"]
     expected = joint_training(list(range(COUNT)))
-    assert len(together["gradients"]) == processes
-    for gradient in together["gradients"]:
-        assert gradient == pytest.approx(expected["gradients"][0], rel=1e-4)
-    assert together["running_means"] == [7.0] * processes
+    assert len(others) == processes - 1
+    for result in (together, *others):
+        assert result["metrics"] == alone["metrics"]
+        assert result["gradient"] == pytest.approx(expected["gradient"], rel=1e-4)
+        assert result["running_mean"] == 7

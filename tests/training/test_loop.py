@@ -1,0 +1,311 @@
+"""The training loop: a training that ends early and is resumed is the training that was never stopped, bit for bit."""
+
+import copy
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_network, tiny_stepper
+from training.log import TrainingLog
+from training.loop import LoopSettings, batched, fit
+from training.state import Progress, SavedState, Signature, save_state
+from utils.run_folder import RunFolder
+
+NUM_BATCHES = 4  # of an epoch
+
+
+class Killed(BaseException):
+    pass
+
+
+class TinyBatches:
+    """Batches of two images in an order of each epoch, with noise from all random generators.
+
+    Args:
+        killed_at: number of the batch, counted from 1 over everything, instead of which `Killed` is raised.
+        bad: numbers of the batches whose losses are not finite.
+    """
+
+    def __init__(self, killed_at: int | None = None, bad: tuple[int, ...] = ()):
+        self._killed_at, self._bad, self._num_read = killed_at, bad, 0
+        self.epochs: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return NUM_BATCHES
+
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        self.epochs.append((epoch, first_batch))
+        order = np.random.default_rng(epoch).permutation(2 * NUM_BATCHES).reshape(NUM_BATCHES, 2)
+        self._rest = order[first_batch:].tolist()
+
+    def __iter__(self):
+        for numbers in self._rest:
+            self._num_read += 1
+            if self._num_read == self._killed_at:
+                raise Killed
+            batch = tiny_batch(numbers)
+            noise = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002 - that of libraries
+            batch["rgb"] = batch["rgb"] + noise.item()
+            yield spoilt(batch) if self._num_read in self._bad else batch
+
+
+@dataclass
+class Outcome:
+    """What is left of a training."""
+
+    outcome: str
+    progress: Progress
+    state: dict
+    epochs: list[tuple[int, int]]
+    events: list[str]
+    lines: list[dict]
+
+
+def train(
+    root: Path,
+    resume: bool = False,
+    batches: TinyBatches | None = None,
+    stop=lambda: None,
+    balancing: str = "uncertainty",
+    dropout: float = 0.2,
+    log_frequency: int = 1,
+    end_epoch=lambda progress: None,
+    **settings,
+) -> Outcome:
+    """Two epochs, unless told otherwise; a state is saved after every step.
+
+    Args:
+        root: of the run.
+        resume: continue the run.
+        batches: of the training.
+        stop: the reason to stop, or None.
+        balancing: method.
+        dropout: of the network.
+        log_frequency: steps of a line in metrics.jsonl.
+        end_epoch: called with the progress at the end of an epoch.
+        settings: of the loop.
+    """
+    run = RunFolder(root)
+    saved = SavedState(run) if resume else None
+    torch.manual_seed(5 if resume else 0)
+    random.seed(5 if resume else 0)
+    np.random.seed(5 if resume else 0)  # noqa: NPY002
+    batches = batches or TinyBatches()
+    stepper = tiny_stepper(
+        balancing, tiny_network(dropout=dropout), schedule="cosine", num_steps=8, ema_decay=0.9, grad_clip=50.0
+    )
+    log = TrainingLog(run, log_frequency, stepper.objective.balancing, stepper.optimizer, resumed=resume)
+    progress = Progress()
+    parts = {"stepper": stepper, "log": log, "progress": progress}
+    if saved:
+        saved.restore(parts)
+    events = []
+
+    def save() -> None:
+        events.append(f"save {progress.epoch} {progress.step}")
+        save_state(run, Signature("run", {}, {}), parts)
+
+    def validate() -> None:
+        events.append(f"end of epoch {progress.epoch}")
+        end_epoch(progress)
+        method = stepper.objective.balancing
+        method.end_epoch()
+        scores = {task: torch.sigmoid(stepper.network.heads[task].bias.detach().mean()).item() for task in TASKS}
+        method.validated(scores)
+        progress.best_scores |= scores
+
+    settings = LoopSettings(**{"num_epochs": 2, "save_steps": 1, **settings})
+    try:
+        outcome = fit(stepper, batches, log, progress, settings, SimpleNamespace(reason=stop), save, validate)
+    finally:
+        log.close()
+    state = torch.load(run.state, weights_only=True)
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return Outcome(outcome, progress, state, batches.epochs, events, lines)
+
+
+def assert_same_end(ours: Outcome, theirs: Outcome) -> None:
+    """The same weights, averages, moments, schedules, generators, best scores and logged losses."""
+    assert ours.outcome == theirs.outcome == "finished"
+    assert_same_state(ours, theirs)
+    times = ("run/images_per_second", "run/data_wait_share", "run/memory_gb")
+    lines = [[{k: v for k, v in line.items() if k not in times} for line in x.lines] for x in (ours, theirs)]
+    assert lines[0] == lines[1]
+
+
+def assert_same_state(ours: Outcome, theirs: Outcome) -> None:
+    states = [copy.deepcopy(x.state) for x in (ours, theirs)]
+    for state in states:
+        del state["parts"]["log"]["metrics_size"]  # times have more or fewer digits
+    assert_identical(*states)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Outcome:
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def test_order_of_events(whole):
+    assert whole.outcome == "finished"
+    assert whole.epochs == [(1, 0), (2, 0)]
+    steps = [[f"save {epoch} {step}" for step in range(1, NUM_BATCHES + 1)] for epoch in (1, 2)]
+    assert whole.events == [
+        *(*steps[0], "save 1 4", "end of epoch 1", "save 2 0"),
+        *(*steps[1], "save 2 4", "end of epoch 2", "save 3 0"),
+    ]
+    assert [line["step"] for line in whole.lines] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(("save_steps", "steps"), [(3, [3]), (2, [2, 4]), (100, [])])
+def test_states_are_saved_every_few_steps(tmp_path, save_steps, steps):
+    events = train(tmp_path, save_steps=save_steps, num_epochs=1).events
+    assert events == [*(f"save 1 {step}" for step in steps), "save 1 4", "end of epoch 1", "save 2 0"]
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, NUM_BATCHES, NUM_BATCHES + 2])
+def test_killed_in_the_middle(whole, tmp_path, num_steps):
+    with pytest.raises(Killed):
+        train(tmp_path, batches=TinyBatches(killed_at=num_steps + 1))
+    resumed = train(tmp_path, resume=True)
+    assert resumed.epochs[0] == ((1, num_steps) if num_steps < NUM_BATCHES else divmod(num_steps + NUM_BATCHES, 4))
+    assert_same_end(resumed, whole)
+
+
+def test_resumed_from_the_last_save(whole, tmp_path):
+    """The state is older than the crash: the steps since then are done again."""
+    with pytest.raises(Killed):
+        train(tmp_path, batches=TinyBatches(killed_at=4), save_steps=2)
+    resumed = train(tmp_path, resume=True)
+    assert resumed.epochs[0] == (1, 2)
+    assert_same_end(resumed, whole)
+
+
+def test_killed_at_the_end_of_an_epoch(whole, tmp_path):
+    """Before anything is kept of a validation, that is: no step is done again, the validation is."""
+
+    def dying(progress: Progress) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path, end_epoch=dying, save_steps=100)
+    resumed = train(tmp_path, resume=True, save_steps=100)
+    assert resumed.epochs == [(1, NUM_BATCHES), (2, 0)]
+    assert resumed.events[:3] == ["save 1 4", "end of epoch 1", "save 2 0"]
+    assert_same_end(resumed, whole)
+
+
+def test_killed_again_and_again(whole, tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, batches=TinyBatches(killed_at=2))
+    for _ in range(6):
+        with pytest.raises(Killed):
+            train(tmp_path, resume=True, batches=TinyBatches(killed_at=2))
+    assert_same_end(train(tmp_path, resume=True), whole)
+
+
+@pytest.mark.parametrize("balancing", KINDS)
+def test_resumed_with_every_kind_of_method(tmp_path, balancing):
+    """Also where weights follow epochs and validations."""
+    settings = {"balancing": balancing, "num_epochs": 4, "save_steps": 3}
+    expected = train(tmp_path / "whole", **settings)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", **settings, batches=TinyBatches(killed_at=4 + 4 + 4 + 4))
+    resumed = train(tmp_path / "killed", resume=True, **settings)
+    assert resumed.epochs == [(4, 3)]
+    assert_same_end(resumed, expected)
+
+
+def test_stopped(whole, tmp_path):
+    """After the step in hand, however rarely states are saved; the state that is left is that of the step."""
+    stopped = train(tmp_path, stop=lambda: "time is up", save_steps=100)
+    assert stopped.outcome == "stopped"
+    assert stopped.events == ["save 1 1"]
+    assert (stopped.progress.epoch, stopped.progress.step) == (1, 1)
+    reasons = iter([None, None, "a signal"])
+    stopped = train(tmp_path, resume=True, stop=lambda: next(reasons), save_steps=100)
+    assert stopped.events == ["save 1 4"]
+    assert_same_end(train(tmp_path, resume=True), whole)
+
+
+def test_a_finished_training_has_no_further_step(whole, tmp_path):
+    train(tmp_path)
+    resumed = train(tmp_path, resume=True)
+    assert (resumed.outcome, resumed.epochs, resumed.events) == ("finished", [], [])
+
+
+def test_a_longer_training_continues(tmp_path):
+    train(tmp_path, num_epochs=1)
+    resumed = train(tmp_path, resume=True, num_epochs=2)
+    assert resumed.epochs == [(2, 0)]
+    assert [line["step"] for line in resumed.lines] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_steps_of_several_batches(tmp_path):
+    """The last step of an epoch has the batches that remain."""
+    whole = train(tmp_path / "whole", grad_accum=3)
+    assert [event for event in whole.events if "end" not in event][:3] == ["save 1 1", "save 1 2", "save 1 2"]
+    assert whole.state["parts"]["stepper"]["steps_done"] == 4
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", grad_accum=3, batches=TinyBatches(killed_at=4))
+    resumed = train(tmp_path / "killed", resume=True, grad_accum=3)
+    assert resumed.epochs[0] == (1, 3)
+    assert_same_end(resumed, whole)
+
+
+@pytest.mark.parametrize(("grad_accum", "steps"), [(1, 7), (2, 4), (7, 1), (8, 1)])
+def test_steps_of_an_epoch(grad_accum, steps):
+    assert LoopSettings(num_epochs=1, grad_accum=grad_accum).steps_per_epoch(7) == steps
+    assert len(list(batched([{}] * 7, grad_accum))) == steps
+
+
+def test_batches_of_a_step():
+    """None is read before its step."""
+    source = iter([{"id": number} for number in range(5)])
+    groups = batched(source, 2)
+    assert [[batch["id"] for batch in next(groups)] for _ in range(2)] == [[0, 1], [2, 3]]
+    assert next(source)["id"] == 4
+    assert list(groups) == []
+
+
+def test_gives_up_when_no_loss_is_finite(tmp_path, capsys):
+    outcome = train(tmp_path, batches=TinyBatches(bad=(2, 3, 4)), max_bad_steps=3, save_steps=100)
+    assert outcome.outcome == "diverged"
+    assert outcome.events == ["save 1 4"]
+    assert outcome.state["parts"]["progress"]["bad_steps"] == 3
+    bad = [line for line in outcome.lines if "bad_step" in line]
+    assert [line["step"] for line in bad] == [2, 3, 4]
+    assert all("height" in line["bad_step"] and "image/" in line["bad_step"] for line in bad)
+    assert capsys.readouterr().err.count("image/") >= 3
+
+
+def test_bad_steps_in_a_row_count(tmp_path):
+    outcome = train(tmp_path, batches=TinyBatches(bad=(1, 2, 4, 6, 7)), max_bad_steps=3)
+    assert outcome.outcome == "finished"
+    assert outcome.progress.bad_steps == 0
+    assert outcome.state["parts"]["stepper"]["steps_done"] == 3
+
+
+def test_bad_steps_before_and_after_a_resumption_count(tmp_path):
+    train(tmp_path, batches=TinyBatches(bad=(1, 2)), stop=iter([None, "a signal"]).__next__)
+    outcome = train(tmp_path, resume=True, batches=TinyBatches(bad=(1,)), max_bad_steps=3)
+    assert (outcome.outcome, outcome.progress.step) == ("diverged", 3)
+
+
+def test_gradient_norms_are_logged_with_the_losses(tmp_path):
+    """In the steps that are written; a bad one among them leaves no trace in the network."""
+    outcome = train(tmp_path, log_grad_norms=True, log_frequency=2, batches=TinyBatches(bad=(2,)))
+    norms = {f"grad_norm/{task}" for task in TASKS}
+    assert [line["step"] for line in outcome.lines if norms <= line.keys()] == [2, 4, 6, 8]
+    assert all(value.isfinite().all() for value in outcome.state["parts"]["stepper"]["objective"].values())
+
+
+def test_gradient_norms_change_nothing(tmp_path):
+    """Without dropout, for which they draw random numbers."""
+    with_norms, without = (train(tmp_path / str(x), dropout=0.0, log_grad_norms=x) for x in (True, False))
+    assert_same_state(with_norms, without)
