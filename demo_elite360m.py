@@ -5,7 +5,7 @@
 It is served to this machine alone, http://127.0.0.1:7860, and asks nothing of any other. Needs gradio.
 """
 
-from utils.options import demo_parser
+from options.elite360m import demo_parser
 
 if __name__ == "__main__":
     OPTIONS = demo_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once

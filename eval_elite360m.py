@@ -7,7 +7,7 @@ Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, pe
 --report a page that shows them, report.html. Nothing is written before the evaluation is complete.
 """
 
-from utils.options import check_size, eval_parser
+from options.elite360m import check_size, eval_parser
 
 if __name__ == "__main__":
     OPTIONS = eval_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
@@ -29,16 +29,16 @@ from prediction.averaging import ViewAverage
 from reports.gallery import Gallery
 from reports.page import Report, write_report
 from tasks import TASKS
-from tasks.display import Look
-from utils.checkpoint import Checkpoint, find_checkpoint, find_mismatches, load_checkpoint
+from visual.displays import Look
+from networks.checkpoint import Checkpoint, find_checkpoint, find_mismatches, load_checkpoint
 from utils.distributed import gather_objects, is_main, process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.evaluation_folder import IDENTITY, EvaluationFolder
+from training.evaluation_folder import IDENTITY, EvaluationFolder
 from utils.files import write_json, write_text
-from utils.loaders import describe, evaluation_batches, open_dataset, report_bad_samples
+from datasets.loading import describe, evaluation_batches, open_dataset, report_bad_samples
 from utils.malloc import tune_malloc
-from utils.pictures import panel_writer
-from utils.run_folder import RunFolder, figures_line, provenance, write_csv
+from visual.panels import panel_writer
+from training.run_folder import RunFolder, figures_line, provenance, write_csv
 from utils.tasks import parse_tasks
 
 _OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predictors beside the one that is evaluated

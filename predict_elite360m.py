@@ -19,7 +19,7 @@ The camera frame is x right, y down, z forward. Exit codes: 1 when a picture cou
 line or the disk did not allow for any more, 130 when interrupted.
 """
 
-from utils.options import predict_parser
+from options.elite360m import predict_parser
 
 if __name__ == "__main__":
     OPTIONS = predict_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
@@ -38,7 +38,7 @@ from prediction.inputs import find_jobs
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
 from utils.malloc import tune_malloc
-from utils.run_folder import figures_line
+from training.run_folder import figures_line
 
 INTERRUPTED = 130  # exit code
 

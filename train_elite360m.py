@@ -6,7 +6,7 @@ On two GPUs:   torchrun --nproc_per_node 2 train_elite360m.py --dataset Syntheti
 Writes under <log_dir>/<task>/<backbone>/; the README says what.
 """
 
-from utils.options import FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
+from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
 
 if __name__ == "__main__":
     OPTIONS = train_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
@@ -26,7 +26,7 @@ from losses.balancing import build_balancing
 from metrics.evaluator import Evaluator, evaluate
 from networks.backbones import folder_of
 from tasks import TASKS, build_objective
-from training.balance import balancing_settings, check_balancing
+from options.balancing import balancing_settings, check_balancing
 from training.log import TrainingLog
 from training.loop import LoopSettings, fit
 from training.objective import TrainingObjective
@@ -35,7 +35,7 @@ from training.setup import AMP_TYPES, optimization_settings, prepare_device, pre
 from training.state import Progress, SavedState, Signature, has_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
-from utils.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
+from networks.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from utils.distributed import (
     barrier,
     from_main,
@@ -51,7 +51,7 @@ from utils.distributed import (
 )
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_json
-from utils.loaders import (
+from datasets.loading import (
     Batches,
     describe,
     evaluation_batches,
@@ -59,8 +59,8 @@ from utils.loaders import (
     report_bad_samples,
     training_batches,
 )
-from utils.pictures import panel_writer
-from utils.run_folder import RunFolder, provenance
+from visual.panels import panel_writer
+from training.run_folder import RunFolder, provenance
 from utils.tasks import parse_tasks
 
 DIVERGED = 3  # exit code when too many losses in a row are not finite

@@ -22,7 +22,7 @@ from networks.backbones import BACKBONES
 from networks.elite360m import Elite360M
 from utils.errors import exit_on_user_error
 from utils.malloc import tune_malloc
-from utils.options import Parser, backbone, check_size, positive
+from options.elite360m import Parser, backbone, check_size, positive
 
 REFERENCE = "Elite360M_Res18"
 

@@ -20,8 +20,8 @@ import torch
 from datasets.panorama import unpack
 from datasets.stored import PanoramaFiles
 from tools.make_synthetic_dataset import LAYOUTS, write_dataset
-from utils.loaders import open_dataset, training_batches
-from utils.options import Parser, positive, train_parser
+from datasets.loading import open_dataset, training_batches
+from options.elite360m import Parser, positive, train_parser
 
 READS = 60  # samples per measurement
 REPEATS = 5  # measurements, alternating between the things compared

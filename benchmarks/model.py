@@ -23,8 +23,8 @@ from benchmarks.plot import log_log_chart
 from networks.backbones import BACKBONES
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_text
-from utils.options import Parser, positive
-from utils.visualize import save_picture
+from options.elite360m import Parser, positive
+from visual.drawing import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = ROOT / "benchmarks" / "workers.py"

@@ -12,10 +12,10 @@ from datasets.synthetic import SyntheticRooms
 from losses.balancing import build_balancing
 from networks.elite360m import Elite360M
 from tasks import build_objective
-from training.balance import balancing_settings
+from options.balancing import balancing_settings
 from training.setup import AMP_TYPES, optimization_settings, prepare_device, prepare_network
 from training.step import Stepper
-from utils.options import train_parser
+from options.elite360m import train_parser
 from utils.tasks import parse_tasks
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -28,12 +28,12 @@ from networks.elite360m import Elite360M
 from tasks import TASKS, build_objective
 from training.setup import optimization_settings, prepare_device, prepare_network
 from training.step import Stepper
-from utils.checkpoint import ModelSettings, save_checkpoint
-from utils.loaders import evaluation_batches, open_dataset
+from networks.checkpoint import ModelSettings, save_checkpoint
+from datasets.loading import evaluation_batches, open_dataset
 from utils.malloc import tune_malloc
-from utils.options import train_parser
+from options.elite360m import train_parser
 from utils.tasks import MAX_DEPTH
-from utils.visualize import save_picture
+from visual.drawing import save_picture
 
 NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}
 CLASSES = Matterport3D.classes

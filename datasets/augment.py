@@ -1,7 +1,7 @@
 """Augmentation that moves vectors with the pixels they belong to.
 
 Each step takes a `Panorama` and gives another. Randomness comes from torch's global generator; in training it is seeded
-for each sample of each epoch (see `utils.loaders`).
+for each sample of each epoch (see `datasets.loading`).
 """
 
 from collections.abc import Callable

@@ -19,7 +19,7 @@ import numpy as np
 
 from datasets.classes import SemanticClasses
 from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
-from utils.visualize import distinct_colours
+from visual.drawing import distinct_colours
 
 _SCAN_IDS = {
     "train": """

@@ -18,7 +18,7 @@ import numpy as np
 from datasets.classes import SemanticClasses
 from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
 from utils.tasks import MAX_DEPTH, METRES, RELATIVE
-from utils.visualize import distinct_colours
+from visual.drawing import distinct_colours
 
 SCENES = {"train": range(3000), "val": range(3000, 3250), "test": range(3250, 3500)}
 INVALID_SCENES = (1155, 1192, 1714, 1816, 1852, 3398)

@@ -7,7 +7,7 @@ import numpy as np
 
 from prediction import Prediction
 from tasks import TASKS
-from tasks.display import Display, Look, ReadOut
+from visual.displays import Display, Look, ReadOut
 
 _RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
 _SCALE_COLOURS = 256

@@ -10,7 +10,7 @@ from prediction.naming import Job
 from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
-from utils.run_folder import provenance
+from training.run_folder import provenance
 
 _AXES = "camera frame: x right, y down, z forward (the centre of the picture); in .glb files: x right, y up, z backward"
 

@@ -19,11 +19,11 @@ from prediction.naming import Job
 from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
-from tasks.display import Encoding
+from visual.displays import Encoding
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
-from utils.run_folder import sha256
-from utils.visualize import save_picture
+from training.run_folder import sha256
+from visual.drawing import save_picture
 
 _DESCRIPTION = ".json"
 

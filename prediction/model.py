@@ -12,7 +12,7 @@ from prediction.averaging import ViewAverage
 from prediction.pictures import as_rgb, require_panorama
 from prediction.result import Prediction
 from tasks import TASKS
-from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 
 
 def load_elite360m(path: str | Path, device: torch.device | str | None = None) -> "PanoramaModel":

@@ -6,9 +6,9 @@ import numpy as np
 
 from prediction.point_cloud import PointCloud
 from tasks import TASKS
-from utils.checkpoint import ModelSettings
+from networks.checkpoint import ModelSettings
 from utils.errors import UserError
-from utils.pictures import maps_panel
+from visual.panels import maps_panel
 from utils.sphere import depth_to_points
 
 
@@ -42,7 +42,7 @@ class Prediction:
     plain_seam: dict[str, float] = field(default_factory=dict)
 
     def maps(self) -> dict[str, np.ndarray]:
-        """The map of each task of the network, as its display knows it (`tasks.display`)."""
+        """The map of each task of the network, as its display knows it (`visual.displays`)."""
         return {task: getattr(self, TASKS[task].display.map_name) for task in self.settings.tasks}
 
     def panel(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from metrics.segmentation import class_iou
 from reports.drawing import bar, box, compact, line, svg, text
 from reports.elements import element
-from utils.visualize import Colours
+from visual.drawing import Colours
 
 _CHARACTER = 6.6  # pixels: width of a small letter
 _IOU_WIDTH = 560

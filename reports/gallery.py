@@ -8,10 +8,10 @@ import torch
 
 from datasets.panorama import resize_rgb
 from tasks import TASKS
-from tasks.display import Look
+from visual.displays import Look
 from utils.distributed import gather_objects
-from utils.pictures import as_picture
-from utils.visualize import encode_picture
+from visual.panels import as_picture
+from visual.drawing import encode_picture
 
 GROUP_SIZE = 20  # images among the worst, among the best, and drawn from all
 TILES = ("RGB", "prediction", "truth", "error")

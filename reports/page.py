@@ -13,9 +13,9 @@ from reports.elements import Child, data_uri, element, render
 from reports.gallery import GROUP_SIZE, TILES, Shown, badness, encode_small, score_key
 from reports.profile_charts import distance_chart, latitude_chart
 from tasks import TASKS
-from tasks.display import Look
+from visual.displays import Look
 from utils.files import write_text
-from utils.visualize import scale_colours, unit_symbol
+from visual.drawing import scale_colours, unit_symbol
 
 _HERE = Path(__file__).parent
 _SOLID_ANGLE = "_solid_angle"

@@ -15,7 +15,7 @@ from metrics.normal import NormalMetric
 from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
 from tasks.averaging import MapAveraging, NormalAveraging
-from tasks.display import DepthDisplay, LabelDisplay, NormalDisplay
+from visual.displays import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
 from training.objective import LossTerm, TrainingObjective
 from utils.tasks import IGNORE_LABEL

@@ -12,7 +12,7 @@ from metrics.fixed_maps import FixedMap
 from metrics.seam import Changes
 from metrics.task_metric import TaskMetric
 from tasks.averaging import MapAveraging
-from tasks.display import Display
+from visual.displays import Display
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from datasets.synthetic import SyntheticRooms
 from losses.balancing import BALANCINGS
 from networks.backbones import BACKBONES
 from tests.tiny import assert_identical
-from utils.checkpoint import load_checkpoint
+from networks.checkpoint import load_checkpoint
 from utils.errors import UserError
-from utils.options import eval_parser, predict_parser, train_parser
+from options.elite360m import eval_parser, predict_parser, train_parser
 from utils.tasks import TASK_VALUES, parse_tasks
-from utils.visualize import save_picture
+from visual.drawing import save_picture
 
 SIZE = ["--height", "32", "--width", "64", "--num_workers", "0", "--dataset", "Synthetic", "--num_val", "1"]
 SIZE += ["--backbone", "timm:mobilenetv3_small_050"]

@@ -26,12 +26,12 @@ from datasets.synthetic import SyntheticRooms
 from networks.released_weights import released_key
 from tasks import TASKS
 from tools.make_synthetic_dataset import write_dataset
-from utils.checkpoint import load_checkpoint
+from networks.checkpoint import load_checkpoint
 from utils.errors import UserError
-from utils.options import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
+from options.elite360m import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
 from utils.sphere import depth_to_points
 from utils.tasks import METRES, RELATIVE
-from utils.visualize import save_picture
+from visual.drawing import save_picture
 
 ROOT = Path(__file__).parents[1]
 TRIPLE = "depth_normal_segmentation"

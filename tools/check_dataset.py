@@ -26,14 +26,14 @@ from datasets import DATASETS, SPLITS, build_dataset
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
 from datasets.stored import PanoramaFiles, StoredPanoramas
 from tasks import TASKS
-from tasks.display import Look
+from visual.displays import Look
 from tools.make_synthetic_dataset import NOTE
 from utils.errors import UserError, exit_on_user_error
-from utils.options import Parser, count, positive
+from options.elite360m import Parser, count, positive
 from utils.parallel import map_with_progress
-from utils.pictures import as_picture, maps_panel
+from visual.panels import as_picture, maps_panel
 from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
-from utils.visualize import save_picture
+from visual.drawing import save_picture
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _MOST_NAMES = 20  # on the screen

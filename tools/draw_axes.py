@@ -16,7 +16,7 @@ import numpy as np
 
 from datasets.synthetic import SyntheticRooms
 from utils.sphere import angles_to_pixels, rays_to_angles
-from utils.visualize import save_picture
+from visual.drawing import save_picture
 
 HEIGHT, WIDTH = 480, 960
 AXES = {  # name: direction, colour

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
-from utils.options import check_size, export_parser
+from options.elite360m import check_size, export_parser
 
 if __name__ == "__main__":
     OPTIONS = export_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
@@ -28,10 +28,10 @@ import json
 
 import torch
 
-from exporting.formats import FORMATS, Format
-from exporting.graph import traced
+from prediction.export_formats import FORMATS, Format
+from prediction.export_graph import traced
 from networks.elite360m import Elite360M
-from utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 

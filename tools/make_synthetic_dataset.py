@@ -31,7 +31,7 @@ from datasets.structured3d import room_files
 from datasets.synthetic import SyntheticRooms
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path, write_text
-from utils.options import Parser, count, positive, seed
+from options.elite360m import Parser, count, positive, seed
 from utils.parallel import map_with_progress
 
 

@@ -44,7 +44,7 @@ from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, UNKNOWN_ID,
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 from utils.images import ImageFile
-from utils.options import Parser, count, positive
+from options.elite360m import Parser, count, positive
 from utils.parallel import map_with_progress
 
 LABEL_LIST = "semantic_labels.json"

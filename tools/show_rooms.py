@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets import SPLITS
 from datasets.synthetic import SyntheticRooms
-from utils.visualize import label_colours, normal_colours, save_picture, scale_colours
+from visual.drawing import label_colours, normal_colours, save_picture, scale_colours
 
 
 def main() -> None:

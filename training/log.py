@@ -18,7 +18,7 @@ from tasks import TASKS
 from training.step import StepResult
 from utils.distributed import all_sum, is_main, world_size
 from utils.files import to_json, write_text
-from utils.run_folder import RunFolder, figures_line
+from training.run_folder import RunFolder, figures_line
 
 Step = TypeVar("Step")
 _LONG_WAIT = 0.1  # of the time

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from training.resume import read_settings, require_same_facts, require_same_options
-from utils.checkpoint import load_content
+from networks.checkpoint import load_content
 from utils.distributed import gather_objects, is_main, rank
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 FORMAT = "elite360m training state"
 VERSION = 3

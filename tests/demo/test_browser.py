@@ -20,8 +20,8 @@ from datasets.classes import STANFORD2D3D
 from losses.balancing.uncertainty import UncertaintyWeighting
 from prediction import load_elite360m
 from tasks import TASKS
-from utils.checkpoint import ModelSettings, save_checkpoint
-from utils.visualize import save_picture
+from networks.checkpoint import ModelSettings, save_checkpoint
+from visual.drawing import save_picture
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import pytest
 from datasets.classes import STANFORD2D3D
 from demo.layers import layers
 from prediction import Prediction
-from utils.checkpoint import ModelSettings
+from networks.checkpoint import ModelSettings
 from utils.tasks import RELATIVE
-from utils.visualize import label_colours, normal_colours, scale_colours
+from visual.drawing import label_colours, normal_colours, scale_colours
 
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 

@@ -11,7 +11,7 @@ from tasks import TASKS, build_objective
 from tests.tiny import freeze_norms
 from training.objective import task_losses
 from training.setup import prepare_network
-from utils.options import train_parser
+from options.elite360m import train_parser
 
 TRIPLE = tuple(TASKS)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from prediction import load_elite360m
-from utils.checkpoint import ModelSettings, save_checkpoint
+from networks.checkpoint import ModelSettings, save_checkpoint
 
 
 @pytest.fixture(scope="session")

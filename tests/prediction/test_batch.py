@@ -14,8 +14,8 @@ import pytest
 
 import predict_elite360m
 from utils.errors import UserError
-from utils.options import predict_parser
-from utils.visualize import save_picture
+from options.elite360m import predict_parser
+from visual.drawing import save_picture
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("a", "b", "c")

@@ -11,9 +11,9 @@ from networks.elite360m import Elite360M
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from prediction import Prediction, load_elite360m
 from prediction.averaging import ViewAverage
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from networks.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
-from utils.visualize import save_picture
+from visual.drawing import save_picture
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from prediction import load_elite360m
 from prediction.files import ResultFiles
 from prediction.naming import Job
 from prediction.pictures import Picture, read_picture
-from utils.checkpoint import save_checkpoint
+from networks.checkpoint import save_checkpoint
 from utils.errors import UserError
-from utils.run_folder import sha256
+from training.run_folder import sha256
 from utils.tasks import RELATIVE
 
 

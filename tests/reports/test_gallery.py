@@ -8,7 +8,7 @@ import torch
 from datasets.classes import STANFORD2D3D
 from reports.gallery import Gallery, badness, choose, encode_small
 from tasks import TASKS
-from tasks.display import Look
+from visual.displays import Look
 from utils.tasks import METRES
 
 LOOK = Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")

@@ -19,7 +19,7 @@ from reports.gallery import Gallery
 from reports.page import Report, number, write_report
 from reports.profile_charts import distance_chart, latitude_chart
 from tasks import TASKS
-from tasks.display import Look
+from visual.displays import Look
 from utils.tasks import METRES, RELATIVE
 
 HEIGHT, WIDTH, COUNT = 16, 32, 4

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tools.compare_balancing import gain, main, parse, spread, table
+from benchmarks.balancing import gain, main, parse, spread, table
 from utils.errors import UserError
 
 SINGLE = {"depth": 0.5, "normal": 20.0, "segmentation": 0.4}

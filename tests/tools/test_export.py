@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from exporting.formats import FORMATS
-from exporting.graph import traced
+from prediction.export_formats import FORMATS
+from prediction.export_graph import traced
 from tests.utils.test_checkpoint import SETTINGS
 from tools.export import main
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from networks.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
-from utils.options import EXPORT_FORMATS, export_parser
-from utils.run_folder import sha256
+from options.elite360m import EXPORT_FORMATS, export_parser
+from training.run_folder import sha256
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SETTINGS, height=32, width=64)
@@ -220,7 +220,7 @@ def test_what_users_get_wrong(checkpoint, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=told) as error:
             export(*wrong)
         assert "\n" not in str(error.value)
-    monkeypatch.setattr("exporting.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("prediction.export_formats.find_spec", lambda name: None)
     with pytest.raises(UserError, match="onnxruntime not found: pip install onnx onnxscript onnxruntime"):
         export(checkpoint, out.with_suffix(".onnx"))
     assert not out.parent.exists()

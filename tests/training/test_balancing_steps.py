@@ -22,10 +22,10 @@ from tests.tiny import (
     valid_mask,
     without_labels,
 )
-from training.balance import check_balancing
+from options.balancing import check_balancing
 from training.objective import task_losses
 from utils.errors import UserError
-from utils.options import train_parser
+from options.elite360m import train_parser
 
 BATCH = tiny_batch(range(4))
 CUT = [tiny_batch([0]), tiny_batch([1, 2]), tiny_batch([3])]  # the same images

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from losses.balancing.uncertainty import UncertaintyWeighting
 from training.log import MetricsFile, TrainingLog
 from training.step import StepResult
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 
 def step_result(loss: float, num_images: int = 1) -> StepResult:

@@ -15,7 +15,7 @@ from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_
 from training.log import TrainingLog
 from training.loop import LoopSettings, batched, fit
 from training.state import Progress, SavedState, Signature, save_state
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 NUM_BATCHES = 4  # of an epoch
 

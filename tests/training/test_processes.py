@@ -23,7 +23,7 @@ from tests.tiny import (
     without_labels,
 )
 from training.state import Progress, SavedState, Signature, save_state
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # processes that import torch
 METHODS = [*KINDS, "pcgrad", "rlw"]

@@ -20,8 +20,8 @@ from tests.tiny import assert_identical
 from tools.make_synthetic_dataset import write_dataset
 from training.step import Stepper
 from utils.errors import UserError
-from utils.options import train_parser
-from utils.run_folder import RunFolder
+from options.elite360m import train_parser
+from training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 BACKBONE = "timm:mobilenetv3_small_050"

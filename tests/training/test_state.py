@@ -11,7 +11,7 @@ import torch
 from training.state import VERSION, Progress, SavedState, Signature, has_state, save_state
 from utils.errors import UserError
 from utils.files import write_json
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 OPTIONS = {"batch_size": 2, "seed": 100, "loss_weights": None, "amp": "off", "flip": False, "learning_rate": 1e-4}
 FACTS = {"number of processes (--nproc_per_node)": 1, "balancing (--potential_from)": {"name": "dtp", "seed": 3}}

@@ -13,10 +13,10 @@ import torch
 from datasets.classes import STANFORD2D3D
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from tasks import build_objective
-from tasks.display import Look
-from utils.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
+from visual.displays import Look
+from networks.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
 from utils.errors import LONGEST_LINE, UserError
-from utils.run_folder import LAST_MODEL
+from training.run_folder import LAST_MODEL
 from utils.tasks import METRES, RELATIVE
 
 SETTINGS = ModelSettings(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from utils.errors import LONGEST_LINE, UserError
-from utils.evaluation_folder import IDENTITY, EvaluationFolder
+from training.evaluation_folder import IDENTITY, EvaluationFolder
 from utils.files import write_json
 
 WHAT = {

@@ -13,7 +13,7 @@ from datasets.panorama import Panorama, PanoramaDataset
 from tools.make_synthetic_dataset import write_dataset
 from utils import loaders
 from utils.errors import UserError
-from utils.options import eval_parser, train_parser
+from options.elite360m import eval_parser, train_parser
 
 CPU = torch.device("cpu")
 WIDTH = 64

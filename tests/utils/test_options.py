@@ -8,7 +8,7 @@ import pytest
 
 from datasets import DATASETS, build_dataset
 from utils.errors import UserError
-from utils.options import (
+from options.elite360m import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
     check_size,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(

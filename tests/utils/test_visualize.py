@@ -7,11 +7,11 @@ import torch
 
 from datasets.classes import STANFORD2D3D
 from tasks import TASKS
-from tasks.display import Look
-from utils.checkpoint import ModelSettings
-from utils.pictures import as_picture, batch_panels, error_panel
+from visual.displays import Look
+from networks.checkpoint import ModelSettings
+from visual.panels import as_picture, batch_panels, error_panel
 from utils.tasks import METRES
-from utils.visualize import (
+from visual.drawing import (
     colour_bar,
     distinct_colours,
     label_colours,

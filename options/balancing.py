@@ -8,7 +8,7 @@ from losses.balancing import BALANCINGS
 from losses.balancing.base import Balancing
 from tasks import TASKS
 from utils.errors import UserError
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
 # Flags that some methods alone know, and the names of their arguments.

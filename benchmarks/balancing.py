@@ -35,8 +35,8 @@ from tasks import TASKS
 from training.state import has_state
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path, write_json, write_text
-from utils.options import Parser, positive, seed, train_parser
-from utils.run_folder import RunFolder, provenance
+from options.elite360m import Parser, positive, seed, train_parser
+from training.run_folder import RunFolder, provenance
 from utils.tasks import TASK_NAMES, join_tasks
 
 CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected

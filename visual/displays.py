@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METRES
-from utils.visualize import Colours, label_colours, legend, normal_colours, scale_colours, unit_symbol
+from visual.drawing import Colours, label_colours, legend, normal_colours, scale_colours, unit_symbol
 
 MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
 MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors

@@ -23,13 +23,13 @@ from networks.released_weights import (
     released_architecture,
 )
 from tasks import TASKS
-from tasks.display import Look
+from visual.displays import Look
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.run_folder import LAST_MODEL
+from training.run_folder import LAST_MODEL
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
 from utils.tasks import METRES, join_tasks
-from utils.visualize import distinct_colours
+from visual.drawing import distinct_colours
 
 FORMAT = "elite360m"
 VERSION = 1

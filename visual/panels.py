@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from tasks import TASKS
-from tasks.display import Look
-from utils.checkpoint import ModelSettings
+from visual.displays import Look
+from networks.checkpoint import ModelSettings
 from utils.distributed import is_main
-from utils.run_folder import RunFolder
-from utils.visualize import panel, save_picture
+from training.run_folder import RunFolder
+from visual.drawing import panel, save_picture
 
 
 def panel_writer(

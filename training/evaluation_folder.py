@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.distributed import barrier, from_main, is_main
 from utils.errors import UserError
-from utils.run_folder import RunFolder
+from training.run_folder import RunFolder
 from utils.tasks import TASK_NAMES
 
 IDENTITY = "evaluation"  # key in results.json of what was evaluated

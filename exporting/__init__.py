@@ -1,1 +1,0 @@
-"""Networks as files that other programs run: the traced graph in ONNX or torch.export's form."""
