@@ -51,9 +51,9 @@ _REMEDIES = {
 
 def main(options: argparse.Namespace) -> None:
     """Evaluate as the command line says."""
-    check_size(options.height, options.width)
     if options.report:
         require_packages()
+    check_size(options.height, options.width)
     keep_freed_memory()
     with process_group(options.gpu_devices) as device:
         run_path = Path(options.task) / folder_of(options.backbone)
