@@ -26,8 +26,8 @@ from metrics.baselines import Baselines
 from metrics.evaluator import PROTOCOL, Evaluator, evaluate
 from networks.backbones import folder_of
 from prediction.averaging import ViewAverage
+from reports import require_packages
 from reports.gallery import Gallery
-from reports.page import Report, write_report
 from tasks import TASKS
 from visual.displays import Look
 from networks.checkpoint import Checkpoint, find_checkpoint, find_mismatches, load_checkpoint
@@ -51,6 +51,8 @@ _REMEDIES = {
 
 def main(options: argparse.Namespace) -> None:
     """Evaluate as the command line says."""
+    if options.report:
+        require_packages()
     check_size(options.height, options.width)
     tune_malloc()
     with process_group(options.gpu_devices) as device:
@@ -184,6 +186,8 @@ def evaluate_network(
     if is_main():
         write_results(run, summary, rows)
     if options.report:
+        from reports.page import Report, write_report  # needs packages that evaluations without a page do not
+
         breakdowns, shown = evaluator.breakdowns(), gallery.join()
         if is_main():
             write_report(run.root / "report.html", Report(summary, rows, breakdowns, baselines.breakdowns, shown, look))

@@ -8,6 +8,7 @@ import numpy as np
 from prediction import Prediction
 from tasks import TASKS
 from visual.displays import Display, Look, ReadOut
+from visual.drawing import data_url, encode_picture
 
 _RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
 _SCALE_COLOURS = 256
@@ -62,5 +63,4 @@ def _as_text(read_out: ReadOut) -> dict:
 
 def _data_url(picture: np.ndarray, kind: str) -> str:
     """An RGB picture (H, W, 3) uint8 as the source of an <img>."""
-    data = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return data_url(encode_picture(picture, f".{kind}"))

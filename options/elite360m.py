@@ -228,7 +228,8 @@ def eval_parser() -> argparse.ArgumentParser:
     parser.run_group.add_argument(
         "--report",
         action="store_true",
-        help="also write report.html: figures, where the errors lie, images from the worst to the best",
+        help="also write report.html: metrics, where the errors lie, images from the worst to the best; needs "
+        "requirements-extra.txt",
     )
     return parser
 

@@ -3,10 +3,10 @@
 import math
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 
-from datasets.panorama import resize_rgb
 from tasks import TASKS
 from visual.displays import Look
 from utils.distributed import gather_objects
@@ -14,13 +14,13 @@ from visual.panels import as_picture
 from visual.drawing import encode_picture
 
 GROUP_SIZE = 20  # images among the worst, among the best, and drawn from all
-TILES = ("RGB", "prediction", "truth", "error")
+TILES = ("RGB", "prediction", "ground truth", "error")
 _TILE_WIDTH = 384  # pixels: tiles of larger panoramas are shrunk to at most this
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Shown(NamedTuple):
-    """An image that is shown: its place in the dataset, its score, and its TILES as JPEG or PNG files."""
+    """An image that is shown: its index in the dataset, its id and score, and its TILES as JPEG or PNG files."""
 
     index: int
     id: str
@@ -29,35 +29,35 @@ class Shown(NamedTuple):
 
 
 class Gallery:
-    """Keeps small pictures of the images worth showing of each task, and forgets all others on the way.
+    """Keeps small copies of the images to show of each task; its memory does not grow with the dataset.
 
     Args:
         tasks: which tasks to show.
-        look: what the pictures depend on.
+        display_settings: what the tiles depend on.
         group_size: how many images to keep of each group, see `choose`.
     """
 
-    def __init__(self, tasks: tuple[str, ...], look: Look, group_size: int = GROUP_SIZE):
-        self._look = look
+    def __init__(self, tasks: tuple[str, ...], display_settings: Look, group_size: int = GROUP_SIZE):
+        self._display_settings = display_settings
         self._group_size = group_size
         self._kept: dict[str, dict[int, Shown]] = {task: {} for task in tasks}
 
     def add(self, batch: dict, predictions: dict[str, torch.Tensor], rows: list[dict]) -> None:
-        """Keep what should be shown of a batch, given its rows of `metrics.evaluator.Evaluator`."""
+        """Keep the images of a batch that are to be shown, given its rows of `metrics.evaluator.Evaluator`."""
         for i, row in enumerate(rows):
             for task, kept in self._kept.items():
                 score = row.get(score_key(task))
-                if score is None:  # no truth to judge it by
+                if score is None:  # no ground truth
                     continue
                 scores = {index: shown.score for index, shown in kept.items()} | {row["index"]: score}
                 chosen = self._choose(task, scores)
                 if row["index"] in chosen:
-                    tiles = draw_tiles(task, batch, predictions[task][i], i, self._look)
+                    tiles = draw_tiles(task, batch, predictions[task][i], i, self._display_settings)
                     kept[row["index"]] = Shown(row["index"], row["id"], score, tiles)
                     self._kept[task] = {index: kept[index] for index in kept if index in chosen}
 
     def join(self) -> dict[str, list[Shown]]:
-        """What to show of each task, of all processes, from the worst to the best."""
+        """The images to show of each task, of all processes, from the worst to the best."""
         scores = {task: {index: shown.score for index, shown in kept.items()} for task, kept in self._kept.items()}
         gathered = gather_objects(scores)
         joined = {}
@@ -74,18 +74,18 @@ class Gallery:
 
 
 def choose(badness: dict[int, tuple], group_size: int) -> set[int]:
-    """The worst, the best and some more of the images, by index: so many of each, fewer where they are the same ones.
+    """Indices of the worst images, the best ones, and some of all: `group_size` each, fewer where groups overlap.
 
-    The third group is drawn from all images by a fixed rule that knows nothing of the scores. Each group is the top of
-    one order, so that choosing from what was chosen of parts is choosing from the whole.
+    The third group is chosen by a fixed rule that does not use the scores. Each group is the top of one order, so
+    choosing from what was chosen of parts is choosing from the whole.
     """
     by_badness = sorted(badness, key=badness.get)
-    drawn = sorted(badness, key=lambda index: index * _GOLDEN_RATIO % 1)  # such multiples lie evenly between 0 and 1
-    return {*by_badness[:group_size], *by_badness[-group_size:], *drawn[:group_size]}
+    spread = sorted(badness, key=lambda index: index * _GOLDEN_RATIO % 1)  # evenly distributed
+    return {*by_badness[:group_size], *by_badness[-group_size:], *spread[:group_size]}
 
 
 def badness(task: str, score: float, index: int) -> tuple[float, int]:
-    """Sorts images of a task, the worst last. A score that is not a number is the worst; of ties the first image is."""
+    """A sort key of the images of a task, the worst last. NaN is the worst score; of ties the first image is worse."""
     if math.isnan(score):
         return math.inf, -index
     return -score if TASKS[task].higher_is_better else score, -index
@@ -96,28 +96,28 @@ def score_key(task: str) -> str:
     return f"{task}/{TASKS[task].image_figure}"
 
 
-def draw_tiles(task: str, batch: dict, prediction: torch.Tensor, i: int, look: Look) -> tuple[bytes, ...]:
-    """The TILES of a prediction (., H, W) for sample i of a batch, as files."""
+def draw_tiles(task: str, batch: dict, prediction: torch.Tensor, i: int, display_settings: Look) -> tuple[bytes, ...]:
+    """The TILES of a prediction (., H, W) for sample i of a batch, as JPEG or PNG files."""
     display = TASKS[task].display
     height, width = prediction.shape[-2:]
     tile_width = min(width, _TILE_WIDTH)
-    size = round(height * tile_width / width), tile_width
-    rows, columns = (_nearest(small, large) for small, large in zip(size, (height, width), strict=True))
-    # Maps must not be mixed across an edge, and are made small first: there is less to colour.
+    tile_height = round(height * tile_width / width)
+    rows, columns = _nearest(tile_height, height), _nearest(tile_width, width)
+    # Maps must not be mixed across an edge, and are shrunk first: there is less to color.
     predicted = display.as_map(prediction[:, rows][:, :, columns])
-    truth = display.truth_map(batch, i)[rows][:, columns]
+    ground_truth = display.truth_map(batch, i)[rows][:, columns]
     tiles = [
-        resize_rgb(as_picture(batch["rgb"][i]), *size),
-        display.picture(predicted, look),
-        display.picture(truth, look),
-        display.error_picture(predicted, truth),
+        cv2.resize(as_picture(batch["rgb"][i]), (tile_width, tile_height), interpolation=cv2.INTER_AREA),
+        display.picture(predicted, display_settings),
+        display.picture(ground_truth, display_settings),
+        display.error_picture(predicted, ground_truth),
     ]
     return tuple(encode_small(tile) for tile in tiles)
 
 
-def encode_small(picture: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 as the smaller of a JPEG and a PNG file: photographs are JPEGs, labels PNGs."""
-    return min(encode_picture(picture, ".jpg"), encode_picture(picture, ".png"), key=len)
+def encode_small(image: np.ndarray) -> bytes:
+    """An image (H, W, 3) uint8 as the smaller of a JPEG and a PNG file: photographs are JPEGs, labels PNGs."""
+    return min(encode_picture(image, ".jpg"), encode_picture(image, ".png"), key=len)
 
 
 def _nearest(small: int, large: int) -> np.ndarray:

@@ -180,15 +180,15 @@ def test_evaluation(evaluation):
 
 
 def test_report(evaluation):
-    """The figures of results.json to the last digit, and every image of every task, the worst first."""
+    """The metrics of results.json to the last digit, and every image of every task, the worst first."""
     text = (evaluation / "report.html").read_text(encoding="utf-8")
     results = json.loads((evaluation / "results.json").read_text())
-    told = {key: float(value) for key, value in re.findall(r'data-figure="([^"]*)" data-value="([^"]*)"', text)}
+    shown = {key: float(value) for key, value in re.findall(r'data-metric="([^"]*)" data-value="([^"]*)"', text)}
     for kind in ("results", "constant", "fixed_map"):
         for task, figures in results[kind].items():
-            assert figures == {name: told.pop(f"{kind}/{task}/{name}") for name in figures}
+            assert figures == {name: shown.pop(f"{kind}/{task}/{name}") for name in figures}
             assert ("seam" in figures) == (kind != "constant")
-    assert not told
+    assert not shown
     scores = [float(score) for score in re.findall(r'data-score="([^"]*)"', text)]
     with open(evaluation / "per_image.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -555,11 +555,11 @@ def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, 
         for task in TASKS:
             assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)
     pages = [(folder / "report.html").read_text(encoding="utf-8") for folder in folders]
-    for pattern in (r'data-index="([^"]*)"', r"no pixels|of [\d,]+ pixels"):
+    for pattern in (r'data-index="([^"]*)"', r'data-count="([^"]*)"', r"of [\d,]+ pixels"):
         ours, theirs = (re.findall(pattern, page) for page in pages)
         assert ours == theirs, "the same images in the same order, and the same numbers of pixels"
         assert ours
-    for pattern in (r'data-share="([^"]*)"', r'data-score="([^"]*)"', r"error ([\d.]+)[^<]*pixels</title>"):
+    for pattern in (r'data-fraction="([^"]*)"', r'data-score="([^"]*)"', r'data-mean="([^"]*)"'):
         ours, theirs = ([float(value) for value in re.findall(pattern, page)] for page in pages)
         assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-4)
         assert ours
@@ -690,7 +690,7 @@ def test_a_task_without_ground_truth(on_disk, tmp_path, capsys):
     assert results["results"]["depth"]["rms"] > 0
     assert "no panorama has ground truth" in (folder / "semantic" / "result.txt").read_text()
     page = (folder / "report.html").read_text()
-    assert "no panorama has ground truth for it" in page
+    assert 'data-no-ground-truth="segmentation"' in page
     assert 'aria-label="confusion matrix"' not in page
 
 

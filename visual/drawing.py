@@ -3,6 +3,7 @@
 All pictures are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without batch axis.
 """
 
+import base64
 import colorsys
 from pathlib import Path
 
@@ -119,6 +120,12 @@ def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
     if not encoded_well:
         raise ValueError(f"cannot encode a picture of shape {picture.shape} as {suffix}")
     return data.tobytes()
+
+
+def data_url(file: bytes) -> str:
+    """A PNG or JPEG file as the source of an ``<img>``."""
+    kind = "png" if file.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
 def _write(picture: np.ndarray, text: str, position: tuple[int, int], colour: tuple[int, int, int]) -> None:

@@ -11,7 +11,7 @@ from tasks import TASKS
 from visual.displays import Look
 from utils.tasks import METRES
 
-LOOK = Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+SETTINGS = Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
 
 
 def random_badness(count: int) -> dict[int, tuple]:
@@ -69,9 +69,9 @@ def batch():
 
 
 def test_a_gallery_shows_its_images_from_the_worst_to_the_best(batch):
-    gallery = Gallery(("depth",), LOOK)
+    gallery = Gallery(("depth",), SETTINGS)
     rows = [{"index": i, "id": f"image {i}", "depth/rms": rms} for i, rms in enumerate((0.5, float("nan"), 0.7))]
-    rows.append({"index": 3, "id": "without truth"})
+    rows.append({"index": 3, "id": "without ground truth"})
     gallery.add(batch, {"depth": torch.full((4, 1, 8, 16), 3.0)}, rows)
     shown = gallery.join()["depth"]
     assert [image.id for image in shown] == ["image 1", "image 2", "image 0"]
@@ -83,7 +83,7 @@ def test_a_gallery_shows_its_images_from_the_worst_to_the_best(batch):
 
 def test_large_panoramas_are_shrunk():
     batch = {"rgb": torch.rand(1, 3, 512, 1024), "semantic": torch.randint(-1, 13, (1, 512, 1024))}
-    gallery = Gallery(("segmentation",), LOOK)
+    gallery = Gallery(("segmentation",), SETTINGS)
     logits = torch.rand(1, 13, 512, 1024)
     gallery.add(batch, {"segmentation": logits}, [{"index": 0, "id": "x", "segmentation/mIoU_occurring": 0.1}])
     (shown,) = gallery.join()["segmentation"]

@@ -1,7 +1,7 @@
-// Shows one gallery at a time, and turns the order of all around. Without it, all are shown, the worst first.
+// Shows one gallery at a time, and reverses the order of all. Without scripts all are shown, the worst first.
 const galleries = [...document.querySelectorAll(".gallery")];
 const buttons = [...document.querySelectorAll("[data-show]")];
-const turn = document.getElementById("turn");
+const reverse = document.getElementById("reverse");
 
 function show(task) {
     galleries.forEach((gallery) => { gallery.hidden = gallery.dataset.task !== task; });
@@ -10,9 +10,9 @@ function show(task) {
 
 if (buttons.length) {
     buttons.forEach((button) => { button.onclick = () => show(button.dataset.show); });
-    turn.onclick = () => {
-        document.querySelectorAll(".cards").forEach((cards) => { cards.classList.toggle("turned"); });
-        turn.textContent = turn.textContent === "best first" ? "worst first" : "best first";
+    reverse.onclick = () => {
+        document.querySelectorAll(".cards").forEach((cards) => { cards.classList.toggle("reversed"); });
+        reverse.textContent = reverse.textContent === "best first" ? "worst first" : "best first";
     };
     show(buttons[0].dataset.show);
 }

@@ -1,0 +1,36 @@
+"""What only reports need is missed before the evaluation begins, and not at all without --report."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import eval_elite360m
+from utils.errors import UserError
+from options.elite360m import eval_parser
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib", "matplotlib.figure"])
+def test_missing_packages_end_the_program_at_once(module, monkeypatch, tmp_path):
+    """Before the checkpoint is read: there is none."""
+    for name in list(sys.modules):
+        if name.startswith(("jinja2", "matplotlib")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)  # its import fails
+    arguments = ["--dataset", "Synthetic", "--load_weights_dir", str(tmp_path), "--log_dir", str(tmp_path / "out")]
+    with pytest.raises(UserError, match=rf"--report.*{module.partition('.')[0]}.*requirements-extra\.txt") as caught:
+        eval_elite360m.main(eval_parser().parse_args([*arguments, "--report"]))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        eval_elite360m.main(eval_parser().parse_args(arguments))
+    assert module not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluations_without_a_report_need_no_extra_packages():
+    code = "import sys; sys.modules['matplotlib'] = sys.modules['markupsafe'] = None; import eval_elite360m"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
