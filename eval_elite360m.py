@@ -15,31 +15,32 @@ if __name__ == "__main__":
 import argparse
 import hashlib
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
-from metrics.baselines import Baselines
-from metrics.evaluator import PROTOCOL, Evaluator, evaluate
+from metrics.evaluator import PROTOCOL, evaluate
 from networks.backbones import folder_of
+from networks.checkpoint import Checkpoint, find_checkpoint, find_mismatches, load_checkpoint
+from options.data import describe, loading_settings, open_dataset
 from prediction.averaging import ViewAverage
 from reports import require_packages
 from reports.gallery import Gallery
-from tasks import TASKS
-from visual.displays import Look
-from networks.checkpoint import Checkpoint, find_checkpoint, find_mismatches, load_checkpoint
+from tasks import DISPLAYS, FOLDERS, TASKS, build_baselines, build_evaluator
+from training.evaluation_folder import IDENTITY, EvaluationFolder
+from training.run_folder import RunFolder
 from utils.distributed import gather_objects, is_main, process_group
 from utils.errors import UserError, exit_on_user_error
-from training.evaluation_folder import IDENTITY, EvaluationFolder
-from utils.files import write_json, write_text
-from datasets.loading import describe, evaluation_batches, open_dataset, report_bad_samples
+from utils.files import write_csv, write_json, write_text
 from utils.malloc import tune_malloc
-from visual.panels import panel_writer
-from training.run_folder import RunFolder, figures_line, provenance, write_csv
+from utils.provenance import provenance
 from utils.tasks import parse_tasks
+from utils.text import metrics_line
+from visual.displays import DisplaySettings
+from visual.panels import panel_writer
 
 _OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predictors beside the one that is evaluated
 _REMEDIES = {
@@ -76,7 +77,7 @@ def run_evaluation(
     network = checkpoint.build_network().to(device).eval()
     root = Path(options.log_dir) / folder_of(options.backbone) / options.task
     identity = identify(options, checkpoint, dataset)
-    folder = EvaluationFolder(root, identity, options.overwrite)
+    folder = EvaluationFolder(root, identity, FOLDERS, options.overwrite)
     with folder.open():
         if is_main():
             print(describe(dataset, options), *comparison["notes"], sep="\n")
@@ -86,12 +87,12 @@ def run_evaluation(
         print(f"written to {root}")
 
 
-def look_of(dataset: PanoramaDataset) -> Look:
+def look_of(dataset: PanoramaDataset) -> DisplaySettings:
     """What the ground truth of a dataset means."""
-    return Look(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    return DisplaySettings(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
 
 
-def compare_meaning(checkpoint: Checkpoint, truth: Look, tasks: tuple[str, ...], allowed: list[str]) -> dict:
+def compare_meaning(checkpoint: Checkpoint, truth: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]) -> dict:
     """Compare what the predictions of a checkpoint mean with what the ground truth means.
 
     Returns:
@@ -153,11 +154,13 @@ def evaluate_network(
         origin: what the results shall say about what was evaluated.
     """
     tasks, num_classes, look = parse_tasks(options.task), len(dataset.classes), look_of(dataset)
-    batches = evaluation_batches(dataset, options, device)
-    draw = panel_writer(run, replace(checkpoint.settings, tasks=tasks), checkpoint.epoch, options.log_frequency)
+    batches = evaluation_batches(dataset, loading_settings(options), device)
+    displays = {task: DISPLAYS[task] for task in tasks}
+    shown_settings = DisplaySettings.of(checkpoint.settings)
+    draw = panel_writer(run.picture, displays, shown_settings, checkpoint.epoch, options.log_frequency)
     gallery = Gallery(tasks, look) if options.report else None
-    evaluator = Evaluator(tasks, num_classes, device, with_breakdown=options.report)
-    baselines = Baselines(tasks, num_classes, dataset.height, dataset.width, dataset.normal_frame)
+    evaluator = build_evaluator(tasks, num_classes, device, with_breakdown=options.report)
+    baselines = build_baselines(tasks, num_classes, dataset.height, dataset.width, dataset.normal_frame)
 
     def show(number: int, batch: dict, predictions: dict) -> None:
         draw(number, batch, predictions)
@@ -171,7 +174,7 @@ def evaluate_network(
     results, rows = evaluate(predictor, progress, evaluator, on_batch=show)
     all_results = {"results": results}
     if options.tta > 1:
-        all_results["plain"], _ = evaluate(network, batches, Evaluator(tasks, num_classes, device))
+        all_results["plain"], _ = evaluate(network, batches, build_evaluator(tasks, num_classes, device))
     if options.trivial:
         baselines.evaluate(batches, device, with_breakdowns=options.report)
         all_results |= baselines.results()
@@ -242,7 +245,7 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
         for name, title in zip(("results", *_OTHERS), titles, strict=True):
             known = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
             if known:
-                print(f"{task}{title}: {figures_line(known)}")
+                print(f"{task}{title}: {metrics_line(known)}")
             lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
         write_text(run.result(task), "\n".join(lines) + "\n")
     write_csv(run.root / "per_image.csv", [{key: _cell(value) for key, value in row.items()} for row in rows])

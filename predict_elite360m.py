@@ -38,7 +38,7 @@ from prediction.inputs import find_jobs
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
 from utils.malloc import tune_malloc
-from training.run_folder import figures_line
+from utils.text import metrics_line
 
 INTERRUPTED = 130  # exit code
 
@@ -91,7 +91,7 @@ def report(outcome: Outcome, options: argparse.Namespace) -> None:
 def mean_scores(scores: list[dict[str, float]]) -> str:
     """Means over pictures of a score per task, in words."""
     means = {task: sum(score[task] for score in scores) / len(scores) for task in scores[0]}
-    return figures_line(means)
+    return metrics_line(means)
 
 
 if __name__ == "__main__":

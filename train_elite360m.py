@@ -21,21 +21,25 @@ from pathlib import Path
 
 import torch
 
+from datasets.loading import Batches, evaluation_batches, report_bad_samples, training_batches
 from datasets.panorama import PanoramaDataset
 from losses.balancing import build_balancing
-from metrics.evaluator import Evaluator, evaluate
+from metrics.evaluator import evaluate
 from networks.backbones import folder_of
-from tasks import TASKS, build_objective
+from networks.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from options.balancing import balancing_settings, check_balancing
+from options.data import describe, loading_settings, open_dataset
+from options.training import loop_settings, model_settings, optimization_settings
+from tasks import DISPLAYS, FOLDERS, TASKS, build_evaluator, build_objective
 from training.log import TrainingLog
-from training.loop import LoopSettings, fit
+from training.loop import fit
 from training.objective import TrainingObjective
 from training.resume import changed_options, describe_changes, plain, read_settings
-from training.setup import AMP_TYPES, optimization_settings, prepare_device, prepare_network, seed_generators
+from training.run_folder import RunFolder
+from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.state import Progress, SavedState, Signature, has_state, save_state
 from training.step import Stepper
 from training.stop import StopRequest
-from networks.checkpoint import ModelSettings, find_checkpoint, load_checkpoint, load_state, save_checkpoint
 from utils.distributed import (
     barrier,
     from_main,
@@ -51,17 +55,10 @@ from utils.distributed import (
 )
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_json
-from datasets.loading import (
-    Batches,
-    describe,
-    evaluation_batches,
-    open_dataset,
-    report_bad_samples,
-    training_batches,
-)
-from visual.panels import panel_writer
-from training.run_folder import RunFolder, provenance
+from utils.provenance import provenance
 from utils.tasks import parse_tasks
+from visual.displays import DisplaySettings
+from visual.panels import panel_writer
 
 DIVERGED = 3  # exit code when too many losses in a row are not finite
 
@@ -84,25 +81,19 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     """
     tasks = parse_tasks(options.task)
     balancing = balancing_settings(options, tasks)
-    run = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone))
+    run = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone), FOLDERS)
     run.root.mkdir(parents=True, exist_ok=True)  # every process finds out at once when it cannot be written
     saved = SavedState(run) if from_main(lambda: is_to_resume(run, options)) else None
-    prepare_device(options)
+    prepare_device(options.deterministic)
     seed_generators(options.seed + rank())  # DDP makes the weights equal
 
     train_set = open_dataset(options, "train", options.height, options.width)
     val_set = open_dataset(options, options.val_split, options.height, options.width)
     if is_main():
         announce(train_set, val_set, options, device)
-    train_batches = training_batches(train_set, options, device)
-    val_batches = evaluation_batches(val_set, options, device)
-    loop_settings = LoopSettings(
-        num_epochs=options.num_epochs,
-        grad_accum=options.grad_accum,
-        save_steps=options.save_steps,
-        max_bad_steps=options.max_bad_steps,
-        log_grad_norms=options.log_grad_norms,
-    )
+    train_batches = training_batches(train_set, loading_settings(options), options.seed, device)
+    val_batches = evaluation_batches(val_set, loading_settings(options), device)
+    loop = loop_settings(options)
     settings = model_settings(options, tasks, train_set)
     signature = Signature(
         run_id=saved.signature.run_id if saved else from_main(lambda: uuid.uuid4().hex),
@@ -124,8 +115,8 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
             return False
 
     objective = start_objective(settings, balancing, options, resume=saved is not None)
-    prepare_network(objective.network, options)
-    steps_per_epoch = loop_settings.steps_per_epoch(len(train_batches))
+    prepare_network(objective.network, options.channels_last, options.compile)
+    steps_per_epoch = loop.steps_per_epoch(len(train_batches))
     optimization = optimization_settings(options, steps_per_epoch)
     stepper = Stepper(objective, parallelise(objective, device), optimization, device)
     if not saved:
@@ -139,19 +130,22 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     if is_main():
         log.text("settings", f"```\n{run.settings.read_text(encoding='utf-8')}\n```")
 
+    displays, shown_settings = {task: DISPLAYS[task] for task in tasks}, DisplaySettings.of(settings)
+
     def end_epoch() -> None:
         show = partial(log.picture, epoch=progress.epoch)
-        draw = panel_writer(run, settings, progress.epoch, options.log_frequency, show)
+        draw = panel_writer(run.picture, displays, shown_settings, progress.epoch, options.log_frequency, show)
         share_buffers(stepper.network)
         results = validate(stepper.network, val_batches, settings, device, draw)
-        log.validation(progress.epoch, results)
+        accuracies = {task: TASKS[task].accuracy(metrics) for task, metrics in results.items()}
+        log.validation(progress.epoch, results, accuracies)
         objective.balancing.end_epoch()
-        objective.balancing.validated({task: TASKS[task].accuracy(metrics) for task, metrics in results.items()})
+        objective.balancing.validated(accuracies)
         if is_main():
             save_models(run, settings, stepper, progress, results, options)
 
     save = partial(save_state, run, signature, parts)
-    outcome = fit(stepper, train_batches, log, progress, loop_settings, stop, save, end_epoch)
+    outcome = fit(stepper, train_batches, log, progress, loop, stop, save, end_epoch)
     log.close()
     if outcome == "finished":
         report_bad_samples(train_batches, val_batches)
@@ -237,26 +231,6 @@ def report_stop_reason(stop: StopRequest, progress: Progress, outcome: str) -> N
         print(f"{reason}: stopped in {where}; the state is saved: pass --resume to continue")
 
 
-def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_set: PanoramaDataset) -> ModelSettings:
-    """What the network is, and what its predictions mean."""
-    return ModelSettings(
-        backbone=options.backbone,
-        tasks=tasks,
-        ico_level=options.ico_level,
-        height=options.height,
-        width=options.width,
-        dataset=options.dataset,
-        class_names=train_set.classes.names,
-        class_colours=train_set.classes.colours,
-        depth_unit=train_set.depth_unit,
-        normal_frame=train_set.normal_frame,
-        fusion=options.fusion,
-        b2f=options.b2f,
-        cross_task=options.cross_task,
-        intermediate=not options.no_intermediate_losses,
-    )
-
-
 def save_models(
     run: RunFolder,
     settings: ModelSettings,
@@ -314,7 +288,7 @@ def validate(
 ) -> dict[str, dict[str, float]]:
     """Figures of the validation set per task; `draw` is called after each batch."""
     network.eval()
-    evaluator = Evaluator(settings.tasks, len(settings.class_names), device)
+    evaluator = build_evaluator(settings.tasks, len(settings.class_names), device)
     results, _ = evaluate(network, batches, evaluator, on_batch=draw)
     return results
 

@@ -1,16 +1,12 @@
 """What each backbone costs: parameters, multiply-adds, and time relative to ResNet-18.
 
-    python benchmarks/backbones.py
+    python -m benchmarks.backbones
 
 Prints a table in Markdown, for three tasks and the 13 classes of Stanford2D3D. Runs on the GPU if there is one.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,9 +16,10 @@ from benchmarks.steps import DEVICE, relative_time, step_of
 from datasets.classes import STANFORD2D3D
 from networks.backbones import BACKBONES
 from networks.elite360m import Elite360M
+from options.elite360m import backbone, check_size
+from options.parser import Parser, positive
 from utils.errors import exit_on_user_error
 from utils.malloc import tune_malloc
-from options.elite360m import Parser, backbone, check_size, positive
 
 REFERENCE = "Elite360M_Res18"
 

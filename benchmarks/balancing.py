@@ -1,6 +1,6 @@
 """Compare balancing methods with single-task training, and with each other, on synthetic rooms.
 
-    python tools/compare_balancing.py --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
+    python -m tools.compare_balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
 What follows the two dashes goes to every training. For each seed a network is trained for each task alone, then one
@@ -26,17 +26,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
-
 from benchmarks.steps import relative_time, step_of
 from losses.balancing import BALANCINGS, build_balancing
 from networks.backbones import folder_of
-from tasks import TASKS
+from options.elite360m import train_parser
+from options.parser import Parser, positive, seed
+from tasks import FOLDERS, TASKS
+from training.run_folder import RunFolder
 from training.state import has_state
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path, write_json, write_text
-from options.elite360m import Parser, positive, seed, train_parser
-from training.run_folder import RunFolder, provenance
+from utils.provenance import provenance
 from utils.tasks import TASK_NAMES, join_tasks
 
 CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
@@ -106,7 +106,7 @@ class Training:
         self._options = train_parser().parse_args(shared)
         self._folder = out / name / f"seed_{seed}"
         task, backbone = join_tasks(self.tasks), folder_of(self._options.backbone)
-        self.run = RunFolder(self._folder / "train" / task / backbone)
+        self.run = RunFolder(self._folder / "train" / task / backbone, FOLDERS)
         self._results = self._folder / "test" / backbone / task / "results.json"
 
     def arguments(self, potential: list[str]) -> list[str]:

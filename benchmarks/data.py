@@ -1,27 +1,26 @@
 """How much longer one worker takes for a sample than merely decoding its four pictures.
 
-    python benchmarks/data.py
+    python -m benchmarks.data
 
 Writes synthetic rooms as each of the three datasets, and reads them at the size in which they are stored.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 import cv2
 import numpy as np
 import torch
 
+from datasets.loading import training_batches
 from datasets.panorama import unpack
+from datasets.preparation.synthetic_layouts import LAYOUTS, write_dataset
 from datasets.stored import PanoramaFiles
-from tools.make_synthetic_dataset import LAYOUTS, write_dataset
-from datasets.loading import open_dataset, training_batches
-from options.elite360m import Parser, positive, train_parser
+from options.data import open_dataset
+from options.elite360m import train_parser
+from options.parser import Parser, positive
 
 READS = 60  # samples per measurement
 REPEATS = 5  # measurements, alternating between the things compared

@@ -1,6 +1,6 @@
 """How much faster and smaller the network is than its formulas written plainly, and how far from the machine's limit.
 
-    python benchmarks/model.py
+    python -m benchmarks.model
 
 Compares networks/ with benchmarks/plain.py: same weights, same function. Runs on the GPU if there is one.
 """
@@ -13,17 +13,15 @@ import time
 from itertools import product
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
-
 # No torch here: on Linux a process's peak memory is at least what the one that started it held then.
 import numpy as np
 from tqdm import tqdm
 
 from benchmarks.plot import log_log_chart
 from networks.backbones import BACKBONES
+from options.parser import Parser, positive
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_text
-from options.elite360m import Parser, positive
 from visual.drawing import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +101,7 @@ class Benchmark:
         backbone = self.backbones[0]
         with tempfile.TemporaryDirectory() as folder:
             rooms = ["--layout", "MP3D", "--num", str(NUM_EVALUATED), "--height", str(self.height)]
-            wall_clock(["tools/make_synthetic_dataset.py", *rooms, "--out", folder])
+            wall_clock(["-m", "tools.make_synthetic_dataset", *rooms, "--out", folder])
             job = {"folder": folder, "backbone": backbone, "height": self.height}
             rows = [self._measure("evaluation", **job) for _ in self._progress(range(self.rounds), "evaluation")]
         whole, reading, predicting = (

@@ -11,11 +11,12 @@ from datasets.classes import STANFORD2D3D
 from datasets.synthetic import SyntheticRooms
 from losses.balancing import build_balancing
 from networks.elite360m import Elite360M
-from tasks import build_objective
 from options.balancing import balancing_settings
-from training.setup import AMP_TYPES, optimization_settings, prepare_device, prepare_network
-from training.step import Stepper
 from options.elite360m import train_parser
+from options.training import optimization_settings
+from tasks import build_objective
+from training.setup import AMP_TYPES, prepare_device, prepare_network
+from training.step import Stepper
 from utils.tasks import parse_tasks
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -24,7 +25,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 def step_of(arguments: list[str]) -> Callable[[], object]:
     """A function that does one optimiser step on a batch of synthetic rooms, as a training with these options does."""
     options = train_parser().parse_args(arguments)
-    prepare_device(options)
+    prepare_device(options.deterministic)
     tasks = parse_tasks(options.task)
     torch.manual_seed(options.seed)
     network = Elite360M(
@@ -38,7 +39,7 @@ def step_of(arguments: list[str]) -> Callable[[], object]:
         cross_task=options.cross_task,
         intermediate=not options.no_intermediate_losses,
     )
-    prepare_network(network, options)
+    prepare_network(network, options.channels_last, options.compile)
     method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
     objective = build_objective(network, method, AMP_TYPES[options.amp]).to(DEVICE).train()
     stepper = Stepper(objective, objective, optimization_settings(options, steps_per_epoch=1), DEVICE)

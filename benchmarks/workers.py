@@ -1,6 +1,6 @@
 """The measurements of benchmarks/model.py, each made in a process of its own.
 
-    python benchmarks/workers.py '{"measure": "inference", "network": "plain", ...}'
+    python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
 Prints the figures as JSON. A process of its own, since peak memory and the settings of malloc are a process's.
 """
@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,16 +20,18 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainElite360M, plain_losses
+from datasets.loading import evaluation_batches
 from datasets.matterport3d import Matterport3D
-from metrics.evaluator import Evaluator, evaluate
-from networks.elite360m import Elite360M
-from tasks import TASKS, build_objective
-from training.setup import optimization_settings, prepare_device, prepare_network
-from training.step import Stepper
+from metrics.evaluator import evaluate
 from networks.checkpoint import ModelSettings, save_checkpoint
-from datasets.loading import evaluation_batches, open_dataset
-from utils.malloc import tune_malloc
+from networks.elite360m import Elite360M
+from options.data import loading_settings, open_dataset
 from options.elite360m import train_parser
+from options.training import optimization_settings
+from tasks import TASKS, build_evaluator, build_objective
+from training.setup import prepare_device, prepare_network
+from training.step import Stepper
+from utils.malloc import tune_malloc
 from utils.tasks import MAX_DEPTH
 from visual.drawing import save_picture
 
@@ -70,11 +70,11 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
     """Optimiser steps on one batch."""
     options = train_parser().parse_args([])
     if network == "ours":
-        prepare_device(options)
+        prepare_device(options.deterministic)
     model = build(network, backbone).train()
     batch = random_batch(batch_size, height)
     if network == "ours":
-        prepare_network(model, options)
+        prepare_network(model, options.channels_last, options.compile)
         objective = build_objective(model).to(DEVICE)
         stepper = Stepper(objective, objective, optimization_settings(options, steps_per_epoch=calls), DEVICE)
         return timed(lambda: stepper.step([batch]), warm_ups, calls)
@@ -96,7 +96,7 @@ def evaluation(folder: str, backbone: str, height: int) -> dict:
     size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
     options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
     dataset = open_dataset(options, "test", height, 2 * height)
-    batches = evaluation_batches(dataset, options, DEVICE)
+    batches = evaluation_batches(dataset, loading_settings(options), DEVICE)
     model = build("ours", backbone).eval()
     rgb = next(iter(batches))["rgb"]
     with torch.inference_mode():
@@ -105,7 +105,7 @@ def evaluation(folder: str, backbone: str, height: int) -> dict:
     for _ in batches:
         pass
     read = clock()
-    evaluate(model, batches, Evaluator(tuple(TASKS), len(CLASSES), DEVICE))
+    evaluate(model, batches, build_evaluator(tuple(TASKS), len(CLASSES), DEVICE))
     return {"whole": clock() - read, "reading": read - start, "predicting": sum(predicting)}
 
 

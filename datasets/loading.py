@@ -1,11 +1,10 @@
-"""From the command line to the batches of a process."""
+"""From a dataset to the batches of a process."""
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -13,77 +12,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from datasets import build_dataset
-from datasets.augment import Augmentation
 from datasets.panorama import PanoramaDataset, unpack
-from datasets.stored import StoredPanoramas
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError
 from utils.malloc import tune_malloc
-from utils.tasks import parse_tasks
-
-
-def open_dataset(options: argparse.Namespace, split: str, height: int, width: int) -> PanoramaDataset:
-    """A split of the dataset that the options name, as far as their tasks need it; training is augmented as they say.
-
-    Raises:
-        UserError: when the dataset cannot be opened; when files are missing, unless bad samples may be skipped and
-            some others are there.
-    """
-    if options.metric_depth and options.dataset != "Struc3D":
-        raise UserError(f"--metric_depth is for Struc3D: the depth of {options.dataset} is in metres anyway")
-    if options.dataset == "Synthetic":
-        num_rooms = options.num_train if split == "train" and "num_train" in options else options.num_val
-        special = {"num_rooms": num_rooms, "cache_dir": options.cache_dir}
-        if options.cache_dir:
-            Path(options.cache_dir).mkdir(parents=True, exist_ok=True)  # here, not in a worker: errors are told better
-    else:
-        training = "train_list" in options
-        special = {
-            "hold_out_val": training and options.val_split == "val",
-            "list_file": options.train_list if training and split == "train" else options.val_list,
-            "normal_frame": options.normal_frame,
-        }
-        if options.dataset == "Struc3D":
-            special["metric_depth"] = options.metric_depth
-    augment = False
-    if split == "train" and "disable_color_augmentation" in options:
-        augment = Augmentation(
-            yaw=not options.disable_yaw_rotation_augmentation,
-            flip=not options.disable_LR_flip_augmentation,
-            colour=not options.disable_color_augmentation,
-        )
-    tasks = parse_tasks(options.task)
-    dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, tasks, **special)
-    if isinstance(dataset, StoredPanoramas):
-        _require_files(dataset, options)
-    return dataset
-
-
-def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> None:
-    """Find out now what is missing: the first step may need other files than the last validation."""
-    missing = dataset.missing_files()
-    if not missing:
-        return
-    lost = set(missing)
-    if not options.skip_bad_samples:
-        remedy = "add them, or leave their panoramas out by --skip_bad_samples"
-    elif not any(lost.isdisjoint(files.paths()) for files in dataset.files):
-        remedy = "no panorama is left by --skip_bad_samples"
-    else:
-        return
-    lack = f"split {dataset.split} lacks {len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
-    raise UserError(f"{lack}: {remedy}; {dataset.root / missing[0]} is missing")
-
-
-def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
-    """One line on what was opened: how many panoramas, of how many, and what depth and normals mean."""
-    expected = dataset.expected_count if isinstance(dataset, StoredPanoramas) else None
-    missing = f" of the {expected} of the complete dataset" if expected not in (None, len(dataset)) else ""
-    return (
-        f"{options.dataset}, split {dataset.split}: {len(dataset)} panoramas{missing}; depth in {dataset.depth_unit}; "
-        f"normals in the {dataset.normal_frame} frame"
-    )
 
 
 class Batches:
@@ -118,20 +50,35 @@ class Batches:
         self._loader.sampler.first = first_batch * self._loader.batch_size
 
 
-def training_batches(dataset: PanoramaDataset, options: argparse.Namespace, device: torch.device) -> Batches:
+@dataclass(frozen=True)
+class LoadingSettings:
+    """How samples are read.
+
+    Attributes:
+        batch_size: samples per batch.
+        num_workers: processes that read; 0 reads in this one.
+        skip_bad: whether samples that cannot be read are skipped instead of ending the program.
+    """
+
+    batch_size: int = 1
+    num_workers: int = 0
+    skip_bad: bool = False
+
+
+def training_batches(dataset: PanoramaDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
     """Shuffled batches of this process's share; a bad sample that may be skipped is replaced by the next good one."""
-    sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=options.seed)
-    reader = _Reader(dataset, skip_bad=options.skip_bad_samples, replace_bad=True)
-    return _batches(reader, sampler, options, device)
+    sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
+    reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
+    return _batches(reader, sampler, settings, device)
 
 
-def evaluation_batches(dataset: PanoramaDataset, options: argparse.Namespace, device: torch.device) -> Batches:
+def evaluation_batches(dataset: PanoramaDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process's share in the order of the dataset: over all processes, every sample exactly once.
 
     Bad samples that may be skipped are left out.
     """
     share = range(rank(), len(dataset), world_size())
-    return _batches(_Reader(dataset, skip_bad=options.skip_bad_samples), share, options, device)
+    return _batches(_Reader(dataset, skip_bad=settings.skip_bad), share, settings, device)
 
 
 def report_bad_samples(*all_batches: Batches) -> None:
@@ -215,15 +162,15 @@ def _collate(samples: list[dict]) -> dict:
 
 
 def _batches(
-    reader: _Reader, sampler: DistributedSampler | range, options: argparse.Namespace, device: torch.device
+    reader: _Reader, sampler: DistributedSampler | range, settings: LoadingSettings, device: torch.device
 ) -> Batches:
     loader = DataLoader(
         reader,
-        batch_size=options.batch_size,
+        batch_size=settings.batch_size,
         sampler=sampler,
         collate_fn=_collate,
-        num_workers=options.num_workers,
-        persistent_workers=options.num_workers > 0,
+        num_workers=settings.num_workers,
+        persistent_workers=settings.num_workers > 0,
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # for the workers' seeds, which nobody uses: the global one is left alone
     )

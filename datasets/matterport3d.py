@@ -19,7 +19,7 @@ import numpy as np
 
 from datasets.classes import SemanticClasses
 from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
-from visual.drawing import distinct_colours
+from utils.colors import distinct_colors
 
 _SCAN_IDS = {
     "train": """
@@ -58,7 +58,7 @@ class Matterport3D(StoredPanoramas):
     counts = {"train": 7829, "val": 957, "test": 2014}  # noqa: RUF012 - a constant
     val_is_of_train = True
     example = "17DRP5sb8fy/matterport_skybox_images/*.png"
-    classes = SemanticClasses(names=MPCAT40, colours=distinct_colours(len(MPCAT40)))
+    classes = SemanticClasses(names=MPCAT40, colours=distinct_colors(len(MPCAT40)))
     labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)
     labels_remedy = "use the ids of the _gt.png files"
 

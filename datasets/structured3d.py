@@ -17,8 +17,8 @@ import numpy as np
 
 from datasets.classes import SemanticClasses
 from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from utils.colors import distinct_colors
 from utils.tasks import MAX_DEPTH, METRES, RELATIVE
-from visual.drawing import distinct_colours
 
 SCENES = {"train": range(3000), "val": range(3000, 3250), "test": range(3250, 3500)}
 INVALID_SCENES = (1155, 1192, 1714, 1816, 1852, 3398)
@@ -48,7 +48,7 @@ class Structured3D(StoredPanoramas):
     counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
     val_is_of_train = False
     example = "scene_00000/2D_rendering/*/panorama/full/rgb_rawlight.png"
-    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colours(len(KEPT_CLASSES)))
+    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colors(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
     labels_remedy = "use the palette files as published"
     normal_map = NORMAL_MAP

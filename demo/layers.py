@@ -7,7 +7,7 @@ import numpy as np
 
 from prediction import Prediction
 from tasks import TASKS
-from visual.displays import Display, Look, ReadOut
+from visual.displays import Display, DisplaySettings, ReadOut
 from visual.drawing import data_url, encode_picture
 
 _RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
@@ -23,7 +23,7 @@ def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
         prediction: made from it.
     """
     height, width = prediction.rgb.shape[:2]
-    look = prediction.settings.look
+    look = DisplaySettings.of(prediction.settings)
     maps = [_layer(TASKS[task].display, values, look) for task, values in prediction.maps().items()]
     return {"title": title, "height": height, "width": width, "layers": [_rgb_layer(rgb), *maps]}
 
@@ -34,7 +34,7 @@ def _rgb_layer(rgb: np.ndarray) -> dict:
     return {"name": "RGB", "caption": "RGB", "picture": _data_url(rgb, "jpeg")}
 
 
-def _layer(display: Display, values: np.ndarray, look: Look) -> dict:
+def _layer(display: Display, values: np.ndarray, look: DisplaySettings) -> dict:
     read_out = display.read_out(values, look)
     layer = {
         "name": display.map_name,

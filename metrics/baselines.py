@@ -1,14 +1,13 @@
 """The predictors that do not attend to the image, evaluated on the panoramas of a network's evaluation."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
 from metrics.breakdown import Breakdown
-from metrics.constant_baselines import BestConstant
+from metrics.constant_baselines import BestConstant, ConstantBaseline
 from metrics.evaluator import Evaluator, evaluate
-from metrics.fixed_maps import FixedMapPredictor
-from tasks import TASKS
+from metrics.fixed_maps import FixedMap, FixedMapPredictor
 
 
 class Baselines:
@@ -17,23 +16,24 @@ class Baselines:
     Use: `fit` with every batch of the evaluation, then `evaluate` on all of them.
 
     Args:
-        tasks: to evaluate.
-        num_classes: K.
-        height, width: of the panoramas, H x W.
-        normal_frame: of the ground truth, "camera" or "world"; no fixed map is known for normals in the latter.
+        constants: of each task to evaluate.
+        maps: of the tasks for which one is known.
+        build_evaluator: from tasks, the device, and whether to note where the errors lie, to a fresh evaluator.
 
     Attributes:
         constants: once evaluated, of each task and metric the best constant.
         breakdowns: once evaluated, where the errors of the fixed maps lie, per task, if asked for.
     """
 
-    def __init__(self, tasks: tuple[str, ...], num_classes: int, height: int, width: int, normal_frame: str):
-        self._num_classes = num_classes
-        self._constants = {task: TASKS[task].constant(num_classes) for task in tasks}
-        maps = {task: TASKS[task].fixed_map(num_classes, height, width) for task in tasks}
-        self._maps = {
-            task: fixed for task, fixed in maps.items() if normal_frame == "camera" or not fixed.needs_camera_frame
-        }
+    def __init__(
+        self,
+        constants: Mapping[str, ConstantBaseline],
+        maps: Mapping[str, FixedMap],
+        build_evaluator: Callable[[tuple[str, ...], torch.device, bool], Evaluator],
+    ):
+        self._constants = constants
+        self._maps = maps
+        self._build_evaluator = build_evaluator
         self.constants: dict[str, dict[str, BestConstant]] = {}
         self._map_results: dict[str, dict[str, float]] = {}
         self.breakdowns: dict[str, Breakdown] = {}
@@ -48,7 +48,7 @@ class Baselines:
         for constant in self._constants.values():
             constant.choose()
         predictor = FixedMapPredictor({task: fixed.compute() for task, fixed in self._maps.items()})
-        evaluator = Evaluator(tuple(self._maps), self._num_classes, device, with_breakdowns)
+        evaluator = self._build_evaluator(tuple(self._maps), device, with_breakdowns)
 
         def evaluate_constants(number: int, batch: dict, predictions: dict) -> None:
             for constant in self._constants.values():

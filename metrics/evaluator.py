@@ -4,13 +4,13 @@ Figures are kept per image and averaged over images at the very end, in the orde
 bit for bit on a CPU, for any batch size and any number of processes that made the same predictions.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
 from metrics.breakdown import Breakdown
-from metrics.seam import seam_score
-from tasks import TASKS
+from metrics.seam import Changes, seam_score
+from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
 
 PROTOCOL = {
@@ -30,20 +30,13 @@ class Evaluator:
     """Collects the figures of a set of images.
 
     Args:
-        tasks: which tasks to judge.
-        num_classes: K.
-        device: where predictions will be.
-        with_breakdown: whether to note where the errors lie, too.
+        metrics: of each task to evaluate.
+        changes: of each of these tasks, what a change between neighboring pixels is, for the seam score.
     """
 
-    def __init__(
-        self,
-        tasks: tuple[str, ...],
-        num_classes: int,
-        device: torch.device | str = "cpu",
-        with_breakdown: bool = False,
-    ):
-        self.metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown) for task in tasks}
+    def __init__(self, metrics: Mapping[str, TaskMetric], changes: Mapping[str, Changes]):
+        self.metrics = metrics
+        self._changes = changes
         self.rows: list[dict] = []  # per image: index, id and "task/figure" of each figure that it has
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
@@ -53,7 +46,7 @@ class Evaluator:
             for task, metric in self.metrics.items():
                 prediction = predictions[task][i]
                 figures = metric.image_figures(prediction, batch, i)
-                figures["seam"] = seam_score(prediction, TASKS[task].changes)  # needs no truth
+                figures["seam"] = seam_score(prediction, self._changes[task])  # needs no truth
                 row |= {f"{task}/{name}": value for name, value in figures.items()}
             self.rows.append(row)
 

@@ -7,11 +7,10 @@ predictions; files of the released program, which hold weights alone, are recogn
 
 import hashlib
 import io
-import pickle
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -22,14 +21,12 @@ from networks.released_weights import (
     is_released_format,
     released_architecture,
 )
-from tasks import TASKS
-from visual.displays import Look
+from utils.checkpoint_files import LAST_MODEL, load_plain_data
+from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.files import atomic_path
-from training.run_folder import LAST_MODEL
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
-from utils.tasks import METRES, join_tasks
-from visual.drawing import distinct_colours
+from utils.tasks import METRES, TASK_NAMES, join_tasks
 
 FORMAT = "elite360m"
 VERSION = 1
@@ -45,7 +42,7 @@ class ModelSettings:
 
     Attributes:
         backbone: key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
-        tasks: task names in the order of `tasks.TASKS`.
+        tasks: task names in the order of `utils.tasks.TASK_NAMES`.
         ico_level: level of the icosphere.
         height, width: pixels of the panoramas it was trained on.
         dataset: the name of the dataset it was trained on.
@@ -74,11 +71,6 @@ class ModelSettings:
     def meaning_is_known(self) -> bool:
         """Whether unit of depth, frame of normals and class names were recorded; released weights have none."""
         return self.dataset != UNKNOWN_DATASET
-
-    @property
-    def look(self) -> Look:
-        """What pictures and files of its predictions depend on."""
-        return Look(self.class_names, self.class_colours, self.depth_unit, self.normal_frame)
 
     def as_dict(self) -> dict:
         """As plain data."""
@@ -168,7 +160,7 @@ class Checkpoint:
             f"{self.path} was trained with {flag} {theirs}, not {ours}"
             for flag, (theirs, ours) in _different_options(self.settings, settings).items()
         ]
-        mismatches = find_mismatches(self.settings, settings.look, settings.tasks)
+        mismatches = find_mismatches(self.settings, settings, settings.tasks)
         return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
 
     def _require_classes(self, num_classes: int) -> None:
@@ -203,6 +195,14 @@ def _architecture(settings: ModelSettings) -> dict[str, str]:
     }
 
 
+class Meaning(Protocol):
+    """What numbers of depth, normals and labels mean: of a network's predictions, or of ground truth."""
+
+    depth_unit: str
+    normal_frame: str
+    class_names: tuple[str, ...]
+
+
 class Mismatch(NamedTuple):
     """What the predictions of a task mean, and what the ground truth means instead."""
 
@@ -215,7 +215,7 @@ class Mismatch(NamedTuple):
         return f"{self.what} is '{predicted}' in the predictions but '{truth}' in the ground truth"
 
 
-def find_mismatches(settings: ModelSettings, truth: Look, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
+def find_mismatches(settings: ModelSettings, truth: Meaning, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
     """The tasks whose predictions and ground truth mean different things; none where the meaning is not known.
 
     Args:
@@ -316,7 +316,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     digest = hashlib.sha256(file).hexdigest()
-    content = unwrap(_load_plain_data(io.BytesIO(file), path))
+    content = unwrap(load_plain_data(io.BytesIO(file), path))
     if not isinstance(content, dict):
         raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
     kind = content.get("format")
@@ -335,32 +335,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{LAST_MODEL}"
         )
     raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
-
-
-def load_content(path: Path, format_name: str) -> dict:
-    """What a file of ours holds, given the name of its format.
-
-    Raises:
-        UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} is missing")
-    content = _load_plain_data(path, path)
-    if not isinstance(content, dict) or content.get("format") != format_name:
-        raise UserError(f"{path} is not what it should be ({format_name})")
-    return content
-
-
-def _load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
-    """The content of a file, which is at `path`."""
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
-        ) from error
-    except Exception as error:  # a damaged file makes torch stumble in many ways
-        raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or something else") from error
 
 
 def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
@@ -396,7 +370,8 @@ def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is an incomplete checkpoint: {f'{error}'[:100]} is missing or wrong") from error
-    if find_backbone(str(checkpoint.settings.backbone)) is None or not TASKS.keys() >= set(checkpoint.settings.tasks):
+    settings = checkpoint.settings
+    if find_backbone(str(settings.backbone)) is None or not set(TASK_NAMES) >= set(settings.tasks):
         raise UserError(f"{path} is of a backbone or a task that this program does not have")
     return checkpoint
 
@@ -406,13 +381,13 @@ def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]
     backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,
-        tasks=tuple(TASKS),
+        tasks=TASK_NAMES,
         ico_level=4,
         height=512,
         width=1024,
         dataset=UNKNOWN_DATASET,
         class_names=tuple(f"class {i}" for i in range(num_classes)),
-        class_colours=distinct_colours(num_classes),
+        class_colours=distinct_colors(num_classes),
     )
     own_state = settings.build_network().state_dict()
     network, log_variances = convert_released_weights(state, own_state, path)

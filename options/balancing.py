@@ -6,9 +6,9 @@ from pathlib import Path
 
 from losses.balancing import BALANCINGS
 from losses.balancing.base import Balancing
-from tasks import TASKS
-from utils.errors import UserError
+from tasks import FOLDERS, TASKS
 from training.run_folder import RunFolder
+from utils.errors import UserError
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
 # Flags that some methods alone know, and the names of their arguments.
@@ -94,7 +94,7 @@ def _of_tasks(what: str, values: list[tuple[str, float]] | None, tasks: tuple[st
 
 def _measured_potential(run: Path) -> tuple[str, float]:
     """The task of a single-task training, and its highest accuracy in any validation."""
-    path = RunFolder(run).metrics
+    path = RunFolder(run, FOLDERS).metrics
     try:
         whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a running training may be writing the next
         lines = [json.loads(line) for line in whole_lines.splitlines()]

@@ -5,6 +5,7 @@ import argparse
 from datasets import DATASETS, SPLITS
 from losses.balancing import BALANCINGS
 from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
+from options.parser import Parser, count, port, positive, rate, seed, share
 from utils.errors import UserError
 from utils.tasks import TASK_NAMES, TASK_VALUES
 
@@ -26,23 +27,6 @@ FREE_ON_RESUME = (
 )
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save, see `prediction.files`
 EXPORT_FORMATS = ("onnx", "torch-export")
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, except of options that are off or empty when not given."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong with a command line in one line."""
-
-    def __init__(self, description: str):
-        super().__init__(description=description, formatter_class=_Help, allow_abbrev=False)
-
-    def error(self, message: str):
-        self.exit(2, f"error: {message} (see --help)\n")
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -385,40 +369,3 @@ def task_value(text: str) -> tuple[str, float]:
     if task not in TASK_NAMES or not value:
         raise argparse.ArgumentTypeError(f"{text} is not like {TASK_NAMES[0]}=1; tasks: {', '.join(TASK_NAMES)}")
     return task, rate(value)
-
-
-def positive(text: str) -> int:
-    """Type of an option: 1, 2, 3, ..."""
-    return _at_least(1, int(text))
-
-
-def count(text: str) -> int:
-    """Type of an option: 0, 1, 2, ..."""
-    return _at_least(0, int(text))
-
-
-def rate(text: str) -> float:
-    """Type of an option: a number, 0 or more."""
-    return _at_least(0.0, float(text))
-
-
-def share(text: str) -> float:
-    """Type of an option: a number from 0, below 1."""
-    return _at_least(0.0, float(text), below=1.0)
-
-
-def port(text: str) -> int:
-    """Type of an option: a TCP port."""
-    return _at_least(1, int(text), below=2**16)
-
-
-def seed(text: str) -> int:
-    """Type of an option: what random generators can be started from."""
-    return _at_least(0, int(text), below=2**31)
-
-
-def _at_least(lowest: float, value: float, below: float = float("inf")) -> float:
-    """The value, if it is in [lowest, below); a NaN is in no range."""
-    if not lowest <= value < below:
-        raise argparse.ArgumentTypeError(f"{value} is not between {lowest} and {below}")
-    return value

@@ -10,7 +10,8 @@ from prediction.naming import Job
 from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
-from training.run_folder import provenance
+from utils.provenance import provenance
+from visual.displays import DisplaySettings
 
 _AXES = "camera frame: x right, y down, z forward (the centre of the picture); in .glb files: x right, y up, z backward"
 
@@ -51,7 +52,7 @@ class Describer:
             "width": settings.width,
             "height": settings.height,
             "axes": _AXES,
-            **{display.map_name: display.meaning(settings.look) for display in displays},
+            **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
             "tta": tta,
             "model": {
                 **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},

@@ -19,10 +19,10 @@ from prediction.naming import Job
 from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
-from visual.displays import Encoding
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
-from training.run_folder import sha256
+from utils.provenance import sha256
+from visual.displays import DisplaySettings, Encoding
 from visual.drawing import save_picture
 
 _DESCRIPTION = ".json"
@@ -170,7 +170,7 @@ def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
 
 def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) -> None:
     """Write the map of a task, encoded, as .npy or as a picture, as the suffix says, atomically."""
-    values = encode(prediction.maps()[task], prediction.settings.look)
+    values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
     if path.suffix != ".npy":
         save_picture(path, values)
         return

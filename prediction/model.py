@@ -8,11 +8,11 @@ from PIL import Image
 
 from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
+from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from prediction.averaging import ViewAverage
 from prediction.pictures import as_rgb, require_panorama
 from prediction.result import Prediction
 from tasks import TASKS
-from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 
 
 def load_elite360m(path: str | Path, device: torch.device | str | None = None) -> "PanoramaModel":

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from prediction.formats import Header, open_image, read_header
 from utils.errors import UserError
 from utils.images import ImageFile
-from training.run_folder import sha256
+from utils.provenance import sha256
 
 MAX_PIXELS = 1 << 29  # 32768x16384: decoding takes gigabytes
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from prediction.point_cloud import PointCloud
-from tasks import TASKS
 from networks.checkpoint import ModelSettings
+from prediction.point_cloud import PointCloud
+from tasks import DISPLAYS, TASKS
 from utils.errors import UserError
-from visual.panels import maps_panel
 from utils.sphere import depth_to_points
+from visual.displays import DisplaySettings
+from visual.panels import maps_panel
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Prediction:
 
     def panel(self) -> np.ndarray:
         """The picture and all predictions in colours, with scales and a legend, in one picture (any, any, 3) uint8."""
-        return maps_panel(self.rgb, self.maps(), self.settings.look)
+        return maps_panel(self.rgb, self.maps(), DISPLAYS, DisplaySettings.of(self.settings))
 
     def point_cloud(self) -> PointCloud:
         """One coloured point per pixel that has a depth (finite, above 0), with the normals and labels that there are.

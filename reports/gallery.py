@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from tasks import TASKS
-from visual.displays import Look
 from utils.distributed import gather_objects
-from visual.panels import as_picture
+from visual.displays import DisplaySettings
 from visual.drawing import encode_picture
+from visual.panels import as_picture
 
 GROUP_SIZE = 20  # images among the worst, among the best, and drawn from all
 TILES = ("RGB", "prediction", "ground truth", "error")
@@ -37,7 +37,7 @@ class Gallery:
         group_size: how many images to keep of each group, see `choose`.
     """
 
-    def __init__(self, tasks: tuple[str, ...], display_settings: Look, group_size: int = GROUP_SIZE):
+    def __init__(self, tasks: tuple[str, ...], display_settings: DisplaySettings, group_size: int = GROUP_SIZE):
         self._display_settings = display_settings
         self._group_size = group_size
         self._kept: dict[str, dict[int, Shown]] = {task: {} for task in tasks}
@@ -96,7 +96,9 @@ def score_key(task: str) -> str:
     return f"{task}/{TASKS[task].image_figure}"
 
 
-def draw_tiles(task: str, batch: dict, prediction: torch.Tensor, i: int, display_settings: Look) -> tuple[bytes, ...]:
+def draw_tiles(
+    task: str, batch: dict, prediction: torch.Tensor, i: int, display_settings: DisplaySettings
+) -> tuple[bytes, ...]:
     """The TILES of a prediction (., H, W) for sample i of a batch, as JPEG or PNG files."""
     display = TASKS[task].display
     height, width = prediction.shape[-2:]

@@ -15,8 +15,8 @@ from metrics.breakdown import Breakdown, PixelError
 from reports.charts import distance_chart, iou_chart, latitude_chart
 from reports.gallery import GROUP_SIZE, TILES, Shown, badness, encode_small, score_key
 from tasks import TASKS
-from visual.displays import Look
 from utils.files import write_text
+from visual.displays import DisplaySettings
 from visual.drawing import data_url, scale_colours, unit_symbol
 
 _FOLDER = Path(__file__).parent
@@ -44,7 +44,7 @@ class Report:
     breakdowns: dict[str, Breakdown]
     baseline_breakdowns: dict[str, Breakdown]
     shown: dict[str, list[Shown]]
-    display_settings: Look
+    display_settings: DisplaySettings
 
     def unit(self, unit: str) -> str:
         """A unit as it is written, "m" being omitted where depth is relative."""

@@ -8,17 +8,19 @@ from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
+from metrics.baselines import Baselines
 from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
 from metrics.depth import DepthMetric
+from metrics.evaluator import Evaluator
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
 from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
 from tasks.averaging import MapAveraging, NormalAveraging
-from visual.displays import DepthDisplay, LabelDisplay, NormalDisplay
 from tasks.task import Task
 from training.objective import LossTerm, TrainingObjective
 from utils.tasks import IGNORE_LABEL
+from visual.displays import DepthDisplay, LabelDisplay, NormalDisplay
 
 DEPTH = Task(
     name="depth",
@@ -77,6 +79,8 @@ SEGMENTATION = Task(
 
 # In this order everywhere: results, log-variances, and the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
+FOLDERS = {name: task.folder for name, task in TASKS.items()}
+DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
 
 def build_objective(
@@ -98,3 +102,24 @@ def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
 
     resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
     return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}
+
+
+def build_evaluator(
+    tasks: tuple[str, ...], num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False
+) -> Evaluator:
+    """An evaluator of these tasks with K classes, for predictions on a device; see `metrics.task_metric.TaskMetric`."""
+    metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown) for task in tasks}
+    return Evaluator(metrics, {task: TASKS[task].changes for task in tasks})
+
+
+def build_baselines(tasks: tuple[str, ...], num_classes: int, height: int, width: int, normal_frame: str) -> Baselines:
+    """The baselines of these tasks for panoramas (H, W), ground truth normals being in the "camera" or "world" frame.
+
+    No fixed map is known for normals in the frame of the world.
+    """
+    maps = {task: TASKS[task].fixed_map(num_classes, height, width) for task in tasks}
+    return Baselines(
+        constants={task: TASKS[task].constant(num_classes) for task in tasks},
+        maps={task: fixed for task, fixed in maps.items() if normal_frame == "camera" or not fixed.needs_camera_frame},
+        build_evaluator=lambda some, device, with_breakdown: build_evaluator(some, num_classes, device, with_breakdown),
+    )

@@ -11,10 +11,10 @@ import train_elite360m
 from datasets.synthetic import SyntheticRooms
 from losses.balancing import BALANCINGS
 from networks.backbones import BACKBONES
-from tests.tiny import assert_identical
 from networks.checkpoint import load_checkpoint
-from utils.errors import UserError
 from options.elite360m import eval_parser, predict_parser, train_parser
+from tests.tiny import assert_identical
+from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks
 from visual.drawing import save_picture
 

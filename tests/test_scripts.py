@@ -22,13 +22,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import eval_elite360m
 import predict_elite360m
 import train_elite360m
+from datasets.preparation.synthetic_layouts import write_dataset
 from datasets.synthetic import SyntheticRooms
-from networks.released_weights import released_key
-from tasks import TASKS
-from tools.make_synthetic_dataset import write_dataset
 from networks.checkpoint import load_checkpoint
-from utils.errors import UserError
+from networks.released_weights import released_key
 from options.elite360m import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
+from tasks import TASKS
+from utils.errors import UserError
 from utils.sphere import depth_to_points
 from utils.tasks import METRES, RELATIVE
 from visual.drawing import save_picture

@@ -1,6 +1,6 @@
 """Check a dataset on disk: is everything there, can it be read, does it mean what the programs take it to mean?
 
-    python tools/check_dataset.py --dataset MP3D --dataset_rootdir ./data/MP3D
+    python -m tools.check_dataset --dataset MP3D --dataset_rootdir ./data/MP3D
 
 The last line is the verdict. Exit code 0: all right; 1: something is wrong; 2: there is nothing to check.
 """
@@ -17,23 +17,21 @@ from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
-
 import numpy as np
 from torch.utils.data import default_collate
 
 from datasets import DATASETS, SPLITS, build_dataset
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
+from datasets.preparation.synthetic_layouts import NOTE
 from datasets.stored import PanoramaFiles, StoredPanoramas
-from tasks import TASKS
-from visual.displays import Look
-from tools.make_synthetic_dataset import NOTE
+from options.parser import Parser, count, positive
+from tasks import DISPLAYS, TASKS
 from utils.errors import UserError, exit_on_user_error
-from options.elite360m import Parser, count, positive
 from utils.parallel import map_with_progress
-from visual.panels import as_picture, maps_panel
 from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
+from visual.displays import DisplaySettings
 from visual.drawing import save_picture
+from visual.panels import as_picture, maps_panel
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _MOST_NAMES = 20  # on the screen
@@ -230,8 +228,8 @@ def preview(dataset: StoredPanoramas, index: int) -> np.ndarray:
     """RGB and the maps of the tasks of a panorama in one picture."""
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.truth_map(batch, 0) for name in dataset.tasks}
-    look = Look(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
-    return maps_panel(as_picture(batch["rgb"][0]), maps, look, caption=batch["id"][0])
+    look = DisplaySettings(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    return maps_panel(as_picture(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:

@@ -1,15 +1,11 @@
 """Draw the axes and angles of the panorama's camera frame onto a synthetic room.
 
-    python tools/draw_axes.py --out docs/axes.jpg
+    python -m tools.draw_axes --out docs/axes.jpg
 
 Every mark is placed by `utils.sphere`, so the picture shows what the program means.
 """
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 import cv2
 import numpy as np

@@ -1,7 +1,7 @@
 """Export a trained network as one file that runs without this program.
 
-    python tools/export.py --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
-    python tools/export.py --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
+    python -m tools.export --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
+    python -m tools.export --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
 
 Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (README, "Export"); they are
 normalised inside. Outputs, those of the checkpoint:
@@ -13,10 +13,7 @@ normalised inside. Outputs, those of the checkpoint:
 The file is run on a sample, and written only if it predicts what the network does.
 """
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 from options.elite360m import check_size, export_parser
 
@@ -28,10 +25,10 @@ import json
 
 import torch
 
+from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from networks.elite360m import Elite360M
 from prediction.export_formats import FORMATS, Format
 from prediction.export_graph import traced
-from networks.elite360m import Elite360M
-from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 

@@ -1,6 +1,6 @@
 """Write synthetic rooms as one of the datasets on disk: its tree, file names, encodings and label ids.
 
-    python tools/make_synthetic_dataset.py --layout MP3D --num 4 --out ./data/MP3D
+    python -m tools.make_synthetic_dataset --layout MP3D --num 4 --out ./data/MP3D
 
 N rooms for training and N for testing. Every fourth training room (at least the last) belongs to the split "val"; with
 Struc3D, whose "val" is no part of the training split, as many more rooms are written. The same rooms come out every
@@ -8,171 +8,12 @@ time; --seed gives others. `synthetic_dataset.json` in the folder says what it h
 """
 
 import argparse
-import json
 import os
-import sys
-import uuid
-from abc import ABC, abstractmethod
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
-
-import numpy as np
-from PIL import Image
-
-from datasets.classes import STANFORD2D3D
-from datasets.matterport3d import MPCAT40, SCANS, viewpoint_files
-from datasets.panorama import Panorama
-from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, panorama_files
-from datasets.stored import PanoramaFiles
-from datasets.structured3d import room_files
-from datasets.synthetic import SyntheticRooms
-from utils.errors import UserError, exit_on_user_error
-from utils.files import atomic_path, write_text
-from options.elite360m import Parser, count, positive, seed
-from utils.parallel import map_with_progress
-
-
-class Layout(ABC):
-    """How one of the datasets stores a room.
-
-    Attributes:
-        ids: the stored id of each of the 13 labels of a room.
-        val_is_of_train: see `datasets.stored.StoredPanoramas`.
-    """
-
-    ids: np.ndarray
-    val_is_of_train = True
-
-    @abstractmethod
-    def files(self, part: str, number: int) -> PanoramaFiles:
-        """Names of the files of a room of "train", "val" or "test"."""
-
-    @abstractmethod
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        """Stored depth (H, W) uint16 of metres along the ray (H, W)."""
-
-    def normal(self, normal: np.ndarray) -> np.ndarray:
-        """Stored normals (H, W, 3) uint8 of unit vectors (H, W, 3) in the camera frame."""
-        return np.rint((normal + 1) * 127.5).astype(np.uint8)
-
-
-class MP3D(Layout):
-    """Matterport3D: 1/4000 m, mpcat40 index + 1."""
-
-    ids = np.array(
-        [
-            MPCAT40.index(name) + 1
-            for name in (
-                *("beam", "board_panel", "shelving", "ceiling", "chair", "objects", "column"),
-                *("door", "floor", "sofa", "table", "wall", "window"),
-            )
-        ]
-    )
-
-    def files(self, part: str, number: int) -> PanoramaFiles:
-        return viewpoint_files(SCANS[part][0], _unique_name(f"MP3D/{part}/{number}"))
-
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        return _units(metres, 4000, largest=65535)
-
-
-class S2D3D(Layout):
-    """Stanford2D3D as prepared: 1/512 m, labels 0 to 12."""
-
-    ids = np.arange(len(STANFORD2D3D))
-
-    def files(self, part: str, number: int) -> PanoramaFiles:
-        name = _unique_name(f"S2D3D/{part}/{number}")
-        return panorama_files(AREAS[part][0], f"camera_{name}_office_{number + 1}_frame_equirectangular_domain")
-
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        units = _units(metres, DEPTH_UNITS, largest=MISSING_DEPTH - 1)
-        units[units == 0] = MISSING_DEPTH
-        return units
-
-
-class Struc3D(Layout):
-    """Structured3D: millimetres, NYUv2-40 ids, normals v = 128 (1 + n) along look-at, up and left."""
-
-    # beam, column: otherstructure. board: whiteboard and bookcase: bookshelf, two of the ids that nobody trains on.
-    ids = np.array([38, 30, 10, 22, 5, 40, 38, 8, 2, 6, 7, 1, 9])
-    val_is_of_train = False
-
-    def files(self, part: str, number: int) -> PanoramaFiles:
-        scene = {"train": 0, "val": 3000, "test": 3250}[part]
-        return room_files(f"scene_{scene:05d}/2D_rendering/{number + 1}/panorama/full")
-
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        return _units(metres, 1000, largest=65535)
-
-    def normal(self, normal: np.ndarray) -> np.ndarray:
-        right, down, forward = np.moveaxis(normal, -1, 0)
-        return np.rint(128 * (1 + np.stack([forward, -down, -right], axis=-1))).clip(0, 255).astype(np.uint8)
-
-
-NOTE = "synthetic_dataset.json"  # in the folder that was written to
-LAYOUTS = {layout.__name__: layout for layout in (MP3D, S2D3D, Struc3D)}
-
-
-def write_dataset(
-    layout_name: str, num: int, out: Path, height: int = 512, first_seed: int = 0, num_workers: int = 0
-) -> None:
-    """Write `num` rooms for training and `num` for testing (and some for "val", see the top of this file).
-
-    Raises:
-        UserError: when the folder holds something else already.
-    """
-    layout = LAYOUTS[layout_name]()
-    num_val = -(-num // 4) if num > 1 or not layout.val_is_of_train else 0
-    parts = ["train"] * (num - num_val if layout.val_is_of_train else num) + ["val"] * num_val
-    rooms = [("train", part, index) for index, part in enumerate(parts)]
-    rooms += [("test", "test", index) for index in range(num)]
-    counts = {part: sum(room[1] == part for room in rooms) for part in ("train", "val", "test")}
-    _claim(out, {"layout": layout_name, "counts": counts, "height": height, "seed": first_seed})
-    write = partial(write_room, layout=layout, out=out, height=height, first_seed=first_seed)
-    for _ in map_with_progress(write, rooms, num_workers, f"writing {layout_name}"):
-        pass
-
-
-def _claim(out: Path, content: dict) -> None:
-    """Note down what the folder is going to hold; refuse one that holds anything else."""
-    note = out / NOTE
-    if out.is_dir() and any(out.iterdir()) and not (note.is_file() and json.loads(note.read_text()) == content):
-        raise UserError(f"--out {out} holds something else: choose an empty folder")
-    write_text(note, json.dumps(content) + "\n")
-
-
-def write_room(room: tuple[str, str, int], layout: Layout, out: Path, height: int, first_seed: int) -> None:
-    """Write one room, (split of the synthetic rooms, part of the dataset, index), as four pictures."""
-    split, part, index = room
-    panorama = SyntheticRooms(split, index + 1, height, 2 * height, seed=first_seed).read(index)
-    for name, picture in encode(panorama, layout).items():
-        with atomic_path(out / asdict(layout.files(part, index))[name]) as temporary:
-            Image.fromarray(picture).save(temporary)
-
-
-def encode(panorama: Panorama, layout: Layout) -> dict[str, np.ndarray]:
-    """The four pictures of a room as arrays."""
-    return {
-        "rgb": panorama.rgb,
-        "depth": layout.depth(panorama.depth),
-        "semantic": layout.ids[panorama.semantic].astype(np.uint8),
-        "normal": layout.normal(panorama.normal),
-    }
-
-
-def _units(metres: np.ndarray, per_metre: int, largest: int) -> np.ndarray:
-    """Depth in whole units, 0 where it is out of range."""
-    units = np.rint(metres.astype(np.float64) * per_metre)
-    return np.where(units <= largest, units, 0).astype(np.uint16)
-
-
-def _unique_name(what: str) -> str:
-    """32 hexadecimal digits, always the same for the same words."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"elite360m/{what}").hex
+from datasets.preparation.synthetic_layouts import LAYOUTS, write_dataset
+from options.parser import Parser, count, positive, seed
+from utils.errors import exit_on_user_error
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Prepare Stanford2D3D: from the owners' panoramas to the small ones in the camera frame that --dataset S2D3D reads.
 
-    python tools/prepare_stanford2d3d.py --raw ./2D-3D-S --out ./data/S2D3D
+    python -m tools.prepare_stanford2d3d --raw ./2D-3D-S --out ./data/S2D3D
 
 * **Raw tree**: ``area_*/pano/{pose,rgb,depth,semantic,normal}/camera_*_domain_*``, and the owners'
   ``semantic_labels.json``, from ``assets/`` of their code repository, alexsax/2D-3D-Semantics.
@@ -30,8 +30,6 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
-
 import cv2
 import numpy as np
 from PIL import Image
@@ -41,10 +39,10 @@ from datasets.panorama import resize_rgb
 from datasets.preparation.axes import ALL_AXES, axes_in_words
 from datasets.preparation.normals_from_depth import normals_from_depth
 from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, UNKNOWN_ID, panorama_files
+from options.parser import Parser, count, positive
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 from utils.images import ImageFile
-from options.elite360m import Parser, count, positive
 from utils.parallel import map_with_progress
 
 LABEL_LIST = "semantic_labels.json"

@@ -1,16 +1,12 @@
 """Photograph the page of demo_elite360m.py, which must be running, with a room chosen: docs/demo.jpg.
 
-python tools/show_demo.py --out demo.jpg
+python -m tools.show_demo --out demo.jpg
 
 Needs playwright and Debian's chromium.
 """
 
 import argparse
 import shutil
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 from playwright.sync_api import sync_playwright
 

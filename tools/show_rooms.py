@@ -1,13 +1,9 @@
 """Draw synthetic rooms into one picture: what `--dataset Synthetic` trains on. One room alone is a panorama.
 
-python tools/show_rooms.py --out rooms.jpg
+python -m tools.show_rooms --out rooms.jpg
 """
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages lie beside this folder
 
 import numpy as np
 

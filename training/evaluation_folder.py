@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from training.run_folder import RunFolder
 from utils.distributed import barrier, from_main, is_main
 from utils.errors import UserError
-from training.run_folder import RunFolder
-from utils.tasks import TASK_NAMES
 
 IDENTITY = "evaluation"  # key in results.json of what was evaluated
 _RESULTS = "results.json"
@@ -24,15 +23,23 @@ class EvaluationFolder:
     Args:
         root: ``<log_dir>/<backbone>/<task value>``.
         identity: what the metrics depend on: plain values by name.
+        folder_of_task: see `RunFolder`.
         overwrite: whether results of another evaluation may be replaced.
 
     Attributes:
         run: the folders and files to write to.
     """
 
-    def __init__(self, root: Path, identity: dict[str, str | int | None], overwrite: bool):
+    def __init__(
+        self,
+        root: Path,
+        identity: dict[str, str | int | None],
+        folder_of_task: Mapping[str, str],
+        overwrite: bool,
+    ):
         self.root = root
-        self.run = RunFolder(root / "unfinished")
+        self.run = RunFolder(root / "unfinished", folder_of_task)
+        self._tasks = tuple(folder_of_task)
         self._identity = identity
         self._overwrite = overwrite
 
@@ -74,7 +81,7 @@ class EvaluationFolder:
 
     def _names(self) -> list[str]:
         """What an evaluation may write, relative to its folder; results.json is the first."""
-        return [*_FILES, *(str(self.run.result(task).relative_to(self.run.root)) for task in TASK_NAMES)]
+        return [*_FILES, *(str(self.run.result(task).relative_to(self.run.root)) for task in self._tasks)]
 
     def _check(self) -> None:
         if self._overwrite or not any((self.root / name).exists() for name in self._names()):

@@ -14,11 +14,11 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from losses.balancing.base import Balancing
-from tasks import TASKS
+from training.run_folder import RunFolder
 from training.step import StepResult
 from utils.distributed import all_sum, is_main, world_size
 from utils.files import to_json, write_text
-from training.run_folder import RunFolder, figures_line
+from utils.text import metrics_line
 
 Step = TypeVar("Step")
 _LONG_WAIT = 0.1  # of the time
@@ -163,19 +163,18 @@ class TrainingLog:
             tqdm.write(f"step {self._step} skipped, not finite: {problem}", file=sys.stderr)
             self._write({"bad_step": problem}, self._step)
 
-    def validation(self, epoch: int, results: dict[str, dict[str, float]]) -> None:
-        """Write the figures of a validation."""
+    def validation(self, epoch: int, results: dict[str, dict[str, float]], accuracies: dict[str, float | None]) -> None:
+        """Write the metrics of a validation, and the accuracy of each task in [0, 1], None when unknown."""
         if not is_main():
             return
         for task, figures in results.items():
-            line = f"epoch {epoch}  {figures_line(figures)}"
+            line = f"epoch {epoch}  {metrics_line(figures)}"
             tqdm.write(f"{task}: {line}")
             self._results.setdefault(task, []).append(line + "\n")
             write_text(self._run.result(task), "".join(self._results[task]))
             written = {f"validation_{task}/{name}": value for name, value in figures.items()}
-            accuracy = TASKS[task].accuracy(figures)
-            if accuracy is not None:
-                written[f"accuracy/{task}"] = accuracy
+            if accuracies.get(task) is not None:
+                written[f"accuracy/{task}"] = accuracies[task]
             self._write(written, epoch, axis="epoch")
         self._writer.flush()
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from training.resume import read_settings, require_same_facts, require_same_options
-from networks.checkpoint import load_content
+from training.run_folder import RunFolder
+from utils.checkpoint_files import load_content
 from utils.distributed import gather_objects, is_main, rank
 from utils.errors import UserError
 from utils.files import atomic_path
-from training.run_folder import RunFolder
 
 FORMAT = "elite360m training state"
 VERSION = 3

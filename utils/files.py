@@ -1,5 +1,6 @@
 """Writing files atomically."""
 
+import csv
 import json
 import math
 import os
@@ -71,3 +72,12 @@ def _finite(content: object) -> object:
     if isinstance(content, list | tuple):
         return [_finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows as CSV, atomically. Columns are the keys of all rows; a row without one leaves it empty."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -16,16 +16,27 @@ MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
 _RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB of labels
 
 
-class Look(NamedTuple):
-    """What pictures and files of a network's predictions depend on; see `ModelSettings` for the fields."""
+class DisplaySettings(NamedTuple):
+    """What images and files of maps depend on: their meaning and the colors of the classes.
+
+    Attributes:
+        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB.
+        depth_unit: what a depth of 1 means, in words.
+        normal_frame: "camera" or "world".
+    """
 
     class_names: tuple[str, ...]
     class_colours: Colours
     depth_unit: str
     normal_frame: str
 
+    @classmethod
+    def of(cls, settings: object) -> "DisplaySettings":
+        """Those of a network's settings, or of anything else with these attributes."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
 
-Encoding = Callable[[np.ndarray, Look], np.ndarray]
+
+Encoding = Callable[[np.ndarray, DisplaySettings], np.ndarray]
 
 
 class ReadOut(NamedTuple):
@@ -59,11 +70,11 @@ class Display(ABC):
         """The truth of sample i of a batch as a map; what is missing is marked."""
 
     @abstractmethod
-    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         """A map in colours, (H, W, 3) uint8."""
 
     @abstractmethod
-    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
         """A predicted map for a viewer."""
 
     @abstractmethod
@@ -76,18 +87,18 @@ class Display(ABC):
         """The files that keep a map: from the ending of the name to what makes the file's array of the map."""
 
     @abstractmethod
-    def meaning(self, look: Look) -> dict:
+    def meaning(self, look: DisplaySettings) -> dict:
         """What the values of a map, and of those `files` that are no mere copies of it, mean: plain data."""
 
-    def legend(self, look: Look, width: int) -> np.ndarray | None:
+    def legend(self, look: DisplaySettings, width: int) -> np.ndarray | None:
         """What explains the colours of `picture`, (any, width, 3), if a scale does not."""
         return None
 
-    def scale(self, look: Look) -> tuple[float, str] | None:
+    def scale(self, look: DisplaySettings) -> tuple[float, str] | None:
         """Far end and unit of the colour scale of `picture`, if it has one."""
         return None
 
-    def error_scale(self, look: Look) -> tuple[float, str] | None:
+    def error_scale(self, look: DisplaySettings) -> tuple[float, str] | None:
         """Far end and unit of the colour scale of `error_picture`, if it has one."""
         return None
 
@@ -104,10 +115,10 @@ class DepthDisplay(Display):
     def truth_map(self, batch: dict, i: int) -> np.ndarray:
         return self.as_map(batch["depth"][i].masked_fill(~batch["depth_mask"][i], torch.nan))
 
-    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         return scale_colours(values, MAX_DEPTH)
 
-    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
         return ReadOut(_thousandths(values, look), 0.001, unit_symbol(look.depth_unit))
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -117,14 +128,14 @@ class DepthDisplay(Display):
     def files(self) -> dict[str, Encoding]:
         return {"depth.npy": _as_it_is, "depth.png": _thousandths}
 
-    def meaning(self, look: Look) -> dict:
+    def meaning(self, look: DisplaySettings) -> dict:
         thousandths = "millimetres" if look.depth_unit == METRES else "thousandths of the unit"
         return {"unit": look.depth_unit, "depth.png": f"16 bits, {thousandths}"}
 
-    def scale(self, look: Look) -> tuple[float, str]:
+    def scale(self, look: DisplaySettings) -> tuple[float, str]:
         return MAX_DEPTH, unit_symbol(look.depth_unit)
 
-    def error_scale(self, look: Look) -> tuple[float, str]:
+    def error_scale(self, look: DisplaySettings) -> tuple[float, str]:
         return MAX_DEPTH_ERROR, unit_symbol(look.depth_unit)
 
 
@@ -140,10 +151,10 @@ class NormalDisplay(Display):
     def truth_map(self, batch: dict, i: int) -> np.ndarray:
         return self.as_map(batch["normal"][i].masked_fill(~batch["normal_mask"][i], torch.nan))
 
-    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         return normal_colours(np.nan_to_num(values))
 
-    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
         return ReadOut(np.rint(values * 127).astype(np.int8), 1 / 127)
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -154,14 +165,14 @@ class NormalDisplay(Display):
     def files(self) -> dict[str, Encoding]:
         return {"normal.npy": _as_it_is, "normal.png": self.picture}
 
-    def meaning(self, look: Look) -> dict:
+    def meaning(self, look: DisplaySettings) -> dict:
         return {
             "unit": "unit vectors that point to the camera",
             "frame": look.normal_frame,
             "normal.png": "8 bits, x, y and z from -1..1 to red, green and blue 0..255",
         }
 
-    def error_scale(self, look: Look) -> tuple[float, str]:
+    def error_scale(self, look: DisplaySettings) -> tuple[float, str]:
         return MAX_ANGLE_ERROR, "deg"
 
 
@@ -177,17 +188,17 @@ class LabelDisplay(Display):
     def truth_map(self, batch: dict, i: int) -> np.ndarray:
         return batch["semantic"][i].cpu().numpy()
 
-    def picture(self, values: np.ndarray, look: Look) -> np.ndarray:
+    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         return label_colours(values, look.class_colours)
 
-    def read_out(self, values: np.ndarray, look: Look) -> ReadOut:
+    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
         return ReadOut(values, classes=tuple(zip(look.class_names, look.class_colours, strict=True)))
 
     @property
     def files(self) -> dict[str, Encoding]:
         return {"labels.png": _as_it_is, "labels_colour.png": self._picture_with_legend}
 
-    def meaning(self, look: Look) -> dict:
+    def meaning(self, look: DisplaySettings) -> dict:
         classes = zip(look.class_names, look.class_colours, strict=True)
         return {
             "unit": "indices into the classes; their colours are #RRGGBB",
@@ -197,10 +208,10 @@ class LabelDisplay(Display):
             ],
         }
 
-    def legend(self, look: Look, width: int) -> np.ndarray:
+    def legend(self, look: DisplaySettings, width: int) -> np.ndarray:
         return legend(look.class_names, look.class_colours, width)
 
-    def _picture_with_legend(self, values: np.ndarray, look: Look) -> np.ndarray:
+    def _picture_with_legend(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         picture = self.picture(values, look)
         return np.vstack([picture, self.legend(look, picture.shape[1])])
 
@@ -210,11 +221,11 @@ class LabelDisplay(Display):
         return error
 
 
-def _as_it_is(values: np.ndarray, look: Look) -> np.ndarray:
+def _as_it_is(values: np.ndarray, look: DisplaySettings) -> np.ndarray:
     return values
 
 
-def _thousandths(depth: np.ndarray, look: Look) -> np.ndarray:
+def _thousandths(depth: np.ndarray, look: DisplaySettings) -> np.ndarray:
     """As 16-bit integers, 0 where there is no depth."""
     known = np.nan_to_num(depth, nan=0, posinf=0, neginf=0)
     return np.rint(known * 1000).clip(0, 65535).astype(np.uint16)

@@ -4,7 +4,6 @@ All pictures are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without b
 """
 
 import base64
-import colorsys
 from pathlib import Path
 
 import cv2
@@ -41,16 +40,6 @@ def label_colours(labels: np.ndarray, class_colours: Colours) -> np.ndarray:
     """Labels (H, W) in the colours of their classes; ignored pixels are black."""
     table = np.array([*class_colours, _BLACK], dtype=np.uint8)  # label -1 is the last entry
     return table[labels]
-
-
-def distinct_colours(count: int) -> Colours:
-    """So many different 8-bit RGB colours, for classes that have none of their own."""
-    # Steps of the golden ratio around the colour circle never come close to an earlier hue.
-    hues = (np.arange(count) * 0.618034) % 1
-    return tuple(
-        tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.6 + 0.4 * (i % 2), 1 - 0.2 * (i % 3)))
-        for i, hue in enumerate(hues)
-    )
 
 
 def colour_bar(height: int, top: float, unit: str) -> np.ndarray:

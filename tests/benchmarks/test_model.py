@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 def test_small_benchmark(tmp_path):
-    command = [sys.executable, "benchmarks/model.py", "--backbones", "Elite360M_Res18", "--height", "64"]
+    command = [sys.executable, "-m", "benchmarks.model", "--backbones", "Elite360M_Res18", "--height", "64"]
     parts = ["--rounds", "1", "--parts", "inference", "evaluation", "--out", str(tmp_path)]
     done = subprocess.run([*command, *parts], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -25,7 +25,7 @@ def test_small_benchmark(tmp_path):
 
 
 def test_wrong_height(tmp_path):
-    command = [sys.executable, "benchmarks/model.py", "--height", "100", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.model", "--height", "100", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "multiple of 64" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from datasets import build_dataset
-from tools.make_synthetic_dataset import write_dataset
+from datasets.preparation.synthetic_layouts import write_dataset
 from utils.errors import UserError
 
 HEIGHT, WIDTH = 32, 64

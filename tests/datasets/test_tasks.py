@@ -9,7 +9,7 @@ import torch
 from datasets import build_dataset
 from datasets.augment import Augmentation
 from datasets.panorama import pack, unpack
-from tools.make_synthetic_dataset import write_dataset
+from datasets.preparation.synthetic_layouts import write_dataset
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks
 

@@ -18,9 +18,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from datasets.classes import STANFORD2D3D
 from losses.balancing.uncertainty import UncertaintyWeighting
+from networks.checkpoint import ModelSettings, save_checkpoint
 from prediction import load_elite360m
 from tasks import TASKS
-from networks.checkpoint import ModelSettings, save_checkpoint
+from visual.displays import DisplaySettings
 from visual.drawing import save_picture
 
 pytestmark = pytest.mark.slow
@@ -229,7 +230,7 @@ def test_every_layer_is_shown(demo, checkpoint, visit, panorama):
     upload(page, panorama)
     result = load_elite360m(checkpoint).predict(panorama)
     for task in TASKS:
-        expected = TASKS[task].display.picture(result.maps()[task], result.settings.look)
+        expected = TASKS[task].display.picture(result.maps()[task], DisplaySettings.of(result.settings))
         shown = picture_of(page, TASKS[task].display.map_name)
         assert np.array_equal(shown, expected), task
     rgb = picture_of(page, "RGB")

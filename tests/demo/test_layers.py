@@ -9,8 +9,8 @@ import pytest
 
 from datasets.classes import STANFORD2D3D
 from demo.layers import layers
-from prediction import Prediction
 from networks.checkpoint import ModelSettings
+from prediction import Prediction
 from utils.tasks import RELATIVE
 from visual.drawing import label_colours, normal_colours, scale_colours
 

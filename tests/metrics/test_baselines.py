@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.baselines import Baselines
 from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
 from metrics.depth import FIGURES
-from metrics.evaluator import Evaluator, evaluate
+from metrics.evaluator import evaluate
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import angle_between
-from tasks import TASKS
+from tasks import TASKS, build_baselines, build_evaluator
 from utils.sphere import angles_to_rays, depth_to_points
 
 HEIGHT, WIDTH, CLASSES = 16, 32, 5
@@ -50,7 +49,7 @@ def metrics_of(batches: list[dict], task: str, value: torch.Tensor) -> dict[str,
     def predict(rgb: torch.Tensor) -> dict[str, torch.Tensor]:
         return {task: value[None, :, None, None].expand(len(rgb), -1, HEIGHT, WIDTH)}
 
-    return evaluate(predict, batches, Evaluator((task,), CLASSES))[0][task]
+    return evaluate(predict, batches, build_evaluator((task,), CLASSES))[0][task]
 
 
 def fitted(baseline, batches: list[dict]):
@@ -176,14 +175,14 @@ def test_the_box_fits_a_room_along_the_axes():
     """Much better than any constant; and it is not used for normals of another frame than the camera's."""
     normal = BoxRoomNormals(CLASSES, HEIGHT, WIDTH).compute()[None].expand(2, -1, -1, -1)
     batch = truths()[0] | {"normal": normal, "normal_mask": torch.ones(2, 1, HEIGHT, WIDTH, dtype=torch.bool)}
-    baselines = Baselines(("normal",), CLASSES, HEIGHT, WIDTH, "camera")
+    baselines = build_baselines(("normal",), CLASSES, HEIGHT, WIDTH, "camera")
     baselines.fit(batch)
     baselines.evaluate([batch], torch.device("cpu"), with_breakdowns=True)
     results = baselines.results()
     assert results["fixed_map"]["normal"]["mean"] == pytest.approx(0, abs=1e-5)
     assert results["constant"]["normal"]["mean"] > 60
     assert baselines.breakdowns.keys() == {"normal"}
-    of_world = Baselines(("normal",), CLASSES, HEIGHT, WIDTH, "world")
+    of_world = build_baselines(("normal",), CLASSES, HEIGHT, WIDTH, "world")
     of_world.evaluate([batch], torch.device("cpu"), with_breakdowns=False)
     assert of_world.results()["fixed_map"] == {}
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from metrics.breakdown import DISTANCES, LATITUDES
-from metrics.evaluator import Evaluator
-from tasks import TASKS
+from tasks import TASKS, build_evaluator
 
 HEIGHT, WIDTH, CLASSES, COUNT = 36, 72, 6, 5
 
@@ -41,7 +40,7 @@ def predictions():
 
 
 def breakdowns(predictions: dict, truth: dict, batch_size: int = COUNT) -> dict:
-    evaluator = Evaluator(tuple(TASKS), CLASSES, with_breakdown=True)
+    evaluator = build_evaluator(tuple(TASKS), CLASSES, with_breakdown=True)
     for start in range(0, COUNT, batch_size):
         part = slice(start, start + batch_size)
         evaluator.update(
@@ -119,7 +118,7 @@ def test_any_batch_size_and_order(batch_size, truth, predictions):
 def test_processes_join(truth, predictions, monkeypatch):
     """What another process saw is part of the whole: two halves, gathered, are all images."""
     whole = breakdowns(predictions, truth)["depth"].by_distance
-    evaluators = [Evaluator(("depth",), CLASSES, with_breakdown=True) for _ in range(2)]
+    evaluators = [build_evaluator(("depth",), CLASSES, with_breakdown=True) for _ in range(2)]
     for rank, evaluator in enumerate(evaluators):
         evaluator.update(
             {"depth": predictions["depth"][rank::2]}, {key: value[rank::2] for key, value in truth.items()}

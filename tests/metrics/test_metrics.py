@@ -7,11 +7,10 @@ import torch
 import torchmetrics.functional as oracle
 
 from metrics.depth import depth_errors, depth_figures
-from metrics.evaluator import Evaluator
 from metrics.normal import angle_between, normal_errors, normal_figures
 from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
 from metrics.weighted import weighted_median
-from tasks import TASKS
+from tasks import TASKS, build_evaluator
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
 
@@ -130,9 +129,9 @@ def test_segmentation_logits_are_not_truncated():
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_any_batch_size(batch_size):
     truth, predictions = random_truth(8), random_predictions(8)
-    whole = Evaluator(tuple(TASKS), CLASSES)
+    whole = build_evaluator(tuple(TASKS), CLASSES)
     whole.update(predictions, truth)
-    parts = Evaluator(tuple(TASKS), CLASSES)
+    parts = build_evaluator(tuple(TASKS), CLASSES)
     for start in range(0, 8, batch_size):
         indices = range(start, min(start + batch_size, 8))
         parts.update(part(predictions, indices), part(truth, indices))
@@ -141,7 +140,7 @@ def test_any_batch_size(batch_size):
 
 def test_order_does_not_matter():
     truth, predictions = random_truth(8), random_predictions(8)
-    forward, backward = Evaluator(tuple(TASKS), CLASSES), Evaluator(tuple(TASKS), CLASSES)
+    forward, backward = build_evaluator(tuple(TASKS), CLASSES), build_evaluator(tuple(TASKS), CLASSES)
     forward.update(predictions, truth)
     backward.update(part(predictions, range(7, -1, -1)), part(truth, range(7, -1, -1)))
     assert forward.compute() == backward.compute()
@@ -150,7 +149,7 @@ def test_order_does_not_matter():
 def test_mean_over_images_that_have_truth():
     """Image 1 has no valid depth: it is no row of zeros, and no NaN."""
     truth, predictions = random_truth(3), random_predictions(3)
-    evaluator = Evaluator(("depth",), CLASSES)
+    evaluator = build_evaluator(("depth",), CLASSES)
     evaluator.update(predictions, truth)
     results, rows = evaluator.compute()
     error = (predictions["depth"].double().clamp(0.1, 10) - truth["depth"].double().clamp(0.1, 10)) ** 2
@@ -164,7 +163,7 @@ def test_no_truth_at_all_gives_no_figures():
     truth, predictions = random_truth(2), random_predictions(2)
     truth["depth_mask"][:] = False
     truth["semantic"][:] = -1
-    evaluator = Evaluator(("depth", "segmentation"), CLASSES)
+    evaluator = build_evaluator(("depth", "segmentation"), CLASSES)
     evaluator.update(predictions, truth)
     results = evaluator.compute()[0]
     assert results["depth"].keys() == results["segmentation"].keys() == {"seam"}, "which needs no truth"
@@ -178,7 +177,7 @@ def test_solid_angle_weights():
     prediction[..., :5, :] += 1
     prediction[..., -5:, :] += 1
     batch = {"index": torch.tensor([0]), "id": ["x"], "depth": truth, "depth_mask": truth > 0}
-    evaluator = Evaluator(("depth",), CLASSES)
+    evaluator = build_evaluator(("depth",), CLASSES)
     evaluator.update({"depth": prediction}, batch)
     figures = evaluator.compute()[0]["depth"]
     assert figures["abs_"] == pytest.approx(1 / 3)
@@ -209,6 +208,6 @@ def test_weighted_median_against_sorting(spread):
 def test_inputs_are_left_alone():
     truth, predictions = random_truth(2), random_predictions(2)
     copies = {k: v.clone() for k, v in (truth | predictions).items() if isinstance(v, torch.Tensor)}
-    Evaluator(tuple(TASKS), CLASSES).update(predictions, truth)
+    build_evaluator(tuple(TASKS), CLASSES).update(predictions, truth)
     for key, copy in copies.items():
         assert torch.equal((truth | predictions)[key].nan_to_num(-7), copy.nan_to_num(-7)), key

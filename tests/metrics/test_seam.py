@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from metrics.evaluator import Evaluator
 from metrics.seam import depth_changes, label_changes, normal_changes, seam_score
-from tasks import TASKS
+from tasks import TASKS, build_evaluator
 from utils.sphere import erp_rays, erp_solid_angles
 
 HEIGHT, WIDTH = 8, 16
@@ -88,7 +87,7 @@ def test_the_evaluator_takes_the_mean_over_images():
     depth = torch.stack([depth_of(0.01 * torch.arange(WIDTH)), depth_of(torch.zeros(WIDTH))])
     nowhere = torch.zeros(2, 1, HEIGHT, WIDTH, dtype=torch.bool)
     batch = {"index": torch.arange(2), "id": ["ramp", "constant"], "depth": depth, "depth_mask": nowhere}
-    evaluator = Evaluator(("depth",), 3)
+    evaluator = build_evaluator(("depth",), 3)
     evaluator.update({"depth": depth}, batch)
     results, rows = evaluator.compute()
     assert results == {"depth": {"seam": pytest.approx(WIDTH / 4)}}

@@ -7,11 +7,11 @@ import torch
 
 from datasets.synthetic import SyntheticRooms
 from networks.elite360m import Elite360M
+from options.elite360m import train_parser
 from tasks import TASKS, build_objective
 from tests.tiny import freeze_norms
 from training.objective import task_losses
 from training.setup import prepare_network
-from options.elite360m import train_parser
 
 TRIPLE = tuple(TASKS)
 
@@ -28,7 +28,8 @@ def small_network(tasks: tuple[str, ...] = TRIPLE, **parts) -> Elite360M:
 
 def set_up(network: Elite360M, *flags: str) -> Elite360M:
     network = copy.deepcopy(network)
-    prepare_network(network, train_parser().parse_args(list(flags)))
+    options = train_parser().parse_args(list(flags))
+    prepare_network(network, options.channels_last, options.compile)
     return network.train()
 
 

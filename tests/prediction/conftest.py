@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from prediction import load_elite360m
 from networks.checkpoint import ModelSettings, save_checkpoint
+from prediction import load_elite360m
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import predict_elite360m
-from utils.errors import UserError
 from options.elite360m import predict_parser
+from utils.errors import UserError
 from visual.drawing import save_picture
 
 ROOT = Path(__file__).parents[2]

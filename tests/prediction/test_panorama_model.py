@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from networks.checkpoint import load_checkpoint, save_checkpoint
 from networks.elite360m import Elite360M
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from prediction import Prediction, load_elite360m
 from prediction.averaging import ViewAverage
-from networks.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from visual.drawing import save_picture
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from networks.checkpoint import save_checkpoint
 from prediction import load_elite360m
 from prediction.files import ResultFiles
 from prediction.naming import Job
 from prediction.pictures import Picture, read_picture
-from networks.checkpoint import save_checkpoint
 from utils.errors import UserError
-from training.run_folder import sha256
+from utils.provenance import sha256
 from utils.tasks import RELATIVE
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import eval_elite360m
-from utils.errors import UserError
 from options.elite360m import eval_parser
+from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from datasets.classes import SemanticClasses
-from metrics.evaluator import PROTOCOL, Evaluator
+from metrics.evaluator import PROTOCOL
 from reports.gallery import Gallery
 from reports.page import Report, number, quantity, write_report
-from tasks import TASKS
-from visual.displays import Look
+from tasks import TASKS, build_evaluator
 from utils.tasks import METRES, RELATIVE
+from visual.displays import DisplaySettings
 
 HEIGHT, WIDTH, COUNT = 16, 32, 4
 NASTY = '<img src="http://evil.example/x.png" onerror=alert(1)>"\'&</script><script>alert(2)</script>'
@@ -83,8 +83,8 @@ def make_report(tasks=tuple(TASKS), depth_unit=METRES, trivial=True, tta=1, note
         "normal": torch.nn.functional.normalize(batch["normal"] + noise * torch.randn(COUNT, 3, HEIGHT, WIDTH), dim=1),
         "segmentation": logits + 3 * noise * torch.rand(COUNT, len(CLASSES), HEIGHT, WIDTH),
     }
-    settings = Look(CLASSES.names, CLASSES.colours, depth_unit, "camera")
-    evaluator, gallery = Evaluator(tasks, len(CLASSES), with_breakdown=True), Gallery(tasks, settings)
+    settings = DisplaySettings(CLASSES.names, CLASSES.colours, depth_unit, "camera")
+    evaluator, gallery = build_evaluator(tasks, len(CLASSES), with_breakdown=True), Gallery(tasks, settings)
     evaluator.update(predictions, batch)
     gallery.add(batch, predictions, evaluator.rows)
     results, rows = evaluator.compute()
@@ -284,7 +284,7 @@ def test_notes_are_shown(page_of):
 
 def without_ground_truth(report: Report, *tasks: str) -> Report:
     """The report if no image had ground truth for some tasks."""
-    evaluator = Evaluator(tasks, len(CLASSES), with_breakdown=True)
+    evaluator = build_evaluator(tasks, len(CLASSES), with_breakdown=True)
     nothing = {task: dict.fromkeys(report.summary["results"][task]) | {"seam": 3.1} for task in tasks}
     summary = {**report.summary, "results": {**report.summary["results"], **nothing}}
     shown = {**report.shown, **{task: [] for task in tasks}}

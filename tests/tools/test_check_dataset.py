@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.preparation.synthetic_layouts import write_dataset
 from datasets.synthetic import SyntheticRooms
 from tools import check_dataset
-from tools.make_synthetic_dataset import write_dataset
 from utils.sphere import erp_rays, pixels_to_angles, yaw_rotation
 
 HEIGHT, WIDTH = 64, 128

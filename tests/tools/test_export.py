@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from networks.checkpoint import load_checkpoint, save_checkpoint
+from options.elite360m import EXPORT_FORMATS, export_parser
 from prediction.export_formats import FORMATS
 from prediction.export_graph import traced
 from tests.utils.test_checkpoint import SETTINGS
 from tools.export import main
-from networks.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
-from options.elite360m import EXPORT_FORMATS, export_parser
-from training.run_folder import sha256
+from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SETTINGS, height=32, width=64)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from datasets import build_dataset
+from datasets.preparation.synthetic_layouts import write_dataset
 from datasets.synthetic import SyntheticRooms
-from tools.make_synthetic_dataset import write_dataset
 from utils.errors import UserError
 
 HEIGHT, WIDTH = 64, 128

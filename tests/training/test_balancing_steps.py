@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from losses.balancing import BALANCINGS, build_balancing
+from options.balancing import check_balancing
+from options.elite360m import train_parser
 from tests.tiny import (
     BALANCING_OPTIONS,
     KINDS,
@@ -22,10 +24,8 @@ from tests.tiny import (
     valid_mask,
     without_labels,
 )
-from options.balancing import check_balancing
 from training.objective import task_losses
 from utils.errors import UserError
-from options.elite360m import train_parser
 
 BATCH = tiny_batch(range(4))
 CUT = [tiny_batch([0]), tiny_batch([1, 2]), tiny_batch([3])]  # the same images

@@ -9,9 +9,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from losses.balancing.uncertainty import UncertaintyWeighting
+from tasks import FOLDERS
 from training.log import MetricsFile, TrainingLog
-from training.step import StepResult
 from training.run_folder import RunFolder
+from training.step import StepResult
 
 
 def step_result(loss: float, num_images: int = 1) -> StepResult:
@@ -50,7 +51,7 @@ def scalars(tmp_path, clock):
     """Two epochs of three steps of five images; data take 1 s, steps 4 s, and validations long."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.25)
-    log = TrainingLog(RunFolder(tmp_path), 2, weighting, optimizer)
+    log = TrainingLog(RunFolder(tmp_path), 2, weighting, optimizer, FOLDERS)
     for epoch in (1, 2):
         for loss in log.watch(clock.reading([1.0, 2.0, 6.0], seconds=1), epoch):
             clock.pass_time(4)
@@ -95,7 +96,7 @@ def test_everything_is_in_metrics_jsonl_too(scalars):
 def test_warns_once_of_waiting_for_data(tmp_path, clock, capsys, seconds, num_steps, warnings):
     """When it is much; not of the first steps, which wait for the workers to start."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
-    log = TrainingLog(RunFolder(tmp_path), 10, weighting, torch.optim.Adam(weighting.parameters()))
+    log = TrainingLog(RunFolder(tmp_path), 10, weighting, torch.optim.Adam(weighting.parameters()), FOLDERS)
     for loss in log.watch(clock.reading([1.0] * num_steps, seconds), epoch=1):
         clock.pass_time(4)
         log.step(step_result(loss))
@@ -114,7 +115,7 @@ def test_goes_on_where_it_was(tmp_path):
     """Steps are counted on; what the ended run wrote after its last state is dropped."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters())
-    run = RunFolder(tmp_path)
+    run = RunFolder(tmp_path, FOLDERS)
     log = TrainingLog(run, 1, weighting, optimizer)
     for loss in log.watch([1.0, 2.0], epoch=1):
         log.step(step_result(loss))

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from tasks import FOLDERS
 from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_network, tiny_stepper
 from training.log import TrainingLog
 from training.loop import LoopSettings, batched, fit
-from training.state import Progress, SavedState, Signature, save_state
 from training.run_folder import RunFolder
+from training.state import Progress, SavedState, Signature, save_state
 
 NUM_BATCHES = 4  # of an epoch
 
@@ -91,7 +92,7 @@ def train(
         end_epoch: called with the progress at the end of an epoch.
         settings: of the loop.
     """
-    run = RunFolder(root)
+    run = RunFolder(root, FOLDERS)
     saved = SavedState(run) if resume else None
     torch.manual_seed(5 if resume else 0)
     random.seed(5 if resume else 0)

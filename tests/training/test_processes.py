@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tasks import FOLDERS
 from tests.processes import run_processes
 from tests.tiny import (
     KINDS,
@@ -22,8 +23,8 @@ from tests.tiny import (
     tiny_stepper,
     without_labels,
 )
-from training.state import Progress, SavedState, Signature, save_state
 from training.run_folder import RunFolder
+from training.state import Progress, SavedState, Signature, save_state
 
 pytestmark = pytest.mark.slow  # processes that import torch
 METHODS = [*KINDS, "pcgrad", "rlw"]
@@ -75,7 +76,7 @@ def wishes(rank: int, processes: int) -> bool:
 
 def restored_draw(rank: int, folder: str) -> tuple[float, float]:
     """A random number that is drawn after a state was saved, and the one that is drawn when it was restored."""
-    run = RunFolder(Path(folder))
+    run = RunFolder(Path(folder), FOLDERS)
     torch.manual_seed(rank)
     save_state(run, Signature("", {}, {}), {"progress": Progress()})
     drawn = torch.rand(()).item()

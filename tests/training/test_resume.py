@@ -16,12 +16,13 @@ import pytest
 import torch
 
 import train_elite360m
+from datasets.preparation.synthetic_layouts import write_dataset
+from options.elite360m import train_parser
+from tasks import FOLDERS
 from tests.tiny import assert_identical
-from tools.make_synthetic_dataset import write_dataset
+from training.run_folder import RunFolder
 from training.step import Stepper
 from utils.errors import UserError
-from options.elite360m import train_parser
-from training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 BACKBONE = "timm:mobilenetv3_small_050"
@@ -36,7 +37,7 @@ ONE_STEP = ["--max_minutes", "0"]
 
 
 def run_folder(log_dir: Path) -> RunFolder:
-    return RunFolder(log_dir / "depth" / BACKBONE.replace(":", "_"))
+    return RunFolder(log_dir / "depth" / BACKBONE.replace(":", "_"), FOLDERS)
 
 
 def train(log_dir: Path, *more: str) -> RunFolder:

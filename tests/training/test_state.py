@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from tasks import FOLDERS
+from training.run_folder import RunFolder
 from training.state import VERSION, Progress, SavedState, Signature, has_state, save_state
 from utils.errors import UserError
 from utils.files import write_json
-from training.run_folder import RunFolder
 
 OPTIONS = {"batch_size": 2, "seed": 100, "loss_weights": None, "amp": "off", "flip": False, "learning_rate": 1e-4}
 FACTS = {"number of processes (--nproc_per_node)": 1, "balancing (--potential_from)": {"name": "dtp", "seed": 3}}
@@ -21,7 +22,7 @@ FIXED = ("batch_size", "seed", "loss_weights", "amp", "flip")
 
 @pytest.fixture
 def run(tmp_path) -> RunFolder:
-    return RunFolder(tmp_path / "run")
+    return RunFolder(tmp_path / "run", FOLDERS)
 
 
 def save(run: RunFolder, signature: Signature = SIGNATURE, **progress) -> None:
@@ -256,6 +257,6 @@ def test_facts_that_must_be_the_same(run, facts, words):
 
 
 def test_the_folder_is_made(tmp_path):
-    run = RunFolder(tmp_path / "a" / Path("b"))
+    run = RunFolder(tmp_path / "a" / Path("b"), FOLDERS)
     save(run)
     assert has_state(run)

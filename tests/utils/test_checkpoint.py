@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
+from networks.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from tasks import build_objective
-from visual.displays import Look
-from networks.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
+from utils.checkpoint_files import LAST_MODEL
 from utils.errors import LONGEST_LINE, UserError
-from training.run_folder import LAST_MODEL
 from utils.tasks import METRES, RELATIVE
+from visual.displays import DisplaySettings
 
 SETTINGS = ModelSettings(
     backbone="Elite360M_Res18",
@@ -312,8 +312,8 @@ def test_differences_that_do_not_change_the_weights_are_listed(path):
         assert any(text in line for line in lines), text
 
 
-def look(**changes) -> Look:
-    return Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")._replace(**changes)
+def look(**changes) -> DisplaySettings:
+    return DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")._replace(**changes)
 
 
 RENAMED = ("beam", "blackboard", *STANFORD2D3D.names[2:])

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from metrics.evaluator import Evaluator
-from tasks import TASKS
+from tasks import TASKS, build_evaluator
 from tests.processes import run_processes
 from utils.distributed import (
     all_max,
@@ -96,7 +95,7 @@ def losses_and_metrics(indices: list[int]) -> dict:
             "gradient": (all_sum(weight.grad) / world_size()).item(),
             "num_pixels": loss.num_pixels.item(),
         }
-    evaluator = Evaluator(tuple(TASKS), CLASSES)
+    evaluator = build_evaluator(tuple(TASKS), CLASSES)
     evaluator.update(predictions, batch)
     return out | {"metrics": evaluator.compute()}
 

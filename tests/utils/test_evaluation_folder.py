@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from utils.errors import LONGEST_LINE, UserError
 from training.evaluation_folder import IDENTITY, EvaluationFolder
+from utils.errors import LONGEST_LINE, UserError
 from utils.files import write_json
 
 WHAT = {

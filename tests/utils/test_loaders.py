@@ -10,10 +10,10 @@ import torch
 
 from datasets.augment import Augmentation
 from datasets.panorama import Panorama, PanoramaDataset
-from tools.make_synthetic_dataset import write_dataset
+from datasets.preparation.synthetic_layouts import write_dataset
+from options.elite360m import eval_parser, train_parser
 from utils import loaders
 from utils.errors import UserError
-from options.elite360m import eval_parser, train_parser
 
 CPU = torch.device("cpu")
 WIDTH = 64

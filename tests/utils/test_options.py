@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from datasets import DATASETS, build_dataset
-from utils.errors import UserError
 from options.elite360m import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
@@ -17,6 +16,7 @@ from options.elite360m import (
     predict_parser,
     train_parser,
 )
+from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 TRAIN_OPTIONS = {

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tasks import FOLDERS
 from training.run_folder import RunFolder
 
 
@@ -21,7 +22,7 @@ from training.run_folder import RunFolder
 )
 def test_what_counts_as_a_training(file, holds, tmp_path):
     """What took training to make. A run that was killed before its first save may be started again."""
-    run = RunFolder(tmp_path)
+    run = RunFolder(tmp_path, FOLDERS)
     assert not run.holds_training()
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text("x")
@@ -34,5 +35,5 @@ def test_clearing_removes_what_a_training_wrote_alone(tmp_path):
     for name in [*own, *others]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    RunFolder(tmp_path).clear_training()
+    RunFolder(tmp_path, FOLDERS).clear_training()
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(others)

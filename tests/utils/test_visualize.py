@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from tasks import TASKS
-from visual.displays import Look
 from networks.checkpoint import ModelSettings
-from visual.panels import as_picture, batch_panels, error_panel
+from tasks import TASKS
 from utils.tasks import METRES
+from visual.displays import DisplaySettings
 from visual.drawing import (
     colour_bar,
-    distinct_colours,
+    distinct_colors,
     label_colours,
     legend,
     normal_colours,
@@ -21,6 +20,7 @@ from visual.drawing import (
     save_picture,
     scale_colours,
 )
+from visual.panels import as_picture, batch_panels, error_panel
 
 
 def test_scale_colours():
@@ -44,8 +44,8 @@ def test_label_colours():
     assert colours[0].tolist() == [list(STANFORD2D3D.colours[0]), list(STANFORD2D3D.colours[12]), [0, 0, 0]]
 
 
-def test_distinct_colours():
-    assert len(set(distinct_colours(41))) == 41
+def test_distinct_colors():
+    assert len(set(distinct_colors(41))) == 41
 
 
 def test_colour_bar_reads_upwards():
@@ -68,7 +68,7 @@ def test_error_panel(task):
     prediction = truth.copy()
     truth[:10] = -1 if task == "segmentation" else np.nan
     picture = error_panel(
-        task, rgb, prediction, truth, Look(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+        task, rgb, prediction, truth, DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
     )
     height, width = picture.shape[0] // 2, picture.shape[1] // 2
     assert height == 64 * 3 + 22

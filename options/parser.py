@@ -1,0 +1,57 @@
+"""The argument parser of all programs, and types of options. Nothing here imports torch."""
+
+import argparse
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except of options that are off or empty when not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line."""
+
+    def __init__(self, description: str):
+        super().__init__(description=description, formatter_class=_Help, allow_abbrev=False)
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
+def positive(text: str) -> int:
+    """Type of an option: 1, 2, 3, ..."""
+    return _at_least(1, int(text))
+
+
+def count(text: str) -> int:
+    """Type of an option: 0, 1, 2, ..."""
+    return _at_least(0, int(text))
+
+
+def rate(text: str) -> float:
+    """Type of an option: a number, 0 or more."""
+    return _at_least(0.0, float(text))
+
+
+def share(text: str) -> float:
+    """Type of an option: a number from 0, below 1."""
+    return _at_least(0.0, float(text), below=1.0)
+
+
+def port(text: str) -> int:
+    """Type of an option: a TCP port."""
+    return _at_least(1, int(text), below=2**16)
+
+
+def seed(text: str) -> int:
+    """Type of an option: what random generators can be started from."""
+    return _at_least(0, int(text), below=2**31)
+
+
+def _at_least(lowest: float, value: float, below: float = float("inf")) -> float:
+    """The value, if it is in [lowest, below); a NaN is in no range."""
+    if not lowest <= value < below:
+        raise argparse.ArgumentTypeError(f"{value} is not between {lowest} and {below}")
+    return value

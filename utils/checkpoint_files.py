@@ -1,0 +1,37 @@
+"""Files of tensors, numbers and strings, loaded with ``weights_only=True``: they hold no code."""
+
+import io
+import pickle
+from pathlib import Path
+
+import torch
+
+from utils.errors import UserError
+
+LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
+
+
+def load_content(path: Path, format_name: str) -> dict:
+    """What a file of ours holds, given the name of its format.
+
+    Raises:
+        UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing")
+    content = load_plain_data(path, path)
+    if not isinstance(content, dict) or content.get("format") != format_name:
+        raise UserError(f"{path} is not what it should be ({format_name})")
+    return content
+
+
+def load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
+    """The content of a file, which is at `path`."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
+        ) from error
+    except Exception as error:  # a damaged file makes torch stumble in many ways
+        raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or something else") from error

@@ -1,0 +1,44 @@
+"""What a file was made by and from, to be kept with it."""
+
+import hashlib
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "cv2")
+
+
+def provenance() -> dict:
+    """How this process was started, on what: command line, versions and git commit, to be kept with its results."""
+    versions = {name: sys.modules[name].__version__ for name in _PACKAGES if name in sys.modules}
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of this source tree, with "-dirty" when it was changed since; None outside git."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
