@@ -119,7 +119,7 @@ def potential_for(name: str) -> list[str]:
 @pytest.mark.parametrize("name", KINDS)
 def test_balancing(name, cache, tmp_path):
     """Trained; its weights and the accuracies are logged; its state is in the checkpoint."""
-    run = train(tmp_path, *cache, "--balancing", name, *potential_for(name))
+    run = train(tmp_path, *cache, *SMALLEST, "--balancing", name, *potential_for(name))
     lines = lines_of(run)
     assert {"weight/depth", "weight/normal", "weight/segmentation", "loss/total"} <= lines[0].keys()
     assert {"accuracy/depth", "accuracy/normal", "accuracy/segmentation"} <= set().union(*lines)

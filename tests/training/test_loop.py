@@ -115,6 +115,7 @@ def train(
     def validate() -> None:
         events.append(f"end of epoch {progress.epoch}")
         end_epoch(progress)
+        stepper.objective.eval()
         method = stepper.objective.balancing
         method.end_epoch()
         scores = {task: torch.sigmoid(stepper.network.heads[task].bias.detach().mean()).item() for task in TASKS}

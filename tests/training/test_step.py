@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from losses.reduction import TaskLoss
 from tests.tiny import (
     TASKS,
     assert_identical,
@@ -13,6 +14,7 @@ from tests.tiny import (
     spoilt,
     step_gradients,
     tiny_batch,
+    tiny_loss,
     tiny_network,
     tiny_stepper,
     valid_mask,
@@ -80,12 +82,20 @@ def test_bf16_stays_close():
 
 
 @pytest.mark.parametrize("amp_type", [torch.bfloat16, torch.float16, None])
-def test_losses_are_float32(amp_type):
+def test_losses_are_float32(amp_type, monkeypatch):
+    """Of predictions that are, final and intermediate ones."""
     stepper = tiny_stepper(amp_type=amp_type)
-    computed = []
+    computed, given = [], []
+
+    def recorded(task: str, prediction: torch.Tensor, batch: dict) -> TaskLoss:
+        given.append(prediction.dtype)
+        return tiny_loss(task, prediction, batch)
+
+    monkeypatch.setattr("tests.tiny.tiny_loss", recorded)
     stepper.objective.network.heads["height"].register_forward_hook(lambda *args: computed.append(args[2].dtype))
     losses = stepper.step([BATCH]).losses
     assert computed == [amp_type or torch.float32]
+    assert given == 2 * len(TASKS) * [torch.float32]
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
 
 
