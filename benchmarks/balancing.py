@@ -1,6 +1,6 @@
 """Compare balancing methods with single-task training, and with each other, on synthetic rooms.
 
-    python -m tools.compare_balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
+    python -m benchmarks.balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
 What follows the two dashes goes to every training. For each seed a network is trained for each task alone, then one
@@ -84,7 +84,7 @@ def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
     if not find_spec("matplotlib"):
         raise UserError("the plot needs matplotlib: pip install -r requirements-extra.txt")
     for name in set(options.methods) - {CORRECTED}:
-        arguments = {"loss_weights": {}, "potential": dict.fromkeys(TASK_NAMES, 1.0), "margin": 0.0}
+        arguments = {"loss_weights": dict.fromkeys(TASK_NAMES, 1.0), "potential": dict.fromkeys(TASK_NAMES, 1.0), "margin": 0.0}
         build_balancing(name, TASK_NAMES, seed=0, focusing_factor=1.0, **arguments)
     write_json(path, settings)
 

@@ -25,7 +25,7 @@ from utils.files import write_text
 from visual.drawing import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKERS = ROOT / "benchmarks" / "workers.py"
+WORKERS = ("-m", "benchmarks.workers")
 GB = 1e9
 # Calls not timed and timed, per process: fewer where each takes many seconds.
 EFFORT = {
@@ -177,7 +177,7 @@ class Benchmark:
     def _measure(self, measure: str, **arguments) -> dict:
         """The figures of a worker, which are also kept."""
         job = {"measure": measure, **arguments}
-        done = subprocess.run([sys.executable, WORKERS, json.dumps(job)], stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([sys.executable, *WORKERS, json.dumps(job)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise UserError(f"{job} ended with exit code {done.returncode} (-9: out of memory)")
         figures = json.loads(done.stdout.splitlines()[-1])

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.utils.test_checkpoint import SETTINGS
 from torch import nn
 
 from networks.checkpoint import load_checkpoint, save_checkpoint
 from options.elite360m import EXPORT_FORMATS, export_parser
 from prediction.export_formats import FORMATS
 from prediction.export_graph import traced
-from tests.utils.test_checkpoint import SETTINGS
 from tools.export import main
 from utils.errors import UserError
 from utils.provenance import sha256
@@ -229,7 +229,7 @@ def test_what_users_get_wrong(checkpoint, tmp_path, monkeypatch):
 def test_help_does_not_wait_for_torch():
     program = (
         "import runpy, sys; sys.modules['torch'] = None; "
-        "sys.argv = ['export.py', '--help']; runpy.run_path('tools/export.py', run_name='__main__')"
+        "sys.argv = ['export.py', '--help']; runpy.run_module('tools.export', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -398,9 +398,19 @@ def test_raw_is_required(monkeypatch, capsys):
 def test_as_a_program_with_two_processes(tool, tmp_path):
     rooms = [write_raw(tmp_path / "raw", "area_1", index) for index in range(3)]
     remove_pose(rooms[1])
-    script = Path(prepare_stanford2d3d.__file__)
-    command = [sys.executable, script, "--raw", tmp_path / "raw", "--out", tmp_path / "out", "--num_workers", "2"]
-    run = subprocess.run([*command, "--height", str(HEIGHT)], cwd=tmp_path, capture_output=True, text=True)
+    root = Path(__file__).parents[2]
+    command = [
+        sys.executable,
+        "-m",
+        "tools.prepare_stanford2d3d",
+        "--raw",
+        tmp_path / "raw",
+        "--out",
+        tmp_path / "out",
+        "--num_workers",
+        "2",
+    ]
+    run = subprocess.run([*command, "--height", str(HEIGHT)], cwd=root, capture_output=True, text=True)
     assert run.returncode == 1, run.stderr
     assert f"not used: {rooms[1].file('pose')} is missing" in run.stderr
     dataset = build_dataset("S2D3D", str(tmp_path / "out"), "train", HEIGHT, 2 * HEIGHT)

@@ -51,13 +51,13 @@ def scalars(tmp_path, clock):
     """Two epochs of three steps of five images; data take 1 s, steps 4 s, and validations long."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.25)
-    log = TrainingLog(RunFolder(tmp_path), 2, weighting, optimizer, FOLDERS)
+    log = TrainingLog(RunFolder(tmp_path, FOLDERS), 2, weighting, optimizer)
     for epoch in (1, 2):
         for loss in log.watch(clock.reading([1.0, 2.0, 6.0], seconds=1), epoch):
             clock.pass_time(4)
             log.step(step_result(loss, num_images=5))
         clock.pass_time(1000)
-        log.validation(epoch, {"depth": {"rms": 0.5 / epoch}})
+        log.validation(epoch, {"depth": {"rms": 0.5 / epoch}}, {"depth": None})
     log.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -96,7 +96,7 @@ def test_everything_is_in_metrics_jsonl_too(scalars):
 def test_warns_once_of_waiting_for_data(tmp_path, clock, capsys, seconds, num_steps, warnings):
     """When it is much; not of the first steps, which wait for the workers to start."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
-    log = TrainingLog(RunFolder(tmp_path), 10, weighting, torch.optim.Adam(weighting.parameters()), FOLDERS)
+    log = TrainingLog(RunFolder(tmp_path, FOLDERS), 10, weighting, torch.optim.Adam(weighting.parameters()))
     for loss in log.watch(clock.reading([1.0] * num_steps, seconds), epoch=1):
         clock.pass_time(4)
         log.step(step_result(loss))

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tasks import FOLDERS
 from training.evaluation_folder import IDENTITY, EvaluationFolder
 from utils.errors import LONGEST_LINE, UserError
 from utils.files import write_json
@@ -24,7 +25,7 @@ def root(tmp_path):
 
 def write(root, identity=WHAT, overwrite=False, rms=0.5, more=(), interfere=lambda: None) -> None:
     """An evaluation that writes the usual files, while something else happens."""
-    folder = EvaluationFolder(root, identity, overwrite)
+    folder = EvaluationFolder(root, identity, FOLDERS, overwrite)
     with folder.open():
         interfere()
         for name in ("per_image.csv", "depth/result.txt", "visual_results/depth/1_0/room.png", *more):
@@ -114,7 +115,7 @@ def test_an_evaluation_that_fails_leaves_earlier_results_alone(root, overwrite, 
 
 
 def test_an_evaluation_that_fails_leaves_no_folder(root):
-    with pytest.raises(UserError), EvaluationFolder(root, WHAT, False).open():
+    with pytest.raises(UserError), EvaluationFolder(root, WHAT, FOLDERS, False).open():
         raise UserError("a bad sample")
     assert not root.exists()
 

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from networks.checkpoint import ModelSettings
 from tasks import TASKS
+from utils.colors import distinct_colors
 from utils.tasks import METRES
 from visual.displays import DisplaySettings
 from visual.drawing import (
     colour_bar,
-    distinct_colors,
     label_colours,
     legend,
     normal_colours,
@@ -68,7 +67,8 @@ def test_error_panel(task):
     prediction = truth.copy()
     truth[:10] = -1 if task == "segmentation" else np.nan
     picture = error_panel(
-        task, rgb, prediction, truth, DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+        *(task, TASKS[task].display, rgb, prediction, truth),
+        DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera"),
     )
     height, width = picture.shape[0] // 2, picture.shape[1] // 2
     assert height == 64 * 3 + 22
@@ -117,9 +117,7 @@ def test_batch_panels():
         "semantic": torch.randint(-1, 13, (2, 8, 16)),
     }
     predictions = {"depth": torch.rand(2, 1, 8, 16), "segmentation": torch.rand(2, 13, 8, 16)}
-    settings = ModelSettings(
-        *("Elite360M_Res18", ("depth", "segmentation"), 2, 8, 16, "Synthetic"),
-        *(STANFORD2D3D.names, STANFORD2D3D.colours),
-    )
-    panels = batch_panels(batch, predictions, settings)
+    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+    displays = {task: TASKS[task].display for task in predictions}
+    panels = batch_panels(batch, predictions, displays, settings)
     assert [list(sample) for sample in panels] == [["depth", "segmentation"]] * 2

@@ -8,15 +8,25 @@ import numpy as np
 import pytest
 import torch
 
+from datasets import loading
 from datasets.augment import Augmentation
+from datasets.loading import evaluation_batches, training_batches
 from datasets.panorama import Panorama, PanoramaDataset
 from datasets.preparation.synthetic_layouts import write_dataset
+from options.data import describe, loading_settings, open_dataset
 from options.elite360m import eval_parser, train_parser
-from utils import loaders
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
 WIDTH = 64
+
+
+def train_batches(dataset: PanoramaDataset, options: argparse.Namespace):
+    return training_batches(dataset, loading_settings(options), options.seed, CPU)
+
+
+def eval_batches(dataset: PanoramaDataset, options: argparse.Namespace):
+    return evaluation_batches(dataset, loading_settings(options), CPU)
 
 
 def train_options(*more: str) -> argparse.Namespace:
@@ -34,18 +44,18 @@ def train_options(*more: str) -> argparse.Namespace:
     ],
 )
 def test_training_is_augmented_as_told(flags, expected):
-    dataset = loaders.open_dataset(train_options(*flags), "train", 32, 64)
+    dataset = open_dataset(train_options(*flags), "train", 32, 64)
     assert dataset.augment == expected
     assert len(dataset) == 7
 
 
 def test_validation_and_evaluation_are_not_augmented():
-    validation = loaders.open_dataset(train_options(), "val", 32, 64)
+    validation = open_dataset(train_options(), "val", 32, 64)
     assert validation.augment is None
     assert (len(validation), validation.split) == (5, "val")
     options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", "Synthetic", "--num_val", "3"])
     for split in ("train", "test"):
-        dataset = loaders.open_dataset(options, split, 32, 64)
+        dataset = open_dataset(options, split, 32, 64)
         assert (len(dataset), dataset.split, dataset.augment) == (3, split, None)
 
 
@@ -65,25 +75,25 @@ def matterport(tmp_path_factory):
 
 def test_datasets_on_disk(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--normal_frame", "world")
-    train = loaders.open_dataset(options, "train", 32, 64)
+    train = open_dataset(options, "train", 32, 64)
     assert (len(train), train.augment, train.normal_frame) == (4, Augmentation(), "world")
-    assert "4 panoramas of the 8786 of the complete dataset; depth in metres" in loaders.describe(train, options)
-    assert "normals in the world frame" in loaders.describe(train, options)
+    assert "4 panoramas of the 8786 of the complete dataset; depth in metres" in describe(train, options)
+    assert "normals in the world frame" in describe(train, options)
     options.val_split = "val"
-    assert len(loaders.open_dataset(options, "train", 32, 64)) == 3
-    assert len(loaders.open_dataset(options, options.val_split, 32, 64)) == 1
+    assert len(open_dataset(options, "train", 32, 64)) == 3
+    assert len(open_dataset(options, options.val_split, 32, 64)) == 1
 
 
 def test_lists(matterport, tmp_path):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport)
-    files = loaders.open_dataset(options, "test", 32, 64).files
+    files = open_dataset(options, "test", 32, 64).files
     for name, entries in (("train", files[:3]), ("val", files[3:])):
         lines = [f"{x.rgb} {x.depth} {x.semantic.replace('_gt', '')} {x.normal}" for x in entries]
         (tmp_path / name).write_text("\n".join(lines))
     options.train_list, options.val_list = str(tmp_path / "train"), str(tmp_path / "val")
-    assert loaders.open_dataset(options, "train", 32, 64).files == files[:3]
-    assert loaders.open_dataset(options, "test", 32, 64).files == files[3:]
-    assert loaders.open_dataset(options, "train", 32, 64)[0]["id"] == files[0].rgb
+    assert open_dataset(options, "train", 32, 64).files == files[:3]
+    assert open_dataset(options, "test", 32, 64).files == files[3:]
+    assert open_dataset(options, "train", 32, 64)[0]["id"] == files[0].rgb
 
 
 SPLITS_OF_FILES = [("train", "scene_00000"), ("test", "scene_03250"), ("val", "scene_03000")]
@@ -96,15 +106,15 @@ def test_missing_files_are_found_before_the_first_step(structured, tmp_path, spl
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root))
     normals[0].unlink()
     with pytest.raises(UserError, match=rf"lacks 1 file .*--skip_bad_samples.*{normals[0]} is missing"):
-        loaders.open_dataset(options, split, 32, 64)
+        open_dataset(options, split, 32, 64)
     for path in normals[1:]:
         path.unlink()
     options.task = "normal_segmentation"
     if len(normals) > 1:
         with pytest.raises(UserError, match=rf"{split} lacks {len(normals)} files.*{normals[0]} is missing"):
-            loaders.open_dataset(options, split, 32, 64)
+            open_dataset(options, split, 32, 64)
     options.task = "depth_segmentation"
-    assert len(loaders.open_dataset(options, split, 32, 64)) == len(normals)
+    assert len(open_dataset(options, split, 32, 64)) == len(normals)
 
 
 def test_missing_files_that_may_be_skipped(structured, tmp_path):
@@ -113,34 +123,34 @@ def test_missing_files_that_may_be_skipped(structured, tmp_path):
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root), "--skip_bad_samples")
     for path in normals[1:]:
         path.unlink()
-    batches = loaders.training_batches(loaders.open_dataset(options, "train", 32, 64), options, CPU)
+    batches = train_batches(open_dataset(options, "train", 32, 64), options)
     assert len(seen(batches)) == 4
     assert batches.bad == {f"{path} is missing" for path in normals[1:]}
     normals[0].unlink()
     with pytest.raises(UserError, match=r"no panorama is left by --skip_bad_samples; .*normal.png is missing"):
-        loaders.open_dataset(options, "train", 32, 64)
+        open_dataset(options, "train", 32, 64)
 
 
 def test_the_dataset_needs_what_the_tasks_need(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--task", "depth_normal")
-    dataset = loaders.open_dataset(options, "train", 32, 64)
+    dataset = open_dataset(options, "train", 32, 64)
     assert dataset.tasks == ("depth", "normal")
     assert {files.semantic for files in dataset.files} == {None}
     options.dataset = "Synthetic"
-    assert loaders.open_dataset(options, "train", 32, 64).tasks == ("depth", "normal")
+    assert open_dataset(options, "train", 32, 64).tasks == ("depth", "normal")
 
 
 def test_metric_depth(structured):
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", structured)
-    relative = loaders.open_dataset(options, "test", 32, 64)
-    assert "depth in relative" in loaders.describe(relative, options)
+    relative = open_dataset(options, "test", 32, 64)
+    assert "depth in relative" in describe(relative, options)
     options.metric_depth = True
-    metric = loaders.open_dataset(options, "test", 32, 64)
-    assert "depth in metres" in loaders.describe(metric, options)
+    metric = open_dataset(options, "test", 32, 64)
+    assert "depth in metres" in describe(metric, options)
     assert metric[0]["depth"].max() != pytest.approx(10, abs=1e-3)
     options.dataset = "MP3D"
     with pytest.raises(UserError, match="--metric_depth is for Struc3D"):
-        loaders.open_dataset(options, "test", 32, 64)
+        open_dataset(options, "test", 32, 64)
 
 
 class Numbers(PanoramaDataset):
@@ -170,12 +180,12 @@ def seen(batches) -> list[int]:
 
 
 def as_process(monkeypatch, rank: int, processes: int) -> None:
-    monkeypatch.setattr(loaders, "rank", lambda: rank)
-    monkeypatch.setattr(loaders, "world_size", lambda: processes)
+    monkeypatch.setattr(loading, "rank", lambda: rank)
+    monkeypatch.setattr(loading, "world_size", lambda: processes)
 
 
 def test_batches_keep_the_contract():
-    batch = next(iter(loaders.evaluation_batches(Numbers(), train_options("--batch_size", "2"), CPU)))
+    batch = next(iter(eval_batches(Numbers(), train_options("--batch_size", "2"))))
     assert batch["rgb"].shape == (2, 3, 32, WIDTH)
     assert (batch["depth"].shape, batch["depth"].dtype) == ((2, 1, 32, WIDTH), torch.float32)
     assert batch["depth"][:, 0, 0, 0].tolist() == [1, 2]
@@ -183,7 +193,7 @@ def test_batches_keep_the_contract():
 
 
 def test_every_epoch_has_an_order_of_its_own():
-    batches = loaders.training_batches(Numbers(), train_options("--batch_size", "2"), CPU)
+    batches = train_batches(Numbers(), train_options("--batch_size", "2"))
     orders = []
     for epoch in (1, 2, 1):
         batches.set_epoch(epoch)
@@ -198,7 +208,7 @@ def test_processes_train_on_different_samples(monkeypatch):
     shares = []
     for rank in (0, 1):
         as_process(monkeypatch, rank, 2)
-        shares.append(seen(loaders.training_batches(Numbers(), train_options(), CPU)))
+        shares.append(seen(train_batches(Numbers(), train_options())))
     assert len(shares[0]) == len(shares[1]) == 4, "the same number of steps, one sample twice"
     assert set(shares[0]) | set(shares[1]) == set(range(7))
 
@@ -208,14 +218,14 @@ def test_every_sample_is_evaluated_once(monkeypatch, processes):
     shares = []
     for rank in range(processes):
         as_process(monkeypatch, rank, processes)
-        shares.append(seen(loaders.evaluation_batches(Numbers(), train_options("--batch_size", "2"), CPU)))
+        shares.append(seen(eval_batches(Numbers(), train_options("--batch_size", "2"))))
     assert sorted(index for share in shares for index in share) == list(range(7))
     assert all(share == sorted(share) for share in shares)
 
 
 def turns(options, epoch: int = 1) -> dict[int, int]:
     """By how many columns each panorama was turned: where its marked column is."""
-    batches = loaders.training_batches(Numbers(Augmentation(flip=False, colour=False)), options, CPU)
+    batches = train_batches(Numbers(Augmentation(flip=False, colour=False)), options)
     batches.set_epoch(epoch)
     return {
         int(index): int((depth[0, 0] != 9).nonzero())
@@ -245,7 +255,7 @@ def test_augmentation_leaves_the_generators_alone(monkeypatch):
         for name in ("manual_seed", "manual_seed_all"):
             monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    sample = loaders._Reader(Numbers(Augmentation()), skip_bad=False)[loaders.Draw(1, seed=3)]
+    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[loading.Draw(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
     monkeypatch.undo()
     torch.manual_seed(3)
@@ -255,21 +265,21 @@ def test_augmentation_leaves_the_generators_alone(monkeypatch):
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_bad_sample_ends_everything(workers):
     options = train_options("--num_workers", workers)
-    for make in (loaders.training_batches, loaders.evaluation_batches):
+    for make in (train_batches, eval_batches):
         with pytest.raises(UserError, match=r"3\.png is missing"):
-            seen(make(Numbers(bad=(3,)), options, CPU))
+            seen(make(Numbers(bad=(3,)), options))
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_bad_samples_are_skipped_if_allowed(workers, capsys):
     options = train_options("--skip_bad_samples", "--num_workers", workers, "--batch_size", "2")
     dataset = Numbers(bad=(2, 3, 6))
-    training = loaders.training_batches(dataset, options, CPU)
+    training = train_batches(dataset, options)
     assert len(training) == 4
     assert Counter(seen(training)) == Counter([0, 0, 1, 4, 4, 4, 5]), "replaced by the next good one"
-    evaluation = loaders.evaluation_batches(dataset, options, CPU)
+    evaluation = evaluation_batches(dataset, loading_settings(options), CPU)
     assert seen(evaluation) == [0, 1, 4, 5], "left out, a whole batch of them too"
-    loaders.report_bad_samples(training, evaluation)
+    loading.report_bad_samples(training, evaluation)
     error = capsys.readouterr().err
     assert error == "3 bad samples were skipped:\n  2.png is missing\n  3.png is missing\n  6.png is missing\n"
 
@@ -277,4 +287,4 @@ def test_bad_samples_are_skipped_if_allowed(workers, capsys):
 def test_nothing_but_bad_samples():
     options = train_options("--skip_bad_samples")
     with pytest.raises(UserError, match=r"all 7 samples are bad, .*\.png is missing for one"):
-        seen(loaders.training_batches(Numbers(bad=tuple(range(7))), options, CPU))
+        seen(train_batches(Numbers(bad=tuple(range(7))), options))
