@@ -84,7 +84,11 @@ def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
     if not find_spec("matplotlib"):
         raise UserError("the plot needs matplotlib: pip install -r requirements-extra.txt")
     for name in set(options.methods) - {CORRECTED}:
-        arguments = {"loss_weights": dict.fromkeys(TASK_NAMES, 1.0), "potential": dict.fromkeys(TASK_NAMES, 1.0), "margin": 0.0}
+        arguments = {
+            "loss_weights": dict.fromkeys(TASK_NAMES, 1.0),
+            "potential": dict.fromkeys(TASK_NAMES, 1.0),
+            "margin": 0.0,
+        }
         build_balancing(name, TASK_NAMES, seed=0, focusing_factor=1.0, **arguments)
     write_json(path, settings)
 

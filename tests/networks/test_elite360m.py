@@ -26,7 +26,10 @@ def small_network(**settings) -> Elite360M:
 )
 def test_parameter_counts(backbone, num_classes, expected):
     """The released program counts the three log-variances of the loss among the network's."""
-    modules = (small_network(backbone=backbone, num_classes=num_classes), UncertaintyWeighting(TASK_NAMES))
+    modules = (
+        small_network(backbone=backbone, num_classes=num_classes),
+        UncertaintyWeighting(TASK_NAMES, dict.fromkeys(TASK_NAMES, 1.0)),
+    )
     assert sum(p.numel() for module in modules for p in module.parameters()) == expected
 
 

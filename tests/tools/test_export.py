@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.utils.test_checkpoint import SETTINGS
 from torch import nn
 
 from networks.checkpoint import load_checkpoint, save_checkpoint
 from options.elite360m import EXPORT_FORMATS, export_parser
 from prediction.export_formats import FORMATS
 from prediction.export_graph import traced
+from tests.networks.test_checkpoint import SETTINGS
 from tools.export import main
 from utils.errors import UserError
 from utils.provenance import sha256
