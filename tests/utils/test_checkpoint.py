@@ -152,6 +152,33 @@ def test_incomplete(path):
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("backbone", "Elite360M_Res19"), ("tasks", []), ("tasks", ["colors"]), ("tasks", [["depth"]])),
+        *(("ico_level", 9), ("ico_level", "2"), ("height", 33), ("height", "64"), ("width", 64), ("dataset", None)),
+        *(("class_names", []), ("class_colours", [[0, 0, 0]]), ("class_colours", [[0, 0]] * 13)),
+        *(("depth_unit", None), ("normal_frame", "moon"), ("fusion", "magic"), ("b2f", 1), ("cross_task", "")),
+    ],
+)
+def test_settings_that_no_training_has(path, name, value):
+    """They are refused before a network is built of them, which could take any amount of memory."""
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "settings": content["settings"] | {name: value}}, path)
+    with pytest.raises(UserError, match=r"last_model\.pth") as error:
+        load_checkpoint(path)
+    assert len(str(error.value)) < LONGEST_LINE
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j])
+def test_weights_that_are_no_numbers(path, value):
+    checkpoint = load_checkpoint(path)
+    key = "shared_decoder.out.bias"
+    checkpoint.network[key] = checkpoint.network[key] * value
+    with pytest.raises(UserError, match=rf"last_model\.pth.*\({key}\)"):
+        checkpoint.build_network()
+
+
 def test_weights_that_do_not_fit(path):
     """Hundreds of keys: their numbers, and the first three of each sort."""
     checkpoint = load_checkpoint(path)
