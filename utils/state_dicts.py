@@ -39,7 +39,8 @@ def require_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         source: the file, for the message.
 
     Raises:
-        UserError: with the number of keys that are missing, unknown, of another shape or not finite, and the first of each.
+        UserError: with the number of keys that are missing, unknown, of another shape or not finite;
+            and the first of each.
     """
     problems = {
         "missing": [key for key in expected if key not in state],
