@@ -340,7 +340,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_content(path: Path, format_name: str) -> dict:
-    """What a file of ours holds, given the name of its format.
+    """What a file of ours holds, given the name of its format, which earlier versions put a number after.
 
     Raises:
         UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
@@ -348,7 +348,7 @@ def load_content(path: Path, format_name: str) -> dict:
     if not path.is_file():
         raise UserError(f"{path} is missing")
     content = _load_plain_data(path, path)
-    if not isinstance(content, dict) or content.get("format") != format_name:
+    if not isinstance(content, dict) or not f"{content.get('format')}".startswith(format_name):
         raise UserError(f"{path} is not what it should be ({format_name})")
     return content
 
