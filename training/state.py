@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from training.resume import read_settings, require_same_facts, require_same_options
-from utils.checkpoint import load_content
+from utils.checkpoint import load_content, save_content
 from utils.distributed import gather_objects, is_main, rank
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -81,8 +81,7 @@ def save_state(run: RunFolder, signature: Signature, parts: Mapping[str, Statefu
         "generators": generators,
     }
     with atomic_path(run.state) as temporary:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
+        save_content(content, temporary)
         _keep_previous(run)
 
 

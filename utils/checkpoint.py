@@ -261,8 +261,23 @@ def save_checkpoint(
         "epoch": epoch,
         **more,
     }
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:  # a file of ours: its errors are OSErrors
-        torch.save(content, file)
+    with atomic_path(path) as temporary:
+        save_content(content, temporary)
+
+
+def save_content(content: dict, path: Path) -> None:
+    """Write tensors, numbers and strings for `load_content`.
+
+    Raises:
+        OSError: when they cannot be written, on a full disk for one.
+    """
+    try:
+        with open(path, "wb") as file:  # given a path, torch has errors of its own
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # hidden by what torch says about the archive that it cannot close
+            raise error.__context__ from None
+        raise
 
 
 def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:

@@ -14,7 +14,14 @@ from datasets.classes import STANFORD2D3D
 from losses.multitask import TrainingObjective
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from tasks.display import Look
-from utils.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
+from utils.checkpoint import (
+    ModelSettings,
+    find_checkpoint,
+    find_mismatches,
+    load_checkpoint,
+    save_checkpoint,
+    save_content,
+)
 from utils.errors import LONGEST_LINE, UserError
 from utils.run_folder import LAST_MODEL
 from utils.tasks import METRES, RELATIVE
@@ -374,3 +381,10 @@ def test_weights_of_the_released_program(tmp_path, objective):
     assert checkpoint.weighting["log_variances"].tolist() == pytest.approx([0.1, 0.2, 0.3])
     loaded = checkpoint.build_network().state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [1, 10_000_000])
+def test_a_full_disk_is_an_error_of_the_file(size):
+    """Also when torch could write a part of it."""
+    with pytest.raises(OSError, match="No space left"):
+        save_content({"weight": torch.zeros(size)}, Path("/dev/full"))
