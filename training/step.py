@@ -86,7 +86,7 @@ class Stepper:
     def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult:
         """One update from the joint batch of `batches` and those of the other processes.
 
-        When a loss is not finite in any process, all of them leave the weights as they are.
+        When a loss or a gradient is not finite in any process, all of them leave the weights as they are.
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
         losses, finite = self._backward(batches)
@@ -144,6 +144,9 @@ class Stepper:
                     self.scaler.scale(losses["total"]).backward()
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
         finite = totals["total"].isfinite()
+        if not self.scaler.is_enabled():  # with fp16, the scaler looks after gradients that are not finite
+            gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
+            finite = finite & nn.utils.get_total_norm(gradients).isfinite()
         return totals, finite & task_gradients.finish() if task_gradients else finite
 
     def _look_ahead(self, batches: list[dict]) -> GlobalBatch:
@@ -246,5 +249,5 @@ def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:
     everywhere = gather_objects((names, ids))
     all_names = dict.fromkeys(name for names, _ in everywhere for name in names)
     if not all_names:
-        return "gradients of the tasks"
+        return "gradients"
     return f"{', '.join(all_names)} of {', '.join(sample for _, ids in everywhere for sample in ids)}"

@@ -18,7 +18,7 @@ from datasets.augment import Augmentation
 from datasets.panorama import PanoramaDataset, unpack
 from datasets.stored import StoredPanoramas
 from utils.distributed import gather_objects, is_main, rank, world_size
-from utils.errors import UserError
+from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
 from utils.tasks import parse_tasks
 
@@ -33,6 +33,7 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
     if options.metric_depth and options.dataset != "Struc3D":
         raise UserError(f"--metric_depth is for Struc3D: the depth of {options.dataset} is in metres anyway")
     if options.dataset == "Synthetic":
+        _require_no_files(options)
         num_rooms = options.num_train if split == "train" and "num_train" in options else options.num_val
         special = {"num_rooms": num_rooms, "cache_dir": options.cache_dir}
         if options.cache_dir:
@@ -58,6 +59,15 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
     if isinstance(dataset, StoredPanoramas):
         _require_files(dataset, options)
     return dataset
+
+
+def _require_no_files(options: argparse.Namespace) -> None:
+    """Refuse what Synthetic could only ignore."""
+    lists = [f"--{name}" for name in ("train_list", "val_list") if getattr(options, name, None)]
+    if lists:
+        raise UserError(f"{lists[0]} is for datasets on disk: Synthetic makes its rooms, see --num_train and --num_val")
+    if options.normal_frame != "camera":
+        raise UserError(f"--normal_frame {options.normal_frame}: the normals of Synthetic are in the camera frame")
 
 
 def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> None:
@@ -107,7 +117,9 @@ class Batches:
 
     def packed(self) -> Iterator[dict]:
         """The batches as the workers send them, not yet decoded."""
-        for batch in self._loader:
+        with interrupts_deferred():  # while workers start
+            batches = iter(self._loader)
+        for batch in batches:
             self.bad.update(batch.pop("bad"))
             if batch:
                 yield batch

@@ -270,3 +270,18 @@ def test_compiled_network_is_the_same_network(initial, batches, monkeypatch):
     scale = max(gradient.norm() for gradient in plain.values())
     for name, gradient in plain.items():
         assert (compiled[name] - gradient).norm() <= 1e-2 * gradient.norm() + 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("flags", [(), ("--grad_clip", "1")])
+def test_gradients_that_are_not_finite_change_nothing(initial, batches, flags):
+    """Although the losses are: clipped or not, the optimizer would spoil all weights for good."""
+    stepper_ = stepper(initial, *flags)
+    before = copy.deepcopy(stepper_.objective.state_dict())
+    hook = next(stepper_.objective.network.shared_decoder.parameters()).register_hook(lambda grad: grad * torch.nan)
+    result = stepper_.step(batches[:1])
+    hook.remove()
+    assert all(loss.isfinite() for loss in result.losses.values())
+    assert "gradients" in result.problem
+    after = stepper_.objective.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items() if value.is_floating_point())
+    assert not stepper_.step(batches[:1]).problem
