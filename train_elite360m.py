@@ -34,7 +34,7 @@ from tasks import DISPLAYS, FOLDERS, TASKS, build_evaluator, build_objective
 from training.log import TrainingLog
 from training.loop import fit
 from training.objective import TrainingObjective
-from training.resume import changed_options, describe_changes, plain, read_settings
+from training.resume import changed_options, describe_changes, plain, read_history, read_settings
 from training.run_folder import RunFolder
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.state import Progress, SavedState, Signature, has_state, save_state
@@ -190,8 +190,11 @@ def resume_run(
     if not is_main():
         return
     now = plain(vars(options))
-    content = read_settings(run.settings) or {"run_id": signature.run_id, "options": dict(signature.options)}
-    earlier = [entry["options"] for entry in content.get("resumed", [])]
+    content = read_history(run.settings)
+    if content is None:
+        print(f"{run.settings} is missing or damaged: written anew from {saved.path}", file=sys.stderr)
+        content = {"run_id": signature.run_id, "options": dict(signature.options), "resumed": []}
+    earlier = [entry["options"] for entry in content["resumed"]]
     before = {name: value for options in [signature.options, *earlier] for name, value in options.items()}
     changed = changed_options(before, now, [name for name in FREE_ON_RESUME if name not in ("resume", "overwrite")])
     where = {"epoch": progress.epoch, "step": progress.step}
@@ -199,7 +202,7 @@ def resume_run(
     if changed:
         print(f"from here on: {describe_changes(before, now, changed)}")
     entry = {**where, "options": {name: now[name] for name in changed}, **provenance()}
-    write_json(run.settings, content | {"launch_id": launch_id(), "resumed": [*content.get("resumed", []), entry]})
+    write_json(run.settings, content | {"launch_id": launch_id(), "resumed": [*content["resumed"], entry]})
 
 
 def announce(

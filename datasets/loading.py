@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datasets.panorama import PanoramaDataset, unpack
 from utils.distributed import gather_objects, is_main, rank, world_size
-from utils.errors import UserError
+from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
 
 
@@ -39,7 +39,9 @@ class Batches:
 
     def packed(self) -> Iterator[dict]:
         """The batches as the workers send them, not yet decoded."""
-        for batch in self._loader:
+        with interrupts_deferred():  # while workers start
+            batches = iter(self._loader)
+        for batch in batches:
             self.bad.update(batch.pop("bad"))
             if batch:
                 yield batch

@@ -16,12 +16,13 @@ import torch
 
 from networks.backbones import find_backbone
 from networks.elite360m import Elite360M
+from networks.fusion import FUSIONS
 from networks.released_weights import (
     convert_released_weights,
     is_released_format,
     released_architecture,
 )
-from utils.checkpoint_files import LAST_MODEL, load_plain_data
+from utils.checkpoint_files import LAST_MODEL, load_plain_data, save_content
 from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -34,6 +35,7 @@ UNKNOWN_DATASET = "unknown (released weights)"
 _OWN_KEY = "erp_encoder.backbone."  # in the state dict of every network of ours
 _LONGEST_NAME = 60  # characters of a name in a message
 _SHOWN = 3  # runs or files that a message names
+ICO_LEVELS = (2, 3, 4)  # that networks are built for
 
 
 @dataclass(frozen=True)
@@ -259,8 +261,8 @@ def save_checkpoint(
         "epoch": epoch,
         **more,
     }
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:  # a file of ours: its errors are OSErrors
-        torch.save(content, file)
+    with atomic_path(path) as temporary:
+        save_content(content, temporary)
 
 
 def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
@@ -368,12 +370,36 @@ def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
             content.get("balancing", "uncertainty"),
             int(content["epoch"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is an incomplete checkpoint: {f'{error}'[:100]} is missing or wrong") from error
-    settings = checkpoint.settings
-    if find_backbone(str(settings.backbone)) is None or not set(TASK_NAMES) >= set(settings.tasks):
-        raise UserError(f"{path} is of a backbone or a task that this program does not have")
+        wrong = _unknown_setting(checkpoint.settings)
+    except KeyError as error:
+        raise UserError(f"{path} is an incomplete checkpoint: {f'{error}'[:100]} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is an incomplete or altered checkpoint: {f'{error}'[:100]}") from error
+    if wrong:
+        value = f"{getattr(checkpoint.settings, wrong)}"[:_LONGEST_NAME]
+        raise UserError(f"{path} has settings that this program does not know: {wrong} is {value}")
     return checkpoint
+
+
+def _unknown_setting(settings: ModelSettings) -> str | None:
+    """The name of a setting with a value that no training of this program can have."""
+    height, names, colours = settings.height, settings.class_names, settings.class_colours
+    is_known = {
+        "backbone": find_backbone(str(settings.backbone)) is not None,
+        "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
+        "ico_level": settings.ico_level in ICO_LEVELS,
+        "height": isinstance(height, int) and height > 0 and height % 32 == 0,
+        "width": settings.width == 2 * height,
+        "dataset": isinstance(settings.dataset, str),
+        "class_names": bool(names) and all(isinstance(name, str) for name in names),
+        "class_colours": len(colours) == len(names) and all(len(colour) == 3 for colour in colours),
+        "depth_unit": isinstance(settings.depth_unit, str),
+        "normal_frame": settings.normal_frame in ("camera", "world"),
+        "fusion": settings.fusion in (*FUSIONS, "none"),
+        "b2f": settings.b2f in ("released", "corrected"),
+        "cross_task": settings.cross_task in ("coco", "none"),
+    }
+    return next((name for name, known in is_known.items() if not known), None)
 
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> Checkpoint:

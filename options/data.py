@@ -22,6 +22,7 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
     if options.metric_depth and options.dataset != "Struc3D":
         raise UserError(f"--metric_depth is for Struc3D: the depth of {options.dataset} is in metres anyway")
     if options.dataset == "Synthetic":
+        _require_no_files(options)
         num_rooms = options.num_train if split == "train" and "num_train" in options else options.num_val
         special = {"num_rooms": num_rooms, "cache_dir": options.cache_dir}
         if options.cache_dir:
@@ -49,6 +50,15 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
     if isinstance(dataset, StoredPanoramas):
         _require_files(dataset, options)
     return dataset
+
+
+def _require_no_files(options: argparse.Namespace) -> None:
+    """Refuse what Synthetic could only ignore."""
+    lists = [f"--{name}" for name in ("train_list", "val_list") if getattr(options, name, None)]
+    if lists:
+        raise UserError(f"{lists[0]} is for datasets on disk: Synthetic makes its rooms, see --num_train and --num_val")
+    if options.normal_frame != "camera":
+        raise UserError(f"--normal_frame {options.normal_frame}: the normals of Synthetic are in the camera frame")
 
 
 def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from prediction.files import ResultFiles
 from prediction.model import PanoramaModel
 from prediction.naming import Job
 from prediction.pictures import Picture, read_picture, require_panorama
-from utils.errors import UserError
+from utils.errors import UserError, interrupts_deferred
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -54,14 +54,14 @@ def predict_all(
             files.require_names(job)
             picture = _read(job.picture, force)
             prediction = model.predict(picture.rgb, tta, force=force)
-            files.write(job, picture, prediction)
+            with interrupts_deferred():  # so that no hidden folder is left, and what was written is counted
+                files.write(job, picture, prediction)
+                outcome.seams.append(prediction.seam)
+                outcome.plain_seams.append(prediction.plain_seam)
         except Exception as error:  # also what nobody has foreseen: thousands of other pictures may follow
             if _is_disk_full(error):
                 raise UserError(_line(job, error)) from error
             outcome.failures.append(_line(job, error))
-        else:
-            outcome.seams.append(prediction.seam)
-            outcome.plain_seams.append(prediction.plain_seam)
 
 
 def require_writable(out: Path) -> None:

@@ -1,9 +1,11 @@
 """The folder of an evaluation: results that replace earlier ones only when they are complete, and of the same kind."""
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from training.run_folder import RunFolder
@@ -42,6 +44,7 @@ class EvaluationFolder:
         self._tasks = tuple(folder_of_task)
         self._identity = identity
         self._overwrite = overwrite
+        self._lock: int | None = None  # of the main process, on the folder of `run`
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -51,7 +54,8 @@ class EvaluationFolder:
         and leave together.
 
         Raises:
-            UserError: when there are results of another evaluation, or the folder cannot be written.
+            UserError: when there are results of another evaluation, one is running here, or the folder cannot be
+                written.
         """
         from_main(self._prepare)
         try:
@@ -61,13 +65,35 @@ class EvaluationFolder:
         finally:
             if is_main():
                 shutil.rmtree(self.run.root, ignore_errors=True)
+                self._unlock()
                 if not any(self.root.iterdir()):
                     self.root.rmdir()
 
     def _prepare(self) -> None:
         self._check()
-        shutil.rmtree(self.run.root, ignore_errors=True)  # of an evaluation that was killed
-        self.run.root.mkdir(parents=True)
+        self.run.root.mkdir(parents=True, exist_ok=True)
+        self._require_alone()
+        for path in self.run.root.iterdir():  # of an evaluation that was killed
+            _remove(path)
+
+    def _require_alone(self) -> None:
+        """Lock the folder of `run`; the system drops the lock of a process that is killed."""
+        lock = os.open(self.run.root, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise UserError(
+                f"another evaluation is writing to {self.root}: wait for its end, or pass another --log_dir"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        self._lock = lock
+
+    def _unlock(self) -> None:
+        with suppress(OSError):  # explicitly: workers have copies of the descriptor
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        os.close(self._lock)
 
     def _publish(self) -> None:
         if not self._overwrite:

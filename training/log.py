@@ -122,12 +122,16 @@ class TrainingLog:
             dynamic_ncols=True,
         )
         self._start_window()  # validation and saving since the last epoch are no part of the training's speed
+        self._always_unlabelled: frozenset[str] | None = None
         waiting_since = time.perf_counter()
         for step in self._progress:
             self._waited += time.perf_counter() - waiting_since
             yield step
             waiting_since = time.perf_counter()
         self._write_window()
+        if is_main() and self._always_unlabelled:
+            tasks = ", ".join(sorted(self._always_unlabelled))
+            tqdm.write(f"epoch {epoch}: no sample has ground truth for {tasks}: not trained", file=sys.stderr)
 
     @property
     def next_is_written(self) -> bool:
@@ -145,6 +149,8 @@ class TrainingLog:
         if result.problem:
             self._bad_step(result.problem)
             return
+        seen = result.unlabelled if self._always_unlabelled is None else self._always_unlabelled & result.unlabelled
+        self._always_unlabelled = seen
         self._num_steps += 1
         self._num_images += result.num_images * world_size()
         self._num_overflows += result.overflowed

@@ -79,6 +79,16 @@ def read_settings(path: Path) -> dict | None:
     return content if isinstance(content, dict) else None
 
 
+def read_history(path: Path) -> dict | None:
+    """What a run's settings.json holds, to be appended to; None when it is not as this program writes it."""
+    content = read_settings(path) or {}
+    resumed = content.get("resumed")
+    if not isinstance(content.get("options"), dict) or not isinstance(resumed, list):
+        return None
+    entries_are_whole = all(isinstance(entry, dict) and isinstance(entry.get("options"), dict) for entry in resumed)
+    return content if entries_are_whole else None
+
+
 def _in_words(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"

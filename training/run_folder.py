@@ -1,7 +1,7 @@
 """Where a run keeps what: the folders and files that users of the released program know, and a few more."""
 
-import shutil
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 
 from utils.checkpoint_files import LAST_MODEL
@@ -32,12 +32,23 @@ class RunFolder:
         return any(not path.name.startswith(".") for path in found)  # hidden: half a file of a killed process
 
     def clear_training(self) -> None:
-        """Remove everything that a training has written here, and nothing else."""
+        """Remove the files that trainings have written here, and the folders that are empty then; nothing else."""
         folders = self._folder_of_task.values()
-        for folder in ("models", "tensorboard", "visual_results", *(f"{folder}_models" for folder in folders)):
-            shutil.rmtree(self.root / folder, ignore_errors=True)
-        for file in (self.metrics, *(self.result(task) for task in self._folder_of_task)):
-            file.unlink(missing_ok=True)
+        written = [
+            *("metrics.jsonl", "models/settings.json", "models/state/last.pth", "models/state/previous.pth"),
+            *("models/weights_*/model.pth", str(LAST_MODEL), "tensorboard/events.out.tfevents.*"),
+            *(f"{folder}_models/best_{folder}_model.pth" for folder in folders),
+            *(f"{folder}/result.txt" for folder in folders),
+            *(f"visual_results/{folder}/*_*/*.png" for folder in folders),
+        ]
+        paths = {path for pattern in written for path in self.root.glob(pattern)}
+        for path in list(paths):  # what killed processes left, see `utils.files.atomic_path`
+            paths.update(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
+        for path in paths:
+            path.unlink()
+        for folder in sorted({parent for path in paths for parent in path.parents}, reverse=True):
+            if self.root in folder.parents and not folder.is_symlink() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def kept_model(self, epoch: int) -> Path:
         """The checkpoint that is kept of an epoch."""

@@ -13,7 +13,7 @@ import torch
 
 from training.resume import read_settings, require_same_facts, require_same_options
 from training.run_folder import RunFolder
-from utils.checkpoint_files import load_content
+from utils.checkpoint_files import load_content, save_content
 from utils.distributed import gather_objects, is_main, rank
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -81,8 +81,7 @@ def save_state(run: RunFolder, signature: Signature, parts: Mapping[str, Statefu
         "generators": generators,
     }
     with atomic_path(run.state) as temporary:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
+        save_content(content, temporary)
         _keep_previous(run)
 
 
@@ -108,7 +107,9 @@ class SavedState:
         run: its folder.
 
     Attributes:
+        path: the file that was read.
         signature: of the run.
+        epoch: the one to continue in, counted from 1.
 
     Raises:
         UserError: when there is no state, none that can be read, or it is of another run than the folder's.
@@ -116,23 +117,18 @@ class SavedState:
 
     def __init__(self, run: RunFolder):
         self._run = run
-        self._content = self._read()
-        self.signature = Signature(**self._content["signature"])
+        self.path, self._content = self._read()
+        try:
+            self.signature = Signature(**self._content["signature"])
+            self.epoch = int(self._content["parts"]["progress"]["epoch"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._incomplete() from error
         settings = read_settings(run.settings)
         if settings and settings.get("run_id") != self.signature.run_id:
             raise UserError(
                 f"{self.path} is of another run than {run.settings}: restore the one that belongs to it, "
                 "or pass --overwrite to start anew"
             )
-
-    @property
-    def path(self) -> Path:
-        return self._run.state
-
-    @property
-    def epoch(self) -> int:
-        """The epoch to continue in, counted from 1."""
-        return self._content["parts"]["progress"]["epoch"]
 
     def require(self, now: Signature, fixed: tuple[str, ...]) -> None:
         """Make sure that a training may continue from here.
@@ -148,29 +144,44 @@ class SavedState:
         require_same_facts(self.signature.facts, now.facts, self._run.root)
 
     def restore(self, parts: Mapping[str, Stateful]) -> None:
-        """Put the parts and this process's random generators back to where they were."""
-        for name, part in parts.items():
-            part.load_state_dict(self._content["parts"][name])
-        _set_generators(self._content["generators"][rank()])
+        """Put the parts and this process's random generators back to where they were.
 
-    def _read(self) -> dict:
+        Raises:
+            UserError: when one of them is missing.
+        """
+        try:
+            states = [self._content["parts"][name] for name in parts]
+            generators = self._content["generators"][rank()]
+        except (LookupError, TypeError) as error:
+            raise self._incomplete() from error
+        for part, state in zip(parts.values(), states, strict=True):
+            part.load_state_dict(state)
+        _set_generators(generators)
+
+    def _incomplete(self) -> UserError:
+        return UserError(f"{self.path} is incomplete: restore it from a copy, or pass --overwrite to start anew")
+
+    def _read(self) -> tuple[Path, dict]:
         run = self._run
         if not has_state(run):
             raise UserError(f"--resume: there is nothing to resume, {run.state} does not exist")
+        path = run.state
         try:
-            content = load_content(run.state, FORMAT)
+            content = load_content(path, FORMAT)
         except UserError as error:
             if not run.previous_state.exists():
                 raise
-            content = load_content(run.previous_state, FORMAT)
+            path = run.previous_state
+            content = load_content(path, FORMAT)
             if is_main():
-                print(f"{error}; continuing from the state before it, {run.previous_state}", file=sys.stderr)
+                print(f"{error}; continuing from the state before it, {path}", file=sys.stderr)
         if content.get("version") != VERSION:
             raise UserError(
-                f"{run.state} is a state of version {content.get('version')}, this program reads version {VERSION}: "
-                "finish that run with the version that started it, or pass its checkpoint to --load_weights_dir"
+                f"{path} is a state of version {content.get('version', '2 or earlier')}, this program reads version "
+                f"{VERSION}: finish that run with the version that started it, or pass its checkpoint to "
+                "--load_weights_dir"
             )
-        return content
+        return path, content
 
 
 def _generator_states() -> dict:

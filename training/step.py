@@ -26,6 +26,7 @@ class StepResult:
         problem: empty; or which losses of which samples were not finite, so that nothing was updated.
         stop: whether any process wants to stop.
         overflowed: whether fp16 gradients overflowed, so that the loss scale was lowered and nothing else updated.
+        unlabelled: the tasks without ground truth in the batches of all processes.
     """
 
     losses: dict[str, torch.Tensor]
@@ -33,6 +34,7 @@ class StepResult:
     problem: str
     stop: bool
     overflowed: bool = False
+    unlabelled: frozenset[str] = frozenset()
 
 
 class Stepper:
@@ -81,7 +83,7 @@ class Stepper:
     def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult:
         """One update from the joint batch of `batches` and those of the other processes.
 
-        When a loss is not finite in any process, all of them leave the weights as they are.
+        When a loss or a gradient is not finite in any process, all of them leave the weights as they are.
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
         losses, finite = self._backward(batches)
@@ -93,9 +95,9 @@ class Stepper:
             torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoilt too
             self.optimizer.zero_grad()
             return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
-        self._leave_alone(
-            task for task, nothing in zip(self.objective.network.tasks, unlabelled, strict=True) if nothing
-        )
+        tasks = self.objective.network.tasks
+        unlabelled = frozenset(task for task, nothing in zip(tasks, unlabelled, strict=True) if nothing)
+        self._leave_alone(unlabelled)
         if self._grad_clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
@@ -103,12 +105,14 @@ class Stepper:
         overflowed = self._update_scale()
         self.optimizer.zero_grad()
         if overflowed:
-            return StepResult(losses, num_images, "", bool(stop), overflowed=True)
+            # At the start the scale is too large, and comes down in a few steps; below 1 it is not to blame.
+            problem = "gradients in half precision" if self.scaler.get_scale() < 1 else ""
+            return StepResult(losses, num_images, problem, bool(stop), overflowed=True)
         self.scheduler.step()
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
-        return StepResult(losses, num_images, "", bool(stop))
+        return StepResult(losses, num_images, "", bool(stop), unlabelled=unlabelled)
 
     def _update_scale(self) -> bool:
         """Adapt the loss scale of fp16; whether the gradients overflowed, so that the optimizer was not stepped."""
@@ -144,6 +148,9 @@ class Stepper:
                     self.scaler.scale(losses["total"]).backward()
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
         finite = totals["total"].isfinite()
+        if not self.scaler.is_enabled():  # with fp16, the scaler looks after gradients that are not finite
+            gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
+            finite = finite & torch.stack(torch._foreach_norm(gradients)).isfinite().all()
         return totals, finite & task_gradients.finish() if task_gradients else finite
 
     def grad_norms(self, batch: dict) -> dict[str, float]:
@@ -222,5 +229,5 @@ def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:
     everywhere = gather_objects((names, ids))
     all_names = dict.fromkeys(name for names, _ in everywhere for name in names)
     if not all_names:
-        return "gradients of the tasks"
+        return "gradients"
     return f"{', '.join(all_names)} of {', '.join(sample for _, ids in everywhere for sample in ids)}"

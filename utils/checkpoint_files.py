@@ -11,8 +11,23 @@ from utils.errors import UserError
 LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
 
 
+def save_content(content: dict, path: Path) -> None:
+    """Write tensors, numbers and strings for `load_content`.
+
+    Raises:
+        OSError: when they cannot be written, on a full disk for one.
+    """
+    try:
+        with open(path, "wb") as file:  # given a path, torch has errors of its own
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # hidden by what torch says about the archive that it cannot close
+            raise error.__context__ from None
+        raise
+
+
 def load_content(path: Path, format_name: str) -> dict:
-    """What a file of ours holds, given the name of its format.
+    """What a file of ours holds, given the name of its format, which earlier versions put a number after.
 
     Raises:
         UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
@@ -20,7 +35,7 @@ def load_content(path: Path, format_name: str) -> dict:
     if not path.is_file():
         raise UserError(f"{path} is missing")
     content = load_plain_data(path, path)
-    if not isinstance(content, dict) or content.get("format") != format_name:
+    if not isinstance(content, dict) or not f"{content.get('format')}".startswith(format_name):
         raise UserError(f"{path} is not what it should be ({format_name})")
     return content
 

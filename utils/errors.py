@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -41,6 +42,28 @@ def exit_on_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break off what is being cleaned up
         print("\ninterrupted", file=sys.stderr)  # below a progress bar
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block has ended, where they would leave half of something or be lost.
+
+    Python loses exceptions while it forks, and so Ctrl-C while workers start. Only the main thread can defer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in received[:1]:
+            signal.raise_signal(number)
 
 
 def _exit(message: str) -> NoReturn:

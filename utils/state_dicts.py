@@ -39,12 +39,14 @@ def require_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         source: the file, for the message.
 
     Raises:
-        UserError: with the number of keys that are missing, unknown or of another shape, and the first of each.
+        UserError: with the number of keys that are missing, unknown, of another shape or not finite;
+            and the first of each.
     """
     problems = {
         "missing": [key for key in expected if key not in state],
         "unknown": [key for key in state if key not in expected],
         "of another shape": [key for key, value in expected.items() if key in state and not _fits(state[key], value)],
+        "not finite": [key for key in expected if key in state and not _is_finite(state[key])],
     }
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {sort} ({_examples(keys)})" for sort, keys in problems.items() if keys)
@@ -61,7 +63,11 @@ def _stripped(key: object) -> str:
 
 
 def _fits(value: object, expected: torch.Tensor) -> bool:
-    return isinstance(value, torch.Tensor) and value.shape == expected.shape
+    return isinstance(value, torch.Tensor) and value.shape == expected.shape and not value.is_complex()
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, torch.Tensor) or bool(value.isfinite().all())
 
 
 def _examples(keys: Iterable[str]) -> str:

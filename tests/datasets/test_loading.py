@@ -2,7 +2,9 @@
 
 import argparse
 import shutil
+import signal
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -288,3 +290,22 @@ def test_nothing_but_bad_samples():
     options = train_options("--skip_bad_samples")
     with pytest.raises(UserError, match=r"all 7 samples are bad, .*\.png is missing for one"):
         seen(train_batches(Numbers(bad=tuple(range(7))), options))
+
+
+def test_an_interrupt_while_workers_start_is_not_lost():
+    class Loader:
+        """Loses exceptions while it forks, as Python does."""
+
+        def __iter__(self):
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            return iter([])
+
+    with pytest.raises(KeyboardInterrupt):
+        list(loading.Batches(Loader(), torch.device("cpu")))
+
+
+@pytest.mark.parametrize("flags", [("--train_list", "a.txt"), ("--val_list", "a.txt"), ("--normal_frame", "world")])
+def test_what_synthetic_would_ignore_is_refused(flags):
+    with pytest.raises(UserError, match=f"{flags[0]}.*Synthetic"):
+        open_dataset(train_options(*flags), "train", 32, 64)

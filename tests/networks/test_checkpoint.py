@@ -14,7 +14,7 @@ from datasets.classes import STANFORD2D3D
 from networks.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from tasks import build_objective
-from utils.checkpoint_files import LAST_MODEL
+from utils.checkpoint_files import LAST_MODEL, save_content
 from utils.errors import LONGEST_LINE, UserError
 from utils.tasks import METRES, RELATIVE
 from visual.displays import DisplaySettings
@@ -150,6 +150,33 @@ def test_incomplete(path):
     torch.save({**content, "version": 99}, path)
     with pytest.raises(UserError, match="version 99"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("backbone", "Elite360M_Res19"), ("tasks", []), ("tasks", ["colors"]), ("tasks", [["depth"]])),
+        *(("ico_level", 9), ("ico_level", "2"), ("height", 33), ("height", "64"), ("width", 64), ("dataset", None)),
+        *(("class_names", []), ("class_colours", [[0, 0, 0]]), ("class_colours", [[0, 0]] * 13)),
+        *(("depth_unit", None), ("normal_frame", "moon"), ("fusion", "magic"), ("b2f", 1), ("cross_task", "")),
+    ],
+)
+def test_settings_that_no_training_has(path, name, value):
+    """They are refused before a network is built of them, which could take any amount of memory."""
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "settings": content["settings"] | {name: value}}, path)
+    with pytest.raises(UserError, match=r"last_model\.pth") as error:
+        load_checkpoint(path)
+    assert len(str(error.value)) < LONGEST_LINE
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j])
+def test_weights_that_are_no_numbers(path, value):
+    checkpoint = load_checkpoint(path)
+    key = "shared_decoder.out.bias"
+    checkpoint.network[key] = checkpoint.network[key] * value
+    with pytest.raises(UserError, match=rf"last_model\.pth.*\({key}\)"):
+        checkpoint.build_network()
 
 
 def test_weights_that_do_not_fit(path):
@@ -347,3 +374,10 @@ def test_weights_of_the_released_program(tmp_path, objective):
     assert checkpoint.weighting["log_variances"].tolist() == pytest.approx([0.1, 0.2, 0.3])
     loaded = checkpoint.build_network().state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [1, 10_000_000])
+def test_a_full_disk_is_an_error_of_the_file(size):
+    """Also when torch could write a part of it."""
+    with pytest.raises(OSError, match="No space left"):
+        save_content({"weight": torch.zeros(size)}, Path("/dev/full"))

@@ -14,6 +14,7 @@ import pytest
 
 import predict_elite360m
 from options.elite360m import predict_parser
+from prediction.files import ResultFiles
 from utils.errors import UserError
 from visual.drawing import save_picture
 
@@ -150,3 +151,17 @@ def test_interrupted(checkpoint, photos, tmp_path, number):
     (line,) = errors.splitlines()
     assert f"{len(predicted(out))} predicted" in line
     assert not list(out.glob(".*"))
+
+
+def test_an_interrupt_waits_until_the_results_are_written(predict, tmp_path, monkeypatch, capsys):
+    """What was written is complete and counted, and nothing hidden is left."""
+    write = ResultFiles.write
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        write(*arguments)
+
+    monkeypatch.setattr(ResultFiles, "write", interrupted)
+    assert predict() == predict_elite360m.INTERRUPTED
+    assert "1 predicted" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a_depth.npy", "a_depth.png"]

@@ -134,3 +134,19 @@ def test_another_evaluation_may_end_first(root):
     with pytest.raises(UserError, match="--tta 2"):
         write(root, interfere=lambda: (other / "results.json").rename(root / "results.json"))
     assert json.loads(content(root)["results.json"])[IDENTITY]["--tta"] == 2
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_evaluations_do_not_write_to_one_folder_at_once(root, overwrite):
+    """Not even the same one twice: their pictures would mix."""
+
+    def begin_another():
+        (root / "unfinished" / "first.png").touch()
+        with pytest.raises(UserError, match=f"{root}.*--log_dir"):
+            write(root, overwrite=overwrite, rms=0.7)
+        assert (root / "unfinished" / "first.png").exists()
+
+    write(root, interfere=begin_another)
+    assert content(root)["per_image.csv"] == "0.5"
+    write(root, rms=0.7)
+    assert content(root)["per_image.csv"] == "0.7"

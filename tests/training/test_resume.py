@@ -382,3 +382,55 @@ def test_asked_to_end(number, tmp_path):
     assert number.name in output
     assert "--resume" in output
     assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def stopped_run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("stopped"), "--max_minutes", "0")
+
+
+@pytest.mark.parametrize("part", ["signature", "parts", "generators", "log", "progress"])
+def test_an_incomplete_state_is_refused(stopped_run, tmp_path, part):
+    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    path = run / "models/state/last.pth"
+    content = read(path)
+    for group in (content, content["parts"]):
+        group.pop(part, None)
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"last\.pth is incomplete"):
+        train(tmp_path, "--resume")
+
+
+def test_states_of_earlier_versions_are_refused_as_such(stopped_run, tmp_path):
+    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    path = run / "models/state/last.pth"
+    content = read(path)
+    for old in ({**content, "version": 1}, {"format": "elite360m training state, 2", "network": {}}):
+        torch.save(old, path)
+        with pytest.raises(UserError, match=r"last\.pth is a state of version"):
+            train(tmp_path, "--resume")
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[]", "{}", '{"resumed": []}', '{"options": {}, "resumed": [1]}', '{"resumed": null}']
+)
+def test_settings_that_are_damaged_are_written_anew(stopped_run, tmp_path, capsys, text):
+    """They say what happened, and decide nothing: the state knows the options."""
+    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    settings = run / "models/settings.json"
+    settings.unlink()
+    run_id = read(run / "models/state/last.pth")["signature"]["run_id"]
+    if text is not None:
+        settings.write_text(text.replace("{", f'{{"run_id": "{run_id}", ', 1).replace(", }", "}"))
+    train(tmp_path, "--resume", "--max_minutes", "0", "--learning_rate", "1e-5")
+    assert "settings.json is missing or damaged" in capsys.readouterr().err
+    content = json.loads(settings.read_text())
+    assert content["options"]["learning_rate"] == 1e-4
+    assert [entry["options"]["learning_rate"] for entry in content["resumed"]] == [1e-5]
+
+
+def test_the_file_that_a_run_continues_from_is_named(stopped_run, tmp_path, capsys):
+    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    (run / "models/state/last.pth").rename(run / "models/state/previous.pth")
+    train(tmp_path, "--resume", "--max_minutes", "0")
+    assert f"resumed from {run / 'models/state/previous.pth'}" in capsys.readouterr().out

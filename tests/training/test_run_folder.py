@@ -30,10 +30,33 @@ def test_what_counts_as_a_training(file, holds, tmp_path):
 
 
 def test_clearing_removes_what_a_training_wrote_alone(tmp_path):
-    own = ["models/state/last.pth", "normal_models/best_normal_model.pth", "depth/result.txt", "metrics.jsonl"]
-    others = ["notes.txt", "depth/mine.txt", "sub/models/last.pth"]
-    for name in [*own, *others]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
-    RunFolder(tmp_path, FOLDERS).clear_training()
+    """Also from the folders that it shares with files of others."""
+    run = RunFolder(tmp_path, FOLDERS)
+    own = [run.settings, run.state, run.previous_state, run.last_model, run.kept_model(10), run.metrics]
+    own += [run.best_model("normal"), run.result("depth"), run.picture("segmentation", 1, 0, "a/b")]
+    own += [run.tensorboard / "events.out.tfevents.1.host.2.0", run.state.with_name(".last-x8d.pth")]
+    others = [
+        "notes.txt",
+        ".mine-too",
+        "depth/mine.txt",
+        "sub/models/last.pth",
+        "models/exported.onnx",
+        "models/mine/model.pth",
+    ]
+    others += [
+        "visual_results/chosen.png",
+        "visual_results/depth/mine/a.png",
+        "tensorboard/notes",
+        "depth_models/a.pth",
+    ]
+    for path in [*own, *(tmp_path / name for name in others)]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    run.clear_training()
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(others)
+    assert not run.state.parent.exists()
+
+
+def test_clearing_a_folder_without_a_training(tmp_path):
+    RunFolder(tmp_path).clear_training()
+    assert tmp_path.is_dir()

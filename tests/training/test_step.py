@@ -278,3 +278,35 @@ def test_resumed_with_fp16_keeps_its_scale():
     old.step([BATCH])
     new.load_state_dict(copy.deepcopy(old.state_dict()))
     assert new.scaler.get_scale() == 2.0**7
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_gradients_that_are_not_finite_change_nothing(clip):
+    """Although the losses are: clipped or not, the optimizer would spoil all weights for good."""
+    stepper = tiny_stepper(grad_clip=clip)
+    before = copy.deepcopy(stepper.objective.state_dict())
+    hook = stepper.objective.network.last_shared_weight.register_hook(lambda grad: grad * torch.nan)
+    result = stepper.step([BATCH])
+    hook.remove()
+    assert all(loss.isfinite() for loss in result.losses.values())
+    assert "gradients" in result.problem
+    after = stepper.objective.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items() if value.is_floating_point())
+    assert not stepper.step([BATCH]).problem
+
+
+def test_fp16_gradients_that_overflow_without_a_scale_are_a_problem():
+    """Otherwise a run could go on for ever, never training."""
+    stepper = fp16_stepper(2.0)
+    hook = stepper.objective.network.last_shared_weight.register_hook(lambda grad: grad * torch.inf)
+    problems = [stepper.step([BATCH]).problem for _ in range(3)]
+    hook.remove()
+    assert problems[0] == "", "the scale was to blame, perhaps"
+    assert "half precision" in problems[2]
+
+
+def test_tasks_without_ground_truth_are_named():
+    stepper = tiny_stepper()
+    assert stepper.step([BATCH]).unlabelled == frozenset()
+    task = stepper.objective.network.tasks[0]
+    assert stepper.step([without_labels(BATCH, task)]).unlabelled == {task}

@@ -3,12 +3,13 @@
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
-from utils.errors import LONGEST_LINE, UserError, exit_on_user_error
+from utils.errors import LONGEST_LINE, UserError, exit_on_user_error, interrupts_deferred
 
 
 def test_user_error_is_one_line(capsys):
@@ -67,3 +68,29 @@ def test_ctrl_c_is_one_line():
     )
     assert done.returncode == 128 + signal.SIGINT == 130
     assert done.stderr.split() == ["interrupted"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_the_end_of_a_block(number):
+    before = signal.signal(number, signal.default_int_handler)
+    steps = []
+
+    def work():
+        with interrupts_deferred():
+            signal.raise_signal(number)
+            steps.append("after")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert steps == ["after"]
+
+
+def test_other_threads_do_not_defer():
+    thread = threading.Thread(target=lambda: interrupts_deferred().__enter__())
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
