@@ -148,10 +148,12 @@ class Stepper:
                     self.scaler.scale(losses["total"]).backward()
             totals = {name: totals.get(name, 0) + loss.detach() for name, loss in losses.items()}
         finite = totals["total"].isfinite()
-        if not self.scaler.is_enabled():  # with fp16, the scaler looks after gradients that are not finite
-            gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
+        if task_gradients:
+            finite = finite & task_gradients.finish()
+        gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
+        if gradients and not self.scaler.is_enabled():  # the scaler of fp16 looks after them itself
             finite = finite & torch.stack(torch._foreach_norm(gradients)).isfinite().all()
-        return totals, finite & task_gradients.finish() if task_gradients else finite
+        return totals, finite
 
     def grad_norms(self, batch: dict) -> dict[str, float]:
         """Norm of the gradient of each task's unweighted loss at the last shared layer, of this process."""

@@ -391,7 +391,7 @@ def stopped_run(tmp_path_factory):
 
 @pytest.mark.parametrize("part", ["signature", "parts", "generators", "log", "progress"])
 def test_an_incomplete_state_is_refused(stopped_run, tmp_path, part):
-    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     path = run / "models/state/last.pth"
     content = read(path)
     for group in (content, content["parts"]):
@@ -402,7 +402,7 @@ def test_an_incomplete_state_is_refused(stopped_run, tmp_path, part):
 
 
 def test_states_of_earlier_versions_are_refused_as_such(stopped_run, tmp_path):
-    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     path = run / "models/state/last.pth"
     content = read(path)
     for old in ({**content, "version": 1}, {"format": "elite360m training state, 2", "network": {}}):
@@ -416,7 +416,7 @@ def test_states_of_earlier_versions_are_refused_as_such(stopped_run, tmp_path):
 )
 def test_settings_that_are_damaged_are_written_anew(stopped_run, tmp_path, capsys, text):
     """They say what happened, and decide nothing: the state knows the options."""
-    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     settings = run / "models/settings.json"
     settings.unlink()
     run_id = read(run / "models/state/last.pth")["signature"]["run_id"]
@@ -430,7 +430,7 @@ def test_settings_that_are_damaged_are_written_anew(stopped_run, tmp_path, capsy
 
 
 def test_the_file_that_a_run_continues_from_is_named(stopped_run, tmp_path, capsys):
-    run = shutil.copytree(stopped_run, run_folder(tmp_path))
+    run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     (run / "models/state/last.pth").rename(run / "models/state/previous.pth")
     train(tmp_path, "--resume", "--max_minutes", "0")
     assert f"resumed from {run / 'models/state/previous.pth'}" in capsys.readouterr().out

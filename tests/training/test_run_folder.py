@@ -58,5 +58,5 @@ def test_clearing_removes_what_a_training_wrote_alone(tmp_path):
 
 
 def test_clearing_a_folder_without_a_training(tmp_path):
-    RunFolder(tmp_path).clear_training()
+    RunFolder(tmp_path, FOLDERS).clear_training()
     assert tmp_path.is_dir()
