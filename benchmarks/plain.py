@@ -15,7 +15,8 @@ from losses.balancing.uncertainty import LOSS_SCALE
 from losses.normal import COSINE_LIMIT
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import PointHierarchy
-from tasks import TASKS, resize_targets
+from tasks import TASKS
+from tasks.objective import resize_targets
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
 NUM_NEIGHBORS = 32

@@ -14,7 +14,7 @@ from networks.elite360m import Elite360M
 from options.balancing import balancing_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
-from tasks import build_objective
+from tasks.objective import build_objective
 from training.setup import AMP_TYPES, prepare_device, prepare_network
 from training.step import Stepper
 from utils.tasks import parse_tasks

@@ -28,7 +28,8 @@ from networks.elite360m import Elite360M
 from options.data import loading_settings, open_dataset
 from options.elite360m import train_parser
 from options.training import optimization_settings
-from tasks import TASKS, build_evaluator, build_objective
+from tasks import TASKS, build_evaluator
+from tasks.objective import build_objective
 from training.setup import prepare_device, prepare_network
 from training.step import Stepper
 from utils.malloc import tune_malloc

@@ -1,10 +1,7 @@
 """The tasks. Whatever differs between them is told here, and nowhere else asked for by name."""
 
 import torch
-import torch.nn.functional as F
 
-from losses.balancing.base import Balancing
-from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
@@ -18,7 +15,6 @@ from metrics.seam import depth_changes, label_changes, normal_changes
 from metrics.segmentation import SegmentationMetric
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.task import Task
-from training.objective import LossTerm, TrainingObjective
 from utils.tasks import IGNORE_LABEL
 from visual.displays import DepthDisplay, LabelDisplay, NormalDisplay
 
@@ -81,27 +77,6 @@ SEGMENTATION = Task(
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
-
-
-def build_objective(
-    network: torch.nn.Module, balancing: Balancing | None = None, amp_type: torch.dtype | None = None
-) -> TrainingObjective:
-    """A network with the losses of its tasks, balanced as in the paper if not told otherwise."""
-    if balancing is None:
-        balancing = UncertaintyWeighting(network.tasks, {task: TASKS[task].loss_weight for task in network.tasks})
-    losses = {task: LossTerm(TASKS[task].loss, TASKS[task].valid_mask) for task in network.tasks}
-    return TrainingObjective(network, losses, balancing, resize_targets, amp_type)
-
-
-def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
-    """Ground truth and masks of a batch at another (height, width), by nearest neighbour."""
-
-    def resize(maps: torch.Tensor) -> torch.Tensor:
-        numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels
-        return F.interpolate(numbers, size=size, mode="nearest").to(maps.dtype)
-
-    resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
-    return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}
 
 
 def build_evaluator(

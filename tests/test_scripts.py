@@ -28,6 +28,7 @@ from networks.checkpoint import load_checkpoint
 from networks.released_weights import released_key
 from options.elite360m import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
 from tasks import TASKS
+from tasks.epoch_end import EpochEnd
 from utils.errors import UserError
 from utils.sphere import depth_to_points
 from utils.tasks import METRES, RELATIVE
@@ -116,7 +117,7 @@ def test_best_models_are_the_best(tmp_path, monkeypatch):
         rms, mean, miou = next(scores)
         return {"depth": {"rms": rms}, "normal": {"mean": mean}, "segmentation": {"mIoU": miou}}
 
-    monkeypatch.setattr(train_elite360m, "validate", validate)
+    monkeypatch.setattr(EpochEnd, "validate", validate)
     run = train(tmp_path, "--num_epochs", "3")
     for task, epoch in (("depth", 2), ("normal", 3), ("semantic", 2)):
         assert load_checkpoint(run / f"{task}_models/best_{task}_model.pth").epoch == epoch

@@ -55,6 +55,7 @@ class Stepper:
         device: torch.device,
     ):
         self.objective = objective
+        self.device = device
         self._parallel_objective = parallel_objective
         self._grad_clip = settings.grad_clip
         self._task_gradients = TaskGradients(objective) if objective.balancing.gradient_scope != "none" else None

@@ -7,7 +7,8 @@ import torch
 
 from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.reduction import TaskLoss
-from tasks import TASKS, build_objective, resize_targets
+from tasks import TASKS
+from tasks.objective import build_objective, resize_targets
 
 
 @pytest.fixture

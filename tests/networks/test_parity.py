@@ -21,7 +21,7 @@ from networks.elite360m import Elite360M
 from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
-from tasks import build_objective
+from tasks.objective import build_objective
 from training.objective import TrainingObjective
 
 pytestmark = pytest.mark.usefixtures("cpu_kernels")

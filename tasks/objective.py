@@ -1,0 +1,62 @@
+"""What is minimised for the tasks of a panorama network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from losses.balancing.base import Balancing
+from losses.balancing.uncertainty import UncertaintyWeighting
+from networks.checkpoint import Checkpoint, ModelSettings, find_checkpoint, load_checkpoint, load_state
+from tasks import TASKS
+from training.objective import LossTerm, TrainingObjective
+from utils.distributed import is_main
+
+
+def build_objective(
+    network: nn.Module, balancing: Balancing | None = None, amp_type: torch.dtype | None = None
+) -> TrainingObjective:
+    """A network with the losses of its tasks, balanced as in the paper if not told otherwise."""
+    if balancing is None:
+        balancing = UncertaintyWeighting(network.tasks, loss_weights(network.tasks))
+    losses = {task: LossTerm(TASKS[task].loss, TASKS[task].valid_mask) for task in network.tasks}
+    return TrainingObjective(network, losses, balancing, resize_targets, amp_type)
+
+
+def loss_weights(tasks: tuple[str, ...]) -> Mapping[str, float]:
+    """Those of the released code."""
+    return {task: TASKS[task].loss_weight for task in tasks}
+
+
+def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
+    """Ground truth and masks of a batch at another (height, width), by nearest neighbour."""
+
+    def resize(maps: torch.Tensor) -> torch.Tensor:
+        numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels
+        return F.interpolate(numbers, size=size, mode="nearest").to(maps.dtype)
+
+    resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
+    return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}
+
+
+def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Module, Checkpoint]:
+    """A network of these settings with the weights of a checkpoint; what else differs is printed.
+
+    Args:
+        path: as a user gave it.
+        run: of several runs below `path`, the relative path of the one that is meant.
+        settings: of the network.
+
+    Raises:
+        UserError: when the weights cannot be had, or are of another architecture.
+    """
+    checkpoint = load_checkpoint(find_checkpoint(path, run))
+    checkpoint.require_same_architecture(settings)
+    if is_main():
+        for difference in checkpoint.differences(settings):
+            print(difference)
+    network = settings.build_network()
+    load_state(network, checkpoint.network, checkpoint.path)
+    return network, checkpoint
