@@ -13,8 +13,6 @@ if __name__ == "__main__":
     OPTIONS = eval_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
 
 import argparse
-import hashlib
-import math
 from pathlib import Path
 
 import torch
@@ -22,32 +20,25 @@ from tqdm import tqdm
 
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
-from metrics.evaluator import PROTOCOL, evaluate
+from metrics.evaluator import evaluate
 from networks.backbones import folder_of
-from networks.checkpoint import Checkpoint, find_checkpoint, find_mismatches, load_checkpoint
+from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from options.data import describe, loading_settings, open_dataset
+from options.evaluation import identify
 from prediction.averaging import ViewAverage
 from reports import require_packages
 from reports.gallery import Gallery
-from tasks import DISPLAYS, FOLDERS, TASKS, build_baselines, build_evaluator
+from reports.results import complete, describe_evaluation, write_results
+from tasks import DISPLAYS, FOLDERS, build_baselines, build_evaluator
+from tasks.meaning import compare_meaning, look_of
 from training.evaluation_folder import IDENTITY, EvaluationFolder
 from training.run_folder import RunFolder
 from utils.distributed import gather_objects, is_main, process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.files import write_csv, write_json, write_text
 from utils.malloc import tune_malloc
-from utils.provenance import provenance
 from utils.tasks import parse_tasks
-from utils.text import metrics_line
 from visual.displays import DisplaySettings
 from visual.panels import panel_writer
-
-_OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predictors beside the one that is evaluated
-_REMEDIES = {
-    "depth": "--dataset or --metric_depth",
-    "normal": "--dataset or --normal_frame",
-    "segmentation": "--dataset",
-}
 
 
 def main(options: argparse.Namespace) -> None:
@@ -85,56 +76,6 @@ def run_evaluation(
         evaluate_network(options, checkpoint, network, dataset, device, folder.run, origin)
     if is_main():
         print(f"written to {root}")
-
-
-def look_of(dataset: PanoramaDataset) -> DisplaySettings:
-    """What the ground truth of a dataset means."""
-    return DisplaySettings(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
-
-
-def compare_meaning(checkpoint: Checkpoint, truth: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]) -> dict:
-    """Compare what the predictions of a checkpoint mean with what the ground truth means.
-
-    Returns:
-        ``mismatches``, by task, and ``notes``, lines about them and about what cannot be compared.
-
-    Raises:
-        UserError: when they differ for a task for which that is not allowed.
-    """
-    mismatches = find_mismatches(checkpoint.settings, truth, tasks)
-    if refused := [task for task in mismatches if task not in allowed]:
-        task = refused[0]
-        raise UserError(
-            f"{checkpoint.path}: {mismatches[task]}: correct {_REMEDIES[task]}, or pass --allow_mismatch "
-            f"{' '.join(refused)} to evaluate all the same"
-        )
-    notes = [f"mismatch: {mismatch}" for mismatch in mismatches.values()]
-    if not checkpoint.settings.meaning_is_known:
-        notes.append(
-            "these weights do not say what their predictions mean: unit of depth, frame of normals and names of "
-            "classes are not compared with those of the ground truth"
-        )
-    return {"mismatches": {task: mismatch._asdict() for task, mismatch in mismatches.items()}, "notes": notes}
-
-
-def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset) -> dict:
-    """What the metrics of an evaluation depend on, as plain values."""
-    return {
-        "checkpoint sha256": checkpoint.sha256,
-        "--task": options.task,
-        "--dataset": options.dataset,
-        "--dataset_rootdir": str(Path(options.dataset_rootdir).resolve()) if options.dataset_rootdir else None,
-        "--split": options.split,
-        "--val_list sha256": hashlib.sha256(Path(options.val_list).read_bytes()).hexdigest()
-        if options.val_list
-        else None,
-        "number of panoramas": len(dataset),
-        "--height": dataset.height,
-        "--width": dataset.width,
-        "--tta": options.tta,
-        "unit of depth": dataset.depth_unit,
-        "frame of the normals": dataset.normal_frame,
-    }
 
 
 def evaluate_network(
@@ -194,72 +135,6 @@ def evaluate_network(
         breakdowns, shown = evaluator.breakdowns(), gallery.join()
         if is_main():
             write_report(run.root / "report.html", Report(summary, rows, breakdowns, baselines.breakdowns, shown, look))
-
-
-def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
-    """The metrics of a task, None for all that there are none of: no panorama has ground truth for it."""
-    return {**dict.fromkeys(TASKS[task].metric.figure_names), **values}
-
-
-def describe_evaluation(
-    options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, rows: list[dict]
-) -> dict:
-    """What results.json says beside the metrics."""
-    return {
-        "protocol": PROTOCOL,
-        "backbone": options.backbone,
-        "dataset": options.dataset,
-        "split": options.split,
-        "tta": options.tta,
-        "list": options.val_list,
-        "depth_unit": dataset.depth_unit,
-        "normal_frame": dataset.normal_frame,
-        "num_skipped": len(dataset) - len(rows),
-        "num_images": len(rows),
-        "height": dataset.height,
-        "width": dataset.width,
-        "checkpoint": {
-            "path": str(checkpoint.path),
-            "sha256": checkpoint.sha256,
-            "epoch": checkpoint.epoch,
-            "dataset": checkpoint.settings.dataset,
-        },
-        **provenance(),
-    }
-
-
-def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
-    """Write result.txt per task, results.json and per_image.csv; print the metrics, those of others beside them."""
-    comments = [
-        f"# seam: {PROTOCOL['seam']}",
-        f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
-        *(f"# {note}" for note in summary["notes"]),
-    ]
-    for task, values in summary["results"].items():
-        lines = [f"# {PROTOCOL[task]}", *comments]
-        if not has_truth(values):
-            note = f"{task}: no panorama has ground truth, so there are no metrics but the seam score"
-            print(note)
-            lines.append(f"# {note}")
-        titles = ("", ", without --tta", ", best constant of each metric", f", {TASKS[task].fixed_map.title}")
-        for name, title in zip(("results", *_OTHERS), titles, strict=True):
-            known = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
-            if known:
-                print(f"{task}{title}: {metrics_line(known)}")
-            lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
-        write_text(run.result(task), "\n".join(lines) + "\n")
-    write_csv(run.root / "per_image.csv", [{key: _cell(value) for key, value in row.items()} for row in rows])
-    write_json(run.root / "results.json", summary)
-
-
-def has_truth(values: dict[str, float | None]) -> bool:
-    """Whether there is any metric of a task but the seam score, which needs no ground truth."""
-    return any(value is not None for name, value in values.items() if name != "seam")
-
-
-def _cell(value: object) -> object:
-    """A value in a table; one that is not finite leaves its cell empty."""
-    return "" if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""What identifies an evaluation."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from datasets.panorama import PanoramaDataset
+from networks.checkpoint import Checkpoint
+
+
+def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset) -> dict:
+    """What the metrics of an evaluation depend on, as plain values."""
+    return {
+        "checkpoint sha256": checkpoint.sha256,
+        "--task": options.task,
+        "--dataset": options.dataset,
+        "--dataset_rootdir": str(Path(options.dataset_rootdir).resolve()) if options.dataset_rootdir else None,
+        "--split": options.split,
+        "--val_list sha256": hashlib.sha256(Path(options.val_list).read_bytes()).hexdigest()
+        if options.val_list
+        else None,
+        "number of panoramas": len(dataset),
+        "--height": dataset.height,
+        "--width": dataset.width,
+        "--tta": options.tta,
+        "unit of depth": dataset.depth_unit,
+        "frame of the normals": dataset.normal_frame,
+    }

@@ -1,0 +1,81 @@
+"""The files of numbers that an evaluation writes."""
+
+import argparse
+import math
+
+from datasets.panorama import PanoramaDataset
+from metrics.evaluator import PROTOCOL
+from networks.checkpoint import Checkpoint
+from tasks import TASKS
+from training.run_folder import RunFolder
+from utils.files import write_csv, write_json, write_text
+from utils.provenance import provenance
+from utils.text import metrics_line
+
+_OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predictors beside the one that is evaluated
+
+
+def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
+    """The metrics of a task, None for all that there are none of: no panorama has ground truth for it."""
+    return {**dict.fromkeys(TASKS[task].metric.figure_names), **values}
+
+
+def describe_evaluation(
+    options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, rows: list[dict]
+) -> dict:
+    """What results.json says beside the metrics."""
+    return {
+        "protocol": PROTOCOL,
+        "backbone": options.backbone,
+        "dataset": options.dataset,
+        "split": options.split,
+        "tta": options.tta,
+        "list": options.val_list,
+        "depth_unit": dataset.depth_unit,
+        "normal_frame": dataset.normal_frame,
+        "num_skipped": len(dataset) - len(rows),
+        "num_images": len(rows),
+        "height": dataset.height,
+        "width": dataset.width,
+        "checkpoint": {
+            "path": str(checkpoint.path),
+            "sha256": checkpoint.sha256,
+            "epoch": checkpoint.epoch,
+            "dataset": checkpoint.settings.dataset,
+        },
+        **provenance(),
+    }
+
+
+def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
+    """Write result.txt per task, results.json and per_image.csv; print the metrics, those of others beside them."""
+    comments = [
+        f"# seam: {PROTOCOL['seam']}",
+        f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
+        *(f"# {note}" for note in summary["notes"]),
+    ]
+    for task, values in summary["results"].items():
+        lines = [f"# {PROTOCOL[task]}", *comments]
+        if not has_truth(values):
+            note = f"{task}: no panorama has ground truth, so there are no metrics but the seam score"
+            print(note)
+            lines.append(f"# {note}")
+        titles = ("", ", without --tta", ", best constant of each metric", f", {TASKS[task].fixed_map.title}")
+        for name, title in zip(("results", *_OTHERS), titles, strict=True):
+            known = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
+            if known:
+                print(f"{task}{title}: {metrics_line(known)}")
+            lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
+        write_text(run.result(task), "\n".join(lines) + "\n")
+    write_csv(run.root / "per_image.csv", [{key: _cell(value) for key, value in row.items()} for row in rows])
+    write_json(run.root / "results.json", summary)
+
+
+def has_truth(values: dict[str, float | None]) -> bool:
+    """Whether there is any metric of a task but the seam score, which needs no ground truth."""
+    return any(value is not None for name, value in values.items() if name != "seam")
+
+
+def _cell(value: object) -> object:
+    """A value in a table; one that is not finite leaves its cell empty."""
+    return "" if isinstance(value, float) and not math.isfinite(value) else value
