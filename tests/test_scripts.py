@@ -698,8 +698,8 @@ def test_a_task_without_ground_truth(on_disk, tmp_path, capsys):
 def test_numbers_that_are_not_finite_are_empty_cells(run, tmp_path):
     content = torch.load(run / "models/weights_last/last_model.pth", weights_only=True)
     for key, value in content["network"].items():
-        if "heads.depth" in key or "heads.normal" in key:
-            value.fill_(torch.nan)
+        if "heads.normal" in key:
+            value.fill_(3e38)  # finite, but what it makes is not
     torch.save(content, tmp_path / "diverged.pth")
     folder = evaluate(tmp_path / "diverged.pth", tmp_path / "eval", "--report")
     with open(folder / "per_image.csv", newline="") as file:
