@@ -16,7 +16,8 @@ class OptimizationSettings:
         learning_rate: the full rate.
         momentum: of ``sgd`` and ``rmsprop``.
         weight_decay: of weights, not of biases, norms and the like.
-        schedule: see `training.schedule.rate_factor`.
+        schedule: see `training.schedule.rate_factor`, or ``plateau``: see `training.schedule.Plateau`.
+        plateau_factor, plateau_patience: of that.
         num_warmup_steps: steps in which the rate grows.
         grad_clip: largest norm of the gradient; 0 for any.
         ema_decay: of the moving average of the weights; 0 for none.
@@ -29,6 +30,8 @@ class OptimizationSettings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     schedule: str = "none"
+    plateau_factor: float = 0.1
+    plateau_patience: int = 10
     num_warmup_steps: int = 0
     grad_clip: float = 0.0
     ema_decay: float = 0.0

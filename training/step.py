@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings, build_optimizer
-from training.schedule import build_scheduler
+from training.schedule import Plateau, build_scheduler
 from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
 
@@ -60,13 +60,16 @@ class Stepper:
         self._grad_clip = settings.grad_clip
         self._task_gradients = TaskGradients(objective) if objective.balancing.gradient_scope != "none" else None
         self.optimizer = build_optimizer(objective, settings)
+        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
         self._build_scheduler = partial(
             build_scheduler,
             self.optimizer,
             settings.schedule,
             num_steps=settings.num_steps,
             num_warmup_steps=settings.num_warmup_steps,
+            further_factor=lambda: self._plateau.factor,
         )
+        self._reads_scores = settings.schedule == "plateau"
         self.scheduler = self._build_scheduler()
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.fp16)
         self.ema = None
@@ -114,6 +117,11 @@ class Stepper:
         if self.ema:
             self.ema.update_parameters(self.objective.network)
         return StepResult(losses, num_images, "", bool(stop), unlabelled=unlabelled)
+
+    def validated(self, score: float) -> None:
+        """Called after each validation with a score, higher being better, on which the schedule may depend."""
+        if self._reads_scores:
+            self._plateau.validated(score)
 
     def _update_scale(self) -> bool:
         """Adapt the loss scale of fp16; whether the gradients overflowed, so that the optimizer was not stepped."""
@@ -173,6 +181,7 @@ class Stepper:
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps_done": self.scheduler.last_epoch,
+            "plateau": self._plateau.state_dict(),
             "scaler": self.scaler.state_dict(),
             "objective": self.objective.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
@@ -187,6 +196,7 @@ class Stepper:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, options in zip(self.optimizer.param_groups, own, strict=True):
             group.update(options)
+        self._plateau.load_state_dict(state["plateau"])
         self.scheduler = self._build_scheduler(steps_done=state["steps_done"])
         self.scaler.load_state_dict(state["scaler"])
         if self.ema:

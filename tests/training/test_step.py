@@ -310,3 +310,43 @@ def test_tasks_without_ground_truth_are_named():
     assert stepper.step([BATCH]).unlabelled == frozenset()
     task = stepper.objective.network.tasks[0]
     assert stepper.step([without_labels(BATCH, task)]).unlabelled == {task}
+
+
+def test_the_rate_falls_on_a_plateau_of_scores():
+    """After two validations without a better score; from the next step on, and in a resumed training too."""
+    settings = {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 1, "learning_rate": 1e-2}
+    stepper, rates = tiny_stepper(**settings), []
+    for score in (0.1, 0.3, 0.2, 0.3, 0.4):
+        stepper.validated(score)
+        stepper.step([BATCH])
+        rates.append(stepper.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-2, 5e-3, 5e-3])
+    resumed = tiny_stepper(**settings)
+    resumed.load_state_dict(copy.deepcopy(stepper.state_dict()))
+    for some in (stepper, resumed):
+        some.validated(0.4)
+        some.validated(0.1)
+        some.step([BATCH])
+        assert some.optimizer.param_groups[0]["lr"] == pytest.approx(2.5e-3)
+    other = tiny_stepper(learning_rate=1e-2)
+    for _ in range(5):
+        other.validated(0.0)
+        other.step([BATCH])
+    assert other.optimizer.param_groups[0]["lr"] == 1e-2, "only if asked for"
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "rmsprop"])
+def test_optimizers(name):
+    """Each takes torch's own step; decay and momentum are handed on."""
+    stepper = tiny_stepper(optimizer=name, learning_rate=1e-3, weight_decay=0.1, momentum=0.8)
+    group, spared = stepper.optimizer.param_groups
+    assert (group["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert group.get("momentum", 0.8) == 0.8
+    before = parameters(stepper)
+    assert not stepper.step([BATCH]).problem
+    assert any(not torch.equal(old, new) for old, new in zip(before, parameters(stepper), strict=True))
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="lamb"):
+        tiny_stepper(optimizer="lamb")
