@@ -45,8 +45,8 @@ def rate_factor(step: int, name: str, num_steps: int, num_warmup_steps: int = 0)
 
     Args:
         step: counted from 0.
-        name: ``none`` and ``plateau`` are 1; ``cosine`` falls to 0 along half a cosine (Loshchilov and Hutter, ICLR 2017); ``poly`` is
-            (1 - progress)^0.9.
+        name: ``none`` and ``plateau`` are 1; ``cosine`` falls to 0 along half a cosine (Loshchilov and Hutter, ICLR
+            2017); ``poly`` is (1 - progress)^0.9.
         num_steps: of the whole training.
         num_warmup_steps: steps at the beginning in which the factor grows linearly from a thousandth to 1; the schedule
             has the others.
