@@ -1,4 +1,4 @@
-"""Print the shell commands of the README that belong to a name.
+"""Print the shell commands of README.md and docs/*.md that belong to a name.
 
 A fenced block of bash or Python belongs to NAME when the line above it is ``<!-- ci: NAME -->``; of one in Python the
 command is printed that runs it.
@@ -10,11 +10,14 @@ import re
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+
 
 def blocks(name: str) -> list[tuple[str, str]]:
-    """Language and content of each block of a name, in order."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"<!-- ci: {re.escape(name)} -->\n```(bash|python)\n(.*?)```", readme, flags=re.DOTALL)
+    """Language and content of each block of a name, in order: those of the README first, then page by page."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pattern = re.compile(rf"<!-- ci: {re.escape(name)} -->\n```(bash|python)\n(.*?)```", flags=re.DOTALL)
+    return [block for page in pages for block in pattern.findall(page.read_text(encoding="utf-8"))]
 
 
 def main() -> None:
@@ -22,7 +25,7 @@ def main() -> None:
     name = sys.argv[1]
     commands = [f"python - <<'END'\n{code}END\n" if language == "python" else code for language, code in blocks(name)]
     if not commands:
-        sys.exit(f"README.md has no block named {name}")
+        sys.exit(f"neither README.md nor docs/*.md has a block named {name}")
     print("".join(commands), end="")
 
 
