@@ -3,7 +3,7 @@
     python -m benchmarks.balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
-What follows the two dashes goes to every training. For each seed a network is trained for each task alone, then one
+What follows the two dashes goes to every training. For each seed a single-task network is trained per task, then one
 with each method, all from that seed; the `achievement` methods take the former's accuracies as potentials, and
 `b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the figures are
 those of the last model on rooms of the test split. Writes to --out:
@@ -43,7 +43,7 @@ CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
 METHODS = (*BALANCINGS, CORRECTED)
 REFERENCE = "fixed"  # of the time per step
 NO_PICTURES = 10**6  # batches between them
-# Options of a training that the comparison sets itself, or that would leave it half done.
+# Options of a training that the comparison sets itself, or that would stop it early.
 RESERVED = (
     *("dataset", "val_split", "task", "seed", "balancing", "loss_weights", "potential", "potential_from"),
     *("b2f", "log_dir", "resume", "overwrite", "max_minutes"),
@@ -56,18 +56,22 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[
     """The command line, and what is to go to every training."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for trainings and results")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="to compare")
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[100], metavar="N", help="of weights and shuffling")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results")
+    parser.add_argument(
+        "--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="methods to compare"
+    )
+    parser.add_argument(
+        "--seeds", type=seed, nargs="+", default=[100], metavar="N", help="seeds of weights and shuffling"
+    )
     parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="rooms of the test split")
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
-    parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="of each method, for its time")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings in parallel")
+    parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="steps of each method to time")
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, shared = arguments[:cut], arguments[cut + 1 :]
     options = parser.parse_args(own)
-    train_parser().parse_args(shared)  # what is wrong with them is said at once
+    train_parser().parse_args(shared)  # reports wrong ones before anything is trained
     if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in RESERVED]:
-        parser.error(f"{reserved[0]} is up to the comparison, not to what follows the dashes")
+        parser.error(f"{reserved[0]} is set by the comparison: drop it after the dashes")
     return options, shared
 
 
@@ -80,7 +84,7 @@ def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
     path = Path(options.out) / "settings.json"
     settings = {"shared": shared, "num_test": options.num_test}
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise UserError(f"{path} tells other options: trainings of both kinds in a table would mislead; choose --out")
+        raise UserError(f"{path} was written with other options: choose another --out")
     if not find_spec("matplotlib"):
         raise UserError("the plot needs matplotlib: pip install -r requirements-extra.txt")
     for name in set(options.methods) - {CORRECTED}:
@@ -114,7 +118,7 @@ class Training:
         self._results = self._folder / "test" / backbone / task / "results.json"
 
     def arguments(self, potential: list[str]) -> list[str]:
-        """Options of this training, given those that tell the potentials of the tasks."""
+        """Options of this training, given those that set the potentials of the tasks."""
         if self.name in TASK_NAMES:
             special = ["--task", self.name, "--balancing", "fixed"]
         elif self.name == CORRECTED:
@@ -211,7 +215,7 @@ def gain(figures: dict[str, float], single: dict[str, float]) -> float:
         UserError: when single-task training came to nothing.
     """
     if nothing := [task for task in single if not single[task]]:
-        raise UserError(f"single-task training for {nothing[0]} came to a figure of 0: train longer")
+        raise UserError(f"single-task training for {nothing[0]} reached a metric of 0: train longer")
     gains = [
         (figures[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
     ]

@@ -89,7 +89,7 @@ def main() -> None:
     asked = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    print("ms per sample (ratio to decoding alone)")
+    print("ms per sample (ratio to decoding only)")
     print("dataset  decoding  one worker    and turns     and colours   unpacking")
     for layout in LAYOUTS:
         with tempfile.TemporaryDirectory() as folder:

@@ -214,12 +214,12 @@ def main() -> None:
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
     parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
-    parser.add_argument("--rounds", type=positive, default=3, help="in which plain and ours take turns")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds in which plain and ours take turns")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to measure")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     asked = parser.parse_args()
     if asked.height % 64:
-        raise UserError(f"--height {asked.height}: must be a multiple of 64, since half of it is measured too")
+        raise UserError(f"--height {asked.height}: must be a multiple of 64, as half of it is measured too")
     benchmark = Benchmark(asked.backbones, asked.height, asked.rounds, asked.out)
     benchmark.machine()
     for part in PARTS:

@@ -92,7 +92,7 @@ class StoredPanoramas(PanoramaDataset):
         self.split = split
         self.normal_frame = normal_frame
         if not self.root.is_dir():
-            raise UserError(f"--dataset_rootdir {root} is no folder")
+            raise UserError(f"--dataset_rootdir {root} is not a folder")
         if list_file:
             self.files = [self.from_list(files) for files in read_list(Path(list_file), self.needed)]
             self.expected_count = None  # whoever wrote the list knows
@@ -251,7 +251,7 @@ def _read_text(path: Path) -> str:
         text = "\0"
     if "\0" in text:
         found = ", but in UTF-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-        raise UserError(f"the list {path} is no text file in UTF-8{found}: save it as UTF-8")
+        raise UserError(f"the list {path} is not UTF-8 text{found}: save it as UTF-8")
     return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -271,7 +271,7 @@ def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     if "\\" in line:
         raise UserError("paths have forward slashes, but the line holds a backslash")
     if columns[0] == _ABSENT:
-        raise UserError("the first path is that of the RGB image, which cannot be left out")
+        raise UserError("the first path is that of the RGB image and is required")
     paths = (None if path == _ABSENT else path for path in columns)
     return PanoramaFiles(**dict.fromkeys(_MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
 

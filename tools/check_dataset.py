@@ -245,7 +245,7 @@ def check(options: argparse.Namespace) -> list[str]:
     by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
     print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
     if options.dataset == "Struc3D":
-        print("Here depth is in metres, as with --metric_depth.")
+        print("This check reads depth in metres, as with --metric_depth.")
     if options.train_list or options.val_list:
         problems = report_lists(parts)
     else:
@@ -263,38 +263,40 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__.partition("\n")[0])
     stored = tuple(name for name in DATASETS if name != "Synthetic")
-    parser.add_argument("--dataset", required=True, choices=stored, help="what it should be")
-    parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="its folder")
+    parser.add_argument("--dataset", required=True, choices=stored, help="dataset that it should be")
+    parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
         default=join_tasks(TASK_NAMES),
         choices=TASK_VALUES,
-        help="what it is needed for; files that other tasks need are not read",
+        help="tasks to check for; files that only other tasks need are not read",
     )
     some = parser.add_argument_group("parts of the dataset, whose counts need not be those of the whole")
     some.add_argument("--split", choices=SPLITS, help="check this split only")
-    some.add_argument("--partial", action="store_true", help="check what there is of all splits")
+    some.add_argument("--partial", action="store_true", help="accept incomplete splits")
     some.add_argument("--train_list", metavar="FILE", help="check the panoramas of this list instead of the splits")
-    some.add_argument("--val_list", metavar="FILE", help="the same; both can be given")
+    some.add_argument("--val_list", metavar="FILE", help="like --train_list; both can be given")
     parser.add_argument(
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
         help="frame that the stored normals should be in; world ones, of the building, do not turn with the camera",
     )
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read")
-    parser.add_argument("--preview", type=positive, metavar="N", help="draw so many of the panoramas to --out")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the previews")
+    parser.add_argument(
+        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read files"
+    )
+    parser.add_argument("--preview", type=positive, metavar="N", help="draw N of the panoramas to --out")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")
     options = parser.parse_args(arguments)
     if (options.preview is None) != (options.out is None):
         parser.error("--preview and --out go together")
     if options.split and (options.train_list or options.val_list):
-        parser.error("--split does not go with --train_list or --val_list, which name their panoramas themselves")
+        parser.error("--split cannot be combined with --train_list or --val_list: drop one of them")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check as the command line says; the exit code."""
+    """Run the command line; returns the exit code."""
     options = parse(arguments)
     with exit_on_user_error():
         problems = check(options)
