@@ -76,7 +76,7 @@ def test_everything(tmp_path, capsys):
     main([*arguments, *methods, "--", *SMALL])
     assert (weights / "last_model.pth").stat().st_mtime_ns == before
     assert "fixed, seed 1" in capsys.readouterr().out
-    with pytest.raises(UserError, match="tells other options"):
+    with pytest.raises(UserError, match="--out"):
         main([*arguments, "fixed", "--", *SMALL, "--learning_rate", "1"])
 
 
@@ -86,5 +86,5 @@ def test_a_training_that_fails_is_named(tmp_path):
 
 
 def test_single_task_training_that_came_to_nothing():
-    with pytest.raises(UserError, match="for segmentation came to a figure of 0"):
+    with pytest.raises(UserError, match="for segmentation"):
         gain(SINGLE, {**SINGLE, "segmentation": 0.0})
