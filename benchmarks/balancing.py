@@ -5,11 +5,11 @@
 
 What follows the two dashes goes to every training. For each seed a single-task network is trained per task, then one
 with each method, all from that seed; the `achievement` methods take the former's accuracies as potentials, and
-`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the figures are
+`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the metrics are
 those of the last model on rooms of the test split. Writes to --out:
 
-    comparison.md       a table: figures, mean relative gain over single-task training (Delta_MTL), time per step
-    comparison.json     the same, and every single figure
+    comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
+    comparison.json     the same, and every single value
     comparison.png      weights and accuracies over the epochs
 
 Trainings that are there already are not done again; one that was interrupted is resumed. Needs requirements-extra.txt.
@@ -160,8 +160,8 @@ class Training:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"{script} for {self.name}, seed {self.seed}: {reason}")
 
-    def figures(self) -> dict[str, float]:
-        """The best-score figure of each task on the test split."""
+    def metrics(self) -> dict[str, float]:
+        """Each task's `best_metric` on the test split."""
         results = json.loads(self._results.read_text())["results"]
         return {task: results[task][TASKS[task].best_metric] for task in self.tasks}
 
@@ -206,10 +206,10 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
     return trainings
 
 
-def gain(figures: dict[str, float], single: dict[str, float]) -> float:
-    """Delta_MTL in per cent: the mean over tasks of the relative gain of the figure over that of single-task training.
+def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
+    """Delta_MTL in per cent: the mean over tasks of the relative gain of the metric over that of single-task training.
 
-    Maninis et al., CVPR 2019; figures of which less is better count with the opposite sign.
+    Maninis et al., CVPR 2019; metrics of which less is better count with the opposite sign.
 
     Raises:
         UserError: when single-task training came to nothing.
@@ -217,7 +217,7 @@ def gain(figures: dict[str, float], single: dict[str, float]) -> float:
     if nothing := [task for task in single if not single[task]]:
         raise UserError(f"single-task training for {nothing[0]} reached a metric of 0: train longer")
     gains = [
-        (figures[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
+        (metrics[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
     ]
     return 100 * mean(gains)
 
@@ -235,13 +235,13 @@ def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str,
 def summarise(
     options: argparse.Namespace, trainings: dict[str, list[Training]], times: dict[str, float]
 ) -> dict[str, dict]:
-    """For each method and ``single-task``: figures and gains of each seed, and the time."""
-    singles = [{task: trainings[task][i].figures()[task] for task in TASK_NAMES} for i in range(len(options.seeds))]
+    """For each method and ``single-task``: metrics and gains of each seed, and the time."""
+    singles = [{task: trainings[task][i].metrics()[task] for task in TASK_NAMES} for i in range(len(options.seeds))]
     summary = {"single-task": {"figures": singles}}
     for name in options.methods:
-        figures = [training.figures() for training in trainings[name]]
-        gains = [gain(some, single) for some, single in zip(figures, singles, strict=True)]
-        summary[name] = {"figures": figures, "gain": gains, "time": times[name]}
+        metrics = [training.metrics() for training in trainings[name]]
+        gains = [gain(some, single) for some, single in zip(metrics, singles, strict=True)]
+        summary[name] = {"figures": metrics, "gain": gains, "time": times[name]}
     return summary
 
 

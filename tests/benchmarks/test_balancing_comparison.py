@@ -1,4 +1,4 @@
-"""The comparison of balancing methods: its figures by hand, and all of it on a few small rooms."""
+"""The comparison of balancing methods: its metrics by hand, and all of it on a few small rooms."""
 
 import json
 
@@ -65,8 +65,8 @@ def test_everything(tmp_path, capsys):
     results = json.loads((tmp_path / "comparison.json").read_text())
     single = results["single-task"]["figures"][0]
     for name in methods:
-        [figures] = results[name]["figures"]
-        assert results[name]["gain"] == pytest.approx([gain(figures, single)])
+        [metrics] = results[name]["figures"]
+        assert results[name]["gain"] == pytest.approx([gain(metrics, single)])
         assert results[name]["time"] > 0
     assert len({results[name]["figures"][0]["depth"] for name in methods}) == 3, "they are different trainings"
     assert (tmp_path / "comparison.md").read_text().count("\n") == 2 + 1 + len(methods)
