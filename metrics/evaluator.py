@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 
 from metrics.breakdown import Breakdown
-from metrics.seam import Changes, seam_score
+from metrics.seam import ColumnDifference, seam_score
 from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
 
@@ -31,12 +31,12 @@ class Evaluator:
 
     Args:
         metrics: of each task to evaluate.
-        changes: of each of these tasks, what a change between neighboring pixels is, for the seam score.
+        column_differences: per task, the difference between neighboring columns, for the seam score.
     """
 
-    def __init__(self, metrics: Mapping[str, TaskMetric], changes: Mapping[str, Changes]):
+    def __init__(self, metrics: Mapping[str, TaskMetric], column_differences: Mapping[str, ColumnDifference]):
         self.metrics = metrics
-        self._changes = changes
+        self._column_differences = column_differences
         self.rows: list[dict] = []  # per image: index, id and "task/metric" of each metric that it has
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
@@ -46,7 +46,7 @@ class Evaluator:
             for task, metric in self.metrics.items():
                 prediction = predictions[task][i]
                 metrics = metric.image_metrics(prediction, batch, i)
-                metrics["seam"] = seam_score(prediction, self._changes[task])  # needs no truth
+                metrics["seam"] = seam_score(prediction, self._column_differences[task])  # needs no truth
                 row |= {f"{task}/{name}": value for name, value in metrics.items()}
             self.rows.append(row)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from losses.reduction import TaskLoss
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
-from metrics.seam import Changes
+from metrics.seam import ColumnDifference
 from metrics.task_metric import TaskMetric
 from tasks.averaging import MapAveraging
 from visual.displays import Display
@@ -33,7 +33,7 @@ class Task:
         accuracy_metric: the metric taken as accuracy, and its best value.
         constant: from num_classes to the best constant prediction for each metric.
         fixed_map: a prediction that is the same for every panorama.
-        changes: how much a prediction changes from each pixel to the next, for the seam score.
+        column_difference: how much a prediction differs between neighboring columns, for the seam score.
         averaging: how predictions of several views become one.
         display: how its maps are shown.
     """
@@ -51,7 +51,7 @@ class Task:
     accuracy_metric: tuple[str, float]
     constant: Callable[[int], ConstantBaseline]
     fixed_map: type[FixedMap]
-    changes: Changes
+    column_difference: ColumnDifference
     averaging: MapAveraging
     display: Display
 
