@@ -247,8 +247,8 @@ def summarise(
 
 def spread(values: list[float], digits: int) -> str:
     """The mean of values of several seeds, and their standard deviation if there are several."""
-    told = f"{mean(values):.{digits}f}"
-    return told if len(values) == 1 else f"{told} ± {stdev(values):.{digits}f}"
+    text = f"{mean(values):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
 
 
 def table(summary: dict[str, dict]) -> str:

@@ -55,4 +55,4 @@ class DepthMetric(PixelMetric):
     errors = staticmethod(depth_errors)
     metrics = staticmethod(depth_metrics)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
-    told = (METRICS.index("abs_"), METRICS.index("abs_rel"))
+    breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))

@@ -44,7 +44,7 @@ class NormalMetric(PixelMetric):
     errors = staticmethod(normal_errors)
     metrics = staticmethod(normal_metrics)
     pixel_errors = (PixelError("angular error", "°"),)
-    told = (0,)
+    breakdown_rows = (0,)
 
 
 def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

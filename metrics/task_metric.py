@@ -59,7 +59,7 @@ class PixelMetric(TaskMetric):
     truth: str  # key of the truth in a batch; its mask is at "<truth>_mask"
     errors: Callable[..., torch.Tensor]  # of (prediction, truth, mask): some errors of each valid pixel, (m, n)
     metrics: Callable[..., dict[str, float]]  # of (errors, weights (n,))
-    told: tuple[int, ...]  # which of the m errors are the `pixel_errors`
+    breakdown_rows: tuple[int, ...]  # which of the m errors are the `pixel_errors`
 
     def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
         mask = batch[f"{self.truth}_mask"][i]
@@ -67,7 +67,7 @@ class PixelMetric(TaskMetric):
             return {}
         errors = self.errors(prediction, batch[self.truth][i], mask)
         if self.profiles:
-            self.profiles.add(errors[list(self.told)], mask, batch, i)
+            self.profiles.add(errors[list(self.breakdown_rows)], mask, batch, i)
         uniform, solid_angle = pixel_weights(mask)
         weighted = self.metrics(errors, solid_angle)
         return self.metrics(errors, uniform) | {name + SOLID_ANGLE: value for name, value in weighted.items()}
