@@ -257,7 +257,7 @@ def test_augmentation_leaves_the_generators_alone(monkeypatch):
         for name in ("manual_seed", "manual_seed_all"):
             monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[loading.Draw(1, seed=3)]
+    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[loading.SeededIndex(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
     monkeypatch.undo()
     torch.manual_seed(3)
