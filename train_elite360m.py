@@ -42,16 +42,16 @@ from training.step import Stepper
 from training.stop import StopRequest
 from utils.distributed import (
     barrier,
+    broadcast_buffers,
     from_main,
     is_distributed,
     is_main,
     launch_id,
-    parallelise,
     process_group,
     rank,
-    share_buffers,
     was_restarted,
     world_size,
+    wrap_ddp,
 )
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_json
@@ -118,7 +118,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     prepare_network(objective.network, options.channels_last, options.compile)
     steps_per_epoch = loop.steps_per_epoch(len(train_batches))
     optimization = optimization_settings(options, steps_per_epoch)
-    stepper = Stepper(objective, parallelise(objective, device), optimization, device)
+    stepper = Stepper(objective, wrap_ddp(objective, device), optimization, device)
     if not saved:
         begin_run(run, signature, options, balancing)
     log = TrainingLog(run, options.log_frequency, objective.balancing, stepper.optimizer, resumed=saved is not None)
@@ -135,7 +135,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     def end_epoch() -> None:
         show = partial(log.picture, epoch=progress.epoch)
         draw = panel_writer(run.picture, displays, shown_settings, progress.epoch, options.log_frequency, show)
-        share_buffers(stepper.network)
+        broadcast_buffers(stepper.network)
         results = validate(stepper.network, val_batches, settings, device, draw)
         accuracies = {task: TASKS[task].accuracy(metrics) for task, metrics in results.items()}
         log.validation(progress.epoch, results, accuracies)

@@ -82,7 +82,7 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
             gc.collect()
 
 
-def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
+def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
     """The module on its device, its gradients averaged over the processes (and BatchNorm's statistics too, on GPUs)."""
     module.to(device)
     if not is_distributed():
@@ -93,7 +93,7 @@ def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
     return nn.parallel.DistributedDataParallel(module)
 
 
-def share_buffers(module: nn.Module) -> None:
+def broadcast_buffers(module: nn.Module) -> None:
     """Broadcast rank 0's buffers: without SyncBatchNorm each process has separate running statistics."""
     if is_distributed():
         for buffer in module.buffers():
