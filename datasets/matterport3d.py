@@ -56,7 +56,7 @@ class Matterport3D(StoredPanoramas):
 
     name = "MP3D"
     counts = {"train": 7829, "val": 957, "test": 2014}  # noqa: RUF012 - a constant
-    val_is_of_train = True
+    val_within_train = True
     example = "17DRP5sb8fy/matterport_skybox_images/*.png"
     classes = SemanticClasses(names=MPCAT40, colours=distinct_colors(len(MPCAT40)))
     labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)

@@ -29,7 +29,7 @@ class Stanford2D3D(StoredPanoramas):
 
     name = "S2D3D"
     counts = {"train": 955, "val": 85, "test": 373}  # noqa: RUF012 - a constant
-    val_is_of_train = True
+    val_within_train = True
     example = "area_1/rgb/camera_*_frame_equirectangular_domain_rgb.png"
     classes = STANFORD2D3D
     labels = label_table({label: label for label in range(len(STANFORD2D3D))}, ignored=[UNKNOWN_ID])

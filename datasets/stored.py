@@ -69,7 +69,7 @@ class StoredPanoramas(PanoramaDataset):
     # What a dataset of its own fills in.
     name: str  # in --dataset
     counts: dict[str, int]  # panoramas in the complete dataset: "train" without "val", "val", "test"
-    val_is_of_train: bool  # whether "train" holds the panoramas of "val" unless they are held out
+    val_within_train: bool  # whether "train" holds the panoramas of "val" unless they are held out
     example: str  # an RGB image that one would expect, relative to the root
     labels: np.ndarray  # (256,) int8: the label of each stored id
     labels_remedy: str  # what to do about label maps that hold no ids
@@ -97,7 +97,7 @@ class StoredPanoramas(PanoramaDataset):
             self.files = [self.from_list(files) for files in read_list(Path(list_file), self.needed)]
             self.expected_count = None  # whoever wrote the list knows
         else:
-            parts = ["train", "val"] if split == "train" and self.val_is_of_train and not hold_out_val else [split]
+            parts = ["train", "val"] if split == "train" and self.val_within_train and not hold_out_val else [split]
             self.files = sorted((files for part in parts for files in self.find(part)), key=lambda files: files.rgb)
             self.expected_count = sum(self.counts[part] for part in parts)
             if not self.files:
