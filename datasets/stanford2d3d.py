@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from datasets.classes import STANFORD2D3D
-from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 
 AREAS = {"train": ("area_1", "area_2", "area_4", "area_6"), "val": ("area_3",), "test": ("area_5a", "area_5b")}
 UNKNOWN_ID = 255
@@ -24,8 +24,8 @@ MISSING_DEPTH = 65535
 DEPTH_UNITS = 512  # per metre
 
 
-class Stanford2D3D(StoredPanoramas):
-    """See the top of this file, and `StoredPanoramas` for the arguments."""
+class Stanford2D3D(DiskPanoramaDataset):
+    """See the top of this file, and `DiskPanoramaDataset` for the arguments."""
 
     name = "S2D3D"
     counts = {"train": 955, "val": 85, "test": 373}  # noqa: RUF012 - a constant

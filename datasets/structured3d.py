@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from datasets.classes import SemanticClasses
-from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 from utils.colors import distinct_colors
 from utils.tasks import MAX_DEPTH, METRES, RELATIVE
 
@@ -37,8 +37,8 @@ NORMAL_MAP = np.array(  # x, y, z (right, down, forward) from R (look-at), G (up
 )
 
 
-class Structured3D(StoredPanoramas):
-    """See the top of this file, and `StoredPanoramas` for the other arguments.
+class Structured3D(DiskPanoramaDataset):
+    """See the top of this file, and `DiskPanoramaDataset` for the other arguments.
 
     Args:
         metric_depth: metres instead of the paper's relative depth.

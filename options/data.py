@@ -6,8 +6,8 @@ from pathlib import Path
 from datasets import build_dataset
 from datasets.augment import Augmentation
 from datasets.loading import LoadingSettings
+from datasets.on_disk import DiskPanoramaDataset
 from datasets.panorama import PanoramaDataset
-from datasets.stored import StoredPanoramas
 from utils.errors import UserError
 from utils.tasks import parse_tasks
 
@@ -49,7 +49,7 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
         )
     tasks = parse_tasks(options.task)
     dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, tasks, **special)
-    if isinstance(dataset, StoredPanoramas):
+    if isinstance(dataset, DiskPanoramaDataset):
         _require_files(dataset, options)
     return dataset
 
@@ -65,7 +65,7 @@ def _require_no_files(options: argparse.Namespace) -> None:
         )
 
 
-def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> None:
+def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) -> None:
     """Fail before the first step, not in the middle of a run, if files are missing."""
     missing = dataset.missing_files()
     if not missing:
@@ -83,7 +83,7 @@ def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> Non
 
 def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
     """One line on what was opened: how many panoramas, of how many, and what depth and normals mean."""
-    expected = dataset.expected_count if isinstance(dataset, StoredPanoramas) else None
+    expected = dataset.expected_count if isinstance(dataset, DiskPanoramaDataset) else None
     missing = f" of the {expected} of the complete dataset" if expected not in (None, len(dataset)) else ""
     return (
         f"{options.dataset}, split {dataset.split}: {len(dataset)} panoramas{missing}; depth in {dataset.depth_unit}; "

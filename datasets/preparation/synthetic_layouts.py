@@ -12,9 +12,9 @@ from PIL import Image
 
 from datasets.classes import STANFORD2D3D
 from datasets.matterport3d import MPCAT40, SCANS, viewpoint_files
+from datasets.on_disk import PanoramaFiles
 from datasets.panorama import Panorama
 from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, panorama_files
-from datasets.stored import PanoramaFiles
 from datasets.structured3d import room_files
 from datasets.synthetic import SyntheticRooms
 from utils.errors import UserError
@@ -27,7 +27,7 @@ class Layout(ABC):
 
     Attributes:
         ids: the stored id of each of the 13 labels of a room.
-        val_within_train: see `datasets.stored.StoredPanoramas`.
+        val_within_train: see `datasets.on_disk.DiskPanoramaDataset`.
     """
 
     ids: np.ndarray

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets.stored import PanoramaFiles, read_list
+from datasets.on_disk import PanoramaFiles, read_list
 from utils.errors import UserError
 
 ALL = ["rgb", "depth", "semantic", "normal"]

@@ -41,7 +41,7 @@ class PanoramaFiles:
         return [path for path in (self.rgb, self.depth, self.semantic, self.normal) if path is not None]
 
 
-class StoredPanoramas(PanoramaDataset):
+class DiskPanoramaDataset(PanoramaDataset):
     """A dataset on disk, of which only the files are read that the tasks need.
 
     RGB is any image; depth 16-bit grey; labels ids of up to 8 bits, grey or the indices into a palette; normals 8-bit
