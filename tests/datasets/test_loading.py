@@ -129,7 +129,7 @@ def test_missing_files_that_may_be_skipped(structured, tmp_path):
     assert len(seen(batches)) == 4
     assert batches.bad == {f"{path} is missing" for path in normals[1:]}
     normals[0].unlink()
-    with pytest.raises(UserError, match=r"--skip_bad_samples; .*normal.png is missing"):
+    with pytest.raises(UserError, match=r"--skip_bad_samples .*normal.png is missing"):
         open_dataset(options, "train", 32, 64)
 
 
