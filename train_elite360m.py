@@ -37,7 +37,7 @@ from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_gene
 from training.state import Progress
 from training.step import Stepper
 from training.stop import StopRequest
-from utils.distributed import is_distributed, is_main, parallelise, process_group, rank
+from utils.distributed import is_distributed, is_main, process_group, rank, wrap_ddp
 from utils.errors import exit_on_user_error
 from utils.tasks import parse_tasks
 
@@ -86,7 +86,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     prepare_network(objective.network, options.channels_last, options.compile)
     loop = loop_settings(options)
     optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
-    stepper = Stepper(objective, parallelise(objective, device), optimization, device)
+    stepper = Stepper(objective, wrap_ddp(objective, device), optimization, device)
     run.claim({"balancing": balancing})
     progress = Progress()
     log = TrainingLog(folder, options.log_frequency, objective.balancing, stepper.optimizer, resumed=run.resumed)

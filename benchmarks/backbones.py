@@ -57,10 +57,14 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--backbones", type=backbone, nargs="+", default=tuple(BACKBONES), metavar="NAME", help="which")
-    parser.add_argument("--height", type=int, default=512, metavar="PIXELS", help="for inference; training has half")
-    parser.add_argument("--batch_size", type=positive, default=2, metavar="N", help="for training")
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="medians are over so many")
+    parser.add_argument(
+        "--backbones", type=backbone, nargs="+", default=tuple(BACKBONES), metavar="NAME", help="backbones to measure"
+    )
+    parser.add_argument(
+        "--height", type=int, default=512, metavar="PIXELS", help="image height for inference; half of it for training"
+    )
+    parser.add_argument("--batch_size", type=positive, default=2, metavar="N", help="batch size for training")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds that medians are taken over")
     return parser.parse_args()
 
 

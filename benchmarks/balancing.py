@@ -3,13 +3,13 @@
     python -m benchmarks.balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
-What follows the two dashes goes to every training. For each seed a network is trained for each task alone, then one
+What follows the two dashes goes to every training. For each seed a single-task network is trained per task, then one
 with each method, all from that seed; the `achievement` methods take the former's accuracies as potentials, and
-`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the figures are
+`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the metrics are
 those of the last model on rooms of the test split. Writes to --out:
 
-    comparison.md       a table: figures, mean relative gain over single-task training (Delta_MTL), time per step
-    comparison.json     the same, and every single figure
+    comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
+    comparison.json     the same, and every single value
     comparison.png      weights and accuracies over the epochs
 
 Trainings that are there already are not done again; one that was interrupted is resumed. Needs requirements-extra.txt.
@@ -43,7 +43,7 @@ CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
 METHODS = (*BALANCINGS, CORRECTED)
 REFERENCE = "fixed"  # of the time per step
 NO_PICTURES = 10**6  # batches between them
-# Options of a training that the comparison sets itself, or that would leave it half done.
+# Options of a training that the comparison sets itself, or that would stop it early.
 RESERVED = (
     *("dataset", "val_split", "task", "seed", "balancing", "loss_weights", "potential", "potential_from"),
     *("b2f", "log_dir", "resume", "overwrite", "max_minutes"),
@@ -56,18 +56,22 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[
     """The command line, and what is to go to every training."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for trainings and results")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="to compare")
-    parser.add_argument("--seeds", type=seed, nargs="+", default=[100], metavar="N", help="of weights and shuffling")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results")
+    parser.add_argument(
+        "--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="methods to compare"
+    )
+    parser.add_argument(
+        "--seeds", type=seed, nargs="+", default=[100], metavar="N", help="seeds of weights and shuffling"
+    )
     parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="rooms of the test split")
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
-    parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="of each method, for its time")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings in parallel")
+    parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="steps of each method to time")
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, shared = arguments[:cut], arguments[cut + 1 :]
     options = parser.parse_args(own)
-    train_parser().parse_args(shared)  # what is wrong with them is said at once
+    train_parser().parse_args(shared)  # reports wrong ones before anything is trained
     if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in RESERVED]:
-        parser.error(f"{reserved[0]} is up to the comparison, not to what follows the dashes")
+        parser.error(f"{reserved[0]} is set by the comparison: drop it after the dashes")
     return options, shared
 
 
@@ -80,7 +84,7 @@ def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
     path = Path(options.out) / "settings.json"
     settings = {"shared": shared, "num_test": options.num_test}
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise UserError(f"{path} tells other options: trainings of both kinds in a table would mislead; choose --out")
+        raise UserError(f"{path} was written with other options: choose another --out")
     if not find_spec("matplotlib"):
         raise UserError("the plot needs matplotlib: pip install -r requirements-extra.txt")
     for name in set(options.methods) - {CORRECTED}:
@@ -114,7 +118,7 @@ class Training:
         self._results = self._folder / "test" / backbone / task / "results.json"
 
     def arguments(self, potential: list[str]) -> list[str]:
-        """Options of this training, given those that tell the potentials of the tasks."""
+        """Options of this training, given those that set the potentials of the tasks."""
         if self.name in TASK_NAMES:
             special = ["--task", self.name, "--balancing", "fixed"]
         elif self.name == CORRECTED:
@@ -156,8 +160,8 @@ class Training:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"{script} for {self.name}, seed {self.seed}: {reason}")
 
-    def figures(self) -> dict[str, float]:
-        """The best-score figure of each task on the test split."""
+    def metrics(self) -> dict[str, float]:
+        """Each task's `best_metric` on the test split."""
         results = json.loads(self._results.read_text())["results"]
         return {task: results[task][TASKS[task].best_metric] for task in self.tasks}
 
@@ -202,18 +206,18 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
     return trainings
 
 
-def gain(figures: dict[str, float], single: dict[str, float]) -> float:
-    """Delta_MTL in per cent: the mean over tasks of the relative gain of the figure over that of single-task training.
+def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
+    """Delta_MTL in per cent: the mean over tasks of the relative gain of the metric over that of single-task training.
 
-    Maninis et al., CVPR 2019; figures of which less is better count with the opposite sign.
+    Maninis et al., CVPR 2019; metrics of which less is better count with the opposite sign.
 
     Raises:
         UserError: when single-task training came to nothing.
     """
     if nothing := [task for task in single if not single[task]]:
-        raise UserError(f"single-task training for {nothing[0]} came to a figure of 0: train longer")
+        raise UserError(f"single-task training for {nothing[0]} reached a metric of 0: train longer")
     gains = [
-        (figures[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
+        (metrics[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
     ]
     return 100 * mean(gains)
 
@@ -231,20 +235,20 @@ def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str,
 def summarise(
     options: argparse.Namespace, trainings: dict[str, list[Training]], times: dict[str, float]
 ) -> dict[str, dict]:
-    """For each method and ``single-task``: figures and gains of each seed, and the time."""
-    singles = [{task: trainings[task][i].figures()[task] for task in TASK_NAMES} for i in range(len(options.seeds))]
+    """For each method and ``single-task``: metrics and gains of each seed, and the time."""
+    singles = [{task: trainings[task][i].metrics()[task] for task in TASK_NAMES} for i in range(len(options.seeds))]
     summary = {"single-task": {"figures": singles}}
     for name in options.methods:
-        figures = [training.figures() for training in trainings[name]]
-        gains = [gain(some, single) for some, single in zip(figures, singles, strict=True)]
-        summary[name] = {"figures": figures, "gain": gains, "time": times[name]}
+        metrics = [training.metrics() for training in trainings[name]]
+        gains = [gain(some, single) for some, single in zip(metrics, singles, strict=True)]
+        summary[name] = {"figures": metrics, "gain": gains, "time": times[name]}
     return summary
 
 
 def spread(values: list[float], digits: int) -> str:
     """The mean of values of several seeds, and their standard deviation if there are several."""
-    told = f"{mean(values):.{digits}f}"
-    return told if len(values) == 1 else f"{told} ± {stdev(values):.{digits}f}"
+    text = f"{mean(values):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
 
 
 def table(summary: dict[str, dict]) -> str:

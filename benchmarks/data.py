@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from datasets.loading import training_batches
+from datasets.on_disk import PanoramaFiles
 from datasets.panorama import unpack
 from datasets.preparation.synthetic_layouts import LAYOUTS, write_dataset
-from datasets.stored import PanoramaFiles
 from options.data import open_dataset
 from options.elite360m import train_parser
 from options.parser import Parser, positive
@@ -89,7 +89,7 @@ def main() -> None:
     asked = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    print("ms per sample (ratio to decoding alone)")
+    print("ms per sample (ratio to decoding only)")
     print("dataset  decoding  one worker    and turns     and colours   unpacking")
     for layout in LAYOUTS:
         with tempfile.TemporaryDirectory() as folder:

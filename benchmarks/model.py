@@ -46,7 +46,7 @@ SCALING = {
 
 
 class Benchmark:
-    """Runs workers, prints tables of what they measure and keeps the figures.
+    """Runs workers, prints tables of their measurements and keeps them.
 
     Args:
         backbones: to measure; of start-up, evaluation and scaling the first only.
@@ -60,7 +60,7 @@ class Benchmark:
         self.height = height
         self.rounds = rounds
         self.out = out
-        self.figures: list[dict] = []
+        self.measurements: list[dict] = []
 
     def machine(self) -> None:
         """What all is measured on."""
@@ -88,7 +88,7 @@ class Benchmark:
                     "importing torch and timm": wall_clock(["-c", "import torch, timm"]),
                     "the first prediction": first,
                 }
-                self.figures.append({"measure": "startup", **row})
+                self.measurements.append({"measure": "startup", **row})
                 rows.append(row)
         whole, *others = (np.median([row[name] for row in rows]) for name in rows[0])
         print(f"\nstart-up, {backbone}, 1 x {self.height} x {2 * self.height}")
@@ -116,8 +116,8 @@ class Benchmark:
     def floor(self) -> None:
         """The network's parts against the time that their multiply-adds take at the machine's rate."""
         for backbone in self.backbones:
-            figures = self._measure("floor", backbone=backbone, height=self.height, **EFFORT["inference", "ours"])
-            rate, parts = figures["multiply_adds_per_second"], figures["parts"]
+            measured = self._measure("floor", backbone=backbone, height=self.height, **EFFORT["inference", "ours"])
+            rate, parts = measured["multiply_adds_per_second"], measured["parts"]
             whole = {key: sum(part[key] for part in parts.values()) for key in ("seconds", "multiply_adds")}
             print(f"\nparts, {backbone}, 1 x {self.height} x {2 * self.height}; rate: a large 3x3 convolution's")
             print(f"{'':20}  time (ms)  multiply-adds (G)  at {rate / 1e9:.0f} G/s (ms)  ratio")
@@ -139,11 +139,11 @@ class Benchmark:
             for multiple, batch_size in sizes:
                 height = int(multiple * self.height)
                 network = {"network": "ours", "backbone": backbone, "height": height, "batch_size": batch_size}
-                figures = self._measure(measure, **network, **SCALING_EFFORT)
+                measured = self._measure(measure, **network, **SCALING_EFFORT)
                 megapixels = 2 * height**2 * batch_size / 1e6
-                time_ms, own = 1e3 * np.median(figures["times"]), figures["peak_bytes"] - figures["built_bytes"]
+                time_ms, own = 1e3 * np.median(measured["times"]), measured["peak_bytes"] - measured["built_bytes"]
                 cells = f"{height:6}  {batch_size:5}  {time_ms:9.0f}  {time_ms / megapixels:13.0f}"
-                print(f"{measure:10} {cells}  {figures['peak_bytes'] / GB:16.2f}  {own / GB:23.2f}")
+                print(f"{measure:10} {cells}  {measured['peak_bytes'] / GB:16.2f}  {own / GB:23.2f}")
                 seconds[series].append((megapixels, time_ms / 1e3))
                 own_memory[series].append((megapixels, own / GB))
         charts = [
@@ -153,8 +153,8 @@ class Benchmark:
         save_picture(self.out / "scaling.png", np.hstack(charts))
 
     def save(self) -> None:
-        """Write all figures so far."""
-        write_text(self.out / "model.json", json.dumps(self.figures, indent=1))
+        """Write all measurements so far."""
+        write_text(self.out / "model.json", json.dumps(self.measurements, indent=1))
 
     def _compare(self, measure: str, batch_size: int) -> None:
         """A table of plain and ours, measured in turns so that a slow minute of the machine slows both."""
@@ -175,27 +175,27 @@ class Benchmark:
         return {"network": network, "backbone": backbone, "height": self.height, "batch_size": batch_size}
 
     def _measure(self, measure: str, **arguments) -> dict:
-        """The figures of a worker, which are also kept."""
+        """Measurements of a worker, which are also kept."""
         job = {"measure": measure, **arguments}
         done = subprocess.run([sys.executable, *WORKERS, json.dumps(job)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise UserError(f"{job} ended with exit code {done.returncode} (-9: out of memory)")
-        figures = json.loads(done.stdout.splitlines()[-1])
-        self.figures.append({**job, **figures})
-        return figures
+        measured = json.loads(done.stdout.splitlines()[-1])
+        self.measurements.append({**job, **measured})
+        return measured
 
     @staticmethod
     def _progress(steps, name: str) -> tqdm:
         return tqdm(steps, desc=name, leave=False, dynamic_ncols=True)
 
 
-def summary(figures: dict) -> dict[str, float]:
+def summary(measured: dict) -> dict[str, float]:
     """The lines of a table, from what `workers.timed` gives."""
     return {
-        "time (s)": np.median(figures["times"]),
-        "first call (s)": figures["first"],
-        "peak memory (GB)": figures["peak_bytes"] / GB,
-        "beyond before (GB)": (figures["peak_bytes"] - figures["built_bytes"]) / GB,
+        "time (s)": np.median(measured["times"]),
+        "first call (s)": measured["first"],
+        "peak memory (GB)": measured["peak_bytes"] / GB,
+        "beyond before (GB)": (measured["peak_bytes"] - measured["built_bytes"]) / GB,
     }
 
 
@@ -214,12 +214,12 @@ def main() -> None:
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
     parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
-    parser.add_argument("--rounds", type=positive, default=3, help="in which plain and ours take turns")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds in which plain and ours take turns")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to measure")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     asked = parser.parse_args()
     if asked.height % 64:
-        raise UserError(f"--height {asked.height}: must be a multiple of 64, since half of it is measured too")
+        raise UserError(f"--height {asked.height}: must be a multiple of 64, as half of it is measured too")
     benchmark = Benchmark(asked.backbones, asked.height, asked.rounds, asked.out)
     benchmark.machine()
     for part in PARTS:

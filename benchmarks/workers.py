@@ -2,7 +2,7 @@
 
     python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
-Prints the figures as JSON. A process of its own, since peak memory and the settings of malloc are a process's.
+Prints the measurements as JSON. A process of its own, since peak memory and the settings of malloc are a process's.
 """
 
 import json
@@ -52,7 +52,7 @@ PARTS = {
 
 
 def machine() -> dict:
-    """What the figures were measured on."""
+    """The machine and library versions of the measurements."""
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
     return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
 

@@ -45,7 +45,7 @@ def build_dataset(
         augment: random augmentation, all of it (True) or as an `Augmentation` says.
         tasks: names of the tasks whose ground truth is needed; no other is read.
         special: what only this dataset knows; ``Synthetic``: num_rooms, seed, cache_dir; those on disk: hold_out_val,
-            list_file, normal_frame (see `datasets.stored`); ``Struc3D``: metric_depth.
+            list_file, normal_frame (see `datasets.on_disk`); ``Struc3D``: metric_depth.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no panorama is found.

@@ -92,7 +92,7 @@ def report_bad_samples(*all_batches: Batches) -> None:
         print(f"{len(bad)} bad {'sample was' if len(bad) == 1 else 'samples were'} skipped:\n{lines}", file=sys.stderr)
 
 
-class Draw(NamedTuple):
+class SeededIndex(NamedTuple):
     """A sample to augment: its index, and the seed of its augmentation."""
 
     index: int
@@ -110,10 +110,10 @@ class SeededSampler(DistributedSampler):
 
     first = 0
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SeededIndex]:
         for index in islice(super().__iter__(), self.first, None):
             entropy = np.random.SeedSequence([self.seed, self.epoch, index])
-            yield Draw(index, int(entropy.generate_state(1)[0]))
+            yield SeededIndex(index, int(entropy.generate_state(1)[0]))
 
 
 class _Reader(Dataset):
@@ -127,9 +127,9 @@ class _Reader(Dataset):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, key: int | Draw) -> dict:
+    def __getitem__(self, key: int | SeededIndex) -> dict:
         """A packed sample; what was wrong on the way to it is listed under ``bad``. {"bad": ...} alone is none."""
-        if not isinstance(key, Draw):
+        if not isinstance(key, SeededIndex):
             return self._read(key)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would seed those of GPUs too

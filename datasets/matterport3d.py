@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.classes import SemanticClasses
-from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 from utils.colors import distinct_colors
 
 _SCAN_IDS = {
@@ -51,12 +51,12 @@ UNLABELLED_IDS = (0, 42)
 WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but no sample of the paper's
 
 
-class Matterport3D(StoredPanoramas):
-    """See the top of this file, and `StoredPanoramas` for the arguments."""
+class Matterport3D(DiskPanoramaDataset):
+    """See the top of this file, and `DiskPanoramaDataset` for the arguments."""
 
     name = "MP3D"
     counts = {"train": 7829, "val": 957, "test": 2014}  # noqa: RUF012 - a constant
-    val_is_of_train = True
+    val_within_train = True
     example = "17DRP5sb8fy/matterport_skybox_images/*.png"
     classes = SemanticClasses(names=MPCAT40, colours=distinct_colors(len(MPCAT40)))
     labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from datasets.classes import STANFORD2D3D
-from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 
 AREAS = {"train": ("area_1", "area_2", "area_4", "area_6"), "val": ("area_3",), "test": ("area_5a", "area_5b")}
 UNKNOWN_ID = 255
@@ -24,12 +24,12 @@ MISSING_DEPTH = 65535
 DEPTH_UNITS = 512  # per metre
 
 
-class Stanford2D3D(StoredPanoramas):
-    """See the top of this file, and `StoredPanoramas` for the arguments."""
+class Stanford2D3D(DiskPanoramaDataset):
+    """See the top of this file, and `DiskPanoramaDataset` for the arguments."""
 
     name = "S2D3D"
     counts = {"train": 955, "val": 85, "test": 373}  # noqa: RUF012 - a constant
-    val_is_of_train = True
+    val_within_train = True
     example = "area_1/rgb/camera_*_frame_equirectangular_domain_rgb.png"
     classes = STANFORD2D3D
     labels = label_table({label: label for label in range(len(STANFORD2D3D))}, ignored=[UNKNOWN_ID])

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from datasets.classes import SemanticClasses
-from datasets.stored import PanoramaFiles, StoredPanoramas, label_table
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 from utils.colors import distinct_colors
 from utils.tasks import MAX_DEPTH, METRES, RELATIVE
 
@@ -37,8 +37,8 @@ NORMAL_MAP = np.array(  # x, y, z (right, down, forward) from R (look-at), G (up
 )
 
 
-class Structured3D(StoredPanoramas):
-    """See the top of this file, and `StoredPanoramas` for the other arguments.
+class Structured3D(DiskPanoramaDataset):
+    """See the top of this file, and `DiskPanoramaDataset` for the other arguments.
 
     Args:
         metric_depth: metres instead of the paper's relative depth.
@@ -46,7 +46,7 @@ class Structured3D(StoredPanoramas):
 
     name = "Struc3D"
     counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
-    val_is_of_train = False
+    val_within_train = False
     example = "scene_00000/2D_rendering/*/panorama/full/rgb_rawlight.png"
     classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colors(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))

@@ -7,7 +7,7 @@ import numpy as np
 
 from prediction import Prediction
 from tasks import TASKS
-from visual.displays import Display, DisplaySettings, ReadOut
+from visual.displays import Display, DisplaySettings, ValueMap
 from visual.drawing import data_url, encode_picture
 
 _RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
@@ -35,15 +35,15 @@ def _rgb_layer(rgb: np.ndarray) -> dict:
 
 
 def _layer(display: Display, values: np.ndarray, look: DisplaySettings) -> dict:
-    read_out = display.read_out(values, look)
+    value_map = display.value_map(values, look)
     layer = {
         "name": display.map_name,
         "caption": display.caption,
         "picture": _data_url(display.picture(values, look), "png"),
-        "read_out": _as_text(read_out),
+        "read_out": _as_text(value_map),
     }
-    if read_out.classes:
-        layer["legend"] = [(name, f"rgb{colour}") for name, colour in read_out.classes]
+    if value_map.classes:
+        layer["legend"] = [(name, f"rgb{colour}") for name, colour in value_map.classes]
     if scale := display.scale(look):
         top, unit = scale
         colours = display.picture(np.linspace(0, top, _SCALE_COLOURS, dtype=np.float32)[None], look)
@@ -51,13 +51,13 @@ def _layer(display: Display, values: np.ndarray, look: DisplaySettings) -> dict:
     return layer
 
 
-def _as_text(read_out: ReadOut) -> dict:
-    little_endian = read_out.values.astype(read_out.values.dtype.newbyteorder("<"))
+def _as_text(value_map: ValueMap) -> dict:
+    little_endian = value_map.values.astype(value_map.values.dtype.newbyteorder("<"))
     return {
-        "type": read_out.values.dtype.name,
+        "type": value_map.values.dtype.name,
         "data": base64.b64encode(little_endian.tobytes()).decode("ascii"),
-        "step": read_out.step,
-        "unit": read_out.unit,
+        "step": value_map.step,
+        "unit": value_map.unit,
     }
 
 

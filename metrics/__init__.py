@@ -1,1 +1,1 @@
-"""Figures of merit: per-image figures per task, one confusion matrix, and the evaluator that joins them."""
+"""Metrics: per image and task, one confusion matrix, and the evaluator that joins them."""

@@ -1,6 +1,6 @@
 """Where the errors lie: at which distance, at which latitude, and which class is taken for which.
 
-Other than the figures, which are means over images, these are means over all valid pixels of the set together, each
+Unlike the metrics, which are means over images, these are means over all valid pixels of the set together, each
 counting once. Every bin says how many it holds; within a band of latitude solid angles hardly differ anyway.
 """
 

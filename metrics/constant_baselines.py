@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from metrics.depth import FIGURES, MIN_DEPTH
-from metrics.normal import THRESHOLDS, NormalMetric, angle_between, angle_errors, normal_figures
+from metrics.depth import METRICS, MIN_DEPTH
+from metrics.normal import THRESHOLDS, NormalMetric, angle_between, angle_errors, normal_metrics
 from metrics.task_metric import SOLID_ANGLE, pixel_weights
 from utils.distributed import gather_objects
 from utils.sphere import icosphere
@@ -78,7 +78,7 @@ class ConstantDepth(ConstantBaseline):
     def __init__(self, num_classes: int):
         super().__init__(num_classes)
         self._candidates = MIN_DEPTH * 1.25 ** (torch.arange(_NUM_DEPTHS).double() / _STEPS)  # (C,)
-        self._sums = torch.zeros(2, len(FIGURES), _NUM_DEPTHS, dtype=torch.float64)  # over images; two weightings
+        self._sums = torch.zeros(2, len(METRICS), _NUM_DEPTHS, dtype=torch.float64)  # over images; two weightings
         self._count = 0
 
     def fit(self, batch: dict) -> None:
@@ -94,13 +94,13 @@ class ConstantDepth(ConstantBaseline):
         means = sum(gather_objects(self._sums)) / count
         best = {}
         for suffix, table in zip(("", SOLID_ANGLE), means, strict=True):
-            for name, values in zip(FIGURES, table, strict=True):
+            for name, values in zip(METRICS, table, strict=True):
                 index = values.argmax() if name in ("a1", "a2", "a3") else values.argmin()
                 best[name + suffix] = BestConstant(values[index].item(), self._candidates[index].item())
         return best
 
     def _metrics(self, depth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The FIGURES of every candidate for an image, (2, 9, C): per pixel, and weighted by solid angle."""
+        """The METRICS of every candidate for an image, (2, 9, C): per pixel, and weighted by solid angle."""
         c = self._candidates.to(depth.device)
         d = depth[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)  # (n,)
         log_c, log_d = c.log10(), d.log10()
@@ -150,7 +150,7 @@ class ConstantNormal(ConstantBaseline):
         super().__init__(num_classes)
         self._sums = torch.zeros(2, 3 + len(THRESHOLDS), len(_directions()), dtype=torch.float64)
         self._chosen: dict[str, int] = {}  # of each metric, the index of its direction
-        self._totals = dict.fromkeys(NormalMetric.figure_names, 0.0)  # of each metric, over images
+        self._totals = dict.fromkeys(NormalMetric.metric_names, 0.0)  # of each metric, over images
         self._count = 0
 
     def fit(self, batch: dict) -> None:
@@ -162,7 +162,7 @@ class ConstantNormal(ConstantBaseline):
                     sums += _direction_metrics(histogram.float().cpu())
 
     def choose(self) -> None:
-        names = iter(NormalMetric.figure_names)
+        names = iter(NormalMetric.metric_names)
         for table in sum(gather_objects(self._sums)):
             for row, values in enumerate(table):
                 is_error = row < 3  # mean, median, rmse
@@ -178,9 +178,9 @@ class ConstantNormal(ConstantBaseline):
                 errors = angle_errors(angle_between(known, _directions()[index].to(known).expand_as(known)))
                 for weights, suffix in zip(weightings, ("", SOLID_ANGLE), strict=True):
                     names = [name for name in self._names(suffix) if self._chosen[name] == index]
-                    figures = normal_figures(errors, weights) if names else {}
+                    metrics = normal_metrics(errors, weights) if names else {}
                     for name in names:
-                        self._totals[name] += figures[name.removesuffix(SOLID_ANGLE)]
+                        self._totals[name] += metrics[name.removesuffix(SOLID_ANGLE)]
             self._count += 1
 
     def compute(self) -> dict[str, BestConstant]:
@@ -195,7 +195,7 @@ class ConstantNormal(ConstantBaseline):
     @staticmethod
     def _names(suffix: str) -> list[str]:
         """The metrics of one weighting."""
-        return [name for name in NormalMetric.figure_names if name.endswith(SOLID_ANGLE) == bool(suffix)]
+        return [name for name in NormalMetric.metric_names if name.endswith(SOLID_ANGLE) == bool(suffix)]
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Depth figures of an image."""
+"""Depth metrics of an image."""
 
 import torch
 
@@ -8,11 +8,11 @@ from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.1  # metres: prediction and truth are clamped to MIN_DEPTH .. MAX_DEPTH
-FIGURES = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
+METRICS = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
 
 
 def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Errors (9, n) of the valid pixels of one image, float64, whose means are the FIGURES or their squares.
+    """Errors (9, n) of the valid pixels of one image, float64, whose means are the METRICS or their squares.
 
     ======== ====================================== ==========================================
     key      formula, mean over pixels              the released program's name
@@ -40,19 +40,19 @@ def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tens
     return torch.stack([absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below])
 
 
-def depth_figures(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
-    """Figures of one image from its `depth_errors`, each pixel counting as much as its weight (n,) says."""
+def depth_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
+    """Metrics of one image from its `depth_errors`, each pixel counting as much as its weight (n,) says."""
     means = weighted_means(errors, weights).tolist()
-    figures = dict(zip(FIGURES, means, strict=True))
-    return figures | {name: figures[name] ** 0.5 for name in ("rms", "log_rms")}
+    metrics = dict(zip(METRICS, means, strict=True))
+    return metrics | {name: metrics[name] ** 0.5 for name in ("rms", "log_rms")}
 
 
 class DepthMetric(PixelMetric):
     """Depth errors of images."""
 
     truth = "depth"
-    figure_names = with_solid_angle(FIGURES)
+    metric_names = with_solid_angle(METRICS)
     errors = staticmethod(depth_errors)
-    figures = staticmethod(depth_figures)
+    metrics = staticmethod(depth_metrics)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
-    told = (FIGURES.index("abs_"), FIGURES.index("abs_rel"))
+    breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))

@@ -1,6 +1,6 @@
 """Accumulate per image, join the processes, divide once.
 
-Figures are kept per image and averaged over images at the very end, in the order of the dataset: they are the same,
+Metrics are kept per image and averaged over images at the very end, in the order of the dataset: they are the same,
 bit for bit on a CPU, for any batch size and any number of processes that made the same predictions.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 
 from metrics.breakdown import Breakdown
-from metrics.seam import Changes, seam_score
+from metrics.seam import ColumnDifference, seam_score
 from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
 
@@ -27,17 +27,17 @@ PROTOCOL = {
 
 
 class Evaluator:
-    """Collects the figures of a set of images.
+    """Collects the metrics of a set of images.
 
     Args:
         metrics: of each task to evaluate.
-        changes: of each of these tasks, what a change between neighboring pixels is, for the seam score.
+        column_differences: per task, the difference between neighboring columns, for the seam score.
     """
 
-    def __init__(self, metrics: Mapping[str, TaskMetric], changes: Mapping[str, Changes]):
+    def __init__(self, metrics: Mapping[str, TaskMetric], column_differences: Mapping[str, ColumnDifference]):
         self.metrics = metrics
-        self._changes = changes
-        self.rows: list[dict] = []  # per image: index, id and "task/figure" of each figure that it has
+        self._column_differences = column_differences
+        self.rows: list[dict] = []  # per image: index, id and "task/metric" of each metric that it has
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
         """Add a batch of predictions and its truth (see `datasets.panorama` for the keys)."""
@@ -45,20 +45,22 @@ class Evaluator:
             row = {"index": index, "id": batch["id"][i]}
             for task, metric in self.metrics.items():
                 prediction = predictions[task][i]
-                figures = metric.image_figures(prediction, batch, i)
-                figures["seam"] = seam_score(prediction, self._changes[task])  # needs no truth
-                row |= {f"{task}/{name}": value for name, value in figures.items()}
+                metrics = metric.image_metrics(prediction, batch, i)
+                metrics["seam"] = seam_score(prediction, self._column_differences[task])  # needs no truth
+                row |= {f"{task}/{name}": value for name, value in metrics.items()}
             self.rows.append(row)
 
     def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:
-        """Figures of all images of all processes, and the figures of each image.
+        """Metrics of all images of all processes, and the metrics of each image.
 
         Returns:
-            ``{task: {figure: value}}``, a task's dict holding ``seam`` alone when no image has truth for it; and one
-            dict per image with ``index``, ``id`` and ``task/figure`` keys, in the order of the dataset.
+            ``{task: {metric: value}}``, a task's dict holding ``seam`` alone when no image has truth for it; and one
+            dict per image with ``index``, ``id`` and ``task/metric`` keys, in the order of the dataset.
         """
         rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
-        results = {task: metric.set_figures() | _mean_over_images(rows, task) for task, metric in self.metrics.items()}
+        results = {
+            task: metric.dataset_metrics() | _mean_over_images(rows, task) for task, metric in self.metrics.items()
+        }
         return results, rows
 
     def breakdowns(self) -> dict[str, Breakdown]:
@@ -67,7 +69,7 @@ class Evaluator:
 
 
 def _mean_over_images(rows: list[dict], task: str) -> dict[str, float]:
-    """Mean of every figure of a task over the images that have it."""
+    """Mean of every metric of a task over the images that have it."""
     names = dict.fromkeys(name for row in rows for name in row if name.startswith(f"{task}/"))
     means = {}
     for name in names:

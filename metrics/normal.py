@@ -1,4 +1,4 @@
-"""Surface normal figures of an image."""
+"""Surface normal metrics of an image."""
 
 import torch
 
@@ -25,26 +25,26 @@ def angle_errors(angle: torch.Tensor) -> torch.Tensor:
     return torch.stack([angle, angle**2, *[(angle < limit).double() for limit in THRESHOLDS]])
 
 
-def normal_figures(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
-    """Figures of one image from its `normal_errors`, each pixel counting as much as its weight (n,) says.
+def normal_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
+    """Metrics of one image from its `normal_errors`, each pixel counting as much as its weight (n,) says.
 
     ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: per cent of pixels
     below 5, 7.5, 11.25, 22.5 and 30 degrees.
     """
     mean, mean_square, *shares = weighted_means(errors, weights).tolist()
-    figures = {"mean": mean, "median": weighted_median(errors[0], weights).item(), "rmse": mean_square**0.5}
-    return figures | {f"a{i}": 100 * share for i, share in enumerate(shares, start=1)}
+    metrics = {"mean": mean, "median": weighted_median(errors[0], weights).item(), "rmse": mean_square**0.5}
+    return metrics | {f"a{i}": 100 * share for i, share in enumerate(shares, start=1)}
 
 
 class NormalMetric(PixelMetric):
     """Angular errors of images."""
 
     truth = "normal"
-    figure_names = with_solid_angle(("mean", "median", "rmse", *(f"a{i + 1}" for i in range(len(THRESHOLDS)))))
+    metric_names = with_solid_angle(("mean", "median", "rmse", *(f"a{i + 1}" for i in range(len(THRESHOLDS)))))
     errors = staticmethod(normal_errors)
-    figures = staticmethod(normal_figures)
+    metrics = staticmethod(normal_metrics)
     pixel_errors = (PixelError("angular error", "°"),)
-    told = (0,)
+    breakdown_rows = (0,)
 
 
 def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -1,18 +1,18 @@
 """The seam score: how much a prediction changes across the left/right border, where the panorama closes.
 
-No truth is needed. Let d(r, c) be the change of a map from pixel (r, c) to its neighbour (r, c + 1), columns counted
-modulo W so that c = W - 1 is the border, and w(r) the solid angle of a pixel of row r. Then::
+It needs no ground truth. Let d(r, c) be the change of a map from pixel (r, c) to its neighbor (r, c + 1), columns
+counted modulo W so that c = W - 1 is the border, and w(r) the solid angle of a pixel of row r. Then::
 
     score = sum_r w(r) d(r, W - 1)  /  (1/W) sum_c sum_r w(r) d(r, c)
 
 the change at the border over the mean of all columns. It is 0 for a constant; 1 on average over all rolls of any other
-map, hence about 1 for one that does not know where its border is; and W/2, the largest possible, for a map that comes
-all the way back at the border, as a ramp does. What a change is, is the task's own affair:
+map, hence about 1 for one that does not know where its border is; and W/2, the largest possible, for a map that jumps
+back at the border only, as a ramp does. The change depends on the task:
 
 ============ ======================================================================================
 depth        of the logarithm, so that neither the unit nor the distance matters
 normal       the angle in degrees
-segmentation 1 where the most likely class is another one, else 0: the sums are shares of the pixels
+segmentation 1 where the most likely class is another one, else 0: the sums are fractions of the pixels
 ============ ======================================================================================
 """
 
@@ -25,32 +25,32 @@ from metrics.normal import angle_between
 from utils.sphere import erp_solid_angles
 
 # Of a prediction (., H, W): d (H, W), from each pixel to its right neighbour, from the last column to the first.
-Changes = Callable[[torch.Tensor], torch.Tensor]
+ColumnDifference = Callable[[torch.Tensor], torch.Tensor]
 
 
-def depth_changes(depth: torch.Tensor) -> torch.Tensor:
-    """Changes (H, W) of ln depth, depths (1, H, W) below `MIN_DEPTH` counting as that."""
+def depth_differences(depth: torch.Tensor) -> torch.Tensor:
+    """Absolute differences (H, W) of ln depth; depths (1, H, W) below `MIN_DEPTH` count as `MIN_DEPTH`."""
     logarithm = depth[0].clamp_min(MIN_DEPTH).log()
     return (_right_neighbours(logarithm) - logarithm).abs()
 
 
-def normal_changes(normal: torch.Tensor) -> torch.Tensor:
+def normal_differences(normal: torch.Tensor) -> torch.Tensor:
     """Angles (H, W) in degrees between neighbouring normals (3, H, W)."""
     vectors = normal.movedim(0, -1)
     return angle_between(vectors, vectors.roll(-1, dims=1))
 
 
-def label_changes(logits: torch.Tensor) -> torch.Tensor:
+def label_differences(logits: torch.Tensor) -> torch.Tensor:
     """1 where the most likely class of logits (K, H, W) changes, else 0, (H, W)."""
     labels = logits.argmax(dim=0)
     return labels != _right_neighbours(labels)
 
 
-def seam_score(prediction: torch.Tensor, changes: Changes) -> float:
-    """The seam score of one prediction (., H, W), given what a change is for its task (`Task.changes`)."""
+def seam_score(prediction: torch.Tensor, column_difference: ColumnDifference) -> float:
+    """The seam score of one prediction (., H, W), given its task's `column_difference`."""
     height, width = prediction.shape[-2:]
     row_weights = torch.tensor(erp_solid_angles(height, width), device=prediction.device)
-    of_columns = row_weights @ changes(prediction).double()  # (W,), the border's last
+    of_columns = row_weights @ column_difference(prediction).double()  # (W,), the border's last
     total = of_columns.sum()
     return 0.0 if total == 0 else (of_columns[-1] / total * width).item()
 

@@ -1,4 +1,4 @@
-"""Semantic segmentation figures, all from confusion matrices."""
+"""Semantic segmentation metrics, all from confusion matrices."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def class_iou(confusion: torch.Tensor) -> torch.Tensor:
 
 
 def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
-    """The field's figures from the confusion matrix (K, K) of a whole set; empty when it has no labelled pixel.
+    """The field's metrics from the confusion matrix (K, K) of a whole set; empty when it has no labelled pixel.
 
     ``mIoU``: mean IoU over the classes that occur, in truth or prediction; ``pixAcc``: share of pixels that are right.
     """
@@ -49,10 +49,10 @@ def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
 
 
 def image_miou(confusion: torch.Tensor) -> dict[str, float]:
-    """Figures from the confusion matrix of one image; empty when it has no labelled pixel.
+    """Metrics from the confusion matrix of one image; empty when it has no labelled pixel.
 
     ``mIoU_per_image``: mean IoU over all K classes, those that do not occur counting 0: what the released program
-    computes at its batch size of 1. It can never reach 1; its use is to be set beside the paper's figures.
+    computes at its batch size of 1. It can never reach 1; its use is to be compared with the paper's numbers.
     ``mIoU_occurring``: over the classes that occur in the image, in truth or prediction: images compare by it.
     """
     if not confusion.sum():
@@ -64,14 +64,14 @@ def image_miou(confusion: torch.Tensor) -> dict[str, float]:
 class SegmentationMetric(TaskMetric):
     """One confusion matrix of all images, (K, K), and the per-image mIoU."""
 
-    figure_names = ("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")
+    metric_names = ("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")
     pixel_errors = (PixelError("share of wrong labels", ""),)
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
         super().__init__(num_classes, device, with_breakdown)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
-    def image_figures(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
+    def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
         labels, predicted = batch["semantic"][i], prediction.argmax(dim=0)
         confusion = count_pairs(predicted, labels, self.num_classes)
         self.confusion += confusion
@@ -81,7 +81,7 @@ class SegmentationMetric(TaskMetric):
             self.profiles.add(wrong.double()[None], known[None], batch, i)
         return image_miou(confusion)
 
-    def set_figures(self) -> dict[str, float]:
+    def dataset_metrics(self) -> dict[str, float]:
         return segmentation_metrics(all_sum(self.confusion))
 
     def breakdown(self) -> Breakdown:

@@ -1,4 +1,4 @@
-"""What all metrics have in common: figures per image, and some of the whole set."""
+"""What all tasks' metrics have in common: values per image, and some of the whole dataset."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class TaskMetric(ABC):
         with_breakdown: whether to note where the errors lie, too.
     """
 
-    figure_names: tuple[str, ...]  # of all figures of a set
+    metric_names: tuple[str, ...]  # of all metrics of a dataset
     pixel_errors: tuple[PixelError, ...]  # those that a breakdown tells
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
@@ -41,11 +41,11 @@ class TaskMetric(ABC):
         self.profiles = ErrorProfiles(self.pixel_errors) if with_breakdown else None
 
     @abstractmethod
-    def image_figures(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
-        """Figures of sample i of a batch, given its prediction (., H, W); none when there is no truth for it."""
+    def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
+        """Metrics of sample i of a batch, given its prediction (., H, W); none when there is no truth for it."""
 
-    def set_figures(self) -> dict[str, float]:
-        """Figures of all samples so far, of all processes, other than means over images."""
+    def dataset_metrics(self) -> dict[str, float]:
+        """Metrics of all samples so far, of all processes, other than means over images."""
         return {}
 
     def breakdown(self) -> Breakdown:
@@ -54,20 +54,20 @@ class TaskMetric(ABC):
 
 
 class PixelMetric(TaskMetric):
-    """Errors of pixels, averaged over the valid ones of an image; every figure also weighted by solid angle."""
+    """Errors of pixels, averaged over the valid ones of an image; every metric also weighted by solid angle."""
 
     truth: str  # key of the truth in a batch; its mask is at "<truth>_mask"
     errors: Callable[..., torch.Tensor]  # of (prediction, truth, mask): some errors of each valid pixel, (m, n)
-    figures: Callable[..., dict[str, float]]  # of (errors, weights (n,))
-    told: tuple[int, ...]  # which of the m errors are the `pixel_errors`
+    metrics: Callable[..., dict[str, float]]  # of (errors, weights (n,))
+    breakdown_rows: tuple[int, ...]  # which of the m errors are the `pixel_errors`
 
-    def image_figures(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
+    def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
         mask = batch[f"{self.truth}_mask"][i]
         if not mask.any():
             return {}
         errors = self.errors(prediction, batch[self.truth][i], mask)
         if self.profiles:
-            self.profiles.add(errors[list(self.told)], mask, batch, i)
+            self.profiles.add(errors[list(self.breakdown_rows)], mask, batch, i)
         uniform, solid_angle = pixel_weights(mask)
-        weighted = self.figures(errors, solid_angle)
-        return self.figures(errors, uniform) | {name + SOLID_ANGLE: value for name, value in weighted.items()}
+        weighted = self.metrics(errors, solid_angle)
+        return self.metrics(errors, uniform) | {name + SOLID_ANGLE: value for name, value in weighted.items()}

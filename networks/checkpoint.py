@@ -170,7 +170,7 @@ class Checkpoint:
         if known != num_classes:
             raise UserError(
                 f"{self.path} predicts {known} classes ({self.settings.dataset}), but the dataset has {num_classes}: "
-                "use a checkpoint of the same classes, or leave segmentation out of --task"
+                "use a checkpoint of the same classes, or drop segmentation from --task"
             )
 
 
@@ -292,7 +292,7 @@ def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
         raise UserError(f"{path} holds {len(runs)} runs ({_some(runs, path)}): pass one of them{hint}")
     files = sorted(found for found in [*path.glob("*.pth"), *_below(path, "*.pth")] if found.parent.name != "state")
     if files:
-        raise UserError(f"{path} holds no {LAST_MODEL}, but {_some(files, path)}: pass a checkpoint file")
+        raise UserError(f"{path} contains no {LAST_MODEL}, but {_some(files, path)}: pass a checkpoint file")
     raise UserError(f"no checkpoint: there is no {LAST_MODEL} in {path}; pass a checkpoint file or a run folder")
 
 

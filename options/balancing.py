@@ -11,7 +11,7 @@ from training.run_folder import RunFolder
 from utils.errors import UserError
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
-# Flags that some methods alone know, and the names of their arguments.
+# Flags that only some methods have, and the names of their arguments.
 _FLAGS = {
     "loss_weights": "loss_weights",
     "potential": "potential",
@@ -25,7 +25,7 @@ def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> d
     """``name`` and the arguments of the method of --balancing, as plain data.
 
     Raises:
-        UserError: when options do not go together, a value is missing, or the runs of --potential_from tell none.
+        UserError: when options do not go together, a value is missing, or the runs of --potential_from record none.
     """
     name = options.balancing
     wanted = BALANCINGS[name].options
@@ -42,14 +42,14 @@ def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> d
         defaults = {task: TASKS[task].loss_weight for task in tasks}
         given["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
         if not any(given["loss_weights"].values()):
-            raise UserError("--loss_weights: all are 0, so nothing would be learnt")
+            raise UserError("--loss_weights: all are 0, so nothing would be learned")
     if "potential" in wanted:
         given["potential"] = _potential(options, tasks)
     return {"name": name, **{option: given[option] for option in wanted}}
 
 
 def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
-    """Make sure that the rest of the command line suits a method.
+    """Check that the other options are compatible with a method.
 
     Raises:
         UserError: when it does not.
@@ -57,7 +57,9 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
     if balancing.gradient_scope == "none":
         return
     if options.amp == "fp16":
-        raise UserError(f"--balancing {options.balancing} compares gradients, which fp16 scales: say --amp bf16 or off")
+        raise UserError(
+            f"--balancing {options.balancing} compares gradients, which fp16 scales: pass --amp bf16 or off"
+        )
     if options.compile:
         raise UserError(
             f"--balancing {options.balancing} runs one backward pass per task and does not support --compile: "
@@ -66,24 +68,24 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
 
 
 def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, float]:
-    """The accuracy of a network for each task alone."""
+    """The accuracy of single-task training for each task."""
     measured = [_measured_potential(Path(run)) for run in options.potential_from or ()]
     potential = _of_tasks("--potential_from: a run for", measured, tasks)
     potential = potential | _of_tasks("--potential", options.potential, tasks)
     if missing := [task for task in tasks if task not in potential]:
         raise UserError(
             f"--balancing {options.balancing} needs the accuracy of single-task training for {', '.join(missing)}: "
-            f"say --potential {missing[0]}=0.8 (a share), or --potential_from with the run folder of such a training"
+            f"pass --potential {missing[0]}=0.8 (a fraction), or --potential_from with the run folder of that training"
         )
     if wrong := [f"{task}={value:g}" for task, value in potential.items() if not 0 < value <= 1]:
         raise UserError(
-            f"--potential or --potential_from: {' '.join(wrong)}; accuracies are shares, above 0 and up to 1"
+            f"--potential or --potential_from: {' '.join(wrong)}; accuracies are fractions, above 0 and up to 1"
         )
     return {task: potential[task] for task in tasks}
 
 
 def _of_tasks(what: str, values: list[tuple[str, float]] | None, tasks: tuple[str, ...]) -> dict[str, float]:
-    """The values by task, each task being one of `tasks` and told once."""
+    """The values by task, each task being one of `tasks` and given once."""
     by_task = dict(values or ())
     if unknown := [task for task in by_task if task not in tasks]:
         raise UserError(f"{what} {unknown[0]}: the tasks are {', '.join(tasks)}")
@@ -99,7 +101,7 @@ def _measured_potential(run: Path) -> tuple[str, float]:
         whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a running training may be writing the next
         lines = [json.loads(line) for line in whole_lines.splitlines()]
     except FileNotFoundError as error:
-        raise UserError(f"--potential_from {run}: there is no {path}; give the run folder of a training") from error
+        raise UserError(f"--potential_from {run}: there is no {path}; pass the run folder of a training") from error
     except ValueError:
         lines = [None]
     if not all(isinstance(line, dict) for line in lines):
@@ -111,7 +113,7 @@ def _measured_potential(run: Path) -> tuple[str, float]:
             found[task] = values
     if len(found) != 1:
         raise UserError(
-            f"--potential_from {run}: it was validated for {', '.join(found) or 'no task'}; give trainings of one task"
+            f"--potential_from {run}: validated for {', '.join(found) or 'no task'}; pass trainings of a single task"
         )
     [(task, values)] = found.items()
     return task, max(values)

@@ -1,4 +1,4 @@
-"""From the command line to datasets."""
+"""Datasets from command line options."""
 
 import argparse
 from pathlib import Path
@@ -6,21 +6,23 @@ from pathlib import Path
 from datasets import build_dataset
 from datasets.augment import Augmentation
 from datasets.loading import LoadingSettings
+from datasets.on_disk import DiskPanoramaDataset
 from datasets.panorama import PanoramaDataset
-from datasets.stored import StoredPanoramas
 from utils.errors import UserError
 from utils.tasks import parse_tasks
 
 
 def open_dataset(options: argparse.Namespace, split: str, height: int, width: int) -> PanoramaDataset:
-    """A split of the dataset that the options name, as far as their tasks need it; training is augmented as they say.
+    """A split of the dataset that the options name, with the maps that their tasks need; augmented for training.
 
     Raises:
         UserError: when the dataset cannot be opened; when files are missing, unless bad samples may be skipped and
             some others are there.
     """
     if options.metric_depth and options.dataset != "Struc3D":
-        raise UserError(f"--metric_depth is for Struc3D: the depth of {options.dataset} is in metres anyway")
+        raise UserError(
+            f"--metric_depth is for Struc3D: the depth of {options.dataset} is always in metres, drop the flag"
+        )
     if options.dataset == "Synthetic":
         _require_no_files(options)
         num_rooms = options.num_train if split == "train" and "num_train" in options else options.num_val
@@ -47,30 +49,32 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
         )
     tasks = parse_tasks(options.task)
     dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, tasks, **special)
-    if isinstance(dataset, StoredPanoramas):
+    if isinstance(dataset, DiskPanoramaDataset):
         _require_files(dataset, options)
     return dataset
 
 
 def _require_no_files(options: argparse.Namespace) -> None:
-    """Refuse what Synthetic could only ignore."""
+    """Reject options that Synthetic would ignore."""
     lists = [f"--{name}" for name in ("train_list", "val_list") if getattr(options, name, None)]
     if lists:
-        raise UserError(f"{lists[0]} is for datasets on disk: Synthetic makes its rooms, see --num_train and --num_val")
+        raise UserError(f"{lists[0]} is for datasets on disk: drop it, Synthetic has --num_train and --num_val")
     if options.normal_frame != "camera":
-        raise UserError(f"--normal_frame {options.normal_frame}: the normals of Synthetic are in the camera frame")
+        raise UserError(
+            f"--normal_frame {options.normal_frame}: the normals of Synthetic are in the camera frame, drop the flag"
+        )
 
 
-def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> None:
-    """Find out now what is missing: the first step may need other files than the last validation."""
+def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) -> None:
+    """Fail before the first step, not in the middle of a run, if files are missing."""
     missing = dataset.missing_files()
     if not missing:
         return
     lost = set(missing)
     if not options.skip_bad_samples:
-        remedy = "add them, or leave their panoramas out by --skip_bad_samples"
+        remedy = "add them, or pass --skip_bad_samples to skip their panoramas"
     elif not any(lost.isdisjoint(files.paths()) for files in dataset.files):
-        remedy = "no panorama is left by --skip_bad_samples"
+        remedy = "add them, as --skip_bad_samples would skip all panoramas"
     else:
         return
     lack = f"split {dataset.split} lacks {len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
@@ -79,7 +83,7 @@ def _require_files(dataset: StoredPanoramas, options: argparse.Namespace) -> Non
 
 def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
     """One line on what was opened: how many panoramas, of how many, and what depth and normals mean."""
-    expected = dataset.expected_count if isinstance(dataset, StoredPanoramas) else None
+    expected = dataset.expected_count if isinstance(dataset, DiskPanoramaDataset) else None
     missing = f" of the {expected} of the complete dataset" if expected not in (None, len(dataset)) else ""
     return (
         f"{options.dataset}, split {dataset.split}: {len(dataset)} panoramas{missing}; depth in {dataset.depth_unit}; "
@@ -88,5 +92,5 @@ def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
 
 
 def loading_settings(options: argparse.Namespace) -> LoadingSettings:
-    """What the options say about reading samples."""
+    """The options that concern loading samples."""
     return LoadingSettings(options.batch_size, options.num_workers, options.skip_bad_samples)

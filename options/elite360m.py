@@ -41,13 +41,15 @@ def train_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
     data.add_argument("--num_train", type=positive, default=1000, metavar="N", help="Synthetic: rooms to train on")
-    data.add_argument("--disable_color_augmentation", action="store_true", help="no colour jitter")
+    data.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
     data.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
         action="store_true",
         help="no left-right flips",
     )
-    data.add_argument("--disable_yaw_rotation_augmentation", action="store_true", help="no turns about the vertical")
+    data.add_argument(
+        "--disable_yaw_rotation_augmentation", action="store_true", help="no rotations about the vertical axis"
+    )
 
     network = _add_network_options(parser)
     network.add_argument("--ico_level", type=int, default=4, choices=(2, 3, 4), help="icosphere: 20 * 4^level points")
@@ -55,19 +57,17 @@ def train_parser() -> argparse.ArgumentParser:
         "--fusion",
         default="b2f",
         choices=("b2f", "semantic", "distance", "none"),
-        help="how the ERP tokens look at the ICOSAP points: both attentions, one alone, or not at all",
+        help="how ERP tokens attend to ICOSAP points: b2f (the paper's: both attentions), only one of them, or none",
     )
     network.add_argument(
         "--b2f",
         default="released",
         choices=("released", "corrected"),
-        help="corrected: the attended tokens stay in their places, and lie at pixel centres",
+        help="corrected: attended tokens keep their positions, which are at pixel centers",
     )
+    network.add_argument("--cross_task", default="coco", choices=("coco", "none"), help="attention across the tasks")
     network.add_argument(
-        "--cross_task", default="coco", choices=("coco", "none"), help="whether the tasks look at each other"
-    )
-    network.add_argument(
-        "--no_intermediate_losses", action="store_true", help="no intermediate heads, and so none of their losses"
+        "--no_intermediate_losses", action="store_true", help="train without the intermediate heads and their losses"
     )
     network.add_argument(
         "--no_pretrained",
@@ -83,29 +83,39 @@ def train_parser() -> argparse.ArgumentParser:
     training = parser.add_argument_group("training")
     training.add_argument("--num_epochs", type=positive, default=200, metavar="N", help="passes over the training set")
     training.add_argument(
-        "--batch_size", type=positive, default=1, metavar="N", help="panoramas per process and optimiser step"
+        "--batch_size", type=positive, default=1, metavar="N", help="panoramas per process and optimizer step"
     )
-    training.add_argument("--learning_rate", type=rate, default=1e-4, metavar="RATE", help="of Adam")
-    training.add_argument("--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled, as AdamW's")
-    training.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="in which the rate grows from 0")
+    training.add_argument("--learning_rate", type=rate, default=1e-4, metavar="RATE", help="learning rate of AdamW")
     training.add_argument(
-        "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="how the rate falls, step by step"
+        "--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled weight decay, as of AdamW"
     )
-    training.add_argument("--seed", type=seed, default=100, metavar="N", help="of weights, shuffling and augmentation")
+    training.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up from 0")
+    training.add_argument(
+        "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="decay of the learning rate per step"
+    )
+    training.add_argument(
+        "--seed", type=seed, default=100, metavar="N", help="seed of weights, shuffling and augmentation"
+    )
 
     training.add_argument(
         "--grad_accum",
         type=positive,
         default=1,
         metavar="N",
-        help="batches per optimiser step; exactly as one batch of N times the size (but for BatchNorm), a third slower",
-    )
-    training.add_argument("--grad_clip", type=rate, default=0.0, metavar="NORM", help="largest gradient norm; 0: any")
-    training.add_argument(
-        "--ema_decay", type=share, default=0.0, metavar="D", help="judge and keep a moving average of the weights"
+        help="batches per optimizer step; equals one batch of N times the size (except for BatchNorm), a third slower",
     )
     training.add_argument(
-        "--max_bad_steps", type=positive, default=10, metavar="N", help="steps in a row without a finite loss: give up"
+        "--grad_clip", type=rate, default=0.0, metavar="NORM", help="clip gradients to this norm; 0: off"
+    )
+    training.add_argument(
+        "--ema_decay", type=share, default=0.0, metavar="D", help="evaluate and save a moving average of the weights"
+    )
+    training.add_argument(
+        "--max_bad_steps",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="abort after N steps in a row without finite loss",
     )
     balancing = parser.add_argument_group("balancing of the tasks' losses")
     balancing.add_argument(
@@ -120,33 +130,36 @@ def train_parser() -> argparse.ArgumentParser:
         type=task_value,
         nargs="+",
         metavar="TASK=WEIGHT",
-        help="uncertainty, fixed: of depth, normal, segmentation; 1, 2 and 2 if not given",
+        help="uncertainty, fixed: loss weights; 1, 2 and 2 for depth, normal and segmentation if not given",
     )
     balancing.add_argument(
         "--potential",
         type=task_value,
         nargs="+",
         metavar="TASK=ACCURACY",
-        help="achievement: what a network for that task alone reaches: the share of pixels with delta < 1.25 (depth) "
+        help="achievement: accuracy that single-task training reaches: fraction of pixels with delta < 1.25 (depth) "
         "or below 11.25 degrees (normal), mIoU (segmentation)",
     )
     balancing.add_argument(
-        "--potential_from", nargs="+", metavar="RUN", help="achievement: the run folders of such trainings"
+        "--potential_from", nargs="+", metavar="RUN", help="achievement: run folders of single-task trainings"
     )
     balancing.add_argument(
-        "--margin", type=rate, metavar="M", help="achievement: potentials are taken so much higher; 0.05 if not given"
+        "--margin",
+        type=rate,
+        metavar="M",
+        help="achievement: relative margin added to each potential; 0.05 if not given",
     )
     balancing.add_argument(
         "--focusing_factor",
         type=rate,
         metavar="G",
-        help="achievement, dtp: exponent of what is left; 2 if not given",
+        help="achievement, dtp: exponent of the remaining gap; 2 if not given",
     )
     speed = parser.add_argument_group("speed")
-    speed.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="compute in this type where safe")
+    speed.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="mixed precision (autocast)")
     speed.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
     speed.add_argument("--channels_last", action="store_true", help="lay out feature maps with channels last")
-    speed.add_argument("--deterministic", action="store_true", help="on a GPU too, the same figures every time")
+    speed.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
 
     _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
     existing = parser.run_group.add_mutually_exclusive_group()
@@ -154,7 +167,7 @@ def train_parser() -> argparse.ArgumentParser:
     existing.add_argument(
         "--overwrite",
         action="store_true",
-        help="delete the run in --log_dir and start anew; without it, that is refused",
+        help="delete the run in --log_dir and start a new one",
     )
     parser.run_group.add_argument(
         "--save_steps", type=positive, default=1000, metavar="N", help="optimizer steps between saved states"
@@ -170,7 +183,7 @@ def train_parser() -> argparse.ArgumentParser:
         type=positive,
         default=10,
         metavar="N",
-        help="epochs between checkpoints that are kept (models/weights_EPOCH); the last and the best always are",
+        help="epochs between permanent checkpoints (models/weights_EPOCH); the last and the best are always kept",
     )
     return parser
 
@@ -180,14 +193,14 @@ def eval_parser() -> argparse.ArgumentParser:
     parser = Parser("Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.")
     data = _add_data_options(parser, num_workers=8)
     data.set_defaults(height=None, width=None)
-    data.add_argument("--split", default="test", choices=SPLITS, help="which part to evaluate on")
-    data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas at a time, per process")
+    data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
+    data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas per batch and process")
     network = _add_network_options(parser)
     network.add_argument(
         "--load_weights_dir",
         required=True,
         metavar="PATH",
-        help="a checkpoint file, a run folder, or a folder that holds runs, such as the --log_dir of a training",
+        help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
     )
     _add_tta_option(network)
     _add_run_options(parser, log_dir="./test_uni", log_frequency=300)
@@ -200,8 +213,8 @@ def eval_parser() -> argparse.ArgumentParser:
         choices=TASK_NAMES,
         default=[],
         metavar="TASK",
-        help="evaluate these tasks although the unit of depth, the frame of normals or the names of the classes of the "
-        "checkpoint are not those of the dataset",
+        help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
+        "dataset's",
     )
     parser.run_group.add_argument(
         "--trivial",
@@ -229,17 +242,17 @@ def predict_parser() -> argparse.ArgumentParser:
         help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder to write to, in a tree like that of --input"
+        "--out", required=True, metavar="DIR", help="folder to write to; it mirrors the tree of --input"
     )
     parser.add_argument(
         "--save",
         nargs="+",
         choices=PREDICTION_KINDS,
         metavar="KIND",
-        help=f"what to write, of {', '.join(PREDICTION_KINDS)}; all but glb when not given; a .json always is",
+        help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb if not given; a .json is always written",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
-    parser.add_argument("--force", action="store_true", help="stretch pictures that are not twice as wide as high")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
     _add_tta_option(parser)
     parser.add_argument("--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="the GPU to use, if any")
     return parser
@@ -247,9 +260,9 @@ def predict_parser() -> argparse.ArgumentParser:
 
 def demo_parser() -> argparse.ArgumentParser:
     """Options of demo_elite360m.py."""
-    parser = Parser("A page, served to this machine alone, to try a checkpoint on.")
+    parser = Parser("Try a checkpoint on a web page that only this machine can open.")
     parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
-    parser.add_argument("--port", type=port, default=7860, metavar="N", help="of 127.0.0.1 to serve the page on")
+    parser.add_argument("--port", type=port, default=7860, metavar="N", help="port of 127.0.0.1 to serve the page on")
     return parser
 
 
@@ -260,21 +273,25 @@ def check_network(options: argparse.Namespace) -> None:
         UserError: when they do not.
     """
     if options.fusion == "none" and options.b2f == "corrected":
-        raise UserError("--b2f corrected corrects the fusion, of which --fusion none leaves nothing: leave one of them")
+        raise UserError("--b2f corrected has no effect with --fusion none: drop one of the two")
 
 
 def export_parser() -> argparse.ArgumentParser:
     """Options of tools/export.py."""
     parser = Parser(
         "Export a network as one file that runs without this program: from rgb (B, 3, H, W) in [0, 1] to depth, unit "
-        "normals and logits at the same size. Left outside: resizing pictures to H x W, labels and colours, point "
-        "clouds, and averaging over flips or turns."
+        "normals and logits at the same size. Not included: resizing images to H x W, labels and colors, "
+        "point clouds, and averaging over mirrored or turned views."
     )
     parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
-    parser.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="for onnxruntime and others, or torch")
-    parser.add_argument("--dynamic_batch", action="store_true", help="any number of panoramas at a time, instead of 1")
-    parser.add_argument("--height", type=int, metavar="PIXELS", help="of the panoramas; the checkpoint's if not given")
+    parser.add_argument(
+        "--format", required=True, choices=EXPORT_FORMATS, help="onnx for ONNX runtimes, torch-export for torch"
+    )
+    parser.add_argument("--dynamic_batch", action="store_true", help="any batch size instead of 1")
+    parser.add_argument(
+        "--height", type=int, metavar="PIXELS", help="height of the panoramas; the checkpoint's if not given"
+    )
     parser.add_argument("--width", type=int, metavar="PIXELS", help="of the panoramas, twice the height")
     return parser
 
@@ -293,15 +310,15 @@ def check_size(height: int | None, width: int | None) -> None:
 
 def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", default="S2D3D", choices=tuple(DATASETS), help="what to work on")
-    group.add_argument("--dataset_rootdir", metavar="DIR", help="its folder; Synthetic needs none")
+    group.add_argument("--dataset", default="S2D3D", choices=tuple(DATASETS), help="dataset to use")
+    group.add_argument("--dataset_rootdir", metavar="DIR", help="folder of the dataset; Synthetic needs none")
     group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="of the panoramas")
     group.add_argument("--width", type=int, default=1024, metavar="PIXELS", help="of the panoramas, twice the height")
-    group.add_argument("--num_workers", type=count, default=num_workers, metavar="N", help="processes that read data")
+    group.add_argument("--num_workers", type=count, default=num_workers, metavar="N", help="processes that load data")
     group.add_argument(
         "--val_list",
         metavar="FILE",
-        help="judge by the panoramas of this list instead: lines of `rgb depth semantic normal`, relative paths",
+        help="evaluate on the panoramas of this list instead: lines of `rgb depth semantic normal`, relative paths",
     )
     group.add_argument(
         "--normal_frame",
@@ -313,9 +330,9 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
     group.add_argument(
         "--skip_bad_samples",
         action="store_true",
-        help="go on without samples that are bad; list them at the end",
+        help="skip samples that cannot be read and list them at the end",
     )
-    group.add_argument("--num_val", type=positive, default=100, metavar="N", help="Synthetic: rooms to judge by")
+    group.add_argument("--num_val", type=positive, default=100, metavar="N", help="Synthetic: rooms to evaluate on")
     group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
     return group
 
@@ -327,8 +344,8 @@ def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
         type=backbone,
         default="Elite360M_Res18",
         metavar="NAME",
-        help=f"of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with features at "
-        "strides 4, 8, 16 and 32",
+        help=f"of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with features "
+        "at strides 4, 8, 16 and 32",
     )
     group.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to predict")
     return group
@@ -340,7 +357,7 @@ def _add_tta_option(group: argparse._ActionsContainer) -> None:
         type=positive,
         default=1,
         metavar="N",
-        help="average over N views of each panorama, turned evenly, every second one mirrored",
+        help="average over N views of each panorama at evenly spaced yaws, every second one mirrored",
     )
 
 
@@ -348,10 +365,14 @@ def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequenc
     group = parser.run_group = parser.add_argument_group("run")
     group.add_argument("--log_dir", default=log_dir, metavar="DIR", help="where results are written")
     group.add_argument(
-        "--log_frequency", type=positive, default=log_frequency, metavar="N", help="batches between logs and pictures"
+        "--log_frequency",
+        type=positive,
+        default=log_frequency,
+        metavar="N",
+        help="batches between logged values and images",
     )
     group.add_argument(
-        "--gpu_devices", type=int, nargs="+", default=[0], metavar="I", help="the GPU to use; a launcher decides itself"
+        "--gpu_devices", type=int, nargs="+", default=[0], metavar="I", help="the GPU to use; ignored under a launcher"
     )
     group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
 

@@ -11,7 +11,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong with a command line in one line."""
+    """Reports a wrong command line in one line."""
 
     def __init__(self, description: str):
         super().__init__(description=description, formatter_class=_Help, allow_abbrev=False)
@@ -46,7 +46,7 @@ def port(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Type of an option: what random generators can be started from."""
+    """Type of an option: a seed of random generators."""
     return _at_least(0, int(text), below=2**31)
 
 

@@ -50,7 +50,7 @@ class ResultFiles:
     def __init__(self, model: PanoramaModel, kinds: list[str] | None, tta: int, force: bool, overwrite: bool):
         possible = _writers(model.settings.tasks)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
-            raise UserError(f"--save {impossible[0]}: {model.path} predicts {', '.join(model.settings.tasks)} alone")
+            raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
         chosen = kinds or [kind for kind in possible if kind != "glb"]
         if "glb" in chosen and find_spec("trimesh") is None:
             raise UserError("--save glb needs trimesh: pip install trimesh")
@@ -83,7 +83,7 @@ class ResultFiles:
             if there.path == os.path.abspath(job.picture):  # changed since
                 return False
             raise UserError(
-                f"{job.result(_DESCRIPTION)} is of another picture than {job.picture}: "
+                f"{job.result(_DESCRIPTION)} is of another image than {job.picture}: "
                 "pass --overwrite, or choose another --out"
             )
         if (there.stretched and not self._force) or there.tone_mapping not in (None, TONE_MAPPING):

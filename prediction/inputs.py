@@ -63,7 +63,7 @@ def find_jobs(given: str, out: Path) -> Inputs:
     places = stems([path.relative_to(root) for path in pictures], ENDINGS)
     for folder in {(out / stem).parent for stem in places.values()}:
         if folder.resolve() in beside:
-            raise UserError(f"--out {out} would put results beside the pictures: choose another folder")
+            raise UserError(f"--out {out} would put results among the images: choose another folder")
     return Inputs([Job(path, out / places[path.relative_to(root)]) for path in pictures], left_out, problems)
 
 

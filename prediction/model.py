@@ -89,4 +89,4 @@ class PanoramaModel:
 
 
 def _seam_scores(predictions: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {task: seam_score(prediction, TASKS[task].changes) for task, prediction in predictions.items()}
+    return {task: seam_score(prediction, TASKS[task].column_difference) for task, prediction in predictions.items()}

@@ -54,7 +54,9 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     if header and header.problem:
         raise UserError(f"{path} {header.problem}")
     if header and header.width * header.height > max_pixels:
-        raise UserError(f"{path} is {header.width}x{header.height}: {max_pixels / 1e6:.0f} million pixels at most")
+        raise UserError(
+            f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are read"
+        )
     colours = _decode(file, header)
     digest = sha256(path)
     if _version(path) != version:
@@ -80,7 +82,7 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
         if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
             values = np.asarray(image)
             if values.size and not 0 <= values.min() <= values.max() < 1 << 16:
-                raise ValueError("a picture of integers has values from 0 to 65535")
+                raise ValueError("an image of integers has values from 0 to 65535")
             return _array_as_rgb(values.astype(np.uint16))
         return _array_as_rgb(np.asarray(image if image.mode == "F" else image.convert("RGB")))
     return _array_as_rgb(image)
@@ -159,7 +161,7 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
     colours = array[..., :3]
     if colours.dtype.kind == "f":
         if not (colours.min() >= 0 and colours.max() <= 1):  # so that NaN is refused as well
-            raise ValueError("a picture of floats has values from 0 to 1")
+            raise ValueError("an image of floats has values from 0 to 1")
         colours = np.rint(colours * 255).astype(np.uint8)
     elif colours.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"a picture is of uint8, uint16 or floats, got {colours.dtype}")

@@ -1,4 +1,4 @@
-"""What the network says about a panorama."""
+"""The predictions for a panorama."""
 
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ class Prediction:
         """
         if self.depth is None:
             raise UserError(
-                f"a point cloud needs depth, but the network predicts {', '.join(self.settings.tasks)} alone"
+                f"a point cloud needs depth, but the network predicts only {', '.join(self.settings.tasks)}"
             )
         in_camera_frame = self.normal is not None and self.settings.normal_frame == "camera"
         has_depth = np.isfinite(self.depth) & (self.depth > 0)

@@ -93,7 +93,7 @@ def badness(task: str, score: float, index: int) -> tuple[float, int]:
 
 def score_key(task: str) -> str:
     """The key of a task's score in the row of an image."""
-    return f"{task}/{TASKS[task].image_figure}"
+    return f"{task}/{TASKS[task].image_metric}"
 
 
 def draw_tiles(

@@ -237,7 +237,7 @@ def _gallery(report: Report, task: str) -> dict:
     scales = {"": display.scale(settings), "error": display.error_scale(settings)}
     return {
         "task": task,
-        "metric": TASKS[task].image_figure,
+        "metric": TASKS[task].image_metric,
         "unit": report.unit(TASKS[task].unit),
         "total": len(ranks),
         "group_size": GROUP_SIZE,

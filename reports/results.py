@@ -17,7 +17,7 @@ _OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predicto
 
 def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
     """The metrics of a task, None for all that there are none of: no panorama has ground truth for it."""
-    return {**dict.fromkeys(TASKS[task].metric.figure_names), **values}
+    return {**dict.fromkeys(TASKS[task].metric.metric_names), **values}
 
 
 def describe_evaluation(

@@ -11,7 +11,7 @@ from metrics.depth import DepthMetric
 from metrics.evaluator import Evaluator
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
-from metrics.seam import depth_changes, label_changes, normal_changes
+from metrics.seam import depth_differences, label_differences, normal_differences
 from metrics.segmentation import SegmentationMetric
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.task import Task
@@ -28,11 +28,11 @@ DEPTH = Task(
     best_metric="rms",
     higher_is_better=False,
     unit="m",
-    image_figure="rms",
+    image_metric="rms",
     accuracy_metric=("a1", 1.0),
     constant=ConstantDepth,
     fixed_map=RowMeanDepth,
-    changes=depth_changes,
+    column_difference=depth_differences,
     averaging=MapAveraging(),
     display=DepthDisplay(),
 )
@@ -46,11 +46,11 @@ NORMAL = Task(
     best_metric="mean",
     higher_is_better=False,
     unit="°",
-    image_figure="mean",
+    image_metric="mean",
     accuracy_metric=("a3", 100.0),  # % below 11.25 degrees
     constant=ConstantNormal,
     fixed_map=BoxRoomNormals,
-    changes=normal_changes,
+    column_difference=normal_differences,
     averaging=NormalAveraging(),
     display=NormalDisplay(),
 )
@@ -64,11 +64,11 @@ SEGMENTATION = Task(
     best_metric="mIoU",
     higher_is_better=True,
     unit="",
-    image_figure="mIoU_occurring",
+    image_metric="mIoU_occurring",
     accuracy_metric=("mIoU", 1.0),
     constant=ConstantClass,
     fixed_map=RowMajorityClass,
-    changes=label_changes,
+    column_difference=label_differences,
     averaging=MapAveraging(),
     display=LabelDisplay(),
 )
@@ -84,7 +84,7 @@ def build_evaluator(
 ) -> Evaluator:
     """An evaluator of these tasks with K classes, for predictions on a device; see `metrics.task_metric.TaskMetric`."""
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown) for task in tasks}
-    return Evaluator(metrics, {task: TASKS[task].changes for task in tasks})
+    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks})
 
 
 def build_baselines(tasks: tuple[str, ...], num_classes: int, height: int, width: int, normal_frame: str) -> Baselines:

@@ -11,7 +11,7 @@ from training.log import TrainingLog
 from training.run_folder import RunFolder
 from training.state import Progress
 from training.step import Stepper
-from utils.distributed import is_main, share_buffers
+from utils.distributed import broadcast_buffers, is_main
 from visual.displays import DisplaySettings
 from visual.panels import panel_writer
 
@@ -54,7 +54,7 @@ class EpochEnd:
     def validate(self) -> dict[str, dict[str, float]]:
         """Metrics of the validation set, per task."""
         network, epoch = self.stepper.network, self.progress.epoch
-        share_buffers(network)
+        broadcast_buffers(network)
         network.eval()
         draw = panel_writer(
             *(self.folder.picture, {task: DISPLAYS[task] for task in self.settings.tasks}),

@@ -9,7 +9,7 @@ from torch import Tensor
 from losses.reduction import TaskLoss
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
-from metrics.seam import Changes
+from metrics.seam import ColumnDifference
 from metrics.task_metric import TaskMetric
 from tasks.averaging import MapAveraging
 from visual.displays import Display
@@ -25,15 +25,15 @@ class Task:
         loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
         valid_mask: of (batch): a boolean tensor, true where there is ground truth.
         loss_weight: of its loss in the released code.
-        metric: from (num_classes, device, with_breakdown) to the figures by which it is judged.
-        best_metric: the figure that decides which model is best.
-        higher_is_better: whether that figure grows with quality.
-        unit: of that figure, "m" standing for the dataset's unit of depth.
-        image_figure: the figure by which images are sorted from worst to best; what is better is as for best_metric.
-        accuracy_metric: the figure that says how much of the task is done, and what it is when all is.
+        metric: from (num_classes, device, with_breakdown) to the metrics by which it is evaluated.
+        best_metric: the metric that decides which model is best.
+        higher_is_better: whether that metric grows with quality.
+        unit: of that metric, "m" standing for the dataset's unit of depth.
+        image_metric: the metric by which images are sorted from worst to best; what is better is as for best_metric.
+        accuracy_metric: the metric taken as accuracy, and its best value.
         constant: from num_classes to the best constant prediction for each metric.
         fixed_map: a prediction that is the same for every panorama.
-        changes: how much a prediction changes from each pixel to the next, for the seam score.
+        column_difference: how much a prediction differs between neighboring columns, for the seam score.
         averaging: how predictions of several views become one.
         display: how its maps are shown.
     """
@@ -47,11 +47,11 @@ class Task:
     best_metric: str
     higher_is_better: bool
     unit: str
-    image_figure: str
+    image_metric: str
     accuracy_metric: tuple[str, float]
     constant: Callable[[int], ConstantBaseline]
     fixed_map: type[FixedMap]
-    changes: Changes
+    column_difference: ColumnDifference
     averaging: MapAveraging
     display: Display
 
@@ -61,8 +61,8 @@ class Task:
             return False
         return best is None or (score > best if self.higher_is_better else score < best)
 
-    def accuracy(self, figures: dict[str, float]) -> float | None:
-        """How much of the task is done, 0 to 1, from its figures; None when they do not tell."""
+    def accuracy(self, metrics: dict[str, float]) -> float | None:
+        """Accuracy in [0, 1] from metrics of the task; None if unavailable."""
         name, top = self.accuracy_metric
-        value = figures.get(name)
+        value = metrics.get(name)
         return None if value is None or not math.isfinite(value) else value / top

@@ -139,7 +139,7 @@ def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
 
 
 @pytest.mark.parametrize("decay", ["0.9", "0.9999"])
-def test_the_best_checkpoint_gives_the_figures_that_made_it_the_best(decay, tmp_path):
+def test_the_best_checkpoint_gives_the_metrics_that_made_it_the_best(decay, tmp_path):
     """Also of averaged weights, with their own running statistics and index tables."""
     run = train(tmp_path / "train", "--ema_decay", decay, "--num_epochs", "3", "--learning_rate", "1e-2")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -186,9 +186,9 @@ def test_report(evaluation):
     results = json.loads((evaluation / "results.json").read_text())
     shown = {key: float(value) for key, value in re.findall(r'data-metric="([^"]*)" data-value="([^"]*)"', text)}
     for kind in ("results", "constant", "fixed_map"):
-        for task, figures in results[kind].items():
-            assert figures == {name: shown.pop(f"{kind}/{task}/{name}") for name in figures}
-            assert ("seam" in figures) == (kind != "constant")
+        for task, metrics in results[kind].items():
+            assert metrics == {name: shown.pop(f"{kind}/{task}/{name}") for name in metrics}
+            assert ("seam" in metrics) == (kind != "constant")
     assert not shown
     scores = [float(score) for score in re.findall(r'data-score="([^"]*)"', text)]
     with open(evaluation / "per_image.csv", newline="") as file:
@@ -353,7 +353,7 @@ def test_prediction_of_a_single_task(panorama, tmp_path):
     out = predict(run, panorama, tmp_path / "out")
     assert names(out) == results("my room", "normal", "panel")
     for kind in ("depth", "labels", "ply", "glb"):
-        with pytest.raises(UserError, match=f"--save {kind}: .* predicts normal alone"):
+        with pytest.raises(UserError, match=f"--save {kind}: .* predicts only normal"):
             predict(run, panorama, tmp_path / "other", "--save", kind)
 
 
@@ -446,7 +446,7 @@ def test_prediction_never_loses_a_result(run, panorama, tmp_path):
     save_picture(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
     out = predict(run, panorama.parent, tmp_path / "out")
     assert names(out) == results("my room.jpg") | results("my room.png")
-    with pytest.raises(UserError, match="would put results beside the pictures"):
+    with pytest.raises(UserError, match="--out"):
         predict(run, panorama, panorama.parent)
 
 
@@ -542,7 +542,7 @@ def test_two_processes_train(launcher, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ["2", "3"])
-def test_processes_evaluate_to_the_figures_of_one(processes, tmp_path, log_dir, evaluation):
+def test_processes_evaluate_to_the_metrics_of_one(processes, tmp_path, log_dir, evaluation):
     """Three images: with two processes one has more than the other, and each image counts once."""
     command = [*SMALL, "--load_weights_dir", str(log_dir), "--log_dir", str(tmp_path), "--trivial", "--report"]
     run = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes]
@@ -581,7 +581,7 @@ def on_disk(structured, tmp_path):
 
 
 def test_a_dataset_on_disk(on_disk, tmp_path, capsys):
-    """The unit of depth is told at the start, kept in the checkpoint, and written beside the figures."""
+    """The unit of depth is printed at the start, kept in the checkpoint, and written beside the metrics."""
     options, _ = on_disk
     run = train(tmp_path / "train", *options, "--num_epochs", "1")
     assert "Struc3D, split train: 3 panoramas of the 18334 of the complete dataset" in capsys.readouterr().out
@@ -683,8 +683,8 @@ def test_a_task_without_ground_truth(on_disk, tmp_path, capsys):
     assert capsys.readouterr().out.count("segmentation: no panorama has ground truth") == 1
     results = json.loads((folder / "results.json").read_text())
     for kind in ("results", "constant", "fixed_map"):
-        figures = results[kind]["segmentation"]
-        assert {name: value for name, value in figures.items() if name != "seam"} == {
+        metrics = results[kind]["segmentation"]
+        assert {name: value for name, value in metrics.items() if name != "seam"} == {
             **dict.fromkeys(("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")),
         }
     assert results["results"]["segmentation"]["seam"] > 0

@@ -12,7 +12,7 @@ from losses.reduction import TaskLoss, global_mean
 from training.objective import LossTerm, TrainingObjective
 from training.optimizers import OptimizationSettings
 from training.step import Stepper
-from utils.distributed import parallelise
+from utils.distributed import wrap_ddp
 
 CPU = torch.device("cpu")
 TASKS = ("height", "slope", "kind")
@@ -181,7 +181,7 @@ def tiny_stepper(
     if frozen:
         freeze_norms(objective)
     settings = OptimizationSettings(**{"num_steps": 20, "learning_rate": 1e-3, **settings})
-    return Stepper(objective, parallelise(objective, CPU), settings, CPU)
+    return Stepper(objective, wrap_ddp(objective, CPU), settings, CPU)
 
 
 def parameters(stepper: Stepper) -> dict[str, torch.Tensor]:

@@ -22,8 +22,8 @@ from torch.utils.data import default_collate
 
 from datasets import DATASETS, SPLITS, build_dataset
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles
 from datasets.preparation.synthetic_layouts import NOTE
-from datasets.stored import PanoramaFiles, StoredPanoramas
 from options.parser import Parser, count, positive
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError, exit_on_user_error
@@ -54,7 +54,7 @@ class Findings:
         self.measured += other.measured
 
 
-def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, StoredPanoramas]:
+def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, DiskPanoramaDataset]:
     """The parts of a dataset that hold any panorama: the splits, none of which shares one with another, or the lists.
 
     Raises:
@@ -97,7 +97,7 @@ def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
     return note["counts"]
 
 
-def examine(files: PanoramaFiles, dataset: StoredPanoramas) -> Findings:
+def examine(files: PanoramaFiles, dataset: DiskPanoramaDataset) -> Findings:
     """Read one panorama, given its files, as this dataset reads, and measure it."""
     missing = [path for path in files.paths() if not (dataset.root / path).is_file()]
     if missing:
@@ -111,7 +111,7 @@ def examine(files: PanoramaFiles, dataset: StoredPanoramas) -> Findings:
         return Findings(bad=[str(error)])
 
 
-def examine_all(parts: dict[str, StoredPanoramas], num_workers: int) -> tuple[Findings, list[tuple[str, int]]]:
+def examine_all(parts: dict[str, DiskPanoramaDataset], num_workers: int) -> tuple[Findings, list[tuple[str, int]]]:
     """What came out of all panoramas, and which of them could be read: part and index there."""
     places = [(part, index) for part, dataset in parts.items() for index in range(len(dataset))]
     files = [parts[part].files[index] for part, index in places]
@@ -126,7 +126,7 @@ def examine_all(parts: dict[str, StoredPanoramas], num_workers: int) -> tuple[Fi
     return total, readable
 
 
-def report_counts(parts: dict[str, StoredPanoramas], written: dict[str, int] | None, is_partial: bool) -> list[str]:
+def report_counts(parts: dict[str, DiskPanoramaDataset], written: dict[str, int] | None, is_partial: bool) -> list[str]:
     """Print how many panoramas each split holds and should hold; return what is wrong.
 
     Args:
@@ -146,7 +146,7 @@ def report_counts(parts: dict[str, StoredPanoramas], written: dict[str, int] | N
     return problems
 
 
-def report_lists(parts: dict[str, StoredPanoramas]) -> list[str]:
+def report_lists(parts: dict[str, DiskPanoramaDataset]) -> list[str]:
     """Print how many panoramas each list names; return what is wrong."""
     for part, dataset in parts.items():
         print_rows(part, [f"{len(dataset)} panoramas"])
@@ -163,7 +163,7 @@ def report_names(heading: str, names: list[str], one: str, several: str) -> list
     return [f"{len(names)} {one if len(names) == 1 else several}"]
 
 
-def report_contents(measured: list[Measurement], dataset: StoredPanoramas) -> list[str]:
+def report_contents(measured: list[Measurement], dataset: DiskPanoramaDataset) -> list[str]:
     """Print what the panoramas hold; return what is wrong."""
     names = dataset.classes.names
     sizes = Counter(one.size for one in measured)
@@ -215,7 +215,7 @@ def print_rows(heading: str, rows: list[str]) -> None:
         heading = ""
 
 
-def draw_previews(parts: dict[str, StoredPanoramas], places: list[tuple[str, int]], num: int, out: Path) -> None:
+def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str, int]], num: int, out: Path) -> None:
     """Draw `num` of the panoramas at these places (part and index there), evenly spaced, to a folder."""
     chosen = np.unique(np.linspace(0, len(places) - 1, num).round().astype(int))
     for number, place in enumerate(chosen):
@@ -224,7 +224,7 @@ def draw_previews(parts: dict[str, StoredPanoramas], places: list[tuple[str, int
     print(f"previews: {len(chosen)} in {out}")
 
 
-def preview(dataset: StoredPanoramas, index: int) -> np.ndarray:
+def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
     """RGB and the maps of the tasks of a panorama in one picture."""
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.truth_map(batch, 0) for name in dataset.tasks}
@@ -245,7 +245,7 @@ def check(options: argparse.Namespace) -> list[str]:
     by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
     print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
     if options.dataset == "Struc3D":
-        print("Here depth is in metres, as with --metric_depth.")
+        print("This check reads depth in metres, as with --metric_depth.")
     if options.train_list or options.val_list:
         problems = report_lists(parts)
     else:
@@ -263,38 +263,40 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__.partition("\n")[0])
     stored = tuple(name for name in DATASETS if name != "Synthetic")
-    parser.add_argument("--dataset", required=True, choices=stored, help="what it should be")
-    parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="its folder")
+    parser.add_argument("--dataset", required=True, choices=stored, help="dataset that it should be")
+    parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
         default=join_tasks(TASK_NAMES),
         choices=TASK_VALUES,
-        help="what it is needed for; files that other tasks need are not read",
+        help="tasks to check for; files that only other tasks need are not read",
     )
     some = parser.add_argument_group("parts of the dataset, whose counts need not be those of the whole")
     some.add_argument("--split", choices=SPLITS, help="check this split only")
-    some.add_argument("--partial", action="store_true", help="check what there is of all splits")
+    some.add_argument("--partial", action="store_true", help="accept incomplete splits")
     some.add_argument("--train_list", metavar="FILE", help="check the panoramas of this list instead of the splits")
-    some.add_argument("--val_list", metavar="FILE", help="the same; both can be given")
+    some.add_argument("--val_list", metavar="FILE", help="like --train_list; both can be given")
     parser.add_argument(
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
         help="frame that the stored normals should be in; world ones, of the building, do not turn with the camera",
     )
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read")
-    parser.add_argument("--preview", type=positive, metavar="N", help="draw so many of the panoramas to --out")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the previews")
+    parser.add_argument(
+        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read files"
+    )
+    parser.add_argument("--preview", type=positive, metavar="N", help="draw N of the panoramas to --out")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")
     options = parser.parse_args(arguments)
     if (options.preview is None) != (options.out is None):
         parser.error("--preview and --out go together")
     if options.split and (options.train_list or options.val_list):
-        parser.error("--split does not go with --train_list or --val_list, which name their panoramas themselves")
+        parser.error("--split cannot be combined with --train_list or --val_list: drop one of them")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check as the command line says; the exit code."""
+    """Run the command line; returns the exit code."""
     options = parse(arguments)
     with exit_on_user_error():
         problems = check(options)

@@ -56,7 +56,7 @@ def write(picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write (.png, .jpg)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
     options = parser.parse_args()
     save_picture(options.out, draw_axes(SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0).rgb))
 

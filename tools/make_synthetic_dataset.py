@@ -19,12 +19,12 @@ from utils.errors import exit_on_user_error
 def main() -> None:
     """Write as the command line says."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--layout", required=True, choices=tuple(LAYOUTS), help="the dataset to look like")
+    parser.add_argument("--layout", required=True, choices=tuple(LAYOUTS), help="dataset whose layout to write")
     parser.add_argument("--num", required=True, type=positive, metavar="N", help="rooms for training, and for testing")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="of the panoramas")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another one gives other rooms")
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that draw")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the rooms")
+    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that render")
     options: argparse.Namespace = parser.parse_args()
     with exit_on_user_error():
         write_dataset(options.layout, options.num, options.out, options.height, options.seed, options.num_workers)

@@ -189,7 +189,7 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     implied, stored = implied[known], stored[known]  # (N, 3)
     level = np.abs(implied[:, 1]) > np.cos(np.pi / 4)
     if min(level.sum(), (~level).sum()) < _MIN_JUDGED:
-        raise UserError("too few pixels have both a normal and a depth: their frame cannot be judged")
+        raise UserError("too few pixels have both a normal and a depth: their frame cannot be determined")
 
     turns, conventions = _candidates(rotation)
     # implied . (turn stored) is linear in the turn: one product serves all candidates.
@@ -200,7 +200,7 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     best = int(np.flatnonzero(means <= means.min() + _DRAW)[0])
     angle = float(max(np.median(angles[level, best]), np.median(angles[~level, best])))
     if angle > LARGEST_ANGLE:
-        raise UserError(f"however turned, the normals do not fit the depth: median angle {angle:.0f} degrees")
+        raise UserError(f"the normals do not fit the depth in any frame: median angle {angle:.0f} degrees")
     return CameraFrame(turns[best], conventions[best], angle)
 
 
@@ -249,7 +249,7 @@ def read_label_table(path: Path) -> np.ndarray:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         where = "it is in assets/ of the owners' code repository, alexsax/2D-3D-Semantics"
-        raise UserError(f"the list of labels {path} is missing ({where}): give it with --semantic_labels") from error
+        raise UserError(f"the list of labels {path} is missing ({where}): pass it as --semantic_labels") from error
     except ValueError as error:
         raise UserError(f"the list of labels {path} is no JSON file: {error}") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
@@ -279,7 +279,7 @@ def read_rotation(path: Path) -> np.ndarray:
         raise UserError(f"{path}: camera_rt_matrix is not 3x4 or 4x4 numbers")
     rotation = matrix[:3, :3]
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
-        raise UserError(f"{path}: the left part of camera_rt_matrix is no rotation")
+        raise UserError(f"{path}: the left part of camera_rt_matrix is not a rotation")
     return rotation
 
 
@@ -297,7 +297,7 @@ def _check_size(path: Path, shape: tuple[int, ...], shape_of_rgb: tuple[int, ...
     if width != 2 * height:
         raise UserError(f"{path} is {width}x{height}: an ERP image is twice as wide as high")
     if height != shape_of_rgb[0]:
-        raise UserError(f"{path} is {width}x{height}, but its RGB picture is {shape_of_rgb[1]}x{shape_of_rgb[0]}")
+        raise UserError(f"{path} is {width}x{height}, but its RGB image is {shape_of_rgb[1]}x{shape_of_rgb[0]}")
 
 
 def _nearest(array: np.ndarray, height: int) -> np.ndarray:
@@ -314,7 +314,7 @@ def main() -> None:
         "--semantic_labels", type=Path, metavar="FILE", help=f"the owners' list of labels, if not RAW/{LABEL_LIST}"
     )
     parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="of the prepared panoramas")
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that prepare")
+    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that write")
     options: argparse.Namespace = parser.parse_args()
     label_list = options.semantic_labels or options.raw / LABEL_LIST
     with exit_on_user_error():

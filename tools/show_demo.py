@@ -16,9 +16,9 @@ from utils.files import atomic_path
 def main() -> None:
     """Choose a room, look at a part of it and point there."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write (.jpg)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.jpg)")
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
-    parser.add_argument("--room", type=int, default=0, help="which one of those to choose from (default: 0)")
+    parser.add_argument("--room", type=int, default=0, help="index of the example room (default: 0)")
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

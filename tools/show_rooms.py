@@ -15,11 +15,11 @@ from visual.drawing import label_colours, normal_colours, save_picture, scale_co
 def main() -> None:
     """RGB of each room, two in a row; with --truth also its depth, normals and labels."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", required=True, metavar="FILE", help="picture to write (.png, .jpg)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
     parser.add_argument("--num", type=int, default=4, help="how many rooms (default: 4)")
     parser.add_argument("--split", default="train", choices=SPLITS, help="which rooms (default: train)")
     parser.add_argument("--height", type=int, default=256, help="pixels of a panorama (default: 256)")
-    parser.add_argument("--truth", action="store_true", help="show depth, normals and labels too")
+    parser.add_argument("--truth", action="store_true", help="also show depth, normals and labels")
     options = parser.parse_args()
     rooms = SyntheticRooms(options.split, options.num, options.height, 2 * options.height)
     tiles = []

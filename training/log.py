@@ -135,7 +135,7 @@ class TrainingLog:
 
     @property
     def next_is_written(self) -> bool:
-        """Whether the next step ends a window, whose figures are written."""
+        """Whether the next step ends a window, whose metrics are written."""
         return (self._step + 1) % self._log_frequency == 0
 
     def grad_norms(self, norms: dict[str, float]) -> None:
@@ -173,12 +173,12 @@ class TrainingLog:
         """Write the metrics of a validation, and the accuracy of each task in [0, 1], None when unknown."""
         if not is_main():
             return
-        for task, figures in results.items():
-            line = f"epoch {epoch}  {metrics_line(figures)}"
+        for task, metrics in results.items():
+            line = f"epoch {epoch}  {metrics_line(metrics)}"
             tqdm.write(f"{task}: {line}")
             self._results.setdefault(task, []).append(line + "\n")
             write_text(self._run.result(task), "".join(self._results[task]))
-            written = {f"validation_{task}/{name}": value for name, value in figures.items()}
+            written = {f"validation_{task}/{name}": value for name, value in metrics.items()}
             if accuracies.get(task) is not None:
                 written[f"accuracy/{task}"] = accuracies[task]
             self._write(written, epoch, axis="epoch")
@@ -216,15 +216,15 @@ class TrainingLog:
         scale = self._num_steps * world_size()
         losses = {name: (all_sum(total) / scale).item() for name, total in self._loss_sums.items()}
         if is_main():
-            figures = {f"loss/{name}": loss for name, loss in losses.items()}
-            figures |= {f"weight/{task}": weight for task, weight in self._balancing.weights().items()}
-            figures["run/learning_rate"] = self._optimizer.param_groups[0]["lr"]
-            figures["run/images_per_second"] = self._num_images / elapsed
-            figures["run/data_wait_share"] = self._waited / elapsed
-            figures["run/memory_gb"] = _peak_memory() / 2**30
+            metrics = {f"loss/{name}": loss for name, loss in losses.items()}
+            metrics |= {f"weight/{task}": weight for task, weight in self._balancing.weights().items()}
+            metrics["run/learning_rate"] = self._optimizer.param_groups[0]["lr"]
+            metrics["run/images_per_second"] = self._num_images / elapsed
+            metrics["run/data_wait_share"] = self._waited / elapsed
+            metrics["run/memory_gb"] = _peak_memory() / 2**30
             if self._num_overflows:  # with --amp fp16
-                figures["run/overflows"] = self._num_overflows
-            self._write(figures, self._step)
+                metrics["run/overflows"] = self._num_overflows
+            self._write(metrics, self._step)
             self._warn_if_waiting(self._waited / elapsed)
         self._start_window()
 
@@ -234,14 +234,14 @@ class TrainingLog:
             self._warned = True
             tqdm.write(f"{wait_share:.0%} of the time is spent waiting for data: try more --num_workers")
 
-    def _write(self, figures: dict[str, float | str], at: int, axis: str = "step") -> None:
-        """Figures of a step or an epoch, to TensorBoard and metrics.jsonl."""
-        for name, value in figures.items():
+    def _write(self, metrics: dict[str, float | str], at: int, axis: str = "step") -> None:
+        """Metrics of a step or an epoch, to TensorBoard and metrics.jsonl."""
+        for name, value in metrics.items():
             if isinstance(value, str):
                 self._writer.add_text(name, value, at)
             else:
                 self._writer.add_scalar(name, value, at)
-        self._metrics.append({axis: at, **figures})
+        self._metrics.append({axis: at, **metrics})
 
 
 def _peak_memory() -> int:

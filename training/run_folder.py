@@ -60,7 +60,7 @@ class RunFolder:
         return self.root / f"{folder}_models" / f"best_{folder}_model.pth"
 
     def result(self, task: str) -> Path:
-        """The text file with a task's figures."""
+        """The text file with a task's metrics."""
         return self.root / self._folder_of_task[task] / "result.txt"
 
     def picture(self, task: str, epoch: int, batch: int, sample_id: str) -> Path:

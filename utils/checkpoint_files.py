@@ -36,7 +36,7 @@ def load_content(path: Path, format_name: str) -> dict:
         raise UserError(f"{path} is missing")
     content = load_plain_data(path, path)
     if not isinstance(content, dict) or not f"{content.get('format')}".startswith(format_name):
-        raise UserError(f"{path} is not what it should be ({format_name})")
+        raise UserError(f"{path} is not a file of the format {format_name}")
     return content
 
 

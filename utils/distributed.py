@@ -64,7 +64,7 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
         if not 0 <= index < torch.cuda.device_count():
             raise UserError(
                 f"GPU {index} does not exist: {torch.cuda.device_count()} visible; "
-                "look at CUDA_VISIBLE_DEVICES, --gpu_devices and --nproc_per_node"
+                "check CUDA_VISIBLE_DEVICES, --gpu_devices and --nproc_per_node"
             )
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
@@ -82,7 +82,7 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
             gc.collect()
 
 
-def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
+def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
     """The module on its device, its gradients averaged over the processes (and BatchNorm's statistics too, on GPUs)."""
     module.to(device)
     if not is_distributed():
@@ -93,8 +93,8 @@ def parallelise(module: nn.Module, device: torch.device) -> nn.Module:
     return nn.parallel.DistributedDataParallel(module)
 
 
-def share_buffers(module: nn.Module) -> None:
-    """Give all processes the main one's buffers: without SyncBatchNorm each has running statistics of its own."""
+def broadcast_buffers(module: nn.Module) -> None:
+    """Broadcast rank 0's buffers: without SyncBatchNorm each process has separate running statistics."""
     if is_distributed():
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

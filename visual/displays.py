@@ -39,8 +39,8 @@ class DisplaySettings(NamedTuple):
 Encoding = Callable[[np.ndarray, DisplaySettings], np.ndarray]
 
 
-class ReadOut(NamedTuple):
-    """A map as small integers, for a viewer that tells the value under the pointer.
+class ValueMap(NamedTuple):
+    """A map as small integers, for a viewer that shows the value under the pointer.
 
     Attributes:
         values: (H, W) or (H, W, 3), of 8 or 16 bits.
@@ -74,7 +74,7 @@ class Display(ABC):
         """A map in colours, (H, W, 3) uint8."""
 
     @abstractmethod
-    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
+    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
         """A predicted map for a viewer."""
 
     @abstractmethod
@@ -118,8 +118,8 @@ class DepthDisplay(Display):
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         return scale_colours(values, MAX_DEPTH)
 
-    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
-        return ReadOut(_thousandths(values, look), 0.001, unit_symbol(look.depth_unit))
+    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
+        return ValueMap(_thousandths(values, look), 0.001, unit_symbol(look.depth_unit))
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
@@ -154,8 +154,8 @@ class NormalDisplay(Display):
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         return normal_colours(np.nan_to_num(values))
 
-    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
-        return ReadOut(np.rint(values * 127).astype(np.int8), 1 / 127)
+    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
+        return ValueMap(np.rint(values * 127).astype(np.int8), 1 / 127)
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
@@ -191,8 +191,8 @@ class LabelDisplay(Display):
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
         return label_colours(values, look.class_colours)
 
-    def read_out(self, values: np.ndarray, look: DisplaySettings) -> ReadOut:
-        return ReadOut(values, classes=tuple(zip(look.class_names, look.class_colours, strict=True)))
+    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
+        return ValueMap(values, classes=tuple(zip(look.class_names, look.class_colours, strict=True)))
 
     @property
     def files(self) -> dict[str, Encoding]:

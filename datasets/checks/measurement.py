@@ -24,7 +24,7 @@ from datasets.panorama import Panorama, pack, unpack
 from datasets.preparation.normals_from_depth import normals_from_depth
 
 # Rows of the maps that geometry and edges are measured in. Differences over two pixels, 2.8 degrees, are long enough
-# for the steps and the noise of stored depth, and short enough for furniture; 256 rows give the same figures.
+# for the steps and the noise of stored depth, and short enough for furniture; 256 rows give the same results.
 MEASURED_HEIGHT = 128
 _WORDS = {"depth": "depth", "normal": "normals", "segmentation": "labels"}  # what the maps of a task are called
 _ALIGNMENT_OF = {"rgb": "rgb_alignment", "normal": "normal_alignment", "segmentation": "label_alignment"}

@@ -12,9 +12,9 @@ from PIL import Image
 
 from datasets.classes import STANFORD2D3D
 from datasets.matterport3d import MPCAT40, SCANS, viewpoint_files
+from datasets.on_disk import PanoramaFiles
 from datasets.panorama import Panorama
 from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, panorama_files
-from datasets.stored import PanoramaFiles
 from datasets.structured3d import room_files
 from datasets.synthetic import SyntheticRooms
 from utils.errors import UserError
@@ -27,11 +27,11 @@ class Layout(ABC):
 
     Attributes:
         ids: the stored id of each of the 13 labels of a room.
-        val_is_of_train: see `datasets.stored.StoredPanoramas`.
+        val_within_train: see `datasets.on_disk.DiskPanoramaDataset`.
     """
 
     ids: np.ndarray
-    val_is_of_train = True
+    val_within_train = True
 
     @abstractmethod
     def files(self, part: str, number: int) -> PanoramaFiles:
@@ -86,7 +86,7 @@ class Struc3D(Layout):
 
     # beam, column: otherstructure. board: whiteboard and bookcase: bookshelf, two of the ids that nobody trains on.
     ids = np.array([38, 30, 10, 22, 5, 40, 38, 8, 2, 6, 7, 1, 9])
-    val_is_of_train = False
+    val_within_train = False
 
     def files(self, part: str, number: int) -> PanoramaFiles:
         scene = {"train": 0, "val": 3000, "test": 3250}[part]
@@ -113,8 +113,8 @@ def write_dataset(
         UserError: when the folder holds something else already.
     """
     layout = LAYOUTS[layout_name]()
-    num_val = -(-num // 4) if num > 1 or not layout.val_is_of_train else 0
-    parts = ["train"] * (num - num_val if layout.val_is_of_train else num) + ["val"] * num_val
+    num_val = -(-num // 4) if num > 1 or not layout.val_within_train else 0
+    parts = ["train"] * (num - num_val if layout.val_within_train else num) + ["val"] * num_val
     rooms = [("train", part, index) for index, part in enumerate(parts)]
     rooms += [("test", "test", index) for index in range(num)]
     counts = {part: sum(room[1] == part for room in rooms) for part in ("train", "val", "test")}

@@ -18,7 +18,7 @@ _CORNER = 1e-9  # metres that walls reach beyond their corners, so that no ray s
 
 
 @dataclass(frozen=True)
-class Eye:
+class Camera:
     """A point of view in the world: position in metres (height above the floor) and heading in radians."""
 
     x: float
@@ -28,7 +28,7 @@ class Eye:
 
 
 @dataclass(frozen=True)
-class Hits:
+class RayHits:
     """What the rays of an H x W ERP image meet: each an (H, W) array."""
 
     depth: np.ndarray  # float64, metres along the ray
@@ -47,61 +47,63 @@ class _Spans:
     row_leave: np.ndarray
 
 
-def cast(solids: SolidTable, eye: Eye, height: int, width: int) -> Hits:
-    """Cast all rays of an ERP image from `eye`, which must be inside the shell.
+def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits:
+    """Cast all rays of an ERP image from `camera`, which must be inside the shell.
 
-    A solid that contains the eye is not seen at all.
+    A solid that contains the camera is not seen at all.
     """
     u, v = pixels_to_angles(np.arange(height), np.arange(width), height, width)
-    spans = _spans(solids, eye, u + eye.yaw, v)
+    spans = _spans(solids, camera, u + camera.yaw, v)
     run, solid = _cast_shell(solids, spans)
-    hidden = solids.contain(eye.x, eye.z, eye.height)
+    hidden = solids.contains(camera.x, camera.z, camera.height)
     is_sphere = solids.kind == Kind.SPHERE
     for i, windows in _windows(solids, spans, hidden):
         for rows, columns in windows:
             if is_sphere[i]:
-                enter, hit = _cross_sphere(solids, i, eye, u[columns] + eye.yaw, v[rows])
+                enter, hit = _cross_sphere(solids, i, camera, u[columns] + camera.yaw, v[rows])
             else:
                 enter = np.maximum(spans.column_enter[i, columns], spans.row_enter[i, rows, None])
                 hit = enter < np.minimum(spans.column_leave[i, columns], spans.row_leave[i, rows, None])
             hit &= enter < run[rows, columns]
             np.copyto(run[rows, columns], enter, where=hit)
             np.copyto(solid[rows, columns], i, where=hit)
-    return Hits(run / np.cos(v)[:, None], solid, _faces(solids, spans, solid))
+    return RayHits(run / np.cos(v)[:, None], solid, _faces(solids, spans, solid))
 
 
-def _spans(solids: SolidTable, eye: Eye, u: np.ndarray, v: np.ndarray) -> _Spans:
+def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> _Spans:
     """Spans of all solids for columns of world longitudes u (W,) and rows of latitudes v (H,)."""
     every = np.arange(len(solids.x))
-    # The eye and the headings in the local axes of each solid: (P, 1) and (P, W).
-    eye_x, eye_z = (p[:, None] for p in solids.to_local(every, eye.x, eye.z))
+    # The camera and the headings in the local axes of each solid: (P, 1) and (P, W).
+    camera_x, camera_z = (p[:, None] for p in solids.to_local(every, camera.x, camera.z))
     heading_x, heading_z = np.sin(u - solids.yaw[:, None]), np.cos(u - solids.yaw[:, None])
-    enter, leave, face = _cross_boxes(solids, eye_x, eye_z, heading_x, heading_z)
+    enter, leave, face = _cross_boxes(solids, camera_x, camera_z, heading_x, heading_z)
     round_ = (solids.kind == Kind.CYLINDER) | (solids.kind == Kind.SPHERE)
-    circles = solids.half_x[round_], *(a[round_] for a in (eye_x, eye_z, heading_x, heading_z))
+    circles = solids.half_x[round_], *(a[round_] for a in (camera_x, camera_z, heading_x, heading_z))
     enter[round_], leave[round_] = _cross_circles(*circles)
     face[round_] = Face.CURVED
     enter[(leave <= 0) | (enter >= leave)] = np.inf
     walls = solids.kind == Kind.WALL
-    enter[walls] = _cross_walls(solids.half_x[walls], *(a[walls] for a in (eye_x, eye_z, heading_x, heading_z)))
+    enter[walls] = _cross_walls(solids.half_x[walls], *(a[walls] for a in (camera_x, camera_z, heading_x, heading_z)))
 
     # y grows downwards: the top of a solid has the smaller y.
     slope = np.tan(v)
     slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
-    at_top = (eye.height - solids.high)[:, None] / slope
-    at_bottom = (eye.height - solids.low)[:, None] / slope
+    at_top = (camera.height - solids.high)[:, None] / slope
+    at_bottom = (camera.height - solids.low)[:, None] / slope
     row_enter, row_leave = np.minimum(at_top, at_bottom), np.maximum(at_top, at_bottom)
     row_enter[row_leave <= 0] = np.inf
     return _Spans(enter, leave, face, row_enter, row_leave)
 
 
-def _cross_boxes(solids: SolidTable, eye_x, eye_z, heading_x, heading_z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cross_boxes(
+    solids: SolidTable, camera_x, camera_z, heading_x, heading_z
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs (P, W) at which headings enter and leave the footprint rectangles, and the face by which they enter."""
     heading_x = np.where(np.abs(heading_x) < _TINY, _TINY, heading_x)
     heading_z = np.where(np.abs(heading_z) < _TINY, _TINY, heading_z)
     reach_x = solids.half_x[:, None] / np.abs(heading_x)
     reach_z = solids.half_z[:, None] / np.abs(heading_z)
-    middle_x, middle_z = -eye_x / heading_x, -eye_z / heading_z
+    middle_x, middle_z = -camera_x / heading_x, -camera_z / heading_z
     enter_x, enter_z = middle_x - reach_x, middle_z - reach_z
     face_x = np.where(heading_x < 0, np.int8(Face.RIGHT), np.int8(Face.LEFT))
     face_z = np.where(heading_z < 0, np.int8(Face.FRONT), np.int8(Face.BACK))
@@ -109,19 +111,19 @@ def _cross_boxes(solids: SolidTable, eye_x, eye_z, heading_x, heading_z) -> tupl
     return np.maximum(enter_x, enter_z), np.minimum(middle_x + reach_x, middle_z + reach_z), face
 
 
-def _cross_circles(radius, eye_x, eye_z, heading_x, heading_z) -> tuple[np.ndarray, np.ndarray]:
+def _cross_circles(radius, camera_x, camera_z, heading_x, heading_z) -> tuple[np.ndarray, np.ndarray]:
     """Runs at which headings enter and leave circular footprints; enter = inf where they pass by."""
-    nearest = -(eye_x * heading_x + eye_z * heading_z)
-    aside = eye_x * heading_z - eye_z * heading_x
+    nearest = -(camera_x * heading_x + camera_z * heading_z)
+    aside = camera_x * heading_z - camera_z * heading_x
     squared = radius[:, None] ** 2 - aside**2
     half_chord = np.sqrt(np.maximum(squared, 0))
     return np.where(squared > 0, nearest - half_chord, np.inf), nearest + half_chord
 
 
-def _cross_walls(half_length, eye_x, eye_z, heading_x, heading_z) -> np.ndarray:
+def _cross_walls(half_length, camera_x, camera_z, heading_x, heading_z) -> np.ndarray:
     """Runs at which headings meet the fronts of walls; inf where they do not."""
-    run = -eye_z / np.minimum(heading_z, -_TINY)
-    meets = (heading_z < 0) & (eye_z > 0) & (np.abs(eye_x + run * heading_x) <= half_length[:, None] + _CORNER)
+    run = -camera_z / np.minimum(heading_z, -_TINY)
+    meets = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + _CORNER)
     return np.where(meets, run, np.inf)
 
 
@@ -135,10 +137,12 @@ def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarr
     return run, np.where(wall_run[None, :] < level_run[:, None], wall[None, :], level[:, None])
 
 
-def _cross_sphere(solids: SolidTable, i: int, eye: Eye, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cross_sphere(
+    solids: SolidTable, i: int, camera: Camera, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Run at which rays enter sphere i, and whether they do, each (rows, columns)."""
-    x, z = solids.x[i] - eye.x, solids.z[i] - eye.z
-    y = eye.height - (solids.low[i] + solids.high[i]) / 2
+    x, z = solids.x[i] - camera.x, solids.z[i] - camera.z
+    y = camera.height - (solids.low[i] + solids.high[i]) / 2
     nearest = np.cos(v)[:, None] * (x * np.sin(u) + z * np.cos(u)) + (y * np.sin(v))[:, None]
     squared = nearest**2 - (x * x + y * y + z * z - solids.half_x[i] ** 2)
     enter = nearest - np.sqrt(np.maximum(squared, 0))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.rooms import fitting_out
-from datasets.rooms.casting import Eye
+from datasets.rooms.casting import Camera
 from datasets.rooms.floor_plan import FloorPlan, Footprint
 from datasets.rooms.furnishing import Furnisher
 from datasets.rooms.scene import Light, Part, Room
@@ -73,12 +73,12 @@ def _random_plan(rng: np.random.Generator) -> FloorPlan:
     return FloorPlan(width, length, ceiling, cut)
 
 
-def _place_camera(plan: FloorPlan, rng: np.random.Generator) -> Eye:
+def _place_camera(plan: FloorPlan, rng: np.random.Generator) -> Camera:
     """A camera somewhere in the inner part of the room; nothing will be put close to it."""
     while True:
         x, z = rng.uniform(-0.6, 0.6, 2) * (plan.half_x, plan.half_z)
         if plan.claim(Footprint(x, z, _CAMERA_SPACE / 2, _CAMERA_SPACE / 2)):
-            return Eye(x, z, rng.uniform(1.2, 1.8), rng.uniform(-np.pi, np.pi))
+            return Camera(x, z, rng.uniform(1.2, 1.8), rng.uniform(-np.pi, np.pi))
 
 
 def _fit_out(plan: FloorPlan, use: _Use, style: Style, rng: np.random.Generator) -> tuple[list[Part], list[Light]]:

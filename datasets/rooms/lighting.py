@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.rooms.casting import Eye, cast
+from datasets.rooms.casting import Camera, cast
 from datasets.rooms.scene import Light, Room
 from datasets.rooms.shapes import Kind, SolidTable
 from datasets.rooms.surfaces import Surfaces
@@ -63,7 +63,7 @@ def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_heigh
 def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, height: int) -> np.ndarray:
     """Share of the light that nothing keeps from each point, (N,): distances compared with those the light sees."""
     width = 2 * height
-    seen = cast(solids, Eye(light.x, light.z, light.height), height, width).depth.astype(np.float32)
+    seen = cast(solids, Camera(light.x, light.z, light.height), height, width).depth.astype(np.float32)
     row, column = angles_to_pixels(*rays_to_angles(-to_light), height, width)
     row, column = np.clip(row, 0, height - 1), column.astype(np.float32)
     top, left = np.floor(row).astype(np.int32), np.floor(column).astype(np.int32)

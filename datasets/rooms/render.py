@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.classes import STANFORD2D3D
-from datasets.rooms.casting import Eye, cast
+from datasets.rooms.casting import Camera, cast
 from datasets.rooms.lighting import develop, illuminate
 from datasets.rooms.scene import Part, Room
 from datasets.rooms.shapes import Kind, SolidTable
@@ -43,16 +43,16 @@ def render_room(room: Room, height: int, width: int, camera_yaw: float = 0.0, se
     """
     parts = room.all_parts()
     solids = SolidTable.of([part.solid for part in parts])
-    eye = Eye(room.camera.x, room.camera.z, room.camera.height, room.camera.yaw + camera_yaw)
-    hits = cast(solids, eye, height, width)
-    surfaces = locate(hits, solids, eye)
-    colour, glow = _paint(parts, hits.solid.ravel(), to_patch(surfaces, hits, solids, eye))
+    camera = Camera(room.camera.x, room.camera.z, room.camera.height, room.camera.yaw + camera_yaw)
+    hits = cast(solids, camera, height, width)
+    surfaces = locate(hits, solids, camera)
+    colour, glow = _paint(parts, hits.solid.ravel(), to_patch(surfaces, hits, solids, camera))
     shading = SolidTable.of([part.solid for part in parts if _casts_shadow(part)])
     light = illuminate(surfaces, room, shading, shadow_height=min(height, _SHADOW_ROWS))
     radiance = (colour * (light + glow[:, None])).reshape(height, width, 3)
     labels = np.array([STANFORD2D3D.label(part.label) for part in parts], np.int16)
     # A row vector times a rotation is turned by its inverse: from the world to the camera.
-    normal = surfaces.normals @ yaw_rotation(eye.yaw)
+    normal = surfaces.normals @ yaw_rotation(camera.yaw)
     return View(
         rgb=develop(radiance, room, sensor_noise),
         depth=hits.depth.astype(np.float32),

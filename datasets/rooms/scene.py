@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.rooms.casting import Eye
+from datasets.rooms.casting import Camera
 from datasets.rooms.shapes import Solid, shell
 from datasets.rooms.surfaces import Patch
 
@@ -83,7 +83,7 @@ class Room:
     parts: tuple[Part, ...]
     lights: tuple[Light, ...]
     ambient: Colour
-    camera: Eye
+    camera: Camera
     exposure: float = 1.0
     noise: float = 0.0
     seed: int = 0

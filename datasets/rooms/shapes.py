@@ -114,7 +114,7 @@ class SolidTable:
         dx, dz = x - self.x[index], z - self.z[index]
         return dx * cos - dz * sin, dx * sin + dz * cos
 
-    def contain(self, x: float, z: float, height: float) -> np.ndarray:
+    def contains(self, x: float, z: float, height: float) -> np.ndarray:
         """Which of the boxes, cylinders and spheres have this point (metres, world) inside or on them, (P,) bool."""
         local_x, local_z = self.to_local(np.arange(len(self.x)), x, z)
         level = (height >= self.low) & (height <= self.high)

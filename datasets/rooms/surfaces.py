@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.rooms.casting import Eye, Hits
+from datasets.rooms.casting import Camera, RayHits
 from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import erp_rays, yaw_rotation
 
@@ -45,11 +45,11 @@ class Patch:
         return Patch(*(getattr(self, name)[index] for name in names))
 
 
-def locate(hits: Hits, solids: SolidTable, eye: Eye) -> Surfaces:
+def locate(hits: RayHits, solids: SolidTable, camera: Camera) -> Surfaces:
     """Points and normals of all hits."""
-    rays = erp_rays(*hits.depth.shape).reshape(-1, 3) @ yaw_rotation(eye.yaw).T
+    rays = erp_rays(*hits.depth.shape).reshape(-1, 3) @ yaw_rotation(camera.yaw).T
     index, face = hits.solid.ravel(), hits.face.ravel()
-    points = np.array([eye.x, -eye.height, eye.z]) + hits.depth.reshape(-1, 1) * rays
+    points = np.array([camera.x, -camera.height, camera.z]) + hits.depth.reshape(-1, 1) * rays
     local_x, local_z = solids.to_local(index, points[:, 0], points[:, 2])
     local = np.stack([local_x, points[:, 1] + ((solids.low + solids.high) / 2)[index], local_z], axis=-1)
 
@@ -64,7 +64,7 @@ def locate(hits: Hits, solids: SolidTable, eye: Eye) -> Surfaces:
     return Surfaces(points, normals, local)
 
 
-def to_patch(surfaces: Surfaces, hits: Hits, solids: SolidTable, eye: Eye) -> Patch:
+def to_patch(surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Camera) -> Patch:
     """The texture coordinates of all hits."""
     index, face = hits.solid.ravel(), hits.face.ravel()
     x, y, z = surfaces.local.T
@@ -77,7 +77,7 @@ def to_patch(surfaces: Surfaces, hits: Hits, solids: SolidTable, eye: Eye) -> Pa
     t, half_t = np.where(level, z, -y), np.where(level, half_z, half_y)
 
     depth = hits.depth.ravel()
-    away = surfaces.points - np.array([eye.x, -eye.height, eye.z])
+    away = surfaces.points - np.array([camera.x, -camera.height, camera.z])
     facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
     # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
     footprint = depth * (np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))

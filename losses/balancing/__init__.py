@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from losses.balancing.base import Balancing
 
 
-class Method(NamedTuple):
+class MethodSpec(NamedTuple):
     """Where a method lives and what sets it apart from others of its class.
 
     Attributes:
@@ -25,32 +25,34 @@ class Method(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-def _surgery(aggregator: str, **arguments: object) -> Method:
-    return Method("losses.balancing.gradients", "GradientBalancing", {"aggregator": aggregator, **arguments}, ("seed",))
+def _surgery(aggregator: str, **arguments: object) -> MethodSpec:
+    return MethodSpec(
+        "losses.balancing.gradients", "GradientBalancing", {"aggregator": aggregator, **arguments}, ("seed",)
+    )
 
 
 BALANCINGS = {
-    "uncertainty": Method("losses.balancing.uncertainty", "UncertaintyWeighting", {}, ("loss_weights",)),
-    "fixed": Method("losses.balancing.fixed", "FixedWeights", {}, ("loss_weights",)),
-    "geometric": Method("losses.balancing.fixed", "GeometricLoss", {}),
-    "dwa": Method("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": False}),
-    "dwa-geometric": Method("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": True}),
-    "rlw": Method("losses.balancing.rlw", "RandomWeights", {"geometric": False}, ("seed",)),
-    "rlw-geometric": Method("losses.balancing.rlw", "RandomWeights", {"geometric": True}, ("seed",)),
-    "dtp": Method(
+    "uncertainty": MethodSpec("losses.balancing.uncertainty", "UncertaintyWeighting", {}, ("loss_weights",)),
+    "fixed": MethodSpec("losses.balancing.fixed", "FixedWeights", {}, ("loss_weights",)),
+    "geometric": MethodSpec("losses.balancing.fixed", "GeometricLoss", {}),
+    "dwa": MethodSpec("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": False}),
+    "dwa-geometric": MethodSpec("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": True}),
+    "rlw": MethodSpec("losses.balancing.rlw", "RandomWeights", {"geometric": False}, ("seed",)),
+    "rlw-geometric": MethodSpec("losses.balancing.rlw", "RandomWeights", {"geometric": True}, ("seed",)),
+    "dtp": MethodSpec(
         *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": False}),
         ("focusing_factor",),
     ),
-    "dtp-geometric": Method(
+    "dtp-geometric": MethodSpec(
         *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": True}),
         ("focusing_factor",),
     ),
-    "gradnorm": Method("losses.balancing.gradnorm", "GradNorm", {}),
-    "achievement": Method(
+    "gradnorm": MethodSpec("losses.balancing.gradnorm", "GradNorm", {}),
+    "achievement": MethodSpec(
         *("losses.balancing.achievement", "Achievement", {"geometric": True}),
         ("potential", "margin", "focusing_factor"),
     ),
-    "achievement-arithmetic": Method(
+    "achievement-arithmetic": MethodSpec(
         *("losses.balancing.achievement", "Achievement", {"geometric": False}),
         ("potential", "margin", "focusing_factor"),
     ),

@@ -18,8 +18,8 @@ def test_small_benchmark(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "plain / ours" in done.stdout
     assert "ratio to the two" in done.stdout
-    figures = json.loads((tmp_path / "model.json").read_text())
-    times = {row["network"]: row["times"] for row in figures if row["measure"] == "inference"}
+    rows = json.loads((tmp_path / "model.json").read_text())
+    times = {row["network"]: row["times"] for row in rows if row["measure"] == "inference"}
     assert len(times["plain"]) == 3
     assert all(seconds > 0 for network in ("plain", "ours") for seconds in times[network])
 

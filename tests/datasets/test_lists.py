@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets.stored import PanoramaFiles, read_list
+from datasets.on_disk import PanoramaFiles, read_list
 from utils.errors import UserError
 
 ALL = ["rgb", "depth", "semantic", "normal"]
@@ -84,7 +84,7 @@ def test_wrong_lines(read, line, needed, reason):
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
 def test_other_encodings(read, encoding):
-    with pytest.raises(UserError, match=r"list\.txt is no text file in UTF-8.*save it as UTF-8") as info:
+    with pytest.raises(UserError, match=r"list\.txt is not UTF-8 text.*save it as UTF-8") as info:
         read(LINE.replace("a/", "ä/").encode(encoding))
     assert ("UTF-16" in str(info.value)) == (encoding in ("utf-16", "utf-32")), "where a mark tells"
 

@@ -129,7 +129,7 @@ def test_missing_files_that_may_be_skipped(structured, tmp_path):
     assert len(seen(batches)) == 4
     assert batches.bad == {f"{path} is missing" for path in normals[1:]}
     normals[0].unlink()
-    with pytest.raises(UserError, match=r"no panorama is left by --skip_bad_samples; .*normal.png is missing"):
+    with pytest.raises(UserError, match=r"--skip_bad_samples .*normal.png is missing"):
         open_dataset(options, "train", 32, 64)
 
 
@@ -257,7 +257,7 @@ def test_augmentation_leaves_the_generators_alone(monkeypatch):
         for name in ("manual_seed", "manual_seed_all"):
             monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[loading.Draw(1, seed=3)]
+    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[loading.SeededIndex(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
     monkeypatch.undo()
     torch.manual_seed(3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
-from metrics.depth import FIGURES
+from metrics.depth import METRICS
 from metrics.evaluator import evaluate
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import angle_between
@@ -71,7 +71,7 @@ def test_constant_depths_are_the_best():
     """The metric is that of a network which predicts the constant, and no constant of a finer grid is much better."""
     batches = truths()
     best = fitted(ConstantDepth(CLASSES), batches)
-    assert best.keys() == {name + suffix for name in FIGURES for suffix in ("", "_solid_angle")}
+    assert best.keys() == {name + suffix for name in METRICS for suffix in ("", "_solid_angle")}
     for name, (metric, constant) in best.items():
         assert metric == pytest.approx(metrics_of(batches, "depth", torch.tensor([constant]).double())[name], rel=1e-9)
     for constant in np.geomspace(0.1, 10, 500):

@@ -153,5 +153,5 @@ def test_miou_of_an_image_over_the_classes_that_occur():
     labels = torch.tensor([[[0, 0, 1, 1, -1]]])
     logits = torch.nn.functional.one_hot(torch.tensor([[[0, 0, 1, 2, 3]]]), CLASSES).movedim(-1, 1).float()
     metric = TASKS["segmentation"].metric(CLASSES)
-    figures = metric.image_figures(logits[0], {"semantic": labels}, 0)
-    assert figures == pytest.approx({"mIoU_per_image": 1.5 / 6, "mIoU_occurring": 1.5 / 3})
+    metrics = metric.image_metrics(logits[0], {"semantic": labels}, 0)
+    assert metrics == pytest.approx({"mIoU_per_image": 1.5 / 6, "mIoU_occurring": 1.5 / 3})

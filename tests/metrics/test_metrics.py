@@ -1,4 +1,4 @@
-"""The figures against torchmetrics, against formulas written out, and against what they must not depend on."""
+"""The metrics against torchmetrics, against formulas written out, and against what they must not depend on."""
 
 import math
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 import torchmetrics.functional as oracle
 
-from metrics.depth import depth_errors, depth_figures
-from metrics.normal import angle_between, normal_errors, normal_figures
+from metrics.depth import depth_errors, depth_metrics
+from metrics.normal import angle_between, normal_errors, normal_metrics
 from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
 from metrics.weighted import weighted_median
 from tasks import TASKS, build_evaluator
@@ -48,7 +48,7 @@ def part(batch: dict, indices) -> dict:
 def test_depth_against_torchmetrics():
     truth, predictions = random_truth(1), random_predictions(1)
     mask = truth["depth_mask"][0]
-    ours = depth_figures(
+    ours = depth_metrics(
         depth_errors(predictions["depth"][0], truth["depth"][0], mask), torch.ones(mask.sum()).double()
     )
     p = predictions["depth"][0][mask].double().clamp(0.1, 10)
@@ -69,7 +69,7 @@ def test_normal_by_hand():
     truth = torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 1, 7)
     prediction = torch.stack([angles.deg2rad().sin(), torch.zeros(7), angles.deg2rad().cos()])[:, None]
     mask = torch.tensor([[True] * 6 + [False]])[None]
-    ours = normal_figures(normal_errors(prediction, truth, mask), torch.ones(6).double())
+    ours = normal_metrics(normal_errors(prediction, truth, mask), torch.ones(6).double())
     known = angles[:6]
     assert ours == pytest.approx(
         {
@@ -159,7 +159,7 @@ def test_mean_over_images_that_have_truth():
     assert "depth/rms" not in rows[1]
 
 
-def test_no_truth_at_all_gives_no_figures():
+def test_no_truth_at_all_gives_no_metrics():
     truth, predictions = random_truth(2), random_predictions(2)
     truth["depth_mask"][:] = False
     truth["semantic"][:] = -1
@@ -179,10 +179,10 @@ def test_solid_angle_weights():
     batch = {"index": torch.tensor([0]), "id": ["x"], "depth": truth, "depth_mask": truth > 0}
     evaluator = build_evaluator(("depth",), CLASSES)
     evaluator.update({"depth": prediction}, batch)
-    figures = evaluator.compute()[0]["depth"]
-    assert figures["abs_"] == pytest.approx(1 / 3)
-    assert figures["abs__solid_angle"] == pytest.approx(1 - math.sin(math.pi / 3))
-    assert figures["a1_solid_angle"] == pytest.approx(math.sin(math.pi / 3))
+    metrics = evaluator.compute()[0]["depth"]
+    assert metrics["abs_"] == pytest.approx(1 / 3)
+    assert metrics["abs__solid_angle"] == pytest.approx(1 - math.sin(math.pi / 3))
+    assert metrics["a1_solid_angle"] == pytest.approx(math.sin(math.pi / 3))
 
 
 def test_weighted_median():

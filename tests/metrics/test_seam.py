@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from metrics.seam import depth_changes, label_changes, normal_changes, seam_score
+from metrics.seam import depth_differences, label_differences, normal_differences, seam_score
 from tasks import TASKS, build_evaluator
 from utils.sphere import erp_rays, erp_solid_angles
 
@@ -24,27 +24,27 @@ def logits_of(labels: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("task", list(TASKS))
 def test_a_constant_scores_0(task):
     constant = torch.tensor([0.6, 0.8, 0.0])[: 1 if task == "depth" else 3, None, None]
-    assert seam_score(constant.expand(-1, HEIGHT, WIDTH), TASKS[task].changes) == 0
+    assert seam_score(constant.expand(-1, HEIGHT, WIDTH), TASKS[task].column_difference) == 0
 
 
 def test_a_ramp_scores_half_the_width():
     """W - 1 steps up, and the border all the way down."""
     ramp = depth_of(0.01 * torch.arange(WIDTH))
-    assert seam_score(ramp, depth_changes) == pytest.approx(WIDTH / 2)
+    assert seam_score(ramp, depth_differences) == pytest.approx(WIDTH / 2)
 
 
 @pytest.mark.parametrize("columns", [0, 3, 9])
 def test_a_map_that_is_as_steep_everywhere_scores_1(columns):
     """Up and down again by steps of one height: nothing tells the border from any other place."""
     up_and_down = 0.1 * torch.tensor([*range(WIDTH // 2), *range(WIDTH // 2, 0, -1)])
-    assert seam_score(depth_of(up_and_down.roll(columns)), depth_changes) == pytest.approx(1)
+    assert seam_score(depth_of(up_and_down.roll(columns)), depth_differences) == pytest.approx(1)
 
 
 def test_rays_score_1():
     """Within a row, every ray is at the same angle to the next."""
     rays = torch.tensor(erp_rays(HEIGHT, WIDTH)).movedim(-1, 0)
-    assert seam_score(rays, normal_changes) == pytest.approx(1)
-    angle = normal_changes(rays)[HEIGHT // 2, 0].item()
+    assert seam_score(rays, normal_differences) == pytest.approx(1)
+    angle = normal_differences(rays)[HEIGHT // 2, 0].item()
     tilt = math.pi / HEIGHT / 2  # of the row below the equator
     chord = math.cos(tilt) * math.sin(math.pi / WIDTH)
     assert angle == pytest.approx(math.degrees(2 * math.asin(chord)))
@@ -53,7 +53,7 @@ def test_rays_score_1():
 @pytest.mark.parametrize("task", list(TASKS))
 def test_1_on_average_over_all_rolls(task):
     prediction = torch.rand(1 if task == "depth" else 3, HEIGHT, WIDTH) + 0.2
-    scores = [seam_score(prediction.roll(i, -1), TASKS[task].changes) for i in range(WIDTH)]
+    scores = [seam_score(prediction.roll(i, -1), TASKS[task].column_difference) for i in range(WIDTH)]
     assert sum(scores) / WIDTH == pytest.approx(1)
     assert max(scores) > 1.05, "they do differ"
 
@@ -64,22 +64,22 @@ def test_rows_count_by_their_solid_angle():
     labels[0, 7:] = 1
     labels[4, 3:9] = 2
     top, equator = erp_solid_angles(HEIGHT, WIDTH)[[0, 4]]
-    assert seam_score(logits_of(labels), label_changes) == pytest.approx(WIDTH * top / (2 * top + 2 * equator))
+    assert seam_score(logits_of(labels), label_differences) == pytest.approx(WIDTH * top / (2 * top + 2 * equator))
 
 
 def test_the_unit_of_depth_does_not_matter():
     depth = 1 + torch.rand(1, HEIGHT, WIDTH)
-    assert seam_score(3 * depth, depth_changes) == pytest.approx(seam_score(depth, depth_changes))
+    assert seam_score(3 * depth, depth_differences) == pytest.approx(seam_score(depth, depth_differences))
 
 
 def test_depths_of_zero_are_no_problem():
     depth = torch.zeros(1, HEIGHT, WIDTH)
     depth[..., 3] = 1
-    assert seam_score(depth, depth_changes) == 0, "two steps, neither at the border"
+    assert seam_score(depth, depth_differences) == 0, "two steps, neither at the border"
 
 
 def test_a_spoilt_prediction_does_not_look_seamless():
-    assert math.isnan(seam_score(torch.full((1, HEIGHT, WIDTH), torch.nan), depth_changes))
+    assert math.isnan(seam_score(torch.full((1, HEIGHT, WIDTH), torch.nan), depth_differences))
 
 
 def test_the_evaluator_takes_the_mean_over_images():

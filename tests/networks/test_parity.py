@@ -1,6 +1,6 @@
 """Held against the authors' released network: same weights and inputs, same outputs, losses, gradients and metrics.
 
-Every ``.npz`` in tests/golden, or in the folder that the environment variable ELITE360M_GOLDEN names, holds figures
+Every ``.npz`` in tests/golden, or in the folder that the environment variable ELITE360M_GOLDEN names, holds arrays
 measured on the released program. tests/golden/README.md says how weights and inputs are made again.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.depth import depth_errors, depth_figures
-from metrics.normal import normal_errors, normal_figures
+from metrics.depth import depth_errors, depth_metrics
+from metrics.normal import normal_errors, normal_metrics
 from networks.elite360m import Elite360M
 from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
@@ -32,7 +32,7 @@ BACKBONES = {"res18": "Elite360M_Res18", "res34": "Elite360M_Res34", "res50": "E
 THEIR_NAMES = {"depth": "depth", "normal": "normal", "segmentation": "seg"}  # of the intermediate predictions
 
 
-def test_there_are_figures():
+def test_there_are_golden_files():
     assert FILES, f"no .npz in {GOLDEN}"
 
 
@@ -91,21 +91,21 @@ def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Te
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
 def golden(request) -> SimpleNamespace:
-    """The figures of one file, and our network and batch made to match."""
+    """The arrays of one file, and our network and batch made to match."""
     with np.load(request.param) as file:
-        figures = dict(file)
-    meta = SimpleNamespace(**json.loads(str(figures["meta"])))
+        arrays = dict(file)
+    meta = SimpleNamespace(**json.loads(str(arrays["meta"])))
     tables = {
-        name: tuple(figures[f"{theirs}{i}"].astype(np.int64) for i in range(count))
+        name: tuple(arrays[f"{theirs}{i}"].astype(np.int64) for i in range(count))
         for name, theirs, count in (("neighbors", "knn", 4), ("kept", "fps", 3), ("groups", "group", 3))
     }
-    hierarchy = PointHierarchy(coordinates=figures["ico_coord"], **tables)
+    hierarchy = PointHierarchy(coordinates=arrays["ico_coord"], **tables)
     backbone = BACKBONES[meta.backbone]
     objective = build_objective(Elite360M(backbone, meta.num_classes, pretrained=False, hierarchy=hierarchy))
     state = released_state(objective, meta.salt)
     assert released_architecture(state) == (backbone, meta.num_classes)
     own_state, log_variances = convert_released_weights(state, objective.network.state_dict())
-    batch, erp, colors = golden_batch(meta, len(figures["ico_coord"]))
+    batch, erp, colors = golden_batch(meta, len(arrays["ico_coord"]))
 
     def reset():
         """The golden weights again: a pass in training mode changes BatchNorm's running statistics."""
@@ -114,7 +114,7 @@ def golden(request) -> SimpleNamespace:
         objective.zero_grad()
 
     return SimpleNamespace(
-        figures=figures,
+        arrays=arrays,
         meta=meta,
         hierarchy=hierarchy,
         objective=objective,
@@ -143,7 +143,7 @@ def test_outputs(golden):
             f"inter_pred_{THEIR_NAMES[task]}": predictions["intermediate"][task],
         }
         for name, ours in pairs.items():
-            theirs = torch.from_numpy(golden.figures[f"eval_{name}"])
+            theirs = torch.from_numpy(golden.arrays[f"eval_{name}"])
             assert ours.shape == theirs.shape
             error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
             print(f"{name}: {error:.1e} of its scale")  # shown with pytest -rP
@@ -153,7 +153,7 @@ def test_outputs(golden):
 def test_metrics(golden):
     """The released program pools a batch: here as one image twice as high."""
     predictions = eval_predictions(golden)
-    measures = {"depth": (depth_errors, depth_figures), "normal": (normal_errors, normal_figures)}
+    measures = {"depth": (depth_errors, depth_metrics), "normal": (normal_errors, normal_metrics)}
     for task, (measure, summarise) in measures.items():
         prediction, truth, mask = (
             x.movedim(0, 1).flatten(1, 2) for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
@@ -161,7 +161,7 @@ def test_metrics(golden):
         ours = summarise(measure(prediction, truth, mask), torch.ones(mask.sum()).double())
         if task == "depth":  # the released program's other two names
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
-        theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.figures.items() if k.startswith(f"metric_{task}_")}
+        theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.arrays.items() if k.startswith(f"metric_{task}_")}
         counts = {name for name in theirs if name in ("a1", "a2", "a3", "a4", "a5")}  # fractions of pixels, or percent
         two_pixels = 2 / mask.sum().item() * (100 if task == "normal" else 1)
         assert counts
@@ -181,7 +181,7 @@ def test_losses(golden):
     losses = training_losses(golden)
     theirs = {
         key.removeprefix("loss_"): float(value)
-        for key, value in golden.figures.items()
+        for key, value in golden.arrays.items()
         if key.startswith("loss_") and not key.endswith("_float64")
     }
     assert theirs.pop("uncertainty_total")  # the part of the total without the intermediate losses
@@ -195,11 +195,11 @@ def test_losses(golden):
 
 def compare_gradients(objective: TrainingObjective, golden: SimpleNamespace, tolerance: float) -> None:
     """L2 norms of the gradients of all parameters, against those of the released network in float64."""
-    if "grad_norms_float64" not in golden.figures:
-        pytest.skip("this file has no figures in float64")
+    if "grad_norms_float64" not in golden.arrays:
+        pytest.skip("this file has no values in float64")
     ours = {released_key(key): p.grad.norm().item() for key, p in objective.network.named_parameters()}
     ours[LOG_VARIANCES_KEY] = objective.balancing.log_variances.grad.norm().item()
-    theirs = dict(zip(golden.figures["grad_keys"].tolist(), golden.figures["grad_norms_float64"].tolist(), strict=True))
+    theirs = dict(zip(golden.arrays["grad_keys"].tolist(), golden.arrays["grad_norms_float64"].tolist(), strict=True))
     assert ours.keys() == theirs.keys()
     worst = 0.0
     for key, norm in theirs.items():
@@ -232,7 +232,7 @@ def test_float64(golden):
     losses["total"].backward()
     compare_gradients(objective, golden, tolerance=2e-3)
     for name in ("total", *(f"inter_{task}" for task in network.tasks)):
-        ours, theirs = losses[name.replace("inter_", "intermediate_")].item(), golden.figures[f"loss_{name}_float64"]
+        ours, theirs = losses[name.replace("inter_", "intermediate_")].item(), golden.arrays[f"loss_{name}_float64"]
         error = abs(ours - float(theirs)) / abs(float(theirs))
         print(f"{name}: {error:.1e}")
         assert error < 1e-6, f"{name}: {ours} for {theirs}"

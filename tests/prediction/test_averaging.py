@@ -86,6 +86,6 @@ def test_a_network_with_a_seam_gets_a_smaller_one():
     """What it sees changes from left to right, whatever the picture is."""
     ramp = torch.linspace(1, 2, WIDTH).expand(1, 1, HEIGHT, WIDTH)
     plain, averaged = ViewAverage(lambda _: {"depth": ramp}, 4, "camera").with_plain(torch.rand(1, 3, HEIGHT, WIDTH))
-    before, after = (seam_score(maps["depth"][0], TASKS["depth"].changes) for maps in (plain, averaged))
+    before, after = (seam_score(maps["depth"][0], TASKS["depth"].column_difference) for maps in (plain, averaged))
     assert before > 7
     assert after < before / 2

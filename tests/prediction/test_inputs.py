@@ -178,5 +178,5 @@ def test_results_are_no_input(photos):
         (photos / "a.png", photos),
         (f"{photos}/house*/*.png", photos / "house 1/.."),
     ):
-        with pytest.raises(UserError, match="would put results beside the pictures"):
+        with pytest.raises(UserError, match="--out"):
             find_jobs(str(given), beside)

@@ -164,7 +164,7 @@ def test_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
     (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 30000 +X 60000\n")
     monkeypatch.setattr("prediction.pictures.ImageFile.colours", lambda _: pytest.fail("was decoded"))
     for name in ("huge.png", "huge.hdr"):
-        with pytest.raises(UserError, match=f"{name} is 60000x30000: 537 million pixels at most"):
+        with pytest.raises(UserError, match=f"{name} is 60000x30000.* 537 million pixels"):
             read_picture(tmp_path / name)
 
 

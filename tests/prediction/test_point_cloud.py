@@ -127,7 +127,7 @@ def test_no_points_without_depth(ball):
     settings = replace(ball.settings, tasks=("normal", "segmentation"))
     flat = replace(ball, depth=None, settings=settings)
     assert flat.panel().shape[2] == 3, "everything else works"
-    with pytest.raises(UserError, match="needs depth, but the network predicts normal, segmentation alone"):
+    with pytest.raises(UserError, match="needs depth, but the network predicts only normal, segmentation"):
         flat.point_cloud()
 
 

@@ -21,9 +21,9 @@ def test_best_scores():
 
 
 def test_accuracies_are_shares():
-    """delta < 1.25, below 11.25 degrees (figures of normals are per cent), mIoU; None when a figure is not there."""
-    figures = {"depth": {"a1": 0.8}, "normal": {"a3": 45.0, "a1": 1.0}, "segmentation": {"mIoU": 0.3, "pixAcc": 0.9}}
-    assert {name: task.accuracy(figures[name]) for name, task in TASKS.items()} == pytest.approx(
+    """delta < 1.25, below 11.25 degrees (metrics of normals are per cent), mIoU; None when a metric is not there."""
+    metrics = {"depth": {"a1": 0.8}, "normal": {"a3": 45.0, "a1": 1.0}, "segmentation": {"mIoU": 0.3, "pixAcc": 0.9}}
+    assert {name: task.accuracy(metrics[name]) for name, task in TASKS.items()} == pytest.approx(
         {"depth": 0.8, "normal": 0.45, "segmentation": 0.3}
     )
     assert TASKS["depth"].accuracy({}) is None

@@ -430,7 +430,7 @@ def test_previews_need_both_options(tmp_path, capsys, given):
 def test_nothing_to_check(tmp_path, write_tree, capsys):
     (tmp_path / "empty").mkdir()
     for run, reason in (
-        (partial(check, tmp_path / "nowhere"), "is no folder"),
+        (partial(check, tmp_path / "nowhere"), "nowhere"),
         (partial(check, tmp_path / "empty"), "holds no panorama"),
         (partial(check, write_tree(), dataset="MP3D"), "was written with --layout S2D3D"),
     ):

@@ -55,7 +55,7 @@ def lines_of(run: RunFolder) -> list[dict]:
 
 
 def assert_same_end(run: RunFolder, other: RunFolder) -> None:
-    """The same state but for whose it is, the same model, figures and kinds of lines."""
+    """The same state but for whose it is, the same model, metrics and kinds of lines."""
     states = [read(folder.state) for folder in (run, other)]
     for state in states:
         del state["signature"], state["parts"]["log"]["metrics_size"]

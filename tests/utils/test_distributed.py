@@ -8,15 +8,15 @@ from tests.processes import run_processes
 from utils.distributed import (
     all_max,
     all_sum,
+    broadcast_buffers,
     gather_objects,
     is_main,
     launch_id,
-    parallelise,
     process_group,
     rank,
-    share_buffers,
     was_restarted,
     world_size,
+    wrap_ddp,
 )
 from utils.errors import UserError
 
@@ -108,9 +108,9 @@ def joint_training(indices: list[int]) -> dict:
     model = torch.nn.Conv2d(1, 1, 3, padding=1)
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank() + 7.0)
-    parallel_model = parallelise(model, torch.device("cpu"))
+    parallel_model = wrap_ddp(model, torch.device("cpu"))
     TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch).value.backward()
-    share_buffers(norm)
+    broadcast_buffers(norm)
     return {"gradient": model.weight.grad.flatten().tolist(), "running_mean": norm.running_mean.item()}
 
 

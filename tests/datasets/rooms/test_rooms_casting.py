@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets.rooms.casting import Eye, cast
+from datasets.rooms.casting import Camera, cast
 from datasets.rooms.shapes import Face, SolidTable, box, cylinder, shell, sphere
 from datasets.rooms.surfaces import locate
 from utils.sphere import erp_rays, yaw_rotation
@@ -15,12 +15,12 @@ L_SHAPE = ((-3.0, -2.0), (3.0, -2.0), (3.0, 0.5), (1.0, 0.5), (1.0, 2.0), (-3.0,
 STEP = 0.008  # metres between marched points
 
 
-def marched_depth(eye: Eye, inside) -> np.ndarray:
+def marched_depth(camera: Camera, inside) -> np.ndarray:
     """Distance of the first marched point of each ray for which inside(points) holds; inf where there is none."""
-    rays = erp_rays(H, W) @ yaw_rotation(eye.yaw).T
+    rays = erp_rays(H, W) @ yaw_rotation(camera.yaw).T
     depth = np.full((H, W), np.inf)
     for distance in np.arange(0, 7.5, STEP):
-        points = np.array([eye.x, -eye.height, eye.z]) + distance * rays
+        points = np.array([camera.x, -camera.height, camera.z]) + distance * rays
         depth = np.where(np.isinf(depth) & inside(points), distance, depth)
     return depth
 
@@ -55,11 +55,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("eye", [Eye(0.0, 0.0, 1.5), Eye(0.25, -0.15, 1.3, 2.3)], ids=["ahead", "turned"])
-def test_solid_is_met_where_marched_points_enter_it(case, eye):
+@pytest.mark.parametrize("camera", [Camera(0.0, 0.0, 1.5), Camera(0.25, -0.15, 1.3, 2.3)], ids=["ahead", "turned"])
+def test_solid_is_met_where_marched_points_enter_it(case, camera):
     build, inside, numbers = CASES[case]
-    hits = cast(SolidTable.of([*shell(SQUARE, CEILING), build(*numbers)]), eye, H, W)
-    expected = marched_depth(eye, lambda points: inside(points, *numbers))
+    hits = cast(SolidTable.of([*shell(SQUARE, CEILING), build(*numbers)]), camera, H, W)
+    expected = marched_depth(camera, lambda points: inside(points, *numbers))
     met = hits.solid == 6  # after floor, ceiling and four walls
     assert met.sum() > 20
     # Marched points may miss a corner that a ray only grazes, nothing else.
@@ -70,26 +70,26 @@ def test_solid_is_met_where_marched_points_enter_it(case, eye):
 
 
 def test_l_shaped_room_is_left_where_marched_points_leave_it():
-    eye = Eye(-1.0, 1.0, 1.4, 0.3)
+    camera = Camera(-1.0, 1.0, 1.4, 0.3)
 
     def outside(points):
         x, height, z = points[..., 0], -points[..., 1], points[..., 2]
         plan = (np.abs(x) < 3) & (np.abs(z) < 2) & ~((x > 1) & (z > 0.5))
         return ~plan | (height < 0) | (height > CEILING)
 
-    hits = cast(SolidTable.of(shell(L_SHAPE, CEILING)), eye, H, W)
-    expected = marched_depth(eye, outside)
+    hits = cast(SolidTable.of(shell(L_SHAPE, CEILING)), camera, H, W)
+    expected = marched_depth(camera, outside)
     assert np.abs(hits.depth - expected).max() <= STEP * 1.01
     assert set(np.unique(hits.solid)) == {0, 1, 2, 3, 5, 6, 7}  # number 4, beyond the inner corner, looks away
 
 
 def test_hits_of_curved_and_flat_faces_have_the_normals_of_the_surface():
-    eye = Eye(0.0, 0.0, 1.5, 0.7)
+    camera = Camera(0.0, 0.0, 1.5, 0.7)
     solids = SolidTable.of(
         [*shell(SQUARE, CEILING), sphere(1.5, 0, 1, 0.5), cylinder(-1.5, 0, 0.4, 0, 1), box(0, 1.5, 1, 0.6, 0, 1, 0.5)]
     )
-    hits = cast(solids, eye, H, W)
-    surfaces = locate(hits, solids, eye)
+    hits = cast(solids, camera, H, W)
+    surfaces = locate(hits, solids, camera)
     points, normals = surfaces.points.reshape(H, W, 3), surfaces.normals.reshape(H, W, 3)
 
     ball = hits.solid == 6
@@ -117,9 +117,9 @@ def test_hits_of_curved_and_flat_faces_have_the_normals_of_the_surface():
 
 def test_nearer_solid_hides_the_farther_one_whatever_their_order():
     near, far = box(0, 1.0, 0.5, 0.5, 0, 2), box(0, 2.0, 0.5, 0.5, 0, 2)
-    eye = Eye(0.0, 0.0, 1.0)
-    one = cast(SolidTable.of([*shell(SQUARE, CEILING), near, far]), eye, H, W)
-    other = cast(SolidTable.of([*shell(SQUARE, CEILING), far, near]), eye, H, W)
+    camera = Camera(0.0, 0.0, 1.0)
+    one = cast(SolidTable.of([*shell(SQUARE, CEILING), near, far]), camera, H, W)
+    other = cast(SolidTable.of([*shell(SQUARE, CEILING), far, near]), camera, H, W)
     assert np.array_equal(one.depth, other.depth)
     assert one.solid[H // 2, W // 2] == 6
     assert other.solid[H // 2, W // 2] == 7
@@ -127,6 +127,6 @@ def test_nearer_solid_hides_the_farther_one_whatever_their_order():
 
 def test_solid_around_the_eye_is_not_seen():
     solids = SolidTable.of([*shell(SQUARE, CEILING), box(0, 0, 1, 1, 0.5, 2.5, 0.4), cylinder(0, 0, 1, 1, 2)])
-    assert solids.contain(0.0, 0.0, 1.5)[-2:].all()
-    assert not solids.contain(0.0, 0.0, 2.6).any()
-    assert cast(solids, Eye(0.0, 0.0, 1.5), H, W).solid.max() < 6
+    assert solids.contains(0.0, 0.0, 1.5)[-2:].all()
+    assert not solids.contains(0.0, 0.0, 2.6).any()
+    assert cast(solids, Camera(0.0, 0.0, 1.5), H, W).solid.max() < 6

@@ -81,11 +81,11 @@ def test_random_room_is_sensible(seed):
 
     camera = room.camera
     assert 1.2 <= camera.height <= 1.8
-    assert not solids.contain(camera.x, camera.z, camera.height).any()
+    assert not solids.contains(camera.x, camera.z, camera.height).any()
     # Neither is anything within a hand's breadth around it.
     for angle in np.linspace(0, 2 * np.pi, 12):
         x, z = camera.x + 0.2 * np.sin(angle), camera.z + 0.2 * np.cos(angle)
-        assert not solids.contain(x, z, camera.height).any()
+        assert not solids.contains(x, z, camera.height).any()
         assert (np.abs([x, z]) < size / 2).all()
 
 
@@ -98,5 +98,5 @@ def test_large_pieces_do_not_stand_in_each_other(seed):
     for part in room.parts:
         if part.label in large:
             middle = part.solid.x, part.solid.z, (part.solid.low + part.solid.high) / 2
-            around = set(labels[solids.contain(*middle)])
+            around = set(labels[solids.contains(*middle)])
             assert around == {part.label}

@@ -3,7 +3,7 @@ import pytest
 
 from datasets.classes import STANFORD2D3D
 from datasets.rooms import textures
-from datasets.rooms.casting import Eye
+from datasets.rooms.casting import Camera
 from datasets.rooms.layout import random_room
 from datasets.rooms.noise import hash_unit, value_noise
 from datasets.rooms.render import render_room
@@ -26,13 +26,13 @@ def bare_room(parts=(), lights=(), camera=None, ambient=0.5) -> Room:
         parts=tuple(parts),
         lights=tuple(lights),
         ambient=(ambient,) * 3,
-        camera=camera or Eye(0.5, -0.4, 1.5),
+        camera=camera or Camera(0.5, -0.4, 1.5),
     )
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.9])
 def test_empty_room_lies_on_its_planes(yaw):
-    view = render_room(bare_room(camera=Eye(0.5, -0.4, 1.5, yaw)), 64, 128)
+    view = render_room(bare_room(camera=Camera(0.5, -0.4, 1.5, yaw)), 64, 128)
     to_world = yaw_rotation(yaw).T  # of row vectors
     points = depth_to_points(view.depth) @ to_world + [0.5, -1.5, -0.4]
     normals = view.normal @ to_world
@@ -114,7 +114,7 @@ def test_things_cast_shadows():
         assert off.min() < 0.1
         return float(view.rgb[np.unravel_index(off.argmin(), off.shape)].mean())
 
-    camera = Eye(0.0, -1.5, 1.0)
+    camera = Camera(0.0, -1.5, 1.0)
     lit = bare_room([block], lights, camera, ambient=0.1)
     without = bare_room([block], [], camera, ambient=0.1)
     assert brightness(lit, 0.0, 1.0) < 0.75 * brightness(lit, 0.0, -0.4)

@@ -41,7 +41,7 @@ class PanoramaFiles:
         return [path for path in (self.rgb, self.depth, self.semantic, self.normal) if path is not None]
 
 
-class StoredPanoramas(PanoramaDataset):
+class DiskPanoramaDataset(PanoramaDataset):
     """A dataset on disk, of which only the files are read that the tasks need.
 
     RGB is any image; depth 16-bit grey; labels ids of up to 8 bits, grey or the indices into a palette; normals 8-bit
@@ -69,7 +69,7 @@ class StoredPanoramas(PanoramaDataset):
     # What a dataset of its own fills in.
     name: str  # in --dataset
     counts: dict[str, int]  # panoramas in the complete dataset: "train" without "val", "val", "test"
-    val_is_of_train: bool  # whether "train" holds the panoramas of "val" unless they are held out
+    val_within_train: bool  # whether "train" holds the panoramas of "val" unless they are held out
     example: str  # an RGB image that one would expect, relative to the root
     labels: np.ndarray  # (256,) int8: the label of each stored id
     labels_remedy: str  # what to do about label maps that hold no ids
@@ -92,12 +92,12 @@ class StoredPanoramas(PanoramaDataset):
         self.split = split
         self.normal_frame = normal_frame
         if not self.root.is_dir():
-            raise UserError(f"--dataset_rootdir {root} is no folder")
+            raise UserError(f"--dataset_rootdir {root} is not a folder")
         if list_file:
             self.files = [self.from_list(files) for files in read_list(Path(list_file), self.needed)]
             self.expected_count = None  # whoever wrote the list knows
         else:
-            parts = ["train", "val"] if split == "train" and self.val_is_of_train and not hold_out_val else [split]
+            parts = ["train", "val"] if split == "train" and self.val_within_train and not hold_out_val else [split]
             self.files = sorted((files for part in parts for files in self.find(part)), key=lambda files: files.rgb)
             self.expected_count = sum(self.counts[part] for part in parts)
             if not self.files:
@@ -251,7 +251,7 @@ def _read_text(path: Path) -> str:
         text = "\0"
     if "\0" in text:
         found = ", but in UTF-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-        raise UserError(f"the list {path} is no text file in UTF-8{found}: save it as UTF-8")
+        raise UserError(f"the list {path} is not UTF-8 text{found}: save it as UTF-8")
     return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -271,7 +271,7 @@ def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     if "\\" in line:
         raise UserError("paths have forward slashes, but the line holds a backslash")
     if columns[0] == _ABSENT:
-        raise UserError("the first path is that of the RGB image, which cannot be left out")
+        raise UserError("the first path is that of the RGB image and is required")
     paths = (None if path == _ABSENT else path for path in columns)
     return PanoramaFiles(**dict.fromkeys(_MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
 
