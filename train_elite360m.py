@@ -3,7 +3,7 @@
 Alone:         python train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
 On two GPUs:   torchrun --nproc_per_node 2 train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
 
-Writes under <log_dir>/<task>/<backbone>/; the README says what.
+Writes under <log_dir>/<task>/<backbone>/, see docs/train.md.
 """
 
 from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
@@ -132,7 +132,7 @@ def announce(
     """Print what is trained on, and what may surprise."""
     if not is_main():
         return
-    print(describe(train_set, options), describe(val_set, options), sep="\n")
+    print(describe(train_set, options), describe(val_set, options), f"training on {device}", sep="\n")
     if is_distributed() and device.type == "cpu":
         print(
             "BatchNorm: each process normalizes by its own batch; the running statistics are those of the main process"

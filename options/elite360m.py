@@ -102,7 +102,7 @@ def train_parser() -> argparse.ArgumentParser:
         type=positive,
         default=1,
         metavar="N",
-        help="batches per optimizer step; equals one batch of N times the size (except for BatchNorm), a third slower",
+        help="batches per optimizer step, in which all labelled pixels count the same; see docs/train.md",
     )
     training.add_argument(
         "--grad_clip", type=rate, default=0.0, metavar="NORM", help="clip gradients to this norm; 0: off"
@@ -176,7 +176,7 @@ def train_parser() -> argparse.ArgumentParser:
         "--max_minutes", type=rate, metavar="M", help="save the state and stop after this time"
     )
     parser.run_group.add_argument(
-        "--log_grad_norms", action="store_true", help="log each task's gradient norm at the shared decoder"
+        "--log_grad_norms", action="store_true", help="log each task's gradient norm at the last shared layer"
     )
     parser.run_group.add_argument(
         "--save_frequency",

@@ -3,7 +3,7 @@
     python -m tools.export --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
     python -m tools.export --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
 
-Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (README, "Export"); they are
+Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (docs/export.md); they are
 normalised inside. Outputs, those of the checkpoint:
 
     depth          (B, 1, H, W) metres along the ray
