@@ -89,7 +89,7 @@ def run_evaluation(
 
 def look_of(dataset: PanoramaDataset) -> DisplaySettings:
     """What the ground truth of a dataset means."""
-    return DisplaySettings(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    return DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
 
 
 def compare_meaning(checkpoint: Checkpoint, truth: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]) -> dict:

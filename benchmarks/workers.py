@@ -142,7 +142,7 @@ def checkpoint(folder: str, backbone: str, height: int) -> dict:
         width=2 * height,
         dataset=Matterport3D.name,
         class_names=CLASSES.names,
-        class_colours=CLASSES.colours,
+        class_colours=CLASSES.colors,
     )
     objective = build_objective(settings.build_network())
     save_checkpoint(Path(folder) / "model.pth", settings, objective.network, objective.balancing, epoch=1)

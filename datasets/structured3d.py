@@ -48,7 +48,7 @@ class Structured3D(DiskPanoramaDataset):
     counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
     val_within_train = False
     example = "scene_00000/2D_rendering/*/panorama/full/rgb_rawlight.png"
-    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colors(len(KEPT_CLASSES)))
+    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colors=distinct_colors(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
     labels_remedy = "use the palette files as published"
     normal_map = NORMAL_MAP

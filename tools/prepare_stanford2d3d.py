@@ -4,8 +4,8 @@
 
 * **Raw tree**: ``area_*/pano/{pose,rgb,depth,semantic,normal}/camera_*_domain_*``, and the owners'
   ``semantic_labels.json``, from ``assets/`` of their code repository, alexsax/2D-3D-Semantics.
-* **Prepared tree**: see `datasets.stanford2d3d`. Colours are averaged by area, all else comes from the nearest pixel.
-* **Labels**: the owners' colour is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
+* **Prepared tree**: see `datasets.stanford2d3d`. Colors are averaged by area, all else comes from the nearest pixel.
+* **Labels**: the owners' color is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
   have, and what is black in the RGB picture, becomes 255.
 * **Normals**: the owners store them in the frame of the building. To reach the frame of the camera, they say, take the
   transpose of the rotation in the pose's ``camera_rt_matrix``. Which axes that camera has is not documented, and no
@@ -225,15 +225,15 @@ def decode_normals(stored: np.ndarray) -> np.ndarray:
 
 
 def encode_normals(normal: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) as 8-bit colours; (0, 0, 0) where they are missing."""
-    colours = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
-    colours[~normal.any(axis=-1)] = 0
-    return colours
+    """Unit vectors (H, W, 3) as 8-bit colors; (0, 0, 0) where they are missing."""
+    colors = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
+    colors[~normal.any(axis=-1)] = 0
+    return colors
 
 
-def label_ids(colours: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Stored ids (H, W) uint8 of the owners' label colours (H, W, 3); unknown where the RGB picture is black."""
-    red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
+def label_ids(colors: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Stored ids (H, W) uint8 of the owners' label colors (H, W, 3); unknown where the RGB picture is black."""
+    red, green, blue = np.moveaxis(colors.astype(np.int64), -1, 0)
     ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry stands for all beyond the list
     ids[~rgb.any(axis=-1)] = UNKNOWN_ID
     return ids
