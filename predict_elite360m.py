@@ -44,7 +44,7 @@ INTERRUPTED = 130  # exit code
 
 
 def main(options: argparse.Namespace) -> int:
-    """Predict as the command line says, and return the exit code: 0, 1 when a picture failed, 130 when interrupted."""
+    """Run the command line; returns the exit code: 0, 1 when an image failed, 130 when interrupted."""
     inputs = find_jobs(options.input, Path(options.out))
     tune_malloc()
     outcome = Outcome(failures=inputs.problems)

@@ -223,7 +223,7 @@ def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
 
 
 def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str, float]:
-    """Time of an optimiser step with each method, relative to REFERENCE, step by step in turns; medians."""
+    """Time of an optimizer step with each method, relative to REFERENCE, step by step in turns; medians."""
 
     def step(name: str) -> Callable[[], object]:
         return step_of(Training(Path(), name, 0, shared).arguments(ALL_KNOWN))

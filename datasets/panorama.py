@@ -89,11 +89,11 @@ def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class PanoramaDataset(Dataset, ABC):
-    """A dataset of panoramas at one size. A concrete dataset says how many there are and how one is read.
+    """A dataset of panoramas at one size. A subclass defines their number and how one is read.
 
     Args:
         height, width: H x W of the samples, W = 2H.
-        augment: changes a panorama at random, see `datasets.augment`; None leaves it alone.
+        augment: changes a panorama at random, see `datasets.augment`; None: no augmentation.
         tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
 
     Attributes:

@@ -2,13 +2,13 @@
 
 * **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``.
 * **Depth**: 16 bits, millimetres along the ray, 0 = no reading. The paper's program divides each image's depth by its
-  largest value and multiplies by 10, and so do we unless told otherwise (`metric_depth`), for the sake of comparison:
+  largest value and multiplies by 10, and so do we by default (see `metric_depth`), for the sake of comparison:
   such a depth has no unit.
 * **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabelled. 25 of them are kept, the others are ignored.
 * **Normals**: n = v / 128 - 1 along the axes look-at, up and the third by the left-hand rule (left), as the owners
   say; ours are right, down, forward. No mark for missing ones is documented; black is taken for one.
 * **Split** by scene, the owners': below 3000 train, below 3250 val, the rest test. Six scenes that the owners call
-  invalid are left out. The paper trains on train alone.
+  invalid are left out. The paper trains on train only.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Checkpoints: what is in one, where they lie, how they are written, read and compared.
 
 A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: a file from a stranger can
-hold wrong weights but no code. ``settings`` tells all that is needed to build the network again and to read its
+hold wrong weights but no code. ``settings`` holds all that is needed to rebuild the network and to interpret its
 predictions; files of the released program, which hold weights alone, are recognised by their keys.
 """
 
@@ -250,7 +250,7 @@ def save_checkpoint(
     balancing: str = "uncertainty",
     **more,
 ) -> None:
-    """Write a checkpoint, whole or not at all. `more` is kept beside the rest (the optimiser's state, say)."""
+    """Write a checkpoint atomically. `more` holds further entries, such as the state of the optimizer."""
     content = {
         "format": FORMAT,
         "version": VERSION,

@@ -1,4 +1,4 @@
-"""The tasks. Whatever differs between them is told here, and nowhere else asked for by name."""
+"""Everything that distinguishes the tasks."""
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,7 @@ DISPLAYS = {name: task.display for name, task in TASKS.items()}
 def build_objective(
     network: torch.nn.Module, balancing: Balancing | None = None, amp_type: torch.dtype | None = None
 ) -> TrainingObjective:
-    """A network with the losses of its tasks, balanced as in the paper if not told otherwise."""
+    """A network with the losses of its tasks, by default balanced as in the paper."""
     if balancing is None:
         balancing = UncertaintyWeighting(network.tasks, {task: TASKS[task].loss_weight for task in network.tasks})
     losses = {task: LossTerm(TASKS[task].loss, TASKS[task].valid_mask) for task in network.tasks}

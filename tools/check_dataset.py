@@ -233,7 +233,7 @@ def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
 
 
 def check(options: argparse.Namespace) -> list[str]:
-    """Print what there is to say about a dataset, draw previews of it, and return what is wrong in a few words each.
+    """Print a report on a dataset, draw previews of it, and return its problems in a few words each.
 
     Raises:
         UserError: when there is nothing to check.

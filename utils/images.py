@@ -1,4 +1,4 @@
-"""Reading picture files."""
+"""Reading image files."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the maps of each task are shown: as arrays for use, as pictures for people."""
+"""How the maps of each task are shown: as arrays, and as images for people."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Display(ABC):
 
     @abstractmethod
     def truth_map(self, batch: dict, i: int) -> np.ndarray:
-        """The truth of sample i of a batch as a map; what is missing is marked."""
+        """The ground truth of sample i of a batch as a map; missing values are marked."""
 
     @abstractmethod
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
@@ -79,7 +79,7 @@ class Display(ABC):
 
     @abstractmethod
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Where a map is wrong, (H, W, 3) uint8; black where the truth is missing."""
+        """Where a map is wrong, (H, W, 3) uint8; black where the ground truth is missing."""
 
     @property
     @abstractmethod
