@@ -2,7 +2,7 @@
 
     python demo_elite360m.py --checkpoint RUN_OR_FILE
 
-It is served to this machine alone, http://127.0.0.1:7860, and asks nothing of any other. Needs gradio.
+It is served to this machine only, http://127.0.0.1:7860, and makes no network requests. Needs gradio.
 """
 
 from options.elite360m import demo_parser
@@ -19,7 +19,7 @@ from utils.malloc import tune_malloc
 
 
 def main(options: argparse.Namespace) -> None:
-    """Serve as the command line says."""
+    """Run the command line."""
     check_gradio()
     check_port(options.port)
     tune_malloc()

@@ -9,10 +9,10 @@ Writes for each picture, at the size that the network was trained on, in folders
     NAME_depth.npy           (H, W) float32, metres along the ray
     NAME_depth.png           (H, W) 16 bits, millimetres along the ray
     NAME_normal.npy          (H, W, 3) float32, unit vectors in the camera frame, to the camera
-    NAME_normal.png          the same as colours
+    NAME_normal.png          the same as colors
     NAME_labels.png          (H, W) 8-bit class labels
-    NAME_labels_colour.png   the same as colours, with a legend
-    NAME_points.ply          one coloured point per pixel, metres in the camera frame, with normal and label
+    NAME_labels_colour.png   the same as colors, with a legend
+    NAME_points.ply          one colored point per pixel, metres in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; if --save names glb
 
 The camera frame is x right, y down, z forward. Exit codes: 1 when a picture could not be predicted, 2 when the command
@@ -44,7 +44,7 @@ INTERRUPTED = 130  # exit code
 
 
 def main(options: argparse.Namespace) -> int:
-    """Predict as the command line says, and return the exit code: 0, 1 when a picture failed, 130 when interrupted."""
+    """Run the command line; returns the exit code: 0, 1 when an image failed, 130 when interrupted."""
     inputs = find_jobs(options.input, Path(options.out))
     tune_malloc()
     outcome = Outcome(failures=inputs.problems)

@@ -223,7 +223,7 @@ def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
 
 
 def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str, float]:
-    """Time of an optimiser step with each method, relative to REFERENCE, step by step in turns; medians."""
+    """Time of an optimizer step with each method, relative to REFERENCE, step by step in turns; medians."""
 
     def step(name: str) -> Callable[[], object]:
         return step_of(Training(Path(), name, 0, shared).arguments(ALL_KNOWN))
@@ -274,14 +274,14 @@ def draw(path: Path, trainings: dict[str, list[Training]], methods: list[str]) -
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, len(methods), figsize=(2.6 * len(methods), 5), squeeze=False, sharex="col")
-    colours = dict(zip(TASK_NAMES, ("tab:blue", "tab:orange", "tab:green"), strict=True))
+    colors = dict(zip(TASK_NAMES, ("tab:blue", "tab:orange", "tab:green"), strict=True))
     for column, name in enumerate(methods):
         curves = trainings[name][0].history()
         for row, kind in enumerate(("weight", "accuracy")):
             axis = axes[row][column]
-            for task, colour in colours.items():
+            for task, color in colors.items():
                 points = curves.get(f"{kind}/{task}", [(0, float("nan"))])
-                axis.plot(*zip(*points, strict=True), color=colour, label=task)
+                axis.plot(*zip(*points, strict=True), color=color, label=task)
             axis.margins(y=0.1)
             axis.set_ylim(bottom=0, top=1 if kind == "accuracy" else None)
         axes[0][column].set_title(name, fontsize=10)

@@ -90,7 +90,7 @@ def main() -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     print("ms per sample (ratio to decoding only)")
-    print("dataset  decoding  one worker    and turns     and colours   unpacking")
+    print("dataset  decoding  one worker    and turns     and colors   unpacking")
     for layout in LAYOUTS:
         with tempfile.TemporaryDirectory() as folder:
             write_dataset(layout, num=4, out=Path(folder), height=asked.height)

@@ -72,7 +72,7 @@ class Benchmark:
         self._compare("inference", batch_size=1)
 
     def training(self) -> None:
-        """An optimiser step on two panoramas."""
+        """An optimizer step on two panoramas."""
         self._compare("training", batch_size=2)
 
     def startup(self) -> None:
@@ -128,7 +128,7 @@ class Benchmark:
                 print(f"{name:20}  {cells}  {ratio}")
 
     def scaling(self) -> None:
-        """Time and memory against the number of pixels, of our network alone; scaling.png."""
+        """Time and memory against the number of pixels, of our network only; scaling.png."""
         backbone = self.backbones[0]
         print(f"\nscaling, {backbone}")
         print("           height  batch  time (ms)  per megapixel  peak memory (GB)  of which the step's own")
@@ -210,7 +210,7 @@ PARTS = ("inference", "training", "startup", "evaluation", "floor", "scaling")
 
 
 def main() -> None:
-    """Measure and print as the command line says."""
+    """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
     parser.add_argument("--height", type=positive, default=512, help="of the panoramas")

@@ -63,11 +63,11 @@ class PlainElite360M(Elite360M):
             predictions["intermediate"] = intermediate
         return predictions
 
-    def _encode_points(self, colours: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (B, P/64, C) and coordinates (B, P/64, 3) of the coarsest points, from colours (B, P, 3)."""
+    def _encode_points(self, colors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, P/64, C) and coordinates (B, P/64, 3) of the coarsest points, from colors (B, P, 3)."""
         encoder = self.icosap_encoder
-        xyz = encoder.coordinates.expand(len(colours), -1, -1)
-        x = mlp(torch.cat([xyz, colours], dim=-1), encoder.fc1)
+        xyz = encoder.coordinates.expand(len(colors), -1, -1)
+        x = mlp(torch.cat([xyz, colors], dim=-1), encoder.fc1)
         x = transformer_block(x, xyz, self._table("neighbors", 0, xyz), encoder.transformers[0])
         for i, transition in enumerate(encoder.transition_downs):
             kept_xyz = gather(xyz, self._table("kept", i, xyz))
@@ -142,13 +142,13 @@ def residual_block(x: torch.Tensor, block: nn.Module) -> torch.Tensor:
 
 
 def sample_faces(erp: torch.Tensor, sampler: nn.Module) -> torch.Tensor:
-    """Colours (B, P, 3) of the faces, means over their vertices, from (B, 3, H, W); longitude wraps around."""
+    """Colors (B, P, 3) of the faces, means over their vertices, from (B, 3, H, W); longitude wraps around."""
     width = erp.shape[-1]
     grid = torch.stack([sampler.u / torch.pi * width / (width + 2), sampler.v / torch.pi * 2], dim=-1)
     grid = grid.expand(len(erp), 1, -1, 2)
     wrapped = F.pad(erp, (1, 1, 0, 0), mode="circular")
-    colours = F.grid_sample(wrapped, grid, padding_mode="border", align_corners=False)  # (B, 3, 1, V)
-    return colours[:, :, 0, sampler.faces].mean(dim=-1).transpose(1, 2)
+    colors = F.grid_sample(wrapped, grid, padding_mode="border", align_corners=False)  # (B, 3, 1, V)
+    return colors[:, :, 0, sampler.faces].mean(dim=-1).transpose(1, 2)
 
 
 def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:

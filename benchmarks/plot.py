@@ -7,7 +7,7 @@ import numpy as np
 
 SIZE = 640  # pixels of a chart, in height and width
 MARGINS = {"left": 90, "right": 20, "top": 50, "bottom": 60}
-COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40))  # RGB
+COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40))  # RGB
 BLACK, GREY = (0, 0, 0), (200, 200, 200)
 
 
@@ -46,12 +46,12 @@ def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, 
     write(chart, title, (MARGINS["left"], 30), scale=0.6)
     write(chart, x_label, (MARGINS["left"], SIZE - 12))
 
-    for row, ((name, some), colour) in enumerate(zip(series.items(), COLOURS, strict=False)):
+    for row, ((name, some), color) in enumerate(zip(series.items(), COLORS, strict=False)):
         places = place(np.log10(some))
-        cv2.polylines(chart, [places], isClosed=False, color=colour, thickness=2, lineType=cv2.LINE_AA)
+        cv2.polylines(chart, [places], isClosed=False, color=color, thickness=2, lineType=cv2.LINE_AA)
         for centre in places:
-            cv2.circle(chart, centre, 5, colour, cv2.FILLED, cv2.LINE_AA)
-        write(chart, name, (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * row), colour)
+            cv2.circle(chart, centre, 5, color, cv2.FILLED, cv2.LINE_AA)
+        write(chart, name, (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * row), color)
     write(chart, "slope 1", (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * len(series)), (150, 150, 150))
     return chart
 
@@ -68,8 +68,8 @@ def write(
     chart: np.ndarray,
     text: str,
     position: tuple[int, int],
-    colour: tuple[int, int, int] = BLACK,
+    color: tuple[int, int, int] = BLACK,
     scale: float = 0.5,
 ) -> None:
     """Draw text whose lower left corner is at `position`, (x, y) pixels."""
-    cv2.putText(chart, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+    cv2.putText(chart, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)

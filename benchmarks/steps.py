@@ -23,7 +23,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def step_of(arguments: list[str]) -> Callable[[], object]:
-    """A function that does one optimiser step on a batch of synthetic rooms, as a training with these options does."""
+    """A function that does one optimizer step on a batch of synthetic rooms, as a training with these options does."""
     options = train_parser().parse_args(arguments)
     prepare_device(options.deterministic)
     tasks = parse_tasks(options.task)

@@ -1,8 +1,8 @@
-"""The measurements of benchmarks/model.py, each made in a process of its own.
+"""The measurements of benchmarks/model.py, each made in a separate process.
 
     python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
-Prints the measurements as JSON. A process of its own, since peak memory and the settings of malloc are a process's.
+Prints the measurements as JSON. A separate process, since peak memory and the settings of malloc are a process's.
 """
 
 import json
@@ -92,7 +92,7 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
 
 
 def evaluation(folder: str, backbone: str, height: int) -> dict:
-    """Seconds for judging our network by the test set of a dataset, for reading it, and for as many predictions."""
+    """Seconds for evaluating our network on the test set of a dataset, for reading it, and for as many predictions."""
     tune_malloc()
     size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
     options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
@@ -143,7 +143,7 @@ def checkpoint(folder: str, backbone: str, height: int) -> dict:
         width=2 * height,
         dataset=Matterport3D.name,
         class_names=CLASSES.names,
-        class_colours=CLASSES.colours,
+        class_colours=CLASSES.colors,
     )
     objective = build_objective(settings.build_network())
     save_checkpoint(Path(folder) / "model.pth", settings, objective.network, objective.balancing, epoch=1)

@@ -1,6 +1,6 @@
-"""Panorama datasets. `build_dataset` is the one door to all of them; `datasets.panorama` says what a sample holds.
+"""Panorama datasets. `build_dataset` makes any of them; `datasets.panorama` defines a sample.
 
-Importing this package alone is cheap: torch is imported when a dataset is built.
+Importing only this package is cheap: torch is imported when a dataset is built.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build_dataset(
 
     Args:
         name: a key of DATASETS.
-        root: folder of the files; not looked at by ``Synthetic``.
+        root: folder of the files; not used by ``Synthetic``.
         split: ``train``, ``val`` or ``test``.
         height, width: size of the samples in pixels, width = 2 * height.
         augment: random augmentation, all of it (True) or as an `Augmentation` says.

@@ -46,12 +46,12 @@ class Augmentation:
     Attributes:
         yaw: turn by a random number of columns.
         flip: mirror with probability 0.5.
-        colour: with probability 0.5 jitter brightness, contrast and saturation by 0.8 to 1.2 and hue by 0.1 of a turn.
+        color: with probability 0.5 jitter brightness, contrast and saturation by 0.8 to 1.2 and hue by 0.1 of a turn.
     """
 
     yaw: bool = True
     flip: bool = True
-    colour: bool = True
+    color: bool = True
 
     def __post_init__(self):
         self._jitter: Callable = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
@@ -61,7 +61,7 @@ class Augmentation:
             panorama = roll_yaw(panorama, int(torch.randint(panorama.depth.shape[1], ())))
         if self.flip and torch.rand(()) < 0.5:
             panorama = flip_left_right(panorama)
-        if self.colour and torch.rand(()) < 0.5:
+        if self.color and torch.rand(()) < 0.5:
             # On a Pillow image torchvision takes little more than half the time that it takes on a tensor.
             panorama = replace(panorama, rgb=np.array(self._jitter(Image.fromarray(panorama.rgb))))
         return panorama

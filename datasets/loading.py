@@ -47,7 +47,7 @@ class Batches:
                 yield batch
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
-        """Give an epoch of training an order and augmentations of its own; leave out batches that were seen before."""
+        """Seed order and augmentations of an epoch of training; skip batches that were seen before."""
         self._loader.sampler.set_epoch(epoch)
         self._loader.sampler.first = first_batch * self._loader.batch_size
 
@@ -77,7 +77,7 @@ def training_batches(dataset: PanoramaDataset, settings: LoadingSettings, seed: 
 def evaluation_batches(dataset: PanoramaDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process's share in the order of the dataset: over all processes, every sample exactly once.
 
-    Bad samples that may be skipped are left out.
+    Bad samples are skipped if allowed.
     """
     share = range(rank(), len(dataset), world_size())
     return _batches(_Reader(dataset, skip_bad=settings.skip_bad), share, settings, device)

@@ -58,7 +58,7 @@ class Matterport3D(DiskPanoramaDataset):
     counts = {"train": 7829, "val": 957, "test": 2014}  # noqa: RUF012 - a constant
     val_within_train = True
     example = "17DRP5sb8fy/matterport_skybox_images/*.png"
-    classes = SemanticClasses(names=MPCAT40, colours=distinct_colors(len(MPCAT40)))
+    classes = SemanticClasses(names=MPCAT40, colors=distinct_colors(len(MPCAT40)))
     labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)
     labels_remedy = "use the ids of the _gt.png files"
 

@@ -1,6 +1,6 @@
-"""What the datasets on disk have in common: finding panoramas, own lists, decoding pictures, telling what is wrong.
+"""What the datasets on disk have in common: finding panoramas, own lists, decoding images, reporting errors.
 
-A dataset of its own says where its files lie, how they are encoded and how it is split: `datasets.matterport3d`,
+A subclass defines where its files lie, how they are encoded and how it is split: `datasets.matterport3d`,
 `datasets.stanford2d3d`, `datasets.structured3d`.
 """
 
@@ -66,7 +66,7 @@ class DiskPanoramaDataset(PanoramaDataset):
         UserError: when the folder or the list is missing, or there is no panorama.
     """
 
-    # What a dataset of its own fills in.
+    # What a subclass defines.
     name: str  # in --dataset
     counts: dict[str, int]  # panoramas in the complete dataset: "train" without "val", "val", "test"
     val_within_train: bool  # whether "train" holds the panoramas of "val" unless they are held out
@@ -204,7 +204,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
 
 def label_table(label_of_id: dict[int, int], ignored: Iterable[int]) -> np.ndarray:
-    """Label of each 8-bit id, (256,) int8: as told, -1 for those to ignore; all others must not occur."""
+    """Label of each 8-bit id, (256,) int8: as given, -1 for those to ignore; all others must not occur."""
     table = np.full(256, _UNKNOWN, np.int8)
     table[list(ignored)] = IGNORE_LABEL
     table[list(label_of_id)] = list(label_of_id.values())

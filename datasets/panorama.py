@@ -5,7 +5,7 @@ Whatever the disk holds, `dataset[index]` is a dict with
 =============== ========================== ==========================================================================
 key             shape, type                meaning
 =============== ========================== ==========================================================================
-``rgb``         (3, H, W) float32          colours in [0, 1]
+``rgb``         (3, H, W) float32          colors in [0, 1]
 ``depth``       (1, H, W) float32          metres along the ray (see `PanoramaDataset.depth_unit`), 0 = missing
 ``normal``      (3, H, W) float32          unit vectors in the camera frame (x right, y down, z forward), pointing
                                            towards the camera; (0, 0, 0) = missing
@@ -63,7 +63,7 @@ class Panorama:
     normal_frame: str = "camera"
 
     def resized(self, height: int, width: int) -> "Panorama":
-        """The panorama at another size: colours averaged by area, everything else taken from the nearest pixel."""
+        """The panorama at another size: colors averaged by area, everything else taken from the nearest pixel."""
         if self.depth.shape == (height, width):
             return self
 
@@ -81,7 +81,7 @@ class Panorama:
 
 
 def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Colours (H, W, 3) uint8 at another size: averaged by area when shrinking, bilinear when enlarging."""
+    """Colors (H, W, 3) uint8 at another size: averaged by area when shrinking, bilinear when enlarging."""
     if rgb.shape[:2] == (height, width):
         return rgb
     shrinks = height < rgb.shape[0]
@@ -89,11 +89,11 @@ def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class PanoramaDataset(Dataset, ABC):
-    """A dataset of panoramas at one size. A concrete dataset says how many there are and how one is read.
+    """A dataset of panoramas at one size. A subclass defines their number and how one is read.
 
     Args:
         height, width: H x W of the samples, W = 2H.
-        augment: changes a panorama at random, see `datasets.augment`; None leaves it alone.
+        augment: changes a panorama at random, see `datasets.augment`; None: no augmentation.
         tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
 
     Attributes:

@@ -2,13 +2,13 @@
 
 * **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``.
 * **Depth**: 16 bits, millimetres along the ray, 0 = no reading. The paper's program divides each image's depth by its
-  largest value and multiplies by 10, and so do we unless told otherwise (`metric_depth`), for the sake of comparison:
+  largest value and multiplies by 10, and so do we by default (see `metric_depth`), for the sake of comparison:
   such a depth has no unit.
 * **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabelled. 25 of them are kept, the others are ignored.
 * **Normals**: n = v / 128 - 1 along the axes look-at, up and the third by the left-hand rule (left), as the owners
   say; ours are right, down, forward. No mark for missing ones is documented; black is taken for one.
 * **Split** by scene, the owners': below 3000 train, below 3250 val, the rest test. Six scenes that the owners call
-  invalid are left out. The paper trains on train alone.
+  invalid are left out. The paper trains on train only.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Structured3D(DiskPanoramaDataset):
     counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
     val_within_train = False
     example = "scene_00000/2D_rendering/*/panorama/full/rgb_rawlight.png"
-    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colours=distinct_colors(len(KEPT_CLASSES)))
+    classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colors=distinct_colors(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
     labels_remedy = "use the palette files as published"
     normal_map = NORMAL_MAP

@@ -1,4 +1,4 @@
-"""Panoramas for visitors who have none at hand."""
+"""Example panoramas of the demo."""
 
 from collections.abc import Callable
 from pathlib import Path

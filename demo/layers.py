@@ -11,7 +11,7 @@ from visual.displays import Display, DisplaySettings, ValueMap
 from visual.drawing import data_url, encode_picture
 
 _RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
-_SCALE_COLOURS = 256
+_SCALE_COLORS = 256
 
 
 def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
@@ -43,11 +43,11 @@ def _layer(display: Display, values: np.ndarray, look: DisplaySettings) -> dict:
         "read_out": _as_text(value_map),
     }
     if value_map.classes:
-        layer["legend"] = [(name, f"rgb{colour}") for name, colour in value_map.classes]
+        layer["legend"] = [(name, f"rgb{color}") for name, color in value_map.classes]
     if scale := display.scale(look):
         top, unit = scale
-        colours = display.picture(np.linspace(0, top, _SCALE_COLOURS, dtype=np.float32)[None], look)
-        layer["scale"] = {"top": top, "unit": unit, "picture": _data_url(colours, "png")}
+        colors = display.picture(np.linspace(0, top, _SCALE_COLORS, dtype=np.float32)[None], look)
+        layer["scale"] = {"top": top, "unit": unit, "picture": _data_url(colors, "png")}
     return layer
 
 

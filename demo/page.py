@@ -18,7 +18,7 @@ _FONT = ["Arial", "Helvetica", "sans-serif"]  # of the visitor's machine
 
 
 def look() -> dict:
-    """What `gr.Blocks.launch` is to be told about the looks of the page."""
+    """Theme and CSS for `gr.Blocks.launch`."""
     return {"theme": gr.themes.Default(primary_hue="blue", font=_FONT), "css": _text("page.css")}
 
 

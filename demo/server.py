@@ -1,4 +1,4 @@
-"""Serves the page to this machine, and leaves nothing behind."""
+"""Serves the page to this machine only and removes its temporary files."""
 
 import os
 import signal

@@ -40,13 +40,13 @@ class Evaluator:
         self.rows: list[dict] = []  # per image: index, id and "task/metric" of each metric that it has
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
-        """Add a batch of predictions and its truth (see `datasets.panorama` for the keys)."""
+        """Add a batch of predictions and its ground truth (see `datasets.panorama` for the keys)."""
         for i, index in enumerate(batch["index"].tolist()):
             row = {"index": index, "id": batch["id"][i]}
             for task, metric in self.metrics.items():
                 prediction = predictions[task][i]
                 metrics = metric.image_metrics(prediction, batch, i)
-                metrics["seam"] = seam_score(prediction, self._column_differences[task])  # needs no truth
+                metrics["seam"] = seam_score(prediction, self._column_differences[task])  # needs no ground truth
                 row |= {f"{task}/{name}": value for name, value in metrics.items()}
             self.rows.append(row)
 
@@ -54,7 +54,7 @@ class Evaluator:
         """Metrics of all images of all processes, and the metrics of each image.
 
         Returns:
-            ``{task: {metric: value}}``, a task's dict holding ``seam`` alone when no image has truth for it; and one
+            ``{task: {metric: value}}``, a dict with only ``seam`` if no image has ground truth for it; and one
             dict per image with ``index``, ``id`` and ``task/metric`` keys, in the order of the dataset.
         """
         rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
@@ -85,13 +85,13 @@ def evaluate(
     evaluator: Evaluator,
     on_batch: Callable[[int, dict, dict], None] | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
-    """Run a predictor over all batches and judge it.
+    """Run a predictor over all batches and evaluate it.
 
     Args:
         predict: from rgb (B, 3, H, W) to predictions; a network in eval mode, for one.
-        batches: pictures and truth on the predictor's device, see `datasets.panorama`.
+        batches: images and ground truth on the predictor's device, see `datasets.panorama`.
         evaluator: a fresh `Evaluator` on that device.
-        on_batch: called with (batch number, batch, predictions) after each batch, to draw pictures.
+        on_batch: called with (batch number, batch, predictions) after each batch, to draw images.
 
     Returns:
         What `Evaluator.compute` gives.

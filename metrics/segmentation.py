@@ -28,7 +28,7 @@ def count_pairs(prediction: torch.Tensor, labels: torch.Tensor, num_classes: int
 
 
 def class_iou(confusion: torch.Tensor) -> torch.Tensor:
-    """Intersection over union (K,) of each class; NaN for a class in neither truth nor prediction."""
+    """Intersection over union (K,) of each class; NaN for a class in neither target nor prediction."""
     confusion = confusion.double()
     intersection = confusion.diagonal()
     union = confusion.sum(0) + confusion.sum(1) - intersection
@@ -38,7 +38,7 @@ def class_iou(confusion: torch.Tensor) -> torch.Tensor:
 def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
     """The field's metrics from the confusion matrix (K, K) of a whole set; empty when it has no labelled pixel.
 
-    ``mIoU``: mean IoU over the classes that occur, in truth or prediction; ``pixAcc``: share of pixels that are right.
+    ``mIoU``: mean IoU over the classes that occur, in target or prediction; ``pixAcc``: share of pixels that are right.
     """
     if not confusion.sum():
         return {}
@@ -53,7 +53,7 @@ def image_miou(confusion: torch.Tensor) -> dict[str, float]:
 
     ``mIoU_per_image``: mean IoU over all K classes, those that do not occur counting 0: what the released program
     computes at its batch size of 1. It can never reach 1; its use is to be compared with the paper's numbers.
-    ``mIoU_occurring``: over the classes that occur in the image, in truth or prediction: images compare by it.
+    ``mIoU_occurring``: over the classes that occur in the image, in target or prediction: images compare by it.
     """
     if not confusion.sum():
         return {}

@@ -24,7 +24,7 @@ def with_solid_angle(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class TaskMetric(ABC):
-    """Judges the predictions of one task.
+    """Evaluates the predictions of one task.
 
     Args:
         num_classes: K.
@@ -42,7 +42,7 @@ class TaskMetric(ABC):
 
     @abstractmethod
     def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
-        """Metrics of sample i of a batch, given its prediction (., H, W); none when there is no truth for it."""
+        """Metrics of sample i of a batch, given its prediction (., H, W); empty if it has no ground truth."""
 
     def dataset_metrics(self) -> dict[str, float]:
         """Metrics of all samples so far, of all processes, other than means over images."""

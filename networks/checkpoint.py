@@ -1,7 +1,7 @@
 """Checkpoints: what is in one, where they lie, how they are written, read and compared.
 
 A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: a file from a stranger can
-hold wrong weights but no code. ``settings`` tells all that is needed to build the network again and to read its
+hold wrong weights but no code. ``settings`` holds all that is needed to rebuild the network and to interpret its
 predictions; files of the released program, which hold weights alone, are recognised by their keys.
 """
 
@@ -48,7 +48,7 @@ class ModelSettings:
         ico_level: level of the icosphere.
         height, width: pixels of the panoramas it was trained on.
         dataset: the name of the dataset it was trained on.
-        class_names, class_colours: of the K semantic classes; colours are 8-bit RGB.
+        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB.
         depth_unit: what a depth of 1 means, in words.
         normal_frame: "camera" (x right, y down, z forward) or "world" (the frame of the training data).
         fusion, b2f, cross_task, intermediate: the network's parts; see `Elite360M`.
@@ -250,7 +250,7 @@ def save_checkpoint(
     balancing: str = "uncertainty",
     **more,
 ) -> None:
-    """Write a checkpoint, whole or not at all. `more` is kept beside the rest (the optimiser's state, say)."""
+    """Write a checkpoint atomically. `more` holds further entries, such as the state of the optimizer."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -359,7 +359,7 @@ def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
         settings |= {
             "tasks": tuple(settings["tasks"]),
             "class_names": tuple(settings["class_names"]),
-            "class_colours": tuple(tuple(colour) for colour in settings["class_colours"]),
+            "class_colours": tuple(tuple(color) for color in settings["class_colours"]),
         }
         checkpoint = Checkpoint(
             path,
@@ -383,7 +383,7 @@ def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
 
 def _unknown_setting(settings: ModelSettings) -> str | None:
     """The name of a setting with a value that no training of this program can have."""
-    height, names, colours = settings.height, settings.class_names, settings.class_colours
+    height, names, colors = settings.height, settings.class_names, settings.class_colours
     is_known = {
         "backbone": find_backbone(str(settings.backbone)) is not None,
         "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
@@ -392,7 +392,7 @@ def _unknown_setting(settings: ModelSettings) -> str | None:
         "width": settings.width == 2 * height,
         "dataset": isinstance(settings.dataset, str),
         "class_names": bool(names) and all(isinstance(name, str) for name in names),
-        "class_colours": len(colours) == len(names) and all(len(colour) == 3 for colour in colours),
+        "class_colours": len(colors) == len(names) and all(len(color) == 3 for color in colors),
         "depth_unit": isinstance(settings.depth_unit, str),
         "normal_frame": settings.normal_frame in ("camera", "world"),
         "fusion": settings.fusion in (*FUSIONS, "none"),

@@ -78,8 +78,8 @@ class Elite360M(nn.Module):
         """Predict from panoramas.
 
         Args:
-            rgb: (B, 3, H, W) colours in [0, 1]; H and W multiples of 32, W = 2H.
-            icosap_colors: (B, P, 3) normalised colours of the ICOSAP points; sampled from `rgb` when not given.
+            rgb: (B, 3, H, W) colors in [0, 1]; H and W multiples of 32, W = 2H.
+            icosap_colors: (B, P, 3) normalised colors of the ICOSAP points; sampled from `rgb` when not given.
 
         Returns:
             For each task of the network: ``depth`` (B, 1, H, W) metres along the ray, ``normal`` (B, 3, H, W) unit

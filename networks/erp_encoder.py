@@ -28,7 +28,7 @@ class ERPEncoder(nn.Module):
     Attributes:
         skip_channels: channels of the three skip features, finest first.
         embed_dim: C, 64 or 128: by the width of the backbone.
-        mean, std: of the colours that the backbone expects, by channel.
+        mean, std: of the colors that the backbone expects, by channel.
 
     Raises:
         UserError: when there is no such backbone, it lacks a stride, or the ImageNet weights cannot be downloaded.

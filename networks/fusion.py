@@ -118,7 +118,7 @@ class TokenFusion(nn.Module, ABC):
 
 
 class SemanticAwareFusion(TokenFusion):
-    """Semantic-aware attention alone."""
+    """Only semantic-aware attention."""
 
     def __init__(self, dim: int, corrected: bool = False):
         super().__init__(dim, corrected)
@@ -131,7 +131,7 @@ class SemanticAwareFusion(TokenFusion):
 
 
 class DistanceAwareFusion(TokenFusion):
-    """Distance-aware attention alone."""
+    """Only distance-aware attention."""
 
     def __init__(self, dim: int, corrected: bool = False):
         super().__init__(dim, corrected)

@@ -1,4 +1,4 @@
-"""The ICOSAP branch: a point transformer over the coloured faces of the icosphere."""
+"""The ICOSAP branch: a point transformer over the colored faces of the icosphere."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ def gather_points(features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor
 
 
 class ICOSAPSampler(nn.Module):
-    """Samples the panorama at the icosphere: one colour per face, the mean over the face's three vertices."""
+    """Samples the panorama at the icosphere: one color per face, the mean over the face's three vertices."""
 
     def __init__(self, ico_level: int):
         super().__init__()
@@ -31,7 +31,7 @@ class ICOSAPSampler(nn.Module):
         self.register_buffer("faces", torch.tensor(faces), persistent=False)  # (P, 3) vertices
 
     def forward(self, erp: torch.Tensor) -> torch.Tensor:
-        """Colours (B, P, 3) of the faces from an ERP image (B, 3, H, W); bilinear, wrapping around in longitude."""
+        """Colors (B, P, 3) of the faces from an ERP image (B, 3, H, W); bilinear, wrapping around in longitude."""
         batch, _, _, width = erp.shape
         # One column more on either side makes longitude wrap; rows are clamped at the poles ("border").
         wrapped = F.pad(erp, (1, 1, 0, 0), mode="circular")
@@ -153,7 +153,7 @@ class ICOSAPEncoder(nn.Module):
         )
 
     def forward(self, colors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (B, 80, C) and coordinates (80, 3) of the coarsest points, from the face colours (B, 5120, 3)."""
+        """Features (B, 80, C) and coordinates (80, 3) of the coarsest points, from the face colors (B, 5120, 3)."""
         xyz = self.coordinates
         x = self.fc1(torch.cat([xyz.expand(colors.shape[0], -1, -1), colors], dim=-1))
         x = self.transformers[0](x, xyz, self.neighbors_0)

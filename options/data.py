@@ -45,7 +45,7 @@ def open_dataset(options: argparse.Namespace, split: str, height: int, width: in
         augment = Augmentation(
             yaw=not options.disable_yaw_rotation_augmentation,
             flip=not options.disable_LR_flip_augmentation,
-            colour=not options.disable_color_augmentation,
+            color=not options.disable_color_augmentation,
         )
     tasks = parse_tasks(options.task)
     dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, tasks, **special)

@@ -43,7 +43,7 @@ def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_se
         width=options.width,
         dataset=options.dataset,
         class_names=train_set.classes.names,
-        class_colours=train_set.classes.colours,
+        class_colours=train_set.classes.colors,
         depth_unit=train_set.depth_unit,
         normal_frame=train_set.normal_frame,
         fusion=options.fusion,

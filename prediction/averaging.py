@@ -1,4 +1,4 @@
-"""Test-time augmentation: a network that looks at several views of a panorama."""
+"""Test-time augmentation: predictions averaged over several views of a panorama."""
 
 from collections.abc import Callable
 

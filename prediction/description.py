@@ -25,7 +25,7 @@ class Description(NamedTuple):
         path: of the picture, absolute.
         sha256: of the picture.
         stretched: whether the picture was no panorama.
-        tone_mapping: how colours were made of radiance; None when they were not.
+        tone_mapping: how colors were made of radiance; None when they were not.
         names: of the files that are described.
     """
 

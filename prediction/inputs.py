@@ -1,4 +1,4 @@
-"""Which pictures to predict, and which files were left out."""
+"""Which images to predict, and which files are skipped."""
 
 import glob
 import os
@@ -47,7 +47,7 @@ def find_jobs(given: str, out: Path) -> Inputs:
         out: the folder to write to.
 
     Raises:
-        UserError: when there is none, or when results would lie beside the pictures.
+        UserError: when there is none, or when results would lie among the images.
     """
     problems: list[str] = []
     root, named, takes_all = _search(given, problems)

@@ -1,4 +1,4 @@
-"""A trained network that takes pictures as people have them."""
+"""A trained network that takes images of any common format."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class PanoramaModel:
             image: a file, a Pillow image, or an array (H, W, 3), RGB; grey (H, W) or (H, W, 1) and alpha (H, W, 4) will
                 do as well, the alpha being dropped. Arrays are uint8, uint16, or floats in [0, 1].
             tta: how many views to average, see `prediction.averaging`; 1 is the plain network.
-            force: stretch a picture that is not 2:1, instead of refusing it.
+            force: stretch an image that is not 2:1 instead of rejecting it.
 
         Raises:
             UserError: when a file cannot be read, or the picture is not twice as wide as high.

@@ -1,4 +1,4 @@
-"""Pictures as people have them, made into 8-bit colours for the network."""
+"""Pictures as people have them, made into 8-bit colors for the network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ class Picture(NamedTuple):
 
     Attributes:
         rgb: (H, W, 3) uint8, turned upright.
-        tone_mapped: whether the file held radiance (floats), which TONE_MAPPING made into colours.
+        tone_mapped: whether the file held radiance (floats), which TONE_MAPPING made into colors.
         sha256: hash of the file's content, in hexadecimal.
     """
 
@@ -57,15 +57,15 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
         raise UserError(
             f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are read"
         )
-    colours = _decode(file, header)
+    colors = _decode(file, header)
     digest = sha256(path)
     if _version(path) != version:
         raise UserError(f"{path} was written to while it was read: try again")
-    if colours.dtype.kind == "f":
-        return Picture(tone_map(colours), tone_mapped=True, sha256=digest)
-    if colours.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path} holds {colours.dtype} numbers: save it with 8 or 16 bits, or as floats")
-    return Picture(_as_8_bit(colours), tone_mapped=False, sha256=digest)
+    if colors.dtype.kind == "f":
+        return Picture(tone_map(colors), tone_mapped=True, sha256=digest)
+    if colors.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
+    return Picture(_as_8_bit(colors), tone_mapped=False, sha256=digest)
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
@@ -106,7 +106,7 @@ def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = Non
 
 
 def tone_map(radiance: np.ndarray) -> np.ndarray:
-    """Linear radiance (H, W, 3) as colours (H, W, 3) uint8, see TONE_MAPPING; what is not finite is black."""
+    """Linear radiance (H, W, 3) as colors (H, W, 3) uint8, see TONE_MAPPING; what is not finite is black."""
     radiance = np.nan_to_num(radiance, nan=0, posinf=0, neginf=0).clip(min=0)
     log_average = np.exp(np.log(np.maximum(radiance @ _LUMINANCE, _DARKEST)).mean())
     scaled = radiance * (0.18 / log_average)
@@ -119,7 +119,7 @@ def _decode(file: ImageFile, header: Header | None) -> np.ndarray:
     """(H, W, 3) RGB in the numbers of the file, by OpenCV, or by Pillow where that reads what OpenCV does not."""
     try:
         with _silent_opencv():
-            return file.colours()
+            return file.colors()
     except cv2.error as error:
         problem = UserError(f"{file.path} cannot be decoded: {' '.join(error.err.split())}")
     except UserError as error:
@@ -158,16 +158,16 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
         raise ValueError(f"a picture is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
-    colours = array[..., :3]
-    if colours.dtype.kind == "f":
-        if not (colours.min() >= 0 and colours.max() <= 1):  # so that NaN is refused as well
+    colors = array[..., :3]
+    if colors.dtype.kind == "f":
+        if not (colors.min() >= 0 and colors.max() <= 1):  # so that NaN is refused as well
             raise ValueError("an image of floats has values from 0 to 1")
-        colours = np.rint(colours * 255).astype(np.uint8)
-    elif colours.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"a picture is of uint8, uint16 or floats, got {colours.dtype}")
-    return np.array(np.broadcast_to(_as_8_bit(colours), (*array.shape[:2], 3)), order="C")  # a copy, ours to keep
+        colors = np.rint(colors * 255).astype(np.uint8)
+    elif colors.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"a picture is of uint8, uint16 or floats, got {colors.dtype}")
+    return np.array(np.broadcast_to(_as_8_bit(colors), (*array.shape[:2], 3)), order="C")  # a copy, ours to keep
 
 
-def _as_8_bit(colours: np.ndarray) -> np.ndarray:
+def _as_8_bit(colors: np.ndarray) -> np.ndarray:
     """uint8 as they are, uint16 divided by 257."""
-    return colours if colours.dtype == np.uint8 else np.rint(colours / np.float32(257)).astype(np.uint8)
+    return colors if colors.dtype == np.uint8 else np.rint(colors / np.float32(257)).astype(np.uint8)

@@ -19,14 +19,14 @@ class PointCloud:
 
     Attributes:
         xyz: (N, 3) float32 metres, or in `unit` where that is another.
-        colours: (N, 3) uint8 RGB, or None.
+        colors: (N, 3) uint8 RGB, or None.
         normals: (N, 3) float32 unit vectors that point to the camera, or None.
         labels: (N,) uint8 classes, or None.
         unit: of the depth that the points were made of, in words.
     """
 
     xyz: np.ndarray
-    colours: np.ndarray | None = None
+    colors: np.ndarray | None = None
     normals: np.ndarray | None = None
     labels: np.ndarray | None = None
     unit: str = METRES
@@ -36,8 +36,8 @@ class PointCloud:
         columns = {"x y z": ("<f4", self.xyz)}
         if self.normals is not None:
             columns["nx ny nz"] = ("<f4", self.normals)
-        if self.colours is not None:
-            columns["red green blue"] = ("u1", self.colours)
+        if self.colors is not None:
+            columns["red green blue"] = ("u1", self.colors)
         if self.labels is not None:
             columns["label"] = ("u1", self.labels[:, None])
         layout = [(name, kind) for names, (kind, _) in columns.items() for name in names.split()]
@@ -58,7 +58,7 @@ class PointCloud:
             file.write(vertices.tobytes())
 
     def save_glb(self, path: str | Path) -> None:
-        """Write a binary glTF file of the coloured points, atomically, in glTF's axes: x right, y **up**, z backward.
+        """Write a binary glTF file of the colored points, atomically, in glTF's axes: x right, y **up**, z backward.
 
         Raises:
             UserError: when trimesh is not installed, or there are no points, which glTF does not allow.
@@ -69,6 +69,6 @@ class PointCloud:
             import trimesh
         except ImportError as error:
             raise UserError("GLB files need trimesh: pip install trimesh") from error
-        scene = trimesh.Scene(trimesh.PointCloud(self.xyz * _TO_GLTF, colors=self.colours))
+        scene = trimesh.Scene(trimesh.PointCloud(self.xyz * _TO_GLTF, colors=self.colors))
         with atomic_path(path) as temporary:
             temporary.write_bytes(scene.export(file_type="glb"))

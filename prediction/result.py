@@ -47,11 +47,11 @@ class Prediction:
         return {task: getattr(self, TASKS[task].display.map_name) for task in self.settings.tasks}
 
     def panel(self) -> np.ndarray:
-        """The picture and all predictions in colours, with scales and a legend, in one picture (any, any, 3) uint8."""
+        """The picture and all predictions in colors, with scales and a legend, in one picture (any, any, 3) uint8."""
         return maps_panel(self.rgb, self.maps(), DISPLAYS, DisplaySettings.of(self.settings))
 
     def point_cloud(self) -> PointCloud:
-        """One coloured point per pixel that has a depth (finite, above 0), with the normals and labels that there are.
+        """One colored point per pixel that has a depth (finite, above 0), with the normals and labels that there are.
 
         Normals in a world frame are left out: they do not belong to the axes of the points.
 
@@ -66,7 +66,7 @@ class Prediction:
         has_depth = np.isfinite(self.depth) & (self.depth > 0)
         return PointCloud(
             xyz=depth_to_points(self.depth)[has_depth].astype(np.float32),
-            colours=self.rgb[has_depth],
+            colors=self.rgb[has_depth],
             normals=self.normal[has_depth] if in_camera_frame else None,
             labels=None if self.labels is None else self.labels[has_depth],
             unit=self.settings.depth_unit,

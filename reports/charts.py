@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from metrics.breakdown import PixelError, Profile
-from visual.drawing import Colours
+from visual.drawing import Colors
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", _NAMESPACE)  # as an HTML page wants it, without a prefix
@@ -125,7 +125,7 @@ def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error
 
 
 @_with_style
-def iou_chart(label: str, confusion: np.ndarray, names: tuple[str, ...], colors: Colours) -> str:
+def iou_chart(label: str, confusion: np.ndarray, names: tuple[str, ...], colors: Colors) -> str:
     """Intersection over union of the classes that occur, the best first, with their ground truth pixels.
 
     Args:

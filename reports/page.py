@@ -17,7 +17,7 @@ from reports.gallery import GROUP_SIZE, TILES, Shown, badness, encode_small, sco
 from tasks import TASKS
 from utils.files import write_text
 from visual.displays import DisplaySettings
-from visual.drawing import data_url, scale_colours, unit_symbol
+from visual.drawing import data_url, scale_colors, unit_symbol
 
 _FOLDER = Path(__file__).parent
 _BASELINES = ("constant", "fixed_map")  # keys in the summary of predictors that do not use the image
@@ -256,7 +256,7 @@ def _ranks(rows: list[dict], task: str) -> dict[int, int]:
 
 
 def _color_scale(label: str, top: float, unit: str) -> dict:
-    gradient = scale_colours(np.linspace(0, top, 120)[None].repeat(10, axis=0), top)
+    gradient = scale_colors(np.linspace(0, top, 120)[None].repeat(10, axis=0), top)
     return {"label": label, "top": top, "unit": unit, "image": data_url(encode_small(gradient))}
 
 

@@ -1,4 +1,4 @@
-"""The tasks. Whatever differs between them is told here, and nowhere else asked for by name."""
+"""Everything that distinguishes the tasks."""
 
 import torch
 

@@ -14,7 +14,7 @@ _REMEDIES = {
 
 def look_of(dataset: PanoramaDataset) -> DisplaySettings:
     """What the ground truth of a dataset means."""
-    return DisplaySettings(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    return DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
 
 
 def compare_meaning(checkpoint: Checkpoint, truth: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]) -> dict:

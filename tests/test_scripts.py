@@ -306,8 +306,8 @@ def test_prediction(run, panorama, tmp_path, given):
     millimetres = cv2.imread(str(out / "my room_depth.png"), cv2.IMREAD_UNCHANGED)
     assert millimetres.dtype == np.uint16
     assert np.abs(millimetres / 1000 - depth).max() <= 0.5e-3 + 1e-6
-    colours = cv2.imread(str(out / "my room_normal.png"))[..., ::-1]
-    assert np.abs(colours / 127.5 - 1 - normal).max() <= 1 / 255 + 1e-6
+    colors = cv2.imread(str(out / "my room_normal.png"))[..., ::-1]
+    assert np.abs(colors / 127.5 - 1 - normal).max() <= 1 / 255 + 1e-6
     labels = cv2.imread(str(out / "my room_labels.png"), cv2.IMREAD_UNCHANGED)
     assert (labels.shape, labels.dtype) == ((32, 64), np.uint8)
     assert labels.max() < 13

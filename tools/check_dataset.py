@@ -228,12 +228,12 @@ def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
     """RGB and the maps of the tasks of a panorama in one picture."""
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.truth_map(batch, 0) for name in dataset.tasks}
-    look = DisplaySettings(dataset.classes.names, dataset.classes.colours, dataset.depth_unit, dataset.normal_frame)
+    look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
     return maps_panel(as_picture(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:
-    """Print what there is to say about a dataset, draw previews of it, and return what is wrong in a few words each.
+    """Print a report on a dataset, draw previews of it, and return its problems in a few words each.
 
     Raises:
         UserError: when there is nothing to check.

@@ -15,7 +15,7 @@ from utils.sphere import angles_to_pixels, rays_to_angles
 from visual.drawing import save_picture
 
 HEIGHT, WIDTH = 480, 960
-AXES = {  # name: direction, colour
+AXES = {  # name: direction, color
     "+x right": ((1, 0, 0), (255, 70, 70)),
     "-x left": ((-1, 0, 0), (255, 70, 70)),
     "+y down": ((0, 1, 0), (70, 255, 70)),
@@ -39,17 +39,17 @@ def draw_axes(rgb: np.ndarray) -> np.ndarray:
             write(picture, f"u={degrees}", (round(col) + 4, HEIGHT // 2 + 16), _WHITE)
         if 0 < abs(degrees) < 180:
             write(picture, f"v={degrees / 2:g}", (WIDTH // 2 + 4, round(row) - 4), _WHITE)
-    for name, (direction, colour) in AXES.items():
+    for name, (direction, color) in AXES.items():
         row, col = angles_to_pixels(*rays_to_angles(np.array(direction, float)), HEIGHT, WIDTH)
-        cv2.circle(picture, (round(col), round(row)), 8, colour, -1, cv2.LINE_AA)
+        cv2.circle(picture, (round(col), round(row)), 8, color, -1, cv2.LINE_AA)
         x, y = min(round(col) + 12, WIDTH - 82), int(np.clip(row - 8, 16, HEIGHT - 8))
-        write(picture, name, (x, y), colour, scale=0.6)
+        write(picture, name, (x, y), color, scale=0.6)
     return picture
 
 
-def write(picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple, scale: float = 0.4) -> None:
+def write(picture: np.ndarray, text: str, corner: tuple[int, int], color: tuple, scale: float = 0.4) -> None:
     """A line of text with a dark rim, its lower left corner at (x, y)."""
-    for ink, thickness in (((0, 0, 0), 3), (colour, 1)):
+    for ink, thickness in (((0, 0, 0), 3), (color, 1)):
         cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
 
 

@@ -36,7 +36,7 @@ MAX_DEVIATION = 1e-3  # of a file's prediction from the network's, relative to t
 
 
 def main(options: argparse.Namespace) -> None:
-    """Export as the command line says."""
+    """Run the command line."""
     check_size(options.height, options.width)
     file_format, out = FORMATS[options.format], Path(options.out)
     file_format.require(out)

@@ -4,7 +4,7 @@
 
 N rooms for training and N for testing. Every fourth training room (at least the last) belongs to the split "val"; with
 Struc3D, whose "val" is no part of the training split, as many more rooms are written. The same rooms come out every
-time; --seed gives others. `synthetic_dataset.json` in the folder says what it holds.
+time; --seed gives others. `synthetic_dataset.json` in the folder describes its content.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from utils.errors import exit_on_user_error
 
 
 def main() -> None:
-    """Write as the command line says."""
+    """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--layout", required=True, choices=tuple(LAYOUTS), help="dataset whose layout to write")
     parser.add_argument("--num", required=True, type=positive, metavar="N", help="rooms for training, and for testing")

@@ -4,19 +4,19 @@
 
 * **Raw tree**: ``area_*/pano/{pose,rgb,depth,semantic,normal}/camera_*_domain_*``, and the owners'
   ``semantic_labels.json``, from ``assets/`` of their code repository, alexsax/2D-3D-Semantics.
-* **Prepared tree**: see `datasets.stanford2d3d`. Colours are averaged by area, all else comes from the nearest pixel.
-* **Labels**: the owners' colour is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
+* **Prepared tree**: see `datasets.stanford2d3d`. Colors are averaged by area, all else comes from the nearest pixel.
+* **Labels**: the owners' color is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
   have, and what is black in the RGB picture, becomes 255.
 * **Normals**: the owners store them in the frame of the building. To reach the frame of the camera, they say, take the
   transpose of the rotation in the pose's ``camera_rt_matrix``. Which axes that camera has is not documented, and no
-  data was at hand to check either. So it is measured, for each panorama: of the transpose and the matrix itself, each
+  data was available to check either. So it is measured, for each panorama: of the transpose and the matrix itself, each
   with all 48 ways to name the axes (half of them mirrored), the one is taken that turns the normals closest, on
   average, to those that the panorama's own depth implies. What the owners say wins a draw. It is judged by the median
   angle to the depth's normals, over level and over upright surfaces, of which the worse counts: floor and ceiling fill
   most of a panorama, and fit whatever the heading is. Above 20 degrees a panorama is not used. At the end the program
   prints which way was taken how often: it should be the same for all panoramas.
 
-A panorama whose four files exist is skipped, whatever their size: a run that was stopped goes on where it was.
+A panorama whose four files exist is skipped, whatever their size: a stopped run continues where it was.
 """
 
 import argparse
@@ -50,7 +50,7 @@ UNKNOWN_CLASS = "<UNK>"
 LARGEST_ANGLE = 20.0  # degrees, median: normals further from those of the depth are not in the camera frame
 _DRAW = 0.1  # degrees, mean: candidates this close are equally good
 _JUDGED_HEIGHT = 256  # pixels: fine enough for furniture, coarse enough for the steps of the depth
-_MIN_JUDGED = 100  # pixels without which nothing can be said
+_MIN_JUDGED = 100  # fewer pixels do not determine the frame
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
         rotation: (3, 3), of the pose.
 
     Raises:
-        UserError: when no candidate suits, or there is too little to judge by.
+        UserError: when no candidate suits, or there are too few pixels.
     """
     height = min(_JUDGED_HEIGHT, len(depth))
     depth = _nearest(depth, height)
@@ -225,15 +225,15 @@ def decode_normals(stored: np.ndarray) -> np.ndarray:
 
 
 def encode_normals(normal: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) as 8-bit colours; (0, 0, 0) where they are missing."""
-    colours = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
-    colours[~normal.any(axis=-1)] = 0
-    return colours
+    """Unit vectors (H, W, 3) as 8-bit colors; (0, 0, 0) where they are missing."""
+    colors = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
+    colors[~normal.any(axis=-1)] = 0
+    return colors
 
 
-def label_ids(colours: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Stored ids (H, W) uint8 of the owners' label colours (H, W, 3); unknown where the RGB picture is black."""
-    red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
+def label_ids(colors: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Stored ids (H, W) uint8 of the owners' label colors (H, W, 3); unknown where the RGB picture is black."""
+    red, green, blue = np.moveaxis(colors.astype(np.int64), -1, 0)
     ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry stands for all beyond the list
     ids[~rgb.any(axis=-1)] = UNKNOWN_ID
     return ids
@@ -306,7 +306,7 @@ def _nearest(array: np.ndarray, height: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Prepare as the command line says; exit code 1 when panoramas could not be used."""
+    """Run the command line; exit code 1 when panoramas could not be used."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the owners' release, with area_1, ...")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")

@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets import SPLITS
 from datasets.synthetic import SyntheticRooms
-from visual.drawing import label_colours, normal_colours, save_picture, scale_colours
+from visual.drawing import label_colors, normal_colors, save_picture, scale_colors
 
 
 def main() -> None:
@@ -27,9 +27,9 @@ def main() -> None:
         room = rooms.read(index)
         tiles.append(room.rgb)
         if options.truth:
-            tiles.append(scale_colours(room.depth, top=8.0))
-            tiles.append(normal_colours(room.normal))
-            tiles.append(label_colours(room.semantic, rooms.classes.colours))
+            tiles.append(scale_colors(room.depth, top=8.0))
+            tiles.append(normal_colors(room.normal))
+            tiles.append(label_colors(room.semantic, rooms.classes.colors))
     if len(tiles) > 1 and len(tiles) % 2:
         tiles.append(np.full_like(tiles[0], 255))
     save_picture(options.out, np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)]))

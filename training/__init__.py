@@ -1,1 +1,1 @@
-"""The training loop's parts: one optimiser step, the state that survives, when to stop, what is told."""
+"""The training loop's parts: one optimizer step, the saved state, when to stop, what is logged."""

@@ -229,7 +229,7 @@ class TrainingLog:
         self._start_window()
 
     def _warn_if_waiting(self, wait_share: float) -> None:
-        """Say once that the data comes too slowly. The first steps wait for the workers to start, always."""
+        """Report once that data loading is the bottleneck. The first steps wait for the workers to start, always."""
         if wait_share > _LONG_WAIT and self._step >= _FIRST_STEPS and not self._warned:
             self._warned = True
             tqdm.write(f"{wait_share:.0%} of the time is spent waiting for data: try more --num_workers")

@@ -130,7 +130,7 @@ class Stepper:
         return self.scaler.get_scale() < before
 
     def _leave_alone(self, tasks: Iterable[str]) -> None:
-        """Keep the optimiser from moving the parameters of tasks without labels by the momentum of earlier steps."""
+        """Keep the optimizer from moving the parameters of tasks without labels by the momentum of earlier steps."""
         for task in tasks:
             for parameter in self.objective.network.own_parameters(task):
                 parameter.grad = None

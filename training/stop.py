@@ -8,7 +8,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Tells whether the process was asked to end (SIGTERM, SIGINT) or its time is up; the step in hand is finished.
+    """Records that the process was asked to end (SIGTERM, SIGINT) or its time is up; the current step is finished.
 
     A context: signals are noted within it, and do what they did before after it.
 
@@ -29,7 +29,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def reason(self) -> str | None:
-        """Why to stop, or None to go on."""
+        """Why to stop, or None to continue."""
         if self._received:
             return self._received
         return "--max_minutes are over" if self._end is not None and time.monotonic() >= self._end else None

@@ -1,4 +1,4 @@
-"""Several processes or one, a GPU or none: every other file may act as if it did not matter."""
+"""Helpers for several processes and GPUs that are no-ops in a single process."""
 
 import gc
 import os
@@ -23,12 +23,12 @@ def is_distributed() -> bool:
 
 
 def rank() -> int:
-    """The number of this process among all, 0 when alone."""
+    """The number of this process among all; 0 for a single one."""
     return dist.get_rank() if is_distributed() else 0
 
 
 def world_size() -> int:
-    """How many processes work together, 1 when alone."""
+    """The number of processes; 1 for a single one."""
     return dist.get_world_size() if is_distributed() else 1
 
 

@@ -12,7 +12,7 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as of shells
 
 
 class UserError(Exception):
-    """A wrong flag, file or folder. The message is one line that names it and says what to do."""
+    """A wrong flag, file or folder. The message is one line that names it and the remedy."""
 
 
 @contextmanager

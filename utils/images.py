@@ -1,4 +1,4 @@
-"""Reading picture files."""
+"""Reading image files."""
 
 import io
 from pathlib import Path
@@ -18,7 +18,7 @@ _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")  # by Pillow's names of its compress
 class ImageFile:
     """An image as it lies on disk, read but not decoded.
 
-    `rgb` and `colours` are for what people see; `single_channel` and `three_channels` for maps of numbers, which come
+    `rgb` and `colors` are for what people see; `single_channel` and `three_channels` for maps of numbers, which come
     out exactly as they were stored.
 
     Args:
@@ -47,7 +47,7 @@ class ImageFile:
         """(H, W, 3) uint8, grey repeated, alpha dropped, turned upright as its EXIF orientation says."""
         return self._decode(cv2.IMREAD_COLOR_RGB)
 
-    def colours(self) -> np.ndarray:
+    def colors(self) -> np.ndarray:
         """(H, W, 3) as `rgb`, but with the numbers of the file: uint8, uint16, or float32 of any range."""
         # Not IMREAD_COLOR_RGB: with it OpenCV (4.11, 5.0) reads TIFF files of 16 bits wrongly.
         return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
@@ -84,7 +84,7 @@ class ImageFile:
         header = self._header()
         image = self._decode(cv2.IMREAD_UNCHANGED)
         if header.mode not in ("RGB", "RGBA") or image.dtype != np.uint8:
-            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected 8-bit colour")
+            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected 8-bit color")
         return cv2.cvtColor(self._without_alpha(image), cv2.COLOR_BGR2RGB)
 
     def _header(self) -> Image.Image:
@@ -150,5 +150,5 @@ class ImageFile:
 
 def _pixels(header: Image.Image, image: np.ndarray) -> str:
     """The kind of pixels, such as "16-bit grey"."""
-    kind = "palette" if header.mode == "P" else "colour" if header.mode in ("RGB", "RGBA", "CMYK") else "grey"
+    kind = "palette" if header.mode == "P" else "color" if header.mode in ("RGB", "RGBA", "CMYK") else "grey"
     return f"{image.itemsize * 8}-bit {kind}"

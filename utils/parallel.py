@@ -18,7 +18,7 @@ def map_with_progress(
 
     Args:
         work: can be pickled: a function of a module, or a `functools.partial` of one.
-        num_workers: so many processes; 0 works in this one.
+        num_workers: number of processes; 0 runs in this process.
     """
     progress = {"total": len(items), "desc": description, "unit": "file", "dynamic_ncols": True}
     if num_workers == 0:

@@ -1,4 +1,4 @@
-"""How the maps of each task are shown: as arrays for use, as pictures for people."""
+"""How the maps of each task are shown: as arrays, and as images for people."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METRES
-from visual.drawing import Colours, label_colours, legend, normal_colours, scale_colours, unit_symbol
+from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
 MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
 MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
@@ -26,7 +26,7 @@ class DisplaySettings(NamedTuple):
     """
 
     class_names: tuple[str, ...]
-    class_colours: Colours
+    class_colours: Colors
     depth_unit: str
     normal_frame: str
 
@@ -46,7 +46,7 @@ class ValueMap(NamedTuple):
         values: (H, W) or (H, W, 3), of 8 or 16 bits.
         step: what a 1 is worth.
         unit: to stand behind the value, or nothing.
-        classes: name and colour (8-bit RGB) of each value, if the values are classes.
+        classes: name and color (8-bit RGB) of each value, if the values are classes.
     """
 
     values: np.ndarray
@@ -67,11 +67,11 @@ class Display(ABC):
 
     @abstractmethod
     def truth_map(self, batch: dict, i: int) -> np.ndarray:
-        """The truth of sample i of a batch as a map; what is missing is marked."""
+        """The ground truth of sample i of a batch as a map; missing values are marked."""
 
     @abstractmethod
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
-        """A map in colours, (H, W, 3) uint8."""
+        """A map in colors, (H, W, 3) uint8."""
 
     @abstractmethod
     def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
@@ -79,7 +79,7 @@ class Display(ABC):
 
     @abstractmethod
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Where a map is wrong, (H, W, 3) uint8; black where the truth is missing."""
+        """Where a map is wrong, (H, W, 3) uint8; black where the ground truth is missing."""
 
     @property
     @abstractmethod
@@ -91,15 +91,15 @@ class Display(ABC):
         """What the values of a map, and of those `files` that are no mere copies of it, mean: plain data."""
 
     def legend(self, look: DisplaySettings, width: int) -> np.ndarray | None:
-        """What explains the colours of `picture`, (any, width, 3), if a scale does not."""
+        """What explains the colors of `picture`, (any, width, 3), if a scale does not."""
         return None
 
     def scale(self, look: DisplaySettings) -> tuple[float, str] | None:
-        """Far end and unit of the colour scale of `picture`, if it has one."""
+        """Far end and unit of the color scale of `picture`, if it has one."""
         return None
 
     def error_scale(self, look: DisplaySettings) -> tuple[float, str] | None:
-        """Far end and unit of the colour scale of `error_picture`, if it has one."""
+        """Far end and unit of the color scale of `error_picture`, if it has one."""
         return None
 
 
@@ -116,13 +116,13 @@ class DepthDisplay(Display):
         return self.as_map(batch["depth"][i].masked_fill(~batch["depth_mask"][i], torch.nan))
 
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
-        return scale_colours(values, MAX_DEPTH)
+        return scale_colors(values, MAX_DEPTH)
 
     def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
         return ValueMap(_thousandths(values, look), 0.001, unit_symbol(look.depth_unit))
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        return scale_colours(np.abs(prediction - truth), MAX_DEPTH_ERROR)
+        return scale_colors(np.abs(prediction - truth), MAX_DEPTH_ERROR)
 
     @property
     def files(self) -> dict[str, Encoding]:
@@ -152,14 +152,14 @@ class NormalDisplay(Display):
         return self.as_map(batch["normal"][i].masked_fill(~batch["normal_mask"][i], torch.nan))
 
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
-        return normal_colours(np.nan_to_num(values))
+        return normal_colors(np.nan_to_num(values))
 
     def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
         return ValueMap(np.rint(values * 127).astype(np.int8), 1 / 127)
 
     def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
         angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
-        return scale_colours(angle, MAX_ANGLE_ERROR)
+        return scale_colors(angle, MAX_ANGLE_ERROR)
 
     @property
     def files(self) -> dict[str, Encoding]:
@@ -189,7 +189,7 @@ class LabelDisplay(Display):
         return batch["semantic"][i].cpu().numpy()
 
     def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
-        return label_colours(values, look.class_colours)
+        return label_colors(values, look.class_colours)
 
     def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
         return ValueMap(values, classes=tuple(zip(look.class_names, look.class_colours, strict=True)))
@@ -203,8 +203,8 @@ class LabelDisplay(Display):
         return {
             "unit": "indices into the classes; their colours are #RRGGBB",
             "classes": [
-                {"label": i, "name": name, "colour": "#" + bytes(colour).hex()}
-                for i, (name, colour) in enumerate(classes)
+                {"label": i, "name": name, "colour": "#" + bytes(color).hex()}
+                for i, (name, color) in enumerate(classes)
             ],
         }
 

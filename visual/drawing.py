@@ -1,4 +1,4 @@
-"""Pictures for people: depth, normals, labels and errors as colours, with scales, in captioned panels.
+"""Pictures for people: depth, normals, labels and errors as colors, with scales, in captioned panels.
 
 All pictures are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without batch axis.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from utils.files import atomic_path
 from utils.tasks import METRES
 
-Colours = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
+Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
 _CAPTION_HEIGHT = 22  # pixels
 _BAR_WIDTH = 64  # pixels
@@ -20,47 +20,47 @@ _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def scale_colours(values: np.ndarray, top: float) -> np.ndarray:
+def scale_colors(values: np.ndarray, top: float) -> np.ndarray:
     """Values (H, W) from 0 (dark blue) to `top` (dark red) in the turbo map; what is not finite is black."""
     known = np.isfinite(values)
     levels = np.clip(np.where(known, values, 0) / top * 255, 0, 255).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    colours[~known] = 0
-    return colours
+    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    colors[~known] = 0
+    return colors
 
 
-def normal_colours(normal: np.ndarray) -> np.ndarray:
+def normal_colors(normal: np.ndarray) -> np.ndarray:
     """Unit normals (H, W, 3): x, y and z from -1..1 to red, green and blue 0..255; (0, 0, 0) is black."""
-    colours = np.rint((normal + 1) * 127.5).clip(0, 255).astype(np.uint8)
-    colours[~normal.any(axis=-1)] = 0
-    return colours
+    colors = np.rint((normal + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    colors[~normal.any(axis=-1)] = 0
+    return colors
 
 
-def label_colours(labels: np.ndarray, class_colours: Colours) -> np.ndarray:
-    """Labels (H, W) in the colours of their classes; ignored pixels are black."""
+def label_colors(labels: np.ndarray, class_colours: Colors) -> np.ndarray:
+    """Labels (H, W) in the colors of their classes; ignored pixels are black."""
     table = np.array([*class_colours, _BLACK], dtype=np.uint8)  # label -1 is the last entry
     return table[labels]
 
 
-def colour_bar(height: int, top: float, unit: str) -> np.ndarray:
-    """A vertical scale (height, 64, 3) for `scale_colours`: `top` above, 0 below, in `unit`."""
+def color_bar(height: int, top: float, unit: str) -> np.ndarray:
+    """A vertical scale (height, 64, 3) for `scale_colors`: `top` above, 0 below, in `unit`."""
     bar = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
-    bar[:, 6:20] = scale_colours(np.linspace(top, 0, height)[:, None].repeat(14, axis=1), top)
+    bar[:, 6:20] = scale_colors(np.linspace(top, 0, height)[:, None].repeat(14, axis=1), top)
     for fraction in (0, 0.5, 1):
         y = int(np.clip((1 - fraction) * height + 4, 10, height - 3))
         _write(bar, f"{fraction * top:g} {unit}", (22, y), _BLACK)
     return bar
 
 
-def legend(class_names: tuple[str, ...], class_colours: Colours, width: int) -> np.ndarray:
-    """Names of the classes on their colours, in as many rows as they need, (any, width, 3)."""
+def legend(class_names: tuple[str, ...], class_colours: Colors, width: int) -> np.ndarray:
+    """Names of the classes on their colors, in as many rows as they need, (any, width, 3)."""
     columns = max(1, width // 96)
     rows = -(-len(class_names) // columns)
     picture = np.full((rows * _CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
-    for i, (name, colour) in enumerate(zip(class_names, class_colours, strict=True)):
+    for i, (name, color) in enumerate(zip(class_names, class_colours, strict=True)):
         x, y = i % columns * 96, i // columns * _CAPTION_HEIGHT
-        picture[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + 94] = colour
-        ink = _BLACK if sum(colour) > 330 else _WHITE
+        picture[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + 94] = color
+        ink = _BLACK if sum(color) > 330 else _WHITE
         _write(picture, name, (x + 6, y + 15), ink)
     return picture
 
@@ -71,7 +71,7 @@ def unit_symbol(depth_unit: str) -> str:
 
 
 def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:
-    """Captioned pictures of one size, two in a row, those with a (top, unit) followed by their colour bar."""
+    """Captioned pictures of one size, two in a row, those with a (top, unit) followed by their color bar."""
     height, width = pictures[0].shape[:2]
     factor = -(-_MIN_PANEL_WIDTH // width) if width < _MIN_PANEL_WIDTH else 1
     height, width = height * factor, width * factor
@@ -81,7 +81,7 @@ def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[floa
         tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
         if with_bars:
             blank = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
-            tile = np.hstack([tile, colour_bar(height, *bar) if bar else blank])
+            tile = np.hstack([tile, color_bar(height, *bar) if bar else blank])
         heading = np.full((_CAPTION_HEIGHT, tile.shape[1], 3), 255, dtype=np.uint8)
         _write(heading, caption, (4, 16), _BLACK)
         tiles.append(np.vstack([heading, tile]))
@@ -117,6 +117,6 @@ def data_url(file: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
-def _write(picture: np.ndarray, text: str, position: tuple[int, int], colour: tuple[int, int, int]) -> None:
+def _write(picture: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
     """Put a line of small text into a picture, its lower left corner at (x, y)."""
-    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)

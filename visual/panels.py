@@ -96,5 +96,5 @@ def maps_panel(
 
 
 def as_picture(rgb: torch.Tensor) -> np.ndarray:
-    """Colours (3, H, W) in [0, 1] as (H, W, 3) uint8."""
+    """Colors (3, H, W) in [0, 1] as (H, W, 3) uint8."""
     return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

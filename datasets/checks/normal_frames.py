@@ -1,4 +1,4 @@
-"""In which frame, and along which axes, normals are stored: found by comparing them with those that depth implies.
+"""Detect the frame and axes of stored normals by comparing them with the normals that depth implies.
 
 The normals of a panorama are read in 98 ways. Of each the fraction that agrees with depth is kept:
 
@@ -129,11 +129,11 @@ def _evaluate_all(finding: Finding, agreeing: np.ndarray, given: int, with_depth
         finding.rows += [text, f"{agreeing[better]:.1%} would {reading_in_words(better)}"]
         finding.problems.append(f"normals disagree with {reference}")
     elif agreeing[given] < (MIN_NEAR if with_depth else MIN_FACING):
-        finding.rows += [text, "no order or sign of the axes, and no other frame, would mend it"]
+        finding.rows += [text, "no order or sign of the axes, and no other frame, fixes it"]
         finding.problems.append(f"normals disagree with {reference}")
     elif given == BUILDING and agreeing[CAMERA] > agreeing[BUILDING] - MAX_EXCESS:
         # What agrees in the camera's frame agrees in any other: only this reveals that the option is wrong.
-        finding.rows += [text, "they agree as they are: leave out --normal_frame world"]
+        finding.rows += [text, "they agree as they are: drop --normal_frame world"]
         finding.problems.append("normals are in the camera's frame")
     else:
         turned = ", each panorama turned by its own rotation" if given == BUILDING else ""

@@ -2,7 +2,7 @@
 
 * `shapes`: the solids everything is made of, `casting`: which of them each ray of an ERP image meets first;
 * `scene`: what a room is, `layout`: makes one up, out of `furniture`, `fittings` and `clutter`, on a `floor_plan`;
-* `surfaces`, `textures` (with `noise`) and `lighting`: what a hit looks like, `style`: the colours of a room;
+* `surfaces`, `textures` (with `noise`) and `lighting`: what a hit looks like, `style`: the colors of a room;
 * `render`: puts it all together.
 
 **World axes**: x right, y **down**, z forward as in the camera, with the floor at y = 0. Shapes and furniture speak of

@@ -71,7 +71,7 @@ def _bin(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
 
 def _plant(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
     high = rng.uniform(0.25, 0.6)
-    pot = replace(bright(rng), colour=(0.35, 0.14, 0.08)) if rng.random() < 0.6 else style.white
+    pot = replace(bright(rng), color=(0.35, 0.14, 0.08)) if rng.random() < 0.6 else style.white
     parts = [(place.cylinder(0, 0, 0.15, 0, 0.28), pot), (place.cylinder(0, 0, 0.03, 0.28, 0.4 + high), style.wood)]
     for _ in range(6):
         x, z = rng.uniform(-0.14, 0.14, 2)

@@ -42,8 +42,8 @@ def put_windows(plan: FloorPlan, count: int, style: Style, rng: np.random.Genera
         if heated and plan.claim_wall(*spot, width * 0.8, 0.0, low - 0.06) and plan.claim(warm):
             parts += fittings.radiator(place, width * 0.8, style)
         before = place.at(0, 0.3)
-        colour = tuple((daylight * width * (high - low)).tolist())
-        lights.append(Light(before.x, before.z, (low + high) / 2, colour, place.yaw, shadows=not lights))
+        color = tuple((daylight * width * (high - low)).tolist())
+        lights.append(Light(before.x, before.z, (low + high) / 2, color, place.yaw, shadows=not lights))
     return parts, lights
 
 
@@ -121,9 +121,9 @@ def put_ceiling_lamps(plan: FloorPlan, style: Style, rng: np.random.Generator) -
     lit = [places[i] for i in rng.permutation(len(places))[:_LIT]]
     warmth = rng.uniform(0.0, 1.0)
     power = rng.uniform(1.2, 2.4) * 4 * plan.half_x * plan.half_z / 14 / max(len(lit), 1)
-    colour = (power, power * (1 - 0.12 * warmth), power * (1 - 0.34 * warmth))
+    color = (power, power * (1 - 0.12 * warmth), power * (1 - 0.34 * warmth))
     drop = 0.7 if kind == 3 else 0.45
-    return parts, [Light(place.x, place.z, plan.ceiling - drop, colour) for place in lit]
+    return parts, [Light(place.x, place.z, plan.ceiling - drop, color) for place in lit]
 
 
 def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.random.Generator) -> Place | None:

@@ -26,7 +26,7 @@ def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height
     ambient = (0.85 + 0.15 * facing_up) * _openness(surfaces, solids)
     total = np.array(room.ambient, np.float32) * ambient[:, None]
     for light in room.lights:
-        total += np.array(light.colour, np.float32) * _received(surfaces, light, solids, shadow_height)[:, None]
+        total += np.array(light.color, np.float32) * _received(surfaces, light, solids, shadow_height)[:, None]
     return total
 
 
@@ -44,7 +44,7 @@ def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
 
 
 def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_height: int) -> np.ndarray:
-    """How much of a light of colour 1 each point receives, (N,)."""
+    """How much of a light of color 1 each point receives, (N,)."""
     to_light = (np.array([light.x, -light.height, light.z]) - surfaces.points).astype(np.float32)
     squared = np.einsum("ij,ij->i", to_light, to_light)
     distance = np.sqrt(squared)

@@ -46,10 +46,10 @@ def render_room(room: Room, height: int, width: int, camera_yaw: float = 0.0, se
     camera = Camera(room.camera.x, room.camera.z, room.camera.height, room.camera.yaw + camera_yaw)
     hits = cast(solids, camera, height, width)
     surfaces = locate(hits, solids, camera)
-    colour, glow = _paint(parts, hits.solid.ravel(), to_patch(surfaces, hits, solids, camera))
+    color, glow = _paint(parts, hits.solid.ravel(), to_patch(surfaces, hits, solids, camera))
     shading = SolidTable.of([part.solid for part in parts if _casts_shadow(part)])
     light = illuminate(surfaces, room, shading, shadow_height=min(height, _SHADOW_ROWS))
-    radiance = (colour * (light + glow[:, None])).reshape(height, width, 3)
+    radiance = (color * (light + glow[:, None])).reshape(height, width, 3)
     labels = np.array([STANFORD2D3D.label(part.label) for part in parts], np.int16)
     # A row vector times a rotation is turned by its inverse: from the world to the camera.
     normal = surfaces.normals @ yaw_rotation(camera.yaw)
@@ -71,15 +71,15 @@ def _casts_shadow(part: Part) -> bool:
 
 
 def _paint(parts: list[Part], index: np.ndarray, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (N, 3) and glow (N,) of the points on the parts numbered `index`; each material is painted at once."""
+    """Color (N, 3) and glow (N,) of the points on the parts numbered `index`; each material is painted at once."""
     materials = list(dict.fromkeys(part.material for part in parts))
     number = {material: i for i, material in enumerate(materials)}
     of_point = np.array([number[part.material] for part in parts])[index]
     order = np.argsort(of_point, kind="stable")
     bounds = np.searchsorted(of_point[order], np.arange(len(materials) + 1))
-    colour = np.empty((len(index), 3), np.float32)
+    color = np.empty((len(index), 3), np.float32)
     for material, begin, end in zip(materials, bounds[:-1], bounds[1:], strict=True):
         if end > begin:
             points = order[begin:end]
-            colour[points] = material.texture(patch.subset(points), material)
-    return colour, np.array([material.glow for material in materials], np.float32)[of_point]
+            color[points] = material.texture(patch.subset(points), material)
+    return color, np.array([material.glow for material in materials], np.float32)[of_point]

@@ -9,7 +9,7 @@ from datasets.rooms.casting import Camera
 from datasets.rooms.shapes import Solid, shell
 from datasets.rooms.surfaces import Patch
 
-Colour = tuple[float, float, float]  # linear RGB, 1 = white
+Color = tuple[float, float, float]  # linear RGB, 1 = white
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Material:
     """What a surface is made of.
 
     Attributes:
-        texture: gives the linear colours (N, 3) of a patch of N points in this material, see `textures`.
-        colour, second: the main and the other colour of the texture.
+        texture: gives the linear colors (N, 3) of a patch of N points in this material, see `textures`.
+        color, second: the main and the other color of the texture.
         scale: size in metres of what repeats in the texture.
-        glow: how bright the surface shines by itself, as a multiple of its colour.
+        glow: how bright the surface shines by itself, as a multiple of its color.
     """
 
     texture: Callable[[Patch, "Material"], np.ndarray]
-    colour: Colour
-    second: Colour = (0.1, 0.1, 0.1)
+    color: Color
+    second: Color = (0.1, 0.1, 0.1)
     scale: float = 0.1
     glow: float = 0.0
 
@@ -44,7 +44,7 @@ class Light:
     """A small light in the world (metres, height above the floor) that fades with the squared distance.
 
     Attributes:
-        colour: linear RGB, the irradiance at 1 m.
+        color: linear RGB, the irradiance at 1 m.
         yaw: None shines to all sides, otherwise the light shines like a window that looks to this longitude.
         shadows: whether things cast shadows in it.
     """
@@ -52,7 +52,7 @@ class Light:
     x: float
     z: float
     height: float
-    colour: Colour
+    color: Color
     yaw: float | None = None
     shadows: bool = True
 
@@ -82,7 +82,7 @@ class Room:
     wall_materials: tuple[Material, ...]
     parts: tuple[Part, ...]
     lights: tuple[Light, ...]
-    ambient: Colour
+    ambient: Color
     camera: Camera
     exposure: float = 1.0
     noise: float = 0.0

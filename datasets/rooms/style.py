@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.rooms import textures
-from datasets.rooms.scene import Colour, Material
+from datasets.rooms.scene import Color, Material
 
 
-def srgb(red: int, green: int, blue: int) -> Colour:
-    """Linear colour of 8-bit display values."""
+def srgb(red: int, green: int, blue: int) -> Color:
+    """Linear color of 8-bit display values."""
     return (red / 255) ** 2.2, (green / 255) ** 2.2, (blue / 255) ** 2.2
 
 
@@ -54,7 +54,7 @@ def pick(rng: np.random.Generator, choices: tuple):
 
 
 def bright(rng: np.random.Generator) -> Material:
-    """A material in a strong colour, for small things."""
+    """A material in a strong color, for small things."""
     return Material(textures.plain, pick(rng, _BRIGHT))
 
 
@@ -102,7 +102,7 @@ def random_style(rng: np.random.Generator) -> Style:
     white = Material(textures.plain, WHITE)
     metal = Material(textures.plain, pick(rng, (srgb(150, 152, 156), srgb(60, 60, 64))))
     frame = pick(rng, (white, furniture, Material(textures.plain, srgb(90, 94, 100))))
-    walls, other_wall = _random_walls(rng, skirting=frame.colour)
+    walls, other_wall = _random_walls(rng, skirting=frame.color)
     blackboard = rng.random() < 0.35
     board = (srgb(44, 66, 54), srgb(225, 225, 215)) if blackboard else (srgb(242, 243, 245), srgb(30, 50, 130))
     return Style(
@@ -149,7 +149,7 @@ def _random_floor(rng: np.random.Generator) -> Material:
     return Material(textures.carpet, pick(rng, (*_PALE, *_FABRICS)))
 
 
-def _random_walls(rng: np.random.Generator, skirting: Colour) -> tuple[Material, Material]:
+def _random_walls(rng: np.random.Generator, skirting: Color) -> tuple[Material, Material]:
     """The material of most walls and that of the odd one."""
     paint = pick(rng, _WALL_PAINTS)
     walls = Material(textures.painted_wall, paint, skirting)

@@ -1,4 +1,4 @@
-"""Procedural textures: linear colours (N, 3) computed from surface coordinates alone.
+"""Procedural textures: linear colors (N, 3) computed from surface coordinates alone.
 
 Every texture is a function of a `Patch` and a `Material`. Lines are filtered over the pixel's footprint and noise fades
 with it, so that small images are smooth rather than speckled.
@@ -12,27 +12,27 @@ from datasets.rooms.surfaces import Patch
 
 
 def plain(p: Patch, m: Material) -> np.ndarray:
-    """One colour with faint clouds, as of paint."""
-    return _tint(m.colour, 1 + 0.08 * _noise(p, 0.35) + 0.05 * _noise(p, 0.04))
+    """One color with faint clouds, as of paint."""
+    return _tint(m.color, 1 + 0.08 * _noise(p, 0.35) + 0.05 * _noise(p, 0.04))
 
 
 def painted_wall(p: Patch, m: Material) -> np.ndarray:
-    """Paint with a skirting board of the second colour."""
+    """Paint with a skirting board of the second color."""
     return _skirting(p, m, plain(p, m))
 
 
 def stripes(p: Patch, m: Material) -> np.ndarray:
-    """Wallpaper with upright stripes of faint contrast, and a skirting board of the second colour."""
+    """Wallpaper with upright stripes of faint contrast, and a skirting board of the second color."""
     stripe = _lines(p.s, m.scale, m.scale / 2, p.footprint)
     thin = _lines(p.s + m.scale / 4, m.scale / 2, m.scale / 16, p.footprint)
-    return _skirting(p, m, _tint(m.colour, (1 - 0.22 * stripe) * (1 - 0.25 * thin) + 0.04 * _noise(p, 0.3)))
+    return _skirting(p, m, _tint(m.color, (1 - 0.22 * stripe) * (1 - 0.25 * thin) + 0.04 * _noise(p, 0.3)))
 
 
 def bricks(p: Patch, m: Material) -> np.ndarray:
-    """Brickwork: `scale` is the length of a brick, the second colour is the mortar."""
+    """Brickwork: `scale` is the length of a brick, the second color is the mortar."""
     row, column, joints = _courses(p, m.scale, m.scale / 3, shift=0.5, gap=m.scale * 0.05)
     shade = 0.75 + 0.5 * hash_unit(row, column, 7) * _fade(p, m.scale / 3) + 0.25 * _noise(p, 0.03)
-    return _mix(_tint(m.colour, shade), m.second, joints)
+    return _mix(_tint(m.color, shade), m.second, joints)
 
 
 def planks(p: Patch, m: Material) -> np.ndarray:
@@ -44,28 +44,28 @@ def planks(p: Patch, m: Material) -> np.ndarray:
     shade = 0.8 + 0.4 * hash_unit(row, column, 11) * _fade(p, m.scale) + 0.35 * grain * _fade(p, 0.02)
     ends = _lines(p.s + shift * 9 * m.scale, 9 * m.scale, 0.004, p.footprint)
     gaps = np.maximum(_lines(p.t, m.scale, 0.004, p.footprint), ends)
-    return _mix(_tint(m.colour, shade), m.second, 0.8 * gaps)
+    return _mix(_tint(m.color, shade), m.second, 0.8 * gaps)
 
 
 def tiles(p: Patch, m: Material) -> np.ndarray:
-    """Square tiles with thin joints of the second colour; `scale` is their size."""
+    """Square tiles with thin joints of the second color; `scale` is their size."""
     row, column, joints = _courses(p, m.scale, m.scale, shift=0.0, gap=0.008)
     shade = 0.94 + 0.12 * hash_unit(row, column, 23) + 0.08 * _noise(p, 0.15)
-    return _mix(_tint(m.colour, shade), m.second, joints)
+    return _mix(_tint(m.color, shade), m.second, joints)
 
 
 def checkerboard(p: Patch, m: Material) -> np.ndarray:
-    """Square tiles of both colours in turn."""
+    """Square tiles of both colors in turn."""
     row, column = np.floor(p.t / m.scale), np.floor(p.s / m.scale)
     even = ((row + column) % 2).astype(np.float32)
     even = 0.5 + (even - 0.5) * _fade(p, m.scale)
-    return _mix(m.colour, m.second, even) * (1 + 0.1 * _noise(p, 0.2))[:, None]
+    return _mix(m.color, m.second, even) * (1 + 0.1 * _noise(p, 0.2))[:, None]
 
 
 def carpet(p: Patch, m: Material) -> np.ndarray:
     """A speckled pile with large, faint clouds."""
     speckle = 0.5 * _noise(p, 0.012) + 0.35 * _noise(p, 0.05)
-    return _tint(m.colour, 1 + speckle + 0.15 * _noise(p, 0.6))
+    return _tint(m.color, 1 + speckle + 0.15 * _noise(p, 0.6))
 
 
 def wood(p: Patch, m: Material) -> np.ndarray:
@@ -76,7 +76,7 @@ def wood(p: Patch, m: Material) -> np.ndarray:
     fine = value_noise(along * 6, across * 90, p.seed + 1) - 0.5
     rings = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * waves)
     shade = 0.82 + 0.3 * rings * _fade(p, 0.05) + 0.25 * fine * _fade(p, 0.01)
-    return _tint(m.colour, shade) * (0.9 + 0.2 * hash_unit(p.seed, p.seed, 1))[:, None]
+    return _tint(m.color, shade) * (0.9 + 0.2 * hash_unit(p.seed, p.seed, 1))[:, None]
 
 
 def fabric(p: Patch, m: Material) -> np.ndarray:
@@ -84,30 +84,30 @@ def fabric(p: Patch, m: Material) -> np.ndarray:
     weave = 0.5 * _noise(p, 0.008) + 0.3 * _noise(p, 0.03) + 0.15 * _noise(p, 0.2)
     edge = np.minimum(p.half_s - np.abs(p.s), p.half_t - np.abs(p.t))
     seam = np.clip(1 - edge / np.maximum(0.02, p.footprint), 0, 1)
-    return _tint(m.colour, (1 + weave) * (1 - 0.35 * seam))
+    return _tint(m.color, (1 + weave) * (1 - 0.35 * seam))
 
 
 def concrete(p: Patch, m: Material) -> np.ndarray:
     """Grey and blotchy, with fine pores."""
-    return _tint(m.colour, 0.95 + 0.25 * _noise(p, 0.4) + 0.2 * _noise(p, 0.08) + 0.2 * _noise(p, 0.015))
+    return _tint(m.color, 0.95 + 0.25 * _noise(p, 0.4) + 0.2 * _noise(p, 0.08) + 0.2 * _noise(p, 0.015))
 
 
 def door_leaf(p: Patch, m: Material) -> np.ndarray:
     """A door's leaf with two panels above one another, drawn by their dark and light edges."""
-    colour = wood(p, m)
+    color = wood(p, m)
     middle, half_height = np.where(p.t > 0, 0.46, -0.46) * p.half_t, 0.36 * p.half_t
     inside = np.maximum(np.abs(p.s) - 0.66 * p.half_s, np.abs(p.t - middle) - half_height)  # < 0 in a panel, metres
     width = np.maximum(0.012, p.footprint / 2)
     edge = np.clip(1 - np.abs(inside) / width, 0, 1)
     lit = np.where((p.t < middle) == (np.abs(p.t - middle) > half_height * 0.97), 1.0, -1.0)
-    return colour * (1 - 0.12 * (inside < 0) + 0.45 * edge * lit * 0.6 - 0.25 * edge)[:, None]
+    return color * (1 - 0.12 * (inside < 0) + 0.45 * edge * lit * 0.6 - 0.25 * edge)[:, None]
 
 
 def outside(p: Patch, m: Material) -> np.ndarray:
-    """The bright view from a window: sky with clouds above far hills and trees. The first colour is the sky's."""
+    """The bright view from a window: sky with clouds above far hills and trees. The first color is the sky's."""
     level = p.t / p.half_t
     clouds = np.clip(value_noise(p.s * 2 + 9, p.t * 5, p.seed) * 1.6 - 0.6, 0, 1)
-    sky = _mix(_mix((1.0, 1.0, 1.0), m.colour, np.clip(level * 0.8 + 0.4, 0, 1)), (1.0, 1.0, 1.0), 0.7 * clouds)
+    sky = _mix(_mix((1.0, 1.0, 1.0), m.color, np.clip(level * 0.8 + 0.4, 0, 1)), (1.0, 1.0, 1.0), 0.7 * clouds)
     ridge = -0.25 + 0.5 * (value_noise(p.s * 3, np.zeros_like(p.s), p.seed + 2) - 0.5)
     trees = -0.55 + 0.5 * (value_noise(p.s * 9, np.zeros_like(p.s), p.seed + 3) - 0.3)
     leaves = 0.6 + 0.8 * value_noise(p.s * 25, p.t * 25, p.seed + 4)
@@ -116,7 +116,7 @@ def outside(p: Patch, m: Material) -> np.ndarray:
 
 
 def handwriting(p: Patch, m: Material) -> np.ndarray:
-    """A board of the first colour with lines of scribbles in the second."""
+    """A board of the first color with lines of scribbles in the second."""
     pitch = 0.13
     row = np.floor(p.t / pitch)
     word = np.floor(p.s / 0.17 + 3 * hash_unit(row, p.seed, 1))
@@ -126,11 +126,11 @@ def handwriting(p: Patch, m: Material) -> np.ndarray:
     pen = np.maximum(0.007, p.footprint / 2)
     ink = np.clip(1.3 - np.abs(p.t - row * pitch - curve) / pen, 0, 1) * np.minimum(0.012 / pen, 1) * written
     smears = 1 + 0.1 * _noise(p, 0.3)
-    return _mix(_tint(m.colour, smears), m.second, np.minimum(ink, 1))
+    return _mix(_tint(m.color, smears), m.second, np.minimum(ink, 1))
 
 
 def books(p: Patch, m: Material) -> np.ndarray:
-    """The backs of books side by side, in colours of their own around the first colour; `scale` is their thickness."""
+    """The backs of books side by side, in colors of their own around the first color; `scale` is their thickness."""
     x = p.s / m.scale + 50
     nearest = np.round(x)
     book = nearest - (x < nearest + 0.7 * (hash_unit(nearest, p.seed, 2) - 0.5))
@@ -138,42 +138,42 @@ def books(p: Patch, m: Material) -> np.ndarray:
     hue = hash_unit(book, p.seed, 4)
     value = 0.12 + 0.6 * hash_unit(book, p.seed, 5) ** 2
     wheel = 0.55 + 0.45 * np.cos(2 * np.pi * (hue[:, None] + np.array([0.0, 0.36, 0.62], np.float32)))
-    colour = wheel * value[:, None] * (0.5 + np.array(m.colour, np.float32))
+    color = wheel * value[:, None] * (0.5 + np.array(m.color, np.float32))
     band = np.abs(p.t / p.half_t - (hash_unit(book, p.seed, 6) - 0.3)) < 0.12
     label = (band & (hash_unit(book, p.seed, 8) > 0.4)) * 0.7 * _fade(p, 0.02)
-    colour = _mix(colour, (0.75, 0.68, 0.5), label)
+    color = _mix(color, (0.75, 0.68, 0.5), label)
     dark = np.clip(1 - edge * m.scale / np.maximum(0.003, p.footprint / 2), 0, 1) * _fade(p, 0.03)
-    return colour * (1 - 0.8 * dark)[:, None]
+    return color * (1 - 0.8 * dark)[:, None]
 
 
 def picture(p: Patch, m: Material) -> np.ndarray:
-    """An abstract painting of both colours and a third between them."""
+    """An abstract painting of both colors and a third between them."""
     scale = np.minimum(p.half_s, p.half_t)
     x, y = p.s / scale, p.t / scale
     a = value_noise(x * 1.3 + 5, y * 1.3, p.seed)
     b = value_noise(x * 2 + 3 * a, y * 2 - 2 * a, p.seed + 1)
-    colour = _mix(_mix(m.colour, m.second, _step(a - 0.5, 0.1)), (0.8, 0.75, 0.6), _step(b - 0.62, 0.05))
+    color = _mix(_mix(m.color, m.second, _step(a - 0.5, 0.1)), (0.8, 0.75, 0.6), _step(b - 0.62, 0.05))
     passe_partout = np.minimum(p.half_s - np.abs(p.s), p.half_t - np.abs(p.t)) < 0.04
-    return _mix(colour, (0.8, 0.8, 0.78), passe_partout.astype(np.float32))
+    return _mix(color, (0.8, 0.8, 0.78), passe_partout.astype(np.float32))
 
 
 def screen(p: Patch, m: Material) -> np.ndarray:
-    """A lit display: a window with lines of text on the first colour."""
+    """A lit display: a window with lines of text on the first color."""
     row, column = np.floor(p.t / 0.018), np.floor(p.s / 0.03)
     text = (hash_unit(row, column, p.seed) > 0.45) * _lines(p.t, 0.018, 0.007, p.footprint)
     page = (np.abs(p.s) < 0.8 * p.half_s) & (np.abs(p.t) < 0.75 * p.half_t)
-    return _mix(_mix(m.colour, (0.85, 0.88, 0.9), page.astype(np.float32)), m.second, page * text)
+    return _mix(_mix(m.color, (0.85, 0.88, 0.9), page.astype(np.float32)), m.second, page * text)
 
 
 def cardboard(p: Patch, m: Material) -> np.ndarray:
-    """A carton with a strip of tape of the second colour across its faces."""
+    """A carton with a strip of tape of the second color across its faces."""
     tape = np.clip(1.5 - np.abs(p.s) / 0.03, 0, 1)
-    return _mix(_tint(m.colour, 1 + 0.15 * _noise(p, 0.1)), m.second, 0.6 * tape)
+    return _mix(_tint(m.color, 1 + 0.15 * _noise(p, 0.1)), m.second, 0.6 * tape)
 
 
 def leaves(p: Patch, m: Material) -> np.ndarray:
     """Dense foliage."""
-    return _tint(m.colour, np.maximum(0.8 + 1.6 * _noise(p, 0.025) + 0.8 * _noise(p, 0.09), 0.1))
+    return _tint(m.color, np.maximum(0.8 + 1.6 * _noise(p, 0.025) + 0.8 * _noise(p, 0.09), 0.1))
 
 
 def drawers(p: Patch, m: Material) -> np.ndarray:
@@ -189,12 +189,12 @@ def _book_start(book: np.ndarray, seed: np.ndarray) -> np.ndarray:
     return book + 0.7 * (hash_unit(book, seed, 2) - 0.5)
 
 
-def _skirting(p: Patch, m: Material, colour: np.ndarray) -> np.ndarray:
-    """A board of the second colour along the foot of a wall."""
+def _skirting(p: Patch, m: Material, color: np.ndarray) -> np.ndarray:
+    """A board of the second color along the foot of a wall."""
     height = p.t + p.half_t
-    colour = _mix(colour, m.second, _step(0.09 - height, p.footprint))
+    color = _mix(color, m.second, _step(0.09 - height, p.footprint))
     shadow = np.clip(1 - np.abs(height - 0.095) / np.maximum(0.006, p.footprint / 2), 0, 1)
-    return colour * (1 - 0.3 * shadow)[:, None]
+    return color * (1 - 0.3 * shadow)[:, None]
 
 
 def _courses(p: Patch, length: float, height: float, shift: float, gap: float):
@@ -231,12 +231,12 @@ def _noise(p: Patch, size: float) -> np.ndarray:
     return (value_noise(p.s / size, p.t / size, p.seed) - 0.5) * _fade(p, size)
 
 
-def _tint(colour: tuple[float, float, float], shade: np.ndarray) -> np.ndarray:
-    """The colour in the given shades (N,)."""
-    return np.array(colour, np.float32) * shade[:, None].astype(np.float32)
+def _tint(color: tuple[float, float, float], shade: np.ndarray) -> np.ndarray:
+    """The color in the given shades (N,)."""
+    return np.array(color, np.float32) * shade[:, None].astype(np.float32)
 
 
 def _mix(first: np.ndarray | tuple, second: np.ndarray | tuple, share: np.ndarray) -> np.ndarray:
-    """Colours, each (3,) or (N, 3), blended: share (N,) of the second one."""
+    """Colors, each (3,) or (N, 3), blended: share (N,) of the second one."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
     return first + (second - first) * share[:, None].astype(np.float32)

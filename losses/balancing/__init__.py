@@ -71,7 +71,7 @@ def build_balancing(name: str, tasks: tuple[str, ...], **options: object) -> "Ba
 
     Args:
         name: a key of BALANCINGS.
-        options: the arguments that the method wants; others are left aside.
+        options: arguments of the method; others are ignored.
     """
     method = BALANCINGS[name]
     chosen = {option: options[option] for option in method.options}

@@ -6,11 +6,11 @@ from losses.balancing.accuracy import AccuracyWeights
 
 
 class Achievement(AccuracyWeights):
-    """Weights by what is left of each task's potential (Yun & Cho, ICCV 2023), which sum to one:
+    """Weights from each task's remaining gap to its potential (Yun & Cho, ICCV 2023), which sum to one:
 
         w = softmax_t(r_t),  r_t = max(0, 1 - k_t / (P_t (1 + m)))^gamma
 
-    with the smoothed accuracy k_t, the potential P_t, the accuracy of a network trained for that task alone, a margin m
+    with the smoothed accuracy k_t, the potential P_t, the accuracy of a single-task network, a margin m
     and a focusing factor gamma. The weights are exponents of a geometric mean, or (`achievement-arithmetic`) those of a
     sum. They are equal until all accuracies are known, and change after each validation.
 

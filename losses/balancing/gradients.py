@@ -55,7 +55,7 @@ class GradientBalancing(WeightedLosses):
 
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor:
         """Weights (T,) of the tasks' gradients, given their inner products (T, T)."""
-        gramian = gramian.cpu()  # torchjd looks at single numbers many times
+        gramian = gramian.cpu()  # torchjd reads single numbers many times
         present = self._present.nonzero().squeeze(1).cpu()
         gramian = gramian[present][:, present]
         weights = torch.zeros(len(self.tasks))

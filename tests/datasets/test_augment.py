@@ -114,8 +114,8 @@ def test_missing_normals_stay_missing(panorama):
     assert torch.allclose(turned["normal"].norm(dim=0)[turned["normal_mask"][0]], torch.ones(()), atol=1e-5)
 
 
-def test_colour_jitter_touches_rgb_alone(panorama):
-    augment = Augmentation(yaw=False, flip=False, colour=True)
+def test_color_jitter_touches_rgb_alone(panorama):
+    augment = Augmentation(yaw=False, flip=False, color=True)
     augmented = [augment(panorama) for _ in range(20)]
     changed = [not np.array_equal(x.rgb, panorama.rgb) for x in augmented]
     assert 2 < sum(changed) < 18, "half of them, more or less"
@@ -125,7 +125,7 @@ def test_colour_jitter_touches_rgb_alone(panorama):
 
 
 def test_all_off_changes_nothing(panorama):
-    assert Augmentation(yaw=False, flip=False, colour=False)(panorama) is panorama
+    assert Augmentation(yaw=False, flip=False, color=False)(panorama) is panorama
 
 
 def test_seeded(panorama):

@@ -146,20 +146,20 @@ def test_wrong_kind_of_pixels(opened):
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(paths["depth"])
     assert told(dataset) == f"{paths['depth']} holds 8-bit grey pixels: expected 16-bit grey"
     shutil.copy(paths["rgb"], paths["depth"])
-    assert "holds 8-bit colour pixels" in told(dataset)
+    assert "holds 8-bit color pixels" in told(dataset)
 
 
 def test_normals_in_grey(opened):
     dataset, paths = opened()
     Image.open(paths["normal"]).convert("L").save(paths["normal"])
-    assert told(dataset) == f"{paths['normal']} holds 8-bit grey pixels: expected 8-bit colour"
+    assert told(dataset) == f"{paths['normal']} holds 8-bit grey pixels: expected 8-bit color"
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128)])
-def test_missing_normals(opened, colour):
+@pytest.mark.parametrize("color", [(0, 0, 0), (128, 128, 128)])
+def test_missing_normals(opened, color):
     dataset, paths = opened()
     normal = np.array(Image.open(paths["normal"]))
-    normal[4:7, 8:12] = colour
+    normal[4:7, 8:12] = color
     Image.fromarray(normal).save(paths["normal"])
     sample = dataset[0]
     assert not sample["normal"][:, 4:7, 8:12].any()
@@ -302,9 +302,9 @@ def test_normals_stored_in_other_ways(opened):
     Image.fromarray(pixels).save(paths["normal"])
     assert told(dataset).startswith(f"{paths['normal']} has transparent pixels")
     paths["normal"].write_bytes(cv2.imencode(".png", pixels[..., :3].astype(np.uint16) * 257)[1].tobytes())
-    assert told(dataset) == f"{paths['normal']} holds 16-bit colour pixels: expected 8-bit colour"
+    assert told(dataset) == f"{paths['normal']} holds 16-bit color pixels: expected 8-bit color"
     image.convert("RGB").quantize().save(paths["normal"])
-    assert told(dataset) == f"{paths['normal']} holds 8-bit palette pixels: expected 8-bit colour"
+    assert told(dataset) == f"{paths['normal']} holds 8-bit palette pixels: expected 8-bit color"
 
 
 def test_transparent_labels(opened):

@@ -40,7 +40,7 @@ def train_options(*more: str) -> argparse.Namespace:
     ("flags", "expected"),
     [
         ([], Augmentation()),
-        (["--disable_color_augmentation"], Augmentation(colour=False)),
+        (["--disable_color_augmentation"], Augmentation(color=False)),
         (["--disable_LR_filp_augmentation"], Augmentation(flip=False)),
         (["--disable_yaw_rotation_augmentation"], Augmentation(yaw=False)),
     ],
@@ -227,7 +227,7 @@ def test_every_sample_is_evaluated_once(monkeypatch, processes):
 
 def turns(options, epoch: int = 1) -> dict[int, int]:
     """By how many columns each panorama was turned: where its marked column is."""
-    batches = train_batches(Numbers(Augmentation(flip=False, colour=False)), options)
+    batches = train_batches(Numbers(Augmentation(flip=False, color=False)), options)
     batches.set_epoch(epoch)
     return {
         int(index): int((depth[0, 0] != 9).nonzero())

@@ -60,7 +60,7 @@ def test_resizing_never_mixes_truths(panorama):
     assert np.all((np.abs(lengths - 1) < 1e-5) | (lengths == 0))
 
 
-def test_colours_are_averaged_by_area(panorama):
+def test_colors_are_averaged_by_area(panorama):
     small = panorama.resized(32, 64)
     blocks = panorama.rgb.reshape(32, 2, 64, 2, 3).astype(float).mean(axis=(1, 3))
     assert np.abs(small.rgb - blocks).max() <= 0.51

@@ -50,8 +50,8 @@ def free_port() -> int:
 
 
 def write_checkpoint(path: Path, tasks: tuple[str, ...]) -> Path:
-    names, colours = STANFORD2D3D.names, STANFORD2D3D.colours
-    settings = ModelSettings("Elite360M_Res18", tasks, 2, HEIGHT, WIDTH, "Synthetic", names, colours)
+    names, colors = STANFORD2D3D.names, STANFORD2D3D.colors
+    settings = ModelSettings("Elite360M_Res18", tasks, 2, HEIGHT, WIDTH, "Synthetic", names, colors)
     torch.manual_seed(0)
     save_checkpoint(path, settings, settings.build_network(), UncertaintyWeighting(tasks), epoch=1)
     return path
@@ -152,8 +152,8 @@ def visit(browser):
 def panorama(tmp_path):
     """Grey, with a mark in each of five directions."""
     picture = np.full((256, 512, 3), 128, dtype=np.uint8)
-    for column, colour in ((384, (255, 0, 0)), (128, (0, 0, 255)), (256, (255, 255, 0))):  # right, left, ahead
-        picture[112:144, column - 16 : column + 16] = colour
+    for column, color in ((384, (255, 0, 0)), (128, (0, 0, 255)), (256, (255, 255, 0))):  # right, left, ahead
+        picture[112:144, column - 16 : column + 16] = color
     picture[:32], picture[-32:] = (0, 255, 0), (255, 0, 255)  # up, down
     path = tmp_path / "marks.png"
     save_picture(path, picture)
@@ -176,14 +176,14 @@ def centre(page: Page, selector: str) -> np.ndarray:
     return picture[picture.shape[0] // 2, picture.shape[1] // 2].astype(int)
 
 
-def middle_of(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[float, float]:
-    """Mean (x, y) of the pixels of about a colour."""
-    rows, columns = np.nonzero(np.abs(picture.astype(int) - colour).max(-1) < 40)
+def middle_of(picture: np.ndarray, color: tuple[int, int, int]) -> tuple[float, float]:
+    """Mean (x, y) of the pixels of about a color."""
+    rows, columns = np.nonzero(np.abs(picture.astype(int) - color).max(-1) < 40)
     return float(columns.mean()), float(rows.mean())
 
 
-def is_near(colour: np.ndarray, expected: tuple[int, int, int]) -> bool:
-    return bool(np.abs(colour - expected).max() < 40)
+def is_near(color: np.ndarray, expected: tuple[int, int, int]) -> bool:
+    return bool(np.abs(color - expected).max() < 40)
 
 
 def drag(page: Page, selector: str, dx: float, dy: float) -> None:
@@ -302,7 +302,7 @@ def test_the_layer_is_chosen_for_both_views(demo, checkpoint, visit, panorama):
     before = shot(page, ".cloud")
     page.get_by_role("radio", name="labels").click()
     label = load_elite360m(checkpoint).predict(panorama).labels[HEIGHT // 2, WIDTH // 2]
-    assert is_near(centre(page, ".look"), STANFORD2D3D.colours[label])
+    assert is_near(centre(page, ".look"), STANFORD2D3D.colors[label])
     assert (shot(page, ".cloud") != before).any()
 
 
@@ -310,7 +310,7 @@ def test_the_point_cloud_turns(demo, visit, panorama):
     page = visit(demo.url)
     upload(page, panorama)
     before = shot(page, ".cloud")
-    ahead, right = (middle_of(before, colour)[0] for colour in ((255, 255, 0), (255, 0, 0)))
+    ahead, right = (middle_of(before, color)[0] for color in ((255, 255, 0), (255, 0, 0)))
     assert ahead + 50 < right, "as seen from above and behind, not mirrored"
     drag(page, ".cloud", 100, 0)
     turned = shot(page, ".cloud")
@@ -366,9 +366,9 @@ def test_nothing_of_a_visitor_is_shown_to_another_or_kept(demo, visit, panorama,
     pages = [visit(demo.url) for _ in range(3)]
     for page, path in zip(pages, (panorama, other), strict=False):
         page.set_input_files("input[type=file]", path)
-    for page, path, colour in zip(pages, (panorama, other), ((255, 255, 0), (255, 255, 255)), strict=False):
+    for page, path, color in zip(pages, (panorama, other), ((255, 255, 0), (255, 255, 255)), strict=False):
         expect(page.locator(".title")).to_have_text(path.name, timeout=SECONDS * 1000)
-        assert is_near(picture_of(page, "RGB")[128, 256], colour)
+        assert is_near(picture_of(page, "RGB")[128, 256], color)
     assert pages[2].locator(".empty").is_visible()
     assert pages[2].locator("img[data-layer]").count() == 0
     assert not list(demo.temporary.rglob("*.png")), "an upload is gone once it was read; the rooms are kept as .webp"

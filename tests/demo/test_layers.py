@@ -12,7 +12,7 @@ from demo.layers import layers
 from networks.checkpoint import ModelSettings
 from prediction import Prediction
 from utils.tasks import RELATIVE
-from visual.drawing import label_colours, normal_colours, scale_colours
+from visual.drawing import label_colors, normal_colors, scale_colors
 
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 
@@ -20,8 +20,8 @@ MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 def prediction(tasks, **settings) -> Prediction:
     """Of 8x16 pixels, made up."""
     rng = np.random.default_rng(0)
-    names, colours = STANFORD2D3D.names, STANFORD2D3D.colours
-    settings = ModelSettings("Elite360M_Res18", tasks, 2, 32, 64, "Synthetic", names, colours, **settings)
+    names, colors = STANFORD2D3D.names, STANFORD2D3D.colors
+    settings = ModelSettings("Elite360M_Res18", tasks, 2, 32, 64, "Synthetic", names, colors, **settings)
     normal = rng.normal(size=(8, 16, 3)).astype(np.float32)
     maps = {
         "depth": rng.uniform(0.1, 10, (8, 16)).astype(np.float32),
@@ -48,9 +48,9 @@ def test_every_map_is_there():
     assert (sent["title"], sent["height"], sent["width"]) == ("room", 8, 16)
     rgb, depth, normal, labels = sent["layers"]
     assert np.abs(picture(rgb["picture"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
-    assert np.array_equal(picture(depth["picture"]), scale_colours(result.depth, 10))
-    assert np.array_equal(picture(normal["picture"]), normal_colours(result.normal))
-    assert np.array_equal(picture(labels["picture"]), label_colours(result.labels, STANFORD2D3D.colours))
+    assert np.array_equal(picture(depth["picture"]), scale_colors(result.depth, 10))
+    assert np.array_equal(picture(normal["picture"]), normal_colors(result.normal))
+    assert np.array_equal(picture(labels["picture"]), label_colors(result.labels, STANFORD2D3D.colors))
     assert values(depth) == pytest.approx(result.depth.ravel(), abs=0.00051)
     assert values(normal) == pytest.approx(result.normal.ravel(), abs=0.5 / 127 + 1e-6)
     assert np.array_equal(values(labels), result.labels.ravel())
@@ -64,14 +64,14 @@ def test_depth_that_is_missing_is_zero():
     assert values(depth)[:5] == pytest.approx([0, 0, 0, 0, 65.535])
 
 
-def test_what_colours_mean():
+def test_what_colors_mean():
     result = prediction(("depth", "segmentation"))
     _, depth, labels = layers("room", result.rgb, result)["layers"]
     assert (depth["scale"]["top"], depth["scale"]["unit"], depth["read_out"]["unit"]) == (10, "m", "m")
     bar = picture(depth["scale"]["picture"])
-    assert np.array_equal(bar[:, [0, -1]], scale_colours(np.array([[0.0, 10.0]]), 10))
+    assert np.array_equal(bar[:, [0, -1]], scale_colors(np.array([[0.0, 10.0]]), 10))
     assert [name for name, _ in labels["legend"]] == list(STANFORD2D3D.names)
-    assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colours[2]}"
+    assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colors[2]}"
 
 
 def test_relative_depth_is_not_told_in_metres():

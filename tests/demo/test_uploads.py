@@ -67,7 +67,7 @@ def test_another_shape(tmp_path):
 
 
 def test_too_many_pixels_are_never_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("prediction.pictures.ImageFile.colours", lambda _: pytest.fail("was decoded"))
+    monkeypatch.setattr("prediction.pictures.ImageFile.colors", lambda _: pytest.fail("was decoded"))
     for width in (18000, 30000):  # below and beyond Pillow's own limit
         Image.new("1", (width, width // 2)).save(tmp_path / "huge.png")
         with pytest.raises(UserError, match=rf"^huge\.png is {width}x{width // 2}: at most 128 million pixels"):

@@ -27,7 +27,7 @@ SETTINGS = ModelSettings(
     width=128,
     dataset="Synthetic",
     class_names=STANFORD2D3D.names,
-    class_colours=STANFORD2D3D.colours,
+    class_colours=STANFORD2D3D.colors,
 )
 
 
@@ -340,7 +340,7 @@ def test_differences_that_do_not_change_the_weights_are_listed(path):
 
 
 def look(**changes) -> DisplaySettings:
-    return DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")._replace(**changes)
+    return DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera")._replace(**changes)
 
 
 RENAMED = ("beam", "blackboard", *STANFORD2D3D.names[2:])
@@ -356,7 +356,7 @@ RENAMED = ("beam", "blackboard", *STANFORD2D3D.names[2:])
     ],
 )
 def test_what_predictions_mean_is_compared(task, changes):
-    """For the tasks that are evaluated, and no others; colours do not matter."""
+    """For the tasks that are evaluated, and no others; colors do not matter."""
     everything = ("depth", "normal", "segmentation")
     assert find_mismatches(SETTINGS, look(class_colours=((0, 0, 0),) * 13), everything) == {}
     assert find_mismatches(SETTINGS, look(**changes), everything).keys() == {task}

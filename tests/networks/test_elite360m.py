@@ -113,7 +113,7 @@ def test_the_network_imports_nothing_above_it():
 
 
 def test_normalizes_inside():
-    """The ImageNet mean colour becomes zero, in both branches."""
+    """The ImageNet mean color becomes zero, in both branches."""
     network = small_network().eval()
     seen = {}
     network.erp_encoder.register_forward_pre_hook(lambda module, args: seen.update(erp=args[0]))

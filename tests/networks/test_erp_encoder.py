@@ -76,7 +76,7 @@ def test_every_backbone_that_is_listed_is_tested():
     assert BACKBONES.keys() <= CHANNELS.keys()
 
 
-def test_colours_are_those_that_the_weights_expect():
+def test_colors_are_those_that_the_weights_expect():
     assert ERPEncoder("Elite360M_EffB5", pretrained=False).mean == IMAGENET_MEAN
     assert ERPEncoder("timm:tf_efficientnetv2_b0.in1k", pretrained=False).mean == (0.485, 0.456, 0.406)
     assert ERPEncoder("timm:tf_efficientnetv2_s.in1k", pretrained=False).mean == (0.5, 0.5, 0.5)

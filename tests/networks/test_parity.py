@@ -65,7 +65,7 @@ def released_state(objective: TrainingObjective, salt: str) -> dict[str, torch.T
 
 
 def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Tensor, torch.Tensor]:
-    """Inputs and targets: a batch of ours, the normalised panoramas of which it is made, and the ICOSAP colours."""
+    """Inputs and targets: a batch of ours, the normalised panoramas of which it is made, and the ICOSAP colors."""
     g = np.random.default_rng(meta.seed)
     size = (meta.batch, 3, meta.height, meta.width)
     one = (meta.batch, 1, meta.height, meta.width)

@@ -50,13 +50,13 @@ def test_any_mode_and_format(tmp_path, suffix, mode):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("colour", [True, False])
-def test_16_bits(tmp_path, suffix, colour):
+@pytest.mark.parametrize("color", [True, False])
+def test_16_bits(tmp_path, suffix, color):
     stored = np.random.default_rng(0).integers(0, 65536, (16, 32, 3), dtype=np.uint16)
-    stored = stored if colour else stored[..., 0]
+    stored = stored if color else stored[..., 0]
     rgb = read_picture(encode(tmp_path / f"deep{suffix}", stored)).rgb
     expected = np.rint(stored / 257)
-    assert np.array_equal(rgb, expected if colour else np.repeat(expected[..., None], 3, axis=-1))
+    assert np.array_equal(rgb, expected if color else np.repeat(expected[..., None], 3, axis=-1))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
@@ -162,7 +162,7 @@ def test_a_preview_is_not_the_image(tmp_path):
 def test_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
     Image.new("1", (60000, 30000)).save(tmp_path / "huge.png")
     (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 30000 +X 60000\n")
-    monkeypatch.setattr("prediction.pictures.ImageFile.colours", lambda _: pytest.fail("was decoded"))
+    monkeypatch.setattr("prediction.pictures.ImageFile.colors", lambda _: pytest.fail("was decoded"))
     for name in ("huge.png", "huge.hdr"):
         with pytest.raises(UserError, match=f"{name} is 60000x30000.* 537 million pixels"):
             read_picture(tmp_path / name)
@@ -179,13 +179,13 @@ def test_other_numbers_are_refused(tmp_path, dtype):
 def test_the_hash_is_of_what_was_read(tmp_path, monkeypatch):
     path = encode(tmp_path / "room.png", orange())
     assert read_picture(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    colours = ImageFile.colours
+    colors = ImageFile.colors
 
     def replace_meanwhile(file):
         encode(path, orange()[:8])
-        return colours(file)
+        return colors(file)
 
-    monkeypatch.setattr("prediction.pictures.ImageFile.colours", replace_meanwhile)
+    monkeypatch.setattr("prediction.pictures.ImageFile.colors", replace_meanwhile)
     with pytest.raises(UserError, match=r"room\.png was written to while it was read"):
         read_picture(path)
 

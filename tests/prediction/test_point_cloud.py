@@ -26,7 +26,7 @@ DIRECTIONS = {  # where the camera sees them, and the pixel (row, column) that i
 
 @pytest.fixture
 def ball(settings):
-    """Seen from its centre: 2 m away everywhere, normals towards the camera, six spots of their own colours."""
+    """Seen from its centre: 2 m away everywhere, normals towards the camera, six spots of their own colors."""
     rgb = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     for number, (_, pixel) in enumerate(DIRECTIONS.values(), start=1):
@@ -41,10 +41,10 @@ def ball(settings):
     )
 
 
-def check_directions(xyz: np.ndarray, colours: np.ndarray) -> None:
-    """Each spot's colour lies where the camera saw it, as well as a pixel of 32 rows can tell."""
+def check_directions(xyz: np.ndarray, colors: np.ndarray) -> None:
+    """Each spot's color lies where the camera saw it, as well as a pixel of 32 rows can tell."""
     for number, (direction, _) in enumerate(DIRECTIONS.values(), start=1):
-        (place,) = xyz[(colours[:, :3] == (10 * number, 0, 255)).all(axis=1)]
+        (place,) = xyz[(colors[:, :3] == (10 * number, 0, 255)).all(axis=1)]
         assert np.linalg.norm(place / 2 - direction) < np.pi / HEIGHT
 
 
@@ -53,7 +53,7 @@ def test_a_ball(ball):
     assert (cloud.xyz.shape, cloud.xyz.dtype) == ((HEIGHT * WIDTH, 3), np.float32)
     assert np.linalg.norm(cloud.xyz, axis=1) == pytest.approx(2)
     np.testing.assert_allclose(cloud.normals, -cloud.xyz / 2, atol=1e-6)
-    check_directions(cloud.xyz, cloud.colours)
+    check_directions(cloud.xyz, cloud.colors)
 
 
 def test_ply(ball, tmp_path):
@@ -105,7 +105,7 @@ def ball_with_holes(ball):
 def test_pixels_without_depth_are_no_points(ball, ball_with_holes, tmp_path):
     cloud, whole = ball_with_holes.point_cloud(), ball.point_cloud()
     kept = np.tile(np.arange(WIDTH) % 2 == 1, HEIGHT)
-    for name in ("xyz", "colours", "normals", "labels"):
+    for name in ("xyz", "colors", "normals", "labels"):
         np.testing.assert_array_equal(getattr(cloud, name), getattr(whole, name)[kept])
     cloud.save_ply(tmp_path / "ball.ply")
     assert np.linalg.norm(trimesh.load(tmp_path / "ball.ply").vertices, axis=1) == pytest.approx(2)

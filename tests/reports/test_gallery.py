@@ -11,7 +11,7 @@ from tasks import TASKS
 from utils.tasks import METRES
 from visual.displays import DisplaySettings
 
-SETTINGS = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+SETTINGS = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera")
 
 
 def random_badness(count: int) -> dict[int, tuple]:
@@ -91,8 +91,8 @@ def test_large_panoramas_are_shrunk():
         assert cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape == (192, 384, 3)
 
 
-def test_flat_pictures_keep_their_colours():
-    """A label map is smaller as a PNG; a JPEG would blur its colours."""
+def test_flat_pictures_keep_their_colors():
+    """A label map is smaller as a PNG; a JPEG would blur its colors."""
     labels = np.zeros((64, 128, 3), np.uint8)
     labels[:, 40:] = (200, 30, 30)
     file = encode_small(labels)

@@ -22,7 +22,7 @@ from visual.displays import DisplaySettings
 HEIGHT, WIDTH, COUNT = 16, 32, 4
 NASTY = '<img src="http://evil.example/x.png" onerror=alert(1)>"\'&</script><script>alert(2)</script>'
 CLASSES = SemanticClasses(
-    names=("wall", NASTY, "sofa", "never seen"), colours=((1, 2, 3), (40, 50, 60), (200, 0, 0), (0, 0, 200))
+    names=("wall", NASTY, "sofa", "never seen"), colors=((1, 2, 3), (40, 50, 60), (200, 0, 0), (0, 0, 200))
 )
 
 
@@ -83,7 +83,7 @@ def make_report(tasks=tuple(TASKS), depth_unit=METRES, trivial=True, tta=1, note
         "normal": torch.nn.functional.normalize(batch["normal"] + noise * torch.randn(COUNT, 3, HEIGHT, WIDTH), dim=1),
         "segmentation": logits + 3 * noise * torch.rand(COUNT, len(CLASSES), HEIGHT, WIDTH),
     }
-    settings = DisplaySettings(CLASSES.names, CLASSES.colours, depth_unit, "camera")
+    settings = DisplaySettings(CLASSES.names, CLASSES.colors, depth_unit, "camera")
     evaluator, gallery = build_evaluator(tasks, len(CLASSES), with_breakdown=True), Gallery(tasks, settings)
     evaluator.update(predictions, batch)
     gallery.add(batch, predictions, evaluator.rows)
@@ -147,7 +147,7 @@ def test_the_page_is_self_contained(page_of):
         for address in page.attributes(name):
             assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", address)
     images = page.attributes("src")
-    assert len(images) == 3 * COUNT * 4 + 3, "four tiles per image and task, and three colour scales"
+    assert len(images) == 3 * COUNT * 4 + 3, "four tiles per image and task, and three color scales"
     for address in images:
         data = np.frombuffer(base64.b64decode(address.partition(",")[2]), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_COLOR) is not None

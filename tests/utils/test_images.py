@@ -32,7 +32,7 @@ def test_reads_rgb(tmp_path):
     blue_in_bgr = np.zeros((4, 8, 3), np.uint8)
     blue_in_bgr[..., 0] = 255
     file = ImageFile(write(tmp_path / "blau-ä.png", blue_in_bgr))
-    assert file.rgb()[0, 0].tolist() == file.colours()[0, 0].tolist() == [0, 0, 255]
+    assert file.rgb()[0, 0].tolist() == file.colors()[0, 0].tolist() == [0, 0, 255]
 
 
 def test_grey_becomes_rgb(tmp_path):
@@ -40,10 +40,10 @@ def test_grey_becomes_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_colours_keep_their_bits(tmp_path, noise, suffix):
+def test_colors_keep_their_bits(tmp_path, noise, suffix):
     """TIFF files too, which OpenCV reads wrongly when it is asked for RGB."""
     stored = noise.astype(np.uint16) * 257 + 1
-    assert np.array_equal(ImageFile(write(tmp_path / f"deep{suffix}", stored)).colours(), stored[..., ::-1])
+    assert np.array_equal(ImageFile(write(tmp_path / f"deep{suffix}", stored)).colors(), stored[..., ::-1])
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image"])

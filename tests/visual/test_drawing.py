@@ -1,4 +1,4 @@
-"""Pictures: right sizes, right colours, nothing hidden."""
+"""Pictures: right sizes, right colors, nothing hidden."""
 
 import cv2
 import numpy as np
@@ -11,20 +11,20 @@ from utils.colors import distinct_colors
 from utils.tasks import METRES
 from visual.displays import DisplaySettings
 from visual.drawing import (
-    colour_bar,
-    label_colours,
+    color_bar,
+    label_colors,
     legend,
-    normal_colours,
+    normal_colors,
     panel,
     save_picture,
-    scale_colours,
+    scale_colors,
 )
 from visual.panels import as_picture, batch_panels, error_panel
 
 
-def test_scale_colours():
-    colours = scale_colours(np.array([[0.0, 5.0, 10.0, 99.0, np.nan, np.inf]]), top=10)
-    near, middle, far, beyond, missing, infinite = colours[0].astype(int)
+def test_scale_colors():
+    colors = scale_colors(np.array([[0.0, 5.0, 10.0, 99.0, np.nan, np.inf]]), top=10)
+    near, middle, far, beyond, missing, infinite = colors[0].astype(int)
     assert near[2] > near[0], "near is blue"
     assert far[0] > far[2], "far is red"
     assert middle[1] == middle.max(), "the middle is green"
@@ -33,25 +33,25 @@ def test_scale_colours():
     assert not infinite.any()
 
 
-def test_normal_colours():
+def test_normal_colors():
     normals = np.array([[[1.0, 0, 0], [0, -1.0, 0], [0, 0, 0]]])
-    assert normal_colours(normals).tolist() == [[[255, 128, 128], [128, 0, 128], [0, 0, 0]]]
+    assert normal_colors(normals).tolist() == [[[255, 128, 128], [128, 0, 128], [0, 0, 0]]]
 
 
-def test_label_colours():
-    colours = label_colours(np.array([[0, 12, -1]]), STANFORD2D3D.colours)
-    assert colours[0].tolist() == [list(STANFORD2D3D.colours[0]), list(STANFORD2D3D.colours[12]), [0, 0, 0]]
+def test_label_colors():
+    colors = label_colors(np.array([[0, 12, -1]]), STANFORD2D3D.colors)
+    assert colors[0].tolist() == [list(STANFORD2D3D.colors[0]), list(STANFORD2D3D.colors[12]), [0, 0, 0]]
 
 
 def test_distinct_colors():
     assert len(set(distinct_colors(41))) == 41
 
 
-def test_colour_bar_reads_upwards():
-    bar = colour_bar(200, 10, "m")
+def test_color_bar_reads_upwards():
+    bar = color_bar(200, 10, "m")
     assert bar.shape[0] == 200
-    assert (bar[5, 10] == scale_colours(np.array([[10 * (1 - 5 / 199)]]), 10)[0, 0]).all()
-    assert (bar[-5, 10] == scale_colours(np.array([[10 * 4 / 199]]), 10)[0, 0]).all()
+    assert (bar[5, 10] == scale_colors(np.array([[10 * (1 - 5 / 199)]]), 10)[0, 0]).all()
+    assert (bar[-5, 10] == scale_colors(np.array([[10 * 4 / 199]]), 10)[0, 0]).all()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -68,7 +68,7 @@ def test_error_panel(task):
     truth[:10] = -1 if task == "segmentation" else np.nan
     picture = error_panel(
         *(task, TASKS[task].display, rgb, prediction, truth),
-        DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera"),
+        DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera"),
     )
     height, width = picture.shape[0] // 2, picture.shape[1] // 2
     assert height == 64 * 3 + 22
@@ -85,10 +85,10 @@ def test_panel_of_three():
 
 
 def test_legend_names_every_class():
-    picture = legend(STANFORD2D3D.names, STANFORD2D3D.colours, 800)
+    picture = legend(STANFORD2D3D.names, STANFORD2D3D.colors, 800)
     assert picture.shape == (2 * 22, 800, 3)
-    for i, colour in enumerate(STANFORD2D3D.colours):
-        assert (picture[i // 8 * 22 + 3, i % 8 * 96 + 3] == colour).all()
+    for i, color in enumerate(STANFORD2D3D.colors):
+        assert (picture[i // 8 * 22 + 3, i % 8 * 96 + 3] == color).all()
 
 
 def test_saved_pictures_are_rgb(tmp_path):
@@ -117,7 +117,7 @@ def test_batch_panels():
         "semantic": torch.randint(-1, 13, (2, 8, 16)),
     }
     predictions = {"depth": torch.rand(2, 1, 8, 16), "segmentation": torch.rand(2, 13, 8, 16)}
-    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colours, METRES, "camera")
+    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera")
     displays = {task: TASKS[task].display for task in predictions}
     panels = batch_panels(batch, predictions, displays, settings)
     assert [list(sample) for sample in panels] == [["depth", "segmentation"]] * 2

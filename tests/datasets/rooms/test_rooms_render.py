@@ -135,18 +135,18 @@ TEXTURES = [
 
 
 @pytest.mark.parametrize("texture", TEXTURES, ids=lambda f: f.__name__)
-def test_texture_gives_colours_that_vary(texture):
+def test_texture_gives_colors_that_vary(texture):
     rng = np.random.default_rng(0)
     half_s, half_t = np.full((2, 20000), [[0.8], [0.6]], np.float32)
     s, t = rng.uniform(-1, 1, (2, 20000)).astype(np.float32) * (half_s, half_t)
     patch = Patch(s, t, half_s, half_t, np.full_like(s, 0.003), np.full(len(s), 7))
     material = Material(texture, (0.5, 0.3, 0.2), (0.1, 0.1, 0.2), scale=0.15)
-    colours = texture(patch, material)
-    assert colours.shape == (20000, 3)
-    assert np.isfinite(colours).all()
-    assert colours.min() >= 0
-    assert colours.max() < 2
-    assert colours.std(0).max() > 0.005
+    colors = texture(patch, material)
+    assert colors.shape == (20000, 3)
+    assert np.isfinite(colors).all()
+    assert colors.min() >= 0
+    assert colors.max() < 2
+    assert colors.std(0).max() > 0.005
 
 
 def test_noise_is_even_and_smooth():
