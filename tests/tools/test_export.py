@@ -233,7 +233,7 @@ def test_help_does_not_wait_for_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Left outside: resizing pictures" in " ".join(done.stdout.split())
+    assert "--dynamic_batch" in " ".join(done.stdout.split())
 
 
 def test_formats_are_those_of_the_option():
