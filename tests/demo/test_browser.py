@@ -53,7 +53,9 @@ def write_checkpoint(path: Path, tasks: tuple[str, ...]) -> Path:
     names, colors = STANFORD2D3D.names, STANFORD2D3D.colors
     settings = ModelSettings("Elite360M_Res18", tasks, 2, HEIGHT, WIDTH, "Synthetic", names, colors)
     torch.manual_seed(0)
-    save_checkpoint(path, settings, settings.build_network(), UncertaintyWeighting(tasks), epoch=1)
+    save_checkpoint(
+        path, settings, settings.build_network(), UncertaintyWeighting(tasks, dict.fromkeys(tasks, 1.0)), epoch=1
+    )
     return path
 
 
