@@ -23,7 +23,7 @@ from datasets.panorama import PanoramaDataset
 from metrics.evaluator import evaluate
 from networks.backbones import folder_of
 from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from options.data import describe, loading_settings, open_dataset
+from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
 from prediction.averaging import ViewAverage
 from reports import require_packages
@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> None:
             raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
         settings = checkpoint.settings
         height, width = options.height or settings.height, options.width or settings.width
-        dataset = open_dataset(options, options.split, height, width)
+        dataset = evaluation_set(options, options.split, height, width)
         run_evaluation(options, checkpoint, dataset, device)
 
 

@@ -23,7 +23,7 @@ from losses.balancing import build_balancing
 from networks.backbones import folder_of
 from networks.checkpoint import ModelSettings, load_state
 from options.balancing import balancing_settings, check_balancing
-from options.data import describe, loading_settings, open_dataset
+from options.data import describe, loading_settings, training_set, validation_set
 from options.training import loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS
 from tasks.epoch_end import EpochEnd
@@ -67,8 +67,8 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     prepare_device(options.deterministic)
     seed_generators(options.seed + rank())  # DDP makes the weights equal
 
-    train_set = open_dataset(options, "train", options.height, options.width)
-    val_set = open_dataset(options, options.val_split, options.height, options.width)
+    train_set = training_set(options)
+    val_set = validation_set(options)
     announce(train_set, val_set, options, device)
     train_batches = training_batches(train_set, loading_settings(options), options.seed, device)
     val_batches = evaluation_batches(val_set, loading_settings(options), device)

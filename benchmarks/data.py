@@ -18,7 +18,7 @@ from datasets.loading import training_batches
 from datasets.on_disk import PanoramaFiles
 from datasets.panorama import unpack
 from datasets.preparation.synthetic_layouts import LAYOUTS, write_dataset
-from options.data import open_dataset
+from options.data import loading_settings, training_set
 from options.elite360m import train_parser
 from options.parser import Parser, positive
 
@@ -40,7 +40,7 @@ def decode(root: Path, files: PanoramaFiles) -> list[np.ndarray]:
 
 def decoding_time(options: argparse.Namespace) -> float:
     """Seconds per sample to decode the pictures, in this process."""
-    dataset = open_dataset(options, "train", options.height, options.width)
+    dataset = training_set(options)
     start = time.perf_counter()
     for i in range(READS):
         decode(dataset.root, dataset.files[i % len(dataset)])
@@ -49,9 +49,9 @@ def decoding_time(options: argparse.Namespace) -> float:
 
 def loading_time(options: argparse.Namespace) -> float:
     """Seconds per sample of one worker, from its files to the arrival of its packed batches in this process."""
-    dataset = open_dataset(options, "train", options.height, options.width)
+    dataset = training_set(options)
     dataset.files = (dataset.files * (READS + 4 * options.batch_size))[: READS + 4 * options.batch_size]
-    batches = training_batches(dataset, options, torch.device("cpu")).packed()
+    batches = training_batches(dataset, loading_settings(options), options.seed, torch.device("cpu")).packed()
     for _ in range(4):  # the worker starts, and fills its queue
         next(batches)
     start = time.perf_counter()
@@ -61,8 +61,8 @@ def loading_time(options: argparse.Namespace) -> float:
 
 def unpacking_time(options: argparse.Namespace) -> float:
     """Seconds per sample to make float maps of packed batches on the CPU: the part of the main process, or of a GPU."""
-    dataset = open_dataset(options, "train", options.height, options.width)
-    batch = next(training_batches(dataset, options, torch.device("cpu")).packed())
+    dataset = training_set(options)
+    batch = next(training_batches(dataset, loading_settings(options), options.seed, torch.device("cpu")).packed())
     start = time.perf_counter()
     for _ in range(READS):
         unpack(batch)

@@ -25,7 +25,7 @@ from datasets.matterport3d import Matterport3D
 from metrics.evaluator import evaluate
 from networks.checkpoint import ModelSettings, save_checkpoint
 from networks.elite360m import Elite360M
-from options.data import loading_settings, open_dataset
+from options.data import evaluation_set, loading_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
 from tasks import TASKS, build_evaluator
@@ -96,7 +96,7 @@ def evaluation(folder: str, backbone: str, height: int) -> dict:
     tune_malloc()
     size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
     options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
-    dataset = open_dataset(options, "test", height, 2 * height)
+    dataset = evaluation_set(options, "test", height, 2 * height)
     batches = evaluation_batches(dataset, loading_settings(options), DEVICE)
     model = build("ours", backbone).eval()
     rgb = next(iter(batches))["rgb"]

@@ -31,9 +31,9 @@ def build_dataset(
     split: str,
     height: int = 512,
     width: int = 1024,
-    augment: bool | Augmentation = False,
+    augment: Augmentation | None = None,
     tasks: tuple[str, ...] = TASK_NAMES,
-    **special,
+    **arguments,
 ) -> PanoramaDataset:
     """Make a dataset by its name in --dataset.
 
@@ -42,16 +42,14 @@ def build_dataset(
         root: folder of the files; not used by ``Synthetic``.
         split: ``train``, ``val`` or ``test``.
         height, width: size of the samples in pixels, width = 2 * height.
-        augment: random augmentation, all of it (True) or as an `Augmentation` says.
+        augment: random augmentation, for training.
         tasks: names of the tasks whose ground truth is needed; no other is read.
-        special: what only this dataset knows; ``Synthetic``: num_rooms, seed, cache_dir; those on disk: hold_out_val,
-            list_file, normal_frame (see `datasets.on_disk`); ``Struc3D``: metric_depth.
+        arguments: those that not all datasets take. ``Synthetic``: num_rooms, seed, cache_dir; those on disk:
+            hold_out_val, list_file, normal_frame (see `datasets.on_disk`); ``Struc3D``: metric_depth.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no panorama is found.
     """
-    from datasets.augment import Augmentation
-
     if name not in DATASETS:
         raise UserError(f"--dataset {name}: choose one of {', '.join(DATASETS)}")
     if split not in SPLITS:
@@ -61,6 +59,5 @@ def build_dataset(
     if name != "Synthetic":
         if root is None:
             raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder that holds it")
-        special["root"] = root
-    augment = Augmentation() if augment is True else augment or None
-    return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **special)
+        arguments["root"] = root
+    return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **arguments)

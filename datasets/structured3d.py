@@ -11,14 +11,16 @@
   invalid are left out. The paper trains on train only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 
 from datasets.classes import SemanticClasses
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
+from datasets.panorama import Panorama
 from utils.colors import distinct_colors
-from utils.tasks import MAX_DEPTH, METRES, RELATIVE
+from utils.tasks import MAX_DEPTH, METRES, RELATIVE, TASK_NAMES
 
 SCENES = {"train": range(3000), "val": range(3000, 3250), "test": range(3250, 3500)}
 INVALID_SCENES = (1155, 1192, 1714, 1816, 1852, 3398)
@@ -53,8 +55,20 @@ class Structured3D(DiskPanoramaDataset):
     labels_remedy = "use the palette files as published"
     normal_map = NORMAL_MAP
 
-    def __init__(self, *common, metric_depth: bool = False, **more_common):
-        super().__init__(*common, **more_common)
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        height: int,
+        width: int,
+        augment: Callable[[Panorama], Panorama] | None = None,
+        hold_out_val: bool = False,
+        list_file: str | Path | None = None,
+        normal_frame: str = "camera",
+        tasks: tuple[str, ...] = TASK_NAMES,
+        metric_depth: bool = False,
+    ):
+        super().__init__(root, split, height, width, augment, hold_out_val, list_file, normal_frame, tasks)
         self.metric_depth = metric_depth
         self.depth_unit = METRES if metric_depth else RELATIVE
 

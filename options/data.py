@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from datasets import build_dataset
+from datasets import DATASETS, build_dataset
 from datasets.augment import Augmentation
 from datasets.loading import LoadingSettings
 from datasets.on_disk import DiskPanoramaDataset
@@ -11,58 +11,79 @@ from datasets.panorama import PanoramaDataset
 from utils.errors import UserError
 from utils.tasks import parse_tasks
 
+NUM_TRAIN, NUM_VAL = 1000, 100  # rooms of Synthetic
+_ON_DISK = tuple(name for name in DATASETS if name != "Synthetic")
+# Flags that only some datasets have, and which.
+_DATASETS_OF_FLAG = {
+    **dict.fromkeys(("num_train", "num_val", "cache_dir"), ("Synthetic",)),
+    **dict.fromkeys(("dataset_rootdir", "train_list", "val_list", "normal_frame"), _ON_DISK),
+    "metric_depth": ("Struc3D",),
+}
+_PASSED_ON = ("cache_dir", "normal_frame", "metric_depth")  # to the dataset, under the same name
+_NOT_GIVEN = (None, False, "camera")  # the default of --normal_frame is what all other datasets have
 
-def open_dataset(options: argparse.Namespace, split: str, height: int, width: int) -> PanoramaDataset:
-    """A split of the dataset that the options name, with the maps that their tasks need; augmented for training.
+
+def training_set(options: argparse.Namespace) -> PanoramaDataset:
+    """The training split, or the panoramas of --train_list, with the augmentation asked for.
 
     Raises:
-        UserError: when the dataset cannot be opened; when files are missing, unless bad samples may be skipped and
-            some others are there.
+        UserError: see `_open`.
     """
-    if options.metric_depth and options.dataset != "Struc3D":
-        raise UserError(
-            f"--metric_depth is for Struc3D: the depth of {options.dataset} is always in metres, drop the flag"
-        )
+    augmentation = Augmentation(
+        yaw=not options.disable_yaw_rotation_augmentation,
+        flip=not options.disable_LR_flip_augmentation,
+        color=not options.disable_color_augmentation,
+    )
     if options.dataset == "Synthetic":
-        _require_no_files(options)
-        num_rooms = options.num_train if split == "train" and "num_train" in options else options.num_val
-        special = {"num_rooms": num_rooms, "cache_dir": options.cache_dir}
-        if options.cache_dir:
-            Path(options.cache_dir).mkdir(
-                parents=True, exist_ok=True
-            )  # here, not in a worker: fails with a clearer error
+        arguments = {"num_rooms": options.num_train or NUM_TRAIN}
     else:
-        training = "train_list" in options
-        special = {
-            "hold_out_val": training and options.val_split == "val",
-            "list_file": options.train_list if training and split == "train" else options.val_list,
-            "normal_frame": options.normal_frame,
-        }
-        if options.dataset == "Struc3D":
-            special["metric_depth"] = options.metric_depth
-    augment = False
-    if split == "train" and "disable_color_augmentation" in options:
-        augment = Augmentation(
-            yaw=not options.disable_yaw_rotation_augmentation,
-            flip=not options.disable_LR_flip_augmentation,
-            color=not options.disable_color_augmentation,
-        )
+        arguments = {"list_file": options.train_list, "hold_out_val": options.val_split == "val"}
+    return _open(options, "train", options.height, options.width, augment=augmentation, **arguments)
+
+
+def validation_set(options: argparse.Namespace) -> PanoramaDataset:
+    """The split of --val_split, or the panoramas of --val_list.
+
+    Raises:
+        UserError: see `_open`.
+    """
+    return evaluation_set(options, options.val_split, options.height, options.width)
+
+
+def evaluation_set(options: argparse.Namespace, split: str, height: int, width: int) -> PanoramaDataset:
+    """A split of the dataset, or the panoramas of --val_list, at H x W.
+
+    Raises:
+        UserError: see `_open`.
+    """
+    if options.dataset == "Synthetic":
+        arguments = {"num_rooms": options.num_val or NUM_VAL}
+    else:
+        arguments = {"list_file": options.val_list}
+    return _open(options, split, height, width, **arguments)
+
+
+def _open(options: argparse.Namespace, split: str, height: int, width: int, **arguments) -> PanoramaDataset:
+    """A split of the dataset of --dataset, with the maps that --task needs.
+
+    Raises:
+        UserError: when flags are for another dataset or it cannot be opened; when files are missing, unless bad samples
+            may be skipped and some others are there.
+    """
+    for flag, names in _DATASETS_OF_FLAG.items():
+        if getattr(options, flag, None) in _NOT_GIVEN:
+            continue
+        if options.dataset not in names:
+            raise UserError(f"--{flag} is for --dataset {', '.join(names)}: drop it for {options.dataset}")
+        if flag in _PASSED_ON:
+            arguments[flag] = getattr(options, flag)
+    if options.cache_dir:  # here, not in a worker: fails with a clearer error
+        Path(options.cache_dir).mkdir(parents=True, exist_ok=True)
     tasks = parse_tasks(options.task)
-    dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, augment, tasks, **special)
+    dataset = build_dataset(options.dataset, options.dataset_rootdir, split, height, width, tasks=tasks, **arguments)
     if isinstance(dataset, DiskPanoramaDataset):
         _require_files(dataset, options)
     return dataset
-
-
-def _require_no_files(options: argparse.Namespace) -> None:
-    """Reject options that Synthetic would ignore."""
-    lists = [f"--{name}" for name in ("train_list", "val_list") if getattr(options, name, None)]
-    if lists:
-        raise UserError(f"{lists[0]} is for datasets on disk: drop it, Synthetic has --num_train and --num_val")
-    if options.normal_frame != "camera":
-        raise UserError(
-            f"--normal_frame {options.normal_frame}: the normals of Synthetic are in the camera frame, drop the flag"
-        )
 
 
 def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ def train_parser() -> argparse.ArgumentParser:
         help="validate on the test split, as the paper's program does, or on val, which is then kept out of training",
     )
     data.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
-    data.add_argument("--num_train", type=positive, default=1000, metavar="N", help="Synthetic: rooms to train on")
+    data.add_argument("--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; 1000 if not given")
     data.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
     data.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
@@ -332,7 +332,9 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         action="store_true",
         help="skip samples that cannot be read and list them at the end",
     )
-    group.add_argument("--num_val", type=positive, default=100, metavar="N", help="Synthetic: rooms to evaluate on")
+    group.add_argument(
+        "--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; 100 if not given"
+    )
     group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
     return group
 

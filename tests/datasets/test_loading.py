@@ -15,7 +15,7 @@ from datasets.augment import Augmentation
 from datasets.loading import evaluation_batches, training_batches
 from datasets.panorama import Panorama, PanoramaDataset
 from datasets.preparation.synthetic_layouts import write_dataset
-from options.data import describe, loading_settings, open_dataset
+from options.data import describe, evaluation_set, loading_settings, training_set, validation_set
 from options.elite360m import eval_parser, train_parser
 from utils.errors import UserError
 
@@ -32,7 +32,10 @@ def eval_batches(dataset: PanoramaDataset, options: argparse.Namespace):
 
 
 def train_options(*more: str) -> argparse.Namespace:
-    defaults = ["--dataset", "Synthetic", "--num_train", "7", "--num_val", "5", "--num_workers", "0"]
+    """Synthetic, unless --dataset is among them."""
+    defaults = ["--num_workers", "0", "--height", "32", "--width", "64"]
+    if "--dataset" not in more:
+        defaults += ["--dataset", "Synthetic", "--num_train", "7", "--num_val", "5"]
     return train_parser().parse_args([*defaults, *more])
 
 
@@ -46,18 +49,18 @@ def train_options(*more: str) -> argparse.Namespace:
     ],
 )
 def test_training_is_augmented_as_told(flags, expected):
-    dataset = open_dataset(train_options(*flags), "train", 32, 64)
+    dataset = training_set(train_options(*flags))
     assert dataset.augment == expected
     assert len(dataset) == 7
 
 
 def test_validation_and_evaluation_are_not_augmented():
-    validation = open_dataset(train_options(), "val", 32, 64)
+    validation = validation_set(train_options("--val_split", "val"))
     assert validation.augment is None
     assert (len(validation), validation.split) == (5, "val")
     options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", "Synthetic", "--num_val", "3"])
     for split in ("train", "test"):
-        dataset = open_dataset(options, split, 32, 64)
+        dataset = evaluation_set(options, split, 32, 64)
         assert (len(dataset), dataset.split, dataset.augment) == (3, split, None)
 
 
@@ -77,25 +80,25 @@ def matterport(tmp_path_factory):
 
 def test_datasets_on_disk(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--normal_frame", "world")
-    train = open_dataset(options, "train", 32, 64)
+    train = training_set(options)
     assert (len(train), train.augment, train.normal_frame) == (4, Augmentation(), "world")
     assert "4 panoramas of the 8786 of the complete dataset; depth in metres" in describe(train, options)
     assert "normals in the world frame" in describe(train, options)
     options.val_split = "val"
-    assert len(open_dataset(options, "train", 32, 64)) == 3
-    assert len(open_dataset(options, options.val_split, 32, 64)) == 1
+    assert len(training_set(options)) == 3
+    assert len(validation_set(options)) == 1
 
 
 def test_lists(matterport, tmp_path):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport)
-    files = open_dataset(options, "test", 32, 64).files
+    files = evaluation_set(options, "test", 32, 64).files
     for name, entries in (("train", files[:3]), ("val", files[3:])):
         lines = [f"{x.rgb} {x.depth} {x.semantic.replace('_gt', '')} {x.normal}" for x in entries]
         (tmp_path / name).write_text("\n".join(lines))
     options.train_list, options.val_list = str(tmp_path / "train"), str(tmp_path / "val")
-    assert open_dataset(options, "train", 32, 64).files == files[:3]
-    assert open_dataset(options, "test", 32, 64).files == files[3:]
-    assert open_dataset(options, "train", 32, 64)[0]["id"] == files[0].rgb
+    assert training_set(options).files == files[:3]
+    assert evaluation_set(options, "test", 32, 64).files == files[3:]
+    assert training_set(options)[0]["id"] == files[0].rgb
 
 
 SPLITS_OF_FILES = [("train", "scene_00000"), ("test", "scene_03250"), ("val", "scene_03000")]
@@ -108,15 +111,15 @@ def test_missing_files_are_found_before_the_first_step(structured, tmp_path, spl
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root))
     normals[0].unlink()
     with pytest.raises(UserError, match=rf"lacks 1 file .*--skip_bad_samples.*{normals[0]} is missing"):
-        open_dataset(options, split, 32, 64)
+        evaluation_set(options, split, 32, 64)
     for path in normals[1:]:
         path.unlink()
     options.task = "normal_segmentation"
     if len(normals) > 1:
         with pytest.raises(UserError, match=rf"{split} lacks {len(normals)} files.*{normals[0]} is missing"):
-            open_dataset(options, split, 32, 64)
+            evaluation_set(options, split, 32, 64)
     options.task = "depth_segmentation"
-    assert len(open_dataset(options, split, 32, 64)) == len(normals)
+    assert len(evaluation_set(options, split, 32, 64)) == len(normals)
 
 
 def test_missing_files_that_may_be_skipped(structured, tmp_path):
@@ -125,34 +128,34 @@ def test_missing_files_that_may_be_skipped(structured, tmp_path):
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root), "--skip_bad_samples")
     for path in normals[1:]:
         path.unlink()
-    batches = train_batches(open_dataset(options, "train", 32, 64), options)
+    batches = train_batches(training_set(options), options)
     assert len(seen(batches)) == 4
     assert batches.bad == {f"{path} is missing" for path in normals[1:]}
     normals[0].unlink()
     with pytest.raises(UserError, match=r"--skip_bad_samples .*normal.png is missing"):
-        open_dataset(options, "train", 32, 64)
+        training_set(options)
 
 
 def test_the_dataset_needs_what_the_tasks_need(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--task", "depth_normal")
-    dataset = open_dataset(options, "train", 32, 64)
+    dataset = training_set(options)
     assert dataset.tasks == ("depth", "normal")
     assert {files.semantic for files in dataset.files} == {None}
-    options.dataset = "Synthetic"
-    assert open_dataset(options, "train", 32, 64).tasks == ("depth", "normal")
+    options.dataset, options.dataset_rootdir = "Synthetic", None
+    assert training_set(options).tasks == ("depth", "normal")
 
 
 def test_metric_depth(structured):
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", structured)
-    relative = open_dataset(options, "test", 32, 64)
+    relative = evaluation_set(options, "test", 32, 64)
     assert "depth in relative" in describe(relative, options)
     options.metric_depth = True
-    metric = open_dataset(options, "test", 32, 64)
+    metric = evaluation_set(options, "test", 32, 64)
     assert "depth in metres" in describe(metric, options)
     assert metric[0]["depth"].max() != pytest.approx(10, abs=1e-3)
     options.dataset = "MP3D"
-    with pytest.raises(UserError, match="--metric_depth is for Struc3D"):
-        open_dataset(options, "test", 32, 64)
+    with pytest.raises(UserError, match="--metric_depth .*Struc3D"):
+        evaluation_set(options, "test", 32, 64)
 
 
 class Numbers(PanoramaDataset):
@@ -305,7 +308,33 @@ def test_an_interrupt_while_workers_start_is_not_lost():
         list(loading.Batches(Loader(), torch.device("cpu")))
 
 
-@pytest.mark.parametrize("flags", [("--train_list", "a.txt"), ("--val_list", "a.txt"), ("--normal_frame", "world")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--train_list", "a.txt"),
+        ("--val_list", "a.txt"),
+        ("--normal_frame", "world"),
+        ("--dataset_rootdir", "/data"),
+        ("--metric_depth",),
+    ],
+)
 def test_what_synthetic_would_ignore_is_refused(flags):
-    with pytest.raises(UserError, match=f"{flags[0]}.*Synthetic"):
-        open_dataset(train_options(*flags), "train", 32, 64)
+    for open_set in (training_set, validation_set):
+        with pytest.raises(UserError, match=f"{flags[0]} .*Synthetic"):
+            open_set(train_options(*flags))
+
+
+@pytest.mark.parametrize(
+    "flags", [("--num_train", "7"), ("--num_val", "5"), ("--cache_dir", "cache"), ("--metric_depth",)]
+)
+def test_what_a_dataset_on_disk_would_ignore_is_refused(matterport, tmp_path, monkeypatch, flags):
+    monkeypatch.chdir(tmp_path)
+    for open_set in (training_set, validation_set):
+        with pytest.raises(UserError, match=f"{flags[0]} .*MP3D"):
+            open_set(train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, *flags))
+    assert not list(tmp_path.iterdir())
+
+
+def test_synthetic_has_a_default_size():
+    options = train_parser().parse_args(["--dataset", "Synthetic"])
+    assert (len(training_set(options)), len(validation_set(options))) == (1000, 100)

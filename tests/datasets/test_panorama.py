@@ -71,7 +71,7 @@ def test_same_size_is_left_alone(panorama):
 
 
 def test_built_by_name():
-    dataset = build_dataset("Synthetic", None, "train", 32, 64, augment=True, num_rooms=3)
+    dataset = build_dataset("Synthetic", None, "train", 32, 64, augment=Augmentation(), num_rooms=3)
     assert len(dataset) == 3
     assert dataset.augment == Augmentation()
     sample = dataset[2]

@@ -130,7 +130,7 @@ def test_the_panorama_without_depth_is_no_sample_of_any_task(complete, tmp_path,
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_absent_maps_are_turned_and_resized(complete, layout):
     for task in MAPS:
-        dataset = build_dataset(layout, complete / layout, "train", 16, 32, augment=True, tasks=(task,))
+        dataset = build_dataset(layout, complete / layout, "train", 16, 32, augment=Augmentation(), tasks=(task,))
         for seed in range(6):
             torch.manual_seed(seed)
             sample = dataset[0]
