@@ -3,9 +3,15 @@
 import argparse
 
 from datasets import DATASETS, SPLITS
-from losses.balancing import BALANCINGS
 from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
-from options.parser import Parser, count, port, positive, rate, seed, share
+from options.groups import (
+    add_balancing_options,
+    add_optimization_options,
+    add_run_options,
+    add_saving_options,
+    add_speed_options,
+)
+from options.parser import Parser, count, port, positive
 from utils.errors import UserError
 from utils.tasks import TASK_NAMES, TASK_VALUES
 
@@ -32,159 +38,12 @@ EXPORT_FORMATS = ("onnx", "torch-export")
 def train_parser() -> argparse.ArgumentParser:
     """Options of train_elite360m.py."""
     parser = Parser("Train Elite360M: depth, surface normals and semantics from one panorama.")
-    data = _add_data_options(parser, num_workers=4)
-    data.add_argument(
-        "--val_split",
-        default="test",
-        choices=("test", "val"),
-        help="validate on the test split, as the paper's program does, or on val, which is then kept out of training",
-    )
-    data.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
-    data.add_argument("--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; 1000 if not given")
-    data.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
-    data.add_argument(
-        *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
-        action="store_true",
-        help="no left-right flips",
-    )
-    data.add_argument(
-        "--disable_yaw_rotation_augmentation", action="store_true", help="no rotations about the vertical axis"
-    )
-
-    network = _add_network_options(parser)
-    network.add_argument("--ico_level", type=int, default=4, choices=(2, 3, 4), help="icosphere: 20 * 4^level points")
-    network.add_argument(
-        "--fusion",
-        default="b2f",
-        choices=("b2f", "semantic", "distance", "none"),
-        help="how ERP tokens attend to ICOSAP points: b2f (the paper's: both attentions), only one of them, or none",
-    )
-    network.add_argument(
-        "--b2f",
-        default="released",
-        choices=("released", "corrected"),
-        help="corrected: attended tokens keep their positions, which are at pixel centers",
-    )
-    network.add_argument("--cross_task", default="coco", choices=("coco", "none"), help="attention across the tasks")
-    network.add_argument(
-        "--no_intermediate_losses", action="store_true", help="train without the intermediate heads and their losses"
-    )
-    network.add_argument(
-        "--no_pretrained",
-        action="store_true",
-        help="start the ERP encoder from random weights instead of downloaded ImageNet weights",
-    )
-    network.add_argument(
-        "--load_weights_dir",
-        metavar="PATH",
-        help="start from these weights: a checkpoint file, a run folder, or a --log_dir of an earlier training",
-    )
-
-    training = parser.add_argument_group("training")
-    training.add_argument("--num_epochs", type=positive, default=200, metavar="N", help="passes over the training set")
-    training.add_argument(
-        "--batch_size", type=positive, default=1, metavar="N", help="panoramas per process and optimizer step"
-    )
-    training.add_argument("--learning_rate", type=rate, default=1e-4, metavar="RATE", help="learning rate of AdamW")
-    training.add_argument(
-        "--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled weight decay, as of AdamW"
-    )
-    training.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up from 0")
-    training.add_argument(
-        "--lr_schedule", default="none", choices=("none", "cosine", "poly"), help="decay of the learning rate per step"
-    )
-    training.add_argument(
-        "--seed", type=seed, default=100, metavar="N", help="seed of weights, shuffling and augmentation"
-    )
-
-    training.add_argument(
-        "--grad_accum",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="batches per optimizer step, in which all labelled pixels count the same; see docs/train.md",
-    )
-    training.add_argument(
-        "--grad_clip", type=rate, default=0.0, metavar="NORM", help="clip gradients to this norm; 0: off"
-    )
-    training.add_argument(
-        "--ema_decay", type=share, default=0.0, metavar="D", help="evaluate and save a moving average of the weights"
-    )
-    training.add_argument(
-        "--max_bad_steps",
-        type=positive,
-        default=10,
-        metavar="N",
-        help="abort after N steps in a row without finite loss",
-    )
-    balancing = parser.add_argument_group("balancing of the tasks' losses")
-    balancing.add_argument(
-        "--balancing",
-        default="uncertainty",
-        choices=tuple(BALANCINGS),
-        metavar="NAME",
-        help=f"{', '.join(BALANCINGS)}; those after achievement-arithmetic need torchjd",
-    )
-    balancing.add_argument(
-        "--loss_weights",
-        type=task_value,
-        nargs="+",
-        metavar="TASK=WEIGHT",
-        help="uncertainty, fixed: loss weights; 1, 2 and 2 for depth, normal and segmentation if not given",
-    )
-    balancing.add_argument(
-        "--potential",
-        type=task_value,
-        nargs="+",
-        metavar="TASK=ACCURACY",
-        help="achievement: accuracy that single-task training reaches: fraction of pixels with delta < 1.25 (depth) "
-        "or below 11.25 degrees (normal), mIoU (segmentation)",
-    )
-    balancing.add_argument(
-        "--potential_from", nargs="+", metavar="RUN", help="achievement: run folders of single-task trainings"
-    )
-    balancing.add_argument(
-        "--margin",
-        type=rate,
-        metavar="M",
-        help="achievement: relative margin added to each potential; 0.05 if not given",
-    )
-    balancing.add_argument(
-        "--focusing_factor",
-        type=rate,
-        metavar="G",
-        help="achievement, dtp: exponent of the remaining gap; 2 if not given",
-    )
-    speed = parser.add_argument_group("speed")
-    speed.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="mixed precision (autocast)")
-    speed.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
-    speed.add_argument("--channels_last", action="store_true", help="lay out feature maps with channels last")
-    speed.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
-
-    _add_run_options(parser, log_dir="./workdirs", log_frequency=200)
-    existing = parser.run_group.add_mutually_exclusive_group()
-    existing.add_argument("--resume", action="store_true", help="continue the run in --log_dir")
-    existing.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="delete the run in --log_dir and start a new one",
-    )
-    parser.run_group.add_argument(
-        "--save_steps", type=positive, default=1000, metavar="N", help="optimizer steps between saved states"
-    )
-    parser.run_group.add_argument(
-        "--max_minutes", type=rate, metavar="M", help="save the state and stop after this time"
-    )
-    parser.run_group.add_argument(
-        "--log_grad_norms", action="store_true", help="log each task's gradient norm at the last shared layer"
-    )
-    parser.run_group.add_argument(
-        "--save_frequency",
-        type=positive,
-        default=10,
-        metavar="N",
-        help="epochs between permanent checkpoints (models/weights_EPOCH); the last and the best are always kept",
-    )
+    _add_training_data_options(_add_data_options(parser, num_workers=4))
+    _add_architecture_options(_add_network_options(parser))
+    add_optimization_options(parser, num_epochs=200, learning_rate=1e-4)
+    add_balancing_options(parser)
+    add_speed_options(parser)
+    add_saving_options(add_run_options(parser, log_dir="./workdirs", log_frequency=200))
     return parser
 
 
@@ -203,11 +62,11 @@ def eval_parser() -> argparse.ArgumentParser:
         help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
     )
     _add_tta_option(network)
-    _add_run_options(parser, log_dir="./test_uni", log_frequency=300)
-    parser.run_group.add_argument(
+    run = add_run_options(parser, log_dir="./test_uni", log_frequency=300)
+    run.add_argument(
         "--overwrite", action="store_true", help="replace the results of another evaluation in the same folder"
     )
-    parser.run_group.add_argument(
+    run.add_argument(
         "--allow_mismatch",
         nargs="+",
         choices=TASK_NAMES,
@@ -216,13 +75,13 @@ def eval_parser() -> argparse.ArgumentParser:
         help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
         "dataset's",
     )
-    parser.run_group.add_argument(
+    run.add_argument(
         "--trivial",
         action="store_true",
         help="also evaluate baselines that do not use the image: for each metric its best constant; the mean depth and "
         "the most frequent class of each row of pixels; the normals of a box",
     )
-    parser.run_group.add_argument(
+    run.add_argument(
         "--report",
         action="store_true",
         help="also write report.html: metrics, where the errors lie, images from the worst to the best; needs "
@@ -254,7 +113,9 @@ def predict_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
     _add_tta_option(parser)
-    parser.add_argument("--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="the GPU to use, if any")
+    parser.add_argument(
+        "--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="index of the GPU to use, if there is one"
+    )
     return parser
 
 
@@ -326,11 +187,11 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         choices=("camera", "world"),
         help="frame of the stored normals; world ones, of the building, do not turn with the camera",
     )
-    group.add_argument("--metric_depth", action="store_true", help="Struc3D: metres, not the paper's 10 d / max d")
+    group.add_argument("--metric_depth", action="store_true", help="Struc3D: meters, not the paper's 10 d / max d")
     group.add_argument(
         "--skip_bad_samples",
         action="store_true",
-        help="skip samples that cannot be read and list them at the end",
+        help="skip bad samples and list them at the end",
     )
     group.add_argument(
         "--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; 100 if not given"
@@ -353,6 +214,61 @@ def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     return group
 
 
+def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
+    """What to train on and validate on, beyond what an evaluation needs."""
+    group.add_argument(
+        "--val_split",
+        default="test",
+        choices=("test", "val"),
+        help="validate on the test split, as the paper's program does, or on val, which is then kept out of training",
+    )
+    group.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
+    group.add_argument(
+        "--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; 1000 if not given"
+    )
+    group.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
+    group.add_argument(
+        *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
+        action="store_true",
+        help="no left-right flips",
+    )
+    group.add_argument(
+        "--disable_yaw_rotation_augmentation", action="store_true", help="no rotations about the vertical axis"
+    )
+
+
+def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
+    """The parts of the network, and the weights that it starts from."""
+    group.add_argument("--ico_level", type=int, default=4, choices=(2, 3, 4), help="icosphere: 20 * 4^level points")
+    group.add_argument(
+        "--fusion",
+        default="b2f",
+        choices=("b2f", "semantic", "distance", "none"),
+        help="how ERP tokens attend to ICOSAP points: b2f (the paper's: both attentions), only one of them, or none",
+    )
+    group.add_argument(
+        "--b2f",
+        default="released",
+        choices=("released", "corrected"),
+        help="released: as the released code computes it; corrected: attended ERP tokens stay at their pixels, whose "
+        "centers are taken as positions (weights of one are not for the other)",
+    )
+    group.add_argument("--cross_task", default="coco", choices=("coco", "none"), help="attention across the tasks")
+    group.add_argument(
+        "--no_intermediate_losses", action="store_true", help="train without the intermediate heads and their losses"
+    )
+    group.add_argument(
+        "--no_pretrained",
+        action="store_true",
+        help="start the ERP encoder from random weights instead of downloaded ImageNet weights",
+    )
+    group.add_argument(
+        "--load_weights_dir",
+        metavar="PATH",
+        help="start from these weights: a checkpoint file, a run folder, or a --log_dir of an earlier training",
+    )
+
+
 def _add_tta_option(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--tta",
@@ -363,32 +279,8 @@ def _add_tta_option(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency: int) -> None:
-    group = parser.run_group = parser.add_argument_group("run")
-    group.add_argument("--log_dir", default=log_dir, metavar="DIR", help="where results are written")
-    group.add_argument(
-        "--log_frequency",
-        type=positive,
-        default=log_frequency,
-        metavar="N",
-        help="batches between logged values and images",
-    )
-    group.add_argument(
-        "--gpu_devices", type=int, nargs="+", default=[0], metavar="I", help="the GPU to use; ignored under a launcher"
-    )
-    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
-
-
 def backbone(text: str) -> str:
     """Type of an option: the name of a backbone."""
     if find_backbone(text) is None:
         raise argparse.ArgumentTypeError(f"{text}: choose one of {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME")
     return text
-
-
-def task_value(text: str) -> tuple[str, float]:
-    """Type of an option: TASK=NUMBER, a number of 0 or more."""
-    task, _, value = text.partition("=")
-    if task not in TASK_NAMES or not value:
-        raise argparse.ArgumentTypeError(f"{text} is not like {TASK_NAMES[0]}=1; tasks: {', '.join(TASK_NAMES)}")
-    return task, rate(value)

@@ -35,7 +35,7 @@ def rate(text: str) -> float:
     return _at_least(0.0, float(text))
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """Type of an option: a number from 0, below 1."""
     return _at_least(0.0, float(text), below=1.0)
 

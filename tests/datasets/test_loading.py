@@ -154,7 +154,7 @@ def test_metric_depth(structured):
     assert "depth in metres" in describe(metric, options)
     assert metric[0]["depth"].max() != pytest.approx(10, abs=1e-3)
     options.dataset = "MP3D"
-    with pytest.raises(UserError, match="--metric_depth .*Struc3D"):
+    with pytest.raises(UserError, match=r"--metric_depth .*Struc3D"):
         evaluation_set(options, "test", 32, 64)
 
 

@@ -1,0 +1,159 @@
+"""Groups of options that both programs' training and evaluation share. Nothing here imports torch."""
+
+import argparse
+
+from losses.balancing import BALANCINGS
+from options.parser import count, fraction, positive, rate, seed
+from utils.tasks import TASK_NAMES
+
+
+def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, learning_rate: float) -> None:
+    """How long to train and how weights are updated; the defaults are those of the paper."""
+    group = parser.add_argument_group("optimization")
+    group.add_argument(
+        "--num_epochs", type=positive, default=num_epochs, metavar="N", help="passes over the training set"
+    )
+    group.add_argument(
+        "--batch_size", type=positive, default=1, metavar="N", help="images per process and forward pass"
+    )
+    group.add_argument(
+        "--grad_accum",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="batches per optimizer step, in which all labeled pixels count the same; see docs/train.md",
+    )
+    group.add_argument(
+        "--learning_rate", type=rate, default=learning_rate, metavar="RATE", help="learning rate of AdamW"
+    )
+    group.add_argument(
+        "--lr_schedule",
+        default="none",
+        choices=("none", "cosine", "poly"),
+        help="decay of the learning rate after the warm-up, step by step: none, half a cosine, or (1 - progress)^0.9",
+    )
+    group.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up from 0")
+    group.add_argument("--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled weight decay")
+    group.add_argument(
+        "--grad_clip", type=rate, default=0.0, metavar="NORM", help="clip gradients to this norm; 0: off"
+    )
+    group.add_argument(
+        "--ema_decay",
+        type=fraction,
+        default=0.0,
+        metavar="D",
+        help="evaluate and save a moving average of the weights; 0: off",
+    )
+    group.add_argument(
+        "--max_bad_steps",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="abort after N steps in a row whose loss or gradients are not finite",
+    )
+    group.add_argument(
+        "--seed", type=seed, default=100, metavar="N", help="seed of weights, shuffling and augmentation"
+    )
+
+
+def add_balancing_options(parser: argparse.ArgumentParser) -> None:
+    """How the tasks' losses become one."""
+    group = parser.add_argument_group("balancing of the tasks' losses")
+    group.add_argument(
+        "--balancing",
+        default="uncertainty",
+        choices=tuple(BALANCINGS),
+        metavar="NAME",
+        help=f"{', '.join(BALANCINGS)}; those after achievement-arithmetic need torchjd",
+    )
+    group.add_argument(
+        "--loss_weights",
+        type=task_value,
+        nargs="+",
+        metavar="TASK=WEIGHT",
+        help="uncertainty, fixed: loss weights; the paper's if not given",
+    )
+    group.add_argument(
+        "--potential",
+        type=task_value,
+        nargs="+",
+        metavar="TASK=ACCURACY",
+        help="achievement: accuracy that single-task training reaches: fraction of pixels with delta < 1.25 (depth) "
+        "or below 11.25 degrees (normal), mIoU (segmentation)",
+    )
+    group.add_argument(
+        "--potential_from", nargs="+", metavar="RUN", help="achievement: run folders of single-task trainings"
+    )
+    group.add_argument(
+        "--margin",
+        type=rate,
+        metavar="M",
+        help="achievement: relative margin added to each potential; 0.05 if not given",
+    )
+    group.add_argument(
+        "--focusing_factor",
+        type=rate,
+        metavar="G",
+        help="achievement, dtp: exponent of the remaining gap; 2 if not given",
+    )
+
+
+def add_speed_options(parser: argparse.ArgumentParser) -> None:
+    """What changes speed and memory, but not the function."""
+    group = parser.add_argument_group("speed")
+    group.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="mixed precision (autocast)")
+    group.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
+    group.add_argument("--channels_last", action="store_true", help="lay out feature maps with channels last")
+    group.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
+
+
+def add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency: int) -> argparse._ArgumentGroup:
+    """Where results go and which device is used."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--log_dir", default=log_dir, metavar="DIR", help="where results are written")
+    group.add_argument(
+        "--log_frequency",
+        type=positive,
+        default=log_frequency,
+        metavar="N",
+        help="batches between logged values and images",
+    )
+    group.add_argument(
+        "--gpu_devices",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="I",
+        help="index of the GPU to use; torchrun assigns the GPUs itself",
+    )
+    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
+    return group
+
+
+def add_saving_options(group: argparse._ArgumentGroup) -> None:
+    """Saving and resuming of a training; `group` is that of `add_run_options`."""
+    existing = group.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in --log_dir")
+    existing.add_argument("--overwrite", action="store_true", help="delete the run in --log_dir and start a new one")
+    group.add_argument(
+        "--save_steps", type=positive, default=1000, metavar="N", help="optimizer steps between saved states"
+    )
+    group.add_argument(
+        "--save_frequency",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="epochs between permanent checkpoints (models/weights_EPOCH); the last and the best are always kept",
+    )
+    group.add_argument("--max_minutes", type=rate, metavar="M", help="save the state and stop after this time")
+    group.add_argument(
+        "--log_grad_norms", action="store_true", help="log each task's gradient norm at the last shared layer"
+    )
+
+
+def task_value(text: str) -> tuple[str, float]:
+    """Type of an option: TASK=NUMBER, a number of 0 or more."""
+    task, _, value = text.partition("=")
+    if task not in TASK_NAMES or not value:
+        raise argparse.ArgumentTypeError(f"{text} is not like {TASK_NAMES[0]}=1; tasks: {', '.join(TASK_NAMES)}")
+    return task, rate(value)
