@@ -17,6 +17,7 @@ from options.training import optimization_settings
 from tasks.objective import build_objective
 from training.setup import AMP_TYPES, prepare_device, prepare_network
 from training.step import Stepper
+from utils.distributed import wrap_ddp
 from utils.tasks import parse_tasks
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -24,6 +25,12 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 def step_of(arguments: list[str]) -> Callable[[], object]:
     """A function that does one optimizer step on a batch of synthetic rooms, as a training with these options does."""
+    stepper, batch = stepper_and_batch(arguments, DEVICE)
+    return lambda: stepper.step([batch])
+
+
+def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
+    """What takes the steps of a training with these options, and a batch of synthetic rooms."""
     options = train_parser().parse_args(arguments)
     prepare_device(options.deterministic)
     tasks = parse_tasks(options.task)
@@ -41,12 +48,13 @@ def step_of(arguments: list[str]) -> Callable[[], object]:
     )
     prepare_network(network, options.channels_last, options.compile)
     method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
-    objective = build_objective(network, method, AMP_TYPES[options.amp]).to(DEVICE).train()
-    stepper = Stepper(objective, objective, optimization_settings(options, steps_per_epoch=1), DEVICE)
+    objective = build_objective(network, method, AMP_TYPES[options.amp])
+    stepper = Stepper(objective, wrap_ddp(objective, device), optimization_settings(options, steps_per_epoch=1), device)
+    objective.train()
     rooms = SyntheticRooms("train", options.batch_size, options.height, options.width)
     batch = default_collate([rooms[i] for i in range(options.batch_size)])
-    batch = {key: value.to(DEVICE) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-    return lambda: stepper.step([batch])
+    batch = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+    return stepper, batch
 
 
 def relative_time(some: Callable[[], object], reference: Callable[[], object], num_calls: int) -> float:
