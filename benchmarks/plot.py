@@ -49,8 +49,8 @@ def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, 
     for row, ((name, some), color) in enumerate(zip(series.items(), COLORS, strict=False)):
         places = place(np.log10(some))
         cv2.polylines(chart, [places], isClosed=False, color=color, thickness=2, lineType=cv2.LINE_AA)
-        for centre in places:
-            cv2.circle(chart, centre, 5, color, cv2.FILLED, cv2.LINE_AA)
+        for center in places:
+            cv2.circle(chart, center, 5, color, cv2.FILLED, cv2.LINE_AA)
         write(chart, name, (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * row), color)
     write(chart, "slope 1", (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * len(series)), (150, 150, 150))
     return chart

@@ -4,7 +4,7 @@
   ``<scan>/segmentation_maps_classes/<viewpoint>_gt.png``, ``<scan>/undistorted_normal_images/<viewpoint>.png``.
   The owners publish perspective views; every group stitches its own panoramas.
 * **Depth**: 16 bits, 1/4000 m along the ray, 0 = no reading (both poles, beyond 66 degrees of latitude).
-* **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabelled. The label
+* **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabeled. The label
   is the index: 41 classes, void among them.
 * **Normals**: n = 2 v / 255 - 1, black = missing, in the panorama's camera frame (x right, y down, z forward).
   Beware of panoramas that were stitched from the owners' normal maps without turning them: there each view keeps its

@@ -33,7 +33,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.classes import SemanticClasses
-from utils.tasks import MAX_DEPTH, METRES, TASK_NAMES
+from utils.tasks import MAX_DEPTH, METERS, TASK_NAMES
 
 
 @dataclass
@@ -103,7 +103,7 @@ class PanoramaDataset(Dataset, ABC):
     """
 
     classes: SemanticClasses
-    depth_unit: str = METRES
+    depth_unit: str = METERS
     normal_frame: str = "camera"
 
     def __init__(
@@ -198,6 +198,6 @@ def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torc
     return normal.mul_(squared_length.rsqrt_()).masked_fill_(~known, 0), known
 
 
-def _channels_first(picture: torch.Tensor) -> torch.Tensor:
+def _channels_first(image: torch.Tensor) -> torch.Tensor:
     """(..., H, W, C) to (..., C, H, W), contiguous."""
-    return picture.movedim(-1, -3).contiguous()
+    return image.movedim(-1, -3).contiguous()

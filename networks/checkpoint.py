@@ -27,7 +27,7 @@ from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
-from utils.tasks import METRES, TASK_NAMES, join_tasks
+from utils.tasks import METERS, TASK_NAMES, join_tasks
 
 FORMAT = "elite360m"
 VERSION = 1
@@ -62,7 +62,7 @@ class ModelSettings:
     dataset: str
     class_names: tuple[str, ...]
     class_colours: tuple[tuple[int, int, int], ...]
-    depth_unit: str = METRES
+    depth_unit: str = METERS
     normal_frame: str = "camera"
     fusion: str = "b2f"
     b2f: str = "released"

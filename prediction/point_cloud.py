@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.tasks import METRES
+from utils.tasks import METERS
 
 _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # half a turn about x
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
@@ -29,7 +29,7 @@ class PointCloud:
     colors: np.ndarray | None = None
     normals: np.ndarray | None = None
     labels: np.ndarray | None = None
-    unit: str = METRES
+    unit: str = METERS
 
     def save_ply(self, path: str | Path) -> None:
         """Write a binary PLY file, atomically: axes and unit as they are here, the label as the property ``label``."""

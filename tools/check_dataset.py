@@ -30,8 +30,8 @@ from utils.errors import UserError, exit_on_user_error
 from utils.parallel import map_with_progress
 from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
 from visual.displays import DisplaySettings
-from visual.drawing import save_picture
-from visual.panels import as_picture, maps_panel
+from visual.drawing import save_image
+from visual.panels import maps_panel, to_uint8
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _MOST_NAMES = 20  # on the screen
@@ -220,16 +220,16 @@ def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str,
     chosen = np.unique(np.linspace(0, len(places) - 1, num).round().astype(int))
     for number, place in enumerate(chosen):
         part, index = places[place]
-        save_picture(out / f"preview_{number:03d}_{part}.png", preview(parts[part], index))
+        save_image(out / f"preview_{number:03d}_{part}.png", preview(parts[part], index))
     print(f"previews: {len(chosen)} in {out}")
 
 
 def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
-    """RGB and the maps of the tasks of a panorama in one picture."""
+    """RGB and the maps of the tasks of a panorama in one image."""
     batch = default_collate([dataset[index]])
-    maps = {name: TASKS[name].display.truth_map(batch, 0) for name in dataset.tasks}
+    maps = {name: TASKS[name].display.target_map(batch, 0) for name in dataset.tasks}
     look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
-    return maps_panel(as_picture(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
+    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:

@@ -138,7 +138,7 @@ class ImageFile:
         return mark in self._data[-1024:].tobytes()
 
     def _is_whole_jpeg(self) -> bool:
-        """Whether the end of the picture is there; 360-degree cameras write data of their own after it."""
+        """Whether the end of the image is there; 360-degree cameras write data of their own after it."""
         if self._ends_with(b"\xff\xd9"):
             return True
         data = self._data.tobytes()

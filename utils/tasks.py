@@ -4,7 +4,7 @@ from utils.errors import UserError
 
 MAX_DEPTH = 10.0  # metres: the range of the depth head and of every valid depth
 IGNORE_LABEL = -1  # of pixels without a class
-METRES = "metres along the ray"  # the unit of depth, in words
+METERS = "metres along the ray"  # the unit of depth, in words
 RELATIVE = "relative: the largest depth of each image is 10"  # Structured3D in the paper
 
 TASK_NAMES = ("depth", "normal", "segmentation")  # in the order of `tasks.TASKS`

@@ -133,16 +133,16 @@ def _claim(out: Path, content: dict) -> None:
 
 
 def write_room(room: tuple[str, str, int], layout: Layout, out: Path, height: int, first_seed: int) -> None:
-    """Write one room, (split of the synthetic rooms, part of the dataset, index), as four pictures."""
+    """Write one room, (split of the synthetic rooms, part of the dataset, index), as four images."""
     split, part, index = room
     panorama = SyntheticRooms(split, index + 1, height, 2 * height, seed=first_seed).read(index)
-    for name, picture in encode(panorama, layout).items():
+    for name, image in encode(panorama, layout).items():
         with atomic_path(out / asdict(layout.files(part, index))[name]) as temporary:
-            Image.fromarray(picture).save(temporary)
+            Image.fromarray(image).save(temporary)
 
 
 def encode(panorama: Panorama, layout: Layout) -> dict[str, np.ndarray]:
-    """The four pictures of a room as arrays."""
+    """The four images of a room as arrays."""
     return {
         "rgb": panorama.rgb,
         "depth": layout.depth(panorama.depth),

@@ -78,11 +78,11 @@ def put_beams(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
     parts: list[Part] = []
     count = min(count, int(max(plan.half_x, plan.half_z) / 0.7) - 1)  # lamps must fit between them
     for i in range(count):
-        share = 2 * (i + 1) / (count + 1) - 1
+        fraction = 2 * (i + 1) / (count + 1) - 1
         if plan.half_x < plan.half_z:
-            x, z, size_x, size_z = 0.0, share * plan.half_z, 2 * plan.half_x, wide
+            x, z, size_x, size_z = 0.0, fraction * plan.half_z, 2 * plan.half_x, wide
         else:
-            x, z, size_x, size_z = share * plan.half_x, 0.0, wide, 2 * plan.half_z
+            x, z, size_x, size_z = fraction * plan.half_x, 0.0, wide, 2 * plan.half_z
         plan.block_overhead(Footprint(x, z, size_x / 2, size_z / 2))
         parts += fittings.beam(box(x, z, size_x, size_z, low, plan.ceiling), style)
     return parts

@@ -147,12 +147,12 @@ class Furnisher:
             parts += furniture.chair(turned, self.office_chairs, self.style)
         return parts + self._things(place.at(0, 0, up=0.73), radius, 0.6)
 
-    def _things(self, top: Place, size_x: float, share: float) -> list[Part]:
-        """Things side by side along a table top; each spot gets one by the chance `share`."""
+    def _things(self, top: Place, size_x: float, fraction: float) -> list[Part]:
+        """Things side by side along a table top; each spot gets one by the chance `fraction`."""
         spots = max(1, int(size_x / 0.42))
         parts: list[Part] = []
         for i in range(spots):
-            if self.rng.random() < share:
+            if self.rng.random() < fraction:
                 x = ((i + 0.5) / spots - 0.5) * size_x
                 place = top.at(x, self.rng.uniform(-0.06, 0.06), self.rng.uniform(-0.5, 0.5))
                 parts += clutter.on_table(place, self.style, self.rng)

@@ -71,7 +71,7 @@ class Room:
         ambient: linear RGB of the light that comes from everywhere.
         camera: where the camera is and where it looks.
         exposure: brightness of the image, 1 = what the automatic exposure finds right.
-        noise: standard deviation of the sensor noise, as a share of the full 8-bit range.
+        noise: standard deviation of the sensor noise, as a fraction of the full 8-bit range.
         seed: of the sensor noise.
     """
 

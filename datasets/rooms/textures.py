@@ -236,7 +236,7 @@ def _tint(color: tuple[float, float, float], shade: np.ndarray) -> np.ndarray:
     return np.array(color, np.float32) * shade[:, None].astype(np.float32)
 
 
-def _mix(first: np.ndarray | tuple, second: np.ndarray | tuple, share: np.ndarray) -> np.ndarray:
-    """Colors, each (3,) or (N, 3), blended: share (N,) of the second one."""
+def _mix(first: np.ndarray | tuple, second: np.ndarray | tuple, fraction: np.ndarray) -> np.ndarray:
+    """Colors, each (3,) or (N, 3), blended: fraction (N,) of the second one."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
-    return first + (second - first) * share[:, None].astype(np.float32)
+    return first + (second - first) * fraction[:, None].astype(np.float32)
