@@ -5,14 +5,14 @@
 Writes for each image, at the size that the network was trained on, in folders like those of the input:
 
     NAME.json                what the other files mean: units, axes, classes; the model, the image, seam scores
-    NAME_panel.png           the image and the predictions, with a scale in metres and the names of the classes
-    NAME_depth.npy           (H, W) float32, metres along the ray
-    NAME_depth.png           (H, W) 16 bits, millimetres along the ray
+    NAME_panel.png           the image and the predictions, with a scale in meters and the names of the classes
+    NAME_depth.npy           (H, W) float32, meters along the ray
+    NAME_depth.png           (H, W) 16 bits, millimeters along the ray
     NAME_normal.npy          (H, W, 3) float32, unit vectors in the camera frame, to the camera
     NAME_normal.png          the same as colors
     NAME_labels.png          (H, W) 8-bit class labels
     NAME_labels_colour.png   the same as colors, with a legend
-    NAME_points.ply          one colored point per pixel, metres in the camera frame, with normal and label
+    NAME_points.ply          one colored point per pixel, meters in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; if --save names glb
 
 The camera frame is x right, y down, z forward. Exit codes: 1 when an image could not be predicted, 2 when the command

@@ -47,7 +47,7 @@ MPCAT40 = (
     *("tv_monitor", "shower", "column", "bathtub", "counter", "fireplace", "lighting", "beam", "railing", "shelving"),
     *("blinds", "gym_equipment", "seating", "board_panel", "furniture", "appliances", "clothes", "objects", "misc"),
 )
-UNLABELLED_IDS = (0, 42)
+UNLABELED_IDS = (0, 42)
 WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but no sample of the paper's
 
 
@@ -59,7 +59,7 @@ class Matterport3D(DiskPanoramaDataset):
     val_within_train = True
     example = "17DRP5sb8fy/matterport_skybox_images/*.png"
     classes = SemanticClasses(names=MPCAT40, colors=distinct_colors(len(MPCAT40)))
-    labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)
+    labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELED_IDS)
     labels_remedy = "use the ids of the _gt.png files"
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:

@@ -1,8 +1,8 @@
-"""The best constant prediction for each metric. A network that does not clearly beat them has learnt nothing.
+"""The best constant prediction for each metric. A network that does not clearly beat them has learned nothing.
 
 A constant that is best in one metric is not in another: of a set with the mean depth of 2 m the lowest `rms` may lie at
 2 m, the lowest `abs_rel` at 1.4 m. So every metric has its own. The constants know the ground truth that they are
-evaluated on: no constant that could be learnt is better, up to the resolution of the search.
+evaluated on: no constant that could be learned is better, up to the resolution of the search.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class BestConstant(NamedTuple):
 
     Attributes:
         metric: the value of the metric, as it is for predictions.
-        constant: metres, a unit vector (x, y, z), or a label.
+        constant: meters, a unit vector (x, y, z), or a label.
     """
 
     metric: float

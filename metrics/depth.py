@@ -7,7 +7,7 @@ from metrics.task_metric import PixelMetric, with_solid_angle
 from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
-MIN_DEPTH = 0.1  # metres: prediction and target are clamped to MIN_DEPTH .. MAX_DEPTH
+MIN_DEPTH = 0.1  # meters: prediction and target are clamped to MIN_DEPTH .. MAX_DEPTH
 METRICS = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
 
 
@@ -27,7 +27,7 @@ def depth_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
     ======== ========================================= ===================================
 
     Args:
-        prediction, target: (1, H, W) metres along the ray: p and d, e = p - d.
+        prediction, target: (1, H, W) meters along the ray: p and d, e = p - d.
         mask: (1, H, W), the valid pixels.
     """
     p = prediction[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)

@@ -24,7 +24,7 @@ from metrics.depth import MIN_DEPTH
 from metrics.normal import angle_between
 from utils.sphere import erp_solid_angles
 
-# Of a prediction (., H, W): d (H, W), from each pixel to its right neighbour, from the last column to the first.
+# Of a prediction (., H, W): d (H, W), from each pixel to its right neighbor, from the last column to the first.
 ColumnDifference = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -35,7 +35,7 @@ def depth_differences(depth: torch.Tensor) -> torch.Tensor:
 
 
 def normal_differences(normal: torch.Tensor) -> torch.Tensor:
-    """Angles (H, W) in degrees between neighbouring normals (3, H, W)."""
+    """Angles (H, W) in degrees between neighboring normals (3, H, W)."""
     vectors = normal.movedim(0, -1)
     return angle_between(vectors, vectors.roll(-1, dims=1))
 

@@ -38,7 +38,7 @@ class InputImage(NamedTuple):
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
-    """An image file: grey, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
+    """An image file: gray, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
 
     Args:
         path: any format that OpenCV or Pillow decodes, whatever the suffix.

@@ -53,7 +53,7 @@ class PanoramaModel:
         """Predict from one panorama, at the size that the network was trained on (`settings.height` x `width`).
 
         Args:
-            image: a file, a Pillow image, or an array (H, W, 3), RGB; grey (H, W) or (H, W, 1) and alpha (H, W, 4) will
+            image: a file, a Pillow image, or an array (H, W, 3), RGB; gray (H, W) or (H, W, 1) and alpha (H, W, 4) will
                 do as well, the alpha being dropped. Arrays are uint8, uint16, or floats in [0, 1].
             tta: how many views to average, see `prediction.tta`; 1 is the plain network.
             force: stretch an image that is not 2:1 instead of rejecting it.

@@ -18,7 +18,7 @@ class PointCloud:
     """N points in the camera frame: x right, y **down**, z forward, the camera at the origin.
 
     Attributes:
-        xyz: (N, 3) float32 metres, or in `unit` where that is another.
+        xyz: (N, 3) float32 meters, or in `unit` where that is another.
         colors: (N, 3) uint8 RGB, or None.
         normals: (N, 3) float32 unit vectors that point to the camera, or None.
         labels: (N,) uint8 classes, or None.

@@ -183,7 +183,7 @@ def report_contents(measured: list[Measurement], dataset: DiskPanoramaDataset) -
 
 
 def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
-    """Share of each class among the labelled pixels, the largest first, in rows; then the classes that never occur."""
+    """Share of each class among the labeled pixels, the largest first, in rows; then the classes that never occur."""
     order = [label for label in np.argsort(-labels, kind="stable") if labels[label]]
     cells = [f"{labels[label] / labels.sum():6.1%} {class_names[label]}" for label in order]
     width = 2 + max(map(len, cells), default=0)
@@ -245,7 +245,7 @@ def check(options: argparse.Namespace) -> list[str]:
     by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
     print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
     if options.dataset == "Struc3D":
-        print("This check reads depth in metres, as with --metric_depth.")
+        print("This check reads depth in meters, as with --metric_depth.")
     if options.train_list or options.val_list:
         problems = report_lists(parts)
     else:

@@ -32,9 +32,9 @@ def draw_axes(rgb: np.ndarray) -> np.ndarray:
     for degrees in range(-180, 181, 30):
         row, col = angles_to_pixels(np.radians(degrees), np.radians(degrees / 2), HEIGHT, WIDTH)
         main = degrees % 90 == 0
-        grey = _WHITE if main else (150, 150, 150)
-        cv2.line(image, (round(col), 0), (round(col), HEIGHT), grey, 1)
-        cv2.line(image, (0, round(row)), (WIDTH, round(row)), grey, 1)
+        gray = _WHITE if main else (150, 150, 150)
+        cv2.line(image, (round(col), 0), (round(col), HEIGHT), gray, 1)
+        cv2.line(image, (0, round(row)), (WIDTH, round(row)), gray, 1)
         if abs(degrees) < 180:
             write(image, f"u={degrees}", (round(col) + 4, HEIGHT // 2 + 16), _WHITE)
         if 0 < abs(degrees) < 180:

@@ -182,8 +182,8 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     """
     height = min(_JUDGED_HEIGHT, len(depth))
     depth = _nearest(depth, height)
-    metres = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
-    implied = normals_from_depth(metres)[::2, ::2]
+    meters = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
+    implied = normals_from_depth(meters)[::2, ::2]
     stored = decode_normals(_nearest(normal, height))[::2, ::2]
     known = implied.any(axis=-1) & stored.any(axis=-1)
     implied, stored = implied[known], stored[known]  # (N, 3)
@@ -218,7 +218,7 @@ def _candidates(rotation: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def decode_normals(stored: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) of the owners' 8-bit normals; zero where they are missing (middle grey, or black)."""
+    """Unit vectors (H, W, 3) of the owners' 8-bit normals; zero where they are missing (middle gray, or black)."""
     normal = (stored.astype(np.float64) - 127.5) / 127.5
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     return np.where((length > 0.5) & (length < 1.5), normal / length, 0)

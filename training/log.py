@@ -121,7 +121,7 @@ class TrainingLog:
             disable=not is_main(),
             dynamic_ncols=True,
         )
-        self._start_window()  # validation and saving do not count towards the training speed
+        self._start_window()  # validation and saving do not count toward the training speed
         self._always_unlabeled: frozenset[str] | None = None
         waiting_since = time.perf_counter()
         for step in self._progress:

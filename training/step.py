@@ -96,7 +96,7 @@ class Stepper:
         is_bad, stop, *unlabeled = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
-            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoilt too
+            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoiled too
             self.optimizer.zero_grad()
             return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
         tasks = self.objective.network.tasks
@@ -138,7 +138,7 @@ class Stepper:
     def _backward(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Gradients of a step of several batches; its losses, and whether all is finite in this process, bool.
 
-        All labelled pixels of the step count the same, as in one large batch, but for BatchNorm, which normalizes each
+        All labeled pixels of the step count the same, as in one large batch, but for BatchNorm, which normalizes each
         batch by itself, and for what a loss derives from its batch: berHu's threshold, and which normals are left out.
         """
         task_gradients = self._task_gradients

@@ -10,7 +10,7 @@ import torch
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METERS
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
-MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
+MAX_DEPTH_ERROR = 2.0  # meters: the far end of the scale of depth errors
 MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
 
 _RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB of labels
@@ -104,7 +104,7 @@ class Display(ABC):
 
 
 class DepthDisplay(Display):
-    """Depth (H, W) in metres along the ray, NaN where missing."""
+    """Depth (H, W) in meters along the ray, NaN where missing."""
 
     map_name = "depth"
     caption = "depth"

@@ -8,7 +8,7 @@
 * frame "building": rotated by an unknown rotation per panorama, which is estimated from the normals themselves;
 * the same, mirrored.
 
-Without depth, the check is only that normals point towards the camera.
+Without depth, the check is only that normals point toward the camera.
 """
 
 from collections.abc import Sequence
@@ -152,7 +152,7 @@ def evaluate_normals(
 
 def _evaluate_all(finding: Finding, agreeing: np.ndarray, given: int, with_depth: bool) -> None:
     """All panoramas together, by the mean under each hypothesis."""
-    words = f"differ from depth by less than {NEAR_ANGLE} degrees" if with_depth else "point towards the camera"
+    words = f"differ from depth by less than {NEAR_ANGLE} degrees" if with_depth else "point toward the camera"
     text = f"{agreeing[given]:.1%} {words}"
     reference = "depth" if with_depth else "the camera"
     better = better_hypothesis(agreeing, given)

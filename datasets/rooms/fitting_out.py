@@ -10,7 +10,7 @@ from datasets.rooms.style import Style
 
 _TRIES = 20
 _LIT = 2  # lamps that give light
-_TALL = 2.2  # metres that must stay free below beams
+_TALL = 2.2  # meters that must stay free below beams
 
 
 def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
@@ -139,7 +139,7 @@ def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.ran
 def _free_wall(
     plan: FloorPlan, size: float, low: float, high: float, rng: np.random.Generator, clear: float = 0.0
 ) -> tuple[int, float] | None:
-    """Claim a rectangle somewhere on the walls, with `clear` metres of floor before it: (wall, along) or None."""
+    """Claim a rectangle somewhere on the walls, with `clear` meters of floor before it: (wall, along) or None."""
     for _ in range(_TRIES):
         wall = int(rng.integers(len(plan.walls)))
         span = plan.walls[wall].half_x - size / 2 - 0.1

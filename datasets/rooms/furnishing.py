@@ -10,7 +10,7 @@ from datasets.rooms.scene import Light, Part
 from datasets.rooms.style import Style
 
 _TRIES = 20
-_GAP = 0.02  # metres between a wall and what stands against it
+_GAP = 0.02  # meters between a wall and what stands against it
 
 
 @dataclass

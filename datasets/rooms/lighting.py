@@ -8,10 +8,10 @@ from datasets.rooms.shapes import Kind, SolidTable
 from datasets.rooms.surfaces import Surfaces
 from utils.sphere import angles_to_pixels, erp_solid_angles, rays_to_angles
 
-_NEAR = 0.5  # square metres: keeps lights from blinding what is right beside them
-_CORNER_SIZE = 0.35  # metres over which corners are dimmer
+_NEAR = 0.5  # square meters: keeps lights from blinding what is right beside them
+_CORNER_SIZE = 0.35  # meters over which corners are dimmer
 _CORNER_FRACTION = 0.55  # fraction of the ambient light that a corner loses
-_SHADOW_BIAS, _SHADOW_BLUR = 0.02, 0.05  # metres
+_SHADOW_BIAS, _SHADOW_BLUR = 0.02, 0.05  # meters
 _KEY = 0.5  # mean brightness before the film curve
 
 
@@ -83,7 +83,7 @@ def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, heigh
 def _openness(surfaces: Surfaces, solids: SolidTable) -> np.ndarray:
     """Share of the ambient light that reaches each point, (N,): less beside a shell surface that it does not face away.
 
-    A surface takes away light by how much it is turned towards the point's normal; the point's own one takes none.
+    A surface takes away light by how much it is turned toward the point's normal; the point's own one takes none.
     """
     points, normals = surfaces.points.astype(np.float32), surfaces.normals.astype(np.float32)
     open_fraction = np.ones(len(points), np.float32)
