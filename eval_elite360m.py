@@ -3,7 +3,7 @@
     python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
 
 With --tta N the figures are those of the average over N views, and those of the plain network stand beside them.
-Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv, pictures, and with
+Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv, images, and with
 --report a page that shows them, report.html. Nothing is written before the evaluation is complete.
 """
 
@@ -25,12 +25,12 @@ from networks.backbones import folder_of
 from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
-from prediction.averaging import ViewAverage
+from prediction.tta import ViewAverage
 from reports import require_packages
 from reports.gallery import Gallery
 from reports.results import complete, describe_evaluation, write_results
 from tasks import DISPLAYS, FOLDERS, build_baselines, build_evaluator
-from tasks.meaning import compare_meaning, look_of
+from tasks.meaning import compare_meaning, display_settings_of
 from training.evaluation_folder import IDENTITY, EvaluationFolder
 from training.run_folder import RunFolder
 from utils.distributed import gather_objects, is_main, process_group
@@ -64,7 +64,7 @@ def run_evaluation(
     """Evaluate the network of a checkpoint, and the baselines if asked for, and write what came out."""
     tasks = parse_tasks(options.task)
     checkpoint.require(backbone=options.backbone, tasks=tasks, num_classes=len(dataset.classes))
-    comparison = compare_meaning(checkpoint, look_of(dataset), tasks, options.allow_mismatch)
+    comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
     network = checkpoint.build_network().to(device).eval()
     root = Path(options.log_dir) / folder_of(options.backbone) / options.task
     identity = identify(options, checkpoint, dataset)
@@ -94,11 +94,11 @@ def evaluate_network(
         run: where to write to.
         origin: what the results shall say about what was evaluated.
     """
-    tasks, num_classes, look = parse_tasks(options.task), len(dataset.classes), look_of(dataset)
+    tasks, num_classes, look = parse_tasks(options.task), len(dataset.classes), display_settings_of(dataset)
     batches = evaluation_batches(dataset, loading_settings(options), device)
     displays = {task: DISPLAYS[task] for task in tasks}
     shown_settings = DisplaySettings.of(checkpoint.settings)
-    draw = panel_writer(run.picture, displays, shown_settings, checkpoint.epoch, options.log_frequency)
+    draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
     gallery = Gallery(tasks, look) if options.report else None
     evaluator = build_evaluator(tasks, num_classes, device, with_breakdown=options.report)
     baselines = build_baselines(tasks, num_classes, dataset.height, dataset.width, dataset.normal_frame)

@@ -2,20 +2,20 @@
 
     python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER_OR_PATTERN --out DIR
 
-Writes for each picture, at the size that the network was trained on, in folders like those of the input:
+Writes for each image, at the size that the network was trained on, in folders like those of the input:
 
-    NAME.json                what the other files mean: units, axes, classes; the model, the picture, seam scores
-    NAME_panel.png           the picture and the predictions, with a scale in metres and the names of the classes
-    NAME_depth.npy           (H, W) float32, metres along the ray
-    NAME_depth.png           (H, W) 16 bits, millimetres along the ray
+    NAME.json                what the other files mean: units, axes, classes; the model, the image, seam scores
+    NAME_panel.png           the image and the predictions, with a scale in meters and the names of the classes
+    NAME_depth.npy           (H, W) float32, meters along the ray
+    NAME_depth.png           (H, W) 16 bits, millimeters along the ray
     NAME_normal.npy          (H, W, 3) float32, unit vectors in the camera frame, to the camera
     NAME_normal.png          the same as colors
     NAME_labels.png          (H, W) 8-bit class labels
     NAME_labels_colour.png   the same as colors, with a legend
-    NAME_points.ply          one colored point per pixel, metres in the camera frame, with normal and label
+    NAME_points.ply          one colored point per pixel, meters in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; if --save names glb
 
-The camera frame is x right, y down, z forward. Exit codes: 1 when a picture could not be predicted, 2 when the command
+The camera frame is x right, y down, z forward. Exit codes: 1 when an image could not be predicted, 2 when the command
 line or the disk did not allow for any more, 130 when interrupted.
 """
 
@@ -33,8 +33,8 @@ from pathlib import Path
 
 from prediction import load_elite360m
 from prediction.batch import Outcome, predict_all, require_writable
-from prediction.files import ResultFiles
 from prediction.inputs import find_jobs
+from prediction.result_files import ResultFiles
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
 from utils.malloc import tune_malloc
@@ -78,7 +78,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def report(outcome: Outcome, options: argparse.Namespace) -> None:
-    """Print what has become of the pictures."""
+    """Print what has become of the images."""
     for failure in outcome.failures:
         print(f"failed: {failure}", file=sys.stderr)
     if outcome.seams:
@@ -89,7 +89,7 @@ def report(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def mean_scores(scores: list[dict[str, float]]) -> str:
-    """Means over pictures of a score per task, in words."""
+    """Means over images of a score per task, in words."""
     means = {task: sum(score[task] for score in scores) / len(scores) for task in scores[0]}
     return metrics_line(means)
 

@@ -121,7 +121,7 @@ def start_objective(
         return build_objective(network, method, amp_type)
     run = Path(options.task) / folder_of(options.backbone)
     network, checkpoint = network_from(options.load_weights_dir, run, settings)
-    if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learnt
+    if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learned
         load_state(method, checkpoint.weighting, checkpoint.path)
     return build_objective(network, method, amp_type)
 

@@ -232,16 +232,16 @@ def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str,
     return {name: relative_time(step(name), reference, num_steps) for name in names}
 
 
-def summarise(
+def summarize(
     options: argparse.Namespace, trainings: dict[str, list[Training]], times: dict[str, float]
 ) -> dict[str, dict]:
     """For each method and ``single-task``: metrics and gains of each seed, and the time."""
     singles = [{task: trainings[task][i].metrics()[task] for task in TASK_NAMES} for i in range(len(options.seeds))]
-    summary = {"single-task": {"figures": singles}}
+    summary = {"single-task": {"metrics": singles}}
     for name in options.methods:
         metrics = [training.metrics() for training in trainings[name]]
         gains = [gain(some, single) for some, single in zip(metrics, singles, strict=True)]
-        summary[name] = {"figures": metrics, "gain": gains, "time": times[name]}
+        summary[name] = {"metrics": metrics, "gain": gains, "time": times[name]}
     return summary
 
 
@@ -259,7 +259,7 @@ def table(summary: dict[str, dict]) -> str:
     ]
     for name, entry in summary.items():
         digits = {"depth": 3, "normal": 2, "segmentation": 3}
-        cells = [spread([some[task] for some in entry["figures"]], digits[task]) for task in TASK_NAMES]
+        cells = [spread([some[task] for some in entry["metrics"]], digits[task]) for task in TASK_NAMES]
         cells.append(spread(entry["gain"], 1) if "gain" in entry else "0")
         cells.append(f"{entry['time']:.2f}" if "time" in entry else "")
         rows.append(f"| {name} | {' | '.join(cells)} |")
@@ -300,7 +300,7 @@ def main(arguments: list[str] | None = None) -> None:
     options, shared = parse(arguments)
     check_settings(options, shared)
     trainings = train_all(options, shared)
-    summary = summarise(options, trainings, step_times(options.methods, shared, options.timed_steps))
+    summary = summarize(options, trainings, step_times(options.methods, shared, options.timed_steps))
     out = Path(options.out)
     write_text(out / "comparison.md", table(summary))
     write_json(out / "comparison.json", {"seeds": options.seeds, "shared": shared, **summary, **provenance()})

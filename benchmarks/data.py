@@ -1,4 +1,4 @@
-"""How much longer one worker takes for a sample than merely decoding its four pictures.
+"""How much longer one worker takes for a sample than merely decoding its four images.
 
     python -m benchmarks.data
 
@@ -28,7 +28,7 @@ NO_TURNS = ("--disable_yaw_rotation_augmentation", "--disable_LR_flip_augmentati
 
 
 def decode(root: Path, files: PanoramaFiles) -> list[np.ndarray]:
-    """The baseline: OpenCV decodes the four pictures, and nothing else is done."""
+    """The baseline: OpenCV decodes the four images, and nothing else is done."""
     flags = {
         files.rgb: cv2.IMREAD_COLOR,
         files.depth: cv2.IMREAD_UNCHANGED,
@@ -39,7 +39,7 @@ def decode(root: Path, files: PanoramaFiles) -> list[np.ndarray]:
 
 
 def decoding_time(options: argparse.Namespace) -> float:
-    """Seconds per sample to decode the pictures, in this process."""
+    """Seconds per sample to decode the images, in this process."""
     dataset = training_set(options)
     start = time.perf_counter()
     for i in range(READS):

@@ -22,7 +22,7 @@ from networks.backbones import BACKBONES
 from options.parser import Parser, positive
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_text
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = ("-m", "benchmarks.workers")
@@ -80,7 +80,7 @@ class Benchmark:
         backbone, rows = self.backbones[0], []
         with tempfile.TemporaryDirectory() as folder:
             self._measure("checkpoint", folder=folder, backbone=backbone, height=self.height)
-            arguments = ["--checkpoint", f"{folder}/model.pth", "--input", f"{folder}/picture.png"]
+            arguments = ["--checkpoint", f"{folder}/model.pth", "--input", f"{folder}/image.png"]
             for _ in self._progress(range(self.rounds), "startup"):
                 first = self._measure("inference", **self._network("ours", backbone, 1), warm_ups=0, calls=1)["first"]
                 row = {
@@ -150,7 +150,7 @@ class Benchmark:
             log_log_chart("time (s)", "megapixels", seconds),
             log_log_chart("memory beyond the network's own (GB)", "megapixels", own_memory),
         ]
-        save_picture(self.out / "scaling.png", np.hstack(charts))
+        save_image(self.out / "scaling.png", np.hstack(charts))
 
     def save(self) -> None:
         """Write all measurements so far."""

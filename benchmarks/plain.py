@@ -211,7 +211,7 @@ def fuse(bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor
 
 
 def token_rays(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """Unit rays (h * w, 3) where the released program places the tokens: one cell off the pixel centres."""
+    """Unit rays (h * w, 3) where the released program places the tokens: one cell off the pixel centers."""
     v = (torch.arange(height, device=like.device, dtype=like.dtype) - (height / 2 + 0.5)) / height * torch.pi
     u = (torch.arange(width, device=like.device, dtype=like.dtype) - (width / 2 + 0.5)) / width * 2 * torch.pi
     v, u = torch.meshgrid(v, u, indexing="ij")
@@ -275,7 +275,7 @@ def resize4(x: torch.Tensor) -> torch.Tensor:
 
 
 def depth_head(x: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
-    """Depth (B, 1, H, W) in metres, from (B, C, H/4, W/4)."""
+    """Depth (B, 1, H, W) in meters, from (B, C, H/4, W/4)."""
     return MAX_DEPTH * conv(resize4(x), layer).sigmoid()
 
 

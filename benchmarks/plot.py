@@ -8,11 +8,11 @@ import numpy as np
 SIZE = 640  # pixels of a chart, in height and width
 MARGINS = {"left": 90, "right": 20, "top": 50, "bottom": 60}
 COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40))  # RGB
-BLACK, GREY = (0, 0, 0), (200, 200, 200)
+BLACK, GRAY = (0, 0, 0), (200, 200, 200)
 
 
 def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, float]]]) -> np.ndarray:
-    """A chart (SIZE, SIZE, 3) in RGB of series of points (x, y), with a reference line of slope 1 in grey.
+    """A chart (SIZE, SIZE, 3) in RGB of series of points (x, y), with a reference line of slope 1 in gray.
 
     The reference goes through the last point of the first series.
     """
@@ -32,7 +32,7 @@ def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, 
     box = np.sort([corner, corner + extent], axis=0)
     visible, start, end = cv2.clipLine((*box[0], *(box[1] - box[0] + 1)), ends[0], ends[1])
     assert visible, "the reference line goes through a point of the chart"
-    cv2.line(chart, start, end, GREY, 2, cv2.LINE_AA)
+    cv2.line(chart, start, end, GRAY, 2, cv2.LINE_AA)
     cv2.rectangle(chart, box[0], box[1], BLACK, 1)
 
     for value in ticks(low[0], high[0]):
@@ -49,8 +49,8 @@ def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, 
     for row, ((name, some), color) in enumerate(zip(series.items(), COLORS, strict=False)):
         places = place(np.log10(some))
         cv2.polylines(chart, [places], isClosed=False, color=color, thickness=2, lineType=cv2.LINE_AA)
-        for centre in places:
-            cv2.circle(chart, centre, 5, color, cv2.FILLED, cv2.LINE_AA)
+        for center in places:
+            cv2.circle(chart, center, 5, color, cv2.FILLED, cv2.LINE_AA)
         write(chart, name, (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * row), color)
     write(chart, "slope 1", (MARGINS["left"] + 15, MARGINS["top"] + 25 + 22 * len(series)), (150, 150, 150))
     return chart

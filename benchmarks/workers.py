@@ -34,7 +34,7 @@ from training.setup import prepare_device, prepare_network
 from training.step import Stepper
 from utils.malloc import tune_malloc
 from utils.tasks import MAX_DEPTH
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}
 CLASSES = Matterport3D.classes
@@ -134,7 +134,7 @@ def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
 
 
 def checkpoint(folder: str, backbone: str, height: int) -> dict:
-    """Write a checkpoint, FOLDER/model.pth, and a picture, FOLDER/picture.png."""
+    """Write a checkpoint, FOLDER/model.pth, and an image, FOLDER/image.png."""
     settings = ModelSettings(
         backbone=backbone,
         tasks=tuple(TASKS),
@@ -148,7 +148,7 @@ def checkpoint(folder: str, backbone: str, height: int) -> dict:
     objective = build_objective(settings.build_network())
     save_checkpoint(Path(folder) / "model.pth", settings, objective.network, objective.balancing, epoch=1)
     noise = np.random.default_rng(0).integers(0, 256, (height, 2 * height, 3), dtype=np.uint8)
-    save_picture(Path(folder) / "picture.png", noise)
+    save_image(Path(folder) / "image.png", noise)
     return {}
 
 

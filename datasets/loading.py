@@ -79,8 +79,8 @@ def evaluation_batches(dataset: PanoramaDataset, settings: LoadingSettings, devi
 
     Bad samples are skipped if allowed.
     """
-    share = range(rank(), len(dataset), world_size())
-    return _batches(_Reader(dataset, skip_bad=settings.skip_bad), share, settings, device)
+    indices = range(rank(), len(dataset), world_size())
+    return _batches(_Reader(dataset, skip_bad=settings.skip_bad), indices, settings, device)
 
 
 def report_bad_samples(*all_batches: Batches) -> None:

@@ -4,7 +4,7 @@
   ``<scan>/segmentation_maps_classes/<viewpoint>_gt.png``, ``<scan>/undistorted_normal_images/<viewpoint>.png``.
   The owners publish perspective views; every group stitches its own panoramas.
 * **Depth**: 16 bits, 1/4000 m along the ray, 0 = no reading (both poles, beyond 66 degrees of latitude).
-* **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabelled. The label
+* **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabeled. The label
   is the index: 41 classes, void among them.
 * **Normals**: n = 2 v / 255 - 1, black = missing, in the panorama's camera frame (x right, y down, z forward).
   Beware of panoramas that were stitched from the owners' normal maps without turning them: there each view keeps its
@@ -47,7 +47,7 @@ MPCAT40 = (
     *("tv_monitor", "shower", "column", "bathtub", "counter", "fireplace", "lighting", "beam", "railing", "shelving"),
     *("blinds", "gym_equipment", "seating", "board_panel", "furniture", "appliances", "clothes", "objects", "misc"),
 )
-UNLABELLED_IDS = (0, 42)
+UNLABELED_IDS = (0, 42)
 WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but no sample of the paper's
 
 
@@ -59,7 +59,7 @@ class Matterport3D(DiskPanoramaDataset):
     val_within_train = True
     example = "17DRP5sb8fy/matterport_skybox_images/*.png"
     classes = SemanticClasses(names=MPCAT40, colors=distinct_colors(len(MPCAT40)))
-    labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELLED_IDS)
+    labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELED_IDS)
     labels_remedy = "use the ids of the _gt.png files"
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:

@@ -44,7 +44,7 @@ class PanoramaFiles:
 class DiskPanoramaDataset(PanoramaDataset):
     """A dataset on disk, of which only the files are read that the tasks need.
 
-    RGB is any image; depth 16-bit grey; labels ids of up to 8 bits, grey or the indices into a palette; normals 8-bit
+    RGB is any image; depth 16-bit gray; labels ids of up to 8 bits, gray or the indices into a palette; normals 8-bit
     RGB. Maps are in a lossless format, of the size of the RGB image. A map without any valid pixel is an empty mask, as
     is one that a list does not name.
 
@@ -118,7 +118,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     @abstractmethod
     def depth_scale(self, depth: np.ndarray) -> float:
-        """Metres per unit of a stored depth map; marks of missing depth are set to 0 in place."""
+        """Meters per unit of a stored depth map; marks of missing depth are set to 0 in place."""
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
         """The files that a line of a list means."""

@@ -6,9 +6,9 @@ Whatever the disk holds, `dataset[index]` is a dict with
 key             shape, type                meaning
 =============== ========================== ==========================================================================
 ``rgb``         (3, H, W) float32          colors in [0, 1]
-``depth``       (1, H, W) float32          metres along the ray (see `PanoramaDataset.depth_unit`), 0 = missing
+``depth``       (1, H, W) float32          meters along the ray (see `PanoramaDataset.depth_unit`), 0 = missing
 ``normal``      (3, H, W) float32          unit vectors in the camera frame (x right, y down, z forward), pointing
-                                           towards the camera; (0, 0, 0) = missing
+                                           toward the camera; (0, 0, 0) = missing
 ``semantic``    (H, W) int64               class labels, -1 = ignore
 ``depth_mask``  (1, H, W) bool             0 < depth <= 10 m
 ``normal_mask`` (1, H, W) bool             where the normal is known
@@ -33,7 +33,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.classes import SemanticClasses
-from utils.tasks import MAX_DEPTH, METRES, TASK_NAMES
+from utils.tasks import MAX_DEPTH, METERS, TASK_NAMES
 
 
 @dataclass
@@ -42,13 +42,13 @@ class Panorama:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth: (H, W) float32 or uint16; times `depth_scale` it is metres along the ray. Anything not finite or not
+        depth: (H, W) float32 or uint16; times `depth_scale` it is meters along the ray. Anything not finite or not
             above 0 is missing.
-        normal: (H, W, 3) float32 or uint8. `normal_map` turns it into unit vectors towards the camera; what does not
+        normal: (H, W, 3) float32 or uint8. `normal_map` turns it into unit vectors toward the camera; what does not
             come out about as long as a unit vector is missing.
         semantic: (H, W) int8 labels, -1 = ignore.
         id: names the sample.
-        depth_scale: metres per unit of `depth`.
+        depth_scale: meters per unit of `depth`.
         normal_map: (3, 4), from (a, b, c, 1) of the stored triple to (x, y, z).
         normal_frame: "camera", or "world" for a frame that does not turn with the camera.
     """
@@ -103,7 +103,7 @@ class PanoramaDataset(Dataset, ABC):
     """
 
     classes: SemanticClasses
-    depth_unit: str = METRES
+    depth_unit: str = METERS
     normal_frame: str = "camera"
 
     def __init__(
@@ -193,11 +193,11 @@ def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torc
     normal = torch.addcmul(offset, a, first).addcmul_(b, second).addcmul_(c, third)
     x, y, z = normal.split(1, dim=-3)
     squared_length = (x * x).addcmul_(y, y).addcmul_(z, z)
-    # Marks of missing normals, black and middle grey, decode to lengths of 1.7 and almost 0.
+    # Marks of missing normals, black and middle gray, decode to lengths of 1.7 and almost 0.
     known = (squared_length > 0.5**2) & (squared_length < 1.5**2)
     return normal.mul_(squared_length.rsqrt_()).masked_fill_(~known, 0), known
 
 
-def _channels_first(picture: torch.Tensor) -> torch.Tensor:
+def _channels_first(image: torch.Tensor) -> torch.Tensor:
     """(..., H, W, C) to (..., C, H, W), contiguous."""
-    return picture.movedim(-1, -3).contiguous()
+    return image.movedim(-1, -3).contiguous()

@@ -21,7 +21,7 @@ from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 AREAS = {"train": ("area_1", "area_2", "area_4", "area_6"), "val": ("area_3",), "test": ("area_5a", "area_5b")}
 UNKNOWN_ID = 255
 MISSING_DEPTH = 65535
-DEPTH_UNITS = 512  # per metre
+DEPTH_UNITS = 512  # per meter
 
 
 class Stanford2D3D(DiskPanoramaDataset):

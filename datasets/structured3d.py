@@ -1,10 +1,10 @@
 """Structured3D (Zheng et al., ECCV 2020), furnished rooms in raw light, 1024x512: --dataset Struc3D.
 
 * **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``.
-* **Depth**: 16 bits, millimetres along the ray, 0 = no reading. The paper's program divides each image's depth by its
+* **Depth**: 16 bits, millimeters along the ray, 0 = no reading. The paper's program divides each image's depth by its
   largest value and multiplies by 10, and so do we by default (see `metric_depth`), for the sake of comparison:
   such a depth has no unit.
-* **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabelled. 25 of them are kept, the others are ignored.
+* **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabeled. 25 of them are kept, the others are ignored.
 * **Normals**: n = v / 128 - 1 along the axes look-at, up and the third by the left-hand rule (left), as the owners
   say; ours are right, down, forward. No mark for missing ones is documented; black is taken for one.
 * **Split** by scene, the owners': below 3000 train, below 3250 val, the rest test. Six scenes that the owners call
@@ -20,7 +20,7 @@ from datasets.classes import SemanticClasses
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
 from datasets.panorama import Panorama
 from utils.colors import distinct_colors
-from utils.tasks import MAX_DEPTH, METRES, RELATIVE, TASK_NAMES
+from utils.tasks import MAX_DEPTH, METERS, RELATIVE, TASK_NAMES
 
 SCENES = {"train": range(3000), "val": range(3000, 3250), "test": range(3250, 3500)}
 INVALID_SCENES = (1155, 1192, 1714, 1816, 1852, 3398)
@@ -43,7 +43,7 @@ class Structured3D(DiskPanoramaDataset):
     """See the top of this file, and `DiskPanoramaDataset` for the other arguments.
 
     Args:
-        metric_depth: metres instead of the paper's relative depth.
+        metric_depth: meters instead of the paper's relative depth.
     """
 
     name = "Struc3D"
@@ -70,7 +70,7 @@ class Structured3D(DiskPanoramaDataset):
     ):
         super().__init__(root, split, height, width, augment, hold_out_val, list_file, normal_frame, tasks)
         self.metric_depth = metric_depth
-        self.depth_unit = METRES if metric_depth else RELATIVE
+        self.depth_unit = METERS if metric_depth else RELATIVE
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for scene in SCENES[part]:

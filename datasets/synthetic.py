@@ -18,7 +18,7 @@ from utils.files import atomic_path
 from utils.tasks import TASK_NAMES
 
 _STREAM = 360  # sets the random streams of this dataset apart from others of the same seed
-_RENDERER_VERSION = 1  # count up whenever the rooms or their pictures change: it keeps old caches from being used
+_RENDERER_VERSION = 1  # count up whenever the rooms or their images change: it keeps old caches from being used
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.panorama import resize_rgb
 from datasets.synthetic import SyntheticRooms
-from prediction.pictures import as_rgb
+from prediction.input_image import as_rgb
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _ROOMS = (6, 4, 11)  # of the test split, which no network was trained on
@@ -36,10 +36,10 @@ class Example(NamedTuple):
 
 
 def examples() -> list[Example]:
-    """The picture of the README, and rooms that are rendered when they are asked for."""
-    picture = as_rgb(_DOCS / "example_room.png")
+    """The image of the README, and rooms that are rendered when they are asked for."""
+    image = as_rgb(_DOCS / "example_room.png")
     return [
-        Example("docs/example_room.png", lambda height: resize_rgb(picture, height, 2 * height)),
+        Example("docs/example_room.png", lambda height: resize_rgb(image, height, 2 * height)),
         *(Example(f"test room {index}", _room_reader(index)) for index in _ROOMS),
     ]
 

@@ -1,4 +1,4 @@
-"""What the viewer in the browser is given: pictures and values of every map, as text."""
+"""What the viewer in the browser is given: images and values of every map, as text."""
 
 import base64
 
@@ -8,14 +8,14 @@ import numpy as np
 from prediction import Prediction
 from tasks import TASKS
 from visual.displays import Display, DisplaySettings, ValueMap
-from visual.drawing import data_url, encode_picture
+from visual.drawing import data_url, encode_image
 
 _RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
 _SCALE_COLORS = 256
 
 
 def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
-    """What demo/web/viewer.js shows, ready for JSON: the picture itself and a layer per task.
+    """What demo/web/viewer.js shows, ready for JSON: the image itself and a layer per task.
 
     Args:
         title: of the panorama.
@@ -23,31 +23,31 @@ def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
         prediction: made from it.
     """
     height, width = prediction.rgb.shape[:2]
-    look = DisplaySettings.of(prediction.settings)
-    maps = [_layer(TASKS[task].display, values, look) for task, values in prediction.maps().items()]
+    settings = DisplaySettings.of(prediction.settings)
+    maps = [_layer(TASKS[task].display, values, settings) for task, values in prediction.maps().items()]
     return {"title": title, "height": height, "width": width, "layers": [_rgb_layer(rgb), *maps]}
 
 
 def _rgb_layer(rgb: np.ndarray) -> dict:
     if len(rgb) > _RGB_HEIGHT:
         rgb = cv2.resize(rgb, (2 * _RGB_HEIGHT, _RGB_HEIGHT), interpolation=cv2.INTER_AREA)
-    return {"name": "RGB", "caption": "RGB", "picture": _data_url(rgb, "jpeg")}
+    return {"name": "RGB", "caption": "RGB", "image": _data_url(rgb, "jpeg")}
 
 
-def _layer(display: Display, values: np.ndarray, look: DisplaySettings) -> dict:
-    value_map = display.value_map(values, look)
+def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> dict:
+    value_map = display.value_map(values, settings)
     layer = {
         "name": display.map_name,
         "caption": display.caption,
-        "picture": _data_url(display.picture(values, look), "png"),
-        "read_out": _as_text(value_map),
+        "image": _data_url(display.colorize(values, settings), "png"),
+        "value_map": _as_text(value_map),
     }
     if value_map.classes:
         layer["legend"] = [(name, f"rgb{color}") for name, color in value_map.classes]
-    if scale := display.scale(look):
+    if scale := display.scale(settings):
         top, unit = scale
-        colors = display.picture(np.linspace(0, top, _SCALE_COLORS, dtype=np.float32)[None], look)
-        layer["scale"] = {"top": top, "unit": unit, "picture": _data_url(colors, "png")}
+        colors = display.colorize(np.linspace(0, top, _SCALE_COLORS, dtype=np.float32)[None], settings)
+        layer["scale"] = {"top": top, "unit": unit, "image": _data_url(colors, "png")}
     return layer
 
 
@@ -61,6 +61,6 @@ def _as_text(value_map: ValueMap) -> dict:
     }
 
 
-def _data_url(picture: np.ndarray, kind: str) -> str:
-    """An RGB picture (H, W, 3) uint8 as the source of an <img>."""
-    return data_url(encode_picture(picture, f".{kind}"))
+def _data_url(image: np.ndarray, kind: str) -> str:
+    """An RGB image (H, W, 3) uint8 as the source of an <img>."""
+    return data_url(encode_image(image, f".{kind}"))

@@ -17,7 +17,7 @@ _QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # one panorama at 
 _FONT = ["Arial", "Helvetica", "sans-serif"]  # of the visitor's machine
 
 
-def look() -> dict:
+def style() -> dict:
     """Theme and CSS for `gr.Blocks.launch`."""
     return {"theme": gr.themes.Default(primary_hue="blue", font=_FONT), "css": _text("page.css")}
 

@@ -46,7 +46,7 @@ def serve(model: PanoramaModel, port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="elite360m-demo-") as folder:
         # Before gradio is imported, which reads them then. It also looks whether its page can be reached, by no proxy.
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": HOST}
-        from demo.page import build_page, look
+        from demo.page import build_page, style
         from demo.uploads import MAX_MEGABYTES
 
         page = build_page(model)
@@ -62,7 +62,7 @@ def serve(model: PanoramaModel, port: int) -> None:
             enable_monitoring=False,
             mcp_server=False,
             ssr_mode=False,
-            **look(),
+            **style(),
         )
         print(f"http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
         asked_to_end.wait()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prediction.pictures import read_picture, require_panorama
+from prediction.input_image import read_image, require_panorama
 from utils.errors import UserError
 
 MAX_MEGABYTES = 64
@@ -18,7 +18,7 @@ def read_upload(path: Path) -> np.ndarray:
         UserError: when it is gone, cannot be read, has too many pixels, or is not twice as wide as high.
     """
     try:
-        rgb = read_picture(path, MAX_MEGAPIXELS * 10**6).rgb
+        rgb = read_image(path, MAX_MEGAPIXELS * 10**6).rgb
         require_panorama(rgb, path)
     except UserError as error:
         if not path.exists():  # gradio puts uploads of the same name and content in the same place

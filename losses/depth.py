@@ -12,8 +12,8 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     delta = 0.2 * the largest |e| of the global batch, a constant for the gradient (Laina et al., 3DV 2016).
 
     Args:
-        prediction: (B, 1, H, W) metres.
-        batch: ``depth`` (B, 1, H, W) metres and ``depth_mask`` (B, 1, H, W).
+        prediction: (B, 1, H, W) meters.
+        batch: ``depth`` (B, 1, H, W) meters and ``depth_mask`` (B, 1, H, W).
     """
     mask = batch["depth_mask"]
     error = torch.where(mask, prediction - batch["depth"], 0).abs()

@@ -11,20 +11,20 @@ COSINE_LIMIT = 0.999
 
 
 def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
+    """Mean angle in radians between prediction and ground truth.
 
-    Those are not within about 2.6 degrees of the ground truth yet, nor within 2.6 degrees of its opposite: normals that
-    are exactly wrong are left out of the loss and of its count too, as in the released program.
+    As in the released program, the mean is over the valid pixels with an angle between about 2.6 and 177.4 degrees:
+    those that are already right, or exactly opposite, are excluded from the loss and from its count.
 
     Args:
         prediction: (B, 3, H, W) vectors of any length.
         batch: ``normal`` (B, 3, H, W) unit vectors and ``normal_mask`` (B, 1, H, W).
     """
     mask = batch["normal_mask"]
-    prediction, truth = (torch.where(mask, normal, 0) for normal in (prediction, batch["normal"]))
+    prediction, target = (torch.where(mask, normal, 0) for normal in (prediction, batch["normal"]))
     # F.cosine_similarity does the same with a dozen maps of three channels.
-    lengths = (vecdot(prediction, prediction, dim=1) * vecdot(truth, truth, dim=1)).clamp_min(1e-16).sqrt()
-    cosine = vecdot(prediction, truth, dim=1) / lengths  # (B, H, W)
+    lengths = (vecdot(prediction, prediction, dim=1) * vecdot(target, target, dim=1)).clamp_min(1e-16).sqrt()
+    cosine = vecdot(prediction, target, dim=1) / lengths  # (B, H, W)
     near = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must not go unnoticed
     counted = mask[:, 0] & ~near
     angle = torch.arccos(torch.where(counted, cosine, 0))

@@ -11,7 +11,7 @@ from utils.tasks import IGNORE_LABEL
 
 
 def segmentation_loss(logits: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean cross-entropy over the labelled pixels.
+    """Mean cross-entropy over the labeled pixels.
 
     Args:
         logits: (B, K, H, W), or (B, K, h, w) of the same proportions, to be resized to the labels' size, bilinearly.

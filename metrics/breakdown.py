@@ -14,7 +14,7 @@ from utils.distributed import gather_objects
 from utils.sphere import pixels_to_angles
 from utils.tasks import MAX_DEPTH
 
-DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # metres: edges of the bins of true depth, the last one closed
+DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of true depth, the last one closed
 LATITUDES = np.linspace(-90, 90, 19)  # degrees, growing downwards (see `utils.sphere`): edges of the bands
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
@@ -109,7 +109,7 @@ def _cells(depth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 def _band_of_rows(height: int) -> np.ndarray:
-    """The band of LATITUDES (H,) in which the centre of each row of an ERP image lies."""
+    """The band of LATITUDES (H,) in which the center of each row of an ERP image lies."""
     _, latitude = pixels_to_angles(np.arange(height), np.zeros(height), height, 2 * height)
     return np.searchsorted(LATITUDES, np.degrees(latitude), side="right") - 1
 

@@ -1,8 +1,8 @@
-"""The best constant prediction for each metric. A network that does not clearly beat them has learnt nothing.
+"""The best constant prediction for each metric. A network that does not clearly beat them has learned nothing.
 
 A constant that is best in one metric is not in another: of a set with the mean depth of 2 m the lowest `rms` may lie at
 2 m, the lowest `abs_rel` at 1.4 m. So every metric has its own. The constants know the ground truth that they are
-evaluated on: no constant that could be learnt is better, up to the resolution of the search.
+evaluated on: no constant that could be learned is better, up to the resolution of the search.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class BestConstant(NamedTuple):
 
     Attributes:
         metric: the value of the metric, as it is for predictions.
-        constant: metres, a unit vector (x, y, z), or a label.
+        constant: meters, a unit vector (x, y, z), or a label.
     """
 
     metric: float
@@ -220,17 +220,17 @@ def _cells(normal: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _sorted_angles() -> tuple[torch.Tensor, torch.Tensor]:
-    """Angles in degrees between directions and centres of cells, (648, cells), each row sorted; and the order."""
+    """Angles in degrees between directions and centers of cells, (648, cells), each row sorted; and the order."""
     latitude = torch.deg2rad(torch.arange(-90, 91, _CELL).double())[:, None]
     longitude = torch.deg2rad(torch.arange(0, 360, _CELL).double())[None]
     x, y, z = latitude.cos() * longitude.sin(), latitude.sin() + 0 * longitude, latitude.cos() * longitude.cos()
-    centres = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
-    angles = torch.stack([angle_between(direction.expand_as(centres), centres).float() for direction in _directions()])
+    centers = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+    angles = torch.stack([angle_between(direction.expand_as(centers), centers).float() for direction in _directions()])
     return angles.sort(dim=1)
 
 
 def _direction_metrics(histogram: torch.Tensor) -> torch.Tensor:
-    """Mean, median, rmse and shares below the THRESHOLDS (8, 648) of an image, given the weight of each cell."""
+    """Mean, median, rmse and fractions below the THRESHOLDS (8, 648) of an image, given the weight of each cell."""
     angles, order = _sorted_angles()
     weights = histogram[order]  # (648, cells), from the nearest cell to the farthest
     reached = weights.cumsum(1)
@@ -238,9 +238,9 @@ def _direction_metrics(histogram: torch.Tensor) -> torch.Tensor:
     median = angles.gather(1, (reached < 0.5).sum(1, keepdim=True).clamp_max(last))[:, 0]
     limits = torch.tensor(THRESHOLDS).expand(len(angles), -1).contiguous()
     near = torch.searchsorted(angles, limits)  # cells below each limit
-    shares = torch.where(near > 0, reached.gather(1, (near - 1).clamp_min(0)), 0)
+    fractions = torch.where(near > 0, reached.gather(1, (near - 1).clamp_min(0)), 0)
     mean, mean_square = (weights * angles).sum(1), (weights * angles**2).sum(1)
-    return torch.stack([mean, median, mean_square.sqrt(), *shares.T])
+    return torch.stack([mean, median, mean_square.sqrt(), *fractions.T])
 
 
 class ConstantClass(ConstantBaseline):
@@ -251,8 +251,8 @@ class ConstantClass(ConstantBaseline):
     def __init__(self, num_classes: int):
         super().__init__(num_classes)
         self._counts = torch.zeros(num_classes, dtype=torch.float64)  # pixels of each class
-        self._shares = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
-        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # such shares per class that the image holds
+        self._fractions = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
+        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # such fractions per class that the image holds
         self._images = 0
 
     def fit(self, batch: dict) -> None:
@@ -260,22 +260,24 @@ class ConstantClass(ConstantBaseline):
             known = labels[labels != IGNORE_LABEL]
             if len(known):
                 counts = torch.bincount(known, minlength=self.num_classes).double().cpu()
-                share = counts / counts.sum()
+                fraction = counts / counts.sum()
                 self._counts += counts
-                self._shares += share
-                self._occurring += share / (counts > 0).sum()
+                self._fractions += fraction
+                self._occurring += fraction / (counts > 0).sum()
                 self._images += 1
 
     def compute(self) -> dict[str, BestConstant]:
         images = sum(gather_objects(self._images))
         if not images:
             return {}
-        counts, shares, occurring = (sum(gather_objects(x)) for x in (self._counts, self._shares, self._occurring))
+        counts, fractions, occurring = (
+            sum(gather_objects(x)) for x in (self._counts, self._fractions, self._occurring)
+        )
         accuracy = counts / counts.sum()
         metrics = {
             "mIoU": accuracy / ((counts > 0).sum() + (counts == 0)),  # the class that is predicted occurs, too
             "pixAcc": accuracy,
-            "mIoU_per_image": shares / images / self.num_classes,
+            "mIoU_per_image": fractions / images / self.num_classes,
             "mIoU_occurring": occurring / images,
         }
         return {name: BestConstant(values.max().item(), int(values.argmax())) for name, values in metrics.items()}

@@ -14,14 +14,14 @@ from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
 
 PROTOCOL = {
-    "depth": "metres along the ray, 0 < truth <= 10 m, both clamped to [0.1, 10] m; mean over images of the mean over "
+    "depth": "meters along the ray, 0 < truth <= 10 m, both clamped to [0.1, 10] m; mean over images of the mean over "
     "valid pixels; no alignment",
     "normal": "degrees; mean over images of the figure over valid pixels; a1..a5 = % below 5, 7.5, 11.25, 22.5, 30",
     "segmentation": "mIoU and pixAcc from one confusion matrix of the whole set, mIoU over classes that occur; "
     "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0; "
     "mIoU_occurring = the same over the classes that occur in the image",
     "seam": "of the prediction alone: the change (of ln depth, in angle, of label) across the left/right border over "
-    "the mean change between neighbouring columns, rows weighted by solid angle; mean over images; 1 is seamless",
+    "the mean change between neighboring columns, rows weighted by solid angle; mean over images; 1 is seamless",
     "_solid_angle": "the same figure with every pixel weighted by its solid angle",
 }
 

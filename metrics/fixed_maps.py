@@ -42,7 +42,7 @@ class FixedMap(ABC):
 
 
 class RowMeanDepth(FixedMap):
-    """The mean depth of each row of pixels, (1, H, W) metres; of rows without any depth that of all rows."""
+    """The mean depth of each row of pixels, (1, H, W) meters; of rows without any depth that of all rows."""
 
     title = "row means"
     description = "the mean depth of each row of pixels, over all panoramas that are evaluated"
@@ -77,7 +77,7 @@ class BoxRoomNormals(FixedMap):
 
 
 class RowMajorityClass(FixedMap):
-    """Logits (K, H, W) in favour of the most frequent class of each row of pixels; class 0 where there is none."""
+    """Logits (K, H, W) in favor of the most frequent class of each row of pixels; class 0 where there is none."""
 
     title = "row majorities"
     description = "the most frequent class of each row of pixels, over all panoramas that are evaluated"

@@ -9,15 +9,15 @@ from metrics.weighted import weighted_means, weighted_median
 THRESHOLDS = (5.0, 7.5, 11.25, 22.5, 30.0)  # degrees: a1 .. a5
 
 
-def normal_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def normal_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Errors (7, n) of the valid pixels of one image, float64: the angle in degrees, its square, and 1 where it is
     below each of the THRESHOLDS.
 
     Args:
-        prediction, truth: (3, H, W) vectors of any length but zero.
+        prediction, target: (3, H, W) vectors of any length but zero.
         mask: (1, H, W), the valid pixels.
     """
-    return angle_errors(angle_between(prediction.movedim(0, -1)[mask[0]], truth.movedim(0, -1)[mask[0]]))
+    return angle_errors(angle_between(prediction.movedim(0, -1)[mask[0]], target.movedim(0, -1)[mask[0]]))
 
 
 def angle_errors(angle: torch.Tensor) -> torch.Tensor:
@@ -31,15 +31,15 @@ def normal_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, flo
     ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: per cent of pixels
     below 5, 7.5, 11.25, 22.5 and 30 degrees.
     """
-    mean, mean_square, *shares = weighted_means(errors, weights).tolist()
+    mean, mean_square, *fractions = weighted_means(errors, weights).tolist()
     metrics = {"mean": mean, "median": weighted_median(errors[0], weights).item(), "rmse": mean_square**0.5}
-    return metrics | {f"a{i}": 100 * share for i, share in enumerate(shares, start=1)}
+    return metrics | {f"a{i}": 100 * fraction for i, fraction in enumerate(fractions, start=1)}
 
 
 class NormalMetric(PixelMetric):
     """Angular errors of images."""
 
-    truth = "normal"
+    target = "normal"
     metric_names = with_solid_angle(("mean", "median", "rmse", *(f"a{i + 1}" for i in range(len(THRESHOLDS)))))
     errors = staticmethod(normal_errors)
     metrics = staticmethod(normal_metrics)

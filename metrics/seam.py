@@ -24,18 +24,18 @@ from metrics.depth import MIN_DEPTH
 from metrics.normal import angle_between
 from utils.sphere import erp_solid_angles
 
-# Of a prediction (., H, W): d (H, W), from each pixel to its right neighbour, from the last column to the first.
+# Of a prediction (., H, W): d (H, W), from each pixel to its right neighbor, from the last column to the first.
 ColumnDifference = Callable[[torch.Tensor], torch.Tensor]
 
 
 def depth_differences(depth: torch.Tensor) -> torch.Tensor:
     """Absolute differences (H, W) of ln depth; depths (1, H, W) below `MIN_DEPTH` count as `MIN_DEPTH`."""
     logarithm = depth[0].clamp_min(MIN_DEPTH).log()
-    return (_right_neighbours(logarithm) - logarithm).abs()
+    return (_right_neighbors(logarithm) - logarithm).abs()
 
 
 def normal_differences(normal: torch.Tensor) -> torch.Tensor:
-    """Angles (H, W) in degrees between neighbouring normals (3, H, W)."""
+    """Angles (H, W) in degrees between neighboring normals (3, H, W)."""
     vectors = normal.movedim(0, -1)
     return angle_between(vectors, vectors.roll(-1, dims=1))
 
@@ -43,7 +43,7 @@ def normal_differences(normal: torch.Tensor) -> torch.Tensor:
 def label_differences(logits: torch.Tensor) -> torch.Tensor:
     """1 where the most likely class of logits (K, H, W) changes, else 0, (H, W)."""
     labels = logits.argmax(dim=0)
-    return labels != _right_neighbours(labels)
+    return labels != _right_neighbors(labels)
 
 
 def seam_score(prediction: torch.Tensor, column_difference: ColumnDifference) -> float:
@@ -55,5 +55,5 @@ def seam_score(prediction: torch.Tensor, column_difference: ColumnDifference) ->
     return 0.0 if total == 0 else (of_columns[-1] / total * width).item()
 
 
-def _right_neighbours(values: torch.Tensor) -> torch.Tensor:
+def _right_neighbors(values: torch.Tensor) -> torch.Tensor:
     return values.roll(-1, dims=-1)

@@ -36,9 +36,9 @@ def class_iou(confusion: torch.Tensor) -> torch.Tensor:
 
 
 def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
-    """The field's metrics from the confusion matrix (K, K) of a whole set; empty when it has no labelled pixel.
+    """Metrics from the confusion matrix (K, K) of a whole dataset; empty if it has no labeled pixel.
 
-    ``mIoU``: mean IoU over the classes that occur, in target or prediction; ``pixAcc``: share of pixels that are right.
+    ``mIoU``: mean IoU over the classes that occur in target or prediction; ``pixAcc``: fraction of correct pixels.
     """
     if not confusion.sum():
         return {}
@@ -49,7 +49,7 @@ def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
 
 
 def image_miou(confusion: torch.Tensor) -> dict[str, float]:
-    """Metrics from the confusion matrix of one image; empty when it has no labelled pixel.
+    """Metrics from the confusion matrix of one image; empty if it has no labeled pixel.
 
     ``mIoU_per_image``: mean IoU over all K classes, those that do not occur counting 0: what the released program
     computes at its batch size of 1. It can never reach 1; its use is to be compared with the paper's numbers.
@@ -65,7 +65,7 @@ class SegmentationMetric(TaskMetric):
     """One confusion matrix of all images, (K, K), and the per-image mIoU."""
 
     metric_names = ("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")
-    pixel_errors = (PixelError("share of wrong labels", ""),)
+    pixel_errors = (PixelError("fraction of wrong labels", ""),)
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
         super().__init__(num_classes, device, with_breakdown)

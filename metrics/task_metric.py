@@ -1,4 +1,4 @@
-"""What all tasks' metrics have in common: values per image, and some of the whole dataset."""
+"""Base classes of the tasks' metrics: some are computed per image, others over the whole dataset."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from metrics.breakdown import Breakdown, ErrorProfiles, PixelError
 from utils.sphere import erp_solid_angles
 
-SOLID_ANGLE = "_solid_angle"  # ends the names of metrics in which every pixel counts as its solid angle
+SOLID_ANGLE = "_solid_angle"  # suffix of metrics in which every pixel is weighted by its solid angle
 
 
 def pixel_weights(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,7 +19,7 @@ def pixel_weights(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def with_solid_angle(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of metrics, and those of the same metrics by solid angle."""
+    """Names of metrics, followed by those of the same metrics weighted by solid angle."""
     return (*names, *(name + SOLID_ANGLE for name in names))
 
 
@@ -28,12 +28,12 @@ class TaskMetric(ABC):
 
     Args:
         num_classes: K.
-        device: where predictions will be.
-        with_breakdown: whether to note where the errors lie, too.
+        device: of the predictions.
+        with_breakdown: whether to collect the error profiles for `breakdown` as well.
     """
 
-    metric_names: tuple[str, ...]  # of all metrics of a dataset
-    pixel_errors: tuple[PixelError, ...]  # those that a breakdown tells
+    metric_names: tuple[str, ...]  # of all metrics, of images and of the dataset
+    pixel_errors: tuple[PixelError, ...]  # those that a breakdown contains
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
         self.num_classes = num_classes
@@ -45,27 +45,27 @@ class TaskMetric(ABC):
         """Metrics of sample i of a batch, given its prediction (., H, W); empty if it has no ground truth."""
 
     def dataset_metrics(self) -> dict[str, float]:
-        """Metrics of all samples so far, of all processes, other than means over images."""
+        """Metrics of all samples so far, of all processes, that are not means over images."""
         return {}
 
     def breakdown(self) -> Breakdown:
-        """Where the errors of all samples so far lie, of all processes. Only of a metric made `with_breakdown`."""
+        """Error profiles of all samples so far, of all processes. Needs `with_breakdown`."""
         return Breakdown(*self.profiles.compute())
 
 
 class PixelMetric(TaskMetric):
-    """Errors of pixels, averaged over the valid ones of an image; every metric also weighted by solid angle."""
+    """Per-pixel errors, averaged over the valid pixels of an image: uniformly, and weighted by solid angle."""
 
-    truth: str  # key of the truth in a batch; its mask is at "<truth>_mask"
-    errors: Callable[..., torch.Tensor]  # of (prediction, truth, mask): some errors of each valid pixel, (m, n)
+    target: str  # key of the ground truth in a batch; its valid mask has the key "<target>_mask"
+    errors: Callable[..., torch.Tensor]  # of (prediction, target, mask): m errors of each of n valid pixels, (m, n)
     metrics: Callable[..., dict[str, float]]  # of (errors, weights (n,))
-    breakdown_rows: tuple[int, ...]  # which of the m errors are the `pixel_errors`
+    breakdown_rows: tuple[int, ...]  # indices of the `pixel_errors` among the m errors
 
     def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
-        mask = batch[f"{self.truth}_mask"][i]
+        mask = batch[f"{self.target}_mask"][i]
         if not mask.any():
             return {}
-        errors = self.errors(prediction, batch[self.truth][i], mask)
+        errors = self.errors(prediction, batch[self.target][i], mask)
         if self.profiles:
             self.profiles.add(errors[list(self.breakdown_rows)], mask, batch, i)
         uniform, solid_angle = pixel_weights(mask)

@@ -1,4 +1,4 @@
-"""The backbones of the ERP branch, by the names that users give them. Imports nothing heavy."""
+"""The backbones of the ERP branch, by their names on the command line. Imports nothing heavy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ class Backbone:
 
     Attributes:
         timm_name: with the tag of its ImageNet-1k weights.
-        out_indices: of its features at strides 4, 8, 16 and 32; None to find them out.
-        arguments: to build it with.
+        out_indices: of its features at strides 4, 8, 16 and 32; None: detected.
+        arguments: further arguments of `timm.create_model`.
     """
 
     timm_name: str
@@ -20,9 +20,9 @@ class Backbone:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
-# torchvision's form of the ResNets, as the paper's; only random weights depend on zero_init_last.
+# The ResNets of torchvision, as in the paper; zero_init_last only matters for random weights.
 _RESNET = MappingProxyType({"zero_init_last": False})
-# Windows are laid over panoramas of any size; no random depth, so that batches in pieces are the large batch exactly.
+# Any image size; no stochastic depth, so that micro-batches give exactly the gradients of the large batch.
 _SWIN = MappingProxyType({"strict_img_size": False, "drop_path_rate": 0.0})
 
 BACKBONES = {
@@ -34,7 +34,7 @@ BACKBONES = {
     "Elite360M_SwinB": Backbone("swin_base_patch4_window7_224.ms_in1k", (0, 1, 2, 3), _SWIN),
     "Elite360M_ConvNeXtT": Backbone("convnext_tiny.fb_in1k", (0, 1, 2, 3)),
 }
-TIMM_PREFIX = "timm:"  # of a name that is any timm model's
+TIMM_PREFIX = "timm:"  # followed by the name of any timm model
 
 
 def find_backbone(name: str) -> Backbone | None:
@@ -45,5 +45,5 @@ def find_backbone(name: str) -> Backbone | None:
 
 
 def folder_of(name: str) -> str:
-    """The name of a backbone as that of a folder."""
+    """The folder name of a backbone."""
     return name.replace(":", "_").replace("/", "_")

@@ -1,8 +1,8 @@
-"""Checkpoints: what is in one, where they lie, how they are written, read and compared.
+"""Checkpoints: their content, and how they are found, written, read and compared.
 
-A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: a file from a stranger can
-hold wrong weights but no code. ``settings`` holds all that is needed to rebuild the network and to interpret its
-predictions; files of the released program, which hold weights alone, are recognised by their keys.
+A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: an untrusted
+file cannot run code. ``settings`` holds all that is needed to rebuild the network and to interpret its predictions;
+files of the released program, which hold only weights, are recognized by their keys.
 """
 
 import hashlib
@@ -27,29 +27,29 @@ from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
-from utils.tasks import METRES, TASK_NAMES, join_tasks
+from utils.tasks import METERS, TASK_NAMES, join_tasks
 
 FORMAT = "elite360m"
 VERSION = 1
 UNKNOWN_DATASET = "unknown (released weights)"
-_OWN_KEY = "erp_encoder.backbone."  # in the state dict of every network of ours
+_OWN_KEY = "erp_encoder.backbone."  # prefix in the state dict of every network of this program
 _LONGEST_NAME = 60  # characters of a name in a message
-_SHOWN = 3  # runs or files that a message names
-ICO_LEVELS = (2, 3, 4)  # that networks are built for
+_SHOWN = 3  # runs or files listed in a message
+ICO_LEVELS = (2, 3, 4)  # supported levels of the icosphere
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What a network is, and what its predictions mean.
+    """The architecture of a network, and the meaning of its predictions.
 
     Attributes:
         backbone: key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
         tasks: task names in the order of `utils.tasks.TASK_NAMES`.
         ico_level: level of the icosphere.
-        height, width: pixels of the panoramas it was trained on.
-        dataset: the name of the dataset it was trained on.
-        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB.
-        depth_unit: what a depth of 1 means, in words.
+        height, width: of the training panoramas, in pixels.
+        dataset: name of the training dataset.
+        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB (spelled as the key in checkpoints).
+        depth_unit: unit of depth, in words.
         normal_frame: "camera" (x right, y down, z forward) or "world" (the frame of the training data).
         fusion, b2f, cross_task, intermediate: the network's parts; see `Elite360M`.
     """
@@ -62,7 +62,7 @@ class ModelSettings:
     dataset: str
     class_names: tuple[str, ...]
     class_colours: tuple[tuple[int, int, int], ...]
-    depth_unit: str = METRES
+    depth_unit: str = METERS
     normal_frame: str = "camera"
     fusion: str = "b2f"
     b2f: str = "released"
@@ -95,16 +95,16 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read.
+    """A loaded checkpoint.
 
     Attributes:
         path: the file.
-        sha256: of the bytes that it was read from, in hexadecimal.
+        sha256: of the bytes of the file, in hexadecimal.
         settings: of the network.
-        network: its state dict, under our names.
+        network: state dict of the network, with the names of this program.
         weighting: state dict of the balancing method.
         balancing: the method's name, a key of `losses.balancing.BALANCINGS`.
-        epoch: how many epochs it was trained; 0 when unknown.
+        epoch: number of epochs of training; 0 if unknown.
     """
 
     path: Path
@@ -147,7 +147,7 @@ class Checkpoint:
         """Make sure that a network of these settings can start from the weights.
 
         Raises:
-            UserError: that names the options which differ, with both values.
+            UserError: naming the options that differ, with both values.
         """
         different = _different_options(self.settings, settings)
         if different.keys() - _SAME_WEIGHTS:
@@ -157,7 +157,7 @@ class Checkpoint:
             self._require_classes(len(settings.class_names))
 
     def differences(self, settings: ModelSettings) -> list[str]:
-        """What else differs between the training of the checkpoint and one of these settings, a line each."""
+        """Other differences between the settings of the checkpoint and these, a line of text each."""
         lines = [
             f"{self.path} was trained with {flag} {theirs}, not {ours}"
             for flag, (theirs, ours) in _different_options(self.settings, settings).items()
@@ -174,17 +174,17 @@ class Checkpoint:
             )
 
 
-_SAME_WEIGHTS = {"--b2f", "--ico_level"}  # options that change what is computed, but not the weights
+_SAME_WEIGHTS = {"--b2f", "--ico_level"}  # options that change the computation but not the shapes of the weights
 
 
 def _different_options(first: ModelSettings, second: ModelSettings) -> dict[str, tuple[str, str]]:
-    """The options of training in which two networks differ, where they have an effect in both, and both values."""
+    """Training options that differ between two networks and matter to both, with both values."""
     options = zip(_architecture(first).items(), _architecture(second).values(), strict=True)
     return {flag: (ours, theirs) for (flag, ours), theirs in options if ours and theirs and ours != theirs}
 
 
 def _architecture(settings: ModelSettings) -> dict[str, str]:
-    """The options of training that a network depends on; empty values of those that have no effect."""
+    """Training options that define the architecture; the value is empty if the option has no effect."""
     fuses, collaborates = settings.fusion != "none", len(settings.tasks) > 1
     return {
         "--backbone": settings.backbone,
@@ -198,7 +198,7 @@ def _architecture(settings: ModelSettings) -> dict[str, str]:
 
 
 class Meaning(Protocol):
-    """What numbers of depth, normals and labels mean: of a network's predictions, or of ground truth."""
+    """Meaning of depth, normals and labels, of predictions or of ground truth."""
 
     depth_unit: str
     normal_frame: str
@@ -206,37 +206,37 @@ class Meaning(Protocol):
 
 
 class Mismatch(NamedTuple):
-    """What the predictions of a task mean, and what the ground truth means instead."""
+    """A difference in meaning between predictions and ground truth of a task. The fields are keys in results.json."""
 
     what: str
     predicted: str
     truth: str
 
     def __str__(self) -> str:
-        predicted, truth = self.predicted[:_LONGEST_NAME], self.truth[:_LONGEST_NAME]
-        return f"{self.what} is '{predicted}' in the predictions but '{truth}' in the ground truth"
+        predicted, target = self.predicted[:_LONGEST_NAME], self.truth[:_LONGEST_NAME]
+        return f"{self.what} is '{predicted}' in the predictions but '{target}' in the ground truth"
 
 
-def find_mismatches(settings: ModelSettings, truth: Meaning, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
-    """The tasks whose predictions and ground truth mean different things; none where the meaning is not known.
+def find_mismatches(settings: ModelSettings, target: Meaning, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
+    """The tasks whose predictions and ground truth differ in meaning; empty if that of the predictions is unknown.
 
     Args:
         settings: of the network that predicts.
-        truth: what the ground truth means.
+        target: meaning of the ground truth.
         tasks: to compare.
     """
     if not settings.meaning_is_known:
         return {}
     compared = {
-        "depth": Mismatch("the unit of depth", settings.depth_unit, truth.depth_unit),
-        "normal": Mismatch("the frame of the normals", settings.normal_frame, truth.normal_frame),
-        "segmentation": _first_other_class(settings.class_names, truth.class_names),
+        "depth": Mismatch("the unit of depth", settings.depth_unit, target.depth_unit),
+        "normal": Mismatch("the frame of the normals", settings.normal_frame, target.normal_frame),
+        "segmentation": _first_other_class(settings.class_names, target.class_names),
     }
     return {task: compared[task] for task in tasks if compared[task].predicted != compared[task].truth}
 
 
-def _first_other_class(predicted: tuple[str, ...], truth: tuple[str, ...]) -> Mismatch:
-    pairs = enumerate(zip_longest(predicted, truth, fillvalue=""))
+def _first_other_class(predicted: tuple[str, ...], target: tuple[str, ...]) -> Mismatch:
+    pairs = enumerate(zip_longest(predicted, target, fillvalue=""))
     label, (ours, theirs) = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (0, ("", "")))
     return Mismatch(f"class {label}", ours, theirs)
 
@@ -250,7 +250,7 @@ def save_checkpoint(
     balancing: str = "uncertainty",
     **more,
 ) -> None:
-    """Write a checkpoint atomically. `more` holds further entries, such as the state of the optimizer."""
+    """Write a checkpoint atomically. `more`: further entries."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -266,14 +266,14 @@ def save_checkpoint(
 
 
 def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
-    """The checkpoint file that a path given by a user means.
+    """Find the checkpoint file of a path given by a user.
 
     Args:
         path: a file, a run folder or one within it, or a folder that holds runs, such as the --log_dir of a training.
-        run: which of several runs is meant: the relative path of its folder, ``<task value>/<backbone>``.
+        run: the run to choose among several: the relative path of its folder, ``<task value>/<backbone>``.
 
     Raises:
-        UserError: when there is none, or there are several; it names those that were found.
+        UserError: when there is none, or there are several, which the message lists.
     """
     path = Path(path)
     if path.is_file():
@@ -297,7 +297,7 @@ def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
 
 
 def _below(folder: Path, pattern: str) -> list[Path]:
-    """The files of a pattern in the folders up to three levels below a folder: a --log_dir, its tasks, their runs."""
+    """Files matching a pattern up to three levels below a folder: a --log_dir, its tasks, their runs."""
     return [found for depth in (1, 2, 3) for found in folder.glob("*/" * depth + pattern)]
 
 
@@ -308,7 +308,7 @@ def _some(paths: list[Path], folder: Path) -> str:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of ours or of the released program.
+    """Read a checkpoint of this program or of the released one.
 
     Raises:
         UserError: when the file is neither, is damaged, or holds more than plain data.
@@ -340,7 +340,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Load a state dict, every key accounted for; prefixes of its keys do not matter.
+    """Load a state dict strictly; prefixes such as ``module.`` are stripped from its keys.
 
     Raises:
         UserError: when keys are missing, unknown or of another shape.
@@ -382,7 +382,7 @@ def _own_checkpoint(path: Path, digest: str, content: dict) -> Checkpoint:
 
 
 def _unknown_setting(settings: ModelSettings) -> str | None:
-    """The name of a setting with a value that no training of this program can have."""
+    """The name of a setting with an unknown value, or None."""
     height, names, colors = settings.height, settings.class_names, settings.class_colours
     is_known = {
         "backbone": find_backbone(str(settings.backbone)) is not None,
@@ -403,7 +403,7 @@ def _unknown_setting(settings: ModelSettings) -> str | None:
 
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> Checkpoint:
-    """The released program saves the weights alone: its defaults, and nameless classes, are supplied here."""
+    """The released program saves only weights: its default settings, and placeholder classes, are supplied here."""
     backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,

@@ -1,4 +1,4 @@
-"""Cross-task collaboration (CoCo): every task's values, attended with its own and the other tasks' attention maps."""
+"""Cross-task collaboration (CoCo): the values of each task are attended with the attention maps of all tasks."""
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ def merge_heads(x: torch.Tensor) -> torch.Tensor:
 
 
 class TaskQueryKey(nn.Module):
-    """Queries and keys of one task, whose attention map A = softmax(Q K^T / sqrt(d)) all tasks share."""
+    """Queries and keys of one task; its attention map A = softmax(Q K^T / sqrt(d)) is used by all tasks."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -29,7 +29,7 @@ class TaskQueryKey(nn.Module):
 
 
 class TaskCollaboration(nn.Module):
-    """Values of one task, and the layers that join what its own map and the other tasks' maps gather of them."""
+    """Values of one task, and the layers that merge them after attention with the maps of all tasks."""
 
     def __init__(self, dim: int, num_others: int):
         super().__init__()
@@ -49,7 +49,7 @@ class CrossTaskAttention(nn.Module):
     """The token x_t of each task becomes y_t, its values attended with the attention map of every task.
 
     Args:
-        dim: width of the tokens (256).
+        dim: number of channels of the tokens (256).
         tasks: two or three task names, in the order of `utils.tasks.TASK_NAMES`.
     """
 

@@ -1,4 +1,4 @@
-"""Decoders: from the fused bottleneck up to a quarter of the panorama's resolution."""
+"""Decoders: from the fused bottleneck to a quarter of the resolution of the panorama."""
 
 import torch
 import torch.nn.functional as F
@@ -6,11 +6,11 @@ from torch import nn
 
 from networks.ops.recompute import checkpointed
 
-SHARED_CHANNELS = 128  # of the feature that all tasks share, and of each task's preliminary feature
+SHARED_CHANNELS = 128  # of the shared feature, and of each task's preliminary feature
 
 
 def conv_norm_act(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """3x3 convolution, BatchNorm, LeakyReLU: the unit that every decoder is built from."""
+    """3x3 convolution, BatchNorm, LeakyReLU: the building block of all decoders."""
     return [
         nn.Conv2d(in_channels, out_channels, 3, padding=1),
         nn.BatchNorm2d(out_channels),
@@ -19,7 +19,7 @@ def conv_norm_act(in_channels: int, out_channels: int) -> list[nn.Module]:
 
 
 class UpBlock(nn.Module):
-    """Resizes to the size of a skip feature, joins the two and convolves twice."""
+    """Resize to the size of a skip feature, concatenate the two, convolve twice."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
         super().__init__()
@@ -29,9 +29,9 @@ class UpBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Features (B, in, h, w) and skip (B, skip, H, W): (B, out, H, W)."""
-        if torch.compiler.is_compiling():  # the compiler chooses what to keep, and would convolve again
+        if torch.compiler.is_compiling():  # the compiler decides what to recompute; it would repeat the convolution
             return self.net(resize_and_join(x, skip))
-        # The joined features are not kept for the backward pass.
+        # The concatenated features are recomputed in the backward pass, not stored.
         return self.net[1:](checkpointed(self._join_and_convolve, x, skip))
 
     def _join_and_convolve(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
@@ -39,13 +39,13 @@ class UpBlock(nn.Module):
 
 
 def resize_and_join(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-    """Features (B, in, h, w) at the size of the skip (B, skip, H, W), and the skip: (B, in + skip, H, W)."""
+    """Features (B, in, h, w) at the size of the skip (B, skip, H, W), concatenated with it: (B, in + skip, H, W)."""
     x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
     return torch.cat([x, skip], dim=1)
 
 
 class SharedDecoder(nn.Module):
-    """Fused bottleneck (B, C, H/32, W/32) to the feature that all tasks share, (B, 128, H/16, W/16)."""
+    """Fused bottleneck (B, C, H/32, W/32) to the shared feature (B, 128, H/16, W/16)."""
 
     def __init__(self, embed_dim: int, skip_channels: int):
         super().__init__()

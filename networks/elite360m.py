@@ -20,19 +20,19 @@ class Elite360M(nn.Module):
     Args:
         backbone: a key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
         num_classes: K, the number of semantic classes.
-        tasks: which of depth, normal and segmentation. Tasks left out have no modules; a single task skips the
-            cross-task attention.
+        tasks: any of depth, normal and segmentation. No modules are built for omitted tasks; with a single task
+            there is no cross-task attention.
         ico_level: level of the icosphere, 20 * 4^level ICOSAP points; 4 is the paper's.
         pretrained: start the ERP encoder from ImageNet weights (downloaded at first use).
-        hierarchy: tables of the ICOSAP branch other than those built for `ico_level`.
-        fusion: ``b2f`` (the paper's), one of its attentions alone, ``semantic`` or ``distance``, or ``none``: no
-            ICOSAP branch at all.
+        hierarchy: tables of the ICOSAP branch, instead of those built for `ico_level`.
+        fusion: ``b2f`` (the paper's), only one of its attentions (``semantic`` or ``distance``), or ``none``: no
+            ICOSAP branch.
         b2f: ``released``, or ``corrected``: see `networks.fusion.TokenFusion`. The weights are the same.
         cross_task: ``coco`` (the paper's), or ``none``: no cross-task attention.
-        intermediate: whether there are intermediate heads, for the intermediate losses.
+        intermediate: build intermediate heads, for the intermediate losses.
 
     Raises:
-        UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown or unfit.
+        UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown or unsuitable.
     """
 
     def __init__(
@@ -79,20 +79,20 @@ class Elite360M(nn.Module):
 
         Args:
             rgb: (B, 3, H, W) colors in [0, 1]; H and W multiples of 32, W = 2H.
-            icosap_colors: (B, P, 3) normalised colors of the ICOSAP points; sampled from `rgb` when not given.
+            icosap_colors: (B, P, 3) normalized colors of the ICOSAP points; sampled from `rgb` when not given.
 
         Returns:
-            For each task of the network: ``depth`` (B, 1, H, W) metres along the ray, ``normal`` (B, 3, H, W) unit
+            For each task of the network: ``depth`` (B, 1, H, W) meters along the ray, ``normal`` (B, 3, H, W) unit
             vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode the logits are not yet
             resized, (B, K, H/4, W/4), and there is ``intermediate``: the same keys at (H/16, W/16) from the
             preliminary features, normals not of unit length; empty without intermediate heads.
 
         Raises:
-            ValueError: when `rgb` has another shape, W = 2H aside.
+            ValueError: when `rgb` has another shape (W = 2H is not checked).
         """
         _check_shape(rgb)
         erp = (rgb - self.mean) / self.std
-        if use_cpu_kernels(erp):  # pooling and resizing are several times faster there on interleaved channels
+        if use_cpu_kernels(erp):  # pooling and resizing are several times faster in this layout on CPUs
             erp = erp.contiguous(memory_format=torch.channels_last)
 
         # Encode both projections of the panorama and fuse them.
@@ -103,7 +103,7 @@ class Elite360M(nn.Module):
             points, point_xyz = self.icosap_encoder(colors)
             fused = self.fusion(bottleneck, points, point_xyz)
 
-        # Decode what all tasks share, then each task's preliminary feature; attend across the tasks.
+        # Shared feature, preliminary feature of each task, cross-task attention.
         shared = self.shared_decoder(fused, coarse_skip)
         preliminary = {task: self.preliminary[task](shared) for task in self.tasks}
         collaborated = self.cross_task({task: torch.cat([shared, preliminary[task]], dim=1) for task in self.tasks})
@@ -120,20 +120,20 @@ class Elite360M(nn.Module):
 
     @property
     def last_shared_weight(self) -> nn.Parameter:
-        """The weight of the last layer that all tasks share."""
+        """Weight of the last layer shared by all tasks."""
         return self.shared_decoder.out.weight
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """The parameters that only the losses of this task reach."""
+        """Parameters with a gradient from the losses of this task only."""
         own = [self.decoders[task], self.heads[task]]
         if task in self.intermediate_heads:
             own.append(self.intermediate_heads[task])
-        # All tasks' values are attended with all tasks' maps: what makes the maps is shared.
+        # All tasks use all attention maps, so the layers that produce the maps are shared.
         own.append(self.cross_task.collaborations[task] if self.collaborates else self.preliminary[task])
         return [parameter for module in own for parameter in module.parameters()]
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The parameters that the losses of several tasks reach."""
+        """Parameters with gradients from the losses of several tasks."""
         own = {id(parameter) for task in self.tasks for parameter in self.own_parameters(task)}
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
@@ -141,10 +141,10 @@ class Elite360M(nn.Module):
         return nn.ModuleDict({task: build(task) for task in self.tasks})
 
     def _initialize_linear_layers(self) -> None:
-        """Truncated normal weights and zero biases, as the paper's program; convolutions keep torch's defaults.
+        """Truncated normal weights and zero biases, as in the released program; convolutions keep torch's defaults.
 
-        The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too. The backbone keeps
-        what timm gave it: transformers have linear layers, which may be pretrained.
+        The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too. So does the backbone:
+        the linear layers of a transformer may be pretrained.
         """
         kept = set(self.erp_encoder.backbone.modules())
         for module in self.modules():

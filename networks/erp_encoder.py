@@ -1,4 +1,4 @@
-"""The ERP branch: a backbone over the panorama."""
+"""The ERP branch: a timm backbone."""
 
 import difflib
 
@@ -13,8 +13,8 @@ from utils.errors import UserError
 STRIDES = (4, 8, 16, 32)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-_WIDE = 512  # channels at stride 32: up to 512 the embedding has 64 channels, above 128, as for the paper's ResNets
-# Whose errors mean a failed download, or a cache that is damaged.
+_WIDE = 512  # channels at stride 32: up to 512 the embedding has 64 channels, above 512 128, as in the paper
+# Errors of these packages mean a failed download or a damaged cache.
 _DOWNLOAD_PACKAGES = {"huggingface_hub", "hf_xet", "httpx", "httpx2", "requests", "urllib3", "http", "safetensors"}
 
 
@@ -22,13 +22,13 @@ class ERPEncoder(nn.Module):
     """Features of the panorama at strides 4, 8 and 16, and the bottleneck at stride 32 with C channels.
 
     Args:
-        backbone: a key of BACKBONES, or ``timm:NAME`` of a timm model with features at all of STRIDES.
+        backbone: a key of BACKBONES, or ``timm:NAME`` of a timm model with features at all STRIDES.
         pretrained: start from ImageNet weights, downloaded at first use.
 
     Attributes:
         skip_channels: channels of the three skip features, finest first.
-        embed_dim: C, 64 or 128: by the width of the backbone.
-        mean, std: of the colors that the backbone expects, by channel.
+        embed_dim: C, 64 or 128, depending on the width of the backbone.
+        mean, std: of the RGB channels, as the backbone expects them to be normalized.
 
     Raises:
         UserError: when there is no such backbone, it lacks a stride, or the ImageNet weights cannot be downloaded.
@@ -47,7 +47,7 @@ class ERPEncoder(nn.Module):
         self.embed_dim = 128 if deepest > _WIDE else 64
         config = self.backbone.pretrained_cfg or {}
         self.mean, self.std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
-        # Transformers give their channels last.
+        # Some transformers return channels-last features.
         self._channels_last = getattr(self.backbone, "output_fmt", None) == Format.NHWC
         self.down = nn.Conv2d(deepest, self.embed_dim, kernel_size=1)
 
@@ -64,7 +64,7 @@ def _require_timm_model(name: str, option: str) -> None:
     """Make sure that the installed timm has the model `name`.
 
     Raises:
-        UserError: when it has not; the message suggests others.
+        UserError: when it does not; the message suggests similar names.
     """
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -78,11 +78,11 @@ def _require_timm_model(name: str, option: str) -> None:
 
 
 def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
-    """The timm model as one that returns its features.
+    """Create the timm model, returning its features.
 
     Raises:
-        UserError: when there are no ImageNet weights, or they cannot be downloaded. Anything else that goes wrong is a
-            defect of the program or of timm, and keeps its own error.
+        UserError: when there are no ImageNet weights, or they cannot be downloaded. Other errors are defects of this
+            program or of timm and are not caught.
     """
     name, arguments = backbone.timm_name, dict(backbone.arguments)
     if backbone.out_indices is not None:
@@ -102,9 +102,9 @@ def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
 
 
 def _is_failed_download(error: Exception) -> bool:
-    """Whether an error comes of the network, the disk or the files that were downloaded before.
+    """Whether an error comes from the network, the disk or a damaged cache.
 
-    The clients below timm have no base class in common, and which of them is installed depends on timm's version.
+    The download clients of timm have no common base class, and which of them is installed depends on timm's version.
     """
     packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
     return isinstance(error, OSError) or not packages.isdisjoint(_DOWNLOAD_PACKAGES)
@@ -115,10 +115,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _with_out_indices(backbone: Backbone) -> Backbone:
-    """A backbone of which only the name is known, with the indices of its features at STRIDES.
+    """Detect the indices of the features at STRIDES for a backbone of which only the name is known.
 
     Raises:
-        UserError: when it cannot be used; the message says why.
+        UserError: when it cannot be used, with the reason.
     """
     name = backbone.timm_name
     option = f"--backbone {TIMM_PREFIX}{name}"
@@ -127,12 +127,12 @@ def _with_out_indices(backbone: Backbone) -> Backbone:
         try:
             model = _create(backbone, pretrained=False)
         except failures as error:
-            raise UserError(f"{option}: timm cannot make it give its features ({_first_line(error)})") from error
+            raise UserError(f"{option}: timm cannot return its features ({_first_line(error)})") from error
         strides = model.feature_info.reduction()
         if missing := [stride for stride in STRIDES if stride not in strides]:
             have, need = (", ".join(map(str, some)) for some in (strides, missing))
             raise UserError(f"{option}: it has features at strides {have}, but none at {need}, which the decoder needs")
-        # Of several at one stride the deepest.
+        # The deepest of several at one stride.
         indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
         out_indices = tuple(model.feature_info.out_indices[i] for i in indices)
         arguments = {"strict_img_size": False} if (model.pretrained_cfg or {}).get("fixed_input_size") else {}

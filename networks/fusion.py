@@ -1,4 +1,4 @@
-"""Bi-projection bi-attention fusion (B2F): the ERP tokens attend to the ICOSAP points, by meaning and by distance."""
+"""Bi-projection bi-attention fusion (B2F): the ERP tokens attend to the ICOSAP points, by feature and by distance."""
 
 from abc import ABC, abstractmethod
 
@@ -16,8 +16,8 @@ def token_rays(
 ) -> torch.Tensor:
     """Unit rays (h * w, 3) of the tokens of an h x w grid, row by row.
 
-    Corrected, they go through the pixel centres, as in `utils.sphere`. As released they are one cell off, which weights
-    trained with the released program depend on.
+    Corrected, they go through the pixel centers, as in `utils.sphere`. In the released program they are one cell off,
+    which its trained weights depend on.
     """
     shift = 0.5 if corrected else -0.5
     row = torch.arange(height, device=device, dtype=dtype)
@@ -29,12 +29,12 @@ def token_rays(
 
 
 class SemanticAwareAttention(nn.Module):
-    """Plain one-head attention of the ERP tokens over the ICOSAP features.
+    """Standard single-head attention of the ERP tokens over the ICOSAP features.
 
     Args:
         dim: C.
-        corrected: keep the attended tokens in their places. As released they are re-read in the memory order of
-            (B, C, N), a left-over of multi-head code that mixes tokens; weights trained like this depend on it.
+        corrected: keep the order of the attended tokens. The released program reinterprets (B, C, N) as (B, N, C), a
+            remnant of multi-head code that mixes tokens; its trained weights depend on it.
     """
 
     def __init__(self, dim: int, corrected: bool = False):
@@ -56,7 +56,7 @@ class SemanticAwareAttention(nn.Module):
 
 
 class DistanceAwareAttention(nn.Module):
-    """Attention by closeness, of features and of positions on the sphere.
+    """Attention by proximity, of features and of positions on the sphere.
 
     by_feature = (-(query[:, :, None] - key[:, None]).abs()).exp()  # (B, N, P, C)
     by_position = self.position((-(token_xyz[:, None] - point_xyz).abs()).exp())  # (N, P, C)
@@ -79,9 +79,9 @@ class DistanceAwareAttention(nn.Module):
         chunks = row_chunks(query.shape[1], elements_per_row=key.numel(), like=query)
         similarities = [checkpointed(self._similarity, query[:, rows], key) for rows in chunks]
         by_feature = torch.cat(similarities, dim=1)  # (B, N, P)
-        # The mean over the channels of W_p e is e times the mean of W_p's rows: no (N, P, C) tensor for this part.
-        closeness = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
-        by_position = closeness @ self.position.weight.mean(dim=0)  # (N, P)
+        # mean(W_p e) over channels = mean(rows of W_p) e: no (N, P, C) tensor is needed.
+        proximity = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
+        by_position = proximity @ self.position.weight.mean(dim=0)  # (N, P)
         attended = exact_softmax(by_feature + by_position, dim=-1) @ value
         return self.project(attended)
 
@@ -96,7 +96,7 @@ class TokenFusion(nn.Module, ABC):
 
     Args:
         dim: C.
-        corrected: tokens stay in their places and lie at pixel centres, neither of which they do as released.
+        corrected: keep the order of the tokens and place them at pixel centers, unlike the released program.
     """
 
     def __init__(self, dim: int, corrected: bool = False):
@@ -144,7 +144,7 @@ class DistanceAwareFusion(TokenFusion):
 
 
 class BiAttentionFusion(TokenFusion):
-    """B2F: both attentions, joined by two gates."""
+    """B2F: both attentions, combined by two gates."""
 
     def __init__(self, dim: int, corrected: bool = False):
         super().__init__(dim, corrected)

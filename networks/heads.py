@@ -1,4 +1,4 @@
-"""Heads: the predictions of each task, at full resolution and, for the intermediate losses, at a sixteenth of it."""
+"""Heads of each task: final ones at full resolution, intermediate ones (for the losses) at 1/16 of it."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from utils.tasks import MAX_DEPTH
 
 
 class DepthHead(nn.Module):
-    """Depth (B, 1, H, W) in metres, between 0 and 10, from features (B, C, H/4, W/4).
+    """Depth (B, 1, H, W) in meters, between 0 and 10, from features (B, C, H/4, W/4).
 
     return MAX_DEPTH * F.conv2d(upsample4(x), weight, bias, padding=1).sigmoid()
     """
@@ -33,20 +33,19 @@ class NormalHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         normal = at_least_float32(self.conv(x))
-        # As normal / (normal.norm(dim=1, keepdim=True) + 1e-10), but several times faster.
+        # Equals normal / (normal.norm(dim=1, keepdim=True) + 1e-10), but is several times faster.
         return normal * (normal.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
 
 
 class SegmentationHead(nn.Module):
-    """Logits (B, K, H, W), from features (B, C, H/4, W/4); in training mode (B, K, H/4, W/4), which the loss resizes.
+    """Logits (B, K, H, W), from features (B, C, H/4, W/4); in training mode (B, K, H/4, W/4), which the loss upsamples.
 
-    The paper's head convolves 1x1 to 9K channels, shuffles them into 3x3 finer pixels and averages those again:
+    The paper's head is a 1x1 convolution to 9K channels, a pixel shuffle by 3 and an average over 3x3 pixels:
 
         return F.avg_pool2d(F.pixel_shuffle(self.conv(upsample4(x)), 3), 3)
 
-    All of it is linear, so the same logits come from averaging the nine sub-channels in the weights and from
-    convolving before the resize, on a sixteenth of the pixels with a ninth of the channels. The parameters keep the
-    paper's shape.
+    As all of it is linear, averaging the nine sub-channels of the weights and convolving before upsampling gives the
+    same logits, on 1/16 of the pixels and with 1/9 of the channels. The parameters keep the paper's shape.
     """
 
     def __init__(self, embed_dim: int, num_classes: int):
@@ -61,7 +60,7 @@ class SegmentationHead(nn.Module):
 
 
 class IntermediateDepthHead(nn.Conv2d):
-    """Depth (B, 1, h, w) in metres straight from the preliminary feature."""
+    """Depth (B, 1, h, w) in meters from the preliminary feature."""
 
     def __init__(self, num_classes: int):
         super().__init__(SHARED_CHANNELS, 1, kernel_size=1)
@@ -71,14 +70,14 @@ class IntermediateDepthHead(nn.Conv2d):
 
 
 class IntermediateNormalHead(nn.Conv2d):
-    """Normals (B, 3, h, w), of any length, straight from the preliminary feature."""
+    """Normals (B, 3, h, w), of any length, from the preliminary feature."""
 
     def __init__(self, num_classes: int):
         super().__init__(SHARED_CHANNELS, 3, kernel_size=1)
 
 
 class IntermediateSegmentationHead(nn.Conv2d):
-    """Logits (B, K, h, w) straight from the preliminary feature."""
+    """Logits (B, K, h, w) from the preliminary feature."""
 
     def __init__(self, num_classes: int):
         super().__init__(SHARED_CHANNELS, num_classes, kernel_size=1)

@@ -15,7 +15,7 @@ from utils.sphere import icosphere, rays_to_angles
 
 
 def gather_points(features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Features (B, P, C) of the points named by indices (Q, k): (B, Q, k, C)."""
+    """Features (B, P, C) at indices (Q, k): (B, Q, k, C)."""
     return features.index_select(1, indices.flatten()).unflatten(1, indices.shape)
 
 
@@ -33,9 +33,9 @@ class ICOSAPSampler(nn.Module):
     def forward(self, erp: torch.Tensor) -> torch.Tensor:
         """Colors (B, P, 3) of the faces from an ERP image (B, 3, H, W); bilinear, wrapping around in longitude."""
         batch, _, _, width = erp.shape
-        # One column more on either side makes longitude wrap; rows are clamped at the poles ("border").
+        # One extra column on either side wraps longitude; rows are clamped at the poles ("border").
         wrapped = F.pad(erp, (1, 1, 0, 0), mode="circular")
-        # grid_sample counts from -1 (outer edge of the first pixel) to 1 (outer edge of the last).
+        # grid_sample coordinates run from -1 (outer edge of the first pixel) to 1 (outer edge of the last).
         x = self.u / torch.pi * width / (width + 2)
         y = self.v / torch.pi * 2
         grid = torch.stack([x, y], dim=-1).expand(batch, 1, -1, 2)  # (B, 1, V, 2)
@@ -78,7 +78,7 @@ class PointTransformerBlock(nn.Module):
         attended = []
         for rows in chunks:
             offsets = xyz[rows, None] - xyz[neighbors[rows]]
-            # What lies between would be a fifth of all that is kept for the backward pass.
+            # Stored, these intermediate results would be a fifth of all activations.
             attended.append(checkpointed(self._attend, query[:, rows], key_value, neighbors[rows], offsets))
         return self.fc2(torch.cat(attended, dim=1)) + features
 
@@ -87,20 +87,20 @@ class PointTransformerBlock(nn.Module):
     ) -> torch.Tensor:
         """Queries (B, p, d) over keys and values (B, P, 2d) of neighbors (p, k) at offsets (p, k, 3): (B, p, d).
 
-        The first layer of the attention MLP is applied to queries and keys already.
+        The first layer of the attention MLP has already been applied to queries and keys.
         """
         first, _, second = self.attention
         position = self.position_code(offsets)  # (p, k, d)
         key, value = gather_points(key_value, neighbors).chunk(2, dim=-1)  # (B, p, k, d)
         hidden = (query[:, :, None] - key).add_(linear(position, first.weight)).relu_()
-        scale = query.shape[-1] ** -0.5  # of the logits; cheaper on the weights than on B * p * k vectors
+        scale = query.shape[-1] ** -0.5  # of the logits; cheaper to apply to the weights than to B * p * k vectors
         logits = linear(hidden, second.weight * scale, second.bias * scale)
         weights = exact_softmax(logits, dim=2)  # over the neighbors
         return (weights * (value + position)).sum(dim=2)
 
 
 class TransitionDown(nn.Module):
-    """Quarters the points: each kept one takes the maximum of an MLP over its k nearest points of the finer set.
+    """Downsample the points by 4: max-pool an MLP over the k nearest points of the finer set of each kept point.
 
     x = torch.cat([xyz[groups] - xyz[kept][:, None], gather_points(features, groups)], dim=-1)  # (B, P/4, k, 3 + c)
     for linear, norm in zip(self.linears, self.norms):
@@ -118,8 +118,8 @@ class TransitionDown(nn.Module):
     ) -> torch.Tensor:
         """Features (B, P, c) of points xyz (P, 3); kept (P/4,) and groups (P/4, k) index them: (B, P/4, out)."""
         offsets = xyz[groups] - xyz[kept][:, None]  # (P/4, k, 3)
-        # The first layer is linear: it is applied to the features of P points before they are gathered, not to every
-        # neighbor of every kept point.
+        # The first layer is linear, so it is applied to the features of P points before they are gathered, not to each
+        # neighbor of each kept point.
         first, second = self.linears
         x = gather_points(linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
         x += linear(offsets, first.weight[:, :3], first.bias)
@@ -134,11 +134,11 @@ class TransitionDown(nn.Module):
 
 
 class ICOSAPEncoder(nn.Module):
-    """Four transformer blocks on four sets of points, each a quarter of the one before (5120 to 80 at level 4).
+    """Four transformer blocks on four sets of points, each a quarter of the previous one (5120 to 80 at level 4).
 
     Args:
         embed_dim: C, the width of the attention at every level and of the output.
-        hierarchy: the constant points and tables.
+        hierarchy: constant points and index tables.
     """
 
     def __init__(self, embed_dim: int, hierarchy: PointHierarchy):
@@ -164,7 +164,7 @@ class ICOSAPEncoder(nn.Module):
         return self.fc2(x), xyz
 
     def _register_tables(self, hierarchy: PointHierarchy) -> None:
-        """Keep the tables as buffers, so that they follow the network from device to device, but not in its state."""
+        """Register the tables as buffers: they move with the network, but are not part of its state dict."""
         self.register_buffer("coordinates", torch.tensor(hierarchy.coordinates).float(), persistent=False)
         for name in ("neighbors", "kept", "groups"):
             for i, table in enumerate(getattr(hierarchy, name)):

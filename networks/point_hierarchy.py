@@ -1,7 +1,7 @@
-"""The constant tables of the ICOSAP branch: which points there are, who neighbors whom, who is kept.
+"""The constant tables of the ICOSAP branch: points, neighbors and the points kept by downsampling.
 
-The icosphere never changes, so neither does anything that is derived from it: four sets of points, each a quarter of
-the one before, chosen by farthest point sampling, with the nearest neighbors within and between the sets.
+The icosphere is constant, and so is all that is derived from it: four sets of points, each a quarter of the previous
+one, chosen by farthest point sampling, with the nearest neighbors within and between the sets.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 from utils.sphere import icosphere
 
 NUM_NEIGHBORS = 32
-DISTANCE_STEPS = 1e9  # squared distances are rounded to whole multiples of 1 / this, so that equal ones are equal
-NUM_LEVELS = 4  # sets of points: the faces of the icosphere, then three times a quarter of the set before
+DISTANCE_STEPS = 1e9  # squared distances are rounded to multiples of 1 / this, so that ties are exact
+NUM_LEVELS = 4  # sets of points: the faces of the icosphere, then three times a quarter of the previous set
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class PointHierarchy:
     """Points and index tables of the ICOSAP branch, P_i = P_0 / 4^i points in set i, k neighbors each.
 
     Attributes:
-        coordinates: (P_0, 3) float64, centroids of the icosphere's faces (not pushed out onto the sphere).
+        coordinates: (P_0, 3) float64, centroids of the icosphere's faces (not projected onto the sphere).
         neighbors: for each of the four sets (P_i, k): its k nearest points within the set, itself included.
-        kept: for each of the three steps down (P_{i+1},): which points of set i make up set i+1.
-        groups: for each of the three steps down (P_{i+1}, k): the k points of set i nearest to each kept point.
+        kept: for each of the three downsampling steps (P_{i+1},): the points of set i that form set i+1.
+        groups: for each of the three downsampling steps (P_{i+1}, k): the k points of set i nearest to each kept point.
     """
 
     coordinates: np.ndarray
@@ -37,8 +37,8 @@ class PointHierarchy:
 def build_point_hierarchy(ico_level: int) -> PointHierarchy:
     """Tables for the faces of the icosphere of this level: 20 * 4^ico_level points in the finest set.
 
-    The icosphere is full of exactly equal distances. They are decided the same way on every machine: distances are
-    rounded well above the noise of float64, then the lower index wins. A set smaller than k has all its points as
+    The icosphere has many exactly equal distances. Ties are broken in the same way on every machine: distances are
+    rounded, well above the rounding error of float64, then the lower index wins. In a set smaller than k all points are
     neighbors.
 
     Raises:
@@ -66,7 +66,7 @@ def nearest_neighbors(queries: np.ndarray, points: np.ndarray, k: int = NUM_NEIG
 
 
 def _nearest_in_block(queries: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
-    # |q - p|^2 = |q|^2 - 2 q.p + |p|^2 as one matrix product, in steps.
+    # |q - p|^2 = |q|^2 - 2 q.p + |p|^2 as one matrix product, in units of 1 / DISTANCE_STEPS.
     left = np.column_stack([(queries**2).sum(-1), -2 * queries, np.ones(len(queries))])
     right = np.column_stack([np.ones(len(points)), points, (points**2).sum(-1)])
     ranks = left @ (right.T * DISTANCE_STEPS)
@@ -80,7 +80,7 @@ def _nearest_in_block(queries: np.ndarray, points: np.ndarray, k: int) -> np.nda
 
 
 def farthest_point_sampling(points: np.ndarray, num_samples: int) -> np.ndarray:
-    """Indices (num_samples,) of points (P, 3): point 0, then always the one farthest from all chosen, ties by index."""
+    """Indices (num_samples,) of points (P, 3): point 0, then always the one farthest from those chosen; ties by index."""
     chosen = np.zeros(num_samples, dtype=np.int64)
     distance_to_chosen = np.full(len(points), np.inf)
     xyz = np.ascontiguousarray(points.T)  # (3, P): sums over three rows are much faster than over three columns

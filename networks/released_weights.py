@@ -1,4 +1,4 @@
-"""Weights of the authors' released program: their names for our parameters, every one accounted for."""
+"""Weights of the authors' released program: the mapping of its parameter names to those of this program."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from utils.errors import UserError
 from utils.state_dicts import require_fit, strip_prefixes
 
-# (our name, theirs), tried in this order from the start of a key. What follows the matched part is kept as it is.
+# (our name, theirs) of the start of a key, tried in this order. The rest of the key is unchanged.
 _PREFIXES = [
     (r"erp_encoder\.backbone\.", r"ERP_encoder."),
     (r"erp_encoder\.down\.", r"ERP_encoder.down."),
@@ -97,10 +97,10 @@ def is_released_format(state: dict) -> bool:
 def released_architecture(
     state: dict[str, torch.Tensor], source: str | Path = "the released format"
 ) -> tuple[str, int]:
-    """The backbone and the number of classes of released weights, read off their keys and shapes.
+    """The backbone and the number of classes of released weights, inferred from their keys and shapes.
 
     Raises:
-        UserError: that names `source`, when the number of classes cannot be read off.
+        UserError: naming `source`, when the number of classes cannot be inferred.
     """
     state = strip_prefixes(state)
     if "ERP_encoder.layer1.0.conv3.weight" in state:
@@ -140,6 +140,6 @@ def convert_released_weights(
 
 
 def _as_linear(theirs: torch.Tensor, ours: torch.Tensor | None) -> torch.Tensor:
-    """Their 1x1 convolutions over points are linear layers here: the same numbers in two dimensions instead of four."""
+    """Their 1x1 convolutions over points are linear layers here: the same weights without the last two dimensions."""
     is_convolution = ours is not None and theirs.shape == (*ours.shape, 1, 1)
     return theirs[..., 0, 0] if is_convolution else theirs

@@ -31,7 +31,7 @@ FREE_ON_RESUME = (
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
-PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save, see `prediction.files`
+PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save
 EXPORT_FORMATS = ("onnx", "torch-export")
 
 

@@ -1,4 +1,4 @@
-"""Predicting many pictures: what goes wrong with one does not stop the others."""
+"""Predicting many images: what goes wrong with one does not stop the others."""
 
 import errno
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from textwrap import shorten
 
 from tqdm import tqdm
 
-from prediction.files import ResultFiles
+from prediction.input_image import InputImage, read_image, require_panorama
 from prediction.model import PanoramaModel
 from prediction.naming import Job
-from prediction.pictures import Picture, read_picture, require_panorama
+from prediction.result_files import ResultFiles
 from utils.errors import UserError, interrupts_deferred
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -19,10 +19,10 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass
 class Outcome:
-    """What has become of the pictures so far.
+    """What has become of the images so far.
 
     Attributes:
-        seams: a score per task for each picture that was predicted.
+        seams: a score per task for each image that was predicted.
         plain_seams: the same without averaging over views.
         there: how many had results already.
         failures: a line for each that could not be predicted.
@@ -41,7 +41,7 @@ class Outcome:
 def predict_all(
     model: PanoramaModel, jobs: list[Job], files: ResultFiles, tta: int, force: bool, outcome: Outcome
 ) -> None:
-    """Predict pictures and write their results, and note in `outcome` what becomes of them.
+    """Predict images and write their results, and note in `outcome` what becomes of them.
 
     Raises:
         UserError: when the disk is full.
@@ -52,13 +52,13 @@ def predict_all(
                 outcome.there += 1
                 continue
             files.require_names(job)
-            picture = _read(job.picture, force)
-            prediction = model.predict(picture.rgb, tta, force=force)
+            image = _read(job.image, force)
+            prediction = model.predict(image.rgb, tta, force=force)
             with interrupts_deferred():  # so that no hidden folder is left, and what was written is counted
-                files.write(job, picture, prediction)
+                files.write(job, image, prediction)
                 outcome.seams.append(prediction.seam)
                 outcome.plain_seams.append(prediction.plain_seam)
-        except Exception as error:  # also what nobody has foreseen: thousands of other pictures may follow
+        except Exception as error:  # also what nobody has foreseen: thousands of other images may follow
             if _is_disk_full(error):
                 raise UserError(_line(job, error)) from error
             outcome.failures.append(_line(job, error))
@@ -77,28 +77,28 @@ def require_writable(out: Path) -> None:
         raise UserError(f"--out {out} cannot be written to ({error.strerror}): choose another folder") from error
 
 
-def _read(path: Path, force: bool) -> Picture:
-    """A panorama, or with `force` any picture.
+def _read(path: Path, force: bool) -> InputImage:
+    """A panorama, or with `force` any image.
 
     Raises:
         UserError: when it cannot be read, or is no panorama.
     """
-    picture = read_picture(path)
+    image = read_image(path)
     if not force:
-        require_panorama(picture.rgb, path, "--force")
-    return picture
+        require_panorama(image.rgb, path, "--force")
+    return image
 
 
 def _line(job: Job, error: Exception) -> str:
-    """What went wrong with a picture."""
+    """What went wrong with an image."""
     if isinstance(error, UserError):
         line = str(error)
     elif isinstance(error, OSError):
-        line = f"{error.filename or job.picture}: {error.strerror or error}"
+        line = f"{error.filename or job.image}: {error.strerror or error}"
     elif isinstance(error, MemoryError):
-        line = f"{job.picture} does not fit into the memory"
+        line = f"{job.image} does not fit into the memory"
     else:
-        line = f"{job.picture}: {type(error).__name__}: {shorten(str(error), 200)}"
+        line = f"{job.image}: {type(error).__name__}: {shorten(str(error), 200)}"
     return line.replace("\n", " ")
 
 

@@ -1,13 +1,13 @@
-"""The .json file beside the results of a picture: what they mean and come from."""
+"""The .json file beside the results of an image: what they mean and come from."""
 
 import json
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from prediction.input_image import TONE_MAPPING, InputImage
 from prediction.model import PanoramaModel
 from prediction.naming import Job
-from prediction.pictures import TONE_MAPPING, Picture
 from prediction.result import Prediction
 from tasks import TASKS
 from utils.provenance import provenance
@@ -22,9 +22,9 @@ class Description(NamedTuple):
     Attributes:
         origin: model, number of views and meaning of the values, as plain data; None when the file is another program's
             or of an earlier version.
-        path: of the picture, absolute.
-        sha256: of the picture.
-        stretched: whether the picture was no panorama.
+        path: of the image, absolute.
+        sha256: of the image.
+        stretched: whether the image was no panorama.
         tone_mapping: how colors were made of radiance; None when they were not.
         names: of the files that are described.
     """
@@ -64,18 +64,18 @@ class Describer:
         self.origin = self._origin(json.loads(json.dumps(self._meaning)))
         self._provenance = provenance()
 
-    def describe(self, job: Job, picture: Picture, prediction: Prediction, names: frozenset[str]) -> dict:
+    def describe(self, job: Job, image: InputImage, prediction: Prediction, names: frozenset[str]) -> dict:
         """The content of the .json file of results, given the names of their files."""
-        height, width = picture.rgb.shape[:2]
+        height, width = image.rgb.shape[:2]
         return {
             "input": {
-                "path": os.path.abspath(job.picture),
-                "bytes": job.picture.stat().st_size,
-                "sha256": picture.sha256,
+                "path": os.path.abspath(job.image),
+                "bytes": job.image.stat().st_size,
+                "sha256": image.sha256,
                 "width": width,
                 "height": height,
                 "stretched": width != 2 * height,
-                "tone_mapping": TONE_MAPPING if picture.tone_mapped else None,
+                "tone_mapping": TONE_MAPPING if image.tone_mapped else None,
             },
             **self._meaning,
             "seam": prediction.seam,
@@ -96,13 +96,13 @@ class Describer:
             return None
         try:
             content = json.loads(text)
-            picture = content["input"]
+            image = content["input"]
             return Description(
                 self._origin(content),
-                picture["path"],
-                picture["sha256"],
-                picture["stretched"],
-                picture["tone_mapping"],
+                image["path"],
+                image["sha256"],
+                image["stretched"],
+                image["tone_mapping"],
                 frozenset(content["files"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from prediction.files import ENDINGS
-from prediction.formats import image_suffixes, read_header
+from prediction.image_formats import image_suffixes, read_header
 from prediction.naming import Job, stems
+from prediction.result_files import ENDINGS
 from utils.errors import UserError
 
 _SHOWN_KINDS = 8
@@ -21,7 +21,7 @@ class Inputs(NamedTuple):
     """What --input names.
 
     Attributes:
-        jobs: the pictures to predict, in order.
+        jobs: the images to predict, in order.
         left_out: how many files of each other kind (suffix in lower case, or nothing) lie among them.
         problems: a line for each folder that cannot be read.
     """
@@ -36,7 +36,7 @@ class Inputs(NamedTuple):
 
 
 def find_jobs(given: str, out: Path) -> Inputs:
-    """The pictures that --input names, with a place each below --out that mirrors theirs.
+    """The images that --input names, with a place each below --out that mirrors theirs.
 
     A folder is searched for images with all its subfolders and links to folders. A file or a pattern takes what it
     names, but a pattern that ends in ``**`` is like a folder. Hidden files are left out unless they are named, and so
@@ -54,17 +54,17 @@ def find_jobs(given: str, out: Path) -> Inputs:
     folders = {folder: folder.resolve() for folder in {path.parent for path in named}}
     if not root.resolve().is_relative_to(out.resolve()):
         named = [path for path in named if not folders[path.parent].is_relative_to(out.resolve())]
-    pictures = sorted(path for path in named if takes_all or _is_image(path))
-    left_out = Counter(path.suffix.lower() for path in set(named).difference(pictures))
-    if not pictures:
+    images = sorted(path for path in named if takes_all or _is_image(path))
+    left_out = Counter(path.suffix.lower() for path in set(named).difference(images))
+    if not images:
         others = f", but {_in_words(left_out)}: {_kinds(left_out)}" if left_out else ""
         raise UserError(problems[0] if problems else f"--input {given} names no image{others}")
-    beside = {folders[path.parent] for path in pictures}
-    places = stems([path.relative_to(root) for path in pictures], ENDINGS)
+    beside = {folders[path.parent] for path in images}
+    places = stems([path.relative_to(root) for path in images], ENDINGS)
     for folder in {(out / stem).parent for stem in places.values()}:
         if folder.resolve() in beside:
             raise UserError(f"--out {out} would put results among the images: choose another folder")
-    return Inputs([Job(path, out / places[path.relative_to(root)]) for path in pictures], left_out, problems)
+    return Inputs([Job(path, out / places[path.relative_to(root)]) for path in images], left_out, problems)
 
 
 def _search(given: str, problems: list[str]) -> tuple[Path, list[Path], bool]:
@@ -118,7 +118,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether it is a file; or cannot be reached, as a link to nowhere: a bad picture, to be reported."""
+    """Whether it is a file; or cannot be reached, as a link to nowhere: a bad image, to be reported."""
     return os.path.isfile(path) or not os.path.exists(path)
 
 

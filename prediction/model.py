@@ -9,9 +9,9 @@ from PIL import Image
 from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
 from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from prediction.averaging import ViewAverage
-from prediction.pictures import as_rgb, require_panorama
+from prediction.input_image import as_rgb, require_panorama
 from prediction.result import Prediction
+from prediction.tta import ViewAverage
 from tasks import TASKS
 
 
@@ -53,20 +53,20 @@ class PanoramaModel:
         """Predict from one panorama, at the size that the network was trained on (`settings.height` x `width`).
 
         Args:
-            image: a file, a Pillow image, or an array (H, W, 3), RGB; grey (H, W) or (H, W, 1) and alpha (H, W, 4) will
+            image: a file, a Pillow image, or an array (H, W, 3), RGB; gray (H, W) or (H, W, 1) and alpha (H, W, 4) will
                 do as well, the alpha being dropped. Arrays are uint8, uint16, or floats in [0, 1].
-            tta: how many views to average, see `prediction.averaging`; 1 is the plain network.
+            tta: how many views to average, see `prediction.tta`; 1 is the plain network.
             force: stretch an image that is not 2:1 instead of rejecting it.
 
         Raises:
-            UserError: when a file cannot be read, or the picture is not twice as wide as high.
+            UserError: when a file cannot be read, or the image is not twice as wide as high.
             ValueError: when an array has another shape, type or range, or `tta` is less than 1.
         """
         if tta < 1:
             raise ValueError(f"tta must be 1 or more, got {tta}")
         rgb = as_rgb(image)
         if not force:
-            require_panorama(rgb, image if isinstance(image, str | Path) else "the picture", "force=True")
+            require_panorama(rgb, image if isinstance(image, str | Path) else "the image", "force=True")
         rgb = resize_rgb(rgb, self.settings.height, self.settings.width)
         plain, averaged = self._run(rgb, tta)
         displays = {task: TASKS[task].display for task in self.settings.tasks}

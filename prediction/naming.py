@@ -1,4 +1,4 @@
-"""Where the results of each picture go."""
+"""Where the results of each image go."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 
 class Job(NamedTuple):
-    """One picture to predict.
+    """One image to predict.
 
     Attributes:
-        picture: the file.
+        image: the file.
         stem: results are written to STEM_depth.npy, STEM.json and so on.
     """
 
-    picture: Path
+    image: Path
     stem: Path
 
     def result(self, ending: str) -> Path:
@@ -23,17 +23,17 @@ class Job(NamedTuple):
         return self.stem.with_name(self.stem.name + ending)
 
 
-def stems(pictures: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
-    """The path that each picture's results share, a mirror of its own without the suffix.
+def stems(images: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
+    """The path that each image's results share, a mirror of its own without the suffix.
 
-    Pictures whose results would clash keep the suffix, all of them, whatever their order: those whose names differ in
+    Images whose results would clash keep the suffix, all of them, whatever their order: those whose names differ in
     nothing else but case, and those with a result of the name of a folder.
 
     Args:
-        pictures: relative paths.
+        images: relative paths.
         endings: of all results that there may be.
     """
-    folders = {folder for picture in pictures for folder in picture.parents if folder.name}
+    folders = {folder for image in images for folder in image.parents if folder.name}
     taken = {
         folder.with_name(folder.name.removesuffix(ending))
         for folder, ending in product(map(_folded, folders), endings)
@@ -41,12 +41,12 @@ def stems(pictures: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
     }
     with_suffix: set[Path] = set()
     while True:
-        chosen = {picture: picture if picture in with_suffix else picture.with_suffix("") for picture in pictures}
+        chosen = {image: image if image in with_suffix else image.with_suffix("") for image in images}
         uses = Counter(_folded(stem) for stem in chosen.values())
         clashing = {
-            picture
-            for picture, stem in chosen.items()
-            if picture not in with_suffix and (uses[_folded(stem)] > 1 or _folded(stem) in taken)
+            image
+            for image, stem in chosen.items()
+            if image not in with_suffix and (uses[_folded(stem)] > 1 or _folded(stem) in taken)
         }
         if not clashing:
             return chosen

@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.tasks import METRES
+from utils.tasks import METERS
 
 _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # half a turn about x
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
@@ -18,7 +18,7 @@ class PointCloud:
     """N points in the camera frame: x right, y **down**, z forward, the camera at the origin.
 
     Attributes:
-        xyz: (N, 3) float32 metres, or in `unit` where that is another.
+        xyz: (N, 3) float32 meters, or in `unit` where that is another.
         colors: (N, 3) uint8 RGB, or None.
         normals: (N, 3) float32 unit vectors that point to the camera, or None.
         labels: (N,) uint8 classes, or None.
@@ -29,7 +29,7 @@ class PointCloud:
     colors: np.ndarray | None = None
     normals: np.ndarray | None = None
     labels: np.ndarray | None = None
-    unit: str = METRES
+    unit: str = METERS
 
     def save_ply(self, path: str | Path) -> None:
         """Write a binary PLY file, atomically: axes and unit as they are here, the label as the property ``label``."""

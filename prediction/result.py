@@ -17,12 +17,12 @@ from visual.panels import maps_panel
 class Prediction:
     """The maps of one panorama, H x W, the size that the network was trained on.
 
-    Camera frame: x right, y **down**, z forward (the centre of the picture).
+    Camera frame: x right, y **down**, z forward (the center of the image).
 
     Attributes:
-        rgb: (H, W, 3) uint8, the picture as the network saw it.
+        rgb: (H, W, 3) uint8, the image as the network saw it.
         settings: the network's: `class_names`, `class_colours`, `depth_unit`, `normal_frame` and more.
-        depth: (H, W) float32, metres **along the ray** (but see `settings.depth_unit`), or None.
+        depth: (H, W) float32, meters **along the ray** (but see `settings.depth_unit`), or None.
         normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
             `settings.normal_frame`), or None.
         labels: (H, W) uint8, indices into `settings.class_names`, or None.
@@ -47,7 +47,7 @@ class Prediction:
         return {task: getattr(self, TASKS[task].display.map_name) for task in self.settings.tasks}
 
     def panel(self) -> np.ndarray:
-        """The picture and all predictions in colors, with scales and a legend, in one picture (any, any, 3) uint8."""
+        """The image and all predictions in colors, with scales and a legend, in one image (any, any, 3) uint8."""
         return maps_panel(self.rgb, self.maps(), DISPLAYS, DisplaySettings.of(self.settings))
 
     def point_cloud(self) -> PointCloud:

@@ -10,8 +10,8 @@ import torch
 from tasks import TASKS
 from utils.distributed import gather_objects
 from visual.displays import DisplaySettings
-from visual.drawing import encode_picture
-from visual.panels import as_picture
+from visual.drawing import encode_image
+from visual.panels import to_uint8
 
 GROUP_SIZE = 20  # images among the worst, among the best, and drawn from all
 TILES = ("RGB", "prediction", "ground truth", "error")
@@ -107,19 +107,19 @@ def draw_tiles(
     rows, columns = _nearest(tile_height, height), _nearest(tile_width, width)
     # Maps must not be mixed across an edge, and are shrunk first: there is less to color.
     predicted = display.as_map(prediction[:, rows][:, :, columns])
-    ground_truth = display.truth_map(batch, i)[rows][:, columns]
+    ground_truth = display.target_map(batch, i)[rows][:, columns]
     tiles = [
-        cv2.resize(as_picture(batch["rgb"][i]), (tile_width, tile_height), interpolation=cv2.INTER_AREA),
-        display.picture(predicted, display_settings),
-        display.picture(ground_truth, display_settings),
-        display.error_picture(predicted, ground_truth),
+        cv2.resize(to_uint8(batch["rgb"][i]), (tile_width, tile_height), interpolation=cv2.INTER_AREA),
+        display.colorize(predicted, display_settings),
+        display.colorize(ground_truth, display_settings),
+        display.colorize_error(predicted, ground_truth),
     ]
     return tuple(encode_small(tile) for tile in tiles)
 
 
 def encode_small(image: np.ndarray) -> bytes:
     """An image (H, W, 3) uint8 as the smaller of a JPEG and a PNG file: photographs are JPEGs, labels PNGs."""
-    return min(encode_picture(image, ".jpg"), encode_picture(image, ".png"), key=len)
+    return min(encode_image(image, ".jpg"), encode_image(image, ".png"), key=len)
 
 
 def _nearest(small: int, large: int) -> np.ndarray:

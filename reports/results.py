@@ -56,7 +56,7 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     ]
     for task, values in summary["results"].items():
         lines = [f"# {PROTOCOL[task]}", *comments]
-        if not has_truth(values):
+        if not has_ground_truth(values):
             note = f"{task}: no panorama has ground truth, so there are no metrics but the seam score"
             print(note)
             lines.append(f"# {note}")
@@ -71,7 +71,7 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     write_json(run.root / "results.json", summary)
 
 
-def has_truth(values: dict[str, float | None]) -> bool:
+def has_ground_truth(values: dict[str, float | None]) -> bool:
     """Whether there is any metric of a task but the seam score, which needs no ground truth."""
     return any(value is not None for name, value in values.items() if name != "seam")
 

@@ -1,4 +1,4 @@
-"""What happens after each epoch of training: validation, and the models that are kept."""
+"""The end of each epoch of training: validation and checkpoints."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from visual.panels import panel_writer
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """Validates the network of a training, and keeps the last model, the best ones and every Nth.
+    """Validates the network after an epoch and saves its checkpoints: the last, the best of each task and every Nth.
 
     Attributes:
         folder: of the run.
@@ -26,8 +26,8 @@ class EpochEnd:
         balancing: name of the method.
         batches: of the validation set.
         stepper, log, progress: of the training.
-        draw_every: batches between those of which images are drawn.
-        keep_every: epochs between models that are kept.
+        draw_every: draw images of every N-th batch.
+        keep_every: keep the model of every N-th epoch.
     """
 
     folder: RunFolder
@@ -57,22 +57,29 @@ class EpochEnd:
         broadcast_buffers(network)
         network.eval()
         draw = panel_writer(
-            *(self.folder.picture, {task: DISPLAYS[task] for task in self.settings.tasks}),
-            *(DisplaySettings.of(self.settings), epoch, self.draw_every, partial(self.log.picture, epoch=epoch)),
+            *(self.folder.image, {task: DISPLAYS[task] for task in self.settings.tasks}),
+            *(DisplaySettings.of(self.settings), epoch, self.draw_every, partial(self.log.image, epoch=epoch)),
         )
         evaluator = build_evaluator(self.settings.tasks, len(self.settings.class_names), self.stepper.device)
         results, _ = evaluate(network, self.batches, evaluator, on_batch=draw)
         return results
 
     def save_models(self, results: dict[str, dict[str, float]]) -> None:
-        """Write the last model, those that are the best at a task so far, and every Nth."""
+        """Write the last model, those that are now the best of a task, and every N-th."""
         progress, balancing = self.progress, self.stepper.objective.balancing
-        trained = (self.settings, self.stepper.network, balancing, progress.epoch, self.balancing)
+        save = partial(
+            save_checkpoint,
+            settings=self.settings,
+            network=self.stepper.network,
+            weighting=balancing,
+            epoch=progress.epoch,
+            balancing=self.balancing,
+        )
         for task in self.settings.tasks:
             score = results[task].get(TASKS[task].best_metric)
             if TASKS[task].is_better(score, progress.best_scores.get(task)):
                 progress.best_scores[task] = score
-                save_checkpoint(self.folder.best_model(task), *trained)
+                save(self.folder.best_model(task))
         if progress.epoch % self.keep_every == 0:
-            save_checkpoint(self.folder.kept_model(progress.epoch), *trained)
-        save_checkpoint(self.folder.last_model, *trained, best_scores=progress.best_scores)
+            save(self.folder.kept_model(progress.epoch))
+        save(self.folder.last_model, best_scores=progress.best_scores)

@@ -1,4 +1,4 @@
-"""What depth, normals and labels mean: compared where a network meets ground truth."""
+"""Whether predictions and ground truth mean the same: unit of depth, frame of normals and classes."""
 
 from datasets.panorama import PanoramaDataset
 from networks.checkpoint import Checkpoint, find_mismatches
@@ -12,31 +12,33 @@ _REMEDIES = {
 }
 
 
-def look_of(dataset: PanoramaDataset) -> DisplaySettings:
-    """What the ground truth of a dataset means."""
+def display_settings_of(dataset: PanoramaDataset) -> DisplaySettings:
+    """Display settings of the ground truth of a dataset."""
     return DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
 
 
-def compare_meaning(checkpoint: Checkpoint, truth: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]) -> dict:
-    """Compare what the predictions of a checkpoint mean with what the ground truth means.
+def compare_meaning(
+    checkpoint: Checkpoint, target: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]
+) -> dict:
+    """Compare the meaning of the predictions of a checkpoint with that of the ground truth.
 
     Returns:
-        ``mismatches``, by task, and ``notes``, lines about them and about what cannot be compared.
+        ``mismatches``, by task, and ``notes``, lines of text about them and about what cannot be compared.
 
     Raises:
-        UserError: when they differ for a task for which that is not allowed.
+        UserError: when they differ for a task that is not in `allowed`.
     """
-    mismatches = find_mismatches(checkpoint.settings, truth, tasks)
+    mismatches = find_mismatches(checkpoint.settings, target, tasks)
     if refused := [task for task in mismatches if task not in allowed]:
         task = refused[0]
         raise UserError(
             f"{checkpoint.path}: {mismatches[task]}: correct {_REMEDIES[task]}, or pass --allow_mismatch "
-            f"{' '.join(refused)} to evaluate all the same"
+            f"{' '.join(refused)} to evaluate anyway"
         )
     notes = [f"mismatch: {mismatch}" for mismatch in mismatches.values()]
     if not checkpoint.settings.meaning_is_known:
         notes.append(
-            "these weights do not say what their predictions mean: unit of depth, frame of normals and names of "
-            "classes are not compared with those of the ground truth"
+            "the checkpoint does not record what its predictions mean: unit of depth, frame of normals and class names "
+            "are not compared with those of the ground truth"
         )
     return {"mismatches": {task: mismatch._asdict() for task, mismatch in mismatches.items()}, "notes": notes}

@@ -1,4 +1,4 @@
-"""What is minimised for the tasks of a panorama network."""
+"""What is minimized for the tasks of a panorama network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def loss_weights(tasks: tuple[str, ...]) -> Mapping[str, float]:
 
 
 def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
-    """Ground truth and masks of a batch at another (height, width), by nearest neighbour."""
+    """Ground truth and masks of a batch at another (height, width), by nearest neighbor."""
 
     def resize(maps: torch.Tensor) -> torch.Tensor:
         numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels

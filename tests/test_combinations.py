@@ -16,7 +16,7 @@ from options.elite360m import eval_parser, predict_parser, train_parser
 from tests.tiny import assert_identical
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 SIZE = ["--height", "32", "--width", "64", "--num_workers", "0", "--dataset", "Synthetic", "--num_val", "1"]
 SIZE += ["--backbone", "timm:mobilenetv3_small_050"]
@@ -51,7 +51,7 @@ def lines_of(run: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def panorama(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "room.png"
-    save_picture(path, SyntheticRooms("test", 1, 32, 64).read(0).rgb)
+    save_image(path, SyntheticRooms("test", 1, 32, 64).read(0).rgb)
     return path
 
 

@@ -31,8 +31,8 @@ from tasks import TASKS
 from tasks.epoch_end import EpochEnd
 from utils.errors import UserError
 from utils.sphere import depth_to_points
-from utils.tasks import METRES, RELATIVE
-from visual.drawing import save_picture
+from utils.tasks import METERS, RELATIVE
+from visual.drawing import save_image
 
 ROOT = Path(__file__).parents[1]
 TRIPLE = "depth_normal_segmentation"
@@ -265,7 +265,7 @@ def test_task_subsets_from_end_to_end(task, tmp_path):
 @pytest.fixture
 def panorama(tmp_path):
     path = tmp_path / "pictures" / "my room.png"
-    save_picture(path, SyntheticRooms("test", 1, 96, 192).read(0).rgb)
+    save_image(path, SyntheticRooms("test", 1, 96, 192).read(0).rgb)
     return path
 
 
@@ -369,7 +369,7 @@ def photos(panorama):
     (panorama.parent / "broken.png").write_bytes(panorama.read_bytes()[:1000])
     (panorama.parent / "empty.jpg").touch()
     (panorama.parent / "light.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
-    save_picture(panorama.parent / "up stairs" / "square.png", np.zeros((64, 64, 3), np.uint8))
+    save_image(panorama.parent / "up stairs" / "square.png", np.zeros((64, 64, 3), np.uint8))
     return panorama.parent
 
 
@@ -432,10 +432,10 @@ def test_results_of_something_else_are_not_taken_for_these(run, panorama, tmp_pa
 
 def test_a_panorama_replaced_by_one_of_the_same_size_is_predicted_again(run, panorama, tmp_path, capsys):
     image = panorama.with_suffix(".bmp")
-    save_picture(image, cv2.imread(str(panorama)))
+    save_image(image, cv2.imread(str(panorama)))
     out = predict(run, image, tmp_path / "out")
     first, size = np.load(out / "my room_depth.npy"), image.stat().st_size
-    save_picture(image, cv2.imread(str(panorama))[:, ::-1].copy())
+    save_image(image, cv2.imread(str(panorama))[:, ::-1].copy())
     assert image.stat().st_size == size
     predict(run, image, out)
     assert "1 predicted, 0 there already" in capsys.readouterr().out.splitlines()[-1]
@@ -443,7 +443,7 @@ def test_a_panorama_replaced_by_one_of_the_same_size_is_predicted_again(run, pan
 
 
 def test_prediction_never_loses_a_result(run, panorama, tmp_path):
-    save_picture(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
+    save_image(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
     out = predict(run, panorama.parent, tmp_path / "out")
     assert names(out) == results("my room.jpg") | results("my room.png")
     with pytest.raises(UserError, match="--out"):
@@ -615,7 +615,7 @@ def test_a_mismatch_of_meanings_is_refused(on_disk, tmp_path, capsys):
     assert "mismatch: " in capsys.readouterr().out
     assert "# depth unit: metres along the ray" in (folder / "depth/result.txt").read_text()
     mismatch = json.loads((folder / "results.json").read_text())["mismatches"]["depth"]
-    assert (mismatch["predicted"], mismatch["truth"]) == (RELATIVE, METRES)
+    assert (mismatch["predicted"], mismatch["truth"]) == (RELATIVE, METERS)
     for name in ("depth/result.txt", "report.html"):
         assert "mismatch: " in (folder / name).read_text(), name
 
@@ -677,7 +677,7 @@ def test_a_task_without_ground_truth(on_disk, tmp_path, capsys):
     options, root = on_disk
     run = train(tmp_path / "train", *options, "--num_epochs", "1")
     for path in root.rglob("semantic.png"):
-        save_picture(path, np.zeros((32, 64), np.uint8))  # unlabelled
+        save_image(path, np.zeros((32, 64), np.uint8))  # unlabelled
     capsys.readouterr()
     folder = evaluate(run, tmp_path / "eval", *options, "--report", "--trivial")
     assert capsys.readouterr().out.count("segmentation: no panorama has ground truth") == 1

@@ -30,8 +30,8 @@ from utils.errors import UserError, exit_on_user_error
 from utils.parallel import map_with_progress
 from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
 from visual.displays import DisplaySettings
-from visual.drawing import save_picture
-from visual.panels import as_picture, maps_panel
+from visual.drawing import save_image
+from visual.panels import maps_panel, to_uint8
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _MOST_NAMES = 20  # on the screen
@@ -183,7 +183,7 @@ def report_contents(measured: list[Measurement], dataset: DiskPanoramaDataset) -
 
 
 def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
-    """Share of each class among the labelled pixels, the largest first, in rows; then the classes that never occur."""
+    """Share of each class among the labeled pixels, the largest first, in rows; then the classes that never occur."""
     order = [label for label in np.argsort(-labels, kind="stable") if labels[label]]
     cells = [f"{labels[label] / labels.sum():6.1%} {class_names[label]}" for label in order]
     width = 2 + max(map(len, cells), default=0)
@@ -220,16 +220,16 @@ def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str,
     chosen = np.unique(np.linspace(0, len(places) - 1, num).round().astype(int))
     for number, place in enumerate(chosen):
         part, index = places[place]
-        save_picture(out / f"preview_{number:03d}_{part}.png", preview(parts[part], index))
+        save_image(out / f"preview_{number:03d}_{part}.png", preview(parts[part], index))
     print(f"previews: {len(chosen)} in {out}")
 
 
 def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
-    """RGB and the maps of the tasks of a panorama in one picture."""
+    """RGB and the maps of the tasks of a panorama in one image."""
     batch = default_collate([dataset[index]])
-    maps = {name: TASKS[name].display.truth_map(batch, 0) for name in dataset.tasks}
+    maps = {name: TASKS[name].display.target_map(batch, 0) for name in dataset.tasks}
     look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
-    return maps_panel(as_picture(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
+    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:
@@ -245,7 +245,7 @@ def check(options: argparse.Namespace) -> list[str]:
     by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
     print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
     if options.dataset == "Struc3D":
-        print("This check reads depth in metres, as with --metric_depth.")
+        print("This check reads depth in meters, as with --metric_depth.")
     if options.train_list or options.val_list:
         problems = report_lists(parts)
     else:

@@ -2,7 +2,7 @@
 
     python -m tools.draw_axes --out docs/axes.jpg
 
-Every mark is placed by `utils.sphere`, so the picture shows what the program means.
+Every mark is placed by `utils.sphere`, so the image shows what the program means.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.synthetic import SyntheticRooms
 from utils.sphere import angles_to_pixels, rays_to_angles
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 HEIGHT, WIDTH = 480, 960
 AXES = {  # name: direction, color
@@ -28,37 +28,37 @@ _WHITE = (255, 255, 255)
 
 def draw_axes(rgb: np.ndarray) -> np.ndarray:
     """The panorama (H, W, 3) uint8 with lines every 30 degrees and the six directions by name."""
-    picture = (rgb * 0.6).astype(np.uint8)
+    image = (rgb * 0.6).astype(np.uint8)
     for degrees in range(-180, 181, 30):
         row, col = angles_to_pixels(np.radians(degrees), np.radians(degrees / 2), HEIGHT, WIDTH)
         main = degrees % 90 == 0
-        grey = _WHITE if main else (150, 150, 150)
-        cv2.line(picture, (round(col), 0), (round(col), HEIGHT), grey, 1)
-        cv2.line(picture, (0, round(row)), (WIDTH, round(row)), grey, 1)
+        gray = _WHITE if main else (150, 150, 150)
+        cv2.line(image, (round(col), 0), (round(col), HEIGHT), gray, 1)
+        cv2.line(image, (0, round(row)), (WIDTH, round(row)), gray, 1)
         if abs(degrees) < 180:
-            write(picture, f"u={degrees}", (round(col) + 4, HEIGHT // 2 + 16), _WHITE)
+            write(image, f"u={degrees}", (round(col) + 4, HEIGHT // 2 + 16), _WHITE)
         if 0 < abs(degrees) < 180:
-            write(picture, f"v={degrees / 2:g}", (WIDTH // 2 + 4, round(row) - 4), _WHITE)
+            write(image, f"v={degrees / 2:g}", (WIDTH // 2 + 4, round(row) - 4), _WHITE)
     for name, (direction, color) in AXES.items():
         row, col = angles_to_pixels(*rays_to_angles(np.array(direction, float)), HEIGHT, WIDTH)
-        cv2.circle(picture, (round(col), round(row)), 8, color, -1, cv2.LINE_AA)
+        cv2.circle(image, (round(col), round(row)), 8, color, -1, cv2.LINE_AA)
         x, y = min(round(col) + 12, WIDTH - 82), int(np.clip(row - 8, 16, HEIGHT - 8))
-        write(picture, name, (x, y), color, scale=0.6)
-    return picture
+        write(image, name, (x, y), color, scale=0.6)
+    return image
 
 
-def write(picture: np.ndarray, text: str, corner: tuple[int, int], color: tuple, scale: float = 0.4) -> None:
+def write(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple, scale: float = 0.4) -> None:
     """A line of text with a dark rim, its lower left corner at (x, y)."""
     for ink, thickness in (((0, 0, 0), 3), (color, 1)):
-        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+        cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
     options = parser.parse_args()
-    save_picture(options.out, draw_axes(SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0).rgb))
+    save_image(options.out, draw_axes(SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0).rgb))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
     python -m tools.export --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
 
 Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (docs/export.md); they are
-normalised inside. Outputs, those of the checkpoint:
+normalized inside. Outputs, those of the checkpoint:
 
-    depth          (B, 1, H, W) metres along the ray
+    depth          (B, 1, H, W) meters along the ray
     normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), to the camera
     segmentation   (B, K, H, W) logits of the classes
 
@@ -64,7 +64,7 @@ def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
         "class_names": json.dumps(settings.class_names),
         "depth_unit": settings.depth_unit,
         "normal_frame": settings.normal_frame,
-        "axes": "x right, y down, z forward (the centre of the image)",
+        "axes": "x right, y down, z forward (the center of the image)",
         "backbone": settings.backbone,
         "dataset": settings.dataset,
         "checkpoint_sha256": checkpoint.sha256,

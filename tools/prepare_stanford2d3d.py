@@ -6,7 +6,7 @@
   ``semantic_labels.json``, from ``assets/`` of their code repository, alexsax/2D-3D-Semantics.
 * **Prepared tree**: see `datasets.stanford2d3d`. Colors are averaged by area, all else comes from the nearest pixel.
 * **Labels**: the owners' color is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
-  have, and what is black in the RGB picture, becomes 255.
+  have, and what is black in the RGB image, becomes 255.
 * **Normals**: the owners store them in the frame of the building. To reach the frame of the camera, they say, take the
   transpose of the rotation in the pose's ``camera_rt_matrix``. Which axes that camera has is not documented, and no
   data was available to check either. So it is measured, for each panorama: of the transpose and the matrix itself, each
@@ -125,24 +125,24 @@ def prepare_panorama(
         The frame that was found for its normals, or what is wrong with it.
     """
     try:
-        pictures, frame = convert(panorama, raw, labels, height)
+        images, frame = convert(panorama, raw, labels, height)
     except UserError as problem:
         return problem
     files = _files(out, *panorama)
     for name in ("rgb", "semantic", "normal", "depth"):
         with atomic_path(files[name]) as temporary:
-            Image.fromarray(pictures[name]).save(temporary)
+            Image.fromarray(images[name]).save(temporary)
     return frame
 
 
 def convert(
     panorama: tuple[str, str], raw: Path, labels: np.ndarray, height: int
 ) -> tuple[dict[str, np.ndarray], CameraFrame]:
-    """The four pictures of a panorama, (area, stem), as they are to be stored, and the frame of its normals.
+    """The four images of a panorama, (area, stem), as they are to be stored, and the frame of its normals.
 
     Args:
         labels: see `read_label_table`.
-        height: of the prepared pictures.
+        height: of the prepared images.
 
     Raises:
         UserError: when one of its files is missing, damaged or not what it should be.
@@ -160,13 +160,13 @@ def convert(
     except UserError as error:
         raise UserError(f"{paths['normal']}: {error}") from error
     small = {name: _nearest(array, height) for name, array in maps.items()}
-    pictures = {
+    images = {
         "rgb": resize_rgb(maps["rgb"], height, 2 * height),
         "depth": small["depth"],
         "semantic": label_ids(small["semantic"], small["rgb"], labels),
         "normal": encode_normals(decode_normals(small["normal"]) @ frame.turn.T),
     }
-    return pictures, frame
+    return images, frame
 
 
 def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> CameraFrame:
@@ -182,8 +182,8 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     """
     height = min(_JUDGED_HEIGHT, len(depth))
     depth = _nearest(depth, height)
-    metres = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
-    implied = normals_from_depth(metres)[::2, ::2]
+    meters = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
+    implied = normals_from_depth(meters)[::2, ::2]
     stored = decode_normals(_nearest(normal, height))[::2, ::2]
     known = implied.any(axis=-1) & stored.any(axis=-1)
     implied, stored = implied[known], stored[known]  # (N, 3)
@@ -218,7 +218,7 @@ def _candidates(rotation: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def decode_normals(stored: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) of the owners' 8-bit normals; zero where they are missing (middle grey, or black)."""
+    """Unit vectors (H, W, 3) of the owners' 8-bit normals; zero where they are missing (middle gray, or black)."""
     normal = (stored.astype(np.float64) - 127.5) / 127.5
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     return np.where((length > 0.5) & (length < 1.5), normal / length, 0)
@@ -232,7 +232,7 @@ def encode_normals(normal: np.ndarray) -> np.ndarray:
 
 
 def label_ids(colors: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Stored ids (H, W) uint8 of the owners' label colors (H, W, 3); unknown where the RGB picture is black."""
+    """Stored ids (H, W) uint8 of the owners' label colors (H, W, 3); unknown where the RGB image is black."""
     red, green, blue = np.moveaxis(colors.astype(np.int64), -1, 0)
     ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry stands for all beyond the list
     ids[~rgb.any(axis=-1)] = UNKNOWN_ID
@@ -284,7 +284,7 @@ def read_rotation(path: Path) -> np.ndarray:
 
 
 def _files(root: Path, folder: str, stem: str) -> dict[str, Path]:
-    """The four pictures of a panorama by name: rgb, depth, semantic, normal."""
+    """The four images of a panorama by name: rgb, depth, semantic, normal."""
     return {name: root / path for name, path in asdict(panorama_files(folder, stem)).items()}
 
 

@@ -1,4 +1,4 @@
-"""Draw synthetic rooms into one picture: what `--dataset Synthetic` trains on. One room alone is a panorama.
+"""Draw synthetic rooms into one image: what `--dataset Synthetic` trains on. One room alone is a panorama.
 
 python -m tools.show_rooms --out rooms.jpg
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets import SPLITS
 from datasets.synthetic import SyntheticRooms
-from visual.drawing import label_colors, normal_colors, save_picture, scale_colors
+from visual.drawing import label_colors, normal_colors, save_image, scale_colors
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
             tiles.append(label_colors(room.semantic, rooms.classes.colors))
     if len(tiles) > 1 and len(tiles) % 2:
         tiles.append(np.full_like(tiles[0], 255))
-    save_picture(options.out, np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)]))
+    save_image(options.out, np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)]))
 
 
 if __name__ == "__main__":

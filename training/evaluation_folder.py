@@ -72,11 +72,11 @@ class EvaluationFolder:
     def _prepare(self) -> None:
         self._check()
         self.run.root.mkdir(parents=True, exist_ok=True)
-        self._require_alone()
+        self._lock_folder()
         for path in self.run.root.iterdir():  # of an evaluation that was killed
             _remove(path)
 
-    def _require_alone(self) -> None:
+    def _lock_folder(self) -> None:
         """Lock the folder of `run`; the system drops the lock of a process that is killed."""
         lock = os.open(self.run.root, os.O_RDONLY)
         try:

@@ -21,17 +21,17 @@ from utils.files import to_json, write_text
 from utils.text import metrics_line
 
 Step = TypeVar("Step")
-_LONG_WAIT = 0.1  # of the time
-_FIRST_STEPS = 20
+_LONG_WAIT = 0.1  # fraction of the time, from which on a hint is printed
+_FIRST_STEPS = 20  # without a hint
 _POSTFIX_EVERY = 10  # batches: reading a loss makes a GPU wait, so not every time
 
 
 class MetricsFile:
-    """metrics.jsonl: one JSON object per line, appended. A killed process may leave half a line at its end.
+    """metrics.jsonl: one JSON object per line, appended. A killed process may leave an incomplete last line.
 
     Args:
         path: of the file.
-        keep: bytes to keep of what is there; what follows is dropped.
+        keep: bytes of the existing file to keep; the rest is dropped.
     """
 
     def __init__(self, path: Path, keep: int = 0):
@@ -48,7 +48,7 @@ class MetricsFile:
         self._file.flush()
 
     def sync(self) -> int:
-        """Make sure that everything is on disk; its size in bytes."""
+        """Flush everything to disk. Returns: the size in bytes."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
 
@@ -57,16 +57,16 @@ class MetricsFile:
 
 
 class TrainingLog:
-    """Collects what happens in every step and writes it every `log_frequency` steps and after each epoch.
+    """Collects the results of all steps and writes their means every `log_frequency` steps and after each epoch.
 
-    Only the main process writes. Losses in TensorBoard are those of the global batch; the progress bar shows the main
-    process's share.
+    Only the main process writes. Losses in TensorBoard are those of the global batch; the progress bar shows those of
+    the main process.
 
     Args:
         run: where to write.
         log_frequency: steps over which losses are averaged.
         balancing, optimizer: whose weights and learning rate are logged.
-        resumed: whether a `load_state_dict` will follow, so that nothing is written before.
+        resumed: whether `load_state_dict` will be called; nothing is written before.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class TrainingLog:
             self._open()
 
     def _open(self, metrics_size: int = 0) -> None:
-        """Start to write, after the step that was reached and the bytes that were written by then."""
+        """Open the files, keeping what was logged up to the current step (`metrics_size` bytes of metrics.jsonl)."""
         if is_main():
             self._writer = SummaryWriter(self._run.tensorboard, purge_step=self._step + 1 if self._step else 0)
             self._metrics = MetricsFile(self._run.metrics, keep=metrics_size)
@@ -101,16 +101,16 @@ class TrainingLog:
         return {"step": self._step, "results": self._results, "metrics_size": self._metrics.sync()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Continue after the last entry of that state; later ones of the run that ended are dropped."""
+        """Continue after the last entry of that state; later entries are dropped."""
         self._step, self._results = state["step"], state["results"]
         self._open(state["metrics_size"])
 
     def watch(self, steps: Iterable[Step], epoch: int, first: int = 0, total: int | None = None) -> Iterator[Step]:
-        """Iterate over the steps of an epoch with a progress bar, measuring how long each was waited for.
+        """Iterate over the steps of an epoch with a progress bar, measuring the time spent waiting for each.
 
         Args:
-            steps: what each step works on.
-            first, total: how many steps of the epoch are behind already, and how many it has.
+            steps: the inputs of each step.
+            first, total: number of steps of the epoch that are already done, and of all.
         """
         self._progress = tqdm(
             steps,
@@ -121,16 +121,16 @@ class TrainingLog:
             disable=not is_main(),
             dynamic_ncols=True,
         )
-        self._start_window()  # validation and saving since the last epoch are no part of the training's speed
-        self._always_unlabelled: frozenset[str] | None = None
+        self._start_window()  # validation and saving do not count toward the training speed
+        self._always_unlabeled: frozenset[str] | None = None
         waiting_since = time.perf_counter()
         for step in self._progress:
             self._waited += time.perf_counter() - waiting_since
             yield step
             waiting_since = time.perf_counter()
         self._write_window()
-        if is_main() and self._always_unlabelled:
-            tasks = ", ".join(sorted(self._always_unlabelled))
+        if is_main() and self._always_unlabeled:
+            tasks = ", ".join(sorted(self._always_unlabeled))
             tqdm.write(f"epoch {epoch}: no sample has ground truth for {tasks}: not trained", file=sys.stderr)
 
     @property
@@ -139,18 +139,18 @@ class TrainingLog:
         return (self._step + 1) % self._log_frequency == 0
 
     def grad_norms(self, norms: dict[str, float]) -> None:
-        """Log each task's gradient norm in the step to come."""
+        """Log each task's gradient norm for the next step."""
         if is_main():
             self._write({f"grad_norm/{task}": norm for task, norm in norms.items()}, self._step + 1)
 
     def step(self, result: StepResult) -> None:
-        """Log one optimizer step; of a skipped one, why it was skipped."""
+        """Log one optimizer step, or why it was skipped."""
         self._step += 1
         if result.problem:
             self._bad_step(result.problem)
             return
-        seen = result.unlabelled if self._always_unlabelled is None else self._always_unlabelled & result.unlabelled
-        self._always_unlabelled = seen
+        seen = result.unlabeled if self._always_unlabeled is None else self._always_unlabeled & result.unlabeled
+        self._always_unlabeled = seen
         self._num_steps += 1
         self._num_images += result.num_images * world_size()
         self._num_overflows += result.overflowed
@@ -164,13 +164,13 @@ class TrainingLog:
             self._write_window()
 
     def _bad_step(self, problem: str) -> None:
-        """Log which losses of which samples are not finite."""
+        """Log which losses of which samples are non-finite."""
         if is_main():
             tqdm.write(f"step {self._step} skipped, not finite: {problem}", file=sys.stderr)
             self._write({"bad_step": problem}, self._step)
 
     def validation(self, epoch: int, results: dict[str, dict[str, float]], accuracies: dict[str, float | None]) -> None:
-        """Write the metrics of a validation, and the accuracy of each task in [0, 1], None when unknown."""
+        """Write the metrics of a validation, and the accuracy of each task in [0, 1]; None if unavailable."""
         if not is_main():
             return
         for task, metrics in results.items():
@@ -184,9 +184,9 @@ class TrainingLog:
             self._write(written, epoch, axis="epoch")
         self._writer.flush()
 
-    def picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
-        """Show a picture (H, W, 3) in TensorBoard."""
-        self._writer.add_image(name, picture, epoch, dataformats="HWC")
+    def image(self, name: str, image: np.ndarray, epoch: int) -> None:
+        """Show an image (H, W, 3) uint8 in TensorBoard."""
+        self._writer.add_image(name, image, epoch, dataformats="HWC")
 
     def text(self, name: str, text: str) -> None:
         """Show a text in TensorBoard."""
@@ -208,11 +208,11 @@ class TrainingLog:
         return f"{self._waited / (time.perf_counter() - self._window_start):.0%} waiting for data"
 
     def _write_window(self) -> None:
-        """Means over the steps since the last time; all processes take part, the main one writes."""
+        """Write means over the steps since the last window; called by all processes, written by the main one."""
         if not self._num_steps:
             return
         elapsed = time.perf_counter() - self._window_start
-        # Each process's loss is its share times the number of processes: their mean is the global loss.
+        # Each process holds its part of the global loss times the number of processes, so the mean is the global loss.
         scale = self._num_steps * world_size()
         losses = {name: (all_sum(total) / scale).item() for name, total in self._loss_sums.items()}
         if is_main():
@@ -228,14 +228,14 @@ class TrainingLog:
             self._warn_if_waiting(self._waited / elapsed)
         self._start_window()
 
-    def _warn_if_waiting(self, wait_share: float) -> None:
-        """Report once that data loading is the bottleneck. The first steps wait for the workers to start, always."""
-        if wait_share > _LONG_WAIT and self._step >= _FIRST_STEPS and not self._warned:
+    def _warn_if_waiting(self, wait_fraction: float) -> None:
+        """Report once that data loading is the bottleneck. The first steps always wait for the workers to start."""
+        if wait_fraction > _LONG_WAIT and self._step >= _FIRST_STEPS and not self._warned:
             self._warned = True
-            tqdm.write(f"{wait_share:.0%} of the time is spent waiting for data: try more --num_workers")
+            tqdm.write(f"{wait_fraction:.0%} of the time is spent waiting for data: try more --num_workers")
 
     def _write(self, metrics: dict[str, float | str], at: int, axis: str = "step") -> None:
-        """Metrics of a step or an epoch, to TensorBoard and metrics.jsonl."""
+        """Write metrics of a step or an epoch to TensorBoard and metrics.jsonl."""
         for name, value in metrics.items():
             if isinstance(value, str):
                 self._writer.add_text(name, value, at)
@@ -245,7 +245,7 @@ class TrainingLog:
 
 
 def _peak_memory() -> int:
-    """The largest memory so far, in bytes: of the GPU if there is one, of this process otherwise."""
+    """Peak memory in bytes: of the GPU if there is one, of this process otherwise."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""From a batch to the one number that is minimised: the network, the losses of its tasks, and their balancing."""
+"""From a batch to the one number that is minimized: the network, the losses of its tasks, and their balancing."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
@@ -82,7 +82,7 @@ class TrainingObjective(nn.Module):
         """Prepare for an optimizer step of several batches, of one in most cases.
 
         Returns:
-            What `forward` takes with each batch: the fractions (T,) of the step's labelled pixels that it holds, so
+            What `forward` takes with each batch: the fractions (T,) of the step's labeled pixels that it holds, so
             that all pixels of a step count the same; None for a single batch.
         """
         self.has_labels = torch.zeros_like(self.has_labels)
@@ -101,7 +101,7 @@ class TrainingObjective(nn.Module):
             fractions: see `begin_step`.
 
         Returns:
-            Scalars: ``total``, to be minimised, and, for each task t, ``t`` and, if the network has intermediate heads,
+            Scalars: ``total``, to be minimized, and, for each task t, ``t`` and, if the network has intermediate heads,
             ``intermediate_t``. Those of the batches of a step add up to the losses of the step.
         """
         rgb = batch["rgb"]

@@ -1,4 +1,4 @@
-"""Where a run keeps what: the folders and files that users of the released program know, and a few more."""
+"""Paths of a run's files: those of the released program, and a few more."""
 
 from collections.abc import Mapping
 from glob import escape
@@ -26,13 +26,13 @@ class RunFolder:
         self.tensorboard = root / "tensorboard"
 
     def holds_training(self) -> bool:
-        """Whether a training has left anything of worth here: a checkpoint, a state, or metrics of a validation."""
+        """Whether a training has written anything worth keeping here: a checkpoint, a state, or validation metrics."""
         found = [*self.root.glob("*_models/*.pth"), *(self.root / "models").glob("*/*.pth")]
         found += [path for task in self._folder_of_task if (path := self.result(task)).exists()]
-        return any(not path.name.startswith(".") for path in found)  # hidden: half a file of a killed process
+        return any(not path.name.startswith(".") for path in found)  # hidden: incomplete files of killed processes
 
     def clear_training(self) -> None:
-        """Remove the files that trainings have written here, and the folders that are empty then; nothing else."""
+        """Remove the files that trainings have written here, and folders that become empty; nothing else."""
         folders = self._folder_of_task.values()
         written = [
             *("metrics.jsonl", "models/settings.json", "models/state/last.pth", "models/state/previous.pth"),
@@ -42,7 +42,7 @@ class RunFolder:
             *(f"visual_results/{folder}/*_*/*.png" for folder in folders),
         ]
         paths = {path for pattern in written for path in self.root.glob(pattern)}
-        for path in list(paths):  # what killed processes left, see `utils.files.atomic_path`
+        for path in list(paths):  # temporary files of killed processes, see `utils.files.atomic_path`
             paths.update(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
         for path in paths:
             path.unlink()
@@ -51,11 +51,11 @@ class RunFolder:
                 folder.rmdir()
 
     def kept_model(self, epoch: int) -> Path:
-        """The checkpoint that is kept of an epoch."""
+        """The checkpoint kept for an epoch."""
         return self.root / "models" / f"weights_{epoch}" / "model.pth"
 
     def best_model(self, task: str) -> Path:
-        """The checkpoint that is best at a task."""
+        """The best checkpoint for a task."""
         folder = self._folder_of_task[task]
         return self.root / f"{folder}_models" / f"best_{folder}_model.pth"
 
@@ -63,7 +63,7 @@ class RunFolder:
         """The text file with a task's metrics."""
         return self.root / self._folder_of_task[task] / "result.txt"
 
-    def picture(self, task: str, epoch: int, batch: int, sample_id: str) -> Path:
-        """A picture of a task's prediction for a sample."""
+    def image(self, task: str, epoch: int, batch: int, sample_id: str) -> Path:
+        """The image of a task's prediction for a sample."""
         name = sample_id.replace("/", "_") + ".png"
         return self.root / "visual_results" / self._folder_of_task[task] / f"{epoch}_{batch}" / name

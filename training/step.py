@@ -26,7 +26,7 @@ class StepResult:
         problem: empty; or which losses of which samples were not finite, so that nothing was updated.
         stop: whether any process wants to stop.
         overflowed: whether fp16 gradients overflowed, so that the loss scale was lowered and nothing else updated.
-        unlabelled: the tasks without ground truth in the batches of all processes.
+        unlabeled: the tasks without ground truth in the batches of all processes.
     """
 
     losses: dict[str, torch.Tensor]
@@ -34,7 +34,7 @@ class StepResult:
     problem: str
     stop: bool
     overflowed: bool = False
-    unlabelled: frozenset[str] = frozenset()
+    unlabeled: frozenset[str] = frozenset()
 
 
 class Stepper:
@@ -93,15 +93,15 @@ class Stepper:
         losses, finite = self._backward(batches)
         # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
         questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
-        is_bad, stop, *unlabelled = all_max(torch.stack(questions).int()).tolist()
+        is_bad, stop, *unlabeled = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
-            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoilt too
+            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoiled too
             self.optimizer.zero_grad()
             return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
         tasks = self.objective.network.tasks
-        unlabelled = frozenset(task for task, nothing in zip(tasks, unlabelled, strict=True) if nothing)
-        self._leave_alone(unlabelled)
+        unlabeled = frozenset(task for task, nothing in zip(tasks, unlabeled, strict=True) if nothing)
+        self._skip_update(unlabeled)
         if self._grad_clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
@@ -116,7 +116,7 @@ class Stepper:
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
-        return StepResult(losses, num_images, "", bool(stop), unlabelled=unlabelled)
+        return StepResult(losses, num_images, "", bool(stop), unlabeled=unlabeled)
 
     def validated(self, score: float) -> None:
         """Called after each validation with a score, higher being better, on which the schedule may depend."""
@@ -129,7 +129,7 @@ class Stepper:
         self.scaler.update()
         return self.scaler.get_scale() < before
 
-    def _leave_alone(self, tasks: Iterable[str]) -> None:
+    def _skip_update(self, tasks: Iterable[str]) -> None:
         """Keep the optimizer from moving the parameters of tasks without labels by the momentum of earlier steps."""
         for task in tasks:
             for parameter in self.objective.network.own_parameters(task):
@@ -138,7 +138,7 @@ class Stepper:
     def _backward(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Gradients of a step of several batches; its losses, and whether all is finite in this process, bool.
 
-        All labelled pixels of the step count the same, as in one large batch, but for BatchNorm, which normalizes each
+        All labeled pixels of the step count the same, as in one large batch, but for BatchNorm, which normalizes each
         batch by itself, and for what a loss derives from its batch: berHu's threshold, and which normals are left out.
         """
         task_gradients = self._task_gradients

@@ -1,4 +1,4 @@
-"""Files of tensors, numbers and strings, loaded with ``weights_only=True``: they hold no code."""
+"""Files of tensors, numbers and strings, loaded with ``weights_only=True``, so that they cannot run code."""
 
 import io
 import pickle
@@ -15,19 +15,19 @@ def save_content(content: dict, path: Path) -> None:
     """Write tensors, numbers and strings for `load_content`.
 
     Raises:
-        OSError: when they cannot be written, on a full disk for one.
+        OSError: when they cannot be written, for example on a full disk.
     """
     try:
-        with open(path, "wb") as file:  # given a path, torch has errors of its own
+        with open(path, "wb") as file:  # given a path, torch would raise its own errors
             torch.save(content, file)
     except RuntimeError as error:
-        if isinstance(error.__context__, OSError):  # hidden by what torch says about the archive that it cannot close
+        if isinstance(error.__context__, OSError):  # torch hides it behind its error about closing the archive
             raise error.__context__ from None
         raise
 
 
 def load_content(path: Path, format_name: str) -> dict:
-    """What a file of ours holds, given the name of its format, which earlier versions put a number after.
+    """The content of a file of this program, of a format name, to which earlier versions appended a number.
 
     Raises:
         UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
@@ -41,12 +41,12 @@ def load_content(path: Path, format_name: str) -> dict:
 
 
 def load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
-    """The content of a file, which is at `path`."""
+    """The content of a file; `path` is for messages."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
         ) from error
-    except Exception as error:  # a damaged file makes torch stumble in many ways
-        raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or something else") from error
+    except Exception as error:  # torch raises many kinds of errors on damaged files
+        raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or not a checkpoint") from error

@@ -1,14 +1,14 @@
-"""Large maps a few rows at a time."""
+"""Processing large maps in chunks of rows."""
 
 import torch
 
 from utils.cpu_kernels import use_cpu_kernels
 
-CHUNK_ELEMENTS = 2**20  # 4 MiB of float32 stay in a processor's cache from one operation to the next
+CHUNK_ELEMENTS = 2**20  # 4 MiB of float32 fit in the cache of a processor
 
 
 def is_exporting() -> bool:
-    """Whether torch.export is tracing: its graph has to fit any batch, and may run on any machine.
+    """Whether torch.export is tracing: its graph has to work for any batch size, on any machine.
 
     False under torch.compile, which compiles for this machine.
     """
@@ -18,7 +18,7 @@ def is_exporting() -> bool:
 def row_chunks(num_rows: int, elements_per_row: int, like: torch.Tensor) -> list[slice]:
     """Slices that cut `num_rows` rows into chunks of about CHUNK_ELEMENTS elements.
 
-    A single one where the device of `like` gains nothing from chunks, see `use_cpu_kernels`, and in exported graphs.
+    A single one if the device of `like` does not benefit from chunks (`use_cpu_kernels`), and in exported graphs.
 
     Raises:
         ValueError: when there are no rows.

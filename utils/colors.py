@@ -1,4 +1,4 @@
-"""Colors for classes that have none of their own."""
+"""Colors for classes without predefined colors."""
 
 import colorsys
 
@@ -8,8 +8,8 @@ Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
 
 def distinct_colors(count: int) -> Colors:
-    """This many different 8-bit RGB colors."""
-    # Steps of the golden ratio around the color circle never come close to an earlier hue.
+    """`count` distinct 8-bit RGB colors."""
+    # Golden-ratio steps around the color wheel stay away from earlier hues.
     hues = (np.arange(count) * 0.618034) % 1
     return tuple(
         tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.6 + 0.4 * (i % 2), 1 - 0.2 * (i % 3)))

@@ -1,4 +1,4 @@
-"""Where operations take the form that is fast on CPUs: the only file that asks which kind of device a tensor is on."""
+"""Whether to use operations optimized for CPUs. The only file that branches on the device type of a tensor."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ _enabled = True
 
 
 def use_cpu_kernels(x: torch.Tensor) -> bool:
-    """Whether to compute with `x` in a form made for CPUs, instead of torch's plain one."""
+    """Whether to use operations optimized for CPUs on `x`, instead of torch's own."""
     return _enabled and x.device.type == "cpu"
 
 
 @contextmanager
 def without_cpu_kernels() -> Iterator[None]:
-    """Compute inside as on a GPU, so that tests on a CPU cover that path. Affects the whole process."""
+    """Use the GPU code path inside, so that tests on a CPU cover it. Affects the whole process."""
     global _enabled
     before, _enabled = _enabled, False
     try:

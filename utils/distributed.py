@@ -1,4 +1,4 @@
-"""Helpers for several processes and GPUs that are no-ops in a single process."""
+"""Helpers for distributed processes that are no-ops in a single process."""
 
 import gc
 import os
@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 
 def is_distributed() -> bool:
-    """Whether several processes work together."""
+    """Whether there are several processes."""
     return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
-    """The number of this process among all; 0 for a single one."""
+    """Rank of this process; 0 for a single one."""
     return dist.get_rank() if is_distributed() else 0
 
 
 def world_size() -> int:
-    """The number of processes; 1 for a single one."""
+    """Number of processes; 1 for a single one."""
     return dist.get_world_size() if is_distributed() else 1
 
 
@@ -39,19 +39,19 @@ def is_main() -> bool:
 
 @contextmanager
 def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
-    """Join the processes that a launcher (torchrun, torch.distributed.launch) has started, and leave them at the end.
+    """Join the processes that a launcher (torchrun, torch.distributed.launch) has started, and leave at the end.
 
-    With a launcher a process uses the visible GPU of its local rank, whatever `gpu_devices` lists. Without one, the
+    With a launcher, each process uses the visible GPU of its local rank, whatever `gpu_devices` lists. Without one, the
     single process uses the first of `gpu_devices`. Without CUDA everything runs on the CPU (gloo).
 
     Args:
-        gpu_devices: indices of the GPUs to use when there is no launcher.
+        gpu_devices: indices of GPUs, used without a launcher.
 
     Yields:
         The device of this process.
 
     Raises:
-        UserError: when such a GPU does not exist, or several are asked of one process.
+        UserError: when a GPU does not exist, or several are given to a single process.
     """
     launched = "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
     if not launched and len(gpu_devices) > 1:
@@ -77,13 +77,13 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
     finally:
         if launched:
             dist.destroy_process_group()
-            # DistributedDataParallel lies in reference cycles that keep gloo's threads alive. One of them may still be
-            # clearing up after the last gradients when the interpreter goes, and aborts the process.
+            # DistributedDataParallel is part of reference cycles that keep gloo's threads alive. A thread that still runs
+            # when the interpreter exits would abort the process.
             gc.collect()
 
 
 def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module on its device, its gradients averaged over the processes (and BatchNorm's statistics too, on GPUs)."""
+    """Move a module to its device and average gradients over the processes (on GPUs, BatchNorm statistics too)."""
     module.to(device)
     if not is_distributed():
         return module
@@ -128,7 +128,7 @@ def gather_objects(value: object) -> list:
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """What a function returns in the main process, in every process.
+    """Call a function in the main process and return its result in every process.
 
     Raises:
         UserError, OSError: in the main process, when the function does; the others then exit with code 2, silently.
@@ -154,7 +154,7 @@ def was_restarted() -> bool:
 
 
 def launch_id() -> str:
-    """What all restarts of a launch have in common: the id of torchrun's or SLURM's job, or else the launcher."""
+    """An id shared by all restarts of a launch: of the torchrun or SLURM job, or else of the launcher process."""
     job = os.environ.get("TORCHELASTIC_RUN_ID", "none")  # --rdzv_id
     if job == "none":
         job = os.environ.get("SLURM_JOB_ID", f"{socket.gethostname()}:{os.getppid()}")
@@ -162,6 +162,6 @@ def launch_id() -> str:
 
 
 def barrier() -> None:
-    """Wait until every process is here."""
+    """Wait for all processes."""
     if is_distributed():
         dist.barrier()

@@ -1,4 +1,4 @@
-"""How scripts end early: errors that users can fix, and Ctrl-C, are one line without a traceback."""
+"""Errors that users can fix, and Ctrl-C: scripts exit with one line and no traceback."""
 
 import signal
 import sys
@@ -17,15 +17,15 @@ class UserError(Exception):
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a UserError, or a file that cannot be used, into one line on stderr and exit code 2, and so Ctrl-C.
+    """Exit with one line on stderr: with code 2 on a UserError or an unusable file, with 130 on Ctrl-C.
 
-    Everything else is a defect and keeps its traceback.
+    All other exceptions are defects and keep their traceback.
     """
     try:
         with exit_on_interrupt():
             yield
     except UserError as error:
-        # One that was raised in a DataLoader's worker arrives with the worker's traceback before its line.
+        # An error from a DataLoader worker has the worker's traceback before its message.
         _exit(str(error).strip().rpartition("\n")[2].removeprefix("utils.errors.UserError: "))
     except OSError as error:  # no permission, or a file where a folder should be
         if error.filename is None:
@@ -39,16 +39,16 @@ def exit_on_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break off what is being cleaned up
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the cleanup
         print("\ninterrupted", file=sys.stderr)  # below a progress bar
         sys.exit(INTERRUPTED)
 
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block has ended, where they would leave half of something or be lost.
+    """Defer SIGINT and SIGTERM to the end of a block that they would leave half done, or in which they would be lost.
 
-    Python loses exceptions while it forks, and so Ctrl-C while workers start. Only the main thread can defer.
+    Python loses exceptions while it forks, hence Ctrl-C while workers start. Only the main thread can defer.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -68,7 +68,7 @@ def interrupts_deferred() -> Iterator[None]:
 
 def _exit(message: str) -> NoReturn:
     line = f"error: {message}"
-    if len(line) > LONGEST_LINE:  # names from elsewhere may be of any length
+    if len(line) > LONGEST_LINE:  # file names and names in files may have any length
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 + 5 :]}"
     print(line, file=sys.stderr)
     sys.exit(2)

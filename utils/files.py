@@ -24,13 +24,13 @@ _UMASK = _read_umask()  # once, on import: while it is 0, other threads would cr
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix) to write to; it becomes `path` when the block ends well.
+    """Yield a temporary path beside `path` (same suffix) to write to; it becomes `path` when the block succeeds.
 
-    Missing parent folders are made. When the block raises, the temporary file is removed and `path` stays as it was; a
-    killed process may leave the temporary file (hidden, `.NAME-*`), but never half of `path`.
+    Missing parent folders are created. When the block raises, the temporary file is removed and `path` is unchanged; a
+    killed process may leave the temporary file (hidden, `.NAME-*`), but never an incomplete `path`.
 
     Raises:
-        UserError: when the file cannot be written, on a full disk for one.
+        UserError: when the file cannot be written, for example on a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         with open(temporary, "rb") as written:
-            os.fsync(written.fileno())  # the data must be on disk before the name is
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files private; give the result the usual permissions
+            os.fsync(written.fileno())  # the data must be on disk before the rename
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp creates private files
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -56,13 +56,13 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def to_json(content: object, indent: int | None = None) -> str:
-    """Plain data as strict JSON; numbers that are not finite, which JSON does not have, become null."""
+    """Plain data as strict JSON; non-finite numbers become null."""
     return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def write_json(path: str | Path, content: dict) -> None:
     """Write a dict as indented JSON, atomically; see `to_json`."""
-    # File names that are not valid UTF-8 hold lone surrogates: as backslash escapes JSON can hold them.
+    # File names that are not valid UTF-8 hold lone surrogates, which are written as backslash escapes.
     write_text(path, to_json(content, indent=2).encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 

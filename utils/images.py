@@ -9,23 +9,23 @@ from PIL import Image
 
 from utils.errors import UserError
 
-_OPENEXR = b"\x76\x2f\x31\x01"  # what its files start with
+_OPENEXR = b"\x76\x2f\x31\x01"  # magic number
 _NO_IMAGE = "is not an image, or is damaged"
 _LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP", "PPM", "WEBP")  # by Pillow's names; TIFF and WebP can be lossy as well
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")  # by Pillow's names of its compressions
 
 
 class ImageFile:
-    """An image as it lies on disk, read but not decoded.
+    """The bytes of an image file, to be decoded.
 
-    `rgb` and `colors` are for what people see; `single_channel` and `three_channels` for maps of numbers, which come
-    out exactly as they were stored.
+    `rgb` and `colors` are for photographs; `single_channel` and `three_channels` for maps, whose stored numbers are
+    returned exactly.
 
     Args:
         path: of the file.
 
     Raises:
-        UserError: when the file is missing, cannot be read, or breaks off.
+        UserError: when the file is missing, unreadable or truncated.
     """
 
     def __init__(self, path: Path):
@@ -37,41 +37,41 @@ class ImageFile:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         head = self._data[:4].tobytes()
-        # The decoder takes what there is of a JPEG, and prints messages of its own about either.
+        # OpenCV would decode a part of a truncated JPEG, and prints warnings about both formats.
         if (head == b"\x89PNG" and not self._ends_with(b"IEND")) or (
             head.startswith(b"\xff\xd8") and not self._is_whole_jpeg()
         ):
             raise UserError(f"{path} is truncated")
 
     def rgb(self) -> np.ndarray:
-        """(H, W, 3) uint8, grey repeated, alpha dropped, turned upright as its EXIF orientation says."""
+        """(H, W, 3) uint8, gray repeated, alpha dropped, rotated by its EXIF orientation."""
         return self._decode(cv2.IMREAD_COLOR_RGB)
 
     def colors(self) -> np.ndarray:
-        """(H, W, 3) as `rgb`, but with the numbers of the file: uint8, uint16, or float32 of any range."""
+        """(H, W, 3) as `rgb`, but in the type of the file: uint8, uint16, or float32 of any range."""
         # Not IMREAD_COLOR_RGB: with it OpenCV (4.11, 5.0) reads TIFF files of 16 bits wrongly.
         return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
 
     def single_channel(self, content: str, bits: int | None = None) -> np.ndarray:
-        """(H, W) uint8 or uint16: grey of any depth, the indices into a palette, or the number that all channels share.
+        """(H, W) uint8 or uint16: gray of any bit depth, palette indices, or the common value of three channels.
 
         Args:
-            content: what the numbers should be, for the message about an image of colors.
-            bits: of the numbers; None: 8 or 16.
+            content: the expected content, for the message about a color image.
+            bits: required bit depth; None: 8 or 16.
 
         Raises:
-            UserError: when the image has other pixels, or may have lost some of its numbers.
+            UserError: when the pixels are of another kind, or the file format may be lossy.
         """
         header = self._header()
         image = self._indices(header) if header.mode in ("P", "1") else self._decode(cv2.IMREAD_UNCHANGED)
         if image.dtype not in (np.uint8, np.uint16) or (bits and image.itemsize * 8 != bits):
-            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected {bits or 8}-bit grey")
+            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected {bits or 8}-bit gray")
         if image.ndim == 3:
             image = self._without_alpha(image)
             if (image != image[..., :1]).any():
                 raise UserError(f"{self.path} holds colors, not {content}")
             image = np.ascontiguousarray(image[..., 0])
-        if header.format == "PNG" and header.mode == "L" and self._data[24] < 8:  # bits; the decoder spreads 0 to 255
+        if header.format == "PNG" and header.mode == "L" and self._data[24] < 8:  # bits, scaled by OpenCV
             image //= 255 // (2 ** int(self._data[24]) - 1)
         return image
 
@@ -79,7 +79,7 @@ class ImageFile:
         """(H, W, 3) uint8, in the order R, G, B.
 
         Raises:
-            UserError: when the image has other pixels, or may have lost some of its numbers.
+            UserError: when the pixels are of another kind, or the file format may be lossy.
         """
         header = self._header()
         image = self._decode(cv2.IMREAD_UNCHANGED)
@@ -88,7 +88,7 @@ class ImageFile:
         return cv2.cvtColor(self._without_alpha(image), cv2.COLOR_BGR2RGB)
 
     def _header(self) -> Image.Image:
-        """Pillow's image, not decoded, of a file whose format and compression keep every number."""
+        """Pillow's image, not decoded yet, of a file that is lossless."""
         try:
             header = Image.open(io.BytesIO(self._data))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -102,20 +102,20 @@ class ImageFile:
         return header
 
     def _indices(self, header: Image.Image) -> np.ndarray:
-        """(H, W) uint8, of a palette or of single bits, for which OpenCV gives colors only."""
+        """(H, W) uint8 indices of a palette or 1-bit image, which OpenCV only decodes to colors."""
         try:
             indices = np.array(header, dtype=np.uint8)
         except (OSError, SyntaxError) as error:
             raise UserError(f"{self.path} {_NO_IMAGE}") from error
         palette = np.reshape(header.getpalette() or [], (-1, 3))
         used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256)[: len(palette)])
-        # Programs that make grey files smaller do this; then the colors are the numbers, and else the indices.
+        # Optimizers of gray PNG files write such palettes: then the colors are the values, not the indices.
         if (palette == palette[:, :1]).all() and (palette[used, 0] != used).any():
-            raise UserError(f"{self.path} has a palette of greys other than its indices: save it as 8-bit grey")
+            raise UserError(f"{self.path} has a palette of grays other than its indices: save it as 8-bit gray")
         return indices
 
     def _without_alpha(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) of (H, W, 3 or 4); what is transparent may be meant as missing, or as nothing at all."""
+        """(H, W, 3) of (H, W, 3 or 4). The meaning of transparent pixels is unknown, so they are rejected."""
         if image.shape[2] == 3:
             return image
         if (image[..., 3] != np.iinfo(image.dtype).max).any():
@@ -126,7 +126,7 @@ class ImageFile:
         problem = _NO_IMAGE
         try:
             image = cv2.imdecode(self._data, flags) if self._data.size else None
-        except cv2.error as error:  # too many pixels, or a format that is switched off
+        except cv2.error as error:  # too many pixels, or a disabled format
             image, problem = None, f"cannot be decoded: {error.err}"
         if image is not None:
             return image
@@ -138,17 +138,17 @@ class ImageFile:
         return mark in self._data[-1024:].tobytes()
 
     def _is_whole_jpeg(self) -> bool:
-        """Whether the end of the picture is there; 360-degree cameras write data of their own after it."""
+        """Whether the image has its end marker; 360-degree cameras append their own data after it."""
         if self._ends_with(b"\xff\xd9"):
             return True
         data = self._data.tobytes()
-        scan = 2  # after the segments, whose previews have ends too
+        scan = 2  # past the header segments: their previews have end markers, too
         while data[scan : scan + 1] == b"\xff" and data[scan + 1 : scan + 2] != b"\xda":
             scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
         return data.find(b"\xff\xd9", scan) >= 0
 
 
 def _pixels(header: Image.Image, image: np.ndarray) -> str:
-    """The kind of pixels, such as "16-bit grey"."""
-    kind = "palette" if header.mode == "P" else "color" if header.mode in ("RGB", "RGBA", "CMYK") else "grey"
+    """The kind of pixels, such as "16-bit gray"."""
+    kind = "palette" if header.mode == "P" else "color" if header.mode in ("RGB", "RGBA", "CMYK") else "gray"
     return f"{image.itemsize * 8}-bit {kind}"

@@ -1,4 +1,4 @@
-"""The same work on many files, by several processes."""
+"""Mapping a function over many files with several processes."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +17,13 @@ def map_with_progress(
     """The results of `work` for all items, in their order, with a progress bar.
 
     Args:
-        work: can be pickled: a function of a module, or a `functools.partial` of one.
+        work: picklable: a module-level function, or a `functools.partial` of one.
         num_workers: number of processes; 0 runs in this process.
     """
     progress = {"total": len(items), "desc": description, "unit": "file", "dynamic_ncols": True}
     if num_workers == 0:
         yield from tqdm(map(work, items), **progress)
         return
-    # Spawned, not forked: a process that already runs threads must not be forked.
+    # Spawned: a process with threads must not be forked.
     with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
         yield from tqdm(pool.map(work, items), **progress)

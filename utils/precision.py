@@ -1,8 +1,8 @@
-"""Keeping float32 where the rest of a network computes in 16 bits."""
+"""Float32 within networks that compute in 16 bits."""
 
 import torch
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    """`x` in float32 when it has 16 bits; float32 and float64 stay as they are."""
+    """`x` as float32 if it has 16 bits; float32 and float64 are unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""What a file was made by and from, to be kept with it."""
+"""Provenance of results: program, environment and hashes of inputs."""
 
 import hashlib
 import platform
@@ -12,7 +12,7 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "cv2")
 
 
 def provenance() -> dict:
-    """How this process was started, on what: command line, versions and git commit, to be kept with its results."""
+    """Command line, versions, device and git commit of this process, to be stored with its results."""
     versions = {name: sys.modules[name].__version__ for name in _PACKAGES if name in sys.modules}
     return {
         "command": sys.argv,
@@ -24,7 +24,7 @@ def provenance() -> dict:
 
 
 def _git_commit() -> str | None:
-    """The commit of this source tree, with "-dirty" when it was changed since; None outside git."""
+    """The commit of this source tree, with "-dirty" if there are uncommitted changes; None outside git."""
     here = Path(__file__).parent
     try:
         done = subprocess.run(

@@ -2,13 +2,13 @@
 
 One convention, used everywhere in the project:
 
-* **Axes** (panorama camera frame): x right, y **down**, z forward (the centre of the image).
+* **Axes** (panorama camera frame): x right, y **down**, z forward (the center of the image).
 * **Angles** in radians: longitude ``u = atan2(x, z)`` in (-pi, pi], growing to the right;
   latitude ``v = atan2(y, hypot(x, z))`` in [-pi/2, pi/2], growing **downwards**.
-* **Pixels** of an equirectangular (ERP) image of H x W: pixel (0, 0) is the top left one and its *centre* is at
+* **Pixels** of an equirectangular (ERP) image of H x W: pixel (0, 0) is the top left one and its *center* is at
   ``(row, col) = (0, 0)``, so ``col = u / 2pi * W + W/2 - 0.5`` and ``row = v / pi * H + H/2 - 0.5``.
   Longitude wraps around, latitude does not.
-* **Rays** are unit vectors; *depth* is the distance in metres along the ray, never the z coordinate.
+* **Rays** are unit vectors; *depth* is the distance in meters along the ray, never the z coordinate.
 
 Everything here is NumPy in float64: these are constants, computed once and handed to torch by whoever needs them.
 """
@@ -41,7 +41,7 @@ def pixels_to_angles(row: np.ndarray, col: np.ndarray, height: int, width: int) 
 
 @lru_cache(maxsize=8)
 def erp_rays(height: int, width: int) -> np.ndarray:
-    """Unit rays (H, W, 3) through the pixel centres of an ERP image. The array is shared: read-only."""
+    """Unit rays (H, W, 3) through the pixel centers of an ERP image. The array is cached and read-only."""
     u, v = pixels_to_angles(np.arange(height)[:, None], np.arange(width)[None, :], height, width)
     return _read_only(angles_to_rays(u, v))
 
@@ -54,7 +54,7 @@ def erp_solid_angles(height: int, width: int) -> np.ndarray:
 
 
 def depth_to_points(depth: np.ndarray) -> np.ndarray:
-    """Points (H, W, 3) in metres, camera frame, of a depth map (H, W) in metres along the ray."""
+    """Points (H, W, 3) in meters, camera frame, of a depth map (H, W) in meters along the ray."""
     return depth[..., None] * erp_rays(*depth.shape)
 
 
@@ -79,7 +79,7 @@ def icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
     if level == 0:
         return _icosahedron()
     vertices, faces = icosphere(level - 1)
-    # Every edge is shared by two faces: find the unique ones, so that each midpoint is made once.
+    # Two faces share each edge: unique edges give each midpoint once.
     edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     unique_edges, edge_of_corner = np.unique(edges, axis=0, return_inverse=True)
     midpoints = vertices[unique_edges].mean(axis=1)
@@ -107,6 +107,6 @@ def _icosahedron() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """Guard a cached array against a caller who would change it for everybody."""
+    """Make a cached array read-only, as all callers share it."""
     array.flags.writeable = False
     return array

@@ -1,4 +1,4 @@
-"""State dicts as other people's scripts leave them: unwrapped, without prefixes, and compared with what is needed."""
+"""State dicts from other programs: unwrapping, stripping prefixes and checking keys and shapes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,16 +7,16 @@ import torch
 
 from utils.errors import UserError
 
-_WRAPPERS = ("model_state_dict", "state_dict", "model", "network")  # keys that hold a state dict among other things
-_LEADING = ("module.", "model.", "network.")  # DistributedDataParallel, AveragedModel; modules that hold the network
+_WRAPPERS = ("model_state_dict", "state_dict", "model", "network")  # keys of a state dict within a file
+_LEADING = ("module.", "model.", "network.")  # of DistributedDataParallel, AveragedModel, wrapper modules
 _ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch.compile, FSDP, checkpointing
-_COUNTER = "n_averaged"  # of AveragedModel: no weight
-_EXAMPLES = 3  # keys of each sort that a message names
+_COUNTER = "n_averaged"  # of AveragedModel; not a weight
+_EXAMPLES = 3  # keys of each kind in a message
 _LONGEST_KEY = 44  # characters of a key in a message
 
 
 def unwrap(content: object) -> object:
-    """The innermost dict within dicts under _WRAPPERS, or a file of ours, which says its format, among them."""
+    """Unwrap nested dicts under _WRAPPERS, down to a file of this program (with a format) or the state dict."""
     while isinstance(content, dict):
         inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]
         if not inner or "format" in content:
@@ -26,7 +26,7 @@ def unwrap(content: object) -> object:
 
 
 def strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state dict without what DDP, `torch.compile`, FSDP and averaging put into its keys, in any order."""
+    """The state dict without the prefixes that DDP, `torch.compile`, FSDP and weight averaging add to its keys."""
     return {_stripped(key): value for key, value in state.items() if key != _COUNTER}
 
 

@@ -1,11 +1,11 @@
-"""The names of the tasks, and what all files must agree on. Imports nothing heavy; the tasks themselves: `tasks`."""
+"""Names of the tasks and shared constants. Imports nothing heavy; the tasks themselves are defined in `tasks`."""
 
 from utils.errors import UserError
 
-MAX_DEPTH = 10.0  # metres: the range of the depth head and of every valid depth
+MAX_DEPTH = 10.0  # meters: the range of the depth head and of every valid depth
 IGNORE_LABEL = -1  # of pixels without a class
-METRES = "metres along the ray"  # the unit of depth, in words
-RELATIVE = "relative: the largest depth of each image is 10"  # Structured3D in the paper
+METERS = "metres along the ray"  # the unit of depth as written to checkpoints and results
+RELATIVE = "relative: the largest depth of each image is 10"  # of Structured3D, as in the paper
 
 TASK_NAMES = ("depth", "normal", "segmentation")  # in the order of `tasks.TASKS`
 # The values of --task, in the released program's spelling and order.

@@ -1,4 +1,4 @@
-"""A panorama turned about the vertical and perhaps mirrored: what that does to its pixels, and to vectors."""
+"""Views of a panorama, rotated about the vertical and possibly mirrored: the effect on pixels and on vectors."""
 
 import math
 from typing import NamedTuple
@@ -12,18 +12,18 @@ _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
 class View(NamedTuple):
-    """A panorama rolled to the right by whole columns, then mirrored if so.
+    """A panorama rolled to the right by whole columns, then optionally mirrored.
 
     Attributes:
-        columns: how many.
-        mirrored: whether the columns are then put in reverse order.
+        columns: number of columns.
+        mirrored: whether the order of the columns is then reversed.
     """
 
     columns: int
     mirrored: bool = False
 
     def apply(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (..., W) of the panorama as they are in the view. Vectors do not turn: see `vector_matrix`."""
+        """Maps (..., W) of the panorama in the view. Vector components are not rotated: see `vector_matrix`."""
         rolled = maps.roll(self.columns, dims=-1)
         return rolled.flip(-1) if self.mirrored else rolled
 
@@ -33,12 +33,12 @@ class View(NamedTuple):
         return rolled.roll(-self.columns, dims=-1)
 
     def vector_matrix(self, width: int, frame: str) -> np.ndarray:
-        """The orthogonal 3x3 matrix that turns vectors of the panorama into those of the view.
+        """The orthogonal 3x3 matrix that maps vectors of the panorama to those of the view.
 
         Args:
             width: columns of the panorama.
-            frame: "camera" for vectors that turn with the pixels, "world" for those of the building, which stay as they
-                are. A mirror negates x in both: it is right in a world frame too, for the mirror image of the building.
+            frame: "camera" for vectors that rotate with the pixels, "world" for those of the building, which are
+                constant. Mirroring negates x in both frames, as the view then shows the mirrored building.
         """
         turn = yaw_rotation(2 * math.pi * self.columns / width) if frame == "camera" else np.eye(3)
         return _MIRROR @ turn if self.mirrored else turn

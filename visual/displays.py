@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METRES
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METERS
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
-MAX_DEPTH_ERROR = 2.0  # metres: the far end of the scale of depth errors
+MAX_DEPTH_ERROR = 2.0  # meters: the far end of the scale of depth errors
 MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
 
 _RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB of labels
@@ -56,7 +56,7 @@ class ValueMap(NamedTuple):
 
 
 class Display(ABC):
-    """A task's maps. `map_name` is their name in results and files; `caption` stands above their pictures."""
+    """A task's maps. `map_name` is their name in results and files; `caption` stands above their images."""
 
     map_name: str
     caption: str
@@ -66,19 +66,19 @@ class Display(ABC):
         """One prediction (., H, W) as people use it."""
 
     @abstractmethod
-    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+    def target_map(self, batch: dict, i: int) -> np.ndarray:
         """The ground truth of sample i of a batch as a map; missing values are marked."""
 
     @abstractmethod
-    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
+    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
         """A map in colors, (H, W, 3) uint8."""
 
     @abstractmethod
-    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
+    def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
         """A predicted map for a viewer."""
 
     @abstractmethod
-    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Where a map is wrong, (H, W, 3) uint8; black where the ground truth is missing."""
 
     @property
@@ -87,24 +87,24 @@ class Display(ABC):
         """The files that keep a map: from the ending of the name to what makes the file's array of the map."""
 
     @abstractmethod
-    def meaning(self, look: DisplaySettings) -> dict:
+    def meaning(self, settings: DisplaySettings) -> dict:
         """What the values of a map, and of those `files` that are no mere copies of it, mean: plain data."""
 
-    def legend(self, look: DisplaySettings, width: int) -> np.ndarray | None:
-        """What explains the colors of `picture`, (any, width, 3), if a scale does not."""
+    def legend(self, settings: DisplaySettings, width: int) -> np.ndarray | None:
+        """What explains the colors of `image`, (any, width, 3), if a scale does not."""
         return None
 
-    def scale(self, look: DisplaySettings) -> tuple[float, str] | None:
-        """Far end and unit of the color scale of `picture`, if it has one."""
+    def scale(self, settings: DisplaySettings) -> tuple[float, str] | None:
+        """Far end and unit of the color scale of `image`, if it has one."""
         return None
 
-    def error_scale(self, look: DisplaySettings) -> tuple[float, str] | None:
-        """Far end and unit of the color scale of `error_picture`, if it has one."""
+    def error_scale(self, settings: DisplaySettings) -> tuple[float, str] | None:
+        """Far end and unit of the color scale of `colorize_error`, if it has one."""
         return None
 
 
 class DepthDisplay(Display):
-    """Depth (H, W) in metres along the ray, NaN where missing."""
+    """Depth (H, W) in meters along the ray, NaN where missing."""
 
     map_name = "depth"
     caption = "depth"
@@ -112,31 +112,31 @@ class DepthDisplay(Display):
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
         return prediction[0].float().cpu().numpy()
 
-    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+    def target_map(self, batch: dict, i: int) -> np.ndarray:
         return self.as_map(batch["depth"][i].masked_fill(~batch["depth_mask"][i], torch.nan))
 
-    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
+    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
         return scale_colors(values, MAX_DEPTH)
 
-    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
-        return ValueMap(_thousandths(values, look), 0.001, unit_symbol(look.depth_unit))
+    def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
+        return ValueMap(_thousandths(values, settings), 0.001, unit_symbol(settings.depth_unit))
 
-    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        return scale_colors(np.abs(prediction - truth), MAX_DEPTH_ERROR)
+    def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return scale_colors(np.abs(prediction - target), MAX_DEPTH_ERROR)
 
     @property
     def files(self) -> dict[str, Encoding]:
         return {"depth.npy": _as_it_is, "depth.png": _thousandths}
 
-    def meaning(self, look: DisplaySettings) -> dict:
-        thousandths = "millimetres" if look.depth_unit == METRES else "thousandths of the unit"
-        return {"unit": look.depth_unit, "depth.png": f"16 bits, {thousandths}"}
+    def meaning(self, settings: DisplaySettings) -> dict:
+        thousandths = "millimetres" if settings.depth_unit == METERS else "thousandths of the unit"
+        return {"unit": settings.depth_unit, "depth.png": f"16 bits, {thousandths}"}
 
-    def scale(self, look: DisplaySettings) -> tuple[float, str]:
-        return MAX_DEPTH, unit_symbol(look.depth_unit)
+    def scale(self, settings: DisplaySettings) -> tuple[float, str]:
+        return MAX_DEPTH, unit_symbol(settings.depth_unit)
 
-    def error_scale(self, look: DisplaySettings) -> tuple[float, str]:
-        return MAX_DEPTH_ERROR, unit_symbol(look.depth_unit)
+    def error_scale(self, settings: DisplaySettings) -> tuple[float, str]:
+        return MAX_DEPTH_ERROR, unit_symbol(settings.depth_unit)
 
 
 class NormalDisplay(Display):
@@ -148,31 +148,31 @@ class NormalDisplay(Display):
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
         return prediction.float().permute(1, 2, 0).cpu().numpy()
 
-    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+    def target_map(self, batch: dict, i: int) -> np.ndarray:
         return self.as_map(batch["normal"][i].masked_fill(~batch["normal_mask"][i], torch.nan))
 
-    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
+    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
         return normal_colors(np.nan_to_num(values))
 
-    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
+    def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
         return ValueMap(np.rint(values * 127).astype(np.int8), 1 / 127)
 
-    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        angle = np.degrees(np.arccos(np.clip((prediction * truth).sum(-1), -1, 1)))
+    def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        angle = np.degrees(np.arccos(np.clip((prediction * target).sum(-1), -1, 1)))
         return scale_colors(angle, MAX_ANGLE_ERROR)
 
     @property
     def files(self) -> dict[str, Encoding]:
-        return {"normal.npy": _as_it_is, "normal.png": self.picture}
+        return {"normal.npy": _as_it_is, "normal.png": self.colorize}
 
-    def meaning(self, look: DisplaySettings) -> dict:
+    def meaning(self, settings: DisplaySettings) -> dict:
         return {
             "unit": "unit vectors that point to the camera",
-            "frame": look.normal_frame,
+            "frame": settings.normal_frame,
             "normal.png": "8 bits, x, y and z from -1..1 to red, green and blue 0..255",
         }
 
-    def error_scale(self, look: DisplaySettings) -> tuple[float, str]:
+    def error_scale(self, settings: DisplaySettings) -> tuple[float, str]:
         return MAX_ANGLE_ERROR, "deg"
 
 
@@ -185,21 +185,21 @@ class LabelDisplay(Display):
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
         return prediction.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def truth_map(self, batch: dict, i: int) -> np.ndarray:
+    def target_map(self, batch: dict, i: int) -> np.ndarray:
         return batch["semantic"][i].cpu().numpy()
 
-    def picture(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
-        return label_colors(values, look.class_colours)
+    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
+        return label_colors(values, settings.class_colours)
 
-    def value_map(self, values: np.ndarray, look: DisplaySettings) -> ValueMap:
-        return ValueMap(values, classes=tuple(zip(look.class_names, look.class_colours, strict=True)))
+    def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
+        return ValueMap(values, classes=tuple(zip(settings.class_names, settings.class_colours, strict=True)))
 
     @property
     def files(self) -> dict[str, Encoding]:
-        return {"labels.png": _as_it_is, "labels_colour.png": self._picture_with_legend}
+        return {"labels.png": _as_it_is, "labels_colour.png": self._colorize_with_legend}
 
-    def meaning(self, look: DisplaySettings) -> dict:
-        classes = zip(look.class_names, look.class_colours, strict=True)
+    def meaning(self, settings: DisplaySettings) -> dict:
+        classes = zip(settings.class_names, settings.class_colours, strict=True)
         return {
             "unit": "indices into the classes; their colours are #RRGGBB",
             "classes": [
@@ -208,24 +208,24 @@ class LabelDisplay(Display):
             ],
         }
 
-    def legend(self, look: DisplaySettings, width: int) -> np.ndarray:
-        return legend(look.class_names, look.class_colours, width)
+    def legend(self, settings: DisplaySettings, width: int) -> np.ndarray:
+        return legend(settings.class_names, settings.class_colours, width)
 
-    def _picture_with_legend(self, values: np.ndarray, look: DisplaySettings) -> np.ndarray:
-        picture = self.picture(values, look)
-        return np.vstack([picture, self.legend(look, picture.shape[1])])
+    def _colorize_with_legend(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
+        image = self.colorize(values, settings)
+        return np.vstack([image, self.legend(settings, image.shape[1])])
 
-    def error_picture(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        error = np.where((prediction != truth)[..., None], _WRONG, _RIGHT).astype(np.uint8)
-        error[truth == IGNORE_LABEL] = 0
+    def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        error = np.where((prediction != target)[..., None], _WRONG, _RIGHT).astype(np.uint8)
+        error[target == IGNORE_LABEL] = 0
         return error
 
 
-def _as_it_is(values: np.ndarray, look: DisplaySettings) -> np.ndarray:
+def _as_it_is(values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
     return values
 
 
-def _thousandths(depth: np.ndarray, look: DisplaySettings) -> np.ndarray:
+def _thousandths(depth: np.ndarray, settings: DisplaySettings) -> np.ndarray:
     """As 16-bit integers, 0 where there is no depth."""
     known = np.nan_to_num(depth, nan=0, posinf=0, neginf=0)
     return np.rint(known * 1000).clip(0, 65535).astype(np.uint16)

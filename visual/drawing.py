@@ -1,6 +1,6 @@
-"""Pictures for people: depth, normals, labels and errors as colors, with scales, in captioned panels.
+"""Images for people: depth, normals, labels and errors as colors, with scales, in captioned panels.
 
-All pictures are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without batch axis.
+All images are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without batch axis.
 """
 
 import base64
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from utils.files import atomic_path
-from utils.tasks import METRES
+from utils.tasks import METERS
 
 Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
@@ -36,9 +36,9 @@ def normal_colors(normal: np.ndarray) -> np.ndarray:
     return colors
 
 
-def label_colors(labels: np.ndarray, class_colours: Colors) -> np.ndarray:
+def label_colors(labels: np.ndarray, class_colors: Colors) -> np.ndarray:
     """Labels (H, W) in the colors of their classes; ignored pixels are black."""
-    table = np.array([*class_colours, _BLACK], dtype=np.uint8)  # label -1 is the last entry
+    table = np.array([*class_colors, _BLACK], dtype=np.uint8)  # label -1 is the last entry
     return table[labels]
 
 
@@ -52,33 +52,33 @@ def color_bar(height: int, top: float, unit: str) -> np.ndarray:
     return bar
 
 
-def legend(class_names: tuple[str, ...], class_colours: Colors, width: int) -> np.ndarray:
+def legend(class_names: tuple[str, ...], class_colors: Colors, width: int) -> np.ndarray:
     """Names of the classes on their colors, in as many rows as they need, (any, width, 3)."""
     columns = max(1, width // 96)
     rows = -(-len(class_names) // columns)
-    picture = np.full((rows * _CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
-    for i, (name, color) in enumerate(zip(class_names, class_colours, strict=True)):
+    image = np.full((rows * _CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
+    for i, (name, color) in enumerate(zip(class_names, class_colors, strict=True)):
         x, y = i % columns * 96, i // columns * _CAPTION_HEIGHT
-        picture[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + 94] = color
+        image[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + 94] = color
         ink = _BLACK if sum(color) > 330 else _WHITE
-        _write(picture, name, (x + 6, y + 15), ink)
-    return picture
+        _write(image, name, (x + 6, y + 15), ink)
+    return image
 
 
 def unit_symbol(depth_unit: str) -> str:
     """What stands beside a number on a scale of depth, "m" or nothing, given the unit in words."""
-    return "m" if depth_unit == METRES else ""
+    return "m" if depth_unit == METERS else ""
 
 
-def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:
-    """Captioned pictures of one size, two in a row, those with a (top, unit) followed by their color bar."""
-    height, width = pictures[0].shape[:2]
+def panel(images: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:
+    """Captioned images of one size, two in a row, those with a (top, unit) followed by their color bar."""
+    height, width = images[0].shape[:2]
     factor = -(-_MIN_PANEL_WIDTH // width) if width < _MIN_PANEL_WIDTH else 1
     height, width = height * factor, width * factor
     with_bars = any(bars)
     tiles = []
-    for picture, caption, bar in zip(pictures, captions, bars, strict=True):
-        tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
+    for image, caption, bar in zip(images, captions, bars, strict=True):
+        tile = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         if with_bars:
             blank = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
             tile = np.hstack([tile, color_bar(height, *bar) if bar else blank])
@@ -90,24 +90,24 @@ def panel(pictures: list[np.ndarray], captions: list[str], bars: list[tuple[floa
     return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
 
 
-def save_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write an RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
+def save_image(path: str | Path, image: np.ndarray) -> None:
+    """Write an RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
     with atomic_path(path) as temporary:
         # Our own write: imwrite fails without a word on a full disk and on non-ASCII names.
-        temporary.write_bytes(encode_picture(picture, temporary.suffix))
+        temporary.write_bytes(encode_image(image, temporary.suffix))
 
 
-def encode_picture(picture: np.ndarray, suffix: str) -> bytes:
-    """An RGB picture (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """An RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
 
     Raises:
         ValueError: when it cannot be encoded so.
     """
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    encoded_well, data = cv2.imencode(suffix, picture)
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded_well, data = cv2.imencode(suffix, image)
     if not encoded_well:
-        raise ValueError(f"cannot encode a picture of shape {picture.shape} as {suffix}")
+        raise ValueError(f"cannot encode an image of shape {image.shape} as {suffix}")
     return data.tobytes()
 
 
@@ -117,6 +117,6 @@ def data_url(file: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
-def _write(picture: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
-    """Put a line of small text into a picture, its lower left corner at (x, y)."""
-    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
+def _write(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
+    """Put a line of small text into an image, its lower left corner at (x, y)."""
+    cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)

@@ -8,7 +8,7 @@ import torch
 
 from utils.distributed import is_main
 from visual.displays import Display, DisplaySettings
-from visual.drawing import panel, save_picture
+from visual.drawing import panel, save_image
 
 
 def panel_writer(
@@ -25,7 +25,7 @@ def panel_writer(
         path_of: the file for a panel of (task, epoch, batch number, sample id).
         displays: of the tasks to draw.
         settings: what the maps mean.
-        epoch: how long the network was trained; part of the pictures' names.
+        epoch: how long the network was trained; part of the images' names.
         show: also given ("task/id", panel) of the first two samples.
     """
 
@@ -33,10 +33,10 @@ def panel_writer(
         if not is_main() or number % every:
             return
         for i, panels in enumerate(batch_panels(batch, predictions, displays, settings)):
-            for task, picture in panels.items():
-                save_picture(path_of(task, epoch, number, batch["id"][i]), picture)
+            for task, image in panels.items():
+                save_image(path_of(task, epoch, number, batch["id"][i]), image)
                 if show and number == 0 and i < 2:
-                    show(f"{task}/{batch['id'][i]}", picture)
+                    show(f"{task}/{batch['id'][i]}", image)
 
     return draw
 
@@ -57,8 +57,8 @@ def batch_panels(
 def _sample_panel(
     task: str, display: Display, batch: dict, prediction: torch.Tensor, i: int, settings: DisplaySettings
 ) -> np.ndarray:
-    rgb, truth = as_picture(batch["rgb"][i]), display.truth_map(batch, i)
-    return error_panel(task, display, rgb, display.as_map(prediction[i]), truth, settings)
+    rgb, target = to_uint8(batch["rgb"][i]), display.target_map(batch, i)
+    return error_panel(task, display, rgb, display.as_map(prediction[i]), target, settings)
 
 
 def error_panel(
@@ -66,15 +66,15 @@ def error_panel(
     display: Display,
     rgb: np.ndarray,
     prediction: np.ndarray,
-    truth: np.ndarray,
+    target: np.ndarray,
     settings: DisplaySettings,
 ) -> np.ndarray:
     """RGB (H, W, 3) uint8, and prediction, ground truth and error of a task (maps of its display), in a 2 x 2 panel."""
-    pictures = [display.picture(prediction, settings), display.picture(truth, settings)]
-    error = display.error_picture(prediction, truth)
-    captions = ["RGB", f"{task}: prediction", f"{task}: truth", f"{task}: error"]
+    images = [display.colorize(prediction, settings), display.colorize(target, settings)]
+    error = display.colorize_error(prediction, target)
+    captions = ["RGB", f"{task}: prediction", f"{task}: ground truth", f"{task}: error"]
     scale = display.scale(settings)
-    return panel([rgb, *pictures, error], captions, [None, scale, scale, display.error_scale(settings)])
+    return panel([rgb, *images, error], captions, [None, scale, scale, display.error_scale(settings)])
 
 
 def maps_panel(
@@ -86,15 +86,15 @@ def maps_panel(
 ) -> np.ndarray:
     """RGB (H, W, 3) uint8 with a caption, and a map per task, in one panel, with scales and legends."""
     shown = [(displays[task], values) for task, values in maps.items()]
-    picture = panel(
-        [rgb, *(display.picture(values, settings) for display, values in shown)],
+    image = panel(
+        [rgb, *(display.colorize(values, settings) for display, values in shown)],
         [caption, *(display.caption for display, _ in shown)],
         [None, *(display.scale(settings) for display, _ in shown)],
     )
-    legends = [display.legend(settings, picture.shape[1]) for display, _ in shown]
-    return np.vstack([picture, *(legend for legend in legends if legend is not None)])
+    legends = [display.legend(settings, image.shape[1]) for display, _ in shown]
+    return np.vstack([image, *(legend for legend in legends if legend is not None)])
 
 
-def as_picture(rgb: torch.Tensor) -> np.ndarray:
+def to_uint8(rgb: torch.Tensor) -> np.ndarray:
     """Colors (3, H, W) in [0, 1] as (H, W, 3) uint8."""
     return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

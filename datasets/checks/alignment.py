@@ -15,7 +15,7 @@ from datasets.checks.surfaces import latitudes
 
 FLIPS = ("", "mirrored", "upside down", "rotated by 180 degrees")
 # Another alignment's correlation less the right one's: real -0.23 to -0.03 (the latter a corridor alike both ways),
-# synthetic -0.50 to -0.14; of mirrored, flipped and turned pictures 0.13 to 0.6, but 0.03 for the mirrored corridor.
+# synthetic -0.50 to -0.14; of mirrored, flipped and turned images 0.13 to 0.6, but 0.03 for the mirrored corridor.
 MAX_EXCESS_OF_PANORAMA = 0.06
 MAX_EXCESS = 0.03  # of the mean over all panoramas, where chance plays no part
 # Correlation of maps that belong together: real 0.22 to 0.54, synthetic 0.26 to 0.76; with the maps of another
@@ -49,34 +49,34 @@ class Alignment:
 
 
 def rgb_edges(rgb: np.ndarray) -> np.ndarray:
-    """Edges (H, W) of a picture (H, W, 3) in [0, 1]."""
-    return np.minimum(sum(np.abs(after - before).max(axis=-1) for before, after in _neighbours(rgb)), _MOST_RGB)
+    """Edges (H, W) of an image (H, W, 3) in [0, 1]."""
+    return np.minimum(sum(np.abs(after - before).max(axis=-1) for before, after in _neighbors(rgb)), _MOST_RGB)
 
 
 def depth_edges(depth: np.ndarray) -> np.ndarray:
     """Edges and creases (H, W) of depth (H, W), 0 = missing: second differences of its logarithm; NaN = unknown."""
     log = np.log(np.where(depth > 0, depth, np.nan))
-    edges = sum(np.abs(before + after - 2 * log) for before, after in _neighbours(log))
+    edges = sum(np.abs(before + after - 2 * log) for before, after in _neighbors(log))
     return np.minimum(edges, _MOST_DEPTH)
 
 
 def normal_edges(normal: np.ndarray) -> np.ndarray:
     """Creases (H, W) of normals (H, W, 3), (0, 0, 0) = missing; NaN = unknown."""
     known = normal.any(axis=-1)
-    cosines = [(before * after).sum(axis=-1) for before, after in _neighbours(normal)]
-    known = known & np.logical_and.reduce([b & a for b, a in _neighbours(known)])
+    cosines = [(before * after).sum(axis=-1) for before, after in _neighbors(normal)]
+    known = known & np.logical_and.reduce([b & a for b, a in _neighbors(known)])
     return np.where(known, np.minimum(sum(1 - cosine for cosine in cosines), 1), np.nan)
 
 
 def label_edges(labels: np.ndarray) -> np.ndarray:
     """Borders (H, W) of labels (H, W), -1 = ignore; NaN = unknown."""
-    borders = np.logical_or.reduce([(labels != b) | (labels != a) for b, a in _neighbours(labels)])
+    borders = np.logical_or.reduce([(labels != b) | (labels != a) for b, a in _neighbors(labels)])
     return np.where(labels >= 0, borders, np.nan)
 
 
 def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | None:
     """How well edges (H, W) match others in all alignments; None where too little is known or there is no edge."""
-    edges, reference = _normalised(edges), _normalised(reference)
+    edges, reference = _normalized(edges), _normalized(reference)
     if edges is None or reference is None:
         return None
     width = edges.shape[1]
@@ -139,12 +139,12 @@ def _in_words(flip: int, turn: float) -> str:
     return " and ".join(words for words in (FLIPS[flip], turned) if words)
 
 
-def _neighbours(array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _neighbors(array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """The array moved by a pixel to either side, along columns and along rows (borders of the image wrap around)."""
     return [(np.roll(array, 1, axis), np.roll(array, -1, axis)) for axis in (1, 0)]
 
 
-def _normalised(edges: np.ndarray) -> np.ndarray | None:
+def _normalized(edges: np.ndarray) -> np.ndarray | None:
     """Edges (H, W) with the mean of every row taken off, comparable rows, and a sum of squares of 1."""
     latitude = latitudes(len(edges))
     inner = np.abs(latitude[:, 0]) < _HIGHEST_LATITUDE

@@ -13,7 +13,7 @@ import numpy as np
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding, outside
 from datasets.checks.surfaces import Surfaces, latitudes
 
-# Metres. Real: 1.39 to 1.66; synthetic: 1.20 to 1.79. Any right height of 1.03 to 1.85 m, if 1/512 m and 1 mm are
+# Meters. Real: 1.39 to 1.66; synthetic: 1.20 to 1.79. Any right height of 1.03 to 1.85 m, if 1/512 m and 1 mm are
 # mistaken for each other (a factor of 1.95, the smallest of all usual units), is outside.
 HEIGHT_RANGE = (0.95, 2.0)
 # Of single panoramas. Outside are 1/512 m taken for 1 mm up to 1.66 m, and the reverse from 1.15 m.
@@ -25,7 +25,7 @@ MAX_RATIO = 1.5  # of a panorama's height to the median, or the reverse; real an
 MIN_FLATNESS = 0.67  # of the median panorama
 MIN_FLATNESS_OF_PANORAMA = 0.6
 MIN_WITH_FLOOR = 0.5  # fraction of the panoramas in which a floor is found; all of the real and synthetic ones
-UNITS_PER_METRE = {  # what depth is stored in, here and elsewhere
+UNITS_PER_METER = {  # what depth is stored in, here and elsewhere
     "1/4000 m": 4000,
     "1/512 m": 512,
     "1 mm": 1000,
@@ -35,7 +35,7 @@ UNITS_PER_METRE = {  # what depth is stored in, here and elsewhere
     "1/5000 m": 5000,
     "1 m": 1,
 }
-_TYPICAL_HEIGHT = 1.5  # metres
+_TYPICAL_HEIGHT = 1.5  # meters
 _BELOW = np.radians((35, 65))  # latitudes: farther away and close to the pole normals are uncertain
 _LEANING, _LEVEL = np.cos(np.radians(30)), np.cos(np.radians(11.25))
 _FEWEST = 20  # pixels
@@ -46,9 +46,9 @@ class FloorMeasurement:
     """Of one panorama.
 
     Attributes:
-        height: of the camera over the floor in metres, NaN = no floor was found.
+        height: of the camera over the floor in meters, NaN = no floor was found.
         flatness: see `MIN_FLATNESS`; NaN = no such surface.
-        scale: metres per unit of the stored depth.
+        scale: meters per unit of the stored depth.
     """
 
     height: float
@@ -127,8 +127,8 @@ def _advice(height: float, floors: Sequence[FloorMeasurement]) -> str:
     if len({floor.scale for floor in floors}) == 1:
         plausible = {
             unit: found
-            for unit, per_metre in UNITS_PER_METRE.items()
-            if not outside(found := height / (scale * per_metre), HEIGHT_RANGE)
+            for unit, per_meter in UNITS_PER_METER.items()
+            if not outside(found := height / (scale * per_meter), HEIGHT_RANGE)
         }
         likeliest = sorted(plausible, key=lambda unit: abs(np.log(plausible[unit] / _TYPICAL_HEIGHT)))
         if likeliest:

@@ -11,13 +11,13 @@ from utils.tasks import MAX_DEPTH
 # Stitched Matterport3D, empty beyond 66 degrees of latitude, has 0.67; renders and synthetic rooms have 0.9 to 1.
 MIN_VALID = 0.3
 MIN_VALID_OF_PANORAMA = 0.1  # a terrace or an atrium can have little depth of up to 10 m; nearly none is of no use
-MEDIAN_RANGE = (0.7, 5.0)  # metres; real and synthetic rooms: 1.4 to 2.3
-RANGE_1_99 = (0.1, 60.0)  # metres, 1st and 99th percentile: tripods are nearer than 1 m, hall ends than 60 m
+MEDIAN_RANGE = (0.7, 5.0)  # meters; real and synthetic rooms: 1.4 to 2.3
+RANGE_1_99 = (0.1, 60.0)  # meters, 1st and 99th percentile: tripods are nearer than 1 m, hall ends than 60 m
 # Fraction of the pixels that hold the largest depth of their panorama. Real and synthetic: below 0.002; what is clipped
 # is no distance any more.
 MAX_CLIPPED = 0.02
 _LARGEST_CODE = 65535
-_NEAREST, _STEP, _NUM_BINS = 0.01, 1.01, 960  # metres: bins of 1% from 1 cm to 140 m, beyond the end of 16 bits
+_NEAREST, _STEP, _NUM_BINS = 0.01, 1.01, 960  # meters: bins of 1% from 1 cm to 140 m, beyond the end of 16 bits
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class DepthValues:
 
 
 def measure_depth(codes: np.ndarray, scale: float) -> DepthValues:
-    """Values of a stored depth map (H, W) uint16, 0 = missing, with `scale` metres per unit."""
+    """Values of a stored depth map (H, W) uint16, 0 = missing, with `scale` meters per unit."""
     pixels_of_code = np.bincount(codes.ravel(), minlength=2**16)
     pixels_of_code[0] = 0
     largest = int(codes.max())
-    metres = np.arange(2**16) * scale
-    bins = (np.log(np.maximum(metres, _NEAREST) / _NEAREST) / np.log(_STEP)).astype(int).clip(max=_NUM_BINS - 1)
+    meters = np.arange(2**16) * scale
+    bins = (np.log(np.maximum(meters, _NEAREST) / _NEAREST) / np.log(_STEP)).astype(int).clip(max=_NUM_BINS - 1)
     histogram = np.bincount(bins, weights=pixels_of_code, minlength=_NUM_BINS).astype(np.uint32)
-    valid = float(pixels_of_code[metres <= MAX_DEPTH].sum() / codes.size)
+    valid = float(pixels_of_code[meters <= MAX_DEPTH].sum() / codes.size)
     return DepthValues(codes.size, histogram, valid, largest, float(pixels_of_code[largest] / codes.size))
 
 
@@ -106,7 +106,7 @@ def evaluate_depth(ids: Sequence[str], values: Sequence[DepthValues], relative_t
 
 
 def _percentile(histogram: np.ndarray, fraction: float) -> float:
-    """Metres, to half a per cent; NaN without any depth."""
+    """Meters, to half a per cent; NaN without any depth."""
     cumulated = np.cumsum(histogram)
     if not cumulated[-1]:
         return float("nan")

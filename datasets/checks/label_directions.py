@@ -9,14 +9,14 @@ from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
 from datasets.checks.surfaces import Surfaces, latitudes
 
 STRUCTURE = ("floor", "ceiling", "wall")  # the classes whose directions are known; all datasets have them
-MIN_LABELLED = 0.2  # fraction of the pixels; synthetic 0.8 to 1, though many classes of Structured3D are left out
-MIN_LABELLED_OF_PANORAMA = 0.05
-MAX_OF_CLASS = 0.9  # fraction of the labelled pixels; walls, the most frequent class, have 0.3 to 0.5
+MIN_LABELED = 0.2  # fraction of the pixels; synthetic 0.8 to 1, though many classes of Structured3D are left out
+MIN_LABELED_OF_PANORAMA = 0.05
+MAX_OF_CLASS = 0.9  # fraction of the labeled pixels; walls, the most frequent class, have 0.3 to 0.5
 # Of the pixels with one of these labels, those that lie and face as they should. Synthetic 0.85 to 1; labels shifted by
 # one, or of another list, below 0.5.
 MIN_RIGHT = 0.7
 MIN_RIGHT_OF_PANORAMA = 0.5
-# Of the labelled pixels that lie like a floor, those labelled so; the same for ceilings. Synthetic: 0.8 to 1.
+# Of the labeled pixels that lie like a floor, those labeled so; the same for ceilings. Synthetic: 0.8 to 1.
 MIN_FOUND_OF_PANORAMA = 0.2
 _WITHIN = np.cos(np.radians(45))  # of the vertical; walls are farther from it
 _FEWEST = 50  # pixels of a panorama that its evaluation needs
@@ -85,13 +85,13 @@ def evaluate_labels(
     """
     num = len(measured)
     labels = np.sum([one.labels for one in measured], axis=0)
-    labelled = labels.sum() / sum(one.pixels for one in measured)
-    finding = Finding("labels", [f"known in {labelled:.1%} of the pixels"])
+    labeled = labels.sum() / sum(one.pixels for one in measured)
+    finding = Finding("labels", [f"known in {labeled:.1%} of the pixels"])
     if not labels.any():
         finding.problems.append("no pixel has a label")
         return finding
-    if labelled < MIN_LABELLED:
-        finding.problems.append(f"only {labelled:.1%} of the pixels have a label")
+    if labeled < MIN_LABELED:
+        finding.problems.append(f"only {labeled:.1%} of the pixels have a label")
     largest = int(labels.argmax())
     if labels[largest] > MAX_OF_CLASS * labels.sum():
         finding.problems.append(f"{labels[largest] / labels.sum():.1%} of the labels are {names[largest]}")
@@ -102,7 +102,7 @@ def evaluate_labels(
         [
             f"{name}: {fraction:.1%} of its pixels have a label"
             for name, fraction in zip(ids, fractions, strict=True)
-            if fraction < MIN_LABELLED_OF_PANORAMA
+            if fraction < MIN_LABELED_OF_PANORAMA
         ],
         num,
         "hardly any label",
@@ -131,7 +131,7 @@ def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement],
     for name, pixels in zip(STRUCTURE, on_surface, strict=False):
         most = int(pixels.argmax())
         if pixels.sum() >= _FEWEST and names[most] != name:
-            finding.problems.append(f"wrong labels: what lies like a {name} is mostly labelled {names[most]}")
+            finding.problems.append(f"wrong labels: what lies like a {name} is mostly labeled {names[most]}")
     if parts:
         finding.rows.append(f"lying and facing as the class does: {', '.join(parts)}")
 
@@ -143,5 +143,5 @@ def _what_is_wrong(one: LabelMeasurement, names: Sequence[str]) -> str:
             return f"only {right / num:.1%} of its {name} lies and faces as a {name} does"
     for name, pixels in zip(STRUCTURE, one.on_surface, strict=False):
         if pixels.sum() >= _FEWEST and pixels[names.index(name)] < MIN_FOUND_OF_PANORAMA * pixels.sum():
-            return f"what lies like a {name} is mostly labelled {names[int(pixels.argmax())]}"
+            return f"what lies like a {name} is mostly labeled {names[int(pixels.argmax())]}"
     return ""

@@ -130,12 +130,12 @@ def _evaluate_edges(measured: Sequence[Measurement]) -> list[Finding]:
     findings = []
     for reference, words in _WORDS.items():
         group = [one for one in measured if one.reference == reference]
-        labelled = [one for one in group if one.labels and one.labels.labels.any()]
+        labeled = [one for one in group if one.labels and one.labels.labels.any()]
         with_normals = [one for one in group if one.normals and one.normals.known]
         for task, what, having in (
             ("rgb", "RGB", group),
             ("normal", "normals", with_normals),
-            ("segmentation", "labels", labelled),
+            ("segmentation", "labels", labeled),
         ):
             if having and task != reference:
                 alignments = [getattr(one, _ALIGNMENT_OF[task]) for one in having]

@@ -1,18 +1,19 @@
 """Detect the frame and axes of stored normals by comparing them with the normals that depth implies.
 
-The normals of a panorama are read in 98 ways. Of each the fraction that agrees with depth is kept:
+98 hypotheses are tested on each panorama; for each, the fraction of normals that agree with depth is recorded:
 
 * frame "camera": the panorama's own, with any of the 48 orders and signs of the axes;
-* frame "view": a frame that faces the pixel's own longitude, with any of the 48. Where normals of perspective views
-  were stitched without turning them, this is right to within the width of a view;
-* frame "building": the panorama has been turned in a way of its own, which is estimated from the normals themselves;
+* frame "view": a frame that faces the pixel's own longitude, with any of the 48. This matches, to within the width of
+  a view, normals of perspective views that were stitched without rotating them;
+* frame "building": rotated by an unknown rotation per panorama, which is estimated from the normals themselves;
 * the same, mirrored.
 
-Without depth it can still be checked that normals point towards the camera.
+Without depth, the check is only that normals point toward the camera.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,24 +22,54 @@ from datasets.preparation.axes import ALL_AXES, axes_in_words
 from utils.sphere import erp_rays, pixels_to_angles
 
 NEAR_ANGLE = 11.25  # degrees: the fraction of smaller angles is the strictest that papers report
-FRAMES = ("camera",) * 48 + ("view",) * 48 + ("building", "mirrored building")  # of the readings, in this order
-CAMERA, BUILDING = 0, FRAMES.index("building")
-# Fraction of the normals below NEAR_ANGLE, read rightly: real 0.72 to 0.95 (mean 0.86), synthetic 0.68 (32 rows) to
-# 0.91; the best of all readings with z of 18 views 0.40 to 0.62, with z of cube faces up to 0.21.
+# Fraction of the normals below NEAR_ANGLE under the right hypothesis: real 0.72 to 0.95 (mean 0.86), synthetic 0.68
+# (32 rows) to 0.91; under the best hypothesis for z-depth of 18 views 0.40 to 0.62, of cube faces up to 0.21.
 MIN_NEAR = 0.65  # of the mean over all panoramas
-MIN_NEAR_OF_PANORAMA = 0.5  # with 32 rows a right one had 0.57
+MIN_NEAR_OF_PANORAMA = 0.5  # the lowest correct one, with 32 rows: 0.57
 MIN_FACING = 0.95  # fraction of the normals that point to the camera; real and synthetic: 0.99 to 1
-# Another reading's fraction less the right one's: real -0.41 to -0.04, synthetic down to -0.06. So whatever is better
-# at all is right; a mirrored corridor gains no more than 0.04.
+# Fraction under a wrong hypothesis minus that under the right one: real -0.41 to -0.04, synthetic down to -0.06. So any
+# hypothesis that is clearly better is right; a mirrored corridor gains no more than 0.04.
 MAX_EXCESS = 0.02
-_MAX_EXCESS_TURNED = 0.1  # a rotation fitted to each panorama gains up to 0.01, and more if a camera is not upright
-_MIN_EXPLAINED = 0.4  # a reading that makes fewer agree explains nothing
-MAX_TILT = 20.0  # degrees between the verticals of panoramas whose normals are all of the building
+_MAX_EXCESS_ROTATED = 0.1  # a rotation fitted to each panorama gains up to 0.01, and more if a camera is not upright
+_MIN_EXPLAINED = 0.4  # a hypothesis under which fewer normals agree explains nothing
+MAX_TILT = 20.0  # degrees between the verticals of panoramas whose normals are all in the frame of the building
 MIN_KNOWN = 0.3  # fraction of the pixels; real and synthetic: 0.9 to 1, stitched panoramas about 0.6
 MIN_KNOWN_OF_PANORAMA = 0.05
-_MOST_PIXELS = 4096  # of a panorama: more would only take time
-_FEWEST_PIXELS = 200  # a rotation can be fitted to very few pixels whatever they are
-_HIGHEST_LATITUDE = np.radians(60)  # stitched panoramas hold little that is reliable closer to the poles
+_MAX_PIXELS = 4096  # of a panorama: more would only take time
+_MIN_PIXELS = 200  # a rotation fits any few pixels
+_MAX_LATITUDE = np.radians(60)  # stitched panoramas hold little that is reliable closer to the poles
+
+
+class FrameHypothesis(NamedTuple):
+    """A frame in which normals may be stored.
+
+    Attributes:
+        frame: "camera", "view", "building" or "mirrored building".
+        axes: index into `ALL_AXES`, their order and signs; 0 is (x, y, z).
+    """
+
+    frame: str
+    axes: int = 0
+
+    def describe(self) -> str:
+        """In words, to follow "they would agree"."""
+        if self.frame == "camera":
+            return f"if read as {axes_in_words(ALL_AXES[self.axes])}"
+        if self.frame == "view":
+            as_axes = "" if self.axes == 0 else f", read as {axes_in_words(ALL_AXES[self.axes])}"
+            return f"in the frame of each stitched view{as_axes}"
+        if self.frame == "building":
+            return "in a frame of the building: use --normal_frame world, or rotate them"
+        return "in a frame of the building, mirrored: mirror and rotate them"
+
+
+HYPOTHESES = (
+    *(FrameHypothesis("camera", axes) for axes in range(48)),
+    *(FrameHypothesis("view", axes) for axes in range(48)),
+    FrameHypothesis("building"),
+    FrameHypothesis("mirrored building"),
+)
+CAMERA, BUILDING = 0, HYPOTHESES.index(FrameHypothesis("building"))
 
 
 @dataclass(frozen=True)
@@ -47,8 +78,8 @@ class NormalMeasurement:
 
     Attributes:
         known: fraction of the pixels with a normal.
-        agreeing: (98,) fraction that agrees in each reading; None if too few pixels can be compared.
-        up: (3,) what points up, in the stored frame, by the rotation fitted to the panorama.
+        agreeing: (98,) fraction that agrees under each hypothesis; None if too few pixels can be compared.
+        up: (3,) the up direction in the stored frame, by the rotation fitted to the panorama.
     """
 
     known: float
@@ -57,31 +88,31 @@ class NormalMeasurement:
 
 
 def measure_normals(stored: np.ndarray, implied: np.ndarray | None) -> NormalMeasurement:
-    """Compare the normals of a panorama in all readings.
+    """Compare the normals of a panorama with depth under all hypotheses.
 
     Args:
-        stored: (H, W, 3) unit normals, decoded as the dataset says, (0, 0, 0) = missing.
-        implied: (H, W, 3) those that depth implies, in the camera frame; None: only compare with the rays.
+        stored: (H, W, 3) unit normals, as the dataset decodes them, (0, 0, 0) = missing.
+        implied: (H, W, 3) normals computed from depth, in the camera frame; None: only compare with the rays.
     """
     height, width = stored.shape[:2]
     known = stored.any(axis=-1)
     u, v = pixels_to_angles(np.arange(height)[:, None], np.arange(width)[None, :], height, width)
     targets = -erp_rays(height, width) if implied is None else implied
-    fit = np.flatnonzero(known & targets.any(axis=-1) & (np.abs(v) < _HIGHEST_LATITUDE))
-    if len(fit) < _FEWEST_PIXELS:
+    fit = np.flatnonzero(known & targets.any(axis=-1) & (np.abs(v) < _MAX_LATITUDE))
+    if len(fit) < _MIN_PIXELS:
         return NormalMeasurement(float(known.mean()))
-    fit = fit[np.linspace(0, len(fit) - 1, min(len(fit), _MOST_PIXELS)).astype(int)]
+    fit = fit[np.linspace(0, len(fit) - 1, min(len(fit), _MAX_PIXELS)).astype(int)]
     vectors = stored.reshape(-1, 3)[fit].astype(np.float32)
     targets = targets.reshape(-1, 3)[fit].astype(np.float32)
     limit = 0.0 if implied is None else np.cos(np.radians(NEAR_ANGLE))
     longitude = np.broadcast_to(u, known.shape).ravel()[fit]
-    in_views = _turned_about_vertical(targets, -longitude)
-    turned, rotation = _turned(vectors, targets)
-    mirrored, _ = _turned(-vectors, targets)
+    in_views = _rotated_about_vertical(targets, -longitude)
+    rotated, rotation = _rotated(vectors, targets)
+    mirrored, _ = _rotated(-vectors, targets)
     agreeing = [
         *_of_all_axes(vectors, targets, limit),
         *_of_all_axes(vectors, in_views, limit),
-        *(((found * targets).sum(axis=1) > limit).mean() for found in (turned, mirrored)),
+        *(((found * targets).sum(axis=1) > limit).mean() for found in (rotated, mirrored)),
     ]
     return NormalMeasurement(float(known.mean()), np.array(agreeing, np.float32), rotation.T @ [0, -1, 0])
 
@@ -89,12 +120,12 @@ def measure_normals(stored: np.ndarray, implied: np.ndarray | None) -> NormalMea
 def evaluate_normals(
     ids: Sequence[str], normals: Sequence[NormalMeasurement], normal_frame: str, with_depth: bool
 ) -> Finding:
-    """Whether the stored normals agree with depth, and if not, how they would have to be read to do so.
+    """Whether the stored normals agree with depth, and if not, under which hypothesis they would.
 
     Args:
         ids, normals: of each panorama.
-        normal_frame: what the normals are said to be in, "camera" or "world" (see `datasets.panorama.Panorama`).
-        with_depth: whether they were compared with depth, or with the rays alone.
+        normal_frame: the frame that the dataset declares, "camera" or "world" (see `datasets.panorama.Panorama`).
+        with_depth: whether they were compared with depth, or only with the rays.
     """
     known = np.array([one.known for one in normals])
     finding = Finding("normals", [f"known in {known.mean():.1%} of the pixels"])
@@ -108,7 +139,7 @@ def evaluate_normals(
     )
     compared = [(name, one) for name, one in zip(ids, normals, strict=True) if one.agreeing is not None]
     if normal_frame == "world" and not with_depth:
-        finding.rows.append("those of the building can only be compared with depth, which is not checked")
+        finding.rows.append("normals in the frame of the building can only be compared with depth, which is left out")
     elif len(compared) < len(normals) / 2:
         finding.rows.append(f"they can be compared with depth in {len(compared)} of {len(normals)} panoramas")
         finding.problems.append("no normals to compare with depth")
@@ -120,78 +151,66 @@ def evaluate_normals(
 
 
 def _evaluate_all(finding: Finding, agreeing: np.ndarray, given: int, with_depth: bool) -> None:
-    """All panoramas together, by the mean of each reading."""
-    words = f"differ from depth by less than {NEAR_ANGLE} degrees" if with_depth else "point towards the camera"
+    """All panoramas together, by the mean under each hypothesis."""
+    words = f"differ from depth by less than {NEAR_ANGLE} degrees" if with_depth else "point toward the camera"
     text = f"{agreeing[given]:.1%} {words}"
     reference = "depth" if with_depth else "the camera"
-    better = better_reading(agreeing, given)
+    better = better_hypothesis(agreeing, given)
     if better is not None:
-        finding.rows += [text, f"{agreeing[better]:.1%} would {reading_in_words(better)}"]
+        finding.rows += [text, f"{agreeing[better]:.1%} would {HYPOTHESES[better].describe()}"]
         finding.problems.append(f"normals disagree with {reference}")
     elif agreeing[given] < (MIN_NEAR if with_depth else MIN_FACING):
-        finding.rows += [text, "no order or sign of the axes, and no other frame, fixes it"]
+        finding.rows += [text, "no order or sign of the axes, and no other frame, explains them"]
         finding.problems.append(f"normals disagree with {reference}")
     elif given == BUILDING and agreeing[CAMERA] > agreeing[BUILDING] - MAX_EXCESS:
-        # What agrees in the camera's frame agrees in any other: only this reveals that the option is wrong.
+        # A rotation fits any normals of the camera's frame as well: only this reveals that the option is wrong.
         finding.rows += [text, "they agree as they are: drop --normal_frame world"]
         finding.problems.append("normals are in the camera's frame")
     else:
-        turned = ", each panorama turned by its own rotation" if given == BUILDING else ""
-        finding.rows.append(text + turned)
+        rotated = ", each panorama rotated by its own rotation" if given == BUILDING else ""
+        finding.rows.append(text + rotated)
 
 
 def _evaluate_each(
     finding: Finding, compared: Sequence[tuple[str, NormalMeasurement]], given: int, lowest: float
 ) -> None:
-    """Each panorama on its own."""
+    """Each panorama by itself."""
     in_another_frame, disagreeing, tilted = [], [], []
     up = _unit(np.median([one.up for _, one in compared], axis=0))
     for name, one in compared:
-        better = better_reading(one.agreeing, given)
+        better = better_hypothesis(one.agreeing, given)
         if better is not None:
             found = f"{one.agreeing[given]:.1%} of its normals agree, {one.agreeing[better]:.1%} would"
-            in_another_frame.append(f"{name}: {found} {reading_in_words(better)}")
+            in_another_frame.append(f"{name}: {found} {HYPOTHESES[better].describe()}")
         elif one.agreeing[given] < lowest:
             disagreeing.append(f"{name}: {one.agreeing[given]:.1%} of its normals agree")
         elif given == BUILDING and one.up @ up < np.cos(np.radians(MAX_TILT)):
-            tilted.append(f"{name}: the vertical of its normals is another")
+            tilted.append(f"{name}: its normals have another vertical than those of most panoramas")
     num = len(compared)
     finding.add_outliers(in_another_frame, num, "normals in another frame")
     finding.add_outliers(disagreeing, num, "normals that disagree", TOLERATED_OUTLIERS)
     finding.add_outliers(tilted, num, "normals in another frame of the building")
 
 
-def better_reading(agreeing: np.ndarray, given: int) -> int | None:
-    """The simplest reading that agrees better than the given one, and about as well as any; None if there is none.
+def better_hypothesis(agreeing: np.ndarray, given: int) -> int | None:
+    """Index of the simplest hypothesis that beats the given one and is about as good as any; None if there is none.
 
     Args:
-        agreeing: (98,) fraction of the normals that agrees in each reading.
-        given: index of the reading that the dataset says.
+        agreeing: (98,) fraction of the normals that agree under each hypothesis.
+        given: index of the one that the dataset declares.
     """
-    turned = np.array([frame.endswith("building") for frame in FRAMES])
-    better = agreeing > agreeing[given] + np.where(turned & (given == CAMERA), _MAX_EXCESS_TURNED, MAX_EXCESS)
+    frames = [hypothesis.frame for hypothesis in HYPOTHESES]
+    rotated = np.array([frame.endswith("building") for frame in frames])
+    better = agreeing > agreeing[given] + np.where(rotated & (given == CAMERA), _MAX_EXCESS_ROTATED, MAX_EXCESS)
     better &= agreeing > _MIN_EXPLAINED
-    if given == BUILDING:  # a camera's own frame is explained by any rotation
+    if given == BUILDING:  # normals in the camera's frame are explained by a rotation, too
         better[:48] = False
     if not better.any():
         return None
     best = agreeing[better].max()
-    frame = FRAMES[int(np.flatnonzero(better & (agreeing > best - MAX_EXCESS))[0])]
-    in_frame = np.array([frame == other for other in FRAMES])
+    simplest = frames[int(np.flatnonzero(better & (agreeing > best - MAX_EXCESS))[0])]
+    in_frame = np.array([frame == simplest for frame in frames])
     return int(np.where(in_frame & better, agreeing, -1).argmax())
-
-
-def reading_in_words(reading: int) -> str:
-    """How normals have to be read, after "they would"."""
-    frame, axes = FRAMES[reading], ALL_AXES[reading % 48]
-    if frame == "camera":
-        return f"if read as {axes_in_words(axes)}"
-    if frame == "view":
-        as_axes = "" if reading % 48 == 0 else f", read as {axes_in_words(axes)}"
-        return f"in the frame of each stitched view{as_axes}"
-    if frame == "building":
-        return "in a frame of the building: use --normal_frame world, or turn them"
-    return "in a frame of the building, mirrored: mirror and turn them"
 
 
 def _of_all_axes(vectors: np.ndarray, targets: np.ndarray, limit: float) -> np.ndarray:
@@ -201,21 +220,21 @@ def _of_all_axes(vectors: np.ndarray, targets: np.ndarray, limit: float) -> np.n
     return (cosines > limit).mean(axis=0)
 
 
-def _turned_about_vertical(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Vectors (N, 3), each turned by its own angle (N,) in radians as `utils.sphere.yaw_rotation` turns."""
+def _rotated_about_vertical(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Vectors (N, 3), each rotated by its own angle (N,) in radians, as by `utils.sphere.yaw_rotation`."""
     x, y, z = vectors.T
     cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=1)
 
 
-def _turned(vectors: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors (N, 3) after the rotation (3, 3) that best turns them into their targets, outliers left out."""
+def _rotated(vectors: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors (N, 3) after the rotation (3, 3) that best maps them to their targets, without outliers; and it."""
     kept = np.ones(len(vectors), bool)
     for largest_angle in (30, 15, None):
         rotation = _kabsch(vectors[kept], targets[kept])
         if largest_angle is not None:
             close = (vectors @ rotation.T * targets).sum(axis=1) > np.cos(np.radians(largest_angle))
-            kept = close if close.sum() >= _FEWEST_PIXELS / 2 else kept
+            kept = close if close.sum() >= _MIN_PIXELS / 2 else kept
     return vectors @ rotation.T, rotation
 
 

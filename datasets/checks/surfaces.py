@@ -18,7 +18,7 @@ class Surfaces:
     """Masks (H, W) of what lies like a floor and like a ceiling, and the height of the camera.
 
     Attributes:
-        height: of the camera over the floor in metres; NaN if no floor or no depth is known.
+        height: of the camera over the floor in meters; NaN if no floor or no depth is known.
     """
 
     floor: np.ndarray
@@ -36,7 +36,7 @@ def find_surfaces(shape: tuple[int, int], normal: np.ndarray | None, depth: np.n
 
     Args:
         normal: (H, W, 3) in the camera frame, (0, 0, 0) = missing; None: of the latitude alone.
-        depth: (H, W) metres along the ray, 0 = missing; None: of any height.
+        depth: (H, W) meters along the ray, 0 = missing; None: of any height.
     """
     latitude = np.broadcast_to(latitudes(shape[0]), shape)
     if normal is None:

@@ -6,7 +6,7 @@ from utils.sphere import depth_to_points
 
 
 def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
-    """Unit normals (H, W, 3) in the camera frame, towards the camera, of depth (H, W) in metres along the ray.
+    """Unit normals (H, W, 3) in the camera frame, toward the camera, of depth (H, W) in meters along the ray.
 
     The cross product of the differences between the points `reach` pixels to either side in a row and in a column.
     Zero where one of these points is missing (depth not above 0 or not finite), in the `reach` rows at either pole, and
@@ -14,14 +14,14 @@ def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
 
     Args:
         reach: half the length, in pixels, over which differences are taken; more is less sensitive to the steps of a
-            quantised depth, less is sharper.
+            quantized depth, less is sharper.
     """
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float64)
     points = depth_to_points(depth)
     left, right = np.roll(points, reach, axis=1), np.roll(points, -reach, axis=1)
     up, down = np.roll(points, reach, axis=0), np.roll(points, -reach, axis=0)
     normal = np.cross(down - up, right - left)
-    normal *= -np.sign((normal * points).sum(-1, keepdims=True))  # towards the camera, which is at the origin
+    normal *= -np.sign((normal * points).sum(-1, keepdims=True))  # toward the camera, which is at the origin
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     around = np.stack([np.roll(depth, shift, axis) for axis in (0, 1) for shift in (reach, -reach)])
     smooth = (around.min(axis=0) > 0.8 * around.max(axis=0)) & (around.min(axis=0) > 0) & (depth > 0)

@@ -38,8 +38,8 @@ class Layout(ABC):
         """Names of the files of a room of "train", "val" or "test"."""
 
     @abstractmethod
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        """Stored depth (H, W) uint16 of metres along the ray (H, W)."""
+    def depth(self, meters: np.ndarray) -> np.ndarray:
+        """Stored depth (H, W) uint16 of meters along the ray (H, W)."""
 
     def normal(self, normal: np.ndarray) -> np.ndarray:
         """Stored normals (H, W, 3) uint8 of unit vectors (H, W, 3) in the camera frame."""
@@ -62,8 +62,8 @@ class MP3D(Layout):
     def files(self, part: str, number: int) -> PanoramaFiles:
         return viewpoint_files(SCANS[part][0], _unique_name(f"MP3D/{part}/{number}"))
 
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        return _units(metres, 4000, largest=65535)
+    def depth(self, meters: np.ndarray) -> np.ndarray:
+        return _units(meters, 4000, largest=65535)
 
 
 class S2D3D(Layout):
@@ -75,14 +75,14 @@ class S2D3D(Layout):
         name = _unique_name(f"S2D3D/{part}/{number}")
         return panorama_files(AREAS[part][0], f"camera_{name}_office_{number + 1}_frame_equirectangular_domain")
 
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        units = _units(metres, DEPTH_UNITS, largest=MISSING_DEPTH - 1)
+    def depth(self, meters: np.ndarray) -> np.ndarray:
+        units = _units(meters, DEPTH_UNITS, largest=MISSING_DEPTH - 1)
         units[units == 0] = MISSING_DEPTH
         return units
 
 
 class Struc3D(Layout):
-    """Structured3D: millimetres, NYUv2-40 ids, normals v = 128 (1 + n) along look-at, up and left."""
+    """Structured3D: millimeters, NYUv2-40 ids, normals v = 128 (1 + n) along look-at, up and left."""
 
     # beam, column: otherstructure. board: whiteboard and bookcase: bookshelf, two of the ids that nobody trains on.
     ids = np.array([38, 30, 10, 22, 5, 40, 38, 8, 2, 6, 7, 1, 9])
@@ -92,8 +92,8 @@ class Struc3D(Layout):
         scene = {"train": 0, "val": 3000, "test": 3250}[part]
         return room_files(f"scene_{scene:05d}/2D_rendering/{number + 1}/panorama/full")
 
-    def depth(self, metres: np.ndarray) -> np.ndarray:
-        return _units(metres, 1000, largest=65535)
+    def depth(self, meters: np.ndarray) -> np.ndarray:
+        return _units(meters, 1000, largest=65535)
 
     def normal(self, normal: np.ndarray) -> np.ndarray:
         right, down, forward = np.moveaxis(normal, -1, 0)
@@ -133,16 +133,16 @@ def _claim(out: Path, content: dict) -> None:
 
 
 def write_room(room: tuple[str, str, int], layout: Layout, out: Path, height: int, first_seed: int) -> None:
-    """Write one room, (split of the synthetic rooms, part of the dataset, index), as four pictures."""
+    """Write one room, (split of the synthetic rooms, part of the dataset, index), as four images."""
     split, part, index = room
     panorama = SyntheticRooms(split, index + 1, height, 2 * height, seed=first_seed).read(index)
-    for name, picture in encode(panorama, layout).items():
+    for name, image in encode(panorama, layout).items():
         with atomic_path(out / asdict(layout.files(part, index))[name]) as temporary:
-            Image.fromarray(picture).save(temporary)
+            Image.fromarray(image).save(temporary)
 
 
 def encode(panorama: Panorama, layout: Layout) -> dict[str, np.ndarray]:
-    """The four pictures of a room as arrays."""
+    """The four images of a room as arrays."""
     return {
         "rgb": panorama.rgb,
         "depth": layout.depth(panorama.depth),
@@ -151,9 +151,9 @@ def encode(panorama: Panorama, layout: Layout) -> dict[str, np.ndarray]:
     }
 
 
-def _units(metres: np.ndarray, per_metre: int, largest: int) -> np.ndarray:
+def _units(meters: np.ndarray, per_meter: int, largest: int) -> np.ndarray:
     """Depth in whole units, 0 where it is out of range."""
-    units = np.rint(metres.astype(np.float64) * per_metre)
+    units = np.rint(meters.astype(np.float64) * per_meter)
     return np.where(units <= largest, units, 0).astype(np.uint16)
 
 

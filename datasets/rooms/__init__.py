@@ -6,6 +6,6 @@
 * `render`: puts it all together.
 
 **World axes**: x right, y **down**, z forward as in the camera, with the floor at y = 0. Shapes and furniture speak of
-*heights above the floor* (metres, upwards), that is height = -y. A *yaw* is the longitude (radians, see `utils.sphere`)
+*heights above the floor* (meters, upwards), that is height = -y. A *yaw* is the longitude (radians, see `utils.sphere`)
 that a thing's front looks to: its local z axis is (sin yaw, 0, cos yaw), its local x axis (cos yaw, 0, -sin yaw).
 """

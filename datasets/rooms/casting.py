@@ -14,12 +14,12 @@ from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import pixels_to_angles
 
 _TINY = 1e-12  # keeps a ray that is parallel to a face from dividing by zero
-_CORNER = 1e-9  # metres that walls reach beyond their corners, so that no ray slips through between two of them
+_CORNER = 1e-9  # meters that walls reach beyond their corners, so that no ray slips through between two of them
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A point of view in the world: position in metres (height above the floor) and heading in radians."""
+    """A point of view in the world: position in meters (height above the floor) and heading in radians."""
 
     x: float
     z: float
@@ -31,7 +31,7 @@ class Camera:
 class RayHits:
     """What the rays of an H x W ERP image meet: each an (H, W) array."""
 
-    depth: np.ndarray  # float64, metres along the ray
+    depth: np.ndarray  # float64, meters along the ray
     solid: np.ndarray  # int, number of the solid in the table
     face: np.ndarray  # int, a `Face`
 

@@ -10,7 +10,7 @@ from datasets.rooms.style import Style
 
 _TRIES = 20
 _LIT = 2  # lamps that give light
-_TALL = 2.2  # metres that must stay free below beams
+_TALL = 2.2  # meters that must stay free below beams
 
 
 def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
@@ -78,11 +78,11 @@ def put_beams(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
     parts: list[Part] = []
     count = min(count, int(max(plan.half_x, plan.half_z) / 0.7) - 1)  # lamps must fit between them
     for i in range(count):
-        share = 2 * (i + 1) / (count + 1) - 1
+        fraction = 2 * (i + 1) / (count + 1) - 1
         if plan.half_x < plan.half_z:
-            x, z, size_x, size_z = 0.0, share * plan.half_z, 2 * plan.half_x, wide
+            x, z, size_x, size_z = 0.0, fraction * plan.half_z, 2 * plan.half_x, wide
         else:
-            x, z, size_x, size_z = share * plan.half_x, 0.0, wide, 2 * plan.half_z
+            x, z, size_x, size_z = fraction * plan.half_x, 0.0, wide, 2 * plan.half_z
         plan.block_overhead(Footprint(x, z, size_x / 2, size_z / 2))
         parts += fittings.beam(box(x, z, size_x, size_z, low, plan.ceiling), style)
     return parts
@@ -139,7 +139,7 @@ def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.ran
 def _free_wall(
     plan: FloorPlan, size: float, low: float, high: float, rng: np.random.Generator, clear: float = 0.0
 ) -> tuple[int, float] | None:
-    """Claim a rectangle somewhere on the walls, with `clear` metres of floor before it: (wall, along) or None."""
+    """Claim a rectangle somewhere on the walls, with `clear` meters of floor before it: (wall, along) or None."""
     for _ in range(_TRIES):
         wall = int(rng.integers(len(plan.walls)))
         span = plan.walls[wall].half_x - size / 2 - 0.1

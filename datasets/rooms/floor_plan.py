@@ -5,7 +5,7 @@ from math import cos, hypot, sin
 
 from datasets.rooms.shapes import Kind, Solid, box, cylinder, shell, sphere
 
-_SPACE = 0.06  # metres between neighbours
+_SPACE = 0.06  # meters between neighbors
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,9 @@ class Place:
     """A position on the floor plan with a direction to look to: the local axes in which furniture is built.
 
     Attributes:
-        x, z: metres, world.
+        x, z: meters, world.
         yaw: longitude that local +z looks to.
-        base: height in metres from which the heights of what is built here count.
+        base: height in meters from which the heights of what is built here count.
     """
 
     x: float
@@ -40,14 +40,14 @@ class Place:
         return cylinder(there.x, there.z, radius, self.base + low, self.base + high)
 
     def sphere(self, x: float, z: float, height: float, radius: float) -> Solid:
-        """A sphere in the axes of this place, its centre at `height`."""
+        """A sphere in the axes of this place, its center at `height`."""
         there = self.at(x, z)
         return sphere(there.x, there.z, self.base + height, radius)
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """A turned rectangle on the floor plan, with half sizes in metres."""
+    """A turned rectangle on the floor plan, with half sizes in meters."""
 
     x: float
     z: float
@@ -85,9 +85,9 @@ class FloorPlan:
     The plan is a rectangle around the origin, of which the corner at +x, +z may be cut out (an L-shaped room).
 
     Args:
-        width, length: size of the room in metres along x and z.
-        ceiling: its height in metres.
-        cut: size (x, z) in metres of the missing corner, or None.
+        width, length: size of the room in meters along x and z.
+        ceiling: its height in meters.
+        cut: size (x, z) in meters of the missing corner, or None.
     """
 
     def __init__(self, width: float, length: float, ceiling: float, cut: tuple[float, float] | None = None):
@@ -125,12 +125,12 @@ class FloorPlan:
         self._overhead.append(footprint)
 
     def at_wall(self, wall: int, along: float, distance: float = 0.0) -> Place:
-        """The place `along` metres from the middle of a wall and `distance` before it, looking into the room."""
+        """The place `along` meters from the middle of a wall and `distance` before it, looking into the room."""
         solid = self.walls[wall]
         return Place(solid.x, solid.z, solid.yaw).at(along, distance)
 
     def is_wall_free(self, wall: int, along: float, size: float, low: float, high: float) -> bool:
-        """Whether a rectangle of the wall is free: `size` metres around `along`, from height `low` to `high`."""
+        """Whether a rectangle of the wall is free: `size` meters around `along`, from height `low` to `high`."""
         begin, end = along - size / 2, along + size / 2
         if max(-begin, end) > self.walls[wall].half_x or high > self.ceiling:
             return False

@@ -10,7 +10,7 @@ from datasets.rooms.scene import Light, Part
 from datasets.rooms.style import Style
 
 _TRIES = 20
-_GAP = 0.02  # metres between a wall and what stands against it
+_GAP = 0.02  # meters between a wall and what stands against it
 
 
 @dataclass
@@ -147,12 +147,12 @@ class Furnisher:
             parts += furniture.chair(turned, self.office_chairs, self.style)
         return parts + self._things(place.at(0, 0, up=0.73), radius, 0.6)
 
-    def _things(self, top: Place, size_x: float, share: float) -> list[Part]:
-        """Things side by side along a table top; each spot gets one by the chance `share`."""
+    def _things(self, top: Place, size_x: float, fraction: float) -> list[Part]:
+        """Things side by side along a table top; each spot gets one by the chance `fraction`."""
         spots = max(1, int(size_x / 0.42))
         parts: list[Part] = []
         for i in range(spots):
-            if self.rng.random() < share:
+            if self.rng.random() < fraction:
                 x = ((i + 0.5) / spots - 0.5) * size_x
                 place = top.at(x, self.rng.uniform(-0.06, 0.06), self.rng.uniform(-0.5, 0.5))
                 parts += clutter.on_table(place, self.style, self.rng)

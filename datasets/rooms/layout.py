@@ -11,7 +11,7 @@ from datasets.rooms.furnishing import Furnisher
 from datasets.rooms.scene import Light, Part, Room
 from datasets.rooms.style import Style, random_style
 
-_CAMERA_SPACE = 0.9  # metres, width of the square around the camera that stays free
+_CAMERA_SPACE = 0.9  # meters, width of the square around the camera that stays free
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from datasets.rooms.shapes import Kind, SolidTable
 from datasets.rooms.surfaces import Surfaces
 from utils.sphere import angles_to_pixels, erp_solid_angles, rays_to_angles
 
-_NEAR = 0.5  # square metres: keeps lights from blinding what is right beside them
-_CORNER_SIZE = 0.35  # metres over which corners are dimmer
-_CORNER_SHARE = 0.55  # share of the ambient light that a corner loses
-_SHADOW_BIAS, _SHADOW_BLUR = 0.02, 0.05  # metres
+_NEAR = 0.5  # square meters: keeps lights from blinding what is right beside them
+_CORNER_SIZE = 0.35  # meters over which corners are dimmer
+_CORNER_FRACTION = 0.55  # fraction of the ambient light that a corner loses
+_SHADOW_BIAS, _SHADOW_BLUR = 0.02, 0.05  # meters
 _KEY = 0.5  # mean brightness before the film curve
 
 
@@ -72,21 +72,21 @@ def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, heigh
     pixel = distance * np.float32(np.pi / height)
     margin = _SHADOW_BIAS + pixel / np.maximum(cosine, 0.1)
     result = np.zeros_like(distance)
-    for step_down, row_share in ((0, 1 - down), (1, down)):
-        for step_right, column_share in ((0, 1 - right), (1, right)):
+    for step_down, row_weight in ((0, 1 - down), (1, down)):
+        for step_right, column_weight in ((0, 1 - right), (1, right)):
             there = seen[np.minimum(top + step_down, height - 1), (left + step_right) % width]
             free = np.clip(1 - (distance - there - margin) / _SHADOW_BLUR, 0, 1)
-            result += row_share * column_share * free
+            result += row_weight * column_weight * free
     return result
 
 
 def _openness(surfaces: Surfaces, solids: SolidTable) -> np.ndarray:
     """Share of the ambient light that reaches each point, (N,): less beside a shell surface that it does not face away.
 
-    A surface takes away light by how much it is turned towards the point's normal; the point's own one takes none.
+    A surface takes away light by how much it is turned toward the point's normal; the point's own one takes none.
     """
     points, normals = surfaces.points.astype(np.float32), surfaces.normals.astype(np.float32)
-    open_share = np.ones(len(points), np.float32)
+    open_fraction = np.ones(len(points), np.float32)
     for i in np.flatnonzero(solids.kind >= Kind.FLOOR):
         if solids.kind[i] == Kind.WALL:
             local_x, local_z = solids.to_local(i, points[:, 0], points[:, 2])
@@ -98,5 +98,5 @@ def _openness(surfaces: Surfaces, solids: SolidTable) -> np.ndarray:
         else:
             distance = np.abs(points[:, 1] + np.float32(solids.low[i]))
             parallel = normals[:, 1] * (-1 if solids.kind[i] == Kind.FLOOR else 1)
-        open_share *= 1 - _CORNER_SHARE * 0.5 * (1 - parallel) * np.exp(-distance / _CORNER_SIZE)
-    return open_share
+        open_fraction *= 1 - _CORNER_FRACTION * 0.5 * (1 - parallel) * np.exp(-distance / _CORNER_SIZE)
+    return open_fraction

@@ -43,5 +43,5 @@ def _smooth(t: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _blend(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return a + (b - a) * share
+def _blend(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    return a + (b - a) * fraction

@@ -13,7 +13,7 @@ from datasets.rooms.surfaces import Patch, locate, to_patch
 from utils.sphere import yaw_rotation
 
 _SHADOW_ROWS = 192  # finest depth map that a light is given
-_THINNEST_SHADOW = 0.12  # metres
+_THINNEST_SHADOW = 0.12  # meters
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class View:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth: (H, W) float32, metres along the ray.
-        normal: (H, W, 3) float32, unit vectors in the camera frame, towards the camera.
+        depth: (H, W) float32, meters along the ray.
+        normal: (H, W, 3) float32, unit vectors in the camera frame, toward the camera.
         semantic: (H, W) int16, labels of `STANFORD2D3D`.
     """
 

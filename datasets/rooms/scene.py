@@ -19,7 +19,7 @@ class Material:
     Attributes:
         texture: gives the linear colors (N, 3) of a patch of N points in this material, see `textures`.
         color, second: the main and the other color of the texture.
-        scale: size in metres of what repeats in the texture.
+        scale: size in meters of what repeats in the texture.
         glow: how bright the surface shines by itself, as a multiple of its color.
     """
 
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Light:
-    """A small light in the world (metres, height above the floor) that fades with the squared distance.
+    """A small light in the world (meters, height above the floor) that fades with the squared distance.
 
     Attributes:
         color: linear RGB, the irradiance at 1 m.
@@ -62,8 +62,8 @@ class Room:
     """A room to be rendered.
 
     Attributes:
-        corners: (x, z) of the floor plan's corners in metres, see `shapes.shell`.
-        ceiling: height in metres.
+        corners: (x, z) of the floor plan's corners in meters, see `shapes.shell`.
+        ceiling: height in meters.
         floor_material, ceiling_material: of the shell's level surfaces.
         wall_materials: one for each wall.
         parts: everything else.
@@ -71,7 +71,7 @@ class Room:
         ambient: linear RGB of the light that comes from everywhere.
         camera: where the camera is and where it looks.
         exposure: brightness of the image, 1 = what the automatic exposure finds right.
-        noise: standard deviation of the sensor noise, as a share of the full 8-bit range.
+        noise: standard deviation of the sensor noise, as a fraction of the full 8-bit range.
         seed: of the sensor noise.
     """
 

@@ -35,7 +35,7 @@ class Face(IntEnum):
 
 @dataclass(frozen=True)
 class Solid:
-    """One solid, in metres and radians: a footprint on the floor plan and a range of heights above the floor.
+    """One solid, in meters and radians: a footprint on the floor plan and a range of heights above the floor.
 
     Attributes:
         kind: its shape; cylinders and spheres have half_x = half_z = radius.
@@ -56,7 +56,7 @@ class Solid:
 
 
 def box(x: float, z: float, size_x: float, size_z: float, low: float, high: float, yaw: float = 0.0) -> Solid:
-    """A box turned about the vertical; sizes are full widths in metres."""
+    """A box turned about the vertical; sizes are full widths in meters."""
     return Solid(Kind.BOX, x, z, size_x / 2, size_z / 2, low, high, yaw)
 
 
@@ -66,7 +66,7 @@ def cylinder(x: float, z: float, radius: float, low: float, high: float) -> Soli
 
 
 def sphere(x: float, z: float, height: float, radius: float) -> Solid:
-    """A sphere whose centre is `height` metres above the floor."""
+    """A sphere whose center is `height` meters above the floor."""
     return Solid(Kind.SPHERE, x, z, radius, radius, height - radius, height + radius)
 
 
@@ -74,9 +74,9 @@ def shell(corners: Sequence[tuple[float, float]], ceiling: float) -> list[Solid]
     """Floor, ceiling and one wall for each side of the floor plan `corners`, in this order.
 
     Args:
-        corners: (x, z) of the room's corners in metres, counter-clockwise on paper (x to the right, z upwards). The
+        corners: (x, z) of the room's corners in meters, counter-clockwise on paper (x to the right, z upwards). The
             wall i runs from corner i to the next one along its local x axis; its front looks into the room.
-        ceiling: height of the room in metres.
+        ceiling: height of the room in meters.
     """
     xs, zs = np.array(corners).T
     middle = (xs.min() + xs.max()) / 2, (zs.min() + zs.max()) / 2
@@ -109,13 +109,13 @@ class SolidTable:
         return SolidTable(columns[0].astype(int), *columns[1:])
 
     def to_local(self, index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Floor plan positions x, z (metres, world) in the local axes of the solids numbered `index`."""
+        """Floor plan positions x, z (meters, world) in the local axes of the solids numbered `index`."""
         cos, sin = np.cos(self.yaw)[index], np.sin(self.yaw)[index]
         dx, dz = x - self.x[index], z - self.z[index]
         return dx * cos - dz * sin, dx * sin + dz * cos
 
     def contains(self, x: float, z: float, height: float) -> np.ndarray:
-        """Which of the boxes, cylinders and spheres have this point (metres, world) inside or on them, (P,) bool."""
+        """Which of the boxes, cylinders and spheres have this point (meters, world) inside or on them, (P,) bool."""
         local_x, local_z = self.to_local(np.arange(len(self.x)), x, z)
         level = (height >= self.low) & (height <= self.high)
         in_box = (np.abs(local_x) <= self.half_x) & (np.abs(local_z) <= self.half_z) & level

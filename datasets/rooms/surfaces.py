@@ -14,7 +14,7 @@ _FACE_NORMALS = np.array([[1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1], [0, -1, 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """The hit points of an image, flattened to N = H * W: points and unit normals (N, 3), world axes, metres."""
+    """The hit points of an image, flattened to N = H * W: points and unit normals (N, 3), world axes, meters."""
 
     points: np.ndarray
     normals: np.ndarray
@@ -26,9 +26,9 @@ class Patch:
     """N points of surfaces, as textures see them: each attribute is (N,).
 
     Attributes:
-        s, t: metres from the middle of the face, along it; t is upwards on upright faces.
-        half_s, half_t: half the size of the face in metres.
-        footprint: size of a pixel on the surface in metres: finer detail than this must fade.
+        s, t: meters from the middle of the face, along it; t is upwards on upright faces.
+        half_s, half_t: half the size of the face in meters.
+        footprint: size of a pixel on the surface in meters: finer detail than this must fade.
         seed: a whole number that differs from solid to solid.
     """
 
@@ -81,5 +81,5 @@ def to_patch(surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Came
     facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
     # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
     footprint = depth * (np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
-    metres = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
-    return Patch(*metres, seed=index)
+    meters = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
+    return Patch(*meters, seed=index)

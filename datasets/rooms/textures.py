@@ -88,7 +88,7 @@ def fabric(p: Patch, m: Material) -> np.ndarray:
 
 
 def concrete(p: Patch, m: Material) -> np.ndarray:
-    """Grey and blotchy, with fine pores."""
+    """Gray and blotchy, with fine pores."""
     return _tint(m.color, 0.95 + 0.25 * _noise(p, 0.4) + 0.2 * _noise(p, 0.08) + 0.2 * _noise(p, 0.015))
 
 
@@ -96,7 +96,7 @@ def door_leaf(p: Patch, m: Material) -> np.ndarray:
     """A door's leaf with two panels above one another, drawn by their dark and light edges."""
     color = wood(p, m)
     middle, half_height = np.where(p.t > 0, 0.46, -0.46) * p.half_t, 0.36 * p.half_t
-    inside = np.maximum(np.abs(p.s) - 0.66 * p.half_s, np.abs(p.t - middle) - half_height)  # < 0 in a panel, metres
+    inside = np.maximum(np.abs(p.s) - 0.66 * p.half_s, np.abs(p.t - middle) - half_height)  # < 0 in a panel, meters
     width = np.maximum(0.012, p.footprint / 2)
     edge = np.clip(1 - np.abs(inside) / width, 0, 1)
     lit = np.where((p.t < middle) == (np.abs(p.t - middle) > half_height * 0.97), 1.0, -1.0)
@@ -222,12 +222,12 @@ def _step(x: np.ndarray, blur: np.ndarray | float) -> np.ndarray:
 
 
 def _fade(p: Patch, size: float) -> np.ndarray:
-    """1 where details of `size` metres are many pixels wide, 0 where they are below one."""
+    """1 where details of `size` meters are many pixels wide, 0 where they are below one."""
     return 1 / (1 + (p.footprint / size) ** 2)
 
 
 def _noise(p: Patch, size: float) -> np.ndarray:
-    """Value noise around 0 (within half a unit) with lumps of `size` metres, faded where it is too fine."""
+    """Value noise around 0 (within half a unit) with lumps of `size` meters, faded where it is too fine."""
     return (value_noise(p.s / size, p.t / size, p.seed) - 0.5) * _fade(p, size)
 
 
@@ -236,7 +236,7 @@ def _tint(color: tuple[float, float, float], shade: np.ndarray) -> np.ndarray:
     return np.array(color, np.float32) * shade[:, None].astype(np.float32)
 
 
-def _mix(first: np.ndarray | tuple, second: np.ndarray | tuple, share: np.ndarray) -> np.ndarray:
-    """Colors, each (3,) or (N, 3), blended: share (N,) of the second one."""
+def _mix(first: np.ndarray | tuple, second: np.ndarray | tuple, fraction: np.ndarray) -> np.ndarray:
+    """Colors, each (3,) or (N, 3), blended: fraction (N,) of the second one."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
-    return first + (second - first) * share[:, None].astype(np.float32)
+    return first + (second - first) * fraction[:, None].astype(np.float32)

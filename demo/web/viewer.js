@@ -45,8 +45,8 @@ class Viewer {
   async show(data) {
     const layers = data.layers.map((layer) => ({
       ...layer,
-      image: make("img", { src: layer.picture, alt: layer.caption, draggable: false }),
-      ...(layer.read_out && { read_out: decode(layer.read_out) }),
+      image: make("img", { src: layer.image, alt: layer.caption, draggable: false }),
+      ...(layer.value_map && { value_map: decode(layer.value_map) }),
     }));
     await Promise.all(layers.map((layer) => layer.image.decode()));
     this.data = { ...data, layers };
@@ -58,13 +58,13 @@ class Viewer {
     if (this.look) {
       const depth = layers.find((layer) => layer.name === "depth");
       find(".outside").hidden = !depth;
-      if (depth) this.cloud.show(data.width, data.height, depth.read_out);
+      if (depth) this.cloud.show(data.width, data.height, depth.value_map);
       this.choose(layers[0]);
       this.look.lookAt(0, 0);
     }
   }
 
-  /** A flat map: its picture, and below it what its colours mean. */
+  /** A flat map: its image, and below it what its colors mean. */
   map(layer) {
     const picture = make("div", { className: "picture" }, layer.image);
     layer.image.dataset.layer = layer.name;
@@ -76,22 +76,22 @@ class Viewer {
     return figure;
   }
 
-  scale({ top, unit, picture }) {
+  scale({ top, unit, image }) {
     const ends = [0, top].map((value) => make("span", { textContent: `${value} ${unit}` }));
-    return make("span", { className: "scale" }, ends[0], make("img", { src: picture, alt: "" }), ends[1]);
+    return make("span", { className: "scale" }, ends[0], make("img", { src: image, alt: "" }), ends[1]);
   }
 
   /** The classes that occur, most frequent first. */
-  legend({ legend, read_out: { values } }) {
+  legend({ legend, value_map: { values } }) {
     const counts = new Array(legend.length).fill(0);
     for (const value of values) counts[value]++;
     const order = [...legend.keys()].filter((i) => counts[i]).sort((i, j) => counts[j] - counts[i]);
     return make("ul", { className: "legend" }, ...order.map((i) => this.chip(...legend[i])));
   }
 
-  chip(name, colour) {
+  chip(name, color) {
     const swatch = make("i");
-    swatch.style.background = colour;
+    swatch.style.background = color;
     return make("li", {}, swatch, name);
   }
 
@@ -119,14 +119,14 @@ class Viewer {
     const { width, height, layers } = this.data;
     const [x, y] = [u / (2 * Math.PI) + 0.5, v / Math.PI + 0.5];
     const pixel = clamp(Math.floor(y * height), 0, height - 1) * width + clamp(Math.floor(x * width), 0, width - 1);
-    const told = layers.filter((layer) => layer.read_out).map((layer) => this.value(layer, pixel));
+    const told = layers.filter((layer) => layer.value_map).map((layer) => this.value(layer, pixel));
     const direction = [`longitude ${this.degrees(u)}`, `latitude ${this.degrees(v)}`];
     find(".read-out").replaceChildren(...[...direction, ...told].map((text) => make("span", { textContent: text })));
     find(".maps").style.setProperty("--x", `${100 * x}%`);
     find(".maps").style.setProperty("--y", `${100 * y}%`);
   }
 
-  value({ name, legend, read_out: { values, step, unit } }, pixel) {
+  value({ name, legend, value_map: { values, step, unit } }, pixel) {
     if (legend) return `class ${legend[values[pixel]][0]}`;
     if (name === "depth" && !values[pixel]) return "no depth";
     const channels = values.length / (this.data.width * this.data.height);

@@ -25,12 +25,12 @@ uniform sampler2D layer;
 uniform mat3 camera;
 uniform vec2 size;    // of the canvas in pixels
 uniform float focal;  // focal length, half the height of the canvas being 1
-out vec4 colour;
+out vec4 color;
 void main() {
   vec2 at = (2.0 * gl_FragCoord.xy - size) / size.y;
   vec3 ray = camera * vec3(at.x, -at.y, focal);
   vec2 angles = vec2(atan(ray.x, ray.z), atan(ray.y, length(ray.xz)));
-  colour = texture(layer, angles / vec2(${2 * Math.PI}, ${Math.PI}) + 0.5);
+  color = texture(layer, angles / vec2(${2 * Math.PI}, ${Math.PI}) + 0.5);
 }`;
 
 const CLOUD_VERTEX = `#version 300 es
@@ -65,8 +65,8 @@ void main() {  // vertex i is pixel i of the depth map
 const CLOUD_FRAGMENT = `#version 300 es
 precision mediump float;
 in vec4 shade;
-out vec4 colour;
-void main() { colour = shade; }`;
+out vec4 color;
+void main() { color = shade; }`;
 
 // ---- A canvas that a pair of shaders draws on -------------------------------------------------------------------
 
@@ -106,10 +106,10 @@ class Canvas {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
   }
 
-  setLayer(picture, smooth) {
+  setLayer(image, smooth) {
     const gl = this.gl;
     this.texture(0, smooth ? gl.LINEAR : gl.NEAREST);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, picture);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
   }
 
   setDepth(width, height, depth) {

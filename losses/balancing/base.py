@@ -13,7 +13,7 @@ _SMALLEST = 1e-12  # loss of which a logarithm is taken
 
 
 class Balancing(nn.Module, ABC):
-    """Turns the losses of the tasks into the one number that is minimised. Its state is in its `state_dict`.
+    """Turns the losses of the tasks into the one number that is minimized. Its state is in its `state_dict`.
 
     Apart from `uncertainty`, which is the paper's own sum, the loss of a task that is balanced is
 
@@ -42,13 +42,13 @@ class Balancing(nn.Module, ABC):
     def forward(
         self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
-        """The number to be minimised, from the losses of each task in one batch.
+        """The number to be minimized, from the losses of each task in one batch.
 
         A task without a single valid pixel adds nothing.
 
         Args:
             final, intermediate: of each task; `intermediate` may be empty.
-            fractions: (T,), of the labelled pixels of all batches of this step, those that are in this one; the numbers
+            fractions: (T,), of the labeled pixels of all batches of this step, those that are in this one; the numbers
                 that are returned for the batches of a step are added up.
         """
 

@@ -1,4 +1,4 @@
-"""Dynamic task prioritisation."""
+"""Dynamic task prioritization."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Gradient normalisation."""
+"""Gradient normalization."""
 
 import torch
 

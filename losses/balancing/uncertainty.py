@@ -12,7 +12,7 @@ LOSS_SCALE = 10.0
 
 
 class UncertaintyWeighting(Balancing):
-    """Sum over tasks of 10 w_t exp(-s_t) L_t + s_t with learnt log-variances s_t, and of the intermediate losses.
+    """Sum over tasks of 10 w_t exp(-s_t) L_t + s_t with learned log-variances s_t, and of the intermediate losses.
 
     Kendall et al., CVPR 2018. Here L_t is the final loss alone, and the intermediate losses are not weighted. Factor 10
     and w = 1, 2, 2 for depth, normal, segmentation are those of the released code.

@@ -1,4 +1,4 @@
-"""Operations in forms that are faster or smaller than the plain formula, which each docstring shows.
+"""Operations that are faster or need less memory than the plain formula, which each docstring shows.
 
-Forms that pay off on CPUs only are used where `utils.cpu_kernels.use_cpu_kernels` holds, torch's own elsewhere.
+Those that only pay off on CPUs are used if `utils.cpu_kernels.use_cpu_kernels` holds, and torch's own otherwise.
 """

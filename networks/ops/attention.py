@@ -1,4 +1,4 @@
-"""Attention with one map for several sets of values, the map never stored; softmax in 32 bits."""
+"""Attention with one map for several sets of values, without storing the map; softmax in float32."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
     Args:
         query: (B, heads, N, d).
         key: (B, heads, P, d).
-        values: (B, heads, P, m * d), side by side.
+        values: (B, heads, P, m * d), the m sets concatenated.
 
     Returns:
         (B, heads, N, d) for each of the m.
@@ -40,18 +40,18 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
 
 
 def exact_softmax(logits: torch.Tensor, dim: int) -> torch.Tensor:
-    """Softmax in float32 at least, whatever type autocast has chosen for the logits."""
+    """Softmax in at least float32, whatever the type of the logits under autocast."""
     return logits.softmax(dim, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 class _TiledAttention(torch.autograd.Function):
-    """Attention on the CPU, tile by tile of the map, which the backward pass recomputes (Dao et al., NeurIPS 2022).
+    """Tiled attention on the CPU; the backward pass recomputes the map (FlashAttention, Dao et al., NeurIPS 2022).
 
-    torch's own attention wants values as wide as the keys, and so a map for each set of values.
+    torch's own attention needs values as wide as the keys, so it would compute the map for each set of values.
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # under autocast, 16-bit inputs go elsewhere
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # 16-bit inputs do not get here
     def forward(ctx, query: torch.Tensor, key: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """(B, heads, N, d), (B, heads, P, d) and (B, heads, P, e): (B, heads, N, e)."""
         query = query * query.shape[-1] ** -0.5
@@ -65,7 +65,7 @@ class _TiledAttention(torch.autograd.Function):
                     logits = linear(q[rows], key_tile)
                     largest_before, largest = largest, torch.maximum(largest, logits.amax(dim=-1, keepdim=True))
                     weights = logits.sub_(largest).exp_()
-                    shrink = (largest_before - largest).exp()  # of what was added up relative to a smaller one
+                    shrink = (largest_before - largest).exp()  # rescales the sums so far to the new maximum
                     total = total * shrink + weights.sum(dim=-1, keepdim=True)
                     weighted = weighted * shrink + linear(weights, value_columns)
                 out[rows] = weighted / total
@@ -98,7 +98,7 @@ class _TiledAttention(torch.autograd.Function):
 
 
 def _heads(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The tensors (B, heads, ...), one head of one sample at a time; those to be written to are contiguous."""
+    """Iterate over the heads of all samples of (B, heads, ...) tensors; output tensors must be contiguous."""
     return zip(*(x.flatten(0, 1) for x in tensors), strict=True)
 
 

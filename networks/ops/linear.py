@@ -1,7 +1,7 @@
 """Matrix products as 1x1 convolutions, which are up to twice as fast on AMD processors.
 
-On CPUs torch leaves float32 products to MKL, which does not use the widest registers of AMD processors. Convolutions go
-to oneDNN, which does: a 1x1 convolution over rows laid out as channels-last pixels is the same product.
+On CPUs torch computes float32 products with MKL, which does not use the widest registers of AMD processors. oneDNN,
+which computes convolutions, does: a 1x1 convolution over rows laid out as channels-last pixels is the same product.
 """
 
 import torch
@@ -29,9 +29,9 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
 
 
 def tokens_to_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Tokens (B, height * width, C) as a map (B, C, height, width) whose channels lie next to each other in memory.
+    """Tokens (B, height * width, C) as a channels-last map (B, C, height, width).
 
-    It is a copy, because convolutions do not recognise that order in a view of a batch of one, and leave it.
+    It is a copy: convolutions do not recognize the layout of a view of a batch of one, and fall back to another.
     """
     view = tokens.transpose(1, 2).unflatten(2, (height, width))
     return view.clone(memory_format=torch.channels_last)
@@ -51,5 +51,5 @@ def _use_onednn(x: torch.Tensor) -> bool:
 
 
 def _as_pixels(rows: torch.Tensor) -> torch.Tensor:
-    """Rows (N, C) as an image (1, C, N, 1) whose channels lie next to each other in memory; nothing is copied."""
+    """Rows (N, C) as a channels-last image (1, C, N, 1), without a copy."""
     return rows.reshape(1, len(rows), 1, rows.shape[1]).permute(0, 3, 1, 2)

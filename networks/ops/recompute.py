@@ -1,4 +1,4 @@
-"""Memory for time: what is large but cheap is recomputed in the backward pass instead of kept."""
+"""Activation checkpointing: large but cheap intermediate results are recomputed in the backward pass."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,13 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpointed(function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
-    """`function(*inputs)`; what lies between is recomputed in the backward pass, if there is one.
+    """`function(*inputs)`, whose intermediate results are recomputed in the backward pass instead of stored.
 
-    Recomputing stops at the input of the last operation, which itself is not repeated: an expensive one may come last.
+    The last operation is not repeated, so an expensive one may come last.
 
     Args:
         function: without random numbers.
-        inputs: tensors that nothing changes in place before the backward pass.
+        inputs: tensors that are not modified in place before the backward pass.
     """
     if not torch.is_grad_enabled():
         return function(*inputs)

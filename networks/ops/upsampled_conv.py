@@ -1,4 +1,4 @@
-"""A resize and a convolution in one."""
+"""Upsampling and convolution in one operation."""
 
 from itertools import pairwise
 
@@ -15,15 +15,14 @@ def upsample4(x: torch.Tensor) -> torch.Tensor:
 
 
 class UpsampledConv3x3(nn.Conv2d):
-    """A padded 3x3 convolution with few output channels, after a resize: (B, C, H/4, W/4) to (B, out, H, W).
+    """A padded 3x3 convolution with few output channels after x4 upsampling: (B, C, H/4, W/4) to (B, out, H, W).
 
         return F.conv2d(upsample4(x), self.weight, self.bias, padding=1)
 
-    On CPUs, where H/4 and W/4 are 3 or more, in another form. Between the pixels of x both steps are linear and the
-    same everywhere: the 4x4 output pixels of a pixel of x depend on its 3x3 neighborhood alone. So 16 convolutions of
-    x, one for each of the 4x4, do the same, without the C channels at full size. At the borders the convolution sees
-    zeros where the resize repeats the outermost pixels, which changes the weights of the outermost pixels of x: the
-    corners, edges and the interior are nine strips with weights of their own.
+    On CPUs (for H/4 and W/4 of at least 3) the upsampled C channels are never computed. Both steps are linear and
+    shift-invariant, and the 4x4 output pixels of a pixel of x depend only on its 3x3 neighborhood: 16 convolutions of
+    x, one per output pixel, give the same result. At the borders the convolution pads with zeros where the upsampling
+    repeats the outermost pixels, so the corners, the edges and the interior are nine strips with separate weights.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -36,7 +35,7 @@ class UpsampledConv3x3(nn.Conv2d):
         return super().forward(upsample4(x))
 
     def _in_strips(self, x: torch.Tensor) -> torch.Tensor:
-        # First, inner or last row i and column j of x; phase (a, b) of the 4x4; tap (t, s); neighbor (n, m) in x.
+        # i, j: first, inner or last row and column of x; a, b: phase in the 4x4; t, s: tap; n, m: neighbor in x.
         weights = torch.einsum("iatn,jbsm,octs->ijoabcnm", self.taps, self.taps, self.weight).flatten(2, 4)
         bias = self.bias.repeat_interleave(16)
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
@@ -52,14 +51,14 @@ class UpsampledConv3x3(nn.Conv2d):
 
 
 def _upsampled_taps() -> torch.Tensor:
-    """What the taps of a convolution after a x4 resize see, along one axis: (3, 4, 3, 3).
+    """Weights of low-resolution pixels for the taps of a convolution after x4 upsampling, along one axis: (3, 4, 3, 3).
 
-    Entry [i, a, t, n] is the weight of neighbor n - 1 of a low-resolution pixel in what tap t sees at the a-th of the
-    four pixels that come of it. i is 0 for the first, 1 for an inner and 2 for the last pixel of the axis.
+    Entry [i, a, t, n] is the weight of neighbor n - 1 of a low-resolution pixel for tap t at the a-th of its four
+    output pixels. i is 0 for the first, 1 for an inner and 2 for the last pixel of the axis.
     """
     phase, tap, neighbor = torch.meshgrid(torch.arange(4), torch.arange(3), torch.arange(3), indexing="ij")
-    position = (phase + tap - 1 - 1.5) / 4  # of what the tap sees, in low-resolution pixels
+    position = (phase + tap - 1 - 1.5) / 4  # of the tap, in low-resolution pixels
     taps = (1 - (position - (neighbor - 1)).abs()).clamp_min(0).repeat(3, 1, 1, 1)
-    taps[0, 0, 0] = 0  # beyond the borders there are zeros
+    taps[0, 0, 0] = 0  # zero padding beyond the borders
     taps[2, 3, 2] = 0
     return taps

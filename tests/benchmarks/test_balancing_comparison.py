@@ -23,8 +23,8 @@ def test_spread():
 
 def test_table():
     summary = {
-        "single-task": {"figures": [SINGLE, SINGLE]},
-        "fixed": {"figures": [SINGLE, {**SINGLE, "depth": 0.7}], "gain": [0.0, -4.0], "time": 1.0},
+        "single-task": {"metrics": [SINGLE, SINGLE]},
+        "fixed": {"metrics": [SINGLE, {**SINGLE, "depth": 0.7}], "gain": [0.0, -4.0], "time": 1.0},
     }
     rows = table(summary).splitlines()
     assert rows[2] == "| single-task | 0.500 ± 0.000 | 20.00 ± 0.00 | 0.400 ± 0.000 | 0 |  |"
@@ -63,12 +63,12 @@ def test_everything(tmp_path, capsys):
     main([*arguments, *methods, "--", *SMALL])
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
     results = json.loads((tmp_path / "comparison.json").read_text())
-    single = results["single-task"]["figures"][0]
+    single = results["single-task"]["metrics"][0]
     for name in methods:
-        [metrics] = results[name]["figures"]
+        [metrics] = results[name]["metrics"]
         assert results[name]["gain"] == pytest.approx([gain(metrics, single)])
         assert results[name]["time"] > 0
-    assert len({results[name]["figures"][0]["depth"] for name in methods}) == 3, "they are different trainings"
+    assert len({results[name]["metrics"][0]["depth"] for name in methods}) == 3, "they are different trainings"
     assert (tmp_path / "comparison.md").read_text().count("\n") == 2 + 1 + len(methods)
 
     weights = tmp_path / "fixed/seed_1/train/depth_normal_segmentation/Elite360M_Res18/models/weights_last"

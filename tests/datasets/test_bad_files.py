@@ -144,7 +144,7 @@ def test_depth_beyond_ten_metres_only(opened):
 def test_wrong_kind_of_pixels(opened):
     dataset, paths = opened()
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(paths["depth"])
-    assert told(dataset) == f"{paths['depth']} holds 8-bit grey pixels: expected 16-bit grey"
+    assert told(dataset) == f"{paths['depth']} holds 8-bit gray pixels: expected 16-bit gray"
     shutil.copy(paths["rgb"], paths["depth"])
     assert "holds 8-bit color pixels" in told(dataset)
 
@@ -152,7 +152,7 @@ def test_wrong_kind_of_pixels(opened):
 def test_normals_in_grey(opened):
     dataset, paths = opened()
     Image.open(paths["normal"]).convert("L").save(paths["normal"])
-    assert told(dataset) == f"{paths['normal']} holds 8-bit grey pixels: expected 8-bit color"
+    assert told(dataset) == f"{paths['normal']} holds 8-bit gray pixels: expected 8-bit color"
 
 
 @pytest.mark.parametrize("color", [(0, 0, 0), (128, 128, 128)])
@@ -230,7 +230,7 @@ def test_palette_of_other_greys(opened):
     ids = np.array(Image.open(paths["semantic"]))
     used, indices = np.unique(ids, return_inverse=True)
     as_palette(indices.reshape(ids.shape).astype(np.uint8), np.repeat(used[:, None], 3, axis=1)).save(paths["semantic"])
-    assert told(dataset).startswith(f"{paths['semantic']} has a palette of greys")
+    assert told(dataset).startswith(f"{paths['semantic']} has a palette of grays")
     as_palette(ids, np.repeat(np.arange(256)[:, None], 3, axis=1)).save(paths["semantic"])
     assert (dataset[0]["semantic"] == ids.astype(int) - 1).all()
 
@@ -286,9 +286,9 @@ def test_depth_stored_in_other_ways(opened):
     paths["depth"].write_bytes(cv2.imencode(".png", np.stack([depth, depth, depth + 1], axis=-1))[1].tobytes())
     assert told(dataset) == f"{paths['depth']} holds colors, not depth"
     paths["depth"].write_bytes(cv2.imencode(".tif", depth.astype(np.float32))[1].tobytes())
-    assert told(dataset) == f"{paths['depth']} holds 32-bit grey pixels: expected 16-bit grey"
+    assert told(dataset) == f"{paths['depth']} holds 32-bit gray pixels: expected 16-bit gray"
     as_palette((depth // 256).astype(np.uint8), COLORS).save(paths["depth"])
-    assert told(dataset) == f"{paths['depth']} holds 8-bit palette pixels: expected 16-bit grey"
+    assert told(dataset) == f"{paths['depth']} holds 8-bit palette pixels: expected 16-bit gray"
 
 
 def test_normals_stored_in_other_ways(opened):

@@ -22,7 +22,7 @@ from networks.checkpoint import ModelSettings, save_checkpoint
 from prediction import load_elite360m
 from tasks import TASKS
 from visual.displays import DisplaySettings
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +158,7 @@ def panorama(tmp_path):
         picture[112:144, column - 16 : column + 16] = color
     picture[:32], picture[-32:] = (0, 255, 0), (255, 0, 255)  # up, down
     path = tmp_path / "marks.png"
-    save_picture(path, picture)
+    save_image(path, picture)
     return path
 
 
@@ -232,7 +232,7 @@ def test_every_layer_is_shown(demo, checkpoint, visit, panorama):
     upload(page, panorama)
     result = load_elite360m(checkpoint).predict(panorama)
     for task in TASKS:
-        expected = TASKS[task].display.picture(result.maps()[task], DisplaySettings.of(result.settings))
+        expected = TASKS[task].display.colorize(result.maps()[task], DisplaySettings.of(result.settings))
         shown = picture_of(page, TASKS[task].display.map_name)
         assert np.array_equal(shown, expected), task
     rgb = picture_of(page, "RGB")
@@ -331,7 +331,7 @@ def test_a_bad_upload_is_one_line_and_a_good_one_works_afterwards(demo, visit, p
         "photo.png": "photo.png is 300x200: a full panorama",
     }
     (tmp_path / "notes.txt").write_text("hello")
-    save_picture(tmp_path / "photo.png", np.zeros((200, 300, 3), dtype=np.uint8))
+    save_image(tmp_path / "photo.png", np.zeros((200, 300, 3), dtype=np.uint8))
     for name, message in bad.items():
         page.set_input_files("input[type=file]", tmp_path / name)
         toast = page.locator(".toast-body", has_text=message)
@@ -364,7 +364,7 @@ def test_rooms_to_choose_from(demo, visit):
 def test_nothing_of_a_visitor_is_shown_to_another_or_kept(demo, visit, panorama, tmp_path):
     """Of three, two ask at the same time."""
     other = tmp_path / "white.png"
-    save_picture(other, np.full((256, 512, 3), 255, dtype=np.uint8))
+    save_image(other, np.full((256, 512, 3), 255, dtype=np.uint8))
     pages = [visit(demo.url) for _ in range(3)]
     for page, path in zip(pages, (panorama, other), strict=False):
         page.set_input_files("input[type=file]", path)

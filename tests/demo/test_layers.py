@@ -38,7 +38,7 @@ def picture(url: str) -> np.ndarray:
 
 
 def values(layer: dict) -> np.ndarray:
-    told = layer["read_out"]
+    told = layer["value_map"]
     return np.frombuffer(base64.b64decode(told["data"]), dtype=np.dtype(told["type"]).newbyteorder("<")) * told["step"]
 
 
@@ -47,10 +47,10 @@ def test_every_map_is_there():
     sent = json.loads(json.dumps(layers("room", result.rgb, result)))
     assert (sent["title"], sent["height"], sent["width"]) == ("room", 8, 16)
     rgb, depth, normal, labels = sent["layers"]
-    assert np.abs(picture(rgb["picture"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
-    assert np.array_equal(picture(depth["picture"]), scale_colors(result.depth, 10))
-    assert np.array_equal(picture(normal["picture"]), normal_colors(result.normal))
-    assert np.array_equal(picture(labels["picture"]), label_colors(result.labels, STANFORD2D3D.colors))
+    assert np.abs(picture(rgb["image"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
+    assert np.array_equal(picture(depth["image"]), scale_colors(result.depth, 10))
+    assert np.array_equal(picture(normal["image"]), normal_colors(result.normal))
+    assert np.array_equal(picture(labels["image"]), label_colors(result.labels, STANFORD2D3D.colors))
     assert values(depth) == pytest.approx(result.depth.ravel(), abs=0.00051)
     assert values(normal) == pytest.approx(result.normal.ravel(), abs=0.5 / 127 + 1e-6)
     assert np.array_equal(values(labels), result.labels.ravel())
@@ -67,8 +67,8 @@ def test_depth_that_is_missing_is_zero():
 def test_what_colors_mean():
     result = prediction(("depth", "segmentation"))
     _, depth, labels = layers("room", result.rgb, result)["layers"]
-    assert (depth["scale"]["top"], depth["scale"]["unit"], depth["read_out"]["unit"]) == (10, "m", "m")
-    bar = picture(depth["scale"]["picture"])
+    assert (depth["scale"]["top"], depth["scale"]["unit"], depth["value_map"]["unit"]) == (10, "m", "m")
+    bar = picture(depth["scale"]["image"])
     assert np.array_equal(bar[:, [0, -1]], scale_colors(np.array([[0.0, 10.0]]), 10))
     assert [name for name, _ in labels["legend"]] == list(STANFORD2D3D.names)
     assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colors[2]}"
@@ -77,7 +77,7 @@ def test_what_colors_mean():
 def test_relative_depth_is_not_told_in_metres():
     result = prediction(("depth",), depth_unit=RELATIVE)
     _, depth = layers("room", result.rgb, result)["layers"]
-    assert (depth["scale"]["unit"], depth["read_out"]["unit"]) == ("", "")
+    assert (depth["scale"]["unit"], depth["value_map"]["unit"]) == ("", "")
 
 
 @pytest.mark.parametrize("task", MAPS)
@@ -89,5 +89,5 @@ def test_one_task_alone(task):
 def test_large_panoramas_are_made_as_large_as_a_screen_shows():
     result = prediction(("depth",))
     sent = layers("room", np.zeros((1500, 3000, 3), dtype=np.uint8), result)
-    assert picture(sent["layers"][0]["picture"]).shape == (1024, 2048, 3)
+    assert picture(sent["layers"][0]["image"]).shape == (1024, 2048, 3)
     assert (sent["height"], sent["width"]) == (8, 16), "of the maps"

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from demo.uploads import read_upload
-from prediction.pictures import read_picture
+from prediction.input_image import read_image
 from utils.errors import UserError
 
 
@@ -24,7 +24,7 @@ def test_what_prediction_reads_is_read(tmp_path, suffix):
         path.write_bytes(cv2.imencode(suffix, panorama.astype(np.float32))[1].tobytes())
     else:
         Image.fromarray(panorama).save(path)
-    assert np.array_equal(read_upload(path), read_picture(path).rgb)
+    assert np.array_equal(read_upload(path), read_image(path).rgb)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_lines_are_those_of_prediction(tmp_path, name, content):
     """Without our folder."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as of_prediction:
-        read_picture(tmp_path / name)
+        read_image(tmp_path / name)
     with pytest.raises(UserError, match=f"^{name} ") as of_the_demo:
         read_upload(tmp_path / name)
     assert str(of_the_demo.value) == str(of_prediction.value).replace(f"{tmp_path}/", "")
@@ -67,7 +67,7 @@ def test_another_shape(tmp_path):
 
 
 def test_too_many_pixels_are_never_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("prediction.pictures.ImageFile.colors", lambda _: pytest.fail("was decoded"))
+    monkeypatch.setattr("prediction.input_image.ImageFile.colors", lambda _: pytest.fail("was decoded"))
     for width in (18000, 30000):  # below and beyond Pillow's own limit
         Image.new("1", (width, width // 2)).save(tmp_path / "huge.png")
         with pytest.raises(UserError, match=rf"^huge\.png is {width}x{width // 2}: at most 128 million pixels"):

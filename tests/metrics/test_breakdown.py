@@ -64,7 +64,7 @@ def plain_errors(predictions: dict, truth: dict) -> dict[str, dict[str, np.ndarr
         },
         "normal": {"angular error": np.degrees(np.arccos(cosine)), "mask": truth["normal_mask"][:, 0].numpy()},
         "segmentation": {
-            "share of wrong labels": predictions["segmentation"].argmax(1).numpy() != labels,
+            "fraction of wrong labels": predictions["segmentation"].argmax(1).numpy() != labels,
             "mask": labels >= 0,
         },
     }

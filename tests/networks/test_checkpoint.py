@@ -16,7 +16,7 @@ from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from tasks.objective import build_objective
 from utils.checkpoint_files import LAST_MODEL, save_content
 from utils.errors import LONGEST_LINE, UserError
-from utils.tasks import METRES, RELATIVE
+from utils.tasks import METERS, RELATIVE
 from visual.displays import DisplaySettings
 
 SETTINGS = ModelSettings(
@@ -340,7 +340,7 @@ def test_differences_that_do_not_change_the_weights_are_listed(path):
 
 
 def look(**changes) -> DisplaySettings:
-    return DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera")._replace(**changes)
+    return DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")._replace(**changes)
 
 
 RENAMED = ("beam", "blackboard", *STANFORD2D3D.names[2:])

@@ -154,11 +154,11 @@ def test_metrics(golden):
     """The released program pools a batch: here as one image twice as high."""
     predictions = eval_predictions(golden)
     measures = {"depth": (depth_errors, depth_metrics), "normal": (normal_errors, normal_metrics)}
-    for task, (measure, summarise) in measures.items():
+    for task, (measure, summarize) in measures.items():
         prediction, truth, mask = (
             x.movedim(0, 1).flatten(1, 2) for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
         )
-        ours = summarise(measure(prediction, truth, mask), torch.ones(mask.sum()).double())
+        ours = summarize(measure(prediction, truth, mask), torch.ones(mask.sum()).double())
         if task == "depth":  # the released program's other two names
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
         theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.arrays.items() if k.startswith(f"metric_{task}_")}

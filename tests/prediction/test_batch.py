@@ -14,9 +14,9 @@ import pytest
 
 import predict_elite360m
 from options.elite360m import predict_parser
-from prediction.files import ResultFiles
+from prediction.result_files import ResultFiles
 from utils.errors import UserError
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("a", "b", "c")
@@ -25,7 +25,7 @@ NAMES = ("a", "b", "c")
 @pytest.fixture
 def photos(tmp_path):
     for number, name in enumerate(NAMES):
-        save_picture(tmp_path / "photos" / f"{name}.png", np.full((32, 64, 3), 60 * number, np.uint8))
+        save_image(tmp_path / "photos" / f"{name}.png", np.full((32, 64, 3), 60 * number, np.uint8))
     return tmp_path / "photos"
 
 
@@ -56,7 +56,7 @@ def predicted(folder: Path) -> set[str]:
 )
 @pytest.mark.parametrize(
     "place",
-    ["prediction.batch.read_picture", "prediction.model.PanoramaModel.predict", "prediction.files.save_picture"],
+    ["prediction.batch.read_image", "prediction.model.PanoramaModel.predict", "prediction.result_files.save_image"],
 )
 def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, error, place):
     calls = []
@@ -123,7 +123,7 @@ def test_results_of_others_stop_it_before_anything_is_written(predict, photos, t
 def test_a_later_run_takes_nobodys_results(predict, photos, tmp_path, capsys):
     """Of two images of one name, one is added and the other removed."""
     assert predict() == 0
-    save_picture(photos / "a.jpg", np.full((32, 64, 3), 200, np.uint8))
+    save_image(photos / "a.jpg", np.full((32, 64, 3), 200, np.uint8))
     assert predict() == 0
     assert predicted(tmp_path / "out") == {"a", "a.jpg", "a.png", "b", "c"}
     (photos / "a.png").unlink()

@@ -22,7 +22,7 @@ def photos(tmp_path):
 
 def found(given, out: Path) -> dict[str, str]:
     """Names of pictures, and of their results relative to `out`."""
-    return {job.picture.name: str(job.stem.relative_to(out)) for job in find_jobs(str(given), out).jobs}
+    return {job.image.name: str(job.stem.relative_to(out)) for job in find_jobs(str(given), out).jobs}
 
 
 def test_a_file(photos, tmp_path):
@@ -118,7 +118,7 @@ def test_an_image_without_a_suffix_is_known_by_its_content(photos, tmp_path):
     (photos / "panorama").write_bytes(encoded)
     (photos / "notes").write_text("nothing of the kind")
     inputs = find_jobs(str(photos), tmp_path / "out")
-    assert "panorama" in [job.picture.name for job in inputs.jobs]
+    assert "panorama" in [job.image.name for job in inputs.jobs]
     assert inputs.left_out == {"": 1, ".txt": 1}
 
 
@@ -131,7 +131,7 @@ def test_links_are_followed_but_not_in_circles(photos, tmp_path, pattern):
         (photos / name).symlink_to(target)
     (tmp_path / "elsewhere" / "other way").symlink_to(photos)
     inputs = find_jobs(f"{photos}{pattern}", tmp_path / "out")
-    names = {str(job.picture.relative_to(photos)) for job in inputs.jobs}
+    names = {str(job.image.relative_to(photos)) for job in inputs.jobs}
     expected = {"a.png", "b.JPG", "house 1/hall.png", "house 1/up/hall.png", "link/c.png"}
     assert names == (expected - {"b.JPG"} if pattern else expected)
 

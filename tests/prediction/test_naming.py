@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prediction.files import ENDINGS
 from prediction.naming import Job, stems
+from prediction.result_files import ENDINGS
 
 
 @pytest.mark.parametrize(

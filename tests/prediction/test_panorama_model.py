@@ -11,9 +11,9 @@ from networks.checkpoint import load_checkpoint, save_checkpoint
 from networks.elite360m import Elite360M
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from prediction import Prediction, load_elite360m
-from prediction.averaging import ViewAverage
+from prediction.tta import ViewAverage
 from utils.errors import UserError
-from visual.drawing import save_picture
+from visual.drawing import save_image
 
 
 @pytest.fixture
@@ -61,17 +61,17 @@ def test_views_are_averaged(model, checkpoint, rgb):
 def test_any_kind_of_picture(model, rgb, tmp_path):
     """A file, its name, a Pillow image, an array, a larger one: they say the same."""
     path = tmp_path / "room.png"
-    save_picture(path, rgb)
+    save_image(path, rgb)
     expected = model.predict(rgb).depth
     for picture in (path, str(path), Image.fromarray(rgb), rgb / 255, rgb.repeat(3, axis=0).repeat(3, axis=1)):
         np.testing.assert_array_equal(model.predict(picture).depth, expected)
 
 
 def test_only_panoramas(model, rgb, tmp_path):
-    with pytest.raises(UserError, match=r"the picture is 63x32: .*force=True"):
+    with pytest.raises(UserError, match=r"the image is 63x32: .*force=True"):
         model.predict(rgb[:, 1:])
     assert model.predict(rgb[:, 1:], force=True).depth.shape == (32, 64)
-    save_picture(tmp_path / "square.png", rgb[:, :32])
+    save_image(tmp_path / "square.png", rgb[:, :32])
     with pytest.raises(UserError, match=r"square.png is 32x32"):
         model.predict(tmp_path / "square.png")
 

@@ -12,9 +12,9 @@ import torch
 
 from networks.checkpoint import save_checkpoint
 from prediction import load_elite360m
-from prediction.files import ResultFiles
+from prediction.input_image import InputImage, read_image
 from prediction.naming import Job
-from prediction.pictures import Picture, read_picture
+from prediction.result_files import ResultFiles
 from utils.errors import UserError
 from utils.provenance import sha256
 from utils.tasks import RELATIVE
@@ -29,8 +29,8 @@ def described(settings, tmp_path):
         save_checkpoint(tmp_path / "model.pth", changed, changed.build_network(), torch.nn.Module(), epoch=1)
         model = load_elite360m(tmp_path / "model.pth")
         job = Job(tmp_path / "room.hdr", tmp_path / "out" / "room")
-        job.picture.touch()
-        picture = Picture(np.zeros((32, 64, 3), np.uint8), tone_mapped, sha256(job.picture))
+        job.image.touch()
+        picture = InputImage(np.zeros((32, 64, 3), np.uint8), tone_mapped, sha256(job.image))
         files = ResultFiles(model, ["depth", "ply"], tta=1, force=False, overwrite=False)
         assert not files.are_there(job)
         files.write(job, picture, model.predict(picture.rgb))
@@ -62,7 +62,7 @@ def test_tone_mapping_is_told(described):
 @pytest.fixture
 def job(tmp_path):
     job = Job(tmp_path / "room.bmp", tmp_path / "out" / "room")
-    save_bmp(job.picture, 0)
+    save_bmp(job.image, 0)
     return job
 
 
@@ -83,7 +83,7 @@ def files(model):
 
 
 def write(model, files: ResultFiles, job: Job, force: bool = False) -> None:
-    picture = read_picture(job.picture)
+    picture = read_image(job.image)
     files.write(job, picture, model.predict(picture.rgb, force=force))
 
 
@@ -94,20 +94,20 @@ def description_of(job: Job) -> dict:
 def test_a_changed_picture_is_not_there(model, files, job):
     write(model, files("depth"), job)
     assert files("depth").are_there(job)
-    save_bmp(job.picture, 200)
+    save_bmp(job.image, 200)
     assert not files("depth").are_there(job)
     write(model, files("depth"), job)
     assert files("depth").are_there(job)
-    assert description_of(job)["input"]["sha256"] == sha256(job.picture)
+    assert description_of(job)["input"]["sha256"] == sha256(job.image)
 
 
 def test_a_picture_elsewhere(model, files, job, tmp_path):
     """The same content may have moved; another content is somebody's."""
     write(model, files("depth"), job)
     moved = job._replace(picture=tmp_path / "moved.bmp")
-    save_bmp(moved.picture, 0)
+    save_bmp(moved.image, 0)
     assert files("depth").are_there(moved)
-    save_bmp(moved.picture, 1)
+    save_bmp(moved.image, 1)
     with pytest.raises(UserError, match=r"room\.json .*moved\.bmp.* --overwrite"):
         files("depth").are_there(moved)
     assert not files("depth", overwrite=True).are_there(moved)
@@ -127,7 +127,7 @@ def test_relative_paths_depend_on_the_folder(model, files, job, tmp_path, monkey
 
 
 def test_stretched_results_are_there_with_force_only(model, files, job):
-    save_bmp(job.picture, 3, size=(64, 64))
+    save_bmp(job.image, 3, size=(64, 64))
     write(model, files("depth", force=True), job, force=True)
     assert files("depth", force=True).are_there(job)
     assert not files("depth").are_there(job)
@@ -184,7 +184,7 @@ def test_files_of_a_replaced_picture_go(model, files, job):
     """No .json would say what they are."""
     write(model, files("depth", "panel"), job)
     job.result("_notes.txt").touch()
-    save_bmp(job.picture, 200)
+    save_bmp(job.image, 200)
     write(model, files("depth"), job)
     assert {path.name for path in job.stem.parent.iterdir()} == {
         "room.json",
@@ -197,7 +197,7 @@ def test_files_of_a_replaced_picture_go(model, files, job):
 def test_an_interrupted_replacement_is_not_trusted(model, files, job, monkeypatch):
     """The description of the earlier files goes first."""
     write(model, files("depth", "panel"), job)
-    save_bmp(job.picture, 200)
+    save_bmp(job.image, 200)
 
     replace_file = os.replace
 
@@ -206,10 +206,10 @@ def test_an_interrupted_replacement_is_not_trusted(model, files, job, monkeypatc
             raise KeyboardInterrupt
         replace_file(source, target)
 
-    monkeypatch.setattr("prediction.files.os.replace", interrupt)
+    monkeypatch.setattr("prediction.result_files.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(model, files("depth", "panel"), job)
-    save_bmp(job.picture, 0)
+    save_bmp(job.image, 0)
     assert not files("depth", "panel").are_there(job)
     assert not list(job.stem.parent.glob(".*"))
 
@@ -221,8 +221,8 @@ def test_earlier_files_stay_when_new_ones_cannot_be_written(model, files, job, m
     def fail(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("prediction.files.save_picture", fail)
-    save_bmp(job.picture, 200)
+    monkeypatch.setattr("prediction.result_files.save_image", fail)
+    save_bmp(job.image, 200)
     with pytest.raises(UserError, match=r"room\.bmp .*Input/output error"):
         write(model, files("depth", "panel"), job)
     assert {path: path.read_bytes() for path in job.stem.parent.iterdir()} == before

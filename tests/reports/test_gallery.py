@@ -8,10 +8,10 @@ import torch
 from datasets.classes import STANFORD2D3D
 from reports.gallery import Gallery, badness, choose, encode_small
 from tasks import TASKS
-from utils.tasks import METRES
+from utils.tasks import METERS
 from visual.displays import DisplaySettings
 
-SETTINGS = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera")
+SETTINGS = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")
 
 
 def random_badness(count: int) -> dict[int, tuple]:

@@ -16,7 +16,7 @@ from metrics.evaluator import PROTOCOL
 from reports.gallery import Gallery
 from reports.page import Report, number, quantity, write_report
 from tasks import TASKS, build_evaluator
-from utils.tasks import METRES, RELATIVE
+from utils.tasks import METERS, RELATIVE
 from visual.displays import DisplaySettings
 
 HEIGHT, WIDTH, COUNT = 16, 32, 4
@@ -64,7 +64,7 @@ class Page(HTMLParser):
         return {a["data-metric"]: float(a["data-value"]) for a in self.having("data-metric")}
 
 
-def make_report(tasks=tuple(TASKS), depth_unit=METRES, trivial=True, tta=1, notes=()) -> Report:
+def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, notes=()) -> Report:
     """An evaluation of random predictions, which get better from image to image."""
     batch = {
         "index": torch.arange(COUNT),
@@ -202,7 +202,7 @@ def test_metrics_are_those_of_the_results(page_of):
     assert number(report.summary["results"]["depth"]["rms"]) in texts
     for task in TASKS:
         assert PROTOCOL[task] in texts
-    assert {"0123abcd" * 8, "7", METRES, "torch 2.4.0", "unknown"} <= texts
+    assert {"0123abcd" * 8, "7", METERS, "torch 2.4.0", "unknown"} <= texts
     assert {"dataset", "images", "checkpoint", "depth", "normals"} == {*page.attributes("data-fact")}
     assert any("32x16" in content and "1 bad" in content for content in texts)
 

@@ -330,8 +330,8 @@ def color_depth(raw: Raw) -> Path:
         (turn_a_little, "the normals do not fit the depth"),
         (turn_normals, "the normals do not fit the depth"),
         (lose_depth, "too few pixels have both a normal and a depth"),
-        (grey_semantic, "holds 8-bit grey pixels: expected 8-bit color"),
-        (color_depth, "holds 8-bit color pixels: expected 16-bit grey"),
+        (grey_semantic, "holds 8-bit gray pixels: expected 8-bit color"),
+        (color_depth, "holds 8-bit color pixels: expected 16-bit gray"),
     ],
 )
 def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damage, reason):

@@ -33,7 +33,7 @@ def test_clearing_removes_what_a_training_wrote_alone(tmp_path):
     """Also from the folders that it shares with files of others."""
     run = RunFolder(tmp_path, FOLDERS)
     own = [run.settings, run.state, run.previous_state, run.last_model, run.kept_model(10), run.metrics]
-    own += [run.best_model("normal"), run.result("depth"), run.picture("segmentation", 1, 0, "a/b")]
+    own += [run.best_model("normal"), run.result("depth"), run.image("segmentation", 1, 0, "a/b")]
     own += [run.tensorboard / "events.out.tfevents.1.host.2.0", run.state.with_name(".last-x8d.pth")]
     others = [
         "notes.txt",

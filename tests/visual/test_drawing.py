@@ -8,7 +8,7 @@ import torch
 from datasets.classes import STANFORD2D3D
 from tasks import TASKS
 from utils.colors import distinct_colors
-from utils.tasks import METRES
+from utils.tasks import METERS
 from visual.displays import DisplaySettings
 from visual.drawing import (
     color_bar,
@@ -16,10 +16,10 @@ from visual.drawing import (
     legend,
     normal_colors,
     panel,
-    save_picture,
+    save_image,
     scale_colors,
 )
-from visual.panels import as_picture, batch_panels, error_panel
+from visual.panels import batch_panels, error_panel, to_uint8
 
 
 def test_scale_colors():
@@ -68,7 +68,7 @@ def test_error_panel(task):
     truth[:10] = -1 if task == "segmentation" else np.nan
     picture = error_panel(
         *(task, TASKS[task].display, rgb, prediction, truth),
-        DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera"),
+        DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera"),
     )
     height, width = picture.shape[0] // 2, picture.shape[1] // 2
     assert height == 64 * 3 + 22
@@ -95,13 +95,13 @@ def test_saved_pictures_are_rgb(tmp_path):
     picture = np.zeros((4, 8, 3), np.uint8)
     picture[..., 0] = 200
     path = tmp_path / "ümlaut.png"
-    save_picture(path, picture)
+    save_image(path, picture)
     read = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     assert read[0, 0].tolist() == [0, 0, 200], "OpenCV reads BGR"
 
 
 def test_as_map_and_picture():
-    assert as_picture(torch.tensor([0.0, 0.5, 1.0])[:, None, None]).tolist() == [[[0, 128, 255]]]
+    assert to_uint8(torch.tensor([0.0, 0.5, 1.0])[:, None, None]).tolist() == [[[0, 128, 255]]]
     assert TASKS["depth"].display.as_map(torch.full((1, 2, 4), 3.0)).shape == (2, 4)
     assert TASKS["normal"].display.as_map(torch.zeros(3, 2, 4)).shape == (2, 4, 3)
     labels = TASKS["segmentation"].display.as_map(torch.tensor([0.1, 0.9])[:, None, None])
@@ -117,7 +117,7 @@ def test_batch_panels():
         "semantic": torch.randint(-1, 13, (2, 8, 16)),
     }
     predictions = {"depth": torch.rand(2, 1, 8, 16), "segmentation": torch.rand(2, 13, 8, 16)}
-    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METRES, "camera")
+    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")
     displays = {task: TASKS[task].display for task in predictions}
     panels = batch_panels(batch, predictions, displays, settings)
     assert [list(sample) for sample in panels] == [["depth", "segmentation"]] * 2

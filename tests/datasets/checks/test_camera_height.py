@@ -5,7 +5,7 @@ import pytest
 
 from datasets.checks.camera_height import (
     HEIGHT_RANGE,
-    UNITS_PER_METRE,
+    UNITS_PER_METER,
     FloorMeasurement,
     evaluate_floors,
     measure_floor,
@@ -59,7 +59,7 @@ def test_mistaken_units_are_never_plausible(height, wrong):
 
 @pytest.mark.parametrize(("stored", "assumed"), [("1 mm", 4000), ("1/512 m", 4000), ("1/4000 m", 512), ("1 cm", 1000)])
 def test_the_right_unit_is_proposed_first(stored, assumed):
-    depth = box(1.5) * UNITS_PER_METRE[stored] / assumed
+    depth = box(1.5) * UNITS_PER_METER[stored] / assumed
     assert f"1.50 m if depth were in {stored}" in evaluate(measure(depth, 1 / assumed)).rows[-1].partition(" or ")[0]
 
 

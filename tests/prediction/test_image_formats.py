@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prediction.formats import image_suffixes, read_header
+from prediction.image_formats import image_suffixes, read_header
 
 
 def test_suffixes():

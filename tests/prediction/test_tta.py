@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from metrics.seam import seam_score
-from prediction.averaging import ViewAverage, views
+from prediction.tta import ViewAverage, views
 from tasks import TASKS
 from utils.sphere import erp_rays, pixels_to_angles
 from utils.views import View

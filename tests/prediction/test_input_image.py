@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prediction.pictures import as_rgb, read_picture, require_panorama, tone_map
+from prediction.input_image import as_rgb, read_image, require_panorama, tone_map
 from utils.errors import UserError
 from utils.images import ImageFile
 
@@ -41,7 +41,7 @@ def test_any_mode_and_format(tmp_path, suffix, mode):
     path = tmp_path / f"wohnung ä 部屋{suffix}"
     image = Image.fromarray(orange()).convert(mode)
     image.save(path)
-    picture = read_picture(path)
+    picture = read_image(path)
     assert not picture.tone_mapped
     assert (picture.rgb.shape, picture.rgb.dtype) == ((16, 32, 3), np.uint8)
     expected = np.asarray(image.convert("RGB"), dtype=int)
@@ -54,7 +54,7 @@ def test_any_mode_and_format(tmp_path, suffix, mode):
 def test_16_bits(tmp_path, suffix, color):
     stored = np.random.default_rng(0).integers(0, 65536, (16, 32, 3), dtype=np.uint16)
     stored = stored if color else stored[..., 0]
-    rgb = read_picture(encode(tmp_path / f"deep{suffix}", stored)).rgb
+    rgb = read_image(encode(tmp_path / f"deep{suffix}", stored)).rgb
     expected = np.rint(stored / 257)
     assert np.array_equal(rgb, expected if color else np.repeat(expected[..., None], 3, axis=-1))
 
@@ -69,7 +69,7 @@ def test_exif_orientation(tmp_path, suffix):
     path = tmp_path / f"phone{suffix}"
     Image.fromarray(stored).save(path, exif=exif)
     with Image.open(path) as opened:
-        for rgb in (read_picture(path).rgb, as_rgb(opened)):
+        for rgb in (read_image(path).rgb, as_rgb(opened)):
             assert rgb.shape == (16, 32, 3)
             assert (rgb[:, :14].min(), rgb[:, 18:].max()) == (255, 0)
 
@@ -78,7 +78,7 @@ def test_exif_orientation(tmp_path, suffix):
 def test_radiance_is_tone_mapped(tmp_path, suffix):
     radiance = np.full((16, 32, 3), 3000, np.float32)
     radiance[:, :16] = (1, 2, 3)
-    picture = read_picture(encode(tmp_path / f"light{suffix}", radiance))
+    picture = read_image(encode(tmp_path / f"light{suffix}", radiance))
     assert picture.tone_mapped
     dark, bright = picture.rgb[0, 0], picture.rgb[0, -1]
     assert 0 < dark[0] < dark[1] < dark[2] < bright.min()
@@ -106,7 +106,7 @@ def test_what_is_no_picture(tmp_path, content, problem):
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"broken.png {problem}"):
-        read_picture(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".gif", ".jp2", ".tga", ".psd", ".hdr"])
@@ -120,7 +120,7 @@ def test_half_a_file(tmp_path, suffix, capfd):
         Image.fromarray(noise).save(path, format="PNG" if suffix == ".psd" else None)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"half{suffix} is (truncated|not an image, or is damaged)"):
-        read_picture(path)
+        read_image(path)
     assert capfd.readouterr() == ("", "")
 
 
@@ -128,7 +128,7 @@ def test_half_a_file(tmp_path, suffix, capfd):
 def test_less_common_formats(tmp_path, suffix):
     path = tmp_path / f"room{suffix}"
     Image.fromarray(orange()).save(path)
-    rgb = read_picture(path).rgb
+    rgb = read_image(path).rgb
     assert rgb.shape == (16, 32, 3)
     assert np.abs(rgb.astype(int) - ORANGE).max() <= 3
 
@@ -136,7 +136,7 @@ def test_less_common_formats(tmp_path, suffix):
 def test_the_suffix_does_not_matter(tmp_path):
     for name, kind in (("room.png", "JPEG"), ("room", "PNG"), ("room.txt", "TIFF"), ("room.JPG", "TGA")):
         Image.fromarray(orange()).save(tmp_path / name, format=kind)
-        assert np.abs(read_picture(tmp_path / name).rgb.astype(int) - ORANGE).max() <= 3, name
+        assert np.abs(read_image(tmp_path / name).rgb.astype(int) - ORANGE).max() <= 3, name
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
@@ -145,27 +145,27 @@ def test_several_images_in_a_file(tmp_path, suffix):
     first, second = Image.fromarray(orange()), Image.new("RGB", (32, 16), "blue")
     first.save(tmp_path / f"room{suffix}", save_all=True, append_images=[second])
     with pytest.raises(UserError, match=f"room{suffix} holds several images"):
-        read_picture(tmp_path / f"room{suffix}")
+        read_image(tmp_path / f"room{suffix}")
     first.save(tmp_path / "pyramid.tif", save_all=True, append_images=[second.resize((8, 4))])
-    assert np.array_equal(read_picture(tmp_path / "pyramid.tif").rgb, orange())
+    assert np.array_equal(read_image(tmp_path / "pyramid.tif").rgb, orange())
     first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[second])
-    assert read_picture(tmp_path / "camera.jpg").rgb.shape == (16, 32, 3)
+    assert read_image(tmp_path / "camera.jpg").rgb.shape == (16, 32, 3)
 
 
 def test_a_preview_is_not_the_image(tmp_path):
     """Raw files are TIFF files that start with one."""
     Image.fromarray(orange()).save(tmp_path / "room.dng", format="TIFF", tiffinfo={254: 1})
     with pytest.raises(UserError, match=r"room\.dng starts with a preview"):
-        read_picture(tmp_path / "room.dng")
+        read_image(tmp_path / "room.dng")
 
 
 def test_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
     Image.new("1", (60000, 30000)).save(tmp_path / "huge.png")
     (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 30000 +X 60000\n")
-    monkeypatch.setattr("prediction.pictures.ImageFile.colors", lambda _: pytest.fail("was decoded"))
+    monkeypatch.setattr("prediction.input_image.ImageFile.colors", lambda _: pytest.fail("was decoded"))
     for name in ("huge.png", "huge.hdr"):
         with pytest.raises(UserError, match=f"{name} is 60000x30000.* 537 million pixels"):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int16, np.float64])
@@ -173,21 +173,21 @@ def test_other_numbers_are_refused(tmp_path, dtype):
     """They would wrap round, or end in a traceback."""
     path = encode(tmp_path / "room.tif", np.full((16, 32, 3), 3, dtype))
     with pytest.raises(UserError, match=r"room\.tif"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_the_hash_is_of_what_was_read(tmp_path, monkeypatch):
     path = encode(tmp_path / "room.png", orange())
-    assert read_picture(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_image(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     colors = ImageFile.colors
 
     def replace_meanwhile(file):
         encode(path, orange()[:8])
         return colors(file)
 
-    monkeypatch.setattr("prediction.pictures.ImageFile.colors", replace_meanwhile)
+    monkeypatch.setattr("prediction.input_image.ImageFile.colors", replace_meanwhile)
     with pytest.raises(UserError, match=r"room\.png was written to while it was read"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_missing(tmp_path):

@@ -1,4 +1,4 @@
-"""Pictures as people have them, made into 8-bit colors for the network."""
+"""Images as people have them, made into 8-bit colors for the network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from prediction.formats import Header, open_image, read_header
+from prediction.image_formats import Header, open_image, read_header
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.provenance import sha256
@@ -23,8 +23,8 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # of linear s
 _DARKEST = 1e-6  # radiance whose logarithm is still taken
 
 
-class Picture(NamedTuple):
-    """A picture that was read.
+class InputImage(NamedTuple):
+    """An image that was read.
 
     Attributes:
         rgb: (H, W, 3) uint8, turned upright.
@@ -37,15 +37,15 @@ class Picture(NamedTuple):
     sha256: str
 
 
-def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
-    """A picture file: grey, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
+    """An image file: gray, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
 
     Args:
         path: any format that OpenCV or Pillow decodes, whatever the suffix.
-        max_pixels: larger pictures are not decoded.
+        max_pixels: larger images are not decoded.
 
     Raises:
-        UserError: when it cannot be read, is too large, or holds several pictures; or was written to meanwhile.
+        UserError: when it cannot be read, is too large, or holds several images; or was written to meanwhile.
     """
     path = Path(path)
     version = _version(path)
@@ -62,10 +62,10 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     if _version(path) != version:
         raise UserError(f"{path} was written to while it was read: try again")
     if colors.dtype.kind == "f":
-        return Picture(tone_map(colors), tone_mapped=True, sha256=digest)
+        return InputImage(tone_map(colors), tone_mapped=True, sha256=digest)
     if colors.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
-    return Picture(_as_8_bit(colors), tone_mapped=False, sha256=digest)
+    return InputImage(_as_8_bit(colors), tone_mapped=False, sha256=digest)
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
@@ -76,7 +76,7 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
         ValueError: when an array has another shape, type or range.
     """
     if isinstance(image, str | Path):
-        return read_picture(image).rgb
+        return read_image(image).rgb
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
@@ -89,12 +89,12 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
 
 
 def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = None) -> None:
-    """Make sure that a picture is a full panorama.
+    """Make sure that an image is a full panorama.
 
     Args:
         rgb: (H, W, 3).
-        name: of the picture, for the message.
-        remedy: the option that stretches other pictures, if there is one.
+        name: of the image, for the message.
+        remedy: the option that stretches other images, if there is one.
 
     Raises:
         UserError: when it is not twice as wide as high.
@@ -157,14 +157,14 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
-        raise ValueError(f"a picture is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
+        raise ValueError(f"an image is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
     colors = array[..., :3]
     if colors.dtype.kind == "f":
         if not (colors.min() >= 0 and colors.max() <= 1):  # so that NaN is refused as well
             raise ValueError("an image of floats has values from 0 to 1")
         colors = np.rint(colors * 255).astype(np.uint8)
     elif colors.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"a picture is of uint8, uint16 or floats, got {colors.dtype}")
+        raise ValueError(f"an image is of uint8, uint16 or floats, got {colors.dtype}")
     return np.array(np.broadcast_to(_as_8_bit(colors), (*array.shape[:2], 3)), order="C")  # a copy, ours to keep
 
 
