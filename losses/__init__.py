@@ -1,1 +1,1 @@
-"""Losses: one per task, each a `TaskLoss`, and their combination."""
+"""Losses of the tasks, each a `TaskLoss`, and the methods that balance them."""

@@ -17,7 +17,7 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     """
     mask = batch["depth_mask"]
     error = torch.where(mask, prediction - batch["depth"], 0).abs()
-    # The floor only matters when every pixel is right, where both branches would divide by zero.
+    # The lower bound avoids a division by zero when all pixels are exact.
     delta = (0.2 * all_max(error.max())).clamp_min(1e-12)
     pixel_losses = torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta))
     return global_mean(pixel_losses.sum(), mask)

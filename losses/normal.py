@@ -1,11 +1,11 @@
-"""Surface normals: the mean angle."""
+"""Surface normals: mean angular error."""
 
 import torch
 from torch.linalg import vecdot
 
 from losses.reduction import TaskLoss, global_mean
 
-# Pixels whose cosine lies beyond it on either side are left out, as in the released program: arccos has no gradient
+# Pixels with a larger absolute cosine are excluded, as in the released program: the gradient of arccos is infinite
 # at +-1.
 COSINE_LIMIT = 0.999
 
@@ -22,10 +22,10 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     """
     mask = batch["normal_mask"]
     prediction, target = (torch.where(mask, normal, 0) for normal in (prediction, batch["normal"]))
-    # F.cosine_similarity does the same with a dozen maps of three channels.
+    # Equals F.cosine_similarity, which allocates a dozen maps of three channels.
     lengths = (vecdot(prediction, prediction, dim=1) * vecdot(target, target, dim=1)).clamp_min(1e-16).sqrt()
     cosine = vecdot(prediction, target, dim=1) / lengths  # (B, H, W)
-    near = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must not go unnoticed
+    near = cosine.abs() >= COSINE_LIMIT  # false for NaN, so that it reaches the loss
     counted = mask[:, 0] & ~near
     angle = torch.arccos(torch.where(counted, cosine, 0))
     return global_mean(torch.where(counted, angle, 0).sum(), counted)

@@ -14,11 +14,11 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> TaskLoss:
     """Mean cross-entropy over the labeled pixels.
 
     Args:
-        logits: (B, K, H, W), or (B, K, h, w) of the same proportions, to be resized to the labels' size, bilinearly.
+        logits: (B, K, H, W), or (B, K, h, w) of the same aspect ratio, to be upsampled bilinearly.
         batch: ``semantic`` (B, H, W) labels, -1 = ignore.
 
     Raises:
-        ValueError: when logits and labels have other proportions.
+        ValueError: when logits and labels have different aspect ratios.
     """
     labels = batch["semantic"]
     (h, w), (height, width) = logits.shape[-2:], labels.shape[-2:]
@@ -34,17 +34,17 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> TaskLoss:
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Sum over pixels. torch's own sum is not repeatable on GPUs."""
+    """Sum over pixels. The reduction of torch's cross_entropy is not deterministic on GPUs."""
     return F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="none").sum()
 
 
 class _ResizedCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropies of resized logits, a few rows at a time.
+    """Sum of the cross-entropies of upsampled logits, in chunks of rows.
 
         return _cross_entropy(F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False), labels)
 
-    Of K x H x W logits and all that is derived from them, only a few rows exist at any time. The gradient is computed
-    along with the loss, which takes a fifth less time than computing each chunk again in the backward pass.
+    Only a few rows of the K x H x W logits are in memory at any time. The gradient is computed in the forward pass,
+    which takes a fifth less time than recomputing each chunk in the backward pass.
     """
 
     @staticmethod
@@ -72,7 +72,7 @@ class _ResizedCrossEntropy(torch.autograd.Function):
 
 
 def _resized_rows(x: torch.Tensor, rows: slice, size: tuple[int, int]) -> torch.Tensor:
-    """These rows of `x` (B, K, h, w) resized to `size` (H, W), bilinearly: (B, K, r, W)."""
+    """The r given rows of `x` (B, K, h, w) upsampled bilinearly to `size` (H, W): (B, K, r, W)."""
     height = x.shape[-2]
     row = torch.arange(rows.start, rows.stop, device=x.device, dtype=x.dtype)
     position = ((row + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)

@@ -1,1 +1,1 @@
-"""Metrics: per image and task, one confusion matrix, and the evaluator that joins them."""
+"""Metrics of the tasks, the evaluator that collects them, and baselines."""

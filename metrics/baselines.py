@@ -1,4 +1,4 @@
-"""The predictors that do not attend to the image, evaluated on the panoramas of a network's evaluation."""
+"""Baselines that ignore the image, evaluated on the same panoramas as a network."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -17,12 +17,12 @@ class Baselines:
 
     Args:
         constants: of each task to evaluate.
-        maps: of the tasks for which one is known.
-        build_evaluator: from tasks, the device, and whether to note where the errors lie, to a fresh evaluator.
+        maps: of the tasks that have one.
+        build_evaluator: from tasks, the device and whether to collect error profiles, to a new evaluator.
 
     Attributes:
-        constants: once evaluated, of each task and metric the best constant.
-        breakdowns: once evaluated, where the errors of the fixed maps lie, per task, if asked for.
+        constants: the best constant for each metric of each task, after `evaluate`.
+        breakdowns: error profiles of the fixed maps, per task, after `evaluate` with breakdowns.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Baselines:
         self.breakdowns: dict[str, Breakdown] = {}
 
     def fit(self, batch: dict) -> None:
-        """Take the ground truth of a batch into account."""
+        """Add the ground truth of a batch."""
         for baseline in (*self._constants.values(), *self._maps.values()):
             baseline.fit(batch)
 
     def evaluate(self, batches: Iterable[dict], device: torch.device, with_breakdowns: bool) -> None:
-        """Evaluate on the batches that were fitted; in all processes."""
+        """Evaluate on the fitted batches; called by all processes."""
         for constant in self._constants.values():
             constant.choose()
         predictor = FixedMapPredictor({task: fixed.compute() for task, fixed in self._maps.items()})
@@ -60,7 +60,7 @@ class Baselines:
             self.breakdowns = evaluator.breakdowns()
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Once evaluated: of ``constant`` and ``fixed_map`` the metrics of each task; none without ground truth."""
+        """Metrics of each task for ``constant`` and ``fixed_map``, after `evaluate`; empty without ground truth."""
         constants = {
             task: {name: best.metric for name, best in of_task.items()} for task, of_task in self.constants.items()
         }
@@ -68,7 +68,7 @@ class Baselines:
         return {"constant": constants, "fixed_map": maps}
 
     def describe(self) -> dict:
-        """Once evaluated: what the baselines of each task are, in words, and the value of each constant."""
+        """Descriptions of the baselines of each task, and the value of each constant, after `evaluate`."""
         return {
             "constant": {task: constant.description for task, constant in self._constants.items()},
             "fixed_map": {task: fixed.description for task, fixed in self._maps.items()},

@@ -1,7 +1,7 @@
-"""Where the errors lie: at which distance, at which latitude, and which class is taken for which.
+"""Errors by distance and by latitude, and confusion of classes.
 
-Unlike the metrics, which are means over images, these are means over all valid pixels of the set together, each
-counting once. Every bin says how many it holds; within a band of latitude solid angles hardly differ anyway.
+Unlike the metrics, which are means over images, these are means over all valid pixels of the dataset with equal weight:
+within a band of latitude, solid angles hardly differ. Every bin has its number of pixels.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from utils.distributed import gather_objects
 from utils.sphere import pixels_to_angles
 from utils.tasks import MAX_DEPTH
 
-DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of true depth, the last one closed
+DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of ground truth depth, the last one closed
 LATITUDES = np.linspace(-90, 90, 19)  # degrees, growing downwards (see `utils.sphere`): edges of the bands
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
@@ -22,7 +22,7 @@ _CELLS = (_BINS + 1) * _BANDS  # of `_cells`
 
 
 class PixelError(NamedTuple):
-    """An error of single pixels: what it is called, and its unit, "m" standing for the dataset's unit of depth."""
+    """A per-pixel error: its name, and its unit, where "m" stands for the dataset's unit of depth."""
 
     label: str
     unit: str
@@ -45,12 +45,12 @@ class Profile:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Where the errors of one task lie.
+    """Error profiles of one task.
 
     Attributes:
-        by_distance: by true depth, of the pixels that have one; see DISTANCES.
+        by_distance: by ground truth depth, of the valid pixels that have it; see DISTANCES.
         by_latitude: of all valid pixels; see LATITUDES.
-        confusion: (K, K) pixel counts, rows true and columns predicted; None for tasks without classes.
+        confusion: (K, K) pixel counts, ground truth by prediction; None for tasks without classes.
     """
 
     by_distance: Profile
@@ -59,21 +59,21 @@ class Breakdown:
 
 
 class ErrorProfiles:
-    """Sums up errors of pixels by distance and by latitude.
+    """Accumulates per-pixel errors by distance and by latitude.
 
     Sums are kept per image and added in the order of the dataset, so that they do not depend on batches or processes.
 
     Args:
-        kinds: what the m rows of errors are.
+        kinds: of the m rows of errors.
     """
 
     def __init__(self, kinds: tuple[PixelError, ...]):
         self._kinds = kinds
-        # Of each image (1 + m, bins + bands): numbers of pixels, then sums of errors.
+        # Per image (1 + m, bins + bands): numbers of pixels, then sums of errors.
         self._sums: dict[int, np.ndarray] = {}
 
     def add(self, errors: torch.Tensor, mask: torch.Tensor, batch: dict, i: int) -> None:
-        """Take the errors (m, n) of the n pixels of a mask (1, H, W) into account: sample i of a batch."""
+        """Add the errors (m, n) of the n pixels of a mask (1, H, W): sample i of a batch."""
         cells = _cells(batch["depth"][i], batch["depth_mask"][i])[mask]  # (n,)
         rows = [torch.bincount(cells, minlength=_CELLS), *(_sum(row, cells) for row in errors)]
         table = torch.stack(rows).view(-1, _BINS + 1, _BANDS)
@@ -100,9 +100,9 @@ def _cells(depth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """The cell (1, H, W) of each pixel in a table of bins of distance and bands of latitude, row by row.
 
     Args:
-        depth, known: true depths and where there are any, (1, H, W); elsewhere pixels are in a bin after the last one.
+        depth, known: ground truth depth and its valid mask, (1, H, W); other pixels are in an extra bin after the last.
     """
-    edges = torch.tensor(DISTANCES[1:-1], dtype=depth.dtype, device=depth.device)  # between the first bin and the last
+    edges = torch.tensor(DISTANCES[1:-1], dtype=depth.dtype, device=depth.device)  # inner edges
     bins = torch.bucketize(depth, edges, out_int32=True, right=True).masked_fill_(~known, _BINS)
     bands = torch.tensor(_band_of_rows(depth.shape[-2]), dtype=torch.int32, device=depth.device)
     return bins.mul_(_BANDS).add_(bands[:, None])

@@ -1,8 +1,8 @@
 """The best constant prediction for each metric. A network that does not clearly beat them has learned nothing.
 
-A constant that is best in one metric is not in another: of a set with the mean depth of 2 m the lowest `rms` may lie at
-2 m, the lowest `abs_rel` at 1.4 m. So every metric has its own. The constants know the ground truth that they are
-evaluated on: no constant that could be learned is better, up to the resolution of the search.
+Each metric has its own constant: if the mean depth is 2 m, the lowest `rms` may be at 2 m and the lowest `abs_rel` at
+1.4 m. The constants are fitted to the ground truth of the evaluation, so no learned constant can be better, up to the
+resolution of the search.
 """
 
 from abc import ABC, abstractmethod
@@ -19,17 +19,17 @@ from utils.distributed import gather_objects
 from utils.sphere import icosphere
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
-_STEPS = 64  # depth candidates in a factor of 1.25, so that the limits of a1..a3 are candidates, too
+_STEPS = 64  # candidates per factor of 1.25, so that the limits of a1 .. a3 are candidates, too
 _NUM_DEPTHS = int(np.log(MAX_DEPTH / MIN_DEPTH) / np.log(1.25) * _STEPS) + 1
 _DIRECTIONS_LEVEL = 3  # icosphere: 642 directions, about 8 degrees apart
-_CELL = 3  # degrees of latitude and longitude: by such cells of normals a direction is chosen
+_CELL = 3  # degrees of latitude and longitude: cells of the histogram of normals
 
 
 class BestConstant(NamedTuple):
     """The best constant for one metric.
 
     Attributes:
-        metric: the value of the metric, as it is for predictions.
+        metric: the value of the metric.
         constant: meters, a unit vector (x, y, z), or a label.
     """
 
@@ -44,7 +44,7 @@ class ConstantBaseline(ABC):
         num_classes: K.
 
     Attributes:
-        description: what is searched, and how finely.
+        description: the candidates.
     """
 
     description: str
@@ -54,13 +54,13 @@ class ConstantBaseline(ABC):
 
     @abstractmethod
     def fit(self, batch: dict) -> None:
-        """Take the ground truth of a batch into account (see `datasets.panorama`)."""
+        """Add the ground truth of a batch (see `datasets.panorama`)."""
 
-    def choose(self) -> None:  # noqa: B027 - most have nothing to settle
-        """After all batches were fitted, in all processes: settle on constants, if `evaluate` needs to know them."""
+    def choose(self) -> None:  # noqa: B027 - optional
+        """Choose the constants, if `evaluate` needs them; called by all processes after all batches were fitted."""
 
-    def evaluate(self, batch: dict) -> None:  # noqa: B027 - most know enough
-        """After that, of the same batches again: whatever `compute` needs to know of them."""
+    def evaluate(self, batch: dict) -> None:  # noqa: B027 - optional
+        """Evaluate the chosen constants on the same batches, if `compute` needs it; called after `choose`."""
 
     @abstractmethod
     def compute(self) -> dict[str, BestConstant]:
@@ -68,7 +68,7 @@ class ConstantBaseline(ABC):
 
 
 class ConstantDepth(ConstantBaseline):
-    """The best constant depths, exact for the candidates: each image is a histogram whose edges are the candidates."""
+    """The best constant depths, exact for the candidates, which are the edges of a depth histogram of each image."""
 
     description = (
         f"for each metric the best of {_NUM_DEPTHS} constant depths of {MIN_DEPTH:g} to {MAX_DEPTH:g} m, "
@@ -108,7 +108,7 @@ class ConstantDepth(ConstantBaseline):
         tables = []
         for weights in pixel_weights(mask):
             w = weights / weights.sum()
-            # Of what is below each candidate, and of all: weight, depth, inverse depth, logarithm.
+            # Sums of weight, depth, inverse depth and log depth: below each candidate (b), and total (t).
             below, total = _cumulated(bins, (w, w * d, w / d, w * log_d))
             (b, b_d, b_inverse, b_log), (_, t_d, t_inverse, t_log) = below[:, :-1], total
             above = 1 - b
@@ -131,7 +131,7 @@ def _cumulated(bins: torch.Tensor, quantities: tuple[torch.Tensor, ...]) -> tupl
 
 
 def _between(below: torch.Tensor, steps: int) -> torch.Tensor:
-    """Weight (C,) of the depths that are less than so many steps away from each candidate, given `below` (C + 1,)."""
+    """Weight (C,) of the depths less than `steps` candidates away from each candidate, given `below` (C + 1,)."""
     last = len(below) - 1
     j = torch.arange(last, device=below.device)
     lower = torch.where(j >= steps, below[(j - steps).clamp_min(0)], 0)
@@ -139,7 +139,7 @@ def _between(below: torch.Tensor, steps: int) -> torch.Tensor:
 
 
 class ConstantNormal(ConstantBaseline):
-    """The best constant directions. They are chosen by a histogram of normals, and then evaluated as predictions."""
+    """The best constant directions, chosen by a histogram of normals and then evaluated exactly."""
 
     description = (
         "for each metric the best of 648 constant directions: the six axes, and 642 about 8 degrees apart; chosen by "
@@ -194,14 +194,14 @@ class ConstantNormal(ConstantBaseline):
 
     @staticmethod
     def _names(suffix: str) -> list[str]:
-        """The metrics of one weighting."""
+        """Names of the metrics of one weighting."""
         return [name for name in NormalMetric.metric_names if name.endswith(SOLID_ANGLE) == bool(suffix)]
 
 
 @lru_cache(maxsize=1)
 def _directions() -> torch.Tensor:
     """The candidates (648, 3), unit vectors, float64."""
-    axes = torch.cat([torch.eye(3), -torch.eye(3)]).double() + 0  # no -0
+    axes = torch.cat([torch.eye(3), -torch.eye(3)]).double() + 0  # avoids -0
     return torch.cat([axes, torch.tensor(icosphere(_DIRECTIONS_LEVEL)[0])])
 
 
@@ -210,7 +210,7 @@ def _num_cells() -> int:
 
 
 def _cells(normal: torch.Tensor) -> torch.Tensor:
-    """The cell of latitude and longitude of unit vectors (3, n), (n,); the axes are in the middle of cells."""
+    """The cell of latitude and longitude of unit vectors (3, n): (n,); the axes are in the centers of cells."""
     x, y, z = normal
     row = (torch.rad2deg(y.clamp(-1, 1).arcsin()) / _CELL).round() + 90 // _CELL
     columns = 360 // _CELL
@@ -220,7 +220,7 @@ def _cells(normal: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _sorted_angles() -> tuple[torch.Tensor, torch.Tensor]:
-    """Angles in degrees between directions and centers of cells, (648, cells), each row sorted; and the order."""
+    """Angles in degrees between directions and centers of cells, (648, cells), sorted by row, and their order."""
     latitude = torch.deg2rad(torch.arange(-90, 91, _CELL).double())[:, None]
     longitude = torch.deg2rad(torch.arange(0, 360, _CELL).double())[None]
     x, y, z = latitude.cos() * longitude.sin(), latitude.sin() + 0 * longitude, latitude.cos() * longitude.cos()
@@ -252,7 +252,7 @@ class ConstantClass(ConstantBaseline):
         super().__init__(num_classes)
         self._counts = torch.zeros(num_classes, dtype=torch.float64)  # pixels of each class
         self._fractions = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
-        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # such fractions per class that the image holds
+        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # the same, over the classes of the image
         self._images = 0
 
     def fit(self, batch: dict) -> None:
@@ -275,7 +275,7 @@ class ConstantClass(ConstantBaseline):
         )
         accuracy = counts / counts.sum()
         metrics = {
-            "mIoU": accuracy / ((counts > 0).sum() + (counts == 0)),  # the class that is predicted occurs, too
+            "mIoU": accuracy / ((counts > 0).sum() + (counts == 0)),  # the predicted class counts as occurring
             "pixAcc": accuracy,
             "mIoU_per_image": fractions / images / self.num_classes,
             "mIoU_occurring": occurring / images,

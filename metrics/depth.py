@@ -41,14 +41,14 @@ def depth_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
 
 
 def depth_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
-    """Metrics of one image from its `depth_errors`, each pixel counting as much as its weight (n,) says."""
+    """Metrics of one image from its `depth_errors` and the weights (n,) of its pixels."""
     means = weighted_means(errors, weights).tolist()
     metrics = dict(zip(METRICS, means, strict=True))
     return metrics | {name: metrics[name] ** 0.5 for name in ("rms", "log_rms")}
 
 
 class DepthMetric(PixelMetric):
-    """Depth errors of images."""
+    """Depth metrics."""
 
     target = "depth"
     metric_names = with_solid_angle(METRICS)

@@ -1,7 +1,7 @@
-"""Accumulate per image, join the processes, divide once.
+"""Collecting metrics over batches and processes.
 
-Metrics are kept per image and averaged over images at the very end, in the order of the dataset: they are the same,
-bit for bit on a CPU, for any batch size and any number of processes that made the same predictions.
+Metrics are stored per image and averaged over images at the end, in the order of the dataset: given the same
+predictions, they are bitwise identical on a CPU for any batch size and number of processes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,15 +14,16 @@ from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
 
 PROTOCOL = {
-    "depth": "meters along the ray, 0 < truth <= 10 m, both clamped to [0.1, 10] m; mean over images of the mean over "
-    "valid pixels; no alignment",
-    "normal": "degrees; mean over images of the figure over valid pixels; a1..a5 = % below 5, 7.5, 11.25, 22.5, 30",
-    "segmentation": "mIoU and pixAcc from one confusion matrix of the whole set, mIoU over classes that occur; "
-    "mIoU_per_image = mean over images of the mean IoU over all classes, absent ones counting 0; "
-    "mIoU_occurring = the same over the classes that occur in the image",
-    "seam": "of the prediction alone: the change (of ln depth, in angle, of label) across the left/right border over "
-    "the mean change between neighboring columns, rows weighted by solid angle; mean over images; 1 is seamless",
-    "_solid_angle": "the same figure with every pixel weighted by its solid angle",
+    "depth": "meters along the ray; pixels with a ground truth in (0, 10] m; prediction and ground truth clamped to "
+    "[0.1, 10] m; mean over images of the mean over valid pixels; no alignment",
+    "normal": "degrees; mean over images of the metric over valid pixels; a1 .. a5: % below 5, 7.5, 11.25, 22.5, 30",
+    "segmentation": "mIoU and pixAcc from one confusion matrix of the whole dataset, mIoU over the classes that occur; "
+    "mIoU_per_image: mean over images of the mean IoU over all classes, absent ones counting as 0; "
+    "mIoU_occurring: the same over the classes that occur in the image",
+    "seam": "needs no ground truth: change of the prediction (ln depth, angle of normals, label) across the left/right "
+    "border, divided by the mean change between neighboring columns, rows weighted by solid angle; mean over images; "
+    "1: seamless",
+    "_solid_angle": "the same metric with pixels weighted by their solid angle",
 }
 
 
@@ -37,7 +38,7 @@ class Evaluator:
     def __init__(self, metrics: Mapping[str, TaskMetric], column_differences: Mapping[str, ColumnDifference]):
         self.metrics = metrics
         self._column_differences = column_differences
-        self.rows: list[dict] = []  # per image: index, id and "task/metric" of each metric that it has
+        self.rows: list[dict] = []  # per image: index, id and available metrics as "task/metric"
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
         """Add a batch of predictions and its ground truth (see `datasets.panorama` for the keys)."""
@@ -64,7 +65,7 @@ class Evaluator:
         return results, rows
 
     def breakdowns(self) -> dict[str, Breakdown]:
-        """Where the errors of all images of all processes lie, per task. Only of one made `with_breakdown`."""
+        """Error profiles of all images of all processes, per task. Needs `with_breakdown`."""
         return {task: metric.breakdown() for task, metric in self.metrics.items()}
 
 
@@ -88,13 +89,13 @@ def evaluate(
     """Run a predictor over all batches and evaluate it.
 
     Args:
-        predict: from rgb (B, 3, H, W) to predictions; a network in eval mode, for one.
+        predict: from rgb (B, 3, H, W) to predictions; for example a network in eval mode.
         batches: images and ground truth on the predictor's device, see `datasets.panorama`.
-        evaluator: a fresh `Evaluator` on that device.
+        evaluator: a new `Evaluator` on that device.
         on_batch: called with (batch number, batch, predictions) after each batch, to draw images.
 
     Returns:
-        What `Evaluator.compute` gives.
+        See `Evaluator.compute`.
     """
     for number, batch in enumerate(batches):
         predictions = predict(batch["rgb"])

@@ -1,4 +1,4 @@
-"""Predictions that are the same map for every panorama: what is known of rooms without attending to the image."""
+"""Baselines that predict the same map for every panorama."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ class FixedMap(ABC):
         height, width: of the panoramas, H x W.
 
     Attributes:
-        title: its name, in two or three words.
-        description: what the map shows.
-        needs_camera_frame: whether it is of the frame of the camera alone.
+        title: short name.
+        description: in a sentence.
+        needs_camera_frame: whether it is only valid in the camera frame.
     """
 
     title: str
@@ -33,8 +33,8 @@ class FixedMap(ABC):
         self.height = height
         self.width = width
 
-    def fit(self, batch: dict) -> None:  # noqa: B027 - a map may be known beforehand
-        """Take the ground truth of a batch into account (see `datasets.panorama`), if the map depends on it."""
+    def fit(self, batch: dict) -> None:  # noqa: B027 - optional
+        """Add the ground truth of a batch (see `datasets.panorama`), if the map depends on it."""
 
     @abstractmethod
     def compute(self) -> torch.Tensor:
@@ -42,14 +42,14 @@ class FixedMap(ABC):
 
 
 class RowMeanDepth(FixedMap):
-    """The mean depth of each row of pixels, (1, H, W) meters; of rows without any depth that of all rows."""
+    """The mean depth of each row of pixels, (1, H, W) meters; for rows without depth, the mean of all rows."""
 
     title = "row means"
     description = "the mean depth of each row of pixels, over all panoramas that are evaluated"
 
     def __init__(self, num_classes: int, height: int, width: int):
         super().__init__(num_classes, height, width)
-        self._sums = torch.zeros(2, height, dtype=torch.float64)  # of depths, and their number
+        self._sums = torch.zeros(2, height, dtype=torch.float64)  # of depths, and number of pixels
 
     def fit(self, batch: dict) -> None:
         depth, mask = batch["depth"].double(), batch["depth_mask"]
@@ -71,13 +71,13 @@ class BoxRoomNormals(FixedMap):
 
     def compute(self) -> torch.Tensor:
         rays = torch.tensor(erp_rays(self.height, self.width)).movedim(-1, 0)  # (3, H, W)
-        face = rays.abs().argmax(dim=0)  # the axis of the face that a ray meets first
+        face = rays.abs().argmax(dim=0)  # the axis of the face that a ray hits
         axis = F.one_hot(face, 3).movedim(-1, 0)
         return (-rays.sign() * axis).float()
 
 
 class RowMajorityClass(FixedMap):
-    """Logits (K, H, W) in favor of the most frequent class of each row of pixels; class 0 where there is none."""
+    """Logits (K, H, W) of the most frequent class of each row of pixels; class 0 for rows without labels."""
 
     title = "row majorities"
     description = "the most frequent class of each row of pixels, over all panoramas that are evaluated"

@@ -10,11 +10,11 @@ THRESHOLDS = (5.0, 7.5, 11.25, 22.5, 30.0)  # degrees: a1 .. a5
 
 
 def normal_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Errors (7, n) of the valid pixels of one image, float64: the angle in degrees, its square, and 1 where it is
-    below each of the THRESHOLDS.
+    """Errors (7, n) of the valid pixels of one image, float64: the angle in degrees, its square, and
+    whether it is below each of the THRESHOLDS (0 or 1).
 
     Args:
-        prediction, target: (3, H, W) vectors of any length but zero.
+        prediction, target: (3, H, W) nonzero vectors of any length.
         mask: (1, H, W), the valid pixels.
     """
     return angle_errors(angle_between(prediction.movedim(0, -1)[mask[0]], target.movedim(0, -1)[mask[0]]))
@@ -26,9 +26,9 @@ def angle_errors(angle: torch.Tensor) -> torch.Tensor:
 
 
 def normal_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
-    """Metrics of one image from its `normal_errors`, each pixel counting as much as its weight (n,) says.
+    """Metrics of one image from its `normal_errors` and the weights (n,) of its pixels.
 
-    ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: per cent of pixels
+    ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: percentage of pixels
     below 5, 7.5, 11.25, 22.5 and 30 degrees.
     """
     mean, mean_square, *fractions = weighted_means(errors, weights).tolist()
@@ -37,7 +37,7 @@ def normal_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, flo
 
 
 class NormalMetric(PixelMetric):
-    """Angular errors of images."""
+    """Normal metrics."""
 
     target = "normal"
     metric_names = with_solid_angle(("mean", "median", "rmse", *(f"a{i + 1}" for i in range(len(THRESHOLDS)))))
@@ -50,7 +50,7 @@ class NormalMetric(PixelMetric):
 def angle_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Angles (...) in degrees between vectors (..., 3), in float64.
 
-    By the arctangent of sine and cosine, which is exact near 0 and 180 degrees where the arccosine is not.
+    Computed by atan2, which is accurate near 0 and 180 degrees, where arccos is not.
     """
     a, b = a.double(), b.double()
     sine = torch.linalg.cross(a, b).norm(dim=-1)

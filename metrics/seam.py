@@ -1,18 +1,18 @@
-"""The seam score: how much a prediction changes across the left/right border, where the panorama closes.
+"""The seam score: how much a prediction changes across the left/right border of the panorama.
 
 It needs no ground truth. Let d(r, c) be the change of a map from pixel (r, c) to its neighbor (r, c + 1), columns
-counted modulo W so that c = W - 1 is the border, and w(r) the solid angle of a pixel of row r. Then::
+modulo W, so that c = W - 1 is the border, and w(r) the solid angle of a pixel of row r. Then::
 
     score = sum_r w(r) d(r, W - 1)  /  (1/W) sum_c sum_r w(r) d(r, c)
 
-the change at the border over the mean of all columns. It is 0 for a constant; 1 on average over all rolls of any other
-map, hence about 1 for one that does not know where its border is; and W/2, the largest possible, for a map that jumps
-back at the border only, as a ramp does. The change depends on the task:
+the change at the border divided by the mean change of all columns. It is 0 for a constant map; 1 on average over all
+rolls of any other map, hence about 1 for a map without a seam; and at most W/2, for a map that only jumps at the
+border, such as a ramp. The change depends on the task:
 
 ============ ======================================================================================
-depth        of the logarithm, so that neither the unit nor the distance matters
-normal       the angle in degrees
-segmentation 1 where the most likely class is another one, else 0: the sums are fractions of the pixels
+depth        absolute difference of the logarithm, independent of unit and distance
+normal       angle in degrees
+segmentation 1 if the most likely class differs, else 0
 ============ ======================================================================================
 """
 
@@ -50,7 +50,7 @@ def seam_score(prediction: torch.Tensor, column_difference: ColumnDifference) ->
     """The seam score of one prediction (., H, W), given its task's `column_difference`."""
     height, width = prediction.shape[-2:]
     row_weights = torch.tensor(erp_solid_angles(height, width), device=prediction.device)
-    of_columns = row_weights @ column_difference(prediction).double()  # (W,), the border's last
+    of_columns = row_weights @ column_difference(prediction).double()  # (W,), the border is the last
     total = of_columns.sum()
     return 0.0 if total == 0 else (of_columns[-1] / total * width).item()
 

@@ -1,4 +1,4 @@
-"""Semantic segmentation metrics, all from confusion matrices."""
+"""Semantic segmentation metrics, computed from confusion matrices."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from utils.tasks import IGNORE_LABEL
 
 
 def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Pixel counts (K, K) int64 of one image: rows are true labels, columns predicted ones; ignored pixels left out.
+    """Pixel counts (K, K) int64 of one image: rows are ground truth, columns predictions; ignored pixels are excluded.
 
     Args:
         logits: (K, H, W).
@@ -51,9 +51,9 @@ def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
 def image_miou(confusion: torch.Tensor) -> dict[str, float]:
     """Metrics from the confusion matrix of one image; empty if it has no labeled pixel.
 
-    ``mIoU_per_image``: mean IoU over all K classes, those that do not occur counting 0: what the released program
-    computes at its batch size of 1. It can never reach 1; its use is to be compared with the paper's numbers.
-    ``mIoU_occurring``: over the classes that occur in the image, in target or prediction: images compare by it.
+    ``mIoU_per_image``: mean IoU over all K classes, absent ones counting as 0, as the released program
+    computes it at its batch size of 1. It hardly ever reaches 1; it serves the comparison with the paper's numbers.
+    ``mIoU_occurring``: over the classes that occur in target or prediction of the image; it ranks images.
     """
     if not confusion.sum():
         return {}
@@ -62,7 +62,7 @@ def image_miou(confusion: torch.Tensor) -> dict[str, float]:
 
 
 class SegmentationMetric(TaskMetric):
-    """One confusion matrix of all images, (K, K), and the per-image mIoU."""
+    """Segmentation metrics: from one confusion matrix (K, K) of all images, and per image."""
 
     metric_names = ("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")
     pixel_errors = (PixelError("fraction of wrong labels", ""),)

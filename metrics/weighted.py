@@ -1,4 +1,4 @@
-"""Statistics of pixels that count with weights: 1 per pixel, or its solid angle."""
+"""Weighted statistics of pixels."""
 
 import torch
 
@@ -18,7 +18,7 @@ def weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
     if not values.isfinite().all():
         return values.new_tensor(torch.nan)
     half = weights.sum() / 2
-    # Bins tell where it lies, so that only the values of one bin need to be sorted.
+    # A histogram locates the median, so that only the values of one bin have to be sorted.
     lowest, highest = values.aminmax()
     spread = (highest - lowest).clamp_min(torch.finfo(values.dtype).tiny)
     bins = ((values - lowest) / spread * (_NUM_BINS - 1)).long()

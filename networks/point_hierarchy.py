@@ -80,7 +80,7 @@ def _nearest_in_block(queries: np.ndarray, points: np.ndarray, k: int) -> np.nda
 
 
 def farthest_point_sampling(points: np.ndarray, num_samples: int) -> np.ndarray:
-    """Indices (num_samples,) of points (P, 3): point 0, then always the one farthest from those chosen; ties by index."""
+    """Indices (num_samples,) of points (P, 3): point 0, then always the one farthest from those; ties by index."""
     chosen = np.zeros(num_samples, dtype=np.int64)
     distance_to_chosen = np.full(len(points), np.inf)
     xyz = np.ascontiguousarray(points.T)  # (3, P): sums over three rows are much faster than over three columns

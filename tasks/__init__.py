@@ -1,4 +1,4 @@
-"""Everything that distinguishes the tasks."""
+"""The tasks of Elite360M, and everything that distinguishes them."""
 
 import torch
 
@@ -73,7 +73,7 @@ SEGMENTATION = Task(
     display=LabelDisplay(),
 )
 
-# In this order everywhere: results, log-variances, and the other two tasks in cross-task attention.
+# The order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
@@ -82,15 +82,15 @@ DISPLAYS = {name: task.display for name, task in TASKS.items()}
 def build_evaluator(
     tasks: tuple[str, ...], num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False
 ) -> Evaluator:
-    """An evaluator of these tasks with K classes, for predictions on a device; see `metrics.task_metric.TaskMetric`."""
+    """An evaluator of some tasks; for the arguments see `metrics.task_metric.TaskMetric`."""
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown) for task in tasks}
     return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks})
 
 
 def build_baselines(tasks: tuple[str, ...], num_classes: int, height: int, width: int, normal_frame: str) -> Baselines:
-    """The baselines of these tasks for panoramas (H, W), ground truth normals being in the "camera" or "world" frame.
+    """The baselines of these tasks for panoramas (H, W), with ground truth normals in the "camera" or "world" frame.
 
-    No fixed map is known for normals in the frame of the world.
+    There is no fixed map for normals in the world frame.
     """
     maps = {task: TASKS[task].fixed_map(num_classes, height, width) for task in tasks}
     return Baselines(

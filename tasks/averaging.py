@@ -1,4 +1,4 @@
-"""How predictions of several views of a panorama become one."""
+"""Averaging the predictions for several views of a panorama."""
 
 import torch
 import torch.nn.functional as F
@@ -7,25 +7,25 @@ from utils.views import View
 
 
 class MapAveraging:
-    """Maps whose values are the same from every view: depth, logits."""
+    """Averaging of maps whose values do not depend on the view: depth, logits."""
 
     def restore(self, prediction: torch.Tensor, view: View, normal_frame: str) -> torch.Tensor:
-        """The prediction (B, ., H, W) of a view as one of the panorama itself.
+        """Transform the prediction (B, ., H, W) for a view to the panorama.
 
         Args:
-            prediction: what the network gave for the view.
+            prediction: for the view.
             view: of the panorama.
             normal_frame: "camera" or "world", the frame of the normals that the network predicts.
         """
         return view.undo(prediction)
 
     def mean(self, total: torch.Tensor, number: int) -> torch.Tensor:
-        """The average of so many restored predictions, given their sum."""
+        """The average of `number` restored predictions, given their sum."""
         return total / number
 
 
 class NormalAveraging(MapAveraging):
-    """Unit vectors (B, 3, H, W), which turn with the view and whose average is made a unit vector again."""
+    """Averaging of unit vectors (B, 3, H, W), which rotate with the view; averages are normalized."""
 
     def restore(self, prediction: torch.Tensor, view: View, normal_frame: str) -> torch.Tensor:
         matrix = view.vector_matrix(prediction.shape[-1], normal_frame).T  # the inverse of an orthogonal matrix

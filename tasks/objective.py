@@ -1,4 +1,4 @@
-"""What is minimized for the tasks of a panorama network."""
+"""The training objective of a panorama network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ from utils.distributed import is_main
 def build_objective(
     network: nn.Module, balancing: Balancing | None = None, amp_type: torch.dtype | None = None
 ) -> TrainingObjective:
-    """A network with the losses of its tasks, balanced as in the paper if not told otherwise."""
+    """A network with the losses of its tasks, balanced as in the paper by default."""
     if balancing is None:
         balancing = UncertaintyWeighting(network.tasks, loss_weights(network.tasks))
     losses = {task: LossTerm(TASKS[task].loss, TASKS[task].valid_mask) for task in network.tasks}
@@ -26,12 +26,12 @@ def build_objective(
 
 
 def loss_weights(tasks: tuple[str, ...]) -> Mapping[str, float]:
-    """Those of the released code."""
+    """Loss weights of the released code."""
     return {task: TASKS[task].loss_weight for task in tasks}
 
 
 def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
-    """Ground truth and masks of a batch at another (height, width), by nearest neighbor."""
+    """Ground truth and masks of a batch at another (height, width), by nearest-neighbor resizing."""
 
     def resize(maps: torch.Tensor) -> torch.Tensor:
         numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels
@@ -42,15 +42,15 @@ def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
 
 
 def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Module, Checkpoint]:
-    """A network of these settings with the weights of a checkpoint; what else differs is printed.
+    """A network of these settings with the weights of a checkpoint. Other differences are printed.
 
     Args:
-        path: as a user gave it.
-        run: of several runs below `path`, the relative path of the one that is meant.
+        path: given by the user.
+        run: relative path of the run to choose if there are several below `path`.
         settings: of the network.
 
     Raises:
-        UserError: when the weights cannot be had, or are of another architecture.
+        UserError: when the weights cannot be loaded, or are of another architecture.
     """
     checkpoint = load_checkpoint(find_checkpoint(path, run))
     checkpoint.require_same_architecture(settings)

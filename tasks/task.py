@@ -1,4 +1,4 @@
-"""What a task is: everything that sets depth, normals and semantics apart, in one object each."""
+"""Definition of a task."""
 
 import math
 from collections.abc import Callable
@@ -17,25 +17,25 @@ from visual.displays import Display
 
 @dataclass(frozen=True)
 class Task:
-    """One of the things that the network predicts.
+    """Everything that distinguishes a task from others.
 
     Attributes:
         name: its name in options, predictions and results.
-        folder: its name in folders and files, which the released program spells differently for segmentation.
+        folder: its name in folders and files, as in the released program (which calls segmentation "semantic").
         loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
         valid_mask: of (batch): a boolean tensor, true where there is ground truth.
-        loss_weight: of its loss in the released code.
-        metric: from (num_classes, device, with_breakdown) to the metrics by which it is evaluated.
-        best_metric: the metric that decides which model is best.
-        higher_is_better: whether that metric grows with quality.
-        unit: of that metric, "m" standing for the dataset's unit of depth.
-        image_metric: the metric by which images are sorted from worst to best; what is better is as for best_metric.
-        accuracy_metric: the metric taken as accuracy, and its best value.
+        loss_weight: in the released code.
+        metric: from (num_classes, device, with_breakdown) to its metrics.
+        best_metric: the metric that selects the best model.
+        higher_is_better: of `best_metric`.
+        unit: of `best_metric`; "m" stands for the dataset's unit of depth.
+        image_metric: the metric that ranks images; `higher_is_better` applies to it, too.
+        accuracy_metric: the metric used as accuracy, and its maximum.
         constant: from num_classes to the best constant prediction for each metric.
-        fixed_map: a prediction that is the same for every panorama.
+        fixed_map: baseline that predicts the same map for every panorama.
         column_difference: how much a prediction differs between neighboring columns, for the seam score.
-        averaging: how predictions of several views become one.
-        display: how its maps are shown.
+        averaging: of predictions of several views.
+        display: visualization of its maps.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Task:
     display: Display
 
     def is_better(self, score: float | None, best: float | None) -> bool:
-        """Whether a score beats the best so far; None is no score, and NaN is no better than that."""
+        """Whether a score beats the best so far. None (no score) and NaN never do."""
         if score is None or math.isnan(score):
             return False
         return best is None or (score > best if self.higher_is_better else score < best)

@@ -1,1 +1,1 @@
-"""The training loop's parts: one optimizer step, the saved state, when to stop, what is logged."""
+"""The training engine: loop, optimizer step, saved state and log. It knows no network, dataset or task by name."""

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: results that replace earlier ones only when they are complete, and of the same kind."""
+"""The folder of an evaluation. Complete results replace earlier ones of the same evaluation."""
 
 import fcntl
 import json
@@ -12,19 +12,19 @@ from training.run_folder import RunFolder
 from utils.distributed import barrier, from_main, is_main
 from utils.errors import UserError
 
-IDENTITY = "evaluation"  # key in results.json of what was evaluated
+IDENTITY = "evaluation"  # key in results.json
 _RESULTS = "results.json"
 _FILES = (_RESULTS, "per_image.csv", "report.html", "visual_results")
 _LONGEST_VALUE = 40  # characters of a value in a message
-_SHOWN = 3  # differences that a message names
+_SHOWN = 3  # differences in a message
 
 
 class EvaluationFolder:
-    """Where an evaluation writes: to `run`, which becomes part of `root` when all is there.
+    """An evaluation writes to `run`, whose files are moved to `root` when they are complete.
 
     Args:
         root: ``<log_dir>/<backbone>/<task value>``.
-        identity: what the metrics depend on: plain values by name.
+        identity: what the metrics depend on, plain values by name.
         folder_of_task: see `RunFolder`.
         overwrite: whether results of another evaluation may be replaced.
 
@@ -48,14 +48,14 @@ class EvaluationFolder:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Check the folder and make `run`; at the end its content takes the place of earlier results.
+        """Check the folder and create `run`; at the end its files replace earlier results.
 
-        When the block raises, what was written is removed, and earlier results are as they were. All processes enter
-        and leave together.
+        When the block raises, the new files are removed and earlier results are unchanged. All processes enter and
+        leave together.
 
         Raises:
-            UserError: when there are results of another evaluation, one is running here, or the folder cannot be
-                written.
+            UserError: when there are results of another evaluation, another evaluation is running in this folder, or
+                it cannot be written to.
         """
         from_main(self._prepare)
         try:
@@ -91,22 +91,22 @@ class EvaluationFolder:
         self._lock = lock
 
     def _unlock(self) -> None:
-        with suppress(OSError):  # explicitly: workers have copies of the descriptor
+        with suppress(OSError):  # explicitly, as workers have copies of the descriptor
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         os.close(self._lock)
 
     def _publish(self) -> None:
         if not self._overwrite:
-            self._check()  # again: another evaluation may have ended here in the meantime
+            self._check()  # again: another evaluation may have finished in the meantime
         new = [name for name in self._names() if (self.run.root / name).exists()]
         for name in self._names() if self._overwrite else new:
             _remove(self.root / name)
-        for name in sorted(new, key=lambda name: name == _RESULTS):  # which says what the others are, and comes last
+        for name in sorted(new, key=lambda name: name == _RESULTS):  # last: it identifies the others
             (self.root / name).parent.mkdir(exist_ok=True)
             (self.run.root / name).replace(self.root / name)
 
     def _names(self) -> list[str]:
-        """What an evaluation may write, relative to its folder; results.json is the first."""
+        """Paths that an evaluation may write, relative to its folder; results.json is the first."""
         return [*_FILES, *(str(self.run.result(task).relative_to(self.run.root)) for task in self._tasks)]
 
     def _check(self) -> None:

@@ -24,13 +24,13 @@ class EpochBatches(Protocol):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and in which steps to train.
+    """Settings of the training loop.
 
     Attributes:
         num_epochs: passes over the batches.
         grad_accum: batches per optimizer step.
         save_steps: optimizer steps between saved states.
-        max_bad_steps: give up after this many steps in a row without a finite loss.
+        max_bad_steps: abort after this many consecutive steps with non-finite losses.
         log_grad_norms: whether to log each task's gradient norm.
     """
 
@@ -41,7 +41,7 @@ class LoopSettings:
     log_grad_norms: bool = False
 
     def steps_per_epoch(self, num_batches: int) -> int:
-        """Optimizer steps; the last one may have fewer batches."""
+        """Number of optimizer steps; the last one may have fewer batches."""
         return -(-num_batches // self.grad_accum)
 
 
@@ -55,17 +55,17 @@ def fit(
     save: Callable[[], None],
     end_epoch: Callable[[], None],
 ) -> str:
-    """Train until the last epoch, a request to stop, or too many steps without a finite loss.
+    """Train until the last epoch, a request to stop, or too many steps with non-finite losses.
 
     Args:
         stepper: takes the optimizer steps.
         batches: of the training set.
         log: of the run.
-        progress: where to start; kept up to date.
+        progress: where to start; updated after every step.
         settings: how long, and how often to save.
-        stop: asked after every step.
+        stop: checked at every step.
         save: saves the state of the run.
-        end_epoch: validates after an epoch, and saves the models.
+        end_epoch: called after each epoch, to validate and to save models.
 
     Returns:
         ``"finished"``, ``"stopped"`` or ``"diverged"``.
@@ -87,11 +87,11 @@ def fit(
                 save()
             if diverged or result.stop:
                 return "diverged" if diverged else "stopped"
-        save()  # a run that ends while it validates need not train this epoch's last steps again
+        save()  # a run that is killed during validation need not repeat the last steps of the epoch
         end_epoch()
         progress.epoch, progress.step = progress.epoch + 1, 0
         save()
-        barrier()  # nobody starts the next epoch, or ends, before the files are there
+        barrier()  # no process continues before the files are written
     return "finished"
 
 

@@ -1,4 +1,4 @@
-"""From a batch to the one number that is minimized: the network, the losses of its tasks, and their balancing."""
+"""The training objective: a network, the losses of its tasks, and their balancing."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
@@ -13,11 +13,11 @@ from utils.precision import at_least_float32
 
 
 class MultiTaskNetwork(Protocol):
-    """What training needs of a network, which is an `nn.Module`.
+    """Interface of the networks that can be trained, which are `nn.Module`s.
 
     Attributes:
-        tasks: their names, in the order of the balancing method's.
-        last_shared_weight: the weight of the last layer that all tasks share.
+        tasks: names, in the same order as those of the balancing method.
+        last_shared_weight: weight of the last layer shared by all tasks.
     """
 
     tasks: tuple[str, ...]
@@ -27,14 +27,14 @@ class MultiTaskNetwork(Protocol):
         """From (B, 3, H, W) to a prediction per task, in training mode; ``intermediate`` may hold further ones."""
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """The parameters that the losses of this task alone reach."""
+        """Parameters with a gradient from the losses of this task only."""
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The parameters that the losses of several tasks reach."""
+        """Parameters with gradients from the losses of several tasks."""
 
 
 class LossTerm(NamedTuple):
-    """How a task is trained.
+    """The loss of a task.
 
     Attributes:
         loss: of (prediction, batch): the prediction and the ground truth of the batch at the same size.
@@ -48,18 +48,18 @@ class LossTerm(NamedTuple):
 class TrainingObjective(nn.Module):
     """The network and its losses as one module: a batch in, losses out.
 
-    Being one module, it can be handed to DistributedDataParallel whole, while `network` stays accessible unwrapped.
+    DistributedDataParallel wraps it as a whole, while `network` stays accessible unwrapped.
 
     Args:
         network: see `MultiTaskNetwork`.
-        losses: of each of its tasks.
-        balancing: for the tasks of the network.
+        losses: one per task.
+        balancing: the method, for the tasks of the network.
         resize_targets: from a batch and (height, width) to its ground truth at that size, for intermediate predictions.
-        amp_type: type that the network computes in where that is safe; None is float32 throughout. Losses, softmaxes
-            and the normalization of normals are float32 always.
+        amp_type: of autocast; None: float32 throughout. Losses, softmaxes and the normalization of normals are always
+            in float32.
 
     Attributes:
-        has_labels: whether this step's batches have labels so far, in any process, (T,) bool.
+        has_labels: whether the batches of this step so far, of any process, have labels of each task, (T,) bool.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class TrainingObjective(nn.Module):
         self.has_labels = torch.zeros(len(network.tasks), dtype=torch.bool)
 
     def begin_step(self, batches: list[dict]) -> list[torch.Tensor | None]:
-        """Prepare for an optimizer step of several batches, of one in most cases.
+        """Prepare for an optimizer step with one or more batches.
 
         Returns:
-            What `forward` takes with each batch: the fractions (T,) of the step's labeled pixels that it holds, so
-            that all pixels of a step count the same; None for a single batch.
+            For each batch the fractions (T,) of the step's labeled pixels that are in it, an argument of `forward`,
+            so that all pixels of a step have the same weight; None for a single batch.
         """
         self.has_labels = torch.zeros_like(self.has_labels)
         self.balancing.begin_step()
@@ -97,7 +97,7 @@ class TrainingObjective(nn.Module):
         """Losses of a batch in training mode.
 
         Args:
-            batch: ``rgb`` (B, 3, H, W) and what the losses want.
+            batch: ``rgb`` (B, 3, H, W) and the ground truth.
             fractions: see `begin_step`.
 
         Returns:
@@ -110,7 +110,7 @@ class TrainingObjective(nn.Module):
         return self.losses(predictions, batch, fractions)
 
     def losses(self, predictions: dict, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """As `forward`, from predictions made in training mode."""
+        """As `forward`, given predictions in training mode."""
         tasks = self.network.tasks
         final = {task: self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks}
         intermediate = {}

@@ -8,20 +8,20 @@ from torch import nn
 
 @dataclass(frozen=True)
 class OptimizationSettings:
-    """How weights are updated.
+    """Settings of the optimizer and of the learning rate.
 
     Attributes:
         num_steps: optimizer steps of the whole training, for the schedule.
         optimizer: ``adam``, ``adamw``, ``sgd`` or ``rmsprop``.
-        learning_rate: the full rate.
+        learning_rate: before schedule and warm-up.
         momentum: of ``sgd`` and ``rmsprop``.
-        weight_decay: of weights, not of biases, norms and the like.
+        weight_decay: of weights; biases and normalization layers have none.
         schedule: see `training.schedule.rate_factor`, or ``plateau``: see `training.schedule.Plateau`.
-        plateau_factor, plateau_patience: of that.
-        num_warmup_steps: steps in which the rate grows.
-        grad_clip: largest norm of the gradient; 0 for any.
-        ema_decay: of the moving average of the weights; 0 for none.
-        fp16: whether gradients are scaled for half precision.
+        plateau_factor, plateau_patience: of `Plateau`.
+        num_warmup_steps: steps of linear warm-up.
+        grad_clip: clip gradients to this norm; 0: off.
+        ema_decay: of the exponential moving average of the weights; 0: off.
+        fp16: scale the loss for half precision.
     """
 
     num_steps: int
@@ -41,8 +41,8 @@ class OptimizationSettings:
 def build_optimizer(module: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
     """An optimizer for all parameters of a module.
 
-    Weights of layers decay; the rest (biases, norms, log-variances) does not. The decay of ``adamw`` is decoupled from
-    the gradient; without it, it is Adam.
+    Weight decay applies to tensors of two or more dimensions, not to biases, norms and log-variances. ``adamw`` has
+    decoupled weight decay; without decay it is the paper's Adam.
 
     Raises:
         ValueError: when there is no such optimizer.

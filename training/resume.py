@@ -1,4 +1,4 @@
-"""What must be the same when a training is resumed, and what may change."""
+"""Comparing the options and data of a resumed run with those it was started with."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,19 +7,19 @@ from pathlib import Path
 from utils.errors import UserError
 from utils.files import to_json
 
-_MOST_NAMED = 3  # options in a message
+_MAX_NAMED = 3  # options in a message
 
 
 def plain(options: Mapping[str, object]) -> dict[str, object]:
-    """Options as they come back from JSON: tuples are lists."""
+    """Options after a round trip through JSON: tuples become lists."""
     return json.loads(to_json(options))
 
 
 def require_same_options(before: Mapping, now: Mapping, fixed: Iterable[str], run: Path) -> None:
-    """Make sure that the options that a run must keep are those that it was started with.
+    """Make sure that the fixed options of a run have not changed.
 
     Args:
-        before, now: all options by name, plain data; what `before` lacks has been added to the program since.
+        before, now: all options by name, plain data; options missing in `before` are newer than the run.
         fixed: names of the options to compare.
         run: folder of the run.
 
@@ -30,28 +30,28 @@ def require_same_options(before: Mapping, now: Mapping, fixed: Iterable[str], ru
     if not changed:
         return
     named = [f"--{name} is {_in_words(now[name])}, but was {_in_words(before[name])}" for name in changed]
-    more = f", and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    more = f", and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
     raise UserError(
-        f"{run} cannot be resumed with other options: {'; '.join(named[:_MOST_NAMED])}{more}: "
+        f"{run} cannot be resumed with other options: {'; '.join(named[:_MAX_NAMED])}{more}: "
         "pass what it was started with, or another --log_dir"
     )
 
 
 def changed_options(before: Mapping, now: Mapping, names: Iterable[str]) -> list[str]:
-    """Those of the named options whose values differ."""
+    """The names whose values differ."""
     return [name for name in names if name in before and before[name] != now[name]]
 
 
 def describe_changes(before: Mapping, now: Mapping, names: Iterable[str]) -> str:
-    """Options with their new and old values, for people."""
+    """Options with their new and old values, in words."""
     return ", ".join(f"--{name} {_in_words(now[name])} (was {_in_words(before[name])})" for name in names)
 
 
 def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], run: Path) -> None:
-    """Make sure that what follows from the options and the data, such as the samples, is what it was.
+    """Make sure that what follows from options and data, such as the list of samples, has not changed.
 
     Args:
-        before, now: by what to call it, with the flags that decide it.
+        before, now: facts by their names in messages, which include the flags that determine them.
         run: folder of the run.
 
     Raises:
@@ -71,7 +71,7 @@ def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], 
 
 
 def read_settings(path: Path) -> dict | None:
-    """What a run's settings.json holds; None when there is none, or none that can be read."""
+    """The content of a run's settings.json; None if it is missing or unreadable."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -80,13 +80,13 @@ def read_settings(path: Path) -> dict | None:
 
 
 def read_history(path: Path) -> dict | None:
-    """What a run's settings.json holds, to be appended to; None when it is not as this program writes it."""
+    """The content of a run's settings.json, to be extended; None if it was not written by this program."""
     content = read_settings(path) or {}
     resumed = content.get("resumed")
     if not isinstance(content.get("options"), dict) or not isinstance(resumed, list):
         return None
-    entries_are_whole = all(isinstance(entry, dict) and isinstance(entry.get("options"), dict) for entry in resumed)
-    return content if entries_are_whole else None
+    entries_are_complete = all(isinstance(entry, dict) and isinstance(entry.get("options"), dict) for entry in resumed)
+    return content if entries_are_complete else None
 
 
 def _in_words(value: object) -> str:

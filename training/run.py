@@ -1,4 +1,4 @@
-"""A training in its folder: started anew or resumed, never mixed up with another one."""
+"""The run of a folder, new or resumed."""
 
 import sys
 import uuid
@@ -20,9 +20,9 @@ class RunOptions:
     """The options of a training's command line.
 
     Attributes:
-        values: of all of them, by name; among them ``resume``, ``overwrite`` and ``num_epochs``.
-        fixed: names of those that a resumed run must keep.
-        free: names of those that may change.
+        values: of all options, by name, including ``resume``, ``overwrite`` and ``num_epochs``.
+        fixed: names of options that a resumed run must keep.
+        free: names of options that may change.
     """
 
     values: Mapping[str, object]
@@ -31,12 +31,12 @@ class RunOptions:
 
 
 class TrainingRun:
-    """The run of a folder. All processes take part in every call.
+    """The run of a folder. All processes make every call.
 
-    Use: make one, `require` what must not change, build the parts, `start`, then `save` now and then.
+    Use: construct it, `require` what must not change, build the parts, `claim`, `start`, then `save` regularly.
 
     Args:
-        folder: where the run lives; made if it is not there.
+        folder: of the run; created if missing.
         options: of the command line.
 
     Attributes:
@@ -55,16 +55,16 @@ class TrainingRun:
         self.resumed = self._saved is not None
 
     def require(self, facts: Mapping[str, object]) -> bool:
-        """Make sure that a resumed run is the one that was started.
+        """Make sure that a resumed run has the same options and data as when it was started.
 
         Args:
-            facts: what must be the same, beside the fixed options, by what to call it in a message.
+            facts: what must be the same, besides the fixed options, by their names in messages.
 
         Returns:
-            Whether there is anything left to do.
+            Whether any epochs are left.
 
         Raises:
-            UserError: when an option or a fact is another one.
+            UserError: when an option or a fact has changed.
         """
         facts = plain({"number of processes (--nproc_per_node)": world_size(), **facts})
         if not self.resumed:
@@ -83,13 +83,13 @@ class TrainingRun:
         return False
 
     def claim(self, description: Mapping[str, object]) -> None:
-        """Take over the folder for a new run: clear what an earlier one left, and describe this one in settings.json.
+        """Take over the folder for a new run: remove the files of an earlier run and write settings.json.
 
-        Does nothing for a resumed run. Call it when everything that may still fail has been done.
+        Does nothing for a resumed run. Call it after everything that may fail.
         """
         if self.resumed:
             return
-        barrier()  # every process is past the checks that may still refuse
+        barrier()  # all processes have passed their checks
         if is_main():
             self.folder.clear_training()
             content = {"run_id": self._signature.run_id, "launch_id": launch_id(), "options": self._options.values}
@@ -97,11 +97,11 @@ class TrainingRun:
         barrier()
 
     def start(self, progress: Progress, parts: Mapping[str, Stateful]) -> None:
-        """Put a resumed run back to where it was, and say so.
+        """Restore and report the state of a resumed run.
 
         Args:
-            progress: is among what is saved and restored.
-            parts: everything else that keeps a state, by name.
+            progress: of the run; part of the state.
+            parts: everything else that has a state, by name.
         """
         self._parts = {**parts, "progress": progress}
         if self.resumed:
@@ -149,7 +149,7 @@ class TrainingRun:
         write_json(self.folder.settings, content | {"launch_id": launch_id(), "resumed": resumed})
 
 
-_ONCE = ("resume", "overwrite")  # options that say how this start goes, and nothing about the run
+_ONCE = ("resume", "overwrite")  # options that concern this start, not the run
 
 
 def report_stop_reason(stop: StopRequest, progress: Progress, outcome: str) -> None:

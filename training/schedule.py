@@ -1,4 +1,4 @@
-"""How the learning rate changes over a training."""
+"""Learning rate schedules."""
 
 import math
 from collections.abc import Callable
@@ -7,8 +7,8 @@ import torch
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-POLY_POWER = 0.9  # as DeepLab's (Chen et al., TPAMI 2018)
-_WARMUP_START = 1e-3  # of the rate
+POLY_POWER = 0.9  # of DeepLab (Chen et al., TPAMI 2018)
+_WARMUP_START = 1e-3  # fraction of the full rate
 
 
 def build_scheduler(
@@ -21,15 +21,15 @@ def build_scheduler(
 ) -> LambdaLR:
     """A scheduler to be stepped after every optimizer step, `num_steps` times in all.
 
-    The rate depends on the number of the step alone, so that a training may be resumed at any step, also with another
+    The rate only depends on the number of the step, so that a training may be resumed at any step, also with another
     rate, schedule or length.
 
     Args:
-        optimizer: whose groups have the full rate.
+        optimizer: its groups have the full rate.
         name: see `rate_factor`.
         num_steps, num_warmup_steps: see `rate_factor`.
-        steps_done: optimizer steps before the next one.
-        further_factor: asked at every step for what else the rate is multiplied by.
+        steps_done: optimizer steps so far.
+        further_factor: called at every step for a further factor of the rate.
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
@@ -37,11 +37,11 @@ def build_scheduler(
     def factor(step: int) -> float:
         return rate_factor(step, name, num_steps, num_warmup_steps) * further_factor()
 
-    return LambdaLR(optimizer, factor, last_epoch=steps_done - 1)  # it takes one step when it is made
+    return LambdaLR(optimizer, factor, last_epoch=steps_done - 1)  # the constructor takes one step
 
 
 def rate_factor(step: int, name: str, num_steps: int, num_warmup_steps: int = 0) -> float:
-    """What the learning rate is multiplied by in a step.
+    """The factor of the learning rate in a step.
 
     Args:
         step: counted from 0.
@@ -49,7 +49,7 @@ def rate_factor(step: int, name: str, num_steps: int, num_warmup_steps: int = 0)
             2017); ``poly`` is (1 - progress)^0.9.
         num_steps: of the whole training.
         num_warmup_steps: steps at the beginning in which the factor grows linearly from a thousandth to 1; the schedule
-            has the others.
+            covers the others.
     """
     if step < num_warmup_steps:
         return _WARMUP_START + (1 - _WARMUP_START) * step / num_warmup_steps
@@ -62,11 +62,11 @@ def rate_factor(step: int, name: str, num_steps: int, num_warmup_steps: int = 0)
 
 
 class Plateau:
-    """A factor that falls when validation scores stop growing: torch's `ReduceLROnPlateau` of a rate of 1.
+    """A factor that decreases when validation scores stop improving: torch's `ReduceLROnPlateau` with a rate of 1.
 
     Args:
-        factor: by which it falls each time.
-        patience: validations without a better score before it does.
+        factor: of each reduction.
+        patience: validations without a better score before a reduction.
     """
 
     def __init__(self, factor: float, patience: int):
@@ -75,11 +75,11 @@ class Plateau:
 
     @property
     def factor(self) -> float:
-        """What the learning rate is multiplied by."""
+        """The current factor of the learning rate."""
         return self._rate.param_groups[0]["lr"]
 
     def validated(self, score: float) -> None:
-        """Take a score into account; higher is better."""
+        """Add the score of a validation; higher is better."""
         self._scheduler.step(score)
 
     def state_dict(self) -> dict:

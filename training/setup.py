@@ -1,4 +1,4 @@
-"""Settings of the process, the device and the network that change speed, memory and last digits, not the function."""
+"""Settings of process, device and network that affect speed, memory and rounding errors, but not the function."""
 
 import random
 
@@ -12,22 +12,24 @@ AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of -
 
 
 def seed_generators(seed: int) -> None:
-    """Start all random generators of this process."""
+    """Seed all random generators of this process."""
     torch.manual_seed(seed)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - that of libraries
+    np.random.seed(seed)  # noqa: NPY002 - libraries use it
 
 
 def prepare_device(deterministic: bool = False) -> None:
-    """Keep freed memory, and make the GPU's algorithms repeatable if asked for; those of the CPU always are."""
+    """Tune memory allocation and, if requested, use deterministic GPU algorithms."""
     tune_malloc()
     if deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)  # some have no such form: torch names them
+        torch.use_deterministic_algorithms(
+            True, warn_only=True
+        )  # torch warns about operations without a deterministic version
         torch.backends.cudnn.benchmark = False
 
 
 def prepare_network(network: nn.Module, channels_last: bool = False, compiled: bool = False) -> None:
-    """Lay out and compile the network as asked for, in place: the names of its weights stay."""
+    """Set the memory layout and compile, in place, so that the names of the weights do not change."""
     if channels_last:
         network.to(memory_format=torch.channels_last)
     if compiled:

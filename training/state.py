@@ -1,4 +1,4 @@
-"""The state of a training: everything that the next step depends on, so that a killed run continues where it was."""
+"""The state of a training: everything that the next step depends on, to resume a run exactly."""
 
 import os
 import random
@@ -23,7 +23,7 @@ VERSION = 3
 
 
 class Stateful(Protocol):
-    """A part of a training that keeps its state in plain data."""
+    """A part of a training with a state of plain data."""
 
     def state_dict(self) -> dict: ...
 
@@ -32,13 +32,13 @@ class Stateful(Protocol):
 
 @dataclass
 class Progress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
-        epoch: the current one, counted from 1.
+        epoch: current epoch, from 1.
         step: optimizer steps done in it.
-        bad_steps: how many of the last steps in a row were skipped because their losses were not finite.
-        best_scores: of each task so far.
+        bad_steps: number of consecutive skipped steps with non-finite losses.
+        best_scores: best score of each task so far.
     """
 
     epoch: int = 1
@@ -55,12 +55,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Signature:
-    """What identifies a run: a state is only taken up by the run that it is of.
+    """Identifies a run: a state can only be resumed by its own run.
 
     Attributes:
-        run_id: drawn when the run was started.
-        options: of the command line that it was started with, by name, as plain data.
-        facts: what followed from them and must stay the same, by what to call it in a message.
+        run_id: random id, drawn when the run was started.
+        options: of the command line of the first start, by name, as plain data.
+        facts: what followed from them and must not change, by their names in messages.
     """
 
     run_id: str
@@ -69,7 +69,7 @@ class Signature:
 
 
 def save_state(run: RunFolder, signature: Signature, parts: Mapping[str, Stateful]) -> None:
-    """Write the state atomically; the one before it is kept beside it. All processes take part."""
+    """Write the state atomically and keep the previous one. Called by all processes."""
     generators = gather_objects(_generator_states())
     if not is_main():
         return
@@ -86,22 +86,22 @@ def save_state(run: RunFolder, signature: Signature, parts: Mapping[str, Statefu
 
 
 def _keep_previous(run: RunFolder) -> None:
-    """Give the last state a second name before its own is taken over: at no moment is there none."""
+    """Link the last state to the name of the previous one before it is replaced, so that there is always a state."""
     if run.state.exists():
         run.previous_state.unlink(missing_ok=True)
         try:
             os.link(run.state, run.previous_state)
-        except OSError:  # a file system without links
+        except OSError:  # a file system without hard links
             os.replace(run.state, run.previous_state)
 
 
 def has_state(run: RunFolder) -> bool:
-    """Whether a run left a state to continue from."""
+    """Whether there is a state to resume from."""
     return run.state.exists() or run.previous_state.exists()
 
 
 class SavedState:
-    """The last state of a run, read but not yet applied; the one before it when the last one is damaged.
+    """The last state of a run, loaded but not applied yet; the previous one if the last is damaged.
 
     Args:
         run: its folder.
@@ -109,10 +109,10 @@ class SavedState:
     Attributes:
         path: the file that was read.
         signature: of the run.
-        epoch: the one to continue in, counted from 1.
+        epoch: epoch to resume in, from 1.
 
     Raises:
-        UserError: when there is no state, none that can be read, or it is of another run than the folder's.
+        UserError: when there is no readable state, or it is of another run.
     """
 
     def __init__(self, run: RunFolder):
@@ -131,10 +131,10 @@ class SavedState:
             )
 
     def require(self, now: Signature, fixed: tuple[str, ...]) -> None:
-        """Make sure that a training may continue from here.
+        """Make sure that a training may be resumed from here.
 
         Args:
-            now: options and facts of the training that is to continue.
+            now: options and facts of the training to be resumed.
             fixed: names of the options that must be the same.
 
         Raises:
@@ -144,7 +144,7 @@ class SavedState:
         require_same_facts(self.signature.facts, now.facts, self._run.root)
 
     def restore(self, parts: Mapping[str, Stateful]) -> None:
-        """Put the parts and this process's random generators back to where they were.
+        """Restore the parts and the random generators of this process.
 
         Raises:
             UserError: when one of them is missing.
@@ -186,11 +186,11 @@ class SavedState:
 
 def _generator_states() -> dict:
     """States of all random generators that this process uses, as plain data."""
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - that of libraries
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - libraries use it
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,  # of this process's own GPU
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,  # of the GPU of this process
         "numpy": [name, keys.tolist(), position, has_gauss, cached],
         "python": [version, list(words), gauss],
     }

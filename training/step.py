@@ -1,4 +1,4 @@
-"""One optimizer step: from batches to updated weights, whatever the precision and however the batch is cut up."""
+"""One optimizer step, with gradient accumulation, mixed precision, balancing and weight averaging."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,12 +21,12 @@ class StepResult:
     """Result of one optimizer step.
 
     Attributes:
-        losses: name: scalar, of the global batch as `losses.reduction.TaskLoss` says.
-        num_images: of this process.
-        problem: empty; or which losses of which samples were not finite, so that nothing was updated.
-        stop: whether any process wants to stop.
-        overflowed: whether fp16 gradients overflowed, so that the loss scale was lowered and nothing else updated.
-        unlabeled: the tasks without ground truth in the batches of all processes.
+        losses: scalars by name, of the global batch, see `losses.reduction.TaskLoss`.
+        num_images: number of images of this process.
+        problem: which losses of which samples were non-finite, so that the step was skipped; empty if none.
+        stop: whether any process requests to stop.
+        overflowed: whether fp16 gradients overflowed, so that only the loss scale was updated.
+        unlabeled: tasks without ground truth in the batches of all processes.
     """
 
     losses: dict[str, torch.Tensor]
@@ -42,7 +42,7 @@ class Stepper:
 
     Args:
         objective: the network and its losses.
-        parallel_objective: the same, as several processes share it.
+        parallel_objective: the same, wrapped for distributed training.
         settings: of the optimization.
         device: of the weights.
     """
@@ -85,18 +85,18 @@ class Stepper:
         return self.objective.network if self.ema is None else self.ema.module
 
     def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult:
-        """One update from the joint batch of `batches` and those of the other processes.
+        """One update from the global batch: `batches` and those of the other processes.
 
-        When a loss or a gradient is not finite in any process, all of them leave the weights as they are.
+        When a loss or gradient is non-finite in any process, no process updates its weights.
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
         losses, finite = self._backward(batches)
-        # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
-        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
-        is_bad, stop, *unlabeled = all_max(torch.stack(questions).int()).tolist()
+        # One all-reduce for all flags. Except in some balancing methods, nothing else in a step waits for the GPU.
+        flags = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
+        is_bad, stop, *unlabeled = all_max(torch.stack(flags).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
-            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be spoiled too
+            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be non-finite, too
             self.optimizer.zero_grad()
             return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
         tasks = self.objective.network.tasks
@@ -109,7 +109,7 @@ class Stepper:
         overflowed = self._update_scale()
         self.optimizer.zero_grad()
         if overflowed:
-            # At the start the scale is too large, and comes down in a few steps; below 1 it is not to blame.
+            # The initial scale is too large and decreases in a few steps; below 1 the scale is not the cause.
             problem = "gradients in half precision" if self.scaler.get_scale() < 1 else ""
             return StepResult(losses, num_images, problem, bool(stop), overflowed=True)
         self.scheduler.step()
@@ -124,32 +124,36 @@ class Stepper:
             self._plateau.validated(score)
 
     def _update_scale(self) -> bool:
-        """Adapt the loss scale of fp16; whether the gradients overflowed, so that the optimizer was not stepped."""
+        """Update the loss scale of fp16. Returns: whether gradients overflowed and the step was skipped."""
         before = self.scaler.get_scale()
         self.scaler.update()
         return self.scaler.get_scale() < before
 
     def _skip_update(self, tasks: Iterable[str]) -> None:
-        """Keep the optimizer from moving the parameters of tasks without labels by the momentum of earlier steps."""
+        """Keep momentum from updating the parameters of tasks without labels."""
         for task in tasks:
             for parameter in self.objective.network.own_parameters(task):
                 parameter.grad = None
 
     def _backward(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Gradients of a step of several batches; its losses, and whether all is finite in this process, bool.
+        """Compute the gradients of a step of one or more batches.
 
-        All labeled pixels of the step count the same, as in one large batch, but for BatchNorm, which normalizes each
-        batch by itself, and for what a loss derives from its batch: berHu's threshold, and which normals are left out.
+        All labeled pixels of the step have the same weight, as in one large batch. Exceptions are BatchNorm, which
+        normalizes each batch separately, and quantities that losses derive from a batch: the threshold of berHu, and
+        the number of normals that are not excluded.
+
+        Returns:
+            The losses, and a boolean tensor: whether losses and gradients are finite in this process.
         """
         task_gradients = self._task_gradients
         no_backward = task_gradients is not None and task_gradients.replaces_backward
-        # DistributedDataParallel wants a backward pass after each forward pass.
+        # DistributedDataParallel requires a backward pass after each forward pass.
         objective = self.objective if no_backward else self._parallel_objective
         totals: dict[str, torch.Tensor] = {}
         for number, (batch, fractions) in enumerate(
             zip(batches, self.objective.begin_step(batches), strict=True), start=1
         ):
-            with nullcontext() if number == len(batches) else _without_exchange(objective):
+            with nullcontext() if number == len(batches) else _without_sync(objective):
                 losses = objective(batch, fractions)
                 if task_gradients:
                     task_gradients.add(losses)
@@ -160,14 +164,14 @@ class Stepper:
         if task_gradients:
             finite = finite & task_gradients.finish()
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
-        if gradients and not self.scaler.is_enabled():  # the scaler of fp16 looks after them itself
+        if gradients and not self.scaler.is_enabled():  # the fp16 scaler checks them itself
             finite = finite & torch.stack(torch._foreach_norm(gradients)).isfinite().all()
         return totals, finite
 
     def grad_norms(self, batch: dict) -> dict[str, float]:
         """Norm of the gradient of each task's unweighted loss at the last shared layer, of this process."""
         norms = {}
-        with _frozen_statistics(self.objective):  # also while the backward passes recompute parts of the network
+        with _frozen_statistics(self.objective):  # also while backward passes recompute parts of the network
             self.objective.begin_step([batch])
             losses = self.objective(batch)
             for task in self.objective.network.tasks:
@@ -177,7 +181,7 @@ class Stepper:
         return norms
 
     def state_dict(self) -> dict:
-        """Everything but the options that the next step depends on."""
+        """Everything that the next step depends on, except the options."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps_done": self.scheduler.last_epoch,
@@ -188,7 +192,7 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Continue from a `state_dict`, with the rate, schedule and weight decay of this stepper's own options."""
+        """Restore a `state_dict`, but keep the learning rate, schedule and weight decay of this stepper."""
         self.objective.load_state_dict(state["objective"])
         own = [
             {"lr": group["initial_lr"], "weight_decay": group["weight_decay"]} for group in self.optimizer.param_groups
@@ -203,13 +207,13 @@ class Stepper:
             self.ema.load_state_dict(state["ema"])
 
 
-def _without_exchange(module: nn.Module) -> AbstractContextManager:
-    """Backward passes without the exchange of gradients between processes."""
+def _without_sync(module: nn.Module) -> AbstractContextManager:
+    """Context in which gradients are not synchronized between processes."""
     return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()
 
 
 def _averaging(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], object], None]:
-    """For `AveragedModel`: weights and statistics are averaged; integers, such as index tables, are copied."""
+    """Update function of `AveragedModel`: weights and statistics are averaged; integer buffers are copied."""
     average = get_ema_multi_avg_fn(decay)
 
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: object) -> None:
@@ -223,7 +227,7 @@ def _averaging(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor]
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Forward passes in training mode that leave BatchNorm's running statistics as they were, NaN or not."""
+    """Restore BatchNorm's running statistics after forward passes in training mode."""
     norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     buffers = [buffer for norm in norms for buffer in norm.buffers()]
     before = [buffer.clone() for buffer in buffers]
@@ -236,7 +240,7 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 
 def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:
-    """Which losses are not finite, and the samples of the processes in which they are not."""
+    """Which losses are non-finite, and the samples of those processes."""
     names = [name for name, loss in losses.items() if not loss.isfinite()]
     ids = [sample for batch in batches for sample in batch["id"]] if names else []
     everywhere = gather_objects((names, ids))

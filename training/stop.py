@@ -1,4 +1,4 @@
-"""When a training is to end before its last epoch."""
+"""Requests to stop a training before its last epoch."""
 
 import signal
 import time
@@ -8,12 +8,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Records that the process was asked to end (SIGTERM, SIGINT) or its time is up; the current step is finished.
+    """Records SIGTERM, SIGINT or the end of the time limit, so that the current step can be finished.
 
-    A context: signals are noted within it, and do what they did before after it.
+    Signals are recorded within the context; their handlers are restored after it.
 
     Args:
-        max_minutes: from now on, or None.
+        max_minutes: time limit from now on, or None.
     """
 
     def __init__(self, max_minutes: float | None = None):
@@ -36,4 +36,4 @@ class StopRequest:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._received = f"{signal.Signals(number).name} was received"
-        signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process

@@ -1,4 +1,4 @@
-"""The gradients of each task's loss, for balancing methods that need them."""
+"""Gradients of the loss of each task, for balancing methods that need them."""
 
 import torch
 
@@ -7,7 +7,7 @@ from utils.distributed import all_sum, world_size
 
 
 class TaskGradients:
-    """Gradients of the losses L_t of one step, added up over its batches and all processes.
+    """Gradients of the losses L_t of one step, summed over its batches and all processes.
 
     Args:
         objective: with a balancing method whose `gradient_scope` is not ``"none"``.
@@ -17,24 +17,24 @@ class TaskGradients:
         self._network, self._balancing = objective.network, objective.balancing
         tasks = self._balancing.tasks
         if self.replaces_backward:
-            self._seen = self._network.shared_parameters()
+            self._shared = self._network.shared_parameters()
             self._own = [self._network.own_parameters(task) for task in tasks]
         else:
-            self._seen = [self._network.last_shared_weight]
+            self._shared = [self._network.last_shared_weight]
             self._own = [[] for _ in tasks]
-        self._gradients: list[list[torch.Tensor]] = []  # per task, of the seen parameters and its own
+        self._gradients: list[list[torch.Tensor]] = []  # per task, of the shared parameters and its own
 
     @property
     def replaces_backward(self) -> bool:
-        """Whether the gradients of all parameters are made here, so that there is no backward pass of the total."""
+        """Whether all gradients are computed here, instead of by a backward pass of the total loss."""
         return self._balancing.gradient_scope == "shared"
 
     def add(self, losses: dict[str, torch.Tensor]) -> None:
-        """Add the gradients of one batch, given what `TrainingObjective` returned for it."""
+        """Add the gradients of one batch, given the losses that `TrainingObjective` returned for it."""
         values = task_losses(losses, self._balancing.tasks)
         for number, (value, own) in enumerate(zip(values, self._own, strict=True)):
             is_last = self.replaces_backward and number == len(values) - 1
-            parameters = [*self._seen, *own]
+            parameters = [*self._shared, *own]
             found = torch.autograd.grad(value, parameters, retain_graph=not is_last, materialize_grads=True)
             if number == len(self._gradients):
                 self._gradients.append(list(found))
@@ -42,33 +42,33 @@ class TaskGradients:
                 torch._foreach_add_(self._gradients[number], list(found))
 
     def finish(self) -> torch.Tensor:
-        """Hand the gradients to the balancing method; set those of all parameters if they are made here.
+        """Pass the gradients to the balancing method; set those of all parameters if they are computed here.
 
         Returns:
-            Whether they are finite, bool. If not, nothing was done.
+            A boolean tensor: whether they are finite. If not, nothing was set.
         """
-        num_seen = len(self._seen)
-        seen = torch.stack([_flat(some[:num_seen]) for some in self._gradients])  # (T, P)
-        seen = all_sum(seen) / world_size()
-        gramian = seen @ seen.T
+        num_shared = len(self._shared)
+        shared = torch.stack([_flat(some[:num_shared]) for some in self._gradients])  # (T, P)
+        shared = all_sum(shared) / world_size()
+        gramian = shared @ shared.T
         finite = gramian.isfinite().all()
         if finite:
             weights = self._balancing.update_from_gramian(gramian)
             if self.replaces_backward:
-                _set_gradients(self._seen, weights @ seen)
+                _set_gradients(self._shared, weights @ shared)
                 for own, some in zip(self._own, self._gradients, strict=True):
-                    _set_gradients(own, all_sum(_flat(some[num_seen:])) / world_size())
+                    _set_gradients(own, all_sum(_flat(some[num_shared:])) / world_size())
         self._gradients = []
         return finite
 
 
 def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """All entries of tensors of any shapes, (P,)."""
+    """Flatten and concatenate tensors: (P,)."""
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
 def _set_gradients(parameters: list[torch.nn.Parameter], flat: torch.Tensor) -> None:
-    """Give parameters the gradient whose entries are (P,)."""
-    pieces = flat.split([parameter.numel() for parameter in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))  # in the parameter's layout
+    """Set the gradients of parameters from their flat concatenation (P,)."""
+    chunks = flat.split([parameter.numel() for parameter in parameters])
+    for parameter, chunk in zip(parameters, chunks, strict=True):
+        parameter.grad = torch.empty_like(parameter).copy_(chunk.view_as(parameter))  # in its layout

@@ -77,7 +77,7 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
     finally:
         if launched:
             dist.destroy_process_group()
-            # DistributedDataParallel is part of reference cycles that keep gloo's threads alive. A thread that still runs
+            # DistributedDataParallel is part of reference cycles that keep gloo's threads alive. A thread that is alive
             # when the interpreter exits would abort the process.
             gc.collect()
 

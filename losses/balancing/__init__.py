@@ -1,6 +1,6 @@
-"""How the losses of several tasks become one number: the methods, by the names of --balancing.
+"""Methods for balancing the tasks, by their names in --balancing.
 
-Nothing here imports torch, so that the command line knows the names at once.
+This file does not import torch, so that --help is fast.
 """
 
 from importlib import import_module
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class MethodSpec(NamedTuple):
-    """Where a method lives and what sets it apart from others of its class.
+    """The class of a method, and its arguments.
 
     Attributes:
-        module, class_name: its class.
-        arguments: that come with the name.
-        options: further arguments of the class, by the names that they have on the command line.
+        module, class_name: of the class.
+        arguments: fixed by the name of the method.
+        options: further arguments, named as on the command line.
     """
 
     module: str

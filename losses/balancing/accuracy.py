@@ -1,22 +1,22 @@
-"""Weights that follow the tasks' accuracies in validation."""
+"""Weights that depend on the validation accuracies of the tasks."""
 
 import torch
 
 from losses.balancing.base import WeightedLosses
 
-SMOOTHING = 0.1  # what a new accuracy counts in the moving average
+SMOOTHING = 0.1  # weight of a new accuracy in the moving average
 
 
 class AccuracyWeights(WeightedLosses):
-    """Keeps a moving average of each task's accuracy: 10 % new, 90 % old, the first one as it is.
+    """A moving average of each task's accuracy: 10 % new, 90 % old, initialized with the first value.
 
-    Yun & Cho (ICCV 2023), as in their program. There a metric that is missing crashes, and one that is NaN spoils the
-    weights for ever; here the average stays what it was.
+    As in the released program of Yun & Cho (ICCV 2023). There a missing metric crashes, and NaN stays in the weights
+    forever; here both leave the average unchanged.
     """
 
     def __init__(self, tasks: tuple[str, ...], geometric: bool):
         super().__init__(tasks, geometric)
-        self.register_buffer("_accuracies", torch.full((len(tasks),), torch.nan))  # NaN: not known yet
+        self.register_buffer("_accuracies", torch.full((len(tasks),), torch.nan))  # NaN: unknown so far
 
     def validated(self, accuracies: dict[str, float | None]) -> None:
         new = torch.tensor([torch.nan if accuracies.get(task) is None else accuracies[task] for task in self.tasks])
@@ -26,5 +26,5 @@ class AccuracyWeights(WeightedLosses):
 
     @property
     def accuracies(self) -> torch.Tensor:
-        """The averages (T,), 0 to 1; NaN where not known yet."""
+        """The averages (T,), 0 to 1; NaN where unknown so far."""
         return self._accuracies

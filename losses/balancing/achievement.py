@@ -11,15 +11,15 @@ class Achievement(AccuracyWeights):
         w = softmax_t(r_t),  r_t = max(0, 1 - k_t / (P_t (1 + m)))^gamma
 
     with the smoothed accuracy k_t, the potential P_t, the accuracy of a single-task network, a margin m
-    and a focusing factor gamma. The weights are exponents of a geometric mean, or (`achievement-arithmetic`) those of a
+    and a focusing factor gamma. They are exponents of a geometric mean, or (`achievement-arithmetic`) weights of a
     sum. They are equal until all accuracies are known, and change after each validation.
 
     The released program lacks the maximum: a task above its potential gains weight again, or crashes. It updates
-    accuracies twice per validation when weights are averaged, and does not keep them in checkpoints.
+    accuracies twice per validation when weights are averaged, and does not save them in checkpoints.
 
     Args:
-        tasks: their names, in the order of the network's.
-        geometric: which form.
+        tasks: names, in the same order as those of the network.
+        geometric: whether the weights are exponents.
         potential: P_t of each task, above 0 and up to 1.
         margin: m.
         focusing_factor: gamma.

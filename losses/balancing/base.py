@@ -1,4 +1,4 @@
-"""What all balancing methods have in common, and the two forms of a weighted loss."""
+"""Base classes of the balancing methods, and the two forms of a weighted loss."""
 
 from abc import ABC, abstractmethod
 
@@ -8,24 +8,24 @@ from torch import nn
 from losses.reduction import TaskLoss
 from utils.distributed import all_sum, world_size
 
-INTERMEDIATE_WEIGHT = 0.1  # of a task's intermediate loss in the loss that is balanced: 1 to 10, as in the paper's sum
-_SMALLEST = 1e-12  # loss of which a logarithm is taken
+INTERMEDIATE_WEIGHT = 0.1  # of the intermediate loss in L_t: 1 to 10, as in the paper's sum
+_SMALLEST = 1e-12  # lower bound of losses in logarithms
 
 
 class Balancing(nn.Module, ABC):
-    """Turns the losses of the tasks into the one number that is minimized. Its state is in its `state_dict`.
+    """Combines the losses of the tasks into the total loss. Its state is in its `state_dict`.
 
-    Apart from `uncertainty`, which is the paper's own sum, the loss of a task that is balanced is
+    Except in `uncertainty`, the paper's sum, the loss of a task that is balanced is
 
         L_t = final loss + 0.1 * intermediate loss.
 
     Args:
-        tasks: their names, in the order of the network's.
+        tasks: names, in the same order as those of the network.
 
     Attributes:
-        needs_loss_values: whether the method uses the values of the losses over all processes, beyond being linear.
-        gradient_scope: which parameters' gradients of each L_t the method wants in every step: ``"none"``,
-            ``"last shared layer"``, or ``"shared"``, all that several tasks share.
+        needs_loss_values: whether the method needs the values of the global losses, not only their gradients.
+        gradient_scope: the parameters for which the method needs the gradients of each L_t in every step: ``"none"``,
+            ``"last shared layer"``, or ``"shared"``, all shared parameters.
     """
 
     needs_loss_values = False
@@ -42,19 +42,19 @@ class Balancing(nn.Module, ABC):
     def forward(
         self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
-        """The number to be minimized, from the losses of each task in one batch.
+        """Total loss, from the losses of each task in one batch.
 
-        A task without a single valid pixel adds nothing.
+        A task without valid pixels contributes nothing.
 
         Args:
             final, intermediate: of each task; `intermediate` may be empty.
-            fractions: (T,), of the labeled pixels of all batches of this step, those that are in this one; the numbers
-                that are returned for the batches of a step are added up.
+            fractions: (T,), the fraction of the labeled pixels of the step that are in this batch; the total loss of a
+                step is the sum over its batches.
         """
 
     @abstractmethod
     def weights(self) -> dict[str, float]:
-        """What is logged of each task: its weight, in the terms of the method."""
+        """The weight of each task, as defined by the method, for the log."""
 
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor | None:
         """Called in every step with the inner products (T, T) of the gradients dL_t of `gradient_scope`.
@@ -64,15 +64,15 @@ class Balancing(nn.Module, ABC):
         """
 
     def end_step(self) -> None:
-        """Called after each optimizer step, but not after one that was skipped because its losses were not finite."""
+        """Called after each optimizer step, except steps that were skipped because of non-finite losses."""
 
     def end_epoch(self) -> None:
         """Called after each epoch."""
 
     def validated(self, accuracies: dict[str, float | None]) -> None:
-        """Called after each validation with the accuracy of each task, in [0, 1], None when unknown.
+        """Called after each validation with the accuracy of each task, in [0, 1], None if unavailable.
 
-        They are those of the network that is saved: with a moving average of the weights, of the averaged one.
+        With a moving average of the weights, they are those of the averaged network.
         """
 
 
@@ -82,20 +82,19 @@ def task_loss(final: torch.Tensor, intermediate: torch.Tensor | None) -> torch.T
 
 
 class WeightedLosses(Balancing):
-    """A weighted sum or a weighted geometric mean of the L_t, with weights that are constants of the gradient.
+    """A weighted sum or a weighted geometric mean of the L_t, whose weights are constants for the gradient.
 
     The geometric mean, L = prod_t L_t^{w_t} with exponents that sum to one, has the gradient
-    L sum_t (w_t / L_t) dL_t. That is the gradient of the sum of c_t L_t with constant c_t = w_t L / L_t, whose value is
-    L too, and so it is computed: sums can be split over processes, products cannot. Multiplying one L_t by a constant
-    multiplies L, and leaves the direction of its gradient as it was. Where a step has several batches, each has its own
-    c_t.
+    L sum_t (w_t / L_t) dL_t. It is computed as the sum of c_t L_t with constants c_t = w_t L / L_t, which has the same
+    value and gradient, because sums can be split over processes and products cannot. Scaling one L_t scales L, but
+    does not change the direction of its gradient. If a step has several batches, each has separate c_t.
 
-    A task without labels in the batch is left out of the mean, the others' exponents growing to a sum of one. (In the
-    released program of Yun & Cho, ICCV 2023, its loss of 0 makes the product 0 and its gradient NaN.)
+    A task without labels in the batch is excluded from the mean, and the exponents of the others are rescaled to sum to
+    one. (In the released program of Yun & Cho, ICCV 2023, its loss of 0 makes the product 0 and its gradient NaN.)
 
     Args:
-        tasks: their names, in the order of the network's.
-        geometric: which of the two.
+        tasks: names, in the same order as those of the network.
+        geometric: a geometric mean instead of a sum.
     """
 
     def __init__(self, tasks: tuple[str, ...], geometric: bool):
@@ -109,7 +108,7 @@ class WeightedLosses(Balancing):
 
     @abstractmethod
     def task_weights(self) -> torch.Tensor:
-        """Weights (T,) of the sum, as the method defines them; of the geometric mean they are the exponents' ratios."""
+        """Weights (T,) of the sum; for the geometric mean the exponents, up to a factor."""
 
     def forward(
         self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
@@ -127,14 +126,14 @@ class WeightedLosses(Balancing):
         return (coefficients * values).sum()
 
     def _note(self, values: torch.Tensor, present: torch.Tensor) -> None:
-        """Add up what the batches of a step contribute."""
+        """Accumulate the losses of the batches of a step."""
         if self._values is None:
             self._values, self._present = values, present
         else:
             self._values, self._present = self._values + values, self._present | present
 
     def coefficients(self, values: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """The weight of each dL_t, (T,), given the losses (T,) of the batch and which tasks have labels in it, (T,)."""
+        """The weight of each dL_t, (T,), given the losses (T,) of the batch and which tasks have labels in it (T,)."""
         weights = self.task_weights().to(values)
         if not self.geometric:
             return weights

@@ -4,19 +4,19 @@ import torch
 
 from losses.balancing.accuracy import AccuracyWeights
 
-LOWEST_ACCURACY = 1e-3  # its logarithm would give a task that fails at first all the weight there is
+LOWEST_ACCURACY = 1e-3  # without it, a task with almost no accuracy would get all the weight
 
 
 class DynamicTaskPrioritization(AccuracyWeights):
     """w_t = -(1 - k_t)^gamma log k_t of the smoothed accuracy k_t (Guo et al., ECCV 2018, eq. 4).
 
-    The difficult tasks come first. Weights are 1 before the first validation; accuracies below 0.001 count as that.
+    Difficult tasks get more weight. Weights are 1 before the first validation; accuracies below 0.001 count as 0.001.
     (The released program of Yun & Cho takes 1e-20, so that a task of accuracy 0 gets a weight of 46.)
 
     The geometric form divides the weights by their sum.
 
     Args:
-        tasks: their names, in the order of the network's.
+        tasks: names, in the same order as those of the network.
         geometric: the weights are exponents.
         focusing_factor: gamma.
     """

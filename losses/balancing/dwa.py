@@ -12,7 +12,7 @@ class DynamicWeightAverage(WeightedLosses):
 
     A task whose loss falls slowly gets a larger weight. L_t(e) is the mean over the steps of epoch e in which the task
     had labels; weights are 1 in the first two epochs. (The released program of Yun & Cho multiplies by the temperature
-    where the paper divides, compares sums over unequal numbers of steps, and does so within epochs.)
+    instead of dividing, compares sums over different numbers of steps, and updates weights within epochs.)
 
     The geometric form has the exponents softmax_t(rho_t / tau).
     """
@@ -22,7 +22,7 @@ class DynamicWeightAverage(WeightedLosses):
         self.needs_loss_values = True
         for name in ("_sums", "_counts"):  # over the steps of this epoch
             self.register_buffer(name, torch.zeros(len(tasks)))
-        for name in ("_last", "_before"):  # mean losses of the two epochs before; NaN: not known
+        for name in ("_last", "_before"):  # mean losses of the last two epochs; NaN: unknown
             self.register_buffer(name, torch.full((len(tasks),), torch.nan))
 
     def task_weights(self) -> torch.Tensor:
@@ -36,7 +36,7 @@ class DynamicWeightAverage(WeightedLosses):
 
     def end_epoch(self) -> None:
         means = self._sums / self._counts
-        seen = self._counts > 0  # the means of a task that was not stay
+        seen = self._counts > 0  # otherwise the earlier means are kept
         self._before.copy_(torch.where(seen, self._last, self._before))
         self._last.copy_(torch.where(seen, means, self._last))
         self._sums.zero_()

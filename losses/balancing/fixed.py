@@ -1,4 +1,4 @@
-"""Weights that never change."""
+"""Constant weights."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ class FixedWeights(WeightedLosses):
     """sum_t w_t L_t.
 
     Args:
-        tasks: their names, in the order of the network's.
+        tasks: names, in the same order as those of the network.
         loss_weights: w_t of each task.
     """
 

@@ -1,4 +1,4 @@
-"""Methods that combine the gradients of the tasks instead of their losses, from the library torchjd."""
+"""Methods of the library torchjd, which combine the gradients of the tasks instead of their losses."""
 
 from importlib import import_module
 
@@ -10,10 +10,10 @@ from utils.errors import UserError
 
 
 class GradientBalancing(WeightedLosses):
-    """The gradient of the shared parameters is sum_t w_t dL_t with weights that torchjd finds from the gradients.
+    """The gradient of the shared parameters is sum_t w_t dL_t with weights that torchjd computes from the gradients.
 
-    All other parameters, each of which one task alone reaches, have the gradient of their own L_t. Tasks without labels
-    in the batch are left out of the aggregation. torchjd names the papers:
+    Parameters of a single task have the gradient of its L_t. Tasks without labels in the batch are excluded from the
+    aggregation. The methods:
 
     ============ ========================================================================
     UPGrad       Quinton & Rey, arXiv 2406.16232
@@ -22,14 +22,14 @@ class GradientBalancing(WeightedLosses):
     MGDA         Sener & Koltun, NeurIPS 2018 (Désidéri, 2012)
     IMTLG        Liu et al., ICLR 2021, the gradient part
     AlignedMTL   Senushkin et al., CVPR 2023
-    NashMTL      Navon et al., ICML 2022; weights as large as the combined gradient's norm of 1 allows
+    NashMTL      Navon et al., ICML 2022; the combined gradient has a norm of at most 1
     ============ ========================================================================
 
     Args:
-        tasks: their names, in the order of the network's.
-        aggregator: the name of torchjd's class.
-        seed: of the order in which PCGrad goes through the tasks.
-        arguments: of that class.
+        tasks: names, in the same order as those of the network.
+        aggregator: name of torchjd's class.
+        seed: of the random order of the tasks in PCGrad.
+        arguments: of the class.
 
     Raises:
         UserError: when torchjd, or a solver that it needs for this method, is not installed.
@@ -43,11 +43,11 @@ class GradientBalancing(WeightedLosses):
         self._aggregators: dict[int, object] = {}  # by the number of tasks with labels
         self._aggregator(len(tasks))  # fail early if a solver is missing
         self.register_buffer("_weights", torch.ones(len(tasks)))
-        self.register_buffer("_nash", torch.ones(len(tasks), dtype=torch.float64))  # what NashMTL starts from
+        self.register_buffer("_nash", torch.ones(len(tasks), dtype=torch.float64))  # NashMTL's starting point
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
 
     def task_weights(self) -> torch.Tensor:
-        return torch.ones(len(self.tasks))  # of the losses; those of the gradients are `weights`
+        return torch.ones(len(self.tasks))  # of the losses; `weights` has those of the gradients
 
     def weights(self) -> dict[str, float]:
         """w_t of the last step."""
@@ -55,11 +55,11 @@ class GradientBalancing(WeightedLosses):
 
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor:
         """Weights (T,) of the tasks' gradients, given their inner products (T, T)."""
-        gramian = gramian.cpu()  # torchjd reads single numbers many times
+        gramian = gramian.cpu()  # torchjd reads its entries one by one
         present = self._present.nonzero().squeeze(1).cpu()
         gramian = gramian[present][:, present]
         weights = torch.zeros(len(self.tasks))
-        # Alone, or without any gradient, there is nothing to combine, and some solvers fail.
+        # For a single task, or without any gradient, there is nothing to combine, and some solvers fail.
         weights[present] = self._weights_of(gramian, present) if len(present) > 1 and gramian.any() else 1.0
         self._weights.copy_(weights)
         return self._weights.clone()
@@ -70,8 +70,8 @@ class GradientBalancing(WeightedLosses):
     def _weights_of(self, gramian: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         aggregator = self._aggregator(len(present))
         if self._name == "NashMTL":
-            # It wants gradients: any with these inner products will do. It starts where it ended the last time, also in
-            # a resumed training: torchjd keeps that in an attribute which it does not document (see `_aggregator`).
+            # It needs gradients: any with these inner products will do. It starts from its last solution, also in a
+            # resumed training: torchjd stores that in an undocumented attribute (see `_aggregator`).
             weighting = aggregator.weighting
             start = self._nash.cpu()
             weighting.prvs_alpha = start[present].numpy()
@@ -79,8 +79,8 @@ class GradientBalancing(WeightedLosses):
             start[present] = torch.as_tensor(weighting.prvs_alpha, dtype=start.dtype)
             self._nash.copy_(start)
             return weights
-        # PCGrad draws an order: the same in every process, and in a training that was resumed. All of the others depend
-        # on ratios of gradients alone, but for thresholds that torchjd has for gradients of about unit length.
+        # PCGrad draws a random order, the same in all processes and in resumed training. The other methods depend only
+        # on ratios of gradients, apart from torchjd's thresholds for gradients of about unit length.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._seed_of_step())
             return aggregator.gramian_weighting(gramian / gramian.diagonal().mean())

@@ -11,14 +11,14 @@ LEARNING_RATE = 0.025  # of the weights
 class GradNorm(WeightedLosses):
     """Learns weights that make all tasks train at similar rates (Chen et al., ICML 2018, algorithm 1).
 
-    With G_t = w_t |dL_t| at the last layer that all tasks share, and the inverse training rate r_t = (L_t / L_t(0)) /
-    mean of these, each step of gradient descent on w lowers
+    With G_t = w_t |dL_t| at the last shared layer, and the relative inverse training rate r_t = (L_t / L_t(0)) / mean
+    of these, each step is one of gradient descent on w for
 
         sum_t |G_t - mean(G) r_t^alpha|,  alpha = 1.5, the second term being a constant,
 
-    then weights are scaled back to their sum, T. Tasks without labels in the batch keep their weights, and have no part
-    in the means. (The released program of Yun & Cho takes the network's learning rate for the weights, lets them become
-    negative, and divides by zero when a task has no labels in the first batch.)
+    followed by rescaling of the weights to their sum T. Tasks without labels in the batch keep their weights and are
+    excluded from the means. (The released program of Yun & Cho uses the network's learning rate for the weights, allows
+    negative ones, and divides by zero when a task has no labels in the first batch.)
     """
 
     gradient_scope = "last shared layer"

@@ -7,13 +7,13 @@ from losses.balancing.base import WeightedLosses
 
 
 class RandomWeights(WeightedLosses):
-    """w = softmax of T standard normals, drawn anew at every step (Lin et al., TMLR 2022). They sum to one.
+    """w = softmax of T standard normals, drawn at every step (Lin et al., TMLR 2022). They sum to one.
 
-    The draw depends on the seed and the number of the step alone: all processes make the same, and so does a training
-    that was resumed.
+    The draw only depends on the seed and the number of the step: it is the same in all processes and in a resumed
+    training.
 
     Args:
-        tasks: their names, in the order of the network's.
+        tasks: names, in the same order as those of the network.
         geometric: the weights are exponents.
         seed: 0 or more.
     """

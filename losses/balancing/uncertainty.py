@@ -14,11 +14,11 @@ LOSS_SCALE = 10.0
 class UncertaintyWeighting(Balancing):
     """Sum over tasks of 10 w_t exp(-s_t) L_t + s_t with learned log-variances s_t, and of the intermediate losses.
 
-    Kendall et al., CVPR 2018. Here L_t is the final loss alone, and the intermediate losses are not weighted. Factor 10
+    Kendall et al., CVPR 2018. Here L_t is only the final loss; the intermediate losses are not weighted. The factor 10
     and w = 1, 2, 2 for depth, normal, segmentation are those of the released code.
 
     Args:
-        tasks: their names, in the order of the network's.
+        tasks: names, in the same order as those of the network.
         loss_weights: w_t of each task.
     """
 
@@ -29,13 +29,13 @@ class UncertaintyWeighting(Balancing):
         self.begin_step()
 
     def begin_step(self) -> None:
-        """Remember this step's log-variances, and which tasks have labels in its batches."""
+        """Store the log-variances before this step, and reset which tasks have labels in it."""
         self._before, self._present = self.log_variances.detach().clone(), torch.zeros_like(self.log_variances).bool()
 
     def forward(
         self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
-        """The sum. A task without a single valid pixel adds nothing, neither loss nor s_t."""
+        """The sum. A task without valid pixels contributes neither its loss nor s_t."""
         total = self.log_variances.new_zeros(())
         for i, task in enumerate(self.tasks):
             log_variance = self.log_variances[i]
@@ -46,7 +46,7 @@ class UncertaintyWeighting(Balancing):
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Undo what the optimizer's momentum did to log-variances of tasks without labels."""
+        """Undo updates, by momentum, of the log-variances of tasks without labels."""
         self.log_variances.copy_(torch.where(self._present, self.log_variances, self._before))
 
     def weights(self) -> dict[str, float]:

@@ -104,7 +104,7 @@ def test_a_changed_picture_is_not_there(model, files, job):
 def test_a_picture_elsewhere(model, files, job, tmp_path):
     """The same content may have moved; another content is somebody's."""
     write(model, files("depth"), job)
-    moved = job._replace(picture=tmp_path / "moved.bmp")
+    moved = job._replace(image=tmp_path / "moved.bmp")
     save_bmp(moved.image, 0)
     assert files("depth").are_there(moved)
     save_bmp(moved.image, 1)
@@ -118,7 +118,7 @@ def test_relative_paths_depend_on_the_folder(model, files, job, tmp_path, monkey
     for name, grey in (("here", 0), ("there", 9)):
         (tmp_path / name).mkdir()
         save_bmp(tmp_path / name / "room.bmp", grey)
-    job = job._replace(picture=Path("room.bmp"))
+    job = job._replace(image=Path("room.bmp"))
     monkeypatch.chdir(tmp_path / "here")
     write(model, files("depth"), job)
     monkeypatch.chdir(tmp_path / "there")

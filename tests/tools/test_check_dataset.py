@@ -166,7 +166,7 @@ def test_long_lists_are_cut(capsys):
     ("changed", "advice"),
     [
         (flipped, "if read as (x, -y, z)"),
-        (in_building, "in a frame of the building: use --normal_frame world, or turn them"),
+        (in_building, "in a frame of the building: use --normal_frame world, or rotate them"),
         (in_views, "in the frame of each stitched view"),
     ],
 )

@@ -131,7 +131,7 @@ def test_camera_normals_are_not_of_the_building(stored, implied):
 def test_nonsense_is_not_explained(implied, generator):
     finding = evaluate(unit(generator.normal(size=implied.shape)), implied)
     assert finding.problems == ["normals disagree with depth"]
-    assert "no other frame, fixes it" in finding.rows[-1]
+    assert "no other frame, explains them" in finding.rows[-1]
 
 
 def test_too_few_normals(stored, implied):
