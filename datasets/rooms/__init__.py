@@ -1,4 +1,4 @@
-"""Synthetic furnished rooms, made up at random and ray-cast in closed form to ERP panoramas with exact truth.
+"""Synthetic furnished rooms, generated at random and ray-cast in closed form to ERP panoramas with exact ground truth.
 
 * `shapes`: the solids everything is made of, `casting`: which of them each ray of an ERP image meets first;
 * `scene`: what a room is, `layout`: makes one up, out of `furniture`, `fittings` and `clutter`, on a `floor_plan`;

@@ -1,4 +1,4 @@
-"""What a room is: its shell, the parts that stand in it, its lights, and where the camera is."""
+"""Description of a room: shell, parts, lights and camera."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Color = tuple[float, float, float]  # linear RGB, 1 = white
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface is made of.
+    """The material of a surface.
 
     Attributes:
         texture: gives the linear colors (N, 3) of a patch of N points in this material, see `textures`.

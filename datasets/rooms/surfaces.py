@@ -1,4 +1,4 @@
-"""Where exactly the rays hit: points, normals and the coordinates that textures are made of."""
+"""Hit points, their normals and texture coordinates."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class Patch:
-    """N points of surfaces, as textures see them: each attribute is (N,).
+    """Texture coordinates of N points of surfaces: each attribute is (N,).
 
     Attributes:
         s, t: meters from the middle of the face, along it; t is upwards on upright faces.
@@ -79,7 +79,7 @@ def to_patch(surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Came
     depth = hits.depth.ravel()
     away = surfaces.points - np.array([camera.x, -camera.height, camera.z])
     facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
-    # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
+    # The footprint of a pixel at a grazing angle is elongated: replaced by a square of the same area.
     footprint = depth * (np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
     meters = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
     return Patch(*meters, seed=index)

@@ -351,7 +351,7 @@ def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damag
     ("content", "message"),
     [
         (None, "is missing"),
-        ("[1, 2", "is no JSON file"),
+        ("[1, 2", "is not a JSON file"),
         ("[]", "expected a list of texts"),
         ("{}", "expected a list of texts"),
         ("[1, 2]", "expected a list of texts"),
@@ -382,7 +382,7 @@ def test_no_panorama(tool, capsys):
     assert tool() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --raw ")
-    assert "holds no panorama of the owners" in line
+    assert "holds no panorama as published" in line
 
 
 def test_raw_is_required(monkeypatch, capsys):
