@@ -3,10 +3,10 @@
     python -m benchmarks.balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
-Options after the two dashes are passed to every training. For each seed, a single-task network is trained per task, then
-one network with each method; the `achievement` methods use the former's accuracies as potentials, and `b2f-corrected` is
- `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the metrics are
-those of the last model on rooms of the test split. Writes to --out:
+Options after the two dashes are passed to every training. For each seed, a single-task network is trained per task,
+then one network with each method; the `achievement` methods use the former's accuracies as potentials, and
+`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split; the metrics are those of
+the last model on rooms of the test split. Writes to --out:
 
     comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
     comparison.json     the same, and every single value
