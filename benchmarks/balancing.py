@@ -9,7 +9,7 @@ then one network with each method; the `achievement` methods use the former's ac
 the last model on rooms of the test split. Writes to --out:
 
     comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
-    comparison.json     the same, and every single value
+    comparison.json     the same, and all values
     comparison.png      weights and accuracies over the epochs
 
 Existing trainings are reused, and interrupted ones resumed. Needs requirements-extra.txt.

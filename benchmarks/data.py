@@ -84,7 +84,7 @@ def measure(arguments: list[str]) -> dict[str, np.ndarray]:
 def main() -> None:
     """Print a table: milliseconds per sample, and ratios to decoding."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
+    parser.add_argument("--height", type=positive, default=512, help="height of the panoramas")
     parser.add_argument("--batch_size", type=positive, default=2, help="of the batches")
     asked = parser.parse_args()
     cv2.setNumThreads(0)

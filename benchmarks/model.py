@@ -213,7 +213,7 @@ def main() -> None:
     """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
-    parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
+    parser.add_argument("--height", type=positive, default=512, help="height of the panoramas")
     parser.add_argument("--rounds", type=positive, default=3, help="number of alternations of plain and ours")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to measure")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")

@@ -1,8 +1,8 @@
 """The network and its losses as plain formulas, the reference of benchmarks/model.py.
 
 Same function and same parameters as `networks.elite360m.Elite360M`, but nothing is optimized and nothing is cached from
-one call to the next: neighbors are searched anew, MLPs see every pair of points, attention maps are whole tensors,
-heads work at full resolution. This is what the released program does.
+one call to the next: neighbors are searched again, MLPs are applied to all pairs of points, attention maps are
+stored, and heads work at full resolution, as in the released program.
 
 Layers are applied by the functions below, never by their own forward methods.
 """

@@ -116,7 +116,7 @@ def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error
     bands = [f"{_latitude(upper)} to {_latitude(lower)}" for upper, lower in pairwise(profile.edges)]
     _draw_profile(chart, left, right, "horizontal", profile, baseline, _tooltips(bands, profile, error, unit), error)
     left.set(yticks=profile.edges[::3], yticklabels=map(_latitude, profile.edges[::3]))
-    left.set_ylim(profile.edges[-1], profile.edges[0])  # latitudes grow downwards
+    left.set_ylim(profile.edges[-1], profile.edges[0])  # latitudes grow downward
     left.grid(axis="x")
     right.set(xticks=[], xlabel="pixels", xlim=(0, 2 * max(1, profile.counts.max())))
     right.spines.bottom.set_visible(False)
@@ -199,7 +199,7 @@ def _tooltips(bins: list[str], profile: Profile, error: PixelError, unit: str) -
 
 
 def _latitude(latitude: float) -> str:
-    """A latitude, which grows downwards, in degrees above or below the horizon."""
+    """A latitude, which grows downward, in degrees above or below the horizon."""
     if latitude == 0:
         return "horizon"
     if abs(latitude) == 90:

@@ -7,7 +7,7 @@ Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging o
 normalized inside. Outputs, those of the checkpoint:
 
     depth          (B, 1, H, W) meters along the ray
-    normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), to the camera
+    normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), toward the camera
     segmentation   (B, K, H, W) logits of the classes
 
 The file is only written if its predictions for a sample match those of the network.

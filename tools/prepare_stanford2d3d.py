@@ -308,13 +308,13 @@ def _nearest(array: np.ndarray, height: int) -> np.ndarray:
 def main() -> None:
     """Run the command line; exit code 1 when panoramas could not be used."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the owners' release, with area_1, ...")
+    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="published data, with area_1, ...")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--semantic_labels", type=Path, metavar="FILE", help=f"the owners' list of labels, if not RAW/{LABEL_LIST}"
+        "--semantic_labels", type=Path, metavar="FILE", help=f"published list of labels, if not RAW/{LABEL_LIST}"
     )
-    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="of the prepared panoramas")
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that write")
+    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="height of the output")
+    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="worker processes")
     options: argparse.Namespace = parser.parse_args()
     label_list = options.semantic_labels or options.raw / LABEL_LIST
     with exit_on_user_error():

@@ -27,7 +27,7 @@ class Surfaces:
 
 
 def latitudes(height: int) -> np.ndarray:
-    """Latitudes (H, 1) in radians of the rows of an ERP image, growing downwards."""
+    """Latitudes (H, 1) in radians of the rows of an ERP image, growing downward."""
     return pixels_to_angles(np.arange(height)[:, None], 0, height, 2 * height)[1]
 
 

@@ -1,9 +1,9 @@
 """The first solid hit by each ray of an ERP image, in closed form.
 
-All solids but spheres are upright prisms, and in an ERP image every column is one heading and every row is one slope.
-So where a ray crosses a prism's *footprint* depends only on its column, and where it is between the prism's bottom
+All solids except spheres are upright prisms, and in an ERP image each column is a heading and each row a slope. So
+where a ray crosses a prism's *footprint* depends only on its column, and where it is between the prism's bottom
 and top only on its row; both are measured by the **run**, the distance covered on the floor plan. Only their
-combination is done per pixel, and only in the rectangle of pixels where both exist.
+combination is computed per pixel, in the rectangle of pixels where both exist.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class _Spans:
 def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits:
     """Cast all rays of an ERP image from `camera`, which must be inside the shell.
 
-    A solid that contains the camera is not seen at all.
+    A solid that contains the camera is invisible.
     """
     u, v = pixels_to_angles(np.arange(height), np.arange(width), height, width)
     spans = _spans(solids, camera, u + camera.yaw, v)
@@ -85,7 +85,7 @@ def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> 
     walls = solids.kind == Kind.WALL
     enter[walls] = _cross_walls(solids.half_x[walls], *(a[walls] for a in (camera_x, camera_z, heading_x, heading_z)))
 
-    # y grows downwards: the top of a solid has the smaller y.
+    # y grows downward: the top of a solid has the smaller y.
     slope = np.tan(v)
     slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
     at_top = (camera.height - solids.high)[:, None] / slope
@@ -152,7 +152,7 @@ def _cross_sphere(
 def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
     """Yield (i, [(rows, columns), ...]): slices of the pixels that can see solid i, for all but shell and hidden ones.
 
-    Solids are convex, so the pixels are one rectangle; it becomes two when it lies across the image's left edge.
+    Solids are convex, so the pixels are one rectangle, or two if it crosses the left edge of the image.
     """
     seen_columns = np.isfinite(spans.column_enter)
     nearest = np.where(seen_columns, spans.column_enter, np.inf).min(1, keepdims=True)
@@ -164,7 +164,7 @@ def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
     last_row = height - seen_rows[:, ::-1].argmax(1)
     column_count = seen_columns.sum(1)
     begins = seen_columns & ~np.roll(seen_columns, 1, axis=1)
-    first_column = begins.argmax(1)  # 0 for a solid all around
+    first_column = begins.argmax(1)  # 0 for a solid that covers all columns
     for i in np.flatnonzero(seen):
         rows = slice(first_row[i], last_row[i])
         start, stop = first_column[i], first_column[i] + column_count[i]

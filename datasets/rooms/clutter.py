@@ -8,7 +8,7 @@ from datasets.rooms.floor_plan import Place
 from datasets.rooms.scene import Part
 from datasets.rooms.style import Style, bright
 
-FLOOR_CLUTTER_SIZE = 0.6  # meters, no piece on the floor is wider
+FLOOR_CLUTTER_SIZE = 0.6  # meters, maximum width on the floor
 
 
 def on_floor(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:

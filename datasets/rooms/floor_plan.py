@@ -14,8 +14,8 @@ class Place:
 
     Attributes:
         x, z: meters, world.
-        yaw: longitude that local +z looks to.
-        base: height in meters from which the heights of what is built here count.
+        yaw: longitude of local +z.
+        base: height in meters to which the heights of objects built here are relative.
     """
 
     x: float
@@ -82,7 +82,7 @@ class Footprint:
 class FloorPlan:
     """The free space of a room; objects claim their space before they are placed.
 
-    The plan is a rectangle around the origin, of which the corner at +x, +z may be cut out (an L-shaped room).
+    The plan is a rectangle around the origin, whose corner at +x, +z may be cut out (an L-shaped room).
 
     Args:
         width, length: size of the room in meters along x and z.

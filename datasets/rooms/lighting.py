@@ -19,7 +19,7 @@ def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height
     """Light received by each point, linear RGB (N, 3) float32.
 
     Args:
-        shadow_height: rows of the ERP depth maps from which shadows are made.
+        shadow_height: rows of the ERP depth maps used as shadow maps.
     """
     # Ambient light, a little more from above than from below.
     facing_up = -surfaces.normals[:, 1].astype(np.float32)
@@ -33,7 +33,7 @@ def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height
 def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
     """The 8-bit image (H, W, 3) of linear radiance (H, W, 3): exposure, film curve, gamma, noise."""
     weights = erp_solid_angles(*radiance.shape[:2])[:, None]
-    brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # clamped: bright windows
+    brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # windows are clamped
     mean = (brightness * weights).sum() / (4 * np.pi)
     image = 1 - np.exp(-radiance * np.float32(room.exposure * _KEY / max(mean, 1e-6)))
     image = image ** np.float32(1 / 2.2)
@@ -83,7 +83,7 @@ def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, heigh
 def _openness(surfaces: Surfaces, solids: SolidTable) -> np.ndarray:
     """Fraction of the ambient light that reaches each point, (N,): less in corners of the shell.
 
-    A surface takes away light by how much it is turned toward the point's normal; the point's own one takes none.
+    A surface occludes light depending on the angle between its normal and that of the point; never its own points.
     """
     points, normals = surfaces.points.astype(np.float32), surfaces.normals.astype(np.float32)
     open_fraction = np.ones(len(points), np.float32)

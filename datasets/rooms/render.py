@@ -39,9 +39,9 @@ def render_room(
     """Render a room as an ERP image of height x width pixels.
 
     Args:
-        camera_yaw: turns the camera about the vertical by this many radians, to the right. Turned by 2 pi k / W it
-            sees the same image k columns further left.
-        sensor_noise: False leaves out the noise, the only thing that does not turn with the room.
+        camera_yaw: rotation of the camera about the vertical in radians, to the right. A rotation by 2 pi k / W
+            rolls the image by k columns to the left.
+        sensor_noise: False omits the noise, the only part that does not roll with the image.
     """
     parts = room.all_parts()
     solids = SolidTable.of([part.solid for part in parts])

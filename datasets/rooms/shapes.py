@@ -41,8 +41,8 @@ class Solid:
         kind: its shape; cylinders and spheres have half_x = half_z = radius.
         x, z: the middle of its footprint.
         half_x, half_z: half its size along its local axes.
-        low, high: where it begins and ends above the floor.
-        yaw: the longitude that its front (local +z) looks to.
+        low, high: its range of heights above the floor.
+        yaw: the longitude that its front (local +z) faces.
     """
 
     kind: Kind
@@ -74,8 +74,8 @@ def shell(corners: Sequence[tuple[float, float]], ceiling: float) -> list[Solid]
     """Floor, ceiling and one wall for each side of the floor plan `corners`, in this order.
 
     Args:
-        corners: (x, z) of the room's corners in meters, counter-clockwise on paper (x to the right, z upwards). The
-            wall i runs from corner i to the next one along its local x axis; its front looks into the room.
+        corners: (x, z) of the room's corners in meters, counter-clockwise on paper (x to the right, z upward). The
+            wall i runs from corner i to the next one along its local x axis; its front faces the room.
         ceiling: height of the room in meters.
     """
     xs, zs = np.array(corners).T

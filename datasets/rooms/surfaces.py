@@ -8,7 +8,7 @@ from datasets.rooms.casting import Camera, RayHits
 from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import erp_rays, yaw_rotation
 
-# Local normals of the faces but CURVED, in the order of `Face`; y is down.
+# Local normals of the faces except CURVED, in the order of `Face`; y is down.
 _FACE_NORMALS = np.array([[1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1], [0, -1, 0], [0, 1, 0], [0, 0, 0]], float)
 
 
@@ -26,10 +26,10 @@ class Patch:
     """Texture coordinates of N points of surfaces: each attribute is (N,).
 
     Attributes:
-        s, t: meters from the middle of the face, along it; t is upwards on upright faces.
+        s, t: meters from the middle of the face, along it; t is upward on upright faces.
         half_s, half_t: half the size of the face in meters.
-        footprint: size of a pixel on the surface in meters: finer detail than this must fade.
-        seed: a whole number that differs from solid to solid.
+        footprint: size of a pixel on the surface in meters, for filtering.
+        seed: an integer, different for each solid.
     """
 
     s: np.ndarray

@@ -1,7 +1,7 @@
 // A panorama from inside and as a point cloud: plain WebGL 2, no dependencies.
 //
 // Axes and angles are those of utils/sphere.py: x right, y down, z forward; longitude u grows to the right, latitude v
-// downwards, both 0 in the middle of the panorama. Angles are in radians.
+// downward, both 0 in the middle of the panorama. Angles are in radians.
 
 const DEGREES = 180 / Math.PI;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
