@@ -23,7 +23,7 @@ function decode({ type, data, step, unit }) {
 class Viewer {
   constructor() {
     if (!document.createElement("canvas").getContext("webgl2")) {
-      find(".views").replaceChildren("this browser does not support WebGL 2: only flat maps are shown");
+      find(".views").replaceChildren("this browser has no WebGL 2: only flat maps are shown");
       return;
     }
     this.look = new LookAround(find(".look"), (u, v) => {
