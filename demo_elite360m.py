@@ -1,4 +1,4 @@
-"""A page to try a trained checkpoint on: drop a panorama, look around in it and at what the network predicts.
+"""A local web page to try a trained checkpoint: drop a panorama, look around in it and in its predictions.
 
     python demo_elite360m.py --checkpoint RUN_OR_FILE
 
@@ -8,7 +8,7 @@ It is served to this machine only, http://127.0.0.1:7860, and makes no network r
 from options.elite360m import demo_parser
 
 if __name__ == "__main__":
-    OPTIONS = demo_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+    OPTIONS = demo_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
 

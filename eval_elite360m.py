@@ -1,16 +1,16 @@
-"""Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.
+"""Evaluate a checkpoint of Elite360M, of this program or the released one, on a dataset.
 
     python eval_elite360m.py --load_weights_dir ./workdirs/Synthetic --log_dir ./test_uni/Synthetic --dataset Synthetic
 
-With --tta N the figures are those of the average over N views, and those of the plain network stand beside them.
+With --tta N the metrics are those of the average over N views; those of the plain network are added.
 Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, per_image.csv, images, and with
---report a page that shows them, report.html. Nothing is written before the evaluation is complete.
+--report an HTML report, report.html. Nothing is written before the evaluation is complete.
 """
 
 from options.elite360m import check_size, eval_parser
 
 if __name__ == "__main__":
-    OPTIONS = eval_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+    OPTIONS = eval_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
 from pathlib import Path
@@ -42,7 +42,7 @@ from visual.panels import panel_writer
 
 
 def main(options: argparse.Namespace) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate with the options of the command line."""
     if options.report:
         require_packages()
     check_size(options.height, options.width)
@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> None:
 def run_evaluation(
     options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, device: torch.device
 ) -> None:
-    """Evaluate the network of a checkpoint, and the baselines if asked for, and write what came out."""
+    """Evaluate the network of a checkpoint and, if requested, the baselines; write the results."""
     tasks = parse_tasks(options.task)
     checkpoint.require(backbone=options.backbone, tasks=tasks, num_classes=len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
@@ -87,19 +87,19 @@ def evaluate_network(
     run: RunFolder,
     origin: dict,
 ) -> None:
-    """Evaluate a network and those that it is compared with; write the results.
+    """Evaluate a network and its baselines; write the results.
 
     Args:
         network: of the checkpoint, on the device.
-        run: where to write to.
-        origin: what the results shall say about what was evaluated.
+        run: folder to write to.
+        origin: entries of results.json about what was evaluated.
     """
-    tasks, num_classes, look = parse_tasks(options.task), len(dataset.classes), display_settings_of(dataset)
+    tasks, num_classes, settings = parse_tasks(options.task), len(dataset.classes), display_settings_of(dataset)
     batches = evaluation_batches(dataset, loading_settings(options), device)
     displays = {task: DISPLAYS[task] for task in tasks}
     shown_settings = DisplaySettings.of(checkpoint.settings)
     draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
-    gallery = Gallery(tasks, look) if options.report else None
+    gallery = Gallery(tasks, settings) if options.report else None
     evaluator = build_evaluator(tasks, num_classes, device, with_breakdown=options.report)
     baselines = build_baselines(tasks, num_classes, dataset.height, dataset.width, dataset.normal_frame)
 
@@ -130,11 +130,12 @@ def evaluate_network(
     if is_main():
         write_results(run, summary, rows)
     if options.report:
-        from reports.page import Report, write_report  # needs packages that evaluations without a page do not
+        from reports.page import Report, write_report  # needs packages that are optional without --report
 
         breakdowns, shown = evaluator.breakdowns(), gallery.join()
         if is_main():
-            write_report(run.root / "report.html", Report(summary, rows, breakdowns, baselines.breakdowns, shown, look))
+            report = Report(summary, rows, breakdowns, baselines.breakdowns, shown, settings)
+            write_report(run.root / "report.html", report)
 
 
 if __name__ == "__main__":

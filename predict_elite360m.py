@@ -2,18 +2,18 @@
 
     python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER_OR_PATTERN --out DIR
 
-Writes for each image, at the size that the network was trained on, in folders like those of the input:
+Writes for each image, at the training size of the network, in the folder structure of the input:
 
-    NAME.json                what the other files mean: units, axes, classes; the model, the image, seam scores
-    NAME_panel.png           the image and the predictions, with a scale in meters and the names of the classes
+    NAME.json                units, axes and classes of the other files; model, input image, seam scores
+    NAME_panel.png           the image and the predictions, with a scale in meters and the class names
     NAME_depth.npy           (H, W) float32, meters along the ray
     NAME_depth.png           (H, W) 16 bits, millimeters along the ray
-    NAME_normal.npy          (H, W, 3) float32, unit vectors in the camera frame, to the camera
-    NAME_normal.png          the same as colors
+    NAME_normal.npy          (H, W, 3) float32, unit vectors in the camera frame, toward the camera
+    NAME_normal.png          the same in colors
     NAME_labels.png          (H, W) 8-bit class labels
-    NAME_labels_colour.png   the same as colors, with a legend
+    NAME_labels_colour.png   the same in colors, with a legend
     NAME_points.ply          one colored point per pixel, meters in the camera frame, with normal and label
-    NAME_points.glb          the same for viewers, y up; if --save names glb
+    NAME_points.glb          the same for viewers, y up; only with --save glb
 
 The camera frame is x right, y down, z forward. Exit codes: 1 when an image could not be predicted, 2 when the command
 line or the disk did not allow for any more, 130 when interrupted.
@@ -22,7 +22,7 @@ line or the disk did not allow for any more, 130 when interrupted.
 from options.elite360m import predict_parser
 
 if __name__ == "__main__":
-    OPTIONS = predict_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+    OPTIONS = predict_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
 import signal
@@ -69,7 +69,7 @@ def main(options: argparse.Namespace) -> int:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Within it SIGTERM does what Ctrl-C does."""
+    """Context in which SIGTERM acts like Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -78,7 +78,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def report(outcome: Outcome, options: argparse.Namespace) -> None:
-    """Print what has become of the images."""
+    """Print failures, seam scores and counts."""
     for failure in outcome.failures:
         print(f"failed: {failure}", file=sys.stderr)
     if outcome.seams:
@@ -89,12 +89,12 @@ def report(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def mean_scores(scores: list[dict[str, float]]) -> str:
-    """Means over images of a score per task, in words."""
+    """Means over images of a score per task, as text."""
     means = {task: sum(score[task] for score in scores) / len(scores) for task in scores[0]}
     return metrics_line(means)
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+    sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
     with exit_on_user_error():
         sys.exit(main(OPTIONS))

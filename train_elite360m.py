@@ -1,7 +1,7 @@
-"""Train Elite360M on one process or several, on GPUs or the CPU.
+"""Train Elite360M with one or several processes, on GPUs or the CPU.
 
-Alone:         python train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
-On two GPUs:   torchrun --nproc_per_node 2 train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
+One process:   python train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
+Two GPUs:      torchrun --nproc_per_node 2 train_elite360m.py --dataset Synthetic --log_dir ./workdirs/Synthetic
 
 Writes under <log_dir>/<task>/<backbone>/, see docs/train.md.
 """
@@ -9,7 +9,7 @@ Writes under <log_dir>/<task>/<backbone>/, see docs/train.md.
 from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
 
 if __name__ == "__main__":
-    OPTIONS = train_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+    OPTIONS = train_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
 import sys
@@ -41,11 +41,11 @@ from utils.distributed import is_distributed, is_main, process_group, rank, wrap
 from utils.errors import exit_on_user_error
 from utils.tasks import parse_tasks
 
-DIVERGED = 3  # exit code when too many losses in a row are not finite
+DIVERGED = 3  # exit code after too many steps with non-finite losses
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train as the command line says."""
+    """Train with the options of the command line."""
     check_size(options.height, options.width)
     check_network(options)
     with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
@@ -55,17 +55,17 @@ def main(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:
-    """Build everything, then train and validate epoch by epoch.
+    """Train and validate.
 
     Returns:
-        True if training was aborted because of losses that are not finite.
+        True if training was aborted because of non-finite losses.
     """
     tasks = parse_tasks(options.task)
     balancing = balancing_settings(options, tasks)
     folder = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone), FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
     prepare_device(options.deterministic)
-    seed_generators(options.seed + rank())  # DDP makes the weights equal
+    seed_generators(options.seed + rank())  # DDP broadcasts the initial weights
 
     train_set = training_set(options)
     val_set = validation_set(options)
@@ -108,10 +108,10 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
 def start_objective(
     settings: ModelSettings, balancing: dict, options: argparse.Namespace, resumed: bool
 ) -> TrainingObjective:
-    """The network and its losses, starting from ImageNet, random or given weights; any will do when resuming.
+    """The network and its losses, starting from ImageNet, random or given weights; any weights will do when resuming.
 
     Raises:
-        UserError: when weights cannot be had, or those given are of another kind of network.
+        UserError: when weights cannot be loaded, or are of another architecture.
     """
     amp_type = AMP_TYPES[options.amp]
     method = build_balancing(tasks=settings.tasks, **balancing)
@@ -121,7 +121,7 @@ def start_objective(
         return build_objective(network, method, amp_type)
     run = Path(options.task) / folder_of(options.backbone)
     network, checkpoint = network_from(options.load_weights_dir, run, settings)
-    if checkpoint.balancing == options.balancing and list(method.parameters()):  # weights that were learned
+    if checkpoint.balancing == options.balancing and list(method.parameters()):  # learned weights
         load_state(method, checkpoint.weighting, checkpoint.path)
     return build_objective(network, method, amp_type)
 
@@ -129,14 +129,12 @@ def start_objective(
 def announce(
     train_set: PanoramaDataset, val_set: PanoramaDataset, options: argparse.Namespace, device: torch.device
 ) -> None:
-    """Print what is trained on, and what may surprise."""
+    """Print the datasets, the device and, if it applies, how BatchNorm works."""
     if not is_main():
         return
     print(describe(train_set, options), describe(val_set, options), f"training on {device}", sep="\n")
     if is_distributed() and device.type == "cpu":
-        print(
-            "BatchNorm: each process normalizes by its own batch; the running statistics are those of the main process"
-        )
+        print("BatchNorm: each process normalizes its own batch; running statistics are those of the main process")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each backbone costs: parameters, multiply-adds, and time relative to ResNet-18.
+"""Cost of each backbone: parameters, multiply-adds, and time relative to ResNet-18.
 
     python -m benchmarks.backbones
 
@@ -25,9 +25,9 @@ REFERENCE = "Elite360M_Res18"
 
 
 def main() -> None:
-    """Measure each backbone in turns with the reference."""
+    """Measure each backbone, alternating with the reference."""
     options = parse()
-    check_size(options.height // 2, options.height)  # and so all of it is in multiples of 64
+    check_size(options.height // 2, options.height)  # so the full height is a multiple of 64
     tune_malloc()
     device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{device}, torch {torch.__version__}; inference of 1 x {options.height} x {2 * options.height}, ", end="")
@@ -64,7 +64,7 @@ def parse() -> argparse.Namespace:
         "--height", type=int, default=512, metavar="PIXELS", help="image height for inference; half of it for training"
     )
     parser.add_argument("--batch_size", type=positive, default=2, metavar="N", help="batch size for training")
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds that medians are taken over")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds to take medians over")
     return parser.parse_args()
 
 

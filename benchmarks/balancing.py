@@ -3,16 +3,16 @@
     python -m benchmarks.balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
 
-What follows the two dashes goes to every training. For each seed a single-task network is trained per task, then one
-with each method, all from that seed; the `achievement` methods take the former's accuracies as potentials, and
-`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split, and the metrics are
-those of the last model on rooms of the test split. Writes to --out:
+Options after the two dashes are passed to every training. For each seed, a single-task network is trained per task,
+then one network with each method; the `achievement` methods use the former's accuracies as potentials, and
+`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split; the metrics are those of
+the last model on rooms of the test split. Writes to --out:
 
     comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
-    comparison.json     the same, and every single value
+    comparison.json     the same, and all values
     comparison.png      weights and accuracies over the epochs
 
-Trainings that are there already are not done again; one that was interrupted is resumed. Needs requirements-extra.txt.
+Existing trainings are reused, and interrupted ones resumed. Needs requirements-extra.txt.
 """
 
 import argparse
@@ -42,8 +42,8 @@ from utils.tasks import TASK_NAMES, join_tasks
 CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
 METHODS = (*BALANCINGS, CORRECTED)
 REFERENCE = "fixed"  # of the time per step
-NO_PICTURES = 10**6  # batches between them
-# Options of a training that the comparison sets itself, or that would stop it early.
+NO_IMAGES = 10**6  # batches between images
+# Options that the comparison sets, or that would stop a training early.
 RESERVED = (
     *("dataset", "val_split", "task", "seed", "balancing", "loss_weights", "potential", "potential_from"),
     *("b2f", "log_dir", "resume", "overwrite", "max_minutes"),
@@ -53,7 +53,7 @@ ALL_KNOWN = ["--potential", *(f"{task}=0.5" for task in TASK_NAMES)]  # potentia
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
-    """The command line, and what is to go to every training."""
+    """The options of the comparison, and those of every training."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results")
@@ -63,23 +63,23 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[
     parser.add_argument(
         "--seeds", type=seed, nargs="+", default=[100], metavar="N", help="seeds of weights and shuffling"
     )
-    parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="rooms of the test split")
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings in parallel")
-    parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="steps of each method to time")
+    parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="number of test rooms")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="number of parallel trainings")
+    parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="timed steps per method")
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, shared = arguments[:cut], arguments[cut + 1 :]
     options = parser.parse_args(own)
-    train_parser().parse_args(shared)  # reports wrong ones before anything is trained
+    train_parser().parse_args(shared)  # reports wrong options before training
     if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in RESERVED]:
         parser.error(f"{reserved[0]} is set by the comparison: drop it after the dashes")
     return options, shared
 
 
 def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
-    """Write down what all trainings have in common, or make sure that those of the folder are of the same.
+    """Write the common options of all trainings, or make sure that those in the folder are the same.
 
     Raises:
-        UserError: when they are not, or something that will be needed is not installed.
+        UserError: when they differ, or a required package is missing.
     """
     path = Path(options.out) / "settings.json"
     settings = {"shared": shared, "num_test": options.num_test}
@@ -118,7 +118,7 @@ class Training:
         self._results = self._folder / "test" / backbone / task / "results.json"
 
     def arguments(self, potential: list[str]) -> list[str]:
-        """Options of this training, given those that set the potentials of the tasks."""
+        """Options of this training, given those for the potentials of the tasks."""
         if self.name in TASK_NAMES:
             special = ["--task", self.name, "--balancing", "fixed"]
         elif self.name == CORRECTED:
@@ -130,7 +130,7 @@ class Training:
         return [*("--dataset", "Synthetic", "--val_split", "val", "--seed", str(self.seed)), *self._shared, *special]
 
     def do(self, num_test: int, threads: int, potential: list[str]) -> None:
-        """Train and evaluate, as far as it was not done before.
+        """Train and evaluate, unless done before.
 
         Raises:
             UserError: when a training or evaluation fails.
@@ -144,7 +144,7 @@ class Training:
         places = ["--load_weights_dir", str(self.run.root), "--log_dir", str(self._folder / "test")]
         data = ["--dataset", "Synthetic", "--num_val", str(num_test), "--num_workers", str(options.num_workers)]
         network = ["--task", join_tasks(self.tasks), "--backbone", options.backbone]
-        self._launch("eval_elite360m.py", [*data, *network, *places, "--log_frequency", str(NO_PICTURES)], threads)
+        self._launch("eval_elite360m.py", [*data, *network, *places, "--log_frequency", str(NO_IMAGES)], threads)
 
     def _launch(self, script: str, arguments: list[str], threads: int) -> None:
         done = subprocess.run(
@@ -201,18 +201,18 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
                     done += 1
                     print(f"{done} of {sum(map(len, trainings.values()))}: {training.name}, seed {training.seed}")
             except BaseException:
-                pool.shutdown(cancel_futures=True)  # the others need not be begun
+                pool.shutdown(cancel_futures=True)  # do not start the others
                 raise
     return trainings
 
 
 def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
-    """Delta_MTL in per cent: the mean over tasks of the relative gain of the metric over that of single-task training.
+    """Delta_MTL in percent: mean over tasks of the relative gain of the metric over single-task training.
 
-    Maninis et al., CVPR 2019; metrics of which less is better count with the opposite sign.
+    Maninis et al., CVPR 2019; with the opposite sign for metrics where lower is better.
 
     Raises:
-        UserError: when single-task training came to nothing.
+        UserError: when a single-task metric is 0.
     """
     if nothing := [task for task in single if not single[task]]:
         raise UserError(f"single-task training for {nothing[0]} reached a metric of 0: train longer")
@@ -223,7 +223,7 @@ def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
 
 
 def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str, float]:
-    """Time of an optimizer step with each method, relative to REFERENCE, step by step in turns; medians."""
+    """Time of an optimizer step with each method, relative to REFERENCE, alternating; medians."""
 
     def step(name: str) -> Callable[[], object]:
         return step_of(Training(Path(), name, 0, shared).arguments(ALL_KNOWN))
@@ -246,7 +246,7 @@ def summarize(
 
 
 def spread(values: list[float], digits: int) -> str:
-    """The mean of values of several seeds, and their standard deviation if there are several."""
+    """Mean over seeds, and standard deviation if there are several."""
     text = f"{mean(values):.{digits}f}"
     return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
 

@@ -1,8 +1,8 @@
-"""How much longer one worker takes for a sample than merely decoding its four images.
+"""Time of one worker per sample, relative to only decoding its four images.
 
     python -m benchmarks.data
 
-Writes synthetic rooms as each of the three datasets, and reads them at the size in which they are stored.
+Writes synthetic rooms in the formats of the three datasets, and reads them at the stored size.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from options.elite360m import train_parser
 from options.parser import Parser, positive
 
 READS = 60  # samples per measurement
-REPEATS = 5  # measurements, alternating between the things compared
+REPEATS = 5  # measurements of each, alternating
 NO_TURNS = ("--disable_yaw_rotation_augmentation", "--disable_LR_flip_augmentation")
 
 
 def decode(root: Path, files: PanoramaFiles) -> list[np.ndarray]:
-    """The baseline: OpenCV decodes the four images, and nothing else is done."""
+    """The baseline: only decodes the four images with OpenCV."""
     flags = {
         files.rgb: cv2.IMREAD_COLOR,
         files.depth: cv2.IMREAD_UNCHANGED,
@@ -70,7 +70,7 @@ def unpacking_time(options: argparse.Namespace) -> float:
 
 
 def measure(arguments: list[str]) -> dict[str, np.ndarray]:
-    """Times of each thing, taken in turns so that a slow minute of the machine slows all of them."""
+    """Times of each, alternating, so that slow phases of the machine affect all."""
     jittered = train_parser().parse_args(arguments)
     turned = train_parser().parse_args([*arguments, "--disable_color_augmentation"])
     plain = train_parser().parse_args([*arguments, "--disable_color_augmentation", *NO_TURNS])
@@ -84,7 +84,7 @@ def measure(arguments: list[str]) -> dict[str, np.ndarray]:
 def main() -> None:
     """Print a table: milliseconds per sample, and ratios to decoding."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
+    parser.add_argument("--height", type=positive, default=512, help="height of the panoramas")
     parser.add_argument("--batch_size", type=positive, default=2, help="of the batches")
     asked = parser.parse_args()
     cv2.setNumThreads(0)

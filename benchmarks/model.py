@@ -1,4 +1,4 @@
-"""How much faster and smaller the network is than its formulas written plainly, and how far from the machine's limit.
+"""Time and memory of the network, relative to the plain formulas and to the limit of the machine.
 
     python -m benchmarks.model
 
@@ -13,7 +13,7 @@ import time
 from itertools import product
 from pathlib import Path
 
-# No torch here: on Linux a process's peak memory is at least what the one that started it held then.
+# Does not import torch: on Linux the peak memory of a process includes that of its parent when it was started.
 import numpy as np
 from tqdm import tqdm
 
@@ -27,7 +27,7 @@ from visual.drawing import save_image
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = ("-m", "benchmarks.workers")
 GB = 1e9
-# Calls not timed and timed, per process: fewer where each takes many seconds.
+# Warm-up and timed calls per process: fewer if each takes many seconds.
 EFFORT = {
     ("inference", "plain"): {"warm_ups": 1, "calls": 3},
     ("inference", "ours"): {"warm_ups": 2, "calls": 10},
@@ -46,12 +46,12 @@ SCALING = {
 
 
 class Benchmark:
-    """Runs workers, prints tables of their measurements and keeps them.
+    """Runs workers, and prints and stores their measurements.
 
     Args:
-        backbones: to measure; of start-up, evaluation and scaling the first only.
+        backbones: to measure; start-up, evaluation and scaling only use the first.
         height: of the panoramas, in pixels; a multiple of 64.
-        rounds: in which plain and ours take turns.
+        rounds: alternations of plain and ours.
         out: folder for scaling.png and model.json.
     """
 
@@ -63,7 +63,7 @@ class Benchmark:
         self.measurements: list[dict] = []
 
     def machine(self) -> None:
-        """What all is measured on."""
+        """The machine and the versions."""
         described = self._measure("machine")
         print(", ".join(f"{name} {value}" for name, value in described.items()))
 
@@ -76,7 +76,7 @@ class Benchmark:
         self._compare("training", batch_size=2)
 
     def startup(self) -> None:
-        """What predict_elite360m.py takes for one panorama beyond importing its libraries and its first prediction."""
+        """Time of predict_elite360m.py for one panorama, split into imports, first prediction and the rest."""
         backbone, rows = self.backbones[0], []
         with tempfile.TemporaryDirectory() as folder:
             self._measure("checkpoint", folder=folder, backbone=backbone, height=self.height)
@@ -97,7 +97,7 @@ class Benchmark:
         print(f"{'the rest':27} {whole - sum(others):8.2f} s")
 
     def evaluation(self) -> None:
-        """Evaluating a set of panoramas, beyond reading them and predicting."""
+        """Time of an evaluation, split into reading, prediction and the rest."""
         backbone = self.backbones[0]
         with tempfile.TemporaryDirectory() as folder:
             rooms = ["--layout", "MP3D", "--num", str(NUM_EVALUATED), "--height", str(self.height)]
@@ -114,7 +114,7 @@ class Benchmark:
         )
 
     def floor(self) -> None:
-        """The network's parts against the time that their multiply-adds take at the machine's rate."""
+        """Time of the parts of the network, and of their multiply-adds at the peak rate of the machine."""
         for backbone in self.backbones:
             measured = self._measure("floor", backbone=backbone, height=self.height, **EFFORT["inference", "ours"])
             rate, parts = measured["multiply_adds_per_second"], measured["parts"]
@@ -128,7 +128,7 @@ class Benchmark:
                 print(f"{name:20}  {cells}  {ratio}")
 
     def scaling(self) -> None:
-        """Time and memory against the number of pixels, of our network only; scaling.png."""
+        """Time and memory of the network by number of pixels; writes scaling.png."""
         backbone = self.backbones[0]
         print(f"\nscaling, {backbone}")
         print("           height  batch  time (ms)  per megapixel  peak memory (GB)  of which the step's own")
@@ -157,7 +157,7 @@ class Benchmark:
         write_text(self.out / "model.json", json.dumps(self.measurements, indent=1))
 
     def _compare(self, measure: str, batch_size: int) -> None:
-        """A table of plain and ours, measured in turns so that a slow minute of the machine slows both."""
+        """A table of plain and ours, alternating, so that slow phases of the machine affect both."""
         size = f"{batch_size} x {self.height} x {2 * self.height}"
         print(f"\n{measure + ', ' + size:42}     plain      ours  plain / ours")
         for backbone in self.backbones:
@@ -175,7 +175,7 @@ class Benchmark:
         return {"network": network, "backbone": backbone, "height": self.height, "batch_size": batch_size}
 
     def _measure(self, measure: str, **arguments) -> dict:
-        """Measurements of a worker, which are also kept."""
+        """Measurements of a worker, which are also stored."""
         job = {"measure": measure, **arguments}
         done = subprocess.run([sys.executable, *WORKERS, json.dumps(job)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         if done.returncode:
@@ -190,7 +190,7 @@ class Benchmark:
 
 
 def summary(measured: dict) -> dict[str, float]:
-    """The lines of a table, from what `workers.timed` gives."""
+    """The lines of a table, from the results of `workers.timed`."""
     return {
         "time (s)": np.median(measured["times"]),
         "first call (s)": measured["first"],
@@ -200,7 +200,7 @@ def summary(measured: dict) -> dict[str, float]:
 
 
 def wall_clock(arguments: list[str]) -> float:
-    """Seconds that Python takes with these arguments, from start to end."""
+    """Wall time in seconds of a Python process with these arguments."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
     return time.perf_counter() - start
@@ -213,13 +213,13 @@ def main() -> None:
     """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
-    parser.add_argument("--height", type=positive, default=512, help="of the panoramas")
-    parser.add_argument("--rounds", type=positive, default=3, help="rounds in which plain and ours take turns")
+    parser.add_argument("--height", type=positive, default=512, help="height of the panoramas")
+    parser.add_argument("--rounds", type=positive, default=3, help="number of alternations of plain and ours")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to measure")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     asked = parser.parse_args()
     if asked.height % 64:
-        raise UserError(f"--height {asked.height}: must be a multiple of 64, as half of it is measured too")
+        raise UserError(f"--height {asked.height}: must be a multiple of 64, as half of it is measured, too")
     benchmark = Benchmark(asked.backbones, asked.height, asked.rounds, asked.out)
     benchmark.machine()
     for part in PARTS:

@@ -1,8 +1,8 @@
-"""The network and its losses as the formulas have them, the yardstick of benchmarks/model.py.
+"""The network and its losses as plain formulas, the reference of benchmarks/model.py.
 
-Same function and same parameters as `networks.elite360m.Elite360M`, but nothing is rewritten and nothing is kept from
-one call to the next: neighbors are searched anew, MLPs see every pair of points, attention maps are whole tensors,
-heads work at full resolution. This is what the released program does.
+Same function and same parameters as `networks.elite360m.Elite360M`, but nothing is optimized and nothing is cached from
+one call to the next: neighbors are searched again, MLPs are applied to all pairs of points, attention maps are
+stored, and heads work at full resolution, as in the released program.
 
 Layers are applied by the functions below, never by their own forward methods.
 """
@@ -26,7 +26,7 @@ NUM_HEADS = 4
 class PlainElite360M(Elite360M):
     """As `Elite360M`, with the same arguments, inputs, outputs and state dict.
 
-    With a `hierarchy`, its tables take the place of the search, so that ties fall as they do there.
+    With a `hierarchy`, its tables replace the search, so that ties are broken in the same way.
     """
 
     def __init__(self, *arguments, hierarchy: PointHierarchy | None = None, **named):
@@ -77,7 +77,7 @@ class PlainElite360M(Elite360M):
         return mlp(x, encoder.fc2), xyz
 
     def _table(self, name: str, level: int, xyz: torch.Tensor, kept_xyz: torch.Tensor | None = None) -> torch.Tensor:
-        """An index table of the points xyz (B, P, 3), as `PointHierarchy` names them, with the batch in front."""
+        """An index table of the points xyz (B, P, 3), named as in `PointHierarchy`, with a batch axis."""
         if self.hierarchy is not None:
             table = torch.from_numpy(getattr(self.hierarchy, name)[level]).to(xyz.device)
             return table.expand(len(xyz), *table.shape)
@@ -112,7 +112,7 @@ def batch_norm(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
 
 
 def conv_units(x: torch.Tensor, layers: nn.Sequential) -> torch.Tensor:
-    """Convolution, BatchNorm and LeakyReLU, as many times as there are layers for: (B, in, h, w) to (B, out, h, w)."""
+    """Convolution, BatchNorm and LeakyReLU, repeated over the layers: (B, in, h, w) to (B, out, h, w)."""
     for layer, norm in zip(layers[::3], layers[1::3], strict=True):
         x = F.leaky_relu(batch_norm(conv(x, layer), norm), 0.01)
     return x
@@ -152,7 +152,7 @@ def sample_faces(erp: torch.Tensor, sampler: nn.Module) -> torch.Tensor:
 
 
 def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Rows of x (B, P, c) named by indices (B, ...): (B, ..., c)."""
+    """Rows of x (B, P, c) at indices (B, ...): (B, ..., c)."""
     flat = indices.flatten(1)[..., None].expand(-1, -1, x.shape[-1])
     return x.gather(1, flat).unflatten(1, indices.shape[1:])
 
@@ -211,7 +211,7 @@ def fuse(bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor
 
 
 def token_rays(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """Unit rays (h * w, 3) where the released program places the tokens: one cell off the pixel centers."""
+    """Unit rays (h * w, 3) of the tokens in the released program: one cell off the pixel centers."""
     v = (torch.arange(height, device=like.device, dtype=like.dtype) - (height / 2 + 0.5)) / height * torch.pi
     u = (torch.arange(width, device=like.device, dtype=like.dtype) - (width / 2 + 0.5)) / width * 2 * torch.pi
     v, u = torch.meshgrid(v, u, indexing="ij")

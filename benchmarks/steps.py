@@ -1,4 +1,4 @@
-"""Optimiser steps of trainings with different options, timed in turns."""
+"""Timing optimizer steps of trainings with different options."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def step_of(arguments: list[str]) -> Callable[[], object]:
-    """A function that does one optimizer step on a batch of synthetic rooms, as a training with these options does."""
+    """A function that runs one optimizer step on a batch of synthetic rooms, with these training options."""
     stepper, batch = stepper_and_batch(arguments, DEVICE)
     return lambda: stepper.step([batch])
 
@@ -58,7 +58,7 @@ def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepp
 
 
 def relative_time(some: Callable[[], object], reference: Callable[[], object], num_calls: int) -> float:
-    """How long a call takes relative to a call of the reference, in turns: the median of so many ratios."""
+    """Time of a call relative to the reference, alternating: the median of the ratios."""
     _seconds(some), _seconds(reference)
     return median(_seconds(some) / _seconds(reference) for _ in range(num_calls))
 
@@ -70,7 +70,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _clock() -> float:
-    """Seconds, all work on the device being done."""
+    """Seconds, after synchronizing the device."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

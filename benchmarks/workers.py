@@ -2,7 +2,7 @@
 
     python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
-Prints the measurements as JSON. A separate process, since peak memory and the settings of malloc are a process's.
+Prints the measurements as JSON. Separate processes, as peak memory and malloc settings are per process.
 """
 
 import json
@@ -48,7 +48,7 @@ PARTS = {
     "cross-task attention": ("cross_task",),
     "task decoders": ("decoders",),
     "heads": ("heads",),
-}  # of the network, and the modules that each is made of
+}  # of the network, and their modules
 
 
 def machine() -> dict:
@@ -68,7 +68,7 @@ def inference(network: str, backbone: str, height: int, batch_size: int, warm_up
 
 
 def training(network: str, backbone: str, height: int, batch_size: int, warm_ups: int, calls: int) -> dict:
-    """Optimiser steps on one batch."""
+    """Optimizer steps on one batch."""
     options = train_parser().parse_args([])
     if network == "ours":
         prepare_device(options.deterministic)
@@ -92,7 +92,7 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
 
 
 def evaluation(folder: str, backbone: str, height: int) -> dict:
-    """Seconds for evaluating our network on the test set of a dataset, for reading it, and for as many predictions."""
+    """Seconds to evaluate the network on a test set, to read it, and to predict it."""
     tune_malloc()
     size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
     options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
@@ -153,13 +153,13 @@ def checkpoint(folder: str, backbone: str, height: int) -> dict:
 
 
 def build(network: str, backbone: str) -> Elite360M:
-    """A network with random weights, the same for both kinds of network."""
+    """A network with random weights, the same for plain and ours."""
     torch.manual_seed(0)
     return NETWORKS[network](backbone, len(CLASSES), pretrained=False).to(DEVICE)
 
 
 def random_batch(batch_size: int, height: int) -> dict[str, torch.Tensor]:
-    """Noise in the form of a batch of `datasets.panorama`."""
+    """Random noise as a batch of `datasets.panorama`."""
     size, one = (batch_size, 3, height, 2 * height), (batch_size, 1, height, 2 * height)
     depth = 1.1 * MAX_DEPTH * torch.rand(one)
     batch = {
@@ -174,7 +174,7 @@ def random_batch(batch_size: int, height: int) -> dict[str, torch.Tensor]:
 
 
 def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
-    """Seconds of each call and of the first of all, and the peak memory in bytes before and after."""
+    """Seconds of the first and of each timed call, and peak memory in bytes before and after."""
     built = peak_memory()
     times = []
     for _ in range(warm_ups + calls):
@@ -185,14 +185,14 @@ def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
 
 
 def clock() -> float:
-    """Seconds, all work on the device being done."""
+    """Seconds, after synchronizing the device."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held so far: torch's on a GPU, all resident ones on the CPU."""
+    """Peak memory of this process in bytes: allocated by torch on a GPU, resident on the CPU."""
     if DEVICE.type == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
@@ -200,7 +200,7 @@ def peak_memory() -> int:
 
 @contextmanager
 def grown_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[dict[str, float]]:
-    """How much a reading grows while each part of the network runs, and between them; complete after the block."""
+    """Growth of a counter during each part of the network, and in between; complete after the block."""
     grown = dict.fromkeys(PARTS, 0)
     started = {}
     handles = []
@@ -225,7 +225,7 @@ def grown_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[di
 
 
 def machine_rate() -> float:
-    """Multiply-adds per second of a large 3x3 convolution, at its best."""
+    """Peak multiply-adds per second of a large 3x3 convolution."""
     channels, height, width = 256, 128, 256
     x = torch.rand(1, channels, height, width, device=DEVICE).to(memory_format=torch.channels_last)
     weight = torch.rand(channels, channels, 3, 3, device=DEVICE).to(memory_format=torch.channels_last)
@@ -237,7 +237,7 @@ MEASURES = {measure.__name__: measure for measure in (machine, inference, traini
 
 
 def main() -> None:
-    """Measure what the argument says."""
+    """Run the measurement of the argument."""
     job = json.loads(sys.argv[1])
     print(json.dumps(MEASURES[job.pop("measure")](**job)))
 

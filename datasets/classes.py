@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SemanticClasses:
-    """Names and 8-bit RGB colors of the classes; the label of a class is its place in the tuple, -1 means ignore."""
+    """Names and 8-bit RGB colors of the classes; the label of a class is its index, -1 means ignore."""
 
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
@@ -18,11 +18,11 @@ class SemanticClasses:
         return len(self.names)
 
     def label(self, name: str) -> int:
-        """The label of a class by its name."""
+        """The label of a class name."""
         return self.names.index(name)
 
 
-# The 13 classes of Stanford2D3D (2D-3D-S), in the alphabetical order of its owners; the colors are ours.
+# The 13 classes of Stanford2D3D (2D-3D-S), in alphabetical order, as published; the colors are ours.
 STANFORD2D3D = SemanticClasses(
     names=(
         *("beam", "board", "bookcase", "ceiling", "chair", "clutter", "column"),

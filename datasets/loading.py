@@ -1,4 +1,4 @@
-"""From a dataset to the batches of a process."""
+"""Loading the batches of a process."""
 
 import os
 import sys
@@ -19,10 +19,10 @@ from utils.malloc import tune_malloc
 
 
 class Batches:
-    """The batches of a process: what a DataLoader's workers read, decoded on a device (see `datasets.panorama`).
+    """The batches of a process: read by the workers of a DataLoader, decoded on a device (see `datasets.panorama`).
 
     Attributes:
-        bad: with --skip_bad_samples, what was wrong with the samples of this process that were skipped so far.
+        bad: with --skip_bad_samples, the errors of the samples that this process has skipped so far.
     """
 
     def __init__(self, loader: DataLoader, device: torch.device):
@@ -38,8 +38,8 @@ class Batches:
             yield unpack(batch, self._device)
 
     def packed(self) -> Iterator[dict]:
-        """The batches as the workers send them, not yet decoded."""
-        with interrupts_deferred():  # while workers start
+        """The batches as sent by the workers, not decoded."""
+        with interrupts_deferred():  # while workers are started
             batches = iter(self._loader)
         for batch in batches:
             self.bad.update(batch.pop("bad"))
@@ -47,19 +47,19 @@ class Batches:
                 yield batch
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
-        """Seed order and augmentations of an epoch of training; skip batches that were seen before."""
+        """Seed order and augmentation of a training epoch, and skip its first batches."""
         self._loader.sampler.set_epoch(epoch)
         self._loader.sampler.first = first_batch * self._loader.batch_size
 
 
 @dataclass(frozen=True)
 class LoadingSettings:
-    """How samples are read.
+    """Settings of data loading.
 
     Attributes:
         batch_size: samples per batch.
-        num_workers: processes that read; 0 reads in this one.
-        skip_bad: whether samples that cannot be read are skipped instead of ending the program.
+        num_workers: worker processes; 0 reads in this process.
+        skip_bad: skip samples that cannot be read, instead of raising an error.
     """
 
     batch_size: int = 1
@@ -68,23 +68,23 @@ class LoadingSettings:
 
 
 def training_batches(dataset: PanoramaDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
-    """Shuffled batches of this process's share; a bad sample that may be skipped is replaced by the next good one."""
+    """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
     return _batches(reader, sampler, settings, device)
 
 
 def evaluation_batches(dataset: PanoramaDataset, settings: LoadingSettings, device: torch.device) -> Batches:
-    """Batches of this process's share in the order of the dataset: over all processes, every sample exactly once.
+    """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
-    Bad samples are skipped if allowed.
+    With `skip_bad`, bad samples are omitted.
     """
     indices = range(rank(), len(dataset), world_size())
     return _batches(_Reader(dataset, skip_bad=settings.skip_bad), indices, settings, device)
 
 
 def report_bad_samples(*all_batches: Batches) -> None:
-    """List the samples that were skipped, by all processes together."""
+    """Print the samples that any process has skipped."""
     gathered = gather_objects(set().union(*(batches.bad for batches in all_batches)))
     bad = sorted(set().union(*gathered))
     if bad and is_main():
@@ -102,10 +102,10 @@ class SeededIndex(NamedTuple):
 class SeededSampler(DistributedSampler):
     """A `DistributedSampler` that seeds the augmentation of each sample by (seed, epoch, index).
 
-    So augmentations differ between epochs, and are the same for any number of processes and workers.
+    Augmentations differ between epochs, and do not depend on the number of processes and workers.
 
     Attributes:
-        first: samples of this process to leave out at the beginning of the epoch; its length stays that of a whole one.
+        first: number of samples to skip at the beginning of the epoch; `len` is still that of the whole epoch.
     """
 
     first = 0
@@ -117,7 +117,7 @@ class SeededSampler(DistributedSampler):
 
 
 class _Reader(Dataset):
-    """What a worker does: read packed samples, augmented by the seeds they come with; skip bad ones if allowed."""
+    """Run by the workers: reads packed samples, augments them by their seeds, and skips bad ones if allowed."""
 
     def __init__(self, dataset: PanoramaDataset, skip_bad: bool, replace_bad: bool = False):
         self._dataset = dataset
@@ -128,11 +128,11 @@ class _Reader(Dataset):
         return len(self._dataset)
 
     def __getitem__(self, key: int | SeededIndex) -> dict:
-        """A packed sample; what was wrong on the way to it is listed under ``bad``. {"bad": ...} alone is none."""
+        """A packed sample, with the errors of skipped samples as ``bad``; only ``bad`` if there is no sample."""
         if not isinstance(key, SeededIndex):
             return self._read(key)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would seed those of GPUs too
+            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would also seed the GPUs
             return self._read(key.index)
 
     def _read(self, index: int) -> dict:
@@ -150,10 +150,10 @@ class _Reader(Dataset):
 
 
 def _collate(samples: list[dict]) -> dict:
-    """One batch of the good samples, as arrays, and under ``bad`` all that was wrong.
+    """A batch of the good samples, as arrays, and all errors as ``bad``.
 
-    Arrays go to the main process through a pipe while the worker reads on; tensors would have to be copied into fresh
-    shared memory first, which takes longer.
+    Arrays are sent to the main process through a pipe while the worker continues; tensors would be copied to new shared
+    memory first, which takes longer.
     """
     bad = [message for sample in samples for message in sample.pop("bad")]
     good = [sample for sample in samples if sample]
@@ -174,12 +174,12 @@ def _batches(
         num_workers=settings.num_workers,
         persistent_workers=settings.num_workers > 0,
         worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # for the workers' seeds, which nobody uses: the global one is left alone
+        generator=torch.Generator(),  # for the unused seeds of the workers: does not change the global one
     )
     return Batches(loader, device)
 
 
 def _start_worker(_: int) -> None:
-    os.setpgrp()  # Ctrl-C goes to the whole group of processes, but is the main one's business
-    cv2.setNumThreads(0)  # one worker, one thread
+    os.setpgrp()  # Ctrl-C is sent to the process group, but only the main process handles it
+    cv2.setNumThreads(0)  # one thread per worker
     tune_malloc()

@@ -2,14 +2,14 @@
 
 * **Tree**: ``<scan>/matterport_skybox_images/<viewpoint>.png``, ``<scan>/undistorted_depth_images/<viewpoint>.png``,
   ``<scan>/segmentation_maps_classes/<viewpoint>_gt.png``, ``<scan>/undistorted_normal_images/<viewpoint>.png``.
-  The owners publish perspective views; every group stitches its own panoramas.
+  Only perspective views are published; every group stitches its own panoramas.
 * **Depth**: 16 bits, 1/4000 m along the ray, 0 = no reading (both poles, beyond 66 degrees of latitude).
 * **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabeled. The label
   is the index: 41 classes, void among them.
 * **Normals**: n = 2 v / 255 - 1, black = missing, in the panorama's camera frame (x right, y down, z forward).
-  Beware of panoramas that were stitched from the owners' normal maps without turning them: there each view keeps its
-  own frame, which ``tools/check_dataset.py`` notices.
-* **Split** by scan, as the owners' benchmark: 61 train, 11 val, 18 test. The paper trains on train and val together.
+  If panoramas are stitched from the published normal maps without rotating them, each view has a separate frame,
+  which ``tools/check_dataset.py`` detects.
+* **Split** by scan, official: 61 train, 11 val, 18 test. The paper trains on train and val together.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ MPCAT40 = (
     *("blinds", "gym_equipment", "seating", "board_panel", "furniture", "appliances", "clothes", "objects", "misc"),
 )
 UNLABELED_IDS = (0, 42)
-WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but no sample of the paper's
+WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but not used in the paper
 
 
 class Matterport3D(DiskPanoramaDataset):
@@ -65,11 +65,11 @@ class Matterport3D(DiskPanoramaDataset):
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for scan in SCANS[part]:
             for viewpoint in self.names(viewpoint_files(scan, "*")) - WITHOUT_DEPTH:
-                if "_" not in viewpoint:  # else it is one of the views that the panoramas are stitched from
+                if "_" not in viewpoint:  # others are perspective views
                     yield viewpoint_files(scan, viewpoint)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """Lists of the released program leave ``_gt`` out of the names of the label maps."""
+        """Lists of the released program omit ``_gt`` in the names of label maps."""
         if files.semantic is None or files.semantic.endswith("_gt.png"):
             return files
         return replace(files, semantic=files.semantic.removesuffix(".png") + "_gt.png")

@@ -1,6 +1,6 @@
-"""What the datasets on disk have in common: finding panoramas, own lists, decoding images, reporting errors.
+"""Base class of the datasets on disk: finding panoramas, reading lists, decoding images, reporting errors.
 
-A subclass defines where its files lie, how they are encoded and how it is split: `datasets.matterport3d`,
+A subclass defines the paths of its files, their encoding and its splits: `datasets.matterport3d`,
 `datasets.stanford2d3d`, `datasets.structured3d`.
 """
 
@@ -19,16 +19,16 @@ from utils.images import ImageFile
 from utils.tasks import IGNORE_LABEL, TASK_NAMES
 
 NORMAL_MAP_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
-_UNKNOWN = -2  # in a label table: an id that must not occur
+_UNKNOWN = -2  # in a label table: an invalid id
 _MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}  # in the order of a list's columns
-_ABSENT = "-"  # in a list, instead of a path
+_ABSENT = "-"  # in a list: no file
 
 
 @dataclass(frozen=True)
 class PanoramaFiles:
-    """Where a panorama and its ground truth lie: paths relative to the root of the dataset, with forward slashes.
+    """The files of a panorama: paths relative to the root of the dataset, with forward slashes.
 
-    A map that is None is not there, or not needed.
+    A map is None if it is missing or not needed.
     """
 
     rgb: str
@@ -42,37 +42,36 @@ class PanoramaFiles:
 
 
 class DiskPanoramaDataset(PanoramaDataset):
-    """A dataset on disk, of which only the files are read that the tasks need.
+    """A dataset on disk. Only the files that the tasks need are read.
 
-    RGB is any image; depth 16-bit gray; labels ids of up to 8 bits, gray or the indices into a palette; normals 8-bit
-    RGB. Maps are in a lossless format, of the size of the RGB image. A map without any valid pixel is an empty mask, as
-    is one that a list does not name.
+    RGB is any image; depth is 16-bit gray; labels are ids of up to 8 bits, as gray or palette indices; normals are
+    8-bit RGB. Maps are lossless and have the size of the RGB image. A map that is missing in a list has no valid pixel.
 
     Args:
         root: folder of the dataset.
-        split: "train", "val" (a part of the data to choose models by) or "test".
+        split: "train", "val" (for model selection) or "test".
         height, width: H x W of the samples, W = 2H.
         augment: see `PanoramaDataset`.
-        hold_out_val: whether the panoramas of "val" are kept out of "train".
-        list_file: a text file that names the panoramas instead of the dataset's own rule, see `read_list`.
+        hold_out_val: whether "train" excludes the panoramas of "val".
+        list_file: a text file with the panoramas, instead of those of the split, see `read_list`.
         normal_frame: frame of the stored normals, "camera" or "world" (see `Panorama`).
         tasks: see `PanoramaDataset`.
 
     Attributes:
-        files: of each panorama, RGB and the maps that the tasks need.
-        expected_count: panoramas of the complete dataset, None with a list.
+        files: of each panorama: RGB and the maps that the tasks need.
+        expected_count: number of panoramas in the complete dataset; None with a list.
 
     Raises:
         UserError: when the folder or the list is missing, or there is no panorama.
     """
 
-    # What a subclass defines.
-    name: str  # in --dataset
-    counts: dict[str, int]  # panoramas in the complete dataset: "train" without "val", "val", "test"
-    val_within_train: bool  # whether "train" holds the panoramas of "val" unless they are held out
-    example: str  # an RGB image that one would expect, relative to the root
+    # Defined by subclasses.
+    name: str  # as in --dataset
+    counts: dict[str, int]  # in the complete dataset: "train" without "val", "val", "test"
+    val_within_train: bool  # whether "train" includes "val" unless it is held out
+    example: str  # path of an RGB image, relative to the root
     labels: np.ndarray  # (256,) int8: the label of each stored id
-    labels_remedy: str  # what to do about label maps that hold no ids
+    labels_remedy: str  # advice for label maps without ids
     normal_map: np.ndarray = NORMAL_MAP_8BIT  # see `Panorama`
 
     def __init__(
@@ -95,7 +94,7 @@ class DiskPanoramaDataset(PanoramaDataset):
             raise UserError(f"--dataset_rootdir {root} is not a folder")
         if list_file:
             self.files = [self.from_list(files) for files in read_list(Path(list_file), self.needed)]
-            self.expected_count = None  # whoever wrote the list knows
+            self.expected_count = None  # unknown
         else:
             parts = ["train", "val"] if split == "train" and self.val_within_train and not hold_out_val else [split]
             self.files = sorted((files for part in parts for files in self.find(part)), key=lambda files: files.rgb)
@@ -118,27 +117,27 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     @abstractmethod
     def depth_scale(self, depth: np.ndarray) -> float:
-        """Meters per unit of a stored depth map; marks of missing depth are set to 0 in place."""
+        """Meters per unit of a stored depth map; codes of missing depth are set to 0 in place."""
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """The files that a line of a list means."""
+        """Adapt the files of a line of a list."""
         return files
 
     def names(self, pattern: PanoramaFiles) -> set[str]:
-        """All that the ``*`` in these paths stands for, in any of the files that the tasks need.
+        """All matches of ``*`` in these paths, in any of the files that the tasks need.
 
-        So a panorama of which one file is there is found, and its other files are reported as missing.
+        A panorama with at least one file is found, and its other files are reported as missing.
         """
         found = set()
         for kind in self.needed:
             before, _, after = getattr(pattern, kind).partition("*")
             start = len(before.rpartition("/")[2])
-            paths = self.root.glob(f"{before}[!.]*{after}")  # not those of macOS, which begin with a dot
+            paths = self.root.glob(f"{before}[!.]*{after}")  # not hidden files, which macOS creates
             found.update(path.name[start : -len(after)] for path in paths)
         return found
 
     def missing_files(self) -> list[str]:
-        """Paths, relative to the root, of all files that should be read and are not there."""
+        """Paths, relative to the root, of needed files that do not exist."""
         root = os.fspath(self.root)
         paths = (path for files in self.files for path in files.paths())
         return [path for path in paths if not os.path.isfile(os.path.join(root, path))]
@@ -150,10 +149,10 @@ class DiskPanoramaDataset(PanoramaDataset):
         return [repr(files) for files in self.files]
 
     def read(self, index: int) -> Panorama:
-        """A panorama as it is stored.
+        """Read a panorama as stored.
 
         Raises:
-            UserError: when one of its files is missing, damaged or not what it should be.
+            UserError: when one of its files is missing, damaged or in the wrong format.
         """
         files = self.files[index]
         rgb = ImageFile(self.root / files.rgb).rgb()
@@ -163,7 +162,7 @@ class DiskPanoramaDataset(PanoramaDataset):
         maps = {
             "depth": np.zeros(shape, np.uint16),
             "semantic": np.full(shape, IGNORE_LABEL, np.int8),
-            "normal": np.zeros((*shape, 3), np.uint8),  # black is missing in all datasets
+            "normal": np.zeros((*shape, 3), np.uint8),  # black: missing, in all datasets
         }
         readers = {"depth": self._read_depth, "semantic": self._read_labels, "normal": self._read_normals}
         for kind, read_map in readers.items():
@@ -204,7 +203,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
 
 def label_table(label_of_id: dict[int, int], ignored: Iterable[int]) -> np.ndarray:
-    """Label of each 8-bit id, (256,) int8: as given, -1 for those to ignore; all others must not occur."""
+    """Labels (256,) int8 of the 8-bit ids: as given, -1 for ignored ids; all others are invalid."""
     table = np.full(256, _UNKNOWN, np.int8)
     table[list(ignored)] = IGNORE_LABEL
     table[list(label_of_id)] = list(label_of_id.values())
@@ -212,11 +211,11 @@ def label_table(label_of_id: dict[int, int], ignored: Iterable[int]) -> np.ndarr
 
 
 def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
-    """The panoramas that a list names: a line of UTF-8 text for each, with the paths of its files.
+    """Read a list of panoramas: UTF-8 text with the paths of the files of one panorama per line.
 
-    * The columns are ``rgb depth semantic normal``, or RGB and the maps that are needed, in this order. A ``-`` instead
-      of a path means that the panorama has no such map.
-    * Columns are separated by tabs if the line holds any, so that its names may hold blanks, and by blanks otherwise.
+    * The columns are ``rgb depth semantic normal``, or RGB and the needed maps, in this order. ``-`` instead of a path:
+      the panorama has no such map.
+    * Columns are separated by tabs if the line has any (then names may contain blanks), and by blanks otherwise.
     * Paths are relative to the root of the dataset, with forward slashes; absolute ones and ``..`` work as well.
     * Empty lines and lines that begin with ``#`` are skipped, as are byte order marks.
 
@@ -225,7 +224,7 @@ def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
         needed: fields of `PanoramaFiles`, in the order of the columns; the first is "rgb".
 
     Raises:
-        UserError: when the list is missing, empty or no such text, or a line has other columns.
+        UserError: when the list is missing, empty or in another format.
     """
     entries = []
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
@@ -241,7 +240,7 @@ def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
 
 
 def _read_text(path: Path) -> str:
-    """A text file, without byte order marks (of which lists that were joined have several)."""
+    """A text file, without byte order marks (concatenated lists may have several)."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8")
@@ -256,7 +255,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
-    """The files that a line of a list names, see `read_list`."""
+    """The files of a line of a list, see `read_list`."""
     columns = [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
     expected = {len(order): order for order in (needed, ["rgb", *_MAP_OF_TASK.values()])}
     for mark in (",", ";", '"', "'"):

@@ -1,6 +1,6 @@
-"""The one sample contract of all datasets: read, resize, augment, decode.
+"""The common interface of all datasets: read, resize, augment, decode.
 
-Whatever the disk holds, `dataset[index]` is a dict with
+`dataset[index]` is a dict with
 
 =============== ========================== ==========================================================================
 key             shape, type                meaning
@@ -12,14 +12,14 @@ key             shape, type                meaning
 ``semantic``    (H, W) int64               class labels, -1 = ignore
 ``depth_mask``  (1, H, W) bool             0 < depth <= 10 m
 ``normal_mask`` (1, H, W) bool             where the normal is known
-``id``          str                        names the sample: the relative path of its RGB image, or the like
-``index``       int                        its place in the dataset
+``id``          str                        name of the sample, for example the relative path of its RGB image
+``index``       int                        index in the dataset
 =============== ========================== ==========================================================================
 
-Ground truth that is not there, or that no task needs, is missing in all pixels: zeros, -1, masks that are false.
+Ground truth that is unavailable, or that no task needs, is missing in all pixels: zeros, -1, False in masks.
 
-Up to its last step a sample is a `Panorama`: codes as they are stored, a quarter of the size. The workers of a
-DataLoader send these (see `pack`), and `unpack` decodes a whole batch where it is needed.
+Until the last step a sample is a `Panorama` with stored codes, a quarter of the decoded size. The workers of a
+DataLoader send these (see `pack`), and `unpack` decodes a whole batch on the device.
 """
 
 import hashlib
@@ -38,19 +38,19 @@ from utils.tasks import MAX_DEPTH, METERS, TASK_NAMES
 
 @dataclass
 class Panorama:
-    """One panorama with its ground truth, at whatever size it is stored (H x W, W = 2H), as codes and their meaning.
+    """One panorama with its ground truth, as stored (H x W, W = 2H): codes, and how to decode them.
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth: (H, W) float32 or uint16; times `depth_scale` it is meters along the ray. Anything not finite or not
-            above 0 is missing.
-        normal: (H, W, 3) float32 or uint8. `normal_map` turns it into unit vectors toward the camera; what does not
-            come out about as long as a unit vector is missing.
+        depth: (H, W) float32 or uint16; multiplied by `depth_scale`, meters along the ray. Non-finite values and those
+            not above 0 are missing.
+        normal: (H, W, 3) float32 or uint8, decoded by `normal_map` to unit vectors toward the camera. Results whose
+            length is not about 1 are missing.
         semantic: (H, W) int8 labels, -1 = ignore.
-        id: names the sample.
+        id: name of the sample.
         depth_scale: meters per unit of `depth`.
-        normal_map: (3, 4), from (a, b, c, 1) of the stored triple to (x, y, z).
-        normal_frame: "camera", or "world" for a frame that does not turn with the camera.
+        normal_map: (3, 4), from stored (a, b, c, 1) to (x, y, z).
+        normal_frame: "camera", or "world" for a frame that does not rotate with the camera.
     """
 
     rgb: np.ndarray
@@ -63,11 +63,11 @@ class Panorama:
     normal_frame: str = "camera"
 
     def resized(self, height: int, width: int) -> "Panorama":
-        """The panorama at another size: colors averaged by area, everything else taken from the nearest pixel."""
+        """The panorama at another size: colors averaged by area, maps by nearest neighbor."""
         if self.depth.shape == (height, width):
             return self
 
-        # Depth, normals and labels must not be mixed across an edge, nor with missing pixels: nearest for all three.
+        # Depth, normals and labels must not be interpolated across edges or with missing pixels.
         def nearest(array: np.ndarray) -> np.ndarray:
             return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
@@ -89,16 +89,16 @@ def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class PanoramaDataset(Dataset, ABC):
-    """A dataset of panoramas at one size. A subclass defines their number and how one is read.
+    """A dataset of panoramas of one size. Subclasses define their number and how to read one.
 
     Args:
         height, width: H x W of the samples, W = 2H.
-        augment: changes a panorama at random, see `datasets.augment`; None: no augmentation.
+        augment: random augmentation, see `datasets.augment`; None: none.
         tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
 
     Attributes:
         classes: of the labels.
-        depth_unit: what a depth of 1 means, in words.
+        depth_unit: unit of depth, in words.
         normal_frame: "camera" or "world", see `Panorama`.
     """
 
@@ -123,19 +123,19 @@ class PanoramaDataset(Dataset, ABC):
 
     @abstractmethod
     def read(self, index: int) -> Panorama:
-        """The panorama of this index with its truth, at the size in which it is stored."""
+        """Read a panorama with its ground truth, at the stored size."""
 
     @abstractmethod
     def sample_names(self) -> Iterable[str]:
-        """What each sample consists of, in order: ids, or the paths of its files."""
+        """Names of all samples, in order: ids, or the paths of their files."""
 
     def fingerprint(self) -> str:
-        """How many samples there are, and a hash of their names: equal for datasets of the same samples in order."""
+        """Number of samples and hash of their names: equal for datasets with the same samples in the same order."""
         digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
         return f"{len(self)} panoramas (sha256 {digest[:16]})"
 
     def packed(self, index: int) -> dict:
-        """The sample as it travels: read, resized, augmented, not yet decoded (see `pack`)."""
+        """The sample after reading, resizing and augmentation, not decoded yet (see `pack`)."""
         panorama = self.read(index).resized(self.height, self.width)
         return pack(self.augment(panorama) if self.augment else panorama, index)
 
@@ -144,7 +144,7 @@ class PanoramaDataset(Dataset, ABC):
 
 
 def pack(panorama: Panorama, index: int) -> dict:
-    """A panorama as arrays that can be stacked: what `unpack` takes."""
+    """A panorama as arrays that can be stacked, for `unpack`."""
     return {
         "rgb": panorama.rgb,
         "depth": panorama.depth,
@@ -158,9 +158,9 @@ def pack(panorama: Panorama, index: int) -> dict:
 
 
 def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
-    """Decode one packed sample, or a batch of them, to the contract above, on a device.
+    """Decode one packed sample, or a batch of them, to the dict described above, on a device.
 
-    In place wherever possible: fresh memory is what takes time here.
+    In place where possible, as allocation dominates the time.
     """
     stored = {key: _on_device(packed[key], device) for key in packed if key not in ("id", "index")}
     depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
@@ -179,7 +179,7 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
 
 
 def _on_device(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """The array as a tensor; a copy to a GPU overlaps with computing, as it is made from pinned memory."""
+    """The array as a tensor. Copies to a GPU are from pinned memory, so that they overlap with computation."""
     tensor = torch.as_tensor(array)
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -193,7 +193,7 @@ def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torc
     normal = torch.addcmul(offset, a, first).addcmul_(b, second).addcmul_(c, third)
     x, y, z = normal.split(1, dim=-3)
     squared_length = (x * x).addcmul_(y, y).addcmul_(z, z)
-    # Marks of missing normals, black and middle gray, decode to lengths of 1.7 and almost 0.
+    # Codes of missing normals, black and middle gray, decode to lengths of 1.7 and almost 0.
     known = (squared_length > 0.5**2) & (squared_length < 1.5**2)
     return normal.mul_(squared_length.rsqrt_()).masked_fill_(~known, 0), known
 

@@ -1,14 +1,14 @@
 """Stanford2D3D, or 2D-3D-S (Armeni et al., 2017), as panoramas of 1024x512: --dataset S2D3D.
 
 * **Tree**: ``area_*/{rgb,depth,semantic,normal}/camera_*_domain_{rgb,depth,semantic,normals}.png``, as
-  ``tools/prepare_stanford2d3d.py`` makes it from the owners' release.
+  ``tools/prepare_stanford2d3d.py`` creates it from the published data.
 * **Depth**: 16 bits, 1/512 m along the ray, 65535 = missing.
-* **Labels**: 0 to 12, the owners' 13 classes in alphabetical order; 255 = unknown.
+* **Labels**: 0 to 12, the 13 official classes in alphabetical order; 255 = unknown.
 * **Normals**: n = 2 v / 255 - 1, black or (128, 128, 128) = missing, in the camera frame (x right, y down, z forward)
-  as our preparation leaves them. The owners' own are in the frame of the building: a tree that was made by merely
-  shrinking theirs needs ``--normal_frame world``.
-* **Split** by area, the owners' first fold: areas 5a and 5b are for testing. Area 3 is ours to choose models by; the
-  paper's program trains on it.
+  after preparation. The published ones are in the frame of the building: if they were only resized, use
+  ``--normal_frame world``.
+* **Split** by area, the official first fold: areas 5a and 5b for testing. Area 3 is our validation set; the paper's
+  program trains on it.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ class Stanford2D3D(DiskPanoramaDataset):
 
 
 def panorama_files(area: str, stem: str) -> PanoramaFiles:
-    """The files of a panorama, given the common beginning of their names (``camera_..._domain``)."""
+    """The files of a panorama, given the common prefix of their names (``camera_..._domain``)."""
     return PanoramaFiles(
         rgb=f"{area}/rgb/{stem}_rgb.png",
         depth=f"{area}/depth/{stem}_depth.png",

@@ -2,13 +2,13 @@
 
 * **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``.
 * **Depth**: 16 bits, millimeters along the ray, 0 = no reading. The paper's program divides each image's depth by its
-  largest value and multiplies by 10, and so do we by default (see `metric_depth`), for the sake of comparison:
-  such a depth has no unit.
+  largest value and multiplies by 10, and so does this one by default (see `metric_depth`), so that
+  results are comparable. Such depth has no unit.
 * **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabeled. 25 of them are kept, the others are ignored.
-* **Normals**: n = v / 128 - 1 along the axes look-at, up and the third by the left-hand rule (left), as the owners
-  say; ours are right, down, forward. No mark for missing ones is documented; black is taken for one.
-* **Split** by scene, the owners': below 3000 train, below 3250 val, the rest test. Six scenes that the owners call
-  invalid are left out. The paper trains on train only.
+* **Normals**: n = v / 128 - 1 along the axes look-at, up and left, as documented; ours are right, down, forward. No
+  code for missing normals is documented; black is treated as missing.
+* **Split** by scene, official: below 3000 train, below 3250 val, the rest test. Six scenes that are officially
+  invalid are omitted. The paper trains on train only.
 """
 
 from collections.abc import Callable, Iterable
@@ -84,7 +84,7 @@ class Structured3D(DiskPanoramaDataset):
             return 1 / 1000
         largest = max(np.float32(depth.max()), np.float32(1))
         scale = np.float32(MAX_DEPTH) / largest
-        # The largest depth must not be rounded to more than 10, where it would be taken for invalid.
+        # Rounding must not make the largest depth exceed 10, which would be invalid.
         return float(scale if scale * largest <= MAX_DEPTH else np.nextafter(scale, np.float32(0)))
 
 

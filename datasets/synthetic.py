@@ -1,4 +1,4 @@
-"""The built-in dataset: synthetic furnished rooms, rendered when they are asked for. It needs no files."""
+"""The built-in dataset: synthetic furnished rooms, rendered on demand. It needs no files."""
 
 import zipfile
 import zlib
@@ -12,26 +12,26 @@ from datasets import SPLITS
 from datasets.classes import STANFORD2D3D
 from datasets.panorama import Panorama, PanoramaDataset
 from datasets.rooms.layout import random_room
-from datasets.rooms.render import View, render_room
+from datasets.rooms.render import RenderedRoom, render_room
 from datasets.rooms.scene import Room
 from utils.files import atomic_path
 from utils.tasks import TASK_NAMES
 
-_STREAM = 360  # sets the random streams of this dataset apart from others of the same seed
-_RENDERER_VERSION = 1  # count up whenever the rooms or their images change: it keeps old caches from being used
+_STREAM = 360  # makes the random streams of this dataset independent of others with the same seed
+_RENDERER_VERSION = 1  # increase when the rooms or their images change, to invalidate caches
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class SyntheticRooms(PanoramaDataset):
-    """Rooms made up at random, one for each index; the rooms of different splits or seeds are different ones.
+    """Random rooms, one per index; those of different splits or seeds are different.
 
     Args:
         split: "train", "val" or "test".
-        num_rooms: how many rooms there are; a room does not depend on how many follow it.
+        num_rooms: number of rooms; a room does not depend on it.
         height, width: H x W of the panoramas, W = 2H. They are rendered at this size.
         augment: see `PanoramaDataset`.
         seed: 0 or more; another seed gives other rooms.
-        cache_dir: folder in which rendered rooms are kept, or None to render them every time.
+        cache_dir: folder to cache rendered rooms in; None: no cache.
         tasks: see `PanoramaDataset`; every room is rendered with the ground truth of all tasks.
     """
 
@@ -74,21 +74,21 @@ class SyntheticRooms(PanoramaDataset):
         return random_room(np.random.default_rng([_STREAM, self.seed, SPLITS.index(self.split), index]))
 
     def read(self, index: int) -> Panorama:
-        """The panorama of a room with its truth, from the cache if it is there and whole.
+        """The panorama of a room with its ground truth, from the cache if it is there and intact.
 
         Raises:
             IndexError: when there is no such room.
         """
         self._check(index)
         path = self._cache_path(index)
-        view = None if path is None else _load(path, self.height, self.width)
-        if view is None:
-            view = render_room(self.room(index), self.height, self.width)
+        rendered = None if path is None else _load(path, self.height, self.width)
+        if rendered is None:
+            rendered = render_room(self.room(index), self.height, self.width)
             if path is not None:
                 with atomic_path(path) as temporary:
-                    np.savez_compressed(temporary, **asdict(view))
-        labels = view.semantic.astype(np.int8)
-        return Panorama(view.rgb, view.depth, view.normal, labels, id=f"synthetic/{self.split}/{index:06d}")
+                    np.savez_compressed(temporary, **asdict(rendered))
+        labels = rendered.semantic.astype(np.int8)
+        return Panorama(rendered.rgb, rendered.depth, rendered.normal, labels, id=f"synthetic/{self.split}/{index:06d}")
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.num_rooms:
@@ -101,12 +101,12 @@ class SyntheticRooms(PanoramaDataset):
         return self.cache_dir / kind / f"{self.split}-{index:06d}.npz"
 
 
-def _load(path: Path, height: int, width: int) -> View | None:
-    """A view from the cache; None if it is not there or cannot be used."""
+def _load(path: Path, height: int, width: int) -> RenderedRoom | None:
+    """A rendered room from the cache; None if it is missing or unusable."""
     try:
         with np.load(path) as file:
-            view = View(file["rgb"], file["depth"], file["normal"], file["semantic"])
+            rendered = RenderedRoom(file["rgb"], file["depth"], file["normal"], file["semantic"])
     except _DAMAGED:
         return None
-    shapes = [array.shape for array in (view.rgb, view.depth, view.normal, view.semantic)]
-    return view if shapes == [(height, width, 3), (height, width), (height, width, 3), (height, width)] else None
+    shapes = [array.shape for array in (rendered.rgb, rendered.depth, rendered.normal, rendered.semantic)]
+    return rendered if shapes == [(height, width, 3), (height, width), (height, width, 3), (height, width)] else None

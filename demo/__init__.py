@@ -1,1 +1,1 @@
-"""The page of demo_elite360m.py. Imports gradio, which nothing else does."""
+"""The web page of demo_elite360m.py. The only package that imports gradio."""

@@ -11,7 +11,7 @@ from datasets.synthetic import SyntheticRooms
 from prediction.input_image import as_rgb
 
 _DOCS = Path(__file__).parents[1] / "docs"
-_ROOMS = (6, 4, 11)  # of the test split, which no network was trained on
+_ROOMS = (6, 4, 11)  # of the test split
 _HEIGHT, _THUMBNAIL_HEIGHT = 512, 128  # pixels
 
 
@@ -19,7 +19,7 @@ class Example(NamedTuple):
     """A panorama to choose.
 
     Attributes:
-        title: what it is.
+        title: shown below it.
         read: from a height in pixels to the panorama (H, 2H, 3) uint8.
     """
 
@@ -36,7 +36,7 @@ class Example(NamedTuple):
 
 
 def examples() -> list[Example]:
-    """The image of the README, and rooms that are rendered when they are asked for."""
+    """The image of the README, and synthetic rooms, rendered on demand."""
     image = as_rgb(_DOCS / "example_room.png")
     return [
         Example("docs/example_room.png", lambda height: resize_rgb(image, height, 2 * height)),

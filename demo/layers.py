@@ -1,4 +1,4 @@
-"""What the viewer in the browser is given: images and values of every map, as text."""
+"""Data for the viewer in the browser: image and values of every map, as text."""
 
 import base64
 
@@ -10,12 +10,12 @@ from tasks import TASKS
 from visual.displays import Display, DisplaySettings, ValueMap
 from visual.drawing import data_url, encode_image
 
-_RGB_HEIGHT = 1024  # pixels at most: as many as a screen shows of a panorama
+_RGB_HEIGHT = 1024  # pixels at most, about the resolution of a screen
 _SCALE_COLORS = 256
 
 
 def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
-    """What demo/web/viewer.js shows, ready for JSON: the image itself and a layer per task.
+    """The data of demo/web/viewer.js, ready for JSON: a layer for the panorama and one per task.
 
     Args:
         title: of the panorama.
@@ -62,5 +62,5 @@ def _as_text(value_map: ValueMap) -> dict:
 
 
 def _data_url(image: np.ndarray, kind: str) -> str:
-    """An RGB image (H, W, 3) uint8 as the source of an <img>."""
+    """An RGB image (H, W, 3) uint8 as a data URL."""
     return data_url(encode_image(image, f".{kind}"))

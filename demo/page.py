@@ -1,4 +1,4 @@
-"""What the page is made of, and what happens on it."""
+"""The content and the callbacks of the page."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from prediction import PanoramaModel
 from utils.errors import UserError
 
 _WEB = Path(__file__).parent / "web"
-_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # one panorama at a time, whoever asks
+_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # one panorama at a time, of all visitors
 
 _FONT = ["Arial", "Helvetica", "sans-serif"]  # of the visitor's machine
 
@@ -23,7 +23,7 @@ def style() -> dict:
 
 
 def build_page(model: PanoramaModel) -> gr.Blocks:
-    """The page of a model. It keeps nothing: results lie in the visitor's browser, uploads are read and removed."""
+    """The page of a model. It stores nothing: results are in the visitor's browser, uploads are read and removed."""
     rooms = examples()
 
     def predict(title: str, rgb: np.ndarray) -> dict:

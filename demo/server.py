@@ -14,10 +14,10 @@ HOST = "127.0.0.1"
 
 
 def check_port(port: int) -> None:
-    """Make sure that a port can be listened on.
+    """Make sure that a port is available.
 
     Raises:
-        UserError: when it is taken, or not ours to take.
+        UserError: when it is in use or not permitted.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -29,7 +29,7 @@ def check_port(port: int) -> None:
 
 
 def check_gradio() -> None:
-    """Make sure that gradio is installed, without importing it yet.
+    """Make sure that gradio is installed, without importing it.
 
     Raises:
         UserError: when it is not.
@@ -39,12 +39,12 @@ def check_gradio() -> None:
 
 
 def serve(model: PanoramaModel, port: int) -> None:
-    """Serve the page of a model until SIGINT or SIGTERM. Files of visitors lie in a folder that is removed then."""
-    asked_to_end = Event()
+    """Serve the page of a model until SIGINT or SIGTERM. Uploads are in a temporary folder, which is removed then."""
+    stop_requested = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_end.set())
+        signal.signal(number, lambda *_: stop_requested.set())
     with tempfile.TemporaryDirectory(prefix="elite360m-demo-") as folder:
-        # Before gradio is imported, which reads them then. It also looks whether its page can be reached, by no proxy.
+        # Before importing gradio, which reads them. `no_proxy`: it checks that its page can be reached.
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": HOST}
         from demo.page import build_page, style
         from demo.uploads import MAX_MEGABYTES
@@ -58,12 +58,12 @@ def serve(model: PanoramaModel, port: int) -> None:
             prevent_thread_lock=True,
             max_file_size=f"{MAX_MEGABYTES}mb",
             footer_links=[],
-            run_history=False,  # gradio would keep what visitors did
+            run_history=False,  # gradio would store what visitors did
             enable_monitoring=False,
             mcp_server=False,
             ssr_mode=False,
             **style(),
         )
-        print(f"http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
-        asked_to_end.wait()
+        print(f"http://{HOST}:{port} (Ctrl-C to stop)", flush=True)
+        stop_requested.wait()
         page.close(verbose=False)

@@ -1,4 +1,4 @@
-"""What visitors may upload."""
+"""Reading uploads."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ MAX_MEGAPIXELS = 128  # 16000x8000
 
 
 def read_upload(path: Path) -> np.ndarray:
-    """An uploaded panorama as (H, W, 3) uint8 RGB, read as prediction reads it.
+    """An uploaded panorama as (H, W, 3) uint8 RGB, read as for prediction.
 
     Raises:
-        UserError: when it is gone, cannot be read, has too many pixels, or is not twice as wide as high.
+        UserError: when it is missing, cannot be read, has too many pixels, or is not 2:1.
     """
     try:
         rgb = read_image(path, MAX_MEGAPIXELS * 10**6).rgb
         require_panorama(rgb, path)
     except UserError as error:
-        if not path.exists():  # gradio puts uploads of the same name and content in the same place
+        if not path.exists():  # gradio stores uploads of the same name and content in the same file
             raise UserError(f"{path.name} was dropped twice at the same time: drop it again") from error
-        raise UserError(str(error).replace(str(path), path.name)) from error  # the visitor knows no folder of ours
+        raise UserError(str(error).replace(str(path), path.name)) from error  # hides folders of the server
     return rgb

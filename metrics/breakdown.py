@@ -15,7 +15,7 @@ from utils.sphere import pixels_to_angles
 from utils.tasks import MAX_DEPTH
 
 DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of ground truth depth, the last one closed
-LATITUDES = np.linspace(-90, 90, 19)  # degrees, growing downwards (see `utils.sphere`): edges of the bands
+LATITUDES = np.linspace(-90, 90, 19)  # degrees, growing downward (see `utils.sphere`): edges of the bands
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
 _CELLS = (_BINS + 1) * _BANDS  # of `_cells`

@@ -1,4 +1,4 @@
-"""A trained network in five lines.
+"""Prediction with a trained network:
 
 from prediction import load_elite360m
 

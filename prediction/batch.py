@@ -1,4 +1,4 @@
-"""Predicting many images: what goes wrong with one does not stop the others."""
+"""Predicting many images. An error in one does not stop the others."""
 
 import errno
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass
 class Outcome:
-    """What has become of the images so far.
+    """Outcome of the images so far.
 
     Attributes:
-        seams: a score per task for each image that was predicted.
-        plain_seams: the same without averaging over views.
-        there: how many had results already.
-        failures: a line for each that could not be predicted.
+        seams: per predicted image, the seam score of each task.
+        plain_seams: the same without test-time augmentation.
+        there: number of images that already had results.
+        failures: a line of text for each image that could not be predicted.
     """
 
     seams: list[dict[str, float]] = field(default_factory=list)
@@ -34,14 +34,14 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
     def counts(self) -> str:
-        """In words."""
+        """As text."""
         return f"{len(self.seams)} predicted, {self.there} there already, {len(self.failures)} failed"
 
 
 def predict_all(
     model: PanoramaModel, jobs: list[Job], files: ResultFiles, tta: int, force: bool, outcome: Outcome
 ) -> None:
-    """Predict images and write their results, and note in `outcome` what becomes of them.
+    """Predict images and write their results, and record the outcome.
 
     Raises:
         UserError: when the disk is full.
@@ -54,18 +54,18 @@ def predict_all(
             files.require_names(job)
             image = _read(job.image, force)
             prediction = model.predict(image.rgb, tta, force=force)
-            with interrupts_deferred():  # so that no hidden folder is left, and what was written is counted
+            with interrupts_deferred():  # so that no temporary folder is left, and results are counted
                 files.write(job, image, prediction)
                 outcome.seams.append(prediction.seam)
                 outcome.plain_seams.append(prediction.plain_seam)
-        except Exception as error:  # also what nobody has foreseen: thousands of other images may follow
+        except Exception as error:  # also unforeseen errors: thousands of images may follow
             if _is_disk_full(error):
                 raise UserError(_line(job, error)) from error
             outcome.failures.append(_line(job, error))
 
 
 def require_writable(out: Path) -> None:
-    """Make a folder and make sure that files can be written to it.
+    """Create a folder and make sure that it is writable.
 
     Raises:
         UserError: when they cannot.
@@ -78,10 +78,10 @@ def require_writable(out: Path) -> None:
 
 
 def _read(path: Path, force: bool) -> InputImage:
-    """A panorama, or with `force` any image.
+    """Read a panorama, or with `force` any image.
 
     Raises:
-        UserError: when it cannot be read, or is no panorama.
+        UserError: when it cannot be read, or is not a panorama.
     """
     image = read_image(path)
     if not force:
@@ -90,7 +90,7 @@ def _read(path: Path, force: bool) -> InputImage:
 
 
 def _line(job: Job, error: Exception) -> str:
-    """What went wrong with an image."""
+    """The error of an image, as one line."""
     if isinstance(error, UserError):
         line = str(error)
     elif isinstance(error, OSError):

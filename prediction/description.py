@@ -1,4 +1,4 @@
-"""The .json file beside the results of an image: what they mean and come from."""
+"""The .json file of the results of an image: their meaning and origin."""
 
 import json
 import os
@@ -17,16 +17,16 @@ _AXES = "camera frame: x right, y down, z forward (the centre of the picture); i
 
 
 class Description(NamedTuple):
-    """What a .json file says, as far as it decides whether results can be used again.
+    """The content of a .json file that decides whether results can be reused.
 
     Attributes:
-        origin: model, number of views and meaning of the values, as plain data; None when the file is another program's
-            or of an earlier version.
-        path: of the image, absolute.
+        origin: model, number of views and meaning of the values, as plain data; None when the file is from another
+            program or an earlier version.
+        path: absolute path of the image.
         sha256: of the image.
-        stretched: whether the image was no panorama.
-        tone_mapping: how colors were made of radiance; None when they were not.
-        names: of the files that are described.
+        stretched: whether the image was not 2:1.
+        tone_mapping: method, for images of radiance; None for others.
+        names: of the described files.
     """
 
     origin: dict | None
@@ -42,7 +42,7 @@ class Describer:
 
     Args:
         model: whose predictions.
-        tta: how many views are averaged.
+        tta: number of averaged views.
     """
 
     def __init__(self, model: PanoramaModel, tta: int):
@@ -65,7 +65,7 @@ class Describer:
         self._provenance = provenance()
 
     def describe(self, job: Job, image: InputImage, prediction: Prediction, names: frozenset[str]) -> dict:
-        """The content of the .json file of results, given the names of their files."""
+        """The content of the .json file, given the names of the result files."""
         height, width = image.rgb.shape[:2]
         return {
             "input": {
@@ -85,7 +85,7 @@ class Describer:
         }
 
     def read(self, path: Path) -> Description | None:
-        """What a .json file says; None when there is none.
+        """The content of a .json file; None when there is none.
 
         Raises:
             OSError: when it cannot be read.
@@ -110,5 +110,5 @@ class Describer:
 
     def _origin(self, content: dict) -> dict:
         origin = {key: content[key] for key in self._meaning}
-        model = {key: value for key, value in origin["model"].items() if key != "checkpoint"}  # files may be moved
+        model = {key: value for key, value in origin["model"].items() if key != "checkpoint"}  # which may be moved
         return {**origin, "model": model}

@@ -1,4 +1,4 @@
-"""The forms that a traced network is written in, and how a written file is run."""
+"""File formats of exported networks: writing and running them."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ from utils.errors import UserError
 
 
 class Format(ABC):
-    """A form of file.
+    """A file format.
 
     Attributes:
         suffix: of its files.
-        packages: that writing and checking one needs.
+        packages: needed to write and check a file.
     """
 
     suffix: str
@@ -27,7 +27,7 @@ class Format(ABC):
         """Make sure that a file can be written as `out`.
 
         Raises:
-            UserError: when the suffix is another one, or a package is missing.
+            UserError: when the suffix is wrong, or a package is missing.
         """
         if out.suffix != self.suffix:
             raise UserError(f"--out {out}: a file of this format ends in {self.suffix}")
@@ -36,11 +36,11 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, program: ExportedProgram, tasks: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
-        """Write a traced network, whose predictions are of these tasks, into one file."""
+        """Write a traced network with predictions of these tasks to one file."""
 
     @abstractmethod
     def run(self, path: Path, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Predictions by task, of ``rgb`` (B, 3, H, W) in [0, 1], by a written file."""
+        """Run a written file on ``rgb`` (B, 3, H, W) in [0, 1]. Returns: predictions by task."""
 
 
 class Onnx(Format):
@@ -57,10 +57,10 @@ class Onnx(Format):
             dynamo=True,
             input_names=["rgb"],
             output_names=list(tasks),
-            dynamic_shapes={"rgb": {0: "batch"}} if program.range_constraints else None,  # to name it
+            dynamic_shapes={"rgb": {0: "batch"}} if program.range_constraints else None,  # names the dimension
             verbose=False,
         )
-        # What the conversion added; without limits, as it leaves the constants that are large otherwise.
+        # Folds constants added by the conversion; by default large ones are left.
         optimize(onnx_program.model, input_size_limit=sys.maxsize, output_size_limit=sys.maxsize)
         onnx_program.model.metadata_props.update(metadata)
         onnx_program.save(path, external_data=False)
@@ -77,7 +77,7 @@ class Onnx(Format):
 
 
 class TorchExport(Format):
-    """What `torch.export.save` writes, with the metadata as ``metadata.json`` in it; torch runs it by itself."""
+    """A file of `torch.export.save`, including the metadata as ``metadata.json``; needs only torch to run."""
 
     suffix = ".pt2"
 

@@ -1,4 +1,4 @@
-"""Which files are images, and what can be known of one without decoding it."""
+"""Recognizing image files and reading their headers without decoding them."""
 
 import re
 import warnings
@@ -13,18 +13,18 @@ from PIL.ImageFile import StubImageFile
 
 _OPENCV_ONLY = (".hdr", ".pic", ".pam", ".exr")  # Pillow does not register these; .exr is reported as unreadable
 _RADIANCE_SIZE = re.compile(rb"^-Y (\d+) \+X (\d+)$", re.MULTILINE)
-_RADIANCE_HEADER = 1 << 16  # bytes at most
-_SEQUENCES = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # other formats put the whole image first
-_NEW_SUBFILE_TYPE, _REDUCED = 254, 1  # of TIFF: a tag, and its bit of a preview
+_RADIANCE_HEADER = 1 << 16  # bytes to search for the size
+_SEQUENCES = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # formats that may hold several images
+_NEW_SUBFILE_TYPE, _REDUCED = 254, 1  # of TIFF: a tag, and its bit for previews
 _pillow_limit = Lock()
 
 
 class Header(NamedTuple):
-    """What an image file says of itself.
+    """The header of an image file.
 
     Attributes:
-        width, height: in pixels, as stored (not turned by EXIF).
-        problem: why the first image of the file is not the panorama that is meant; None when it is.
+        width, height: in pixels, as stored (before EXIF rotation).
+        problem: why the first image in the file is not the panorama; None if it is.
     """
 
     width: int
@@ -33,7 +33,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of an image file, whatever its suffix; None when Pillow does not know it and it is no Radiance file.
+    """The header of an image file, whatever its suffix; None for formats other than Pillow's and Radiance.
 
     Raises:
         OSError: when the file cannot be opened.
@@ -51,7 +51,7 @@ def read_header(path: Path) -> Header | None:
 
 
 def image_suffixes() -> frozenset[str]:
-    """Suffixes, in lower case, of the image formats that are read."""
+    """Lower-case suffixes of the readable image formats."""
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if _is_decoded(name)).union(
         _OPENCV_ONLY
     )
@@ -59,7 +59,7 @@ def image_suffixes() -> frozenset[str]:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """Pillow's image of a file, not decoded yet, however many pixels it has: callers have limits of their own."""
+    """Pillow's image of a file, not decoded yet and without Pillow's size limit: callers have their own."""
     with _pillow_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about metadata
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -72,7 +72,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def _is_decoded(name: str) -> bool:
-    """Whether Pillow decodes a format: no video or document, nor one that another program would have to plug in."""
+    """Whether Pillow can decode a format itself and it is an image, not a video or a document."""
     opener = Image.OPEN.get(name, (None,))[0]
     is_stub = isinstance(opener, type) and issubclass(opener, StubImageFile)
     return opener is not None and not is_stub and Image.MIME.get(name, "image/").startswith("image/")
@@ -88,5 +88,5 @@ def _problem(image: Image.Image) -> str | None:
         image.seek(1)
     except EOFError:
         return None
-    # Smaller ones are previews.
+    # A smaller second image is a preview.
     return "holds several images, as an animation does: save one of them as a file" if image.size == size else None

@@ -1,4 +1,4 @@
-"""Images as people have them, made into 8-bit colors for the network."""
+"""Reading input images of any format as 8-bit RGB."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,22 +14,22 @@ from utils.errors import UserError
 from utils.images import ImageFile
 from utils.provenance import sha256
 
-MAX_PIXELS = 1 << 29  # 32768x16384: decoding takes gigabytes
+MAX_PIXELS = 1 << 29  # 32768x16384: decoding needs gigabytes
 
 TONE_MAPPING = (
     "radiance scaled to a log-average luminance of 0.18, x / (1 + x) per channel, sRGB curve (Reinhard et al. 2002)"
 )
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # of linear sRGB primaries
-_DARKEST = 1e-6  # radiance whose logarithm is still taken
+_DARKEST = 1e-6  # lower bound of radiance in logarithms
 
 
 class InputImage(NamedTuple):
-    """An image that was read.
+    """A decoded image.
 
     Attributes:
-        rgb: (H, W, 3) uint8, turned upright.
-        tone_mapped: whether the file held radiance (floats), which TONE_MAPPING made into colors.
-        sha256: hash of the file's content, in hexadecimal.
+        rgb: (H, W, 3) uint8, upright.
+        tone_mapped: whether the file held radiance (floats), converted by TONE_MAPPING.
+        sha256: of the file, in hexadecimal.
     """
 
     rgb: np.ndarray
@@ -38,14 +38,14 @@ class InputImage(NamedTuple):
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
-    """An image file: gray, palette, alpha (dropped), CMYK, 8 or 16 bits or floats, turned as its EXIF says.
+    """Read an image: gray, palette, alpha (dropped), CMYK; 8 bits, 16 bits or floats; rotated by its EXIF orientation.
 
     Args:
-        path: any format that OpenCV or Pillow decodes, whatever the suffix.
-        max_pixels: larger images are not decoded.
+        path: of any format that OpenCV or Pillow decode, whatever its suffix.
+        max_pixels: larger images are rejected.
 
     Raises:
-        UserError: when it cannot be read, is too large, or holds several images; or was written to meanwhile.
+        UserError: when it cannot be read, is too large, holds several images, or was modified in the meantime.
     """
     path = Path(path)
     version = _version(path)
@@ -55,7 +55,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
         raise UserError(f"{path} {header.problem}")
     if header and header.width * header.height > max_pixels:
         raise UserError(
-            f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are read"
+            f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are supported"
         )
     colors = _decode(file, header)
     digest = sha256(path)
@@ -69,7 +69,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """A file, a Pillow image or an array as (H, W, 3) uint8, turned upright; see `PanoramaModel.predict`.
+    """A file, a Pillow image or an array as (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
 
     Raises:
         UserError: when a file cannot be read.
@@ -94,7 +94,7 @@ def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = Non
     Args:
         rgb: (H, W, 3).
         name: of the image, for the message.
-        remedy: the option that stretches other images, if there is one.
+        remedy: the option that stretches other images, if any.
 
     Raises:
         UserError: when it is not twice as wide as high.
@@ -106,7 +106,7 @@ def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = Non
 
 
 def tone_map(radiance: np.ndarray) -> np.ndarray:
-    """Linear radiance (H, W, 3) as colors (H, W, 3) uint8, see TONE_MAPPING; what is not finite is black."""
+    """Linear radiance (H, W, 3) as colors (H, W, 3) uint8, see TONE_MAPPING; non-finite pixels are black."""
     radiance = np.nan_to_num(radiance, nan=0, posinf=0, neginf=0).clip(min=0)
     log_average = np.exp(np.log(np.maximum(radiance @ _LUMINANCE, _DARKEST)).mean())
     scaled = radiance * (0.18 / log_average)
@@ -116,7 +116,7 @@ def tone_map(radiance: np.ndarray) -> np.ndarray:
 
 
 def _decode(file: ImageFile, header: Header | None) -> np.ndarray:
-    """(H, W, 3) RGB in the numbers of the file, by OpenCV, or by Pillow where that reads what OpenCV does not."""
+    """(H, W, 3) RGB in the type of the file, decoded by OpenCV, or by Pillow if OpenCV cannot."""
     try:
         with _silent_opencv():
             return file.colors()
@@ -135,7 +135,7 @@ def _decode(file: ImageFile, header: Header | None) -> np.ndarray:
 
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing what it also returns or raises."""
+    """Keep OpenCV from printing errors that it also returns or raises."""
     logging = cv2.utils.logging
     level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
@@ -145,7 +145,7 @@ def _silent_opencv() -> Iterator[None]:
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
-    """Changes when a file is replaced or written to; None when there is none."""
+    """A value that changes when a file is replaced or modified; None if it is missing."""
     try:
         status = path.stat()
     except OSError:
@@ -160,12 +160,12 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
         raise ValueError(f"an image is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
     colors = array[..., :3]
     if colors.dtype.kind == "f":
-        if not (colors.min() >= 0 and colors.max() <= 1):  # so that NaN is refused as well
-            raise ValueError("an image of floats has values from 0 to 1")
+        if not (colors.min() >= 0 and colors.max() <= 1):  # rejects NaN, too
+            raise ValueError("a floating point image has values from 0 to 1")
         colors = np.rint(colors * 255).astype(np.uint8)
     elif colors.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"an image is of uint8, uint16 or floats, got {colors.dtype}")
-    return np.array(np.broadcast_to(_as_8_bit(colors), (*array.shape[:2], 3)), order="C")  # a copy, ours to keep
+        raise ValueError(f"an image must be uint8, uint16 or floating point, got {colors.dtype}")
+    return np.array(np.broadcast_to(_as_8_bit(colors), (*array.shape[:2], 3)), order="C")  # a copy
 
 
 def _as_8_bit(colors: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ _SHOWN_KINDS = 8
 
 
 class Inputs(NamedTuple):
-    """What --input names.
+    """The files of --input.
 
     Attributes:
         jobs: the images to predict, in order.
-        left_out: how many files of each other kind (suffix in lower case, or nothing) lie among them.
-        problems: a line for each folder that cannot be read.
+        left_out: number of other files by suffix (in lower case, or empty).
+        problems: a line of text for each folder that cannot be read.
     """
 
     jobs: list[Job]
@@ -31,23 +31,23 @@ class Inputs(NamedTuple):
     problems: list[str]
 
     def left_out_line(self) -> str | None:
-        """The files that were left out in words, such as "3 files of other kinds left out: 2 .heic, 1 .mp4"."""
+        """The skipped files as text, such as "3 files of other kinds left out: 2 .heic, 1 .mp4"."""
         return f"{_in_words(self.left_out)} left out: {_kinds(self.left_out)}" if self.left_out else None
 
 
 def find_jobs(given: str, out: Path) -> Inputs:
-    """The images that --input names, with a place each below --out that mirrors theirs.
+    """Find the images of --input and their places below --out, in the same folder structure.
 
-    A folder is searched for images with all its subfolders and links to folders. A file or a pattern takes what it
-    names, but a pattern that ends in ``**`` is like a folder. Hidden files are left out unless they are named, and so
-    is what lies in an `out` within the folder that is searched: results are no input.
+    A folder is searched recursively for images, following links. A file or a pattern takes any file that it names, but
+    a pattern that ends in ``**`` acts like a folder. Hidden files are skipped unless they are named, and so are files
+    in `out` if it is inside the folder: results are not inputs.
 
     Args:
         given: a file; a folder; or a pattern with ``*``, ``?``, ``[...]`` and ``**``.
         out: the folder to write to.
 
     Raises:
-        UserError: when there is none, or when results would lie among the images.
+        UserError: when there are no images, or results would be written among them.
     """
     problems: list[str] = []
     root, named, takes_all = _search(given, problems)
@@ -68,10 +68,10 @@ def find_jobs(given: str, out: Path) -> Inputs:
 
 
 def _search(given: str, problems: list[str]) -> tuple[Path, list[Path], bool]:
-    """The folder whose tree is mirrored, the files that are named, and whether those that are no images count too."""
+    """The root of the folder structure, the files found, and whether to include files that are not known as images."""
     path = Path(given)
     if not given:
-        raise UserError("--input is empty: give an image, a folder or a pattern")
+        raise UserError("--input is empty: pass an image, a folder or a pattern")
     if path.is_file():
         return path.parent, [path], True
     if path.is_dir():
@@ -90,7 +90,7 @@ def _search(given: str, problems: list[str]) -> tuple[Path, list[Path], bool]:
 
 
 def _files_below(folder: Path, problems: list[str]) -> Iterator[Path]:
-    """The files in a folder and its subfolders that are not hidden. Links are followed, but not back up."""
+    """The files in a folder and its subfolders that are not hidden. Links are followed, except to parents."""
     above = frozenset(_identity(parent) for parent in folder.resolve().parents)
     return _walk(folder, above, problems)
 
@@ -112,18 +112,18 @@ def _walk(folder: Path, above: frozenset, problems: list[str]) -> Iterator[Path]
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """The same for all paths that lead to a folder."""
+    """Identifies a folder, whatever the path to it."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 def _is_there(path: Path) -> bool:
-    """Whether it is a file; or cannot be reached, as a link to nowhere: a bad image, to be reported."""
+    """Whether it is a file, or a broken link, which is reported as a bad image."""
     return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether the parts of a path match those of a pattern, in which ``**`` stands for any number of folders."""
+    """Whether the parts of a path match those of a pattern, where ``**`` matches any number of folders."""
     if not pattern or not parts:
         return not parts and set(pattern) <= {"**"}
     if pattern[0] == "**":
@@ -132,7 +132,7 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """By the suffix, so that a damaged image is reported; without one by the content."""
+    """By the suffix, so that damaged images are reported; without one, by the content."""
     if path.suffix:
         return path.suffix.lower() in _suffixes()
     try:

@@ -1,4 +1,4 @@
-"""A trained network that takes images of any common format."""
+"""Prediction with a trained network, from images of any common format."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from tasks import TASKS
 
 
 def load_elite360m(path: str | Path, device: torch.device | str | None = None) -> "PanoramaModel":
-    """A trained network, ready to predict.
+    """Load a trained network for prediction.
 
     Args:
-        path: a checkpoint file, a run folder, or a folder that holds one run; ours, or weights of the released program.
-        device: where to compute; the first GPU if there is one, else the CPU, when not given.
+        path: a checkpoint file, a run folder, a folder with one run, or weights of the released program.
+        device: None: the first GPU if there is one, else the CPU.
 
     Raises:
         UserError: when there is no checkpoint, or it cannot be used.
@@ -31,14 +31,14 @@ def load_elite360m(path: str | Path, device: torch.device | str | None = None) -
 
 
 class PanoramaModel:
-    """A trained network: `load_elite360m` makes one.
+    """A trained network, see `load_elite360m`.
 
     Attributes:
-        settings: what the network is, and what its predictions mean.
+        settings: of the network: architecture and meaning of its predictions.
         path: of its checkpoint.
-        sha256: of that file, when it was read.
-        epoch: how many epochs it was trained; 0 when unknown.
-        device: where it computes.
+        sha256: of the checkpoint.
+        epoch: number of epochs of training; 0 if unknown.
+        device: of the network.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
@@ -50,12 +50,12 @@ class PanoramaModel:
         self.device = device
 
     def predict(self, image: np.ndarray | Image.Image | str | Path, tta: int = 1, force: bool = False) -> Prediction:
-        """Predict from one panorama, at the size that the network was trained on (`settings.height` x `width`).
+        """Predict from one panorama, at the training size of the network (`settings.height` x `width`).
 
         Args:
-            image: a file, a Pillow image, or an array (H, W, 3), RGB; gray (H, W) or (H, W, 1) and alpha (H, W, 4) will
-                do as well, the alpha being dropped. Arrays are uint8, uint16, or floats in [0, 1].
-            tta: how many views to average, see `prediction.tta`; 1 is the plain network.
+            image: a file, a Pillow image, or an array (H, W, 3), RGB; also gray (H, W) or (H, W, 1), or with alpha
+                (H, W, 4), which is dropped. Arrays are uint8, uint16, or floats in [0, 1].
+            tta: number of views to average, see `prediction.tta`; 1: the plain network.
             force: stretch an image that is not 2:1 instead of rejecting it.
 
         Raises:

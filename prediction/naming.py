@@ -1,4 +1,4 @@
-"""Where the results of each image go."""
+"""Names of the results of each image."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ class Job(NamedTuple):
     """One image to predict.
 
     Attributes:
-        image: the file.
+        image: the input file.
         stem: results are written to STEM_depth.npy, STEM.json and so on.
     """
 
@@ -24,14 +24,14 @@ class Job(NamedTuple):
 
 
 def stems(images: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
-    """The path that each image's results share, a mirror of its own without the suffix.
+    """The stem of the results of each image: its path without the suffix.
 
-    Images whose results would clash keep the suffix, all of them, whatever their order: those whose names differ in
-    nothing else but case, and those with a result of the name of a folder.
+    Images keep their suffix if their results would clash, in any order, with those of other images (ignoring case) or
+    with the name of a folder.
 
     Args:
         images: relative paths.
-        endings: of all results that there may be.
+        endings: of all possible results.
     """
     folders = {folder for image in images for folder in image.parents if folder.name}
     taken = {
@@ -54,5 +54,5 @@ def stems(images: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
 
 
 def _folded(path: Path) -> Path:
-    """As file systems that ignore case compare the names in a folder."""
+    """The path as compared by case-insensitive file systems."""
     return path.with_name(path.name.casefold())

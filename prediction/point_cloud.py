@@ -1,4 +1,4 @@
-"""Points in space, and the files that 3-D programs read."""
+"""Point clouds and their file formats."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from utils.errors import UserError
 from utils.files import atomic_path
 from utils.tasks import METERS
 
-_TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # half a turn about x
+_TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # 180 degrees about x
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
 
 
@@ -18,11 +18,11 @@ class PointCloud:
     """N points in the camera frame: x right, y **down**, z forward, the camera at the origin.
 
     Attributes:
-        xyz: (N, 3) float32 meters, or in `unit` where that is another.
+        xyz: (N, 3) float32 meters, or another `unit`.
         colors: (N, 3) uint8 RGB, or None.
         normals: (N, 3) float32 unit vectors that point to the camera, or None.
         labels: (N,) uint8 classes, or None.
-        unit: of the depth that the points were made of, in words.
+        unit: of the depth, in words.
     """
 
     xyz: np.ndarray
@@ -32,7 +32,7 @@ class PointCloud:
     unit: str = METERS
 
     def save_ply(self, path: str | Path) -> None:
-        """Write a binary PLY file, atomically: axes and unit as they are here, the label as the property ``label``."""
+        """Write a binary PLY file, atomically: with axes and unit as here, and labels as property ``label``."""
         columns = {"x y z": ("<f4", self.xyz)}
         if self.normals is not None:
             columns["nx ny nz"] = ("<f4", self.normals)

@@ -15,20 +15,20 @@ from visual.panels import maps_panel
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The maps of one panorama, H x W, the size that the network was trained on.
+    """The maps of one panorama, H x W, the training size of the network.
 
     Camera frame: x right, y **down**, z forward (the center of the image).
 
     Attributes:
-        rgb: (H, W, 3) uint8, the image as the network saw it.
-        settings: the network's: `class_names`, `class_colours`, `depth_unit`, `normal_frame` and more.
+        rgb: (H, W, 3) uint8, the input of the network.
+        settings: of the network: `class_names`, `class_colours`, `depth_unit`, `normal_frame` and more.
         depth: (H, W) float32, meters **along the ray** (but see `settings.depth_unit`), or None.
         normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
             `settings.normal_frame`), or None.
         labels: (H, W) uint8, indices into `settings.class_names`, or None.
-        tta: how many views were averaged.
+        tta: number of averaged views.
         seam: per task, how much the prediction jumps across the left/right border (`metrics.seam`); about 1 is good.
-        plain_seam: the same of the plain network, without averaging.
+        plain_seam: the same without averaging views.
 
     Maps of tasks that the network was not trained for are None.
     """
@@ -43,17 +43,17 @@ class Prediction:
     plain_seam: dict[str, float] = field(default_factory=dict)
 
     def maps(self) -> dict[str, np.ndarray]:
-        """The map of each task of the network, as its display knows it (`visual.displays`)."""
+        """The map of each task of the network, in the format of its display (`visual.displays`)."""
         return {task: getattr(self, TASKS[task].display.map_name) for task in self.settings.tasks}
 
     def panel(self) -> np.ndarray:
-        """The image and all predictions in colors, with scales and a legend, in one image (any, any, 3) uint8."""
+        """Image and predictions in colors, with scales and a legend, as one image (any, any, 3) uint8."""
         return maps_panel(self.rgb, self.maps(), DISPLAYS, DisplaySettings.of(self.settings))
 
     def point_cloud(self) -> PointCloud:
-        """One colored point per pixel that has a depth (finite, above 0), with the normals and labels that there are.
+        """One colored point per pixel that has a depth (finite, above 0), with normals and labels if available.
 
-        Normals in a world frame are left out: they do not belong to the axes of the points.
+        Normals in a world frame are omitted, as the points are in the camera frame.
 
         Raises:
             UserError: when the network does not predict depth.

@@ -1,4 +1,4 @@
-"""The files that keep a prediction."""
+"""The result files of a prediction."""
 
 import errno
 import io
@@ -31,20 +31,19 @@ Writer = Callable[[Prediction, Path], None]
 
 
 class ResultFiles:
-    """Writes the predictions of a model, and knows which are there already.
+    """Writes the predictions of a model, and finds those that exist already.
 
-    The files of an image are one set: the .json that names them is written last, and no file that it does not name is
-    trusted.
+    The files of an image are one set: the .json that lists them is written last, and other files are not trusted.
 
     Args:
         model: whose predictions.
-        kinds: values of --save; when None, all but glb that the model can give.
-        tta: how many views are averaged.
-        force: whether images of another shape are stretched.
-        overwrite: whether to write again what is there.
+        kinds: values of --save; None: all that the model can produce, except glb.
+        tta: number of averaged views.
+        force: whether images that are not 2:1 are stretched.
+        overwrite: whether to replace existing results.
 
     Raises:
-        UserError: when the model cannot give a kind, or a package that a kind needs is missing.
+        UserError: when the model cannot produce a kind, or a package is missing.
     """
 
     def __init__(self, model: PanoramaModel, kinds: list[str] | None, tta: int, force: bool, overwrite: bool):
@@ -60,27 +59,27 @@ class ResultFiles:
         self._describer = Describer(model, tta)
 
     def check(self, jobs: list[Job]) -> None:
-        """Make sure that no results of something else have the names of these images' results.
+        """Make sure that existing results of these images are from the same model and settings.
 
         Raises:
-            UserError: when some are of another checkpoint, number of views or version of the program.
+            UserError: when some are from another checkpoint, number of views or version of the program.
         """
         for job in jobs if not self._overwrite else ():
-            with suppress(OSError):  # concerns this image alone, and is reported with it
+            with suppress(OSError):  # concerns only this image, and is reported with it
                 self._require_same_origin(job, self._describer.read(job.result(_DESCRIPTION)))
 
     def are_there(self, job: Job) -> bool:
-        """Whether all files of an image, as it is now, are there and are not to be written again.
+        """Whether all results of an image, in its current version, exist and need not be written.
 
         Raises:
-            UserError: when they are of another checkpoint, number of views, version, or of an image elsewhere.
+            UserError: when they are from another checkpoint, number of views, version or image.
             OSError: when a file cannot be read.
         """
         if self._overwrite or (there := self._describer.read(job.result(_DESCRIPTION))) is None:
             return False
         self._require_same_origin(job, there)
         if there.sha256 != sha256(job.image):
-            if there.path == os.path.abspath(job.image):  # changed since
+            if there.path == os.path.abspath(job.image):  # the image has changed
                 return False
             raise UserError(
                 f"{job.result(_DESCRIPTION)} is of another image than {job.image}: "
@@ -91,11 +90,11 @@ class ResultFiles:
         return all(path.name in there.names and path.is_file() for path in map(job.result, self._writers))
 
     def require_names(self, job: Job) -> None:
-        """Make sure that the results of an image can have their names.
+        """Make sure that the file names of the results of an image can be used.
 
         Raises:
-            UserError: when one is too long or that of a folder.
-            OSError: when the folder of the results cannot be used.
+            UserError: when a name is too long, or is that of a folder.
+            OSError: when the folder of the results is inaccessible.
         """
         for path in map(job.result, (*self._writers, _DESCRIPTION)):
             try:
@@ -110,9 +109,9 @@ class ResultFiles:
                 raise UserError(f"{path} is a folder, but a result of {job.image} has this name")
 
     def write(self, job: Job, image: InputImage, prediction: Prediction) -> None:
-        """Write the files of a prediction; earlier ones stay until all of it is complete.
+        """Write the files of a prediction. Earlier files are replaced when all new ones are complete.
 
-        Files of the same image that are not asked for now stay as well; those of another image or checkpoint go.
+        Other result files are kept if they are of the same image and checkpoint, and removed otherwise.
 
         Raises:
             UserError: when they cannot be written.
@@ -121,14 +120,14 @@ class ResultFiles:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".elite360m-") as temporary:
-                # Short names: those of the results may be as long as names can be.
+                # Short names, as those of the results may have the maximum length.
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
                 for ending, write in self._writers.items():
                     write(prediction, complete[ending])
                 stale, kept = self._other_files(job, image)
                 names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
                 write_json(complete[_DESCRIPTION], self._describer.describe(job, image, prediction, names))
-                for path in (job.result(_DESCRIPTION), *stale):  # first, as what follows may be interrupted
+                for path in (job.result(_DESCRIPTION), *stale):  # first, as the next lines may be interrupted
                     path.unlink(missing_ok=True)
                 for ending, path in complete.items():
                     os.replace(path, job.result(ending))
@@ -138,7 +137,7 @@ class ResultFiles:
             raise UserError(f"the results of {job.image} cannot be written to {folder}: {reason}") from cause
 
     def _other_files(self, job: Job, image: InputImage) -> tuple[list[Path], list[Path]]:
-        """Files of an earlier prediction that are not asked for now: those of something else, those of the same."""
+        """Files of an earlier prediction that are not written now: the stale ones, and those to be kept."""
         there = self._describer.read(job.result(_DESCRIPTION)) or Description(origin=None)
         files = [job.result(ending) for ending in ENDINGS if ending not in (*self._writers, _DESCRIPTION)]
         files = [path for path in files if path.name in there.names and path.is_file()]
@@ -154,7 +153,7 @@ class ResultFiles:
 
 
 def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
-    """For every value of --save that a network of these tasks can give: endings of files, and what writes them."""
+    """For each value of --save that a network of these tasks supports: endings of files, and their writers."""
     writers: dict[str, dict[str, Writer]] = {}
     for task in tasks:
         display = TASKS[task].display
@@ -169,16 +168,16 @@ def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
 
 
 def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) -> None:
-    """Write the map of a task, encoded, as .npy or as an image, as the suffix says, atomically."""
+    """Write the encoded map of a task as .npy or as an image, depending on the suffix, atomically."""
     values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
     if path.suffix != ".npy":
         save_image(path, values)
         return
-    # By way of memory: NumPy's errors do not say why a file cannot be written.
+    # Via memory: NumPy's errors do not say why a file cannot be written.
     content = io.BytesIO()
     np.save(content, values)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 
-ENDINGS = (_DESCRIPTION, *(ending for endings in _writers(TASKS).values() for ending in endings))  # of all results
+ENDINGS = (_DESCRIPTION, *(ending for endings in _writers(TASKS).values() for ending in endings))  # of all result files

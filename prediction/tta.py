@@ -11,7 +11,7 @@ Predictor = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 
 
 def views(number: int, width: int) -> list[View]:
-    """The views that are averaged: view i of N is rolled by round(i W / N) columns, and mirrored where i is odd.
+    """The averaged views: view i of N is rolled by round(i W / N) columns, and mirrored if i is odd.
 
     The first is the panorama itself.
     """
@@ -19,10 +19,10 @@ def views(number: int, width: int) -> list[View]:
 
 
 class ViewAverage:
-    """A predictor, rgb (B, 3, H, W) to a prediction per task, that averages those of N views by another one.
+    """A predictor, from rgb (B, 3, H, W) to a prediction per task, that averages a network's predictions for N views.
 
-    Depths and logits are averaged, normals turned back, averaged and made unit vectors again. N = 1 is the other
-    predictor itself, bit for bit.
+    Depths and logits are averaged; normals are rotated back, averaged and normalized. N = 1 gives exactly the
+    predictions of the network.
 
     Args:
         network: in eval mode.
@@ -39,7 +39,7 @@ class ViewAverage:
         return self.with_plain(rgb)[1]
 
     def with_plain(self, rgb: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """The network's own predictions, which are those of the first view, and the average."""
+        """The predictions of the plain network, for the first view, and the average."""
         plain = self._network(rgb)
         if self._number == 1:
             return plain, plain

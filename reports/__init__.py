@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file that needs nothing else."""
+"""The results of an evaluation, and its report as a self-contained HTML file."""
 
 from importlib import import_module
 
@@ -6,14 +6,14 @@ from utils.errors import UserError
 
 
 def require_packages() -> None:
-    """Check that the packages that only reports need can be imported.
+    """Check that the optional packages for reports can be imported.
 
     Raises:
-        UserError: when one cannot.
+        UserError: when one is missing.
     """
     for module in ("jinja2", "matplotlib.figure"):
         try:
             import_module(module)
-        except ImportError as error:  # also of a package that it needs in turn
+        except ImportError as error:  # also of its dependencies
             package = module.partition(".")[0]
             raise UserError(f"--report needs {package}: pip install -r requirements-extra.txt") from error

@@ -16,14 +16,14 @@ from metrics.breakdown import PixelError, Profile
 from visual.drawing import Colors
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
-ElementTree.register_namespace("", _NAMESPACE)  # as an HTML page wants it, without a prefix
+ElementTree.register_namespace("", _NAMESPACE)  # without a prefix, as in HTML
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 # Legible on light and on dark pages.
 _BAR, _BASELINE, _COUNT, _LINE = "#3b82f6", "#e8590c", "#9aa5b5", "#808080"
 _OPTIONS = {
-    "svg.fonttype": "none",  # text stays text: small, and open to searches and screen readers
-    "text.parse_math": False,  # names of classes are no formulas
+    "svg.fonttype": "none",  # searchable, and smaller than paths
+    "text.parse_math": False,  # class names are not formulas
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "axes.edgecolor": _LINE,
@@ -35,20 +35,20 @@ _OPTIONS = {
     "xtick.color": _LINE,
     "ytick.color": _LINE,
 }
-_with_style = style.context(["default", _OPTIONS])  # whatever the settings of the user
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # such as the time of drawing
+_with_style = style.context(["default", _OPTIONS])  # independent of the user's settings
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # omitted, so that charts are reproducible
 _WIDTH, _HEIGHT = 5.8, 3.3  # inches
-_LONGEST_NAME = 24  # characters: of a class beside its bar
+_LONGEST_NAME = 24  # characters of a class name
 _SHORT_COUNT = EngFormatter(places=0, sep="")  # 950, 12k, 3M
 
 
 class Chart:
-    """A figure some of whose artists have a tooltip and data attributes.
+    """A figure with tooltips and data attributes.
 
     Use: in a function with the decorator `_with_style`.
 
     Args:
-        label: what the chart shows, unique among the charts of a page.
+        label: description, unique in the page.
         height: in inches.
 
     Attributes:
@@ -61,14 +61,14 @@ class Chart:
         self._notes: dict[str, tuple[str, dict[str, str]]] = {}
 
     def annotate(self, artist: Artist, tooltip: str, **data: object) -> None:
-        """Give an artist a tooltip, and an attribute ``data-<key>`` for each value."""
+        """Add a tooltip to an artist, and an attribute ``data-<key>`` for each value."""
         artist.set_gid(f"note-{len(self._notes)}")
         self._notes[artist.get_gid()] = tooltip, {f"data-{key}": str(value) for key, value in data.items()}
 
     def to_svg(self) -> str:
-        """The chart as an ``<svg>`` element, always the same for the same content."""
+        """The chart as an ``<svg>`` element, reproducible."""
         file = io.BytesIO()
-        rcParams["svg.hashsalt"] = self._label  # other charts of the page must not have the same ids
+        rcParams["svg.hashsalt"] = self._label  # ids must be unique in the page
         self.figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
         root = ElementTree.fromstring(file.getvalue())
         root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": self._label}
@@ -87,11 +87,11 @@ def distance_chart(label: str, profile: Profile, baseline: Profile | None, error
     """Mean errors as columns over bins of ground truth depth, with the number of pixels of each bin below.
 
     Args:
-        label: what the chart shows.
+        label: description.
         profile: of the predictions.
-        baseline: of a baseline, whose errors are drawn as dashes; None without.
-        error: which of the errors to draw.
-        unit: of the error, as it is to be written.
+        baseline: of a baseline, drawn as dashes; None: none.
+        error: the error to draw.
+        unit: of the error, as displayed.
     """
     chart = Chart(label)
     above, below = chart.figure.subplots(2, 1, sharex=True, height_ratios=(6, 1))
@@ -107,7 +107,7 @@ def distance_chart(label: str, profile: Profile, baseline: Profile | None, error
 
 @_with_style
 def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error: PixelError, unit: str) -> str:
-    """Mean errors as bars beside bands of latitude, from the zenith down, as in the image; with numbers of pixels.
+    """Mean errors as bars beside bands of latitude, from the zenith to the nadir, with numbers of pixels.
 
     The arguments are those of `distance_chart`.
     """
@@ -116,7 +116,7 @@ def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error
     bands = [f"{_latitude(upper)} to {_latitude(lower)}" for upper, lower in pairwise(profile.edges)]
     _draw_profile(chart, left, right, "horizontal", profile, baseline, _tooltips(bands, profile, error, unit), error)
     left.set(yticks=profile.edges[::3], yticklabels=map(_latitude, profile.edges[::3]))
-    left.set_ylim(profile.edges[-1], profile.edges[0])  # latitudes grow downwards
+    left.set_ylim(profile.edges[-1], profile.edges[0])  # latitudes grow downward
     left.grid(axis="x")
     right.set(xticks=[], xlabel="pixels", xlim=(0, 2 * max(1, profile.counts.max())))
     right.spines.bottom.set_visible(False)
@@ -129,8 +129,8 @@ def iou_chart(label: str, confusion: np.ndarray, names: tuple[str, ...], colors:
     """Intersection over union of the classes that occur, the best first, with their ground truth pixels.
 
     Args:
-        label: what the chart shows.
-        confusion: pixel counts (K, K), rows ground truth and columns predictions, not all of them 0.
+        label: description.
+        confusion: pixel counts (K, K), rows ground truth and columns predictions, not all 0.
         names, colors: of the K classes.
     """
     right, ground_truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
@@ -163,7 +163,7 @@ def _draw_profile(
     tooltips: list[str],
     error: PixelError,
 ) -> None:
-    """Draw the mean error of each bin, and its number of pixels, as bars of an orientation."""
+    """Draw the mean error of each bin, and its number of pixels, as bars."""
     draw_bars = Axes.bar if orientation == "vertical" else Axes.barh
     starts, sizes = profile.edges[:-1], 0.94 * np.diff(profile.edges)
     means = profile.means[error]
@@ -190,7 +190,7 @@ def _draw_profile(
 
 
 def _tooltips(bins: list[str], profile: Profile, error: PixelError, unit: str) -> list[str]:
-    """What each bin holds, in words."""
+    """Descriptions of the bins."""
     unit = unit if unit in ("", "°") else f" {unit}"
     return [
         f"{name}: {error.label} {mean:.4g}{unit}, {count:,} pixels" if count else f"{name}: no pixels"
@@ -199,7 +199,7 @@ def _tooltips(bins: list[str], profile: Profile, error: PixelError, unit: str) -
 
 
 def _latitude(latitude: float) -> str:
-    """A latitude, which grows downwards, in degrees above or below the horizon."""
+    """A latitude, which grows downward, in degrees above or below the horizon."""
     if latitude == 0:
         return "horizon"
     if abs(latitude) == 90:

@@ -1,4 +1,4 @@
-"""Which images a report shows: the worst, the best and some of all the others, whatever the size of the dataset."""
+"""The images of a report: the worst, the best and a sample of all. Memory does not depend on the dataset size."""
 
 import math
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from visual.displays import DisplaySettings
 from visual.drawing import encode_image
 from visual.panels import to_uint8
 
-GROUP_SIZE = 20  # images among the worst, among the best, and drawn from all
+GROUP_SIZE = 20  # images in each group: the worst, the best, and a sample of all
 TILES = ("RGB", "prediction", "ground truth", "error")
-_TILE_WIDTH = 384  # pixels: tiles of larger panoramas are shrunk to at most this
+_TILE_WIDTH = 384  # pixels: larger panoramas are shrunk
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Shown(NamedTuple):
-    """An image that is shown: its index in the dataset, its id and score, and its TILES as JPEG or PNG files."""
+    """An image of the report: index in the dataset, id, score, and its TILES as JPEG or PNG files."""
 
     index: int
     id: str
@@ -29,12 +29,12 @@ class Shown(NamedTuple):
 
 
 class Gallery:
-    """Keeps small copies of the images to show of each task; its memory does not grow with the dataset.
+    """Collects small copies of the images to show for each task.
 
     Args:
-        tasks: which tasks to show.
-        display_settings: what the tiles depend on.
-        group_size: how many images to keep of each group, see `choose`.
+        tasks: tasks to show.
+        display_settings: for drawing the tiles.
+        group_size: number of images per group, see `choose`.
     """
 
     def __init__(self, tasks: tuple[str, ...], display_settings: DisplaySettings, group_size: int = GROUP_SIZE):
@@ -43,7 +43,7 @@ class Gallery:
         self._kept: dict[str, dict[int, Shown]] = {task: {} for task in tasks}
 
     def add(self, batch: dict, predictions: dict[str, torch.Tensor], rows: list[dict]) -> None:
-        """Keep the images of a batch that are to be shown, given its rows of `metrics.evaluator.Evaluator`."""
+        """Add a batch, given its rows of `metrics.evaluator.Evaluator`."""
         for i, row in enumerate(rows):
             for task, kept in self._kept.items():
                 score = row.get(score_key(task))
@@ -57,7 +57,7 @@ class Gallery:
                     self._kept[task] = {index: kept[index] for index in kept if index in chosen}
 
     def join(self) -> dict[str, list[Shown]]:
-        """The images to show of each task, of all processes, from the worst to the best."""
+        """The images to show for each task, from all processes, from the worst to the best."""
         scores = {task: {index: shown.score for index, shown in kept.items()} for task, kept in self._kept.items()}
         gathered = gather_objects(scores)
         joined = {}
@@ -74,10 +74,10 @@ class Gallery:
 
 
 def choose(badness: dict[int, tuple], group_size: int) -> set[int]:
-    """Indices of the worst images, the best ones, and some of all: `group_size` each, fewer where groups overlap.
+    """Indices of the worst images, the best ones, and a sample of all: `group_size` each, fewer where groups overlap.
 
-    The third group is chosen by a fixed rule that does not use the scores. Each group is the top of one order, so
-    choosing from what was chosen of parts is choosing from the whole.
+    The sample is chosen by a fixed rule, independent of the scores. Each group is the top of an order, so choosing
+    from the choices of parts is the same as choosing from the whole.
     """
     by_badness = sorted(badness, key=badness.get)
     spread = sorted(badness, key=lambda index: index * _GOLDEN_RATIO % 1)  # evenly distributed
@@ -85,14 +85,14 @@ def choose(badness: dict[int, tuple], group_size: int) -> set[int]:
 
 
 def badness(task: str, score: float, index: int) -> tuple[float, int]:
-    """A sort key of the images of a task, the worst last. NaN is the worst score; of ties the first image is worse."""
+    """Sort key of the images of a task, the worst last. NaN is the worst score; for ties, the first image is worse."""
     if math.isnan(score):
         return math.inf, -index
     return -score if TASKS[task].higher_is_better else score, -index
 
 
 def score_key(task: str) -> str:
-    """The key of a task's score in the row of an image."""
+    """Key of a task's score in the row of an image."""
     return f"{task}/{TASKS[task].image_metric}"
 
 
@@ -105,7 +105,7 @@ def draw_tiles(
     tile_width = min(width, _TILE_WIDTH)
     tile_height = round(height * tile_width / width)
     rows, columns = _nearest(tile_height, height), _nearest(tile_width, width)
-    # Maps must not be mixed across an edge, and are shrunk first: there is less to color.
+    # Nearest pixels, as maps must not be interpolated across edges; resized first, as it is less to draw.
     predicted = display.as_map(prediction[:, rows][:, :, columns])
     ground_truth = display.target_map(batch, i)[rows][:, columns]
     tiles = [
@@ -123,5 +123,5 @@ def encode_small(image: np.ndarray) -> bytes:
 
 
 def _nearest(small: int, large: int) -> np.ndarray:
-    """Which of `large` rows or columns make `small` of them, (small,)."""
+    """Indices (small,) for nearest-neighbor resizing of `large` rows or columns to `small`."""
     return ((np.arange(small) + 0.5) * large / small).astype(int)

@@ -1,6 +1,6 @@
-"""The report of an evaluation as one HTML file: metrics, where errors lie, and images from the worst to the best.
+"""The report of an evaluation as one HTML file: metrics, error profiles, and images from the worst to the best.
 
-What it looks like is in report.html.j2 and report.css; here the values of an evaluation are prepared for them.
+This file prepares the values of the template report.html.j2.
 """
 
 import shlex
@@ -20,23 +20,23 @@ from visual.displays import DisplaySettings
 from visual.drawing import data_url, scale_colors, unit_symbol
 
 _FOLDER = Path(__file__).parent
-_BASELINES = ("constant", "fixed_map")  # keys in the summary of predictors that do not use the image
+_BASELINES = ("constant", "fixed_map")  # keys of baselines in the summary
 _PREDICTORS = ("results", "plain", *_BASELINES)
-_WEIGHTINGS = {"": "per pixel", "_solid_angle": "per solid angle"}  # by the end of a metric's name
-_MAX_NUMBERED = 20  # classes: cells of larger confusion matrices are too small for numbers
+_WEIGHTINGS = {"": "per pixel", "_solid_angle": "per solid angle"}  # by the suffix of a metric's name
+_MAX_NUMBERED = 20  # classes: no numbers in larger confusion matrices
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows.
+    """The content of a report.
 
     Attributes:
         summary: the content of results.json.
-        rows: of the images, see `metrics.evaluator.Evaluator`.
-        breakdowns: where the errors lie, per task.
+        rows: per image, see `metrics.evaluator.Evaluator`.
+        breakdowns: error profiles, per task.
         baseline_breakdowns: the same of the fixed maps, or empty.
-        shown: the images that are shown, per task, see `reports.gallery.Gallery`.
-        display_settings: what images depend on, of the dataset.
+        shown: images to show, per task, see `reports.gallery.Gallery`.
+        display_settings: of the dataset.
     """
 
     summary: dict
@@ -47,7 +47,7 @@ class Report:
     display_settings: DisplaySettings
 
     def unit(self, unit: str) -> str:
-        """A unit as it is written, "m" being omitted where depth is relative."""
+        """A unit as displayed; "m" is omitted for relative depth."""
         return unit_symbol(self.display_settings.depth_unit) if unit == "m" else unit
 
     def has_ground_truth(self, task: str) -> bool:
@@ -59,7 +59,7 @@ def write_report(path: Path, report: Report) -> None:
     """Write the page, atomically."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
-        autoescape=True,  # ids, class names and paths come from strangers
+        autoescape=True,  # ids, class names and paths are untrusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -69,7 +69,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def prepare(report: Report) -> dict:
-    """The values that report.html.j2 shows."""
+    """The values of the template."""
     summary = report.summary
     return {
         "title": f"{summary['backbone']} on {summary['dataset']}: {', '.join(report.breakdowns)}",
@@ -88,7 +88,7 @@ def prepare(report: Report) -> dict:
 
 
 def _facts(summary: dict) -> dict[str, str]:
-    """What was evaluated, and how; empty where there is nothing to report."""
+    """What was evaluated, and how; empty values are not displayed."""
     skipped = f", {summary['num_skipped']} bad ones skipped" if summary["num_skipped"] else ""
     epoch = f", epoch {summary['checkpoint']['epoch']}" if summary["checkpoint"]["epoch"] else ""
     return {
@@ -102,7 +102,7 @@ def _facts(summary: dict) -> dict[str, str]:
 
 
 def _task(report: Report, task: str) -> dict:
-    """All metrics of a task, weighted in each way, beside those of the other predictors."""
+    """All metrics of a task, in each weighting, and those of the other predictors."""
     summary = report.summary
     metrics = {key: summary[key][task] for key in _PREDICTORS if task in summary.get(key, {})}
     names = [name for name, value in metrics["results"].items() if value is not None]
@@ -139,7 +139,7 @@ def _task(report: Report, task: str) -> dict:
 
 
 def _headline(report: Report, task: str) -> dict:
-    """The metric that decides which model is best, beside that of the baselines."""
+    """The best-model metric, and that of the baselines."""
     name = TASKS[task].best_metric
     baselines = {key: report.summary.get(key, {}).get(task, {}).get(name) for key in _BASELINES}
     return {
@@ -152,7 +152,7 @@ def _headline(report: Report, task: str) -> dict:
 
 
 def _predictor(key: str, task: str) -> str:
-    """The name of a predictor in the summary, in a few words."""
+    """Short name of a predictor."""
     titles = {"results": "network", "plain": "one view", "constant": "best constant"}
     return titles.get(key, TASKS[task].fixed_map.title)
 
@@ -197,7 +197,7 @@ def _confusion_row(name: str, counts: np.ndarray, names: tuple[str, ...], diagon
                 "count": count,
                 "fraction": fraction,
                 "kind": ("right" if i == diagonal else "wrong") + (" strong" if fraction > 0.5 else ""),
-                "shade": fraction**0.7,  # small fractions are to be seen, too
+                "shade": fraction**0.7,  # so that small fractions are visible
                 "text": f"{100 * fraction:.0f}" if len(names) <= _MAX_NUMBERED and fraction >= 0.005 else "",
             }
         )
@@ -230,7 +230,7 @@ def _profile_pair(report: Report, task: str, error: PixelError) -> dict[str, Mar
 
 
 def _gallery(report: Report, task: str) -> dict:
-    """The images that are shown of a task, from the worst to the best, and what explains their colors."""
+    """The images to show for a task, from the worst to the best, with scales and legend."""
     display, settings = TASKS[task].display, report.display_settings
     has_classes = report.breakdowns[task].confusion is not None
     ranks = _ranks(report.rows, task)
@@ -261,7 +261,7 @@ def _color_scale(label: str, top: float, unit: str) -> dict:
 
 
 def _cards(shown: list[Shown], ranks: dict[int, int]) -> list[dict]:
-    """The images that are shown, and how many before each of them are not."""
+    """The images to show, with the number of skipped ones before each."""
     cards, last = [], 0
     for image in shown:
         rank = ranks[image.index]
@@ -299,5 +299,5 @@ def quantity(value: float, unit: str) -> str:
 
 
 def number(value: float) -> str:
-    """A value for the eye: four digits, as many decimals as that leaves."""
+    """A value with about four significant digits."""
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""The files of numbers that an evaluation writes."""
+"""The result files of an evaluation."""
 
 import argparse
 import math
@@ -12,18 +12,18 @@ from utils.files import write_csv, write_json, write_text
 from utils.provenance import provenance
 from utils.text import metrics_line
 
-_OTHERS = ("plain", "constant", "fixed_map")  # keys in results.json of predictors beside the one that is evaluated
+_OTHERS = ("plain", "constant", "fixed_map")  # keys of further predictors in results.json
 
 
 def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
-    """The metrics of a task, None for all that there are none of: no panorama has ground truth for it."""
+    """All metrics of a task; None for those missing because no panorama has ground truth."""
     return {**dict.fromkeys(TASKS[task].metric.metric_names), **values}
 
 
 def describe_evaluation(
     options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, rows: list[dict]
 ) -> dict:
-    """What results.json says beside the metrics."""
+    """The content of results.json besides the metrics."""
     return {
         "protocol": PROTOCOL,
         "backbone": options.backbone,
@@ -48,7 +48,7 @@ def describe_evaluation(
 
 
 def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
-    """Write result.txt per task, results.json and per_image.csv; print the metrics, those of others beside them."""
+    """Write result.txt per task, results.json and per_image.csv; print the metrics."""
     comments = [
         f"# seam: {PROTOCOL['seam']}",
         f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
@@ -72,10 +72,10 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
 
 
 def has_ground_truth(values: dict[str, float | None]) -> bool:
-    """Whether there is any metric of a task but the seam score, which needs no ground truth."""
+    """Whether there are metrics of a task other than the seam score, which needs no ground truth."""
     return any(value is not None for name, value in values.items() if name != "seam")
 
 
 def _cell(value: object) -> object:
-    """A value in a table; one that is not finite leaves its cell empty."""
+    """A value of a CSV table; empty if it is non-finite."""
     return "" if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,8 @@
-"""Check a dataset on disk: is everything there, can it be read, does it mean what the programs take it to mean?
+"""Check a dataset on disk: is it complete and readable, and does it have the expected conventions?
 
     python -m tools.check_dataset --dataset MP3D --dataset_rootdir ./data/MP3D
 
-The last line is the verdict. Exit code 0: all right; 1: something is wrong; 2: there is nothing to check.
+The last line is the result. Exit code 0: all right; 1: something is wrong; 2: there is nothing to check.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from visual.drawing import save_image
 from visual.panels import maps_panel, to_uint8
 
 PREVIEW_HEIGHT = 256  # pixels of each map
-_MOST_NAMES = 20  # on the screen
+_MAX_NAMES = 20  # of files or panoramas to list
 _SCREEN_WIDTH = 100  # columns
 _HEADING_WIDTH = 11  # columns
 _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
@@ -42,7 +42,7 @@ _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic
 
 @dataclass
 class Findings:
-    """What came out of one panorama, or of several: files that are missing, why others cannot be used, the rest."""
+    """Findings of one or more panoramas: missing files, errors of unusable panoramas, measurements of the others."""
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
@@ -55,10 +55,10 @@ class Findings:
 
 
 def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, DiskPanoramaDataset]:
-    """The parts of a dataset that hold any panorama: the splits, none of which shares one with another, or the lists.
+    """The non-empty parts of a dataset: disjoint splits, or the lists.
 
     Raises:
-        UserError: when there is none.
+        UserError: when all are empty.
     """
     lists = {"train_list": options.train_list, "val_list": options.val_list}
     special = {"hold_out_val": True, "normal_frame": options.normal_frame, "tasks": tasks}
@@ -84,10 +84,10 @@ def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str,
 
 
 def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
-    """Panoramas of each part that tools/make_synthetic_dataset.py wrote; None if the tree is not one of its own.
+    """Panoramas of each part that tools/make_synthetic_dataset.py wrote; None for other trees.
 
     Raises:
-        UserError: when it wrote another dataset.
+        UserError: when it is another dataset.
     """
     if not (root / NOTE).is_file():
         return None
@@ -98,7 +98,7 @@ def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
 
 
 def examine(files: PanoramaFiles, dataset: DiskPanoramaDataset) -> Findings:
-    """Read one panorama, given its files, as this dataset reads, and measure it."""
+    """Read the files of one panorama in the way of a dataset, and measure it."""
     missing = [path for path in files.paths() if not (dataset.root / path).is_file()]
     if missing:
         return Findings(missing=missing)
@@ -112,11 +112,11 @@ def examine(files: PanoramaFiles, dataset: DiskPanoramaDataset) -> Findings:
 
 
 def examine_all(parts: dict[str, DiskPanoramaDataset], num_workers: int) -> tuple[Findings, list[tuple[str, int]]]:
-    """What came out of all panoramas, and which of them could be read: part and index there."""
+    """Findings of all panoramas, and the readable ones: (part, index)."""
     places = [(part, index) for part, dataset in parts.items() for index in range(len(dataset))]
     files = [parts[part].files[index] for part, index in places]
     reader = copy(next(iter(parts.values())))
-    reader.files = []  # it travels to the processes with every panorama, and should travel light
+    reader.files = []  # it is pickled with every panorama, so it should be small
     results = map_with_progress(partial(examine, dataset=reader), files, num_workers, "reading")
     total, readable = Findings(), []
     for place, findings in zip(places, results, strict=True):
@@ -127,11 +127,11 @@ def examine_all(parts: dict[str, DiskPanoramaDataset], num_workers: int) -> tupl
 
 
 def report_counts(parts: dict[str, DiskPanoramaDataset], written: dict[str, int] | None, is_partial: bool) -> list[str]:
-    """Print how many panoramas each split holds and should hold; return what is wrong.
+    """Print the found and expected number of panoramas of each split; return problems.
 
     Args:
-        written: panoramas of each split, if known better than by the rule of the dataset.
-        is_partial: fewer are no problem.
+        written: expected numbers, if they are not those of the dataset.
+        is_partial: whether splits may be incomplete.
     """
     expected = written or next(iter(parts.values())).counts
     problems = []
@@ -147,7 +147,7 @@ def report_counts(parts: dict[str, DiskPanoramaDataset], written: dict[str, int]
 
 
 def report_lists(parts: dict[str, DiskPanoramaDataset]) -> list[str]:
-    """Print how many panoramas each list names; return what is wrong."""
+    """Print the number of panoramas of each list; return problems."""
     for part, dataset in parts.items():
         print_rows(part, [f"{len(dataset)} panoramas"])
     named = [{files.rgb for files in dataset.files} for dataset in parts.values()]
@@ -156,7 +156,7 @@ def report_lists(parts: dict[str, DiskPanoramaDataset]) -> list[str]:
 
 
 def report_names(heading: str, names: list[str], one: str, several: str) -> list[str]:
-    """Print names of what is wrong, not too many; return what is wrong, as "1 `one`" or "9 `several`"."""
+    """Print the first names; return the problem, "1 `one`" or "9 `several`", if there are any."""
     if not names:
         return []
     print_rows(heading, cut(names))
@@ -164,7 +164,7 @@ def report_names(heading: str, names: list[str], one: str, several: str) -> list
 
 
 def report_contents(measured: list[Measurement], dataset: DiskPanoramaDataset) -> list[str]:
-    """Print what the panoramas hold; return what is wrong."""
+    """Print statistics of the panoramas; return problems."""
     names = dataset.classes.names
     sizes = Counter(one.size for one in measured)
     print_rows("sizes", [", ".join(f"{size}: {num}" for size, num in sizes.most_common())])
@@ -183,7 +183,7 @@ def report_contents(measured: list[Measurement], dataset: DiskPanoramaDataset) -
 
 
 def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
-    """Share of each class among the labeled pixels, the largest first, in rows; then the classes that never occur."""
+    """Rows with the fraction of each class among the labeled pixels, largest first; then classes that never occur."""
     order = [label for label in np.argsort(-labels, kind="stable") if labels[label]]
     cells = [f"{labels[label] / labels.sum():6.1%} {class_names[label]}" for label in order]
     width = 2 + max(map(len, cells), default=0)
@@ -197,13 +197,13 @@ def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
 
 
 def cut(names: list[str]) -> list[str]:
-    """The first of them, and how many more there are."""
-    more = len(names) - _MOST_NAMES
-    return names[:_MOST_NAMES] + ([f"and {more} more"] if more > 0 else [])
+    """The first names, and the number of further ones."""
+    more = len(names) - _MAX_NAMES
+    return names[:_MAX_NAMES] + ([f"and {more} more"] if more > 0 else [])
 
 
 def wrapped(rows: Iterable[str]) -> list[str]:
-    """Rows no wider than the screen; names of files are not broken."""
+    """Rows wrapped to the screen width, without breaking file names."""
     width = _SCREEN_WIDTH - _HEADING_WIDTH
     return [line for row in rows for line in wrap(row, width, break_long_words=False, break_on_hyphens=False)]
 
@@ -216,7 +216,7 @@ def print_rows(heading: str, rows: list[str]) -> None:
 
 
 def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str, int]], num: int, out: Path) -> None:
-    """Draw `num` of the panoramas at these places (part and index there), evenly spaced, to a folder."""
+    """Draw `num` evenly spaced panoramas of `places`, (part, index), to a folder."""
     chosen = np.unique(np.linspace(0, len(places) - 1, num).round().astype(int))
     for number, place in enumerate(chosen):
         part, index = places[place]
@@ -228,12 +228,12 @@ def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
     """RGB and the maps of the tasks of a panorama in one image."""
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.target_map(batch, 0) for name in dataset.tasks}
-    look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
-    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
+    settings = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
+    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, settings, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:
-    """Print a report on a dataset, draw previews of it, and return its problems in a few words each.
+    """Print a report on a dataset, draw previews, and return short descriptions of its problems.
 
     Raises:
         UserError: when there is nothing to check.
@@ -263,7 +263,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__.partition("\n")[0])
     stored = tuple(name for name in DATASETS if name != "Synthetic")
-    parser.add_argument("--dataset", required=True, choices=stored, help="dataset that it should be")
+    parser.add_argument("--dataset", required=True, choices=stored, help="expected dataset")
     parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
@@ -271,8 +271,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         choices=TASK_VALUES,
         help="tasks to check for; files that only other tasks need are not read",
     )
-    some = parser.add_argument_group("parts of the dataset, whose counts need not be those of the whole")
-    some.add_argument("--split", choices=SPLITS, help="check this split only")
+    some = parser.add_argument_group("check only a part of the dataset")
+    some.add_argument("--split", choices=SPLITS, help="check only this split")
     some.add_argument("--partial", action="store_true", help="accept incomplete splits")
     some.add_argument("--train_list", metavar="FILE", help="check the panoramas of this list instead of the splits")
     some.add_argument("--val_list", metavar="FILE", help="like --train_list; both can be given")
@@ -280,12 +280,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
-        help="frame that the stored normals should be in; world ones, of the building, do not turn with the camera",
+        help="expected frame of the stored normals: of the camera, or of the building (world)",
     )
     parser.add_argument(
-        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read files"
+        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="number of worker processes"
     )
-    parser.add_argument("--preview", type=positive, metavar="N", help="draw N of the panoramas to --out")
+    parser.add_argument("--preview", type=positive, metavar="N", help="draw N panoramas to --out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")
     options = parser.parse_args(arguments)
     if (options.preview is None) != (options.out is None):
@@ -309,6 +309,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # The processes that read take this over. They are as many as the cores already.
+    # Inherited by the worker processes, of which there is one per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.exit(main())

@@ -2,7 +2,7 @@
 
     python -m tools.draw_axes --out docs/axes.jpg
 
-Every mark is placed by `utils.sphere`, so the image shows what the program means.
+All marks are placed by `utils.sphere`, so the image shows the conventions of the code.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def draw_axes(rgb: np.ndarray) -> np.ndarray:
 
 
 def write(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple, scale: float = 0.4) -> None:
-    """A line of text with a dark rim, its lower left corner at (x, y)."""
+    """Write a line of text with a dark outline, its lower left corner at (x, y)."""
     for ink, thickness in (((0, 0, 0), 3), (color, 1)):
         cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
 

@@ -1,4 +1,4 @@
-"""Export a trained network as one file that runs without this program.
+"""Export a trained network to a file that runs without this program.
 
     python -m tools.export --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
     python -m tools.export --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
@@ -7,10 +7,10 @@ Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging o
 normalized inside. Outputs, those of the checkpoint:
 
     depth          (B, 1, H, W) meters along the ray
-    normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), to the camera
+    normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), toward the camera
     segmentation   (B, K, H, W) logits of the classes
 
-The file is run on a sample, and written only if it predicts what the network does.
+The file is only written if its predictions for a sample match those of the network.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from options.elite360m import check_size, export_parser
 
 if __name__ == "__main__":
-    OPTIONS = export_parser().parse_args()  # before torch is imported: --help and wrong flags are answered at once
+    OPTIONS = export_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
 import json
@@ -32,7 +32,7 @@ from prediction.export_graph import traced
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 
-MAX_DEVIATION = 1e-3  # of a file's prediction from the network's, relative to the largest number in the latter
+MAX_DEVIATION = 1e-3  # of the predictions of file and network, relative to the largest value
 
 
 def main(options: argparse.Namespace) -> None:
@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> None:
     height, width = options.height or checkpoint.settings.height, options.width or checkpoint.settings.width
     network = checkpoint.build_network().eval()
     program = traced(network, height, width, options.dynamic_batch)
-    sample = torch.rand(3 if options.dynamic_batch else 1, 3, height, width)  # 3: the graph was traced with 2
+    sample = torch.rand(3 if options.dynamic_batch else 1, 3, height, width)  # not 2, with which the graph was traced
     with atomic_path(out) as temporary:
         file_format.write(program, network.tasks, metadata(checkpoint, height, width), temporary)
         deviations = check(file_format, temporary, network, sample)
@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
-    """What a user of the file needs to know; lists are in JSON."""
+    """Metadata for users of the file; lists are in JSON."""
     settings = checkpoint.settings
     return {
         "tasks": json.dumps(settings.tasks),
@@ -72,10 +72,10 @@ def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
 
 
 def check(file_format: Format, path: Path, network: Elite360M, rgb: torch.Tensor) -> dict[str, float]:
-    """How far a written file is off the network by task, on a sample (B, 3, H, W), relative to the output's scale.
+    """Deviation of a file from the network by task, for a sample (B, 3, H, W), relative to the scale of the output.
 
     Raises:
-        UserError: when it is too far.
+        UserError: when it is too large.
     """
     with torch.no_grad():
         expected = network(rgb)
@@ -83,7 +83,7 @@ def check(file_format: Format, path: Path, network: Elite360M, rgb: torch.Tensor
     deviations = {}
     for task, values in expected.items():
         deviations[task] = ((predicted[task] - values).abs().max() / values.abs().max()).item()
-        if not deviations[task] <= MAX_DEVIATION:  # NaN is too far
+        if not deviations[task] <= MAX_DEVIATION:  # also for NaN
             raise UserError(
                 f"nothing is written: {task} is off by {deviations[task]:.1e} of its scale in the exported network, "
                 f"more than {MAX_DEVIATION:g}"

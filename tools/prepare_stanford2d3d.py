@@ -1,22 +1,22 @@
-"""Prepare Stanford2D3D: from the owners' panoramas to the small ones in the camera frame that --dataset S2D3D reads.
+"""Prepare Stanford2D3D for --dataset S2D3D: resize the published panoramas, and rotate normals to the camera frame.
 
     python -m tools.prepare_stanford2d3d --raw ./2D-3D-S --out ./data/S2D3D
 
-* **Raw tree**: ``area_*/pano/{pose,rgb,depth,semantic,normal}/camera_*_domain_*``, and the owners'
-  ``semantic_labels.json``, from ``assets/`` of their code repository, alexsax/2D-3D-Semantics.
-* **Prepared tree**: see `datasets.stanford2d3d`. Colors are averaged by area, all else comes from the nearest pixel.
-* **Labels**: the owners' color is a 24-bit number, an index into their list. What the list calls ``<UNK>`` or does not
-  have, and what is black in the RGB image, becomes 255.
-* **Normals**: the owners store them in the frame of the building. To reach the frame of the camera, they say, take the
-  transpose of the rotation in the pose's ``camera_rt_matrix``. Which axes that camera has is not documented, and no
-  data was available to check either. So it is measured, for each panorama: of the transpose and the matrix itself, each
-  with all 48 ways to name the axes (half of them mirrored), the one is taken that turns the normals closest, on
-  average, to those that the panorama's own depth implies. What the owners say wins a draw. It is judged by the median
-  angle to the depth's normals, over level and over upright surfaces, of which the worse counts: floor and ceiling fill
-  most of a panorama, and fit whatever the heading is. Above 20 degrees a panorama is not used. At the end the program
-  prints which way was taken how often: it should be the same for all panoramas.
+* **Raw tree**: ``area_*/pano/{pose,rgb,depth,semantic,normal}/camera_*_domain_*``, and
+  ``semantic_labels.json`` from ``assets/`` of the code repository alexsax/2D-3D-Semantics.
+* **Prepared tree**: see `datasets.stanford2d3d`. Colors are averaged by area, maps are resized by nearest neighbor.
+* **Labels**: a color is a 24-bit index into the list of labels. ``<UNK>``, indices beyond the list, and pixels that
+  are black in the RGB image become 255.
+* **Normals** are published in the frame of the building. According to the documentation, the transpose of the rotation
+  in the pose's ``camera_rt_matrix`` maps them to the frame of the camera, but the axes of that camera are not
+  documented, and no data was available to check it. So the frame is estimated for each panorama: among the transpose
+  and the matrix itself, each with all 48 orders and signs of the axes, the candidate is chosen whose normals have the
+  smallest mean angle to those computed from depth; in a tie the documented one. Panoramas are rejected if the median
+  angle exceeds 20 degrees on horizontal or on vertical surfaces. (Both are needed: floor and ceiling cover most of a
+  panorama, but fit for any heading.) At the end the program prints how often each candidate was chosen: it should be
+  the same for all panoramas.
 
-A panorama whose four files exist is skipped, whatever their size: a stopped run continues where it was.
+Panoramas whose four files exist are skipped, so that an interrupted run can be resumed.
 """
 
 import argparse
@@ -47,29 +47,29 @@ from utils.parallel import map_with_progress
 
 LABEL_LIST = "semantic_labels.json"
 UNKNOWN_CLASS = "<UNK>"
-LARGEST_ANGLE = 20.0  # degrees, median: normals further from those of the depth are not in the camera frame
-_DRAW = 0.1  # degrees, mean: candidates this close are equally good
-_JUDGED_HEIGHT = 256  # pixels: fine enough for furniture, coarse enough for the steps of the depth
-_MIN_JUDGED = 100  # fewer pixels do not determine the frame
+LARGEST_ANGLE = 20.0  # degrees, median: above, normals are not in the camera frame
+_TIE = 0.1  # degrees, mean: candidates within it are equally good
+_FIT_HEIGHT = 256  # pixels: fine enough for furniture, coarse enough for the quantization of depth
+_MIN_PIXELS = 100  # to determine the frame
 
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """The way from the building's frame to the camera's (x right, y down, z forward).
+    """The rotation from the frame of the building to that of the camera (x right, y down, z forward).
 
     Attributes:
-        turn: (3, 3), from vectors of the building to vectors of the camera.
-        convention: how the pose gives it, in words.
-        angle: median angle in degrees between turned normals and those of the depth.
+        rotation: (3, 3), from vectors of the building to vectors of the camera.
+        convention: how it follows from the pose, in words.
+        angle: median angle in degrees between rotated normals and those of depth.
     """
 
-    turn: np.ndarray
+    rotation: np.ndarray
     convention: str
     angle: float
 
 
 def find_panoramas(raw: Path) -> list[tuple[str, str]]:
-    """Area and stem (``camera_..._domain``) of all panoramas of which there is at least one file."""
+    """Area and stem (``camera_..._domain``) of all panoramas with at least one file."""
     found = set()
     for area in (area for areas in AREAS.values() for area in areas):
         for pattern in (str(_pose_file(Path(), area, "*")), *astuple(panorama_files(f"{area}/pano", "*"))):
@@ -80,10 +80,10 @@ def find_panoramas(raw: Path) -> list[tuple[str, str]]:
 
 
 def prepare(raw: Path, out: Path, label_list: Path, height: int, num_workers: int) -> list[UserError]:
-    """Prepare all panoramas that are not prepared yet, and print what was done.
+    """Prepare all panoramas that are not prepared yet, and print a summary.
 
     Returns:
-        What is wrong with the panoramas that cannot be used.
+        The errors of unusable panoramas.
 
     Raises:
         UserError: when there is no panorama, the list of labels cannot be used, or a file cannot be written.
@@ -91,7 +91,7 @@ def prepare(raw: Path, out: Path, label_list: Path, height: int, num_workers: in
     panoramas = find_panoramas(raw)
     if not panoramas:
         example = panorama_files("area_1/pano", "camera_*_domain").rgb
-        raise UserError(f"--raw {raw} holds no panorama of the owners: expected files such as {example}")
+        raise UserError(f"--raw {raw} holds no panorama as published: expected files such as {example}")
     labels = read_label_table(label_list)
     todo = [panorama for panorama in panoramas if not all(path.is_file() for path in _files(out, *panorama).values())]
     work = partial(prepare_panorama, raw=raw, out=out, labels=labels, height=height)
@@ -106,7 +106,7 @@ def prepare(raw: Path, out: Path, label_list: Path, height: int, num_workers: in
 
 
 def describe_frames(frames: Sequence[CameraFrame]) -> list[str]:
-    """How often the normals were turned in which way, the most frequent way first."""
+    """How often each convention was used for the normals, most frequent first."""
     angles = defaultdict(list)
     for frame in frames:
         angles[frame.convention].append(frame.angle)
@@ -119,10 +119,10 @@ def describe_frames(frames: Sequence[CameraFrame]) -> list[str]:
 def prepare_panorama(
     panorama: tuple[str, str], raw: Path, out: Path, labels: np.ndarray, height: int
 ) -> CameraFrame | UserError:
-    """Prepare one panorama, (area, stem): all of it, or nothing when it cannot be used.
+    """Prepare one panorama, (area, stem), completely or not at all.
 
     Returns:
-        The frame that was found for its normals, or what is wrong with it.
+        The estimated frame of its normals, or its error.
     """
     try:
         images, frame = convert(panorama, raw, labels, height)
@@ -138,14 +138,14 @@ def prepare_panorama(
 def convert(
     panorama: tuple[str, str], raw: Path, labels: np.ndarray, height: int
 ) -> tuple[dict[str, np.ndarray], CameraFrame]:
-    """The four images of a panorama, (area, stem), as they are to be stored, and the frame of its normals.
+    """The four images of a panorama, (area, stem), as stored, and the frame of its normals.
 
     Args:
         labels: see `read_label_table`.
         height: of the prepared images.
 
     Raises:
-        UserError: when one of its files is missing, damaged or not what it should be.
+        UserError: when one of its files is missing, damaged or in the wrong format.
     """
     area, stem = panorama
     paths = _files(raw, f"{area}/pano", stem)
@@ -164,23 +164,23 @@ def convert(
         "rgb": resize_rgb(maps["rgb"], height, 2 * height),
         "depth": small["depth"],
         "semantic": label_ids(small["semantic"], small["rgb"], labels),
-        "normal": encode_normals(decode_normals(small["normal"]) @ frame.turn.T),
+        "normal": encode_normals(decode_normals(small["normal"]) @ frame.rotation.T),
     }
     return images, frame
 
 
 def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> CameraFrame:
-    """The frame that suits a panorama best, see the top of this file.
+    """Estimate the camera frame of a panorama, see the top of this file.
 
     Args:
-        normal: (H, W, 3) uint8, as the owners store it.
-        depth: (H, W) uint16, as the owners store it.
+        normal: (H, W, 3) uint8, as published.
+        depth: (H, W) uint16, as published.
         rotation: (3, 3), of the pose.
 
     Raises:
-        UserError: when no candidate suits, or there are too few pixels.
+        UserError: when no candidate fits, or there are too few pixels.
     """
-    height = min(_JUDGED_HEIGHT, len(depth))
+    height = min(_FIT_HEIGHT, len(depth))
     depth = _nearest(depth, height)
     meters = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
     implied = normals_from_depth(meters)[::2, ::2]
@@ -188,37 +188,37 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     known = implied.any(axis=-1) & stored.any(axis=-1)
     implied, stored = implied[known], stored[known]  # (N, 3)
     level = np.abs(implied[:, 1]) > np.cos(np.pi / 4)
-    if min(level.sum(), (~level).sum()) < _MIN_JUDGED:
+    if min(level.sum(), (~level).sum()) < _MIN_PIXELS:
         raise UserError("too few pixels have both a normal and a depth: their frame cannot be determined")
 
-    turns, conventions = _candidates(rotation)
-    # implied . (turn stored) is linear in the turn: one product serves all candidates.
+    rotations, conventions = _candidates(rotation)
+    # implied . (R stored) is linear in R: one matrix product for all candidates.
     products = (implied[:, :, None] * stored[:, None, :]).reshape(-1, 9).astype(np.float32)
-    cosines = products @ turns.reshape(-1, 9).T.astype(np.float32)  # (N, candidates)
+    cosines = products @ rotations.reshape(-1, 9).T.astype(np.float32)  # (N, candidates)
     angles = np.degrees(np.arccos(cosines.clip(-1, 1)))
     means = angles.mean(axis=0)
-    best = int(np.flatnonzero(means <= means.min() + _DRAW)[0])
+    best = int(np.flatnonzero(means <= means.min() + _TIE)[0])
     angle = float(max(np.median(angles[level, best]), np.median(angles[~level, best])))
     if angle > LARGEST_ANGLE:
         raise UserError(f"the normals do not fit the depth in any frame: median angle {angle:.0f} degrees")
-    return CameraFrame(turns[best], conventions[best], angle)
+    return CameraFrame(rotations[best], conventions[best], angle)
 
 
 def _candidates(rotation: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """All (96, 3, 3) ways from the building to the camera that a pose may mean, and their names, likeliest first."""
-    axes = sorted(ALL_AXES, key=lambda matrix: -np.linalg.det(matrix))  # mirrored ones after all others
+    """All (96, 3, 3) candidates for the rotation from the building to the camera, and their names, likeliest first."""
+    axes = sorted(ALL_AXES, key=lambda matrix: -np.linalg.det(matrix))  # mirrored ones last
     proper, mirrored = axes[:24], axes[24:]
     directions = (("the transpose of camera_rt_matrix", rotation.T), ("camera_rt_matrix itself", rotation))
-    turns, conventions = [], []
+    rotations, conventions = [], []
     for some, (words, matrix) in product((proper, mirrored), directions):
         for axis in some:
-            turns.append(axis @ matrix)
+            rotations.append(axis @ matrix)
             conventions.append(f"{words} and axes {axes_in_words(axis)}")
-    return np.stack(turns), conventions
+    return np.stack(rotations), conventions
 
 
 def decode_normals(stored: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) of the owners' 8-bit normals; zero where they are missing (middle gray, or black)."""
+    """Unit vectors (H, W, 3) of published 8-bit normals; zero where they are missing (middle gray, or black)."""
     normal = (stored.astype(np.float64) - 127.5) / 127.5
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     return np.where((length > 0.5) & (length < 1.5), normal / length, 0)
@@ -232,37 +232,37 @@ def encode_normals(normal: np.ndarray) -> np.ndarray:
 
 
 def label_ids(colors: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Stored ids (H, W) uint8 of the owners' label colors (H, W, 3); unknown where the RGB image is black."""
+    """Stored ids (H, W) uint8 of published label colors (H, W, 3); unknown where the RGB image is black."""
     red, green, blue = np.moveaxis(colors.astype(np.int64), -1, 0)
-    ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry stands for all beyond the list
+    ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry is for indices beyond the list
     ids[~rgb.any(axis=-1)] = UNKNOWN_ID
     return ids
 
 
 def read_label_table(path: Path) -> np.ndarray:
-    """The stored id of each index into the owners' list of labels, uint8, and one more entry for unknown.
+    """The stored id of each index into the published list of labels, uint8, and a last entry for unknown.
 
     Raises:
-        UserError: when the list is missing or not what it should be.
+        UserError: when the list is missing or invalid.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        where = "it is in assets/ of the owners' code repository, alexsax/2D-3D-Semantics"
+        where = "it is in assets/ of the code repository alexsax/2D-3D-Semantics"
         raise UserError(f"the list of labels {path} is missing ({where}): pass it as --semantic_labels") from error
     except ValueError as error:
-        raise UserError(f"the list of labels {path} is no JSON file: {error}") from error
+        raise UserError(f"the list of labels {path} is not a JSON file: {error}") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
-        raise UserError(f"{path} is not the owners' list of labels: expected a list of texts")
+        raise UserError(f"{path} is not the published list of labels: expected a list of strings")
     ids = {name: label for label, name in enumerate(STANFORD2D3D.names)} | {UNKNOWN_CLASS: UNKNOWN_ID}
     for entry in entries:
         if entry.partition("_")[0] not in ids:
-            raise UserError(f"{path} is not the owners' list of labels: {entry!r} begins with none of their classes")
+            raise UserError(f"{path} is not the published list of labels: {entry!r} does not begin with a known class")
     return np.array([ids[entry.partition("_")[0]] for entry in entries] + [UNKNOWN_ID], np.uint8)
 
 
 def read_rotation(path: Path) -> np.ndarray:
-    """The rotation (3, 3) in the owners' pose file: the left part of its ``camera_rt_matrix``.
+    """The rotation (3, 3) in a pose file: the left part of its ``camera_rt_matrix``.
 
     Raises:
         UserError: when there is none.
@@ -308,13 +308,13 @@ def _nearest(array: np.ndarray, height: int) -> np.ndarray:
 def main() -> None:
     """Run the command line; exit code 1 when panoramas could not be used."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="the owners' release, with area_1, ...")
+    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="published data, with area_1, ...")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--semantic_labels", type=Path, metavar="FILE", help=f"the owners' list of labels, if not RAW/{LABEL_LIST}"
+        "--semantic_labels", type=Path, metavar="FILE", help=f"published list of labels, if not RAW/{LABEL_LIST}"
     )
-    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="of the prepared panoramas")
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that write")
+    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="height of the output")
+    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="worker processes")
     options: argparse.Namespace = parser.parse_args()
     label_list = options.semantic_labels or options.raw / LABEL_LIST
     with exit_on_user_error():

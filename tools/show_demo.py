@@ -1,4 +1,4 @@
-"""Photograph the page of demo_elite360m.py, which must be running, with a room chosen: docs/demo.jpg.
+"""Take the screenshot docs/demo.jpg of demo_elite360m.py, which must be running.
 
 python -m tools.show_demo --out demo.jpg
 
@@ -14,7 +14,7 @@ from utils.files import atomic_path
 
 
 def main() -> None:
-    """Choose a room, look at a part of it and point there."""
+    """Choose a room, turn the view and take a screenshot."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.jpg)")
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
@@ -30,7 +30,7 @@ def main() -> None:
         page.locator("img[data-layer]").first.wait_for()
         flat = page.locator(".picture").first
         box = flat.bounding_box()
-        flat.click(position={"x": 0.68 * box["width"], "y": 0.54 * box["height"]})  # the view from inside turns there
+        flat.click(position={"x": 0.68 * box["width"], "y": 0.54 * box["height"]})  # turns the inside view
         page.locator(".look").hover(position={"x": 330, "y": 240})
         page.wait_for_timeout(500)
         with atomic_path(options.out) as temporary:

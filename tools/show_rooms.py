@@ -1,4 +1,4 @@
-"""Draw synthetic rooms into one image: what `--dataset Synthetic` trains on. One room alone is a panorama.
+"""Draw rooms of `--dataset Synthetic` in one image.
 
 python -m tools.show_rooms --out rooms.jpg
 """
@@ -13,12 +13,12 @@ from visual.drawing import label_colors, normal_colors, save_image, scale_colors
 
 
 def main() -> None:
-    """RGB of each room, two in a row; with --truth also its depth, normals and labels."""
+    """Draw the RGB of each room, two in a row; with --truth also depth, normals and labels."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
-    parser.add_argument("--num", type=int, default=4, help="how many rooms (default: 4)")
-    parser.add_argument("--split", default="train", choices=SPLITS, help="which rooms (default: train)")
-    parser.add_argument("--height", type=int, default=256, help="pixels of a panorama (default: 256)")
+    parser.add_argument("--num", type=int, default=4, help="number of rooms (default: 4)")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="split of the rooms (default: train)")
+    parser.add_argument("--height", type=int, default=256, help="height of the panoramas (default: 256)")
     parser.add_argument("--truth", action="store_true", help="also show depth, normals and labels")
     options = parser.parse_args()
     rooms = SyntheticRooms(options.split, options.num, options.height, 2 * options.height)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Train on a SLURM cluster, on one node or several, and go on by itself when the time of a job is up.
+# Train on a SLURM cluster, on one or more nodes, and resume automatically when the time limit of a job is reached.
 #
 #     sbatch --nodes 2 --gres gpu:4 --time 12:00:00 tools/slurm_train.sh --dataset MP3D --dataset_rootdir /data/MP3D \
 #         --log_dir ./workdirs_uni/MP3D --batch_size 2 --num_epochs 150
 #
-# Two minutes before the end SLURM sends this script SIGTERM, which passes it on; the state is saved, and the job is queued
-# again: training resumes what a job of the same id has started.
+# Two minutes before the time limit SLURM sends SIGTERM to this script, which forwards it. The state is saved and the job
+# is requeued; a job with the same id resumes the training.
 #SBATCH --job-name elite360m
 #SBATCH --ntasks-per-node 1
 #SBATCH --cpus-per-task 16

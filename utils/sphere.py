@@ -4,13 +4,13 @@ One convention, used everywhere in the project:
 
 * **Axes** (panorama camera frame): x right, y **down**, z forward (the center of the image).
 * **Angles** in radians: longitude ``u = atan2(x, z)`` in (-pi, pi], growing to the right;
-  latitude ``v = atan2(y, hypot(x, z))`` in [-pi/2, pi/2], growing **downwards**.
+  latitude ``v = atan2(y, hypot(x, z))`` in [-pi/2, pi/2], growing **downward**.
 * **Pixels** of an equirectangular (ERP) image of H x W: pixel (0, 0) is the top left one and its *center* is at
   ``(row, col) = (0, 0)``, so ``col = u / 2pi * W + W/2 - 0.5`` and ``row = v / pi * H + H/2 - 0.5``.
   Longitude wraps around, latitude does not.
 * **Rays** are unit vectors; *depth* is the distance in meters along the ray, never the z coordinate.
 
-Everything here is NumPy in float64: these are constants, computed once and handed to torch by whoever needs them.
+Everything here is NumPy in float64: constants that are computed once and then converted to torch.
 """
 
 from functools import lru_cache
@@ -69,7 +69,7 @@ def icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (10 * 4^level + 2, 3) on the unit sphere and triangles (20 * 4^level, 3) of the icosphere.
 
     The regular icosahedron has vertex 0 at the top, (0, -1, 0), and vertex 1 in the plane x = 0 with z > 0. Every level
-    splits each edge at its midpoint and pushes the new vertices out onto the sphere. Both arrays are read-only.
+    splits each edge at its midpoint and projects the new vertices onto the sphere. Both arrays are read-only.
 
     Raises:
         ValueError: when level is negative.

@@ -10,18 +10,18 @@ import torch
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METERS
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
-MAX_DEPTH_ERROR = 2.0  # meters: the far end of the scale of depth errors
-MAX_ANGLE_ERROR = 90.0  # degrees: the far end of the scale of angular errors
+MAX_DEPTH_ERROR = 2.0  # meters: maximum of the color scale
+MAX_ANGLE_ERROR = 90.0  # degrees: maximum of the color scale
 
-_RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB of labels
+_RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB
 
 
 class DisplaySettings(NamedTuple):
-    """What images and files of maps depend on: their meaning and the colors of the classes.
+    """What the visualization of maps depends on: their meaning and the class colors.
 
     Attributes:
         class_names, class_colours: of the K semantic classes; colors are 8-bit RGB.
-        depth_unit: what a depth of 1 means, in words.
+        depth_unit: unit of depth, in words.
         normal_frame: "camera" or "world".
     """
 
@@ -32,7 +32,7 @@ class DisplaySettings(NamedTuple):
 
     @classmethod
     def of(cls, settings: object) -> "DisplaySettings":
-        """Those of a network's settings, or of anything else with these attributes."""
+        """From the settings of a network, or any object with these attributes."""
         return cls(*(getattr(settings, name) for name in cls._fields))
 
 
@@ -44,8 +44,8 @@ class ValueMap(NamedTuple):
 
     Attributes:
         values: (H, W) or (H, W, 3), of 8 or 16 bits.
-        step: what a 1 is worth.
-        unit: to stand behind the value, or nothing.
+        step: the quantity that an integer of 1 stands for.
+        unit: of the value, or empty.
         classes: name and color (8-bit RGB) of each value, if the values are classes.
     """
 
@@ -56,14 +56,14 @@ class ValueMap(NamedTuple):
 
 
 class Display(ABC):
-    """A task's maps. `map_name` is their name in results and files; `caption` stands above their images."""
+    """Visualization of a task's maps. `map_name`: their name in results and files; `caption`: of their images."""
 
     map_name: str
     caption: str
 
     @abstractmethod
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
-        """One prediction (., H, W) as people use it."""
+        """A prediction (., H, W) as a map."""
 
     @abstractmethod
     def target_map(self, batch: dict, i: int) -> np.ndarray:
@@ -71,35 +71,35 @@ class Display(ABC):
 
     @abstractmethod
     def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
-        """A map in colors, (H, W, 3) uint8."""
+        """Color image (H, W, 3) uint8 of a map."""
 
     @abstractmethod
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
-        """A predicted map for a viewer."""
+        """A predicted map as integers, for a viewer."""
 
     @abstractmethod
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Where a map is wrong, (H, W, 3) uint8; black where the ground truth is missing."""
+        """Color image (H, W, 3) uint8 of the error of a map; black where the ground truth is missing."""
 
     @property
     @abstractmethod
     def files(self) -> dict[str, Encoding]:
-        """The files that keep a map: from the ending of the name to what makes the file's array of the map."""
+        """The files of a map: from the ending of the name to the encoding of the map."""
 
     @abstractmethod
     def meaning(self, settings: DisplaySettings) -> dict:
-        """What the values of a map, and of those `files` that are no mere copies of it, mean: plain data."""
+        """The meaning of the values of a map and of its encoded `files`, as plain data."""
 
     def legend(self, settings: DisplaySettings, width: int) -> np.ndarray | None:
-        """What explains the colors of `image`, (any, width, 3), if a scale does not."""
+        """Legend of the colors (any, width, 3), if there is one."""
         return None
 
     def scale(self, settings: DisplaySettings) -> tuple[float, str] | None:
-        """Far end and unit of the color scale of `image`, if it has one."""
+        """Maximum and unit of the color scale, if there is one."""
         return None
 
     def error_scale(self, settings: DisplaySettings) -> tuple[float, str] | None:
-        """Far end and unit of the color scale of `colorize_error`, if it has one."""
+        """Maximum and unit of the color scale of `colorize_error`, if there is one."""
         return None
 
 
@@ -226,6 +226,6 @@ def _as_it_is(values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
 
 
 def _thousandths(depth: np.ndarray, settings: DisplaySettings) -> np.ndarray:
-    """As 16-bit integers, 0 where there is no depth."""
+    """16-bit integers, 0 where there is no depth."""
     known = np.nan_to_num(depth, nan=0, posinf=0, neginf=0)
     return np.rint(known * 1000).clip(0, 65535).astype(np.uint16)

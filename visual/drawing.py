@@ -1,6 +1,6 @@
-"""Images for people: depth, normals, labels and errors as colors, with scales, in captioned panels.
+"""Drawing maps in colors, with scales, legends and captions, and writing images.
 
-All images are (H, W, 3) uint8 RGB arrays. Maps come as NumPy arrays without batch axis.
+All images are (H, W, 3) uint8 RGB arrays; maps are NumPy arrays without batch axis.
 """
 
 import base64
@@ -21,7 +21,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def scale_colors(values: np.ndarray, top: float) -> np.ndarray:
-    """Values (H, W) from 0 (dark blue) to `top` (dark red) in the turbo map; what is not finite is black."""
+    """Values (H, W) from 0 (dark blue) to `top` (dark red) in the turbo color map; non-finite values are black."""
     known = np.isfinite(values)
     levels = np.clip(np.where(known, values, 0) / top * 255, 0, 255).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
@@ -43,7 +43,7 @@ def label_colors(labels: np.ndarray, class_colors: Colors) -> np.ndarray:
 
 
 def color_bar(height: int, top: float, unit: str) -> np.ndarray:
-    """A vertical scale (height, 64, 3) for `scale_colors`: `top` above, 0 below, in `unit`."""
+    """A vertical scale (height, 64, 3) for `scale_colors`: 0 at the bottom, `top` at the top, in `unit`."""
     bar = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
     bar[:, 6:20] = scale_colors(np.linspace(top, 0, height)[:, None].repeat(14, axis=1), top)
     for fraction in (0, 0.5, 1):
@@ -53,7 +53,7 @@ def color_bar(height: int, top: float, unit: str) -> np.ndarray:
 
 
 def legend(class_names: tuple[str, ...], class_colors: Colors, width: int) -> np.ndarray:
-    """Names of the classes on their colors, in as many rows as they need, (any, width, 3)."""
+    """Names of the classes on their colors, in as many rows as needed, (any, width, 3)."""
     columns = max(1, width // 96)
     rows = -(-len(class_names) // columns)
     image = np.full((rows * _CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
@@ -66,12 +66,12 @@ def legend(class_names: tuple[str, ...], class_colors: Colors, width: int) -> np
 
 
 def unit_symbol(depth_unit: str) -> str:
-    """What stands beside a number on a scale of depth, "m" or nothing, given the unit in words."""
+    """Symbol of a unit of depth: "m", or nothing for relative depth."""
     return "m" if depth_unit == METERS else ""
 
 
 def panel(images: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:
-    """Captioned images of one size, two in a row, those with a (top, unit) followed by their color bar."""
+    """Captioned images of one size, two in a row, with color bars for those with a (top, unit)."""
     height, width = images[0].shape[:2]
     factor = -(-_MIN_PANEL_WIDTH // width) if width < _MIN_PANEL_WIDTH else 1
     height, width = height * factor, width * factor
@@ -93,7 +93,7 @@ def panel(images: list[np.ndarray], captions: list[str], bars: list[tuple[float,
 def save_image(path: str | Path, image: np.ndarray) -> None:
     """Write an RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
     with atomic_path(path) as temporary:
-        # Our own write: imwrite fails without a word on a full disk and on non-ASCII names.
+        # Not cv2.imwrite, which fails silently on a full disk and on non-ASCII names.
         temporary.write_bytes(encode_image(image, temporary.suffix))
 
 
@@ -101,22 +101,22 @@ def encode_image(image: np.ndarray, suffix: str) -> bytes:
     """An RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
 
     Raises:
-        ValueError: when it cannot be encoded so.
+        ValueError: when it cannot be encoded.
     """
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded_well, data = cv2.imencode(suffix, image)
-    if not encoded_well:
+    succeeded, data = cv2.imencode(suffix, image)
+    if not succeeded:
         raise ValueError(f"cannot encode an image of shape {image.shape} as {suffix}")
     return data.tobytes()
 
 
 def data_url(file: bytes) -> str:
-    """A PNG or JPEG file as the source of an ``<img>``."""
+    """A PNG or JPEG file as a data URL, for ``<img>``."""
     kind = "png" if file.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
 def _write(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
-    """Put a line of small text into an image, its lower left corner at (x, y)."""
+    """Draw a line of text with its lower left corner at (x, y)."""
     cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)

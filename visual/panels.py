@@ -1,4 +1,4 @@
-"""From a batch of tensors to the panels that training and evaluation show."""
+"""Panels of images, predictions and errors."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,14 +19,14 @@ def panel_writer(
     every: int,
     show: Callable[[str, np.ndarray], None] | None = None,
 ) -> Callable[[int, dict, dict], None]:
-    """What `metrics.evaluator.evaluate` is to call after each batch, to draw every `every`-th one of the main process.
+    """A callback for `metrics.evaluator.evaluate` that draws every `every`-th batch of the main process.
 
     Args:
         path_of: the file for a panel of (task, epoch, batch number, sample id).
         displays: of the tasks to draw.
-        settings: what the maps mean.
-        epoch: how long the network was trained; part of the images' names.
-        show: also given ("task/id", panel) of the first two samples.
+        settings: of the display.
+        epoch: of the network; part of the file names.
+        show: called with ("task/id", panel) for the first two samples.
     """
 
     def draw(number: int, batch: dict, predictions: dict) -> None:
@@ -44,7 +44,7 @@ def panel_writer(
 def batch_panels(
     batch: dict, predictions: dict[str, torch.Tensor], displays: Mapping[str, Display], settings: DisplaySettings
 ) -> list[dict[str, np.ndarray]]:
-    """For each sample of a batch a panel per task: RGB, prediction, truth and error, (H, W, 3) uint8."""
+    """For each sample of a batch a panel per task: RGB, prediction, ground truth and error, (H, W, 3) uint8."""
     return [
         {
             task: _sample_panel(task, display, batch, predictions[task], i, settings)
@@ -84,7 +84,7 @@ def maps_panel(
     settings: DisplaySettings,
     caption: str = "RGB",
 ) -> np.ndarray:
-    """RGB (H, W, 3) uint8 with a caption, and a map per task, in one panel, with scales and legends."""
+    """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and legends."""
     shown = [(displays[task], values) for task, values in maps.items()]
     image = panel(
         [rgb, *(display.colorize(values, settings) for display, values in shown)],
@@ -96,5 +96,5 @@ def maps_panel(
 
 
 def to_uint8(rgb: torch.Tensor) -> np.ndarray:
-    """Colors (3, H, W) in [0, 1] as (H, W, 3) uint8."""
+    """RGB (3, H, W) in [0, 1] as (H, W, 3) uint8."""
     return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

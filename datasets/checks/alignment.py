@@ -1,7 +1,7 @@
-"""Whether two maps of a panorama show the same view: by the correlation of their edges.
+"""Whether two maps of a panorama show the same view, by the correlation of their edges.
 
-The edges of one map are compared with those of the other as they are, and mirrored, upside down and turned about the
-vertical by any angle. Of maps that belong together none of these agrees better.
+The edges of one map are compared with those of the other: unchanged, mirrored, upside down, and rotated about the
+vertical by any angle. For maps of the same view none of the changes increases the correlation.
 """
 
 from collections.abc import Sequence
@@ -14,28 +14,28 @@ from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
 from datasets.checks.surfaces import latitudes
 
 FLIPS = ("", "mirrored", "upside down", "rotated by 180 degrees")
-# Another alignment's correlation less the right one's: real -0.23 to -0.03 (the latter a corridor alike both ways),
-# synthetic -0.50 to -0.14; of mirrored, flipped and turned images 0.13 to 0.6, but 0.03 for the mirrored corridor.
+# Correlation of another alignment minus that of the correct one: real -0.23 to -0.03 (for a symmetric corridor),
+# synthetic -0.50 to -0.14; for mirrored, flipped and rotated images 0.13 to 0.6, but 0.03 for the mirrored corridor.
 MAX_EXCESS_OF_PANORAMA = 0.06
-MAX_EXCESS = 0.03  # of the mean over all panoramas, where chance plays no part
-# Correlation of maps that belong together: real 0.22 to 0.54, synthetic 0.26 to 0.76; with the maps of another
+MAX_EXCESS = 0.03  # of the mean over all panoramas, which is less noisy
+# Correlation of maps of the same view: real 0.22 to 0.54, synthetic 0.26 to 0.76; with the maps of another
 # panorama -0.18 to 0.22, on average 0.00 to 0.02.
 MIN_CORRELATION_OF_PANORAMA = 0.1
 MIN_CORRELATION = 0.15  # of the mean over all panoramas
-_HIGHEST_LATITUDE = np.radians(60)  # stitched panoramas hold little closer to the poles
-_BLUR = 0.7  # pixels; a misfit of a pixel or so of the stored maps is no fault
-_MOST_RGB, _MOST_DEPTH = 0.5, 0.3  # an edge is an edge, however strong
+_MAX_LATITUDE = np.radians(60)  # stitched panoramas hold little closer to the poles
+_BLUR = 0.7  # pixels; tolerates misalignment of about a pixel
+_MAX_RGB, _MAX_DEPTH = 0.5, 0.3  # limits of the strength of edges
 _MIN_KNOWN = 0.2  # fraction of a map
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Of two maps of one panorama.
+    """Alignment of two maps of one panorama.
 
     Attributes:
-        correlations: (4 flips, 4 quarter turns) of the edges; the first is the one as they are.
+        correlations: (4 flips, 4 quarter turns) of the edges; the first is unchanged.
         best: highest correlation of all other alignments.
-        flip, turn: that alignment: a place in `FLIPS`, and degrees to the right.
+        flip, turn: of that alignment: index into `FLIPS`, and degrees to the right.
     """
 
     correlations: np.ndarray
@@ -50,14 +50,14 @@ class Alignment:
 
 def rgb_edges(rgb: np.ndarray) -> np.ndarray:
     """Edges (H, W) of an image (H, W, 3) in [0, 1]."""
-    return np.minimum(sum(np.abs(after - before).max(axis=-1) for before, after in _neighbors(rgb)), _MOST_RGB)
+    return np.minimum(sum(np.abs(after - before).max(axis=-1) for before, after in _neighbors(rgb)), _MAX_RGB)
 
 
 def depth_edges(depth: np.ndarray) -> np.ndarray:
     """Edges and creases (H, W) of depth (H, W), 0 = missing: second differences of its logarithm; NaN = unknown."""
     log = np.log(np.where(depth > 0, depth, np.nan))
     edges = sum(np.abs(before + after - 2 * log) for before, after in _neighbors(log))
-    return np.minimum(edges, _MOST_DEPTH)
+    return np.minimum(edges, _MAX_DEPTH)
 
 
 def normal_edges(normal: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def label_edges(labels: np.ndarray) -> np.ndarray:
 
 
 def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | None:
-    """How well edges (H, W) match others in all alignments; None where too little is known or there is no edge."""
+    """Correlate edges (H, W) with others in all alignments; None if too few pixels are known or there are no edges."""
     edges, reference = _normalized(edges), _normalized(reference)
     if edges is None or reference is None:
         return None
@@ -83,8 +83,8 @@ def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | N
     spectrum = np.fft.rfft(reference, axis=1)
     flipped = np.stack([edges, edges[:, ::-1], edges[::-1], edges[::-1, ::-1]])
     products = (np.conj(np.fft.rfft(flipped, axis=2)) * spectrum).sum(axis=1)
-    found = np.fft.irfft(products, n=width, axis=1)  # (4, W): at each shift to the right
-    window = max(1, width // 128)  # 3 degrees: what may be a misfit, not a turn
+    found = np.fft.irfft(products, n=width, axis=1)  # (4, W): by shift to the right
+    window = max(1, width // 128)  # 3 degrees: smaller shifts count as misalignment, not as a rotation
     near = np.max([np.roll(found, shift, axis=1) for shift in range(-window, window + 1)], axis=0)
     others = found.copy()
     others[0, np.arange(-2 * window, 2 * window + 1)] = -1
@@ -100,7 +100,7 @@ def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | N
 def evaluate_alignments(
     what: str, reference: str, ids: Sequence[str], alignments: Sequence[Alignment | None]
 ) -> Finding:
-    """Whether the maps called `what` belong to those called `reference`."""
+    """Whether the maps called `what` show the same view as those called `reference`."""
     known = [one for one in alignments if one]
     if len(known) < len(alignments) / 2:
         text = f"{what} and {reference} can be compared in {len(known)} of {len(alignments)} panoramas"
@@ -124,7 +124,7 @@ def evaluate_alignments(
 
 
 def _misfit(one: Alignment | None, what: str, reference: str) -> str:
-    """How a panorama's maps do not fit; empty if they do."""
+    """How the maps of a panorama do not match; empty if they do."""
     if one is None:
         return f"no edges of {what}, or of {reference}"
     if one.best > max(one.own + MAX_EXCESS_OF_PANORAMA, MIN_CORRELATION):
@@ -140,20 +140,20 @@ def _in_words(flip: int, turn: float) -> str:
 
 
 def _neighbors(array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The array moved by a pixel to either side, along columns and along rows (borders of the image wrap around)."""
+    """The array shifted by a pixel in either direction, along columns and along rows (with wraparound)."""
     return [(np.roll(array, 1, axis), np.roll(array, -1, axis)) for axis in (1, 0)]
 
 
 def _normalized(edges: np.ndarray) -> np.ndarray | None:
-    """Edges (H, W) with the mean of every row taken off, comparable rows, and a sum of squares of 1."""
+    """Edges (H, W) with zero mean and similar power in all rows, and a sum of squares of 1."""
     latitude = latitudes(len(edges))
-    inner = np.abs(latitude[:, 0]) < _HIGHEST_LATITUDE
+    inner = np.abs(latitude[:, 0]) < _MAX_LATITUDE
     edges, latitude = edges[inner], latitude[inner]
     known = np.isfinite(edges)
     if known.mean() < _MIN_KNOWN:
         return None
     edges = np.where(known, edges, 0).astype(np.float32)
-    # What all rooms have in common, such as more edges at the horizon, says nothing.
+    # Subtracts what all rooms have in common, such as more edges at the horizon.
     mean = edges.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     edges = cv2.GaussianBlur(np.where(known, edges - mean, 0), (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
     power = (edges**2).mean(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""The unit of depth, by the height of the camera over the floor, and whether floors come out flat.
+"""The unit of depth, by the height of the camera above the floor, and whether floors are flat.
 
-Cameras stand on tripods, so the height is much the same everywhere. Depth that is not the distance along the ray (the
-z coordinate in a view or a cube face, the horizontal distance, a disparity) bends floors.
+Cameras are on tripods, so their height hardly varies. If depth is not the distance along the ray (but the z coordinate
+of a view or cube face, the horizontal distance, a disparity), floors are bent.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ import numpy as np
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding, outside
 from datasets.checks.surfaces import Surfaces, latitudes
 
-# Meters. Real: 1.39 to 1.66; synthetic: 1.20 to 1.79. Any right height of 1.03 to 1.85 m, if 1/512 m and 1 mm are
-# mistaken for each other (a factor of 1.95, the smallest of all usual units), is outside.
+# Meters. Real: 1.39 to 1.66; synthetic: 1.20 to 1.79. Correct heights of 1.03 to 1.85 m leave the
+# range if 1/512 m and 1 mm are confused (a factor of 1.95, the smallest between common units).
 HEIGHT_RANGE = (0.95, 2.0)
-# Of single panoramas. Outside are 1/512 m taken for 1 mm up to 1.66 m, and the reverse from 1.15 m.
+# Of single panoramas. Detects 1/512 m mistaken for 1 mm up to 1.66 m, and the reverse from 1.15 m.
 HEIGHT_RANGE_OF_PANORAMA = (0.85, 2.25)
 MAX_RATIO = 1.5  # of a panorama's height to the median, or the reverse; real and synthetic: up to 1.25
-# Fraction of the pixels 35 to 65 degrees down that lean less than 11.25 degrees, of those that lean less than 30. Real
-# 0.79 to 0.99 (median 0.89), synthetic 0.90 to 0.99, with noise of 0.2% in each pixel 0.76 and more; z of
+# Of the pixels 35 to 65 degrees down with a tilt below 30 degrees, the fraction with a tilt below 11.25 degrees. Real
+# 0.79 to 0.99 (median 0.89), synthetic 0.90 to 0.99, with noise of 0.2% in each pixel at least 0.76; z of
 # Matterport3D's 18 views 0.30 to 0.55, z of cube faces and horizontal distance up to 0.21, logarithm 0.23 to 0.59.
 MIN_FLATNESS = 0.67  # of the median panorama
 MIN_FLATNESS_OF_PANORAMA = 0.6
-MIN_WITH_FLOOR = 0.5  # fraction of the panoramas in which a floor is found; all of the real and synthetic ones
-UNITS_PER_METER = {  # what depth is stored in, here and elsewhere
+MIN_WITH_FLOOR = 0.5  # fraction of the panoramas with a floor; real and synthetic: 1
+UNITS_PER_METER = {  # common units of stored depth
     "1/4000 m": 4000,
     "1/512 m": 512,
     "1 mm": 1000,
@@ -36,18 +36,18 @@ UNITS_PER_METER = {  # what depth is stored in, here and elsewhere
     "1 m": 1,
 }
 _TYPICAL_HEIGHT = 1.5  # meters
-_BELOW = np.radians((35, 65))  # latitudes: farther away and close to the pole normals are uncertain
+_BELOW = np.radians((35, 65))  # latitudes: normals are uncertain at larger distances and close to the pole
 _LEANING, _LEVEL = np.cos(np.radians(30)), np.cos(np.radians(11.25))
-_FEWEST = 20  # pixels
+_MIN_PIXELS = 20
 
 
 @dataclass(frozen=True)
 class FloorMeasurement:
-    """Of one panorama.
+    """Floor of one panorama.
 
     Attributes:
-        height: of the camera over the floor in meters, NaN = no floor was found.
-        flatness: see `MIN_FLATNESS`; NaN = no such surface.
+        height: of the camera over the floor in meters, NaN: no floor found.
+        flatness: see `MIN_FLATNESS`; NaN: no such surface.
         scale: meters per unit of the stored depth.
     """
 
@@ -57,16 +57,16 @@ class FloorMeasurement:
 
 
 def measure_floor(surfaces: Surfaces, implied: np.ndarray, scale: float) -> FloorMeasurement:
-    """Floor of a panorama, given the normals (H, W, 3) that its depth implies."""
+    """Measure the floor of a panorama, given the normals (H, W, 3) computed from its depth."""
     latitude = latitudes(len(implied))
     up = -implied[(latitude > _BELOW[0]) & (latitude < _BELOW[1]) & implied.any(axis=-1), 1]
     leaning = up > _LEANING
-    flatness = float((up[leaning] > _LEVEL).mean()) if leaning.sum() >= _FEWEST else float("nan")
+    flatness = float((up[leaning] > _LEVEL).mean()) if leaning.sum() >= _MIN_PIXELS else float("nan")
     return FloorMeasurement(surfaces.height, flatness, scale)
 
 
 def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement]) -> Finding:
-    """Whether the camera is as high as a camera is, and the floors are flat."""
+    """Whether the height of the camera is plausible, and floors are flat."""
     num = len(floors)
     heights = np.array([floor.height for floor in floors])
     known = heights[np.isfinite(heights)]
@@ -113,7 +113,7 @@ def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement]) -> F
 
 
 def are_flat(floors: Sequence[FloorMeasurement]) -> bool:
-    """Whether floors are flat, as they only are if depth is the distance along the ray."""
+    """Whether floors are flat, which requires that depth is the distance along the ray."""
     return _flatness(floors) >= MIN_FLATNESS
 
 

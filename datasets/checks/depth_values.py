@@ -10,14 +10,13 @@ from utils.tasks import MAX_DEPTH
 
 # Stitched Matterport3D, empty beyond 66 degrees of latitude, has 0.67; renders and synthetic rooms have 0.9 to 1.
 MIN_VALID = 0.3
-MIN_VALID_OF_PANORAMA = 0.1  # a terrace or an atrium can have little depth of up to 10 m; nearly none is of no use
+MIN_VALID_OF_PANORAMA = 0.1  # terraces and atria have little depth of up to 10 m
 MEDIAN_RANGE = (0.7, 5.0)  # meters; real and synthetic rooms: 1.4 to 2.3
-RANGE_1_99 = (0.1, 60.0)  # meters, 1st and 99th percentile: tripods are nearer than 1 m, hall ends than 60 m
-# Fraction of the pixels that hold the largest depth of their panorama. Real and synthetic: below 0.002; what is clipped
-# is no distance any more.
+RANGE_1_99 = (0.1, 60.0)  # meters, 1st and 99th percentile: tripods are closer than 1 m, ends of halls closer than 60 m
+# Fraction of the pixels with the largest depth of their panorama. Real and synthetic: below 0.002.
 MAX_CLIPPED = 0.02
 _LARGEST_CODE = 65535
-_NEAREST, _STEP, _NUM_BINS = 0.01, 1.01, 960  # meters: bins of 1% from 1 cm to 140 m, beyond the end of 16 bits
+_NEAREST, _STEP, _NUM_BINS = 0.01, 1.01, 960  # meters: bins of 1% from 1 cm to 140 m, beyond the 16-bit range
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class DepthValues:
         histogram: (960,) pixels for each 1% of depth, uint32.
         valid: fraction of pixels with a depth above 0 and up to 10 m.
         largest: stored depth; 0 if there is none.
-        clipped: fraction of pixels that hold it.
+        clipped: fraction of pixels with the largest depth.
     """
 
     pixels: int
@@ -56,7 +55,7 @@ def evaluate_depth(ids: Sequence[str], values: Sequence[DepthValues], relative_t
 
     Args:
         ids, values: of each panorama.
-        relative_to_largest: whether depth can be scaled by each panorama's largest one, which clipping would spoil.
+        relative_to_largest: whether depth may be scaled by the largest one of each panorama, which clipping distorts.
     """
     num = len(values)
     pixels = np.array([value.pixels for value in values])
@@ -106,7 +105,7 @@ def evaluate_depth(ids: Sequence[str], values: Sequence[DepthValues], relative_t
 
 
 def _percentile(histogram: np.ndarray, fraction: float) -> float:
-    """Meters, to half a per cent; NaN without any depth."""
+    """Depth in meters, to half a percent; NaN without any depth."""
     cumulated = np.cumsum(histogram)
     if not cumulated[-1]:
         return float("nan")

@@ -1,10 +1,10 @@
-"""What a check has found."""
+"""Results of a check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Of a large real dataset a few panoramas are strange though nothing is wrong (stairs, terraces, corridors that look
-# alike both ways). They are always named, and a problem only if there are more.
+# Real datasets have a few unusual panoramas that are not wrong (stairs, terraces, symmetric corridors). They are always
+# listed, but are a problem only above this fraction.
 TOLERATED_OUTLIERS = 0.02
 
 
@@ -15,8 +15,8 @@ class Finding:
     Attributes:
         heading: one word.
         rows: lines of text.
-        problems: what is wrong, a few words each.
-        outliers: panoramas that differ from what they should be, "ID: how".
+        problems: short descriptions.
+        outliers: unusual panoramas, "ID: description".
     """
 
     heading: str
@@ -25,9 +25,9 @@ class Finding:
     outliers: list[str] = field(default_factory=list)
 
     def add_outliers(self, outliers: Sequence[str], num: int, problem: str, tolerated: float = 0.0) -> None:
-        """Name outliers of `num` panoramas; they are a problem if their fraction exceeds `tolerated`.
+        """Add outliers of `num` panoramas; they are a problem if their fraction exceeds `tolerated`.
 
-        Where most panoramas are wrong, and a problem says so already, they are no outliers.
+        If most panoramas are wrong, which is already a problem, they are not outliers.
         """
         if self.problems and len(outliers) > num / 2:
             return
@@ -37,5 +37,5 @@ class Finding:
 
 
 def outside(value: float, bounds: tuple[float, float]) -> bool:
-    """Whether a value is not within bounds; NaN never is."""
+    """Whether a value is out of bounds; NaN always is."""
     return not bounds[0] <= value <= bounds[1]

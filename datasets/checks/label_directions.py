@@ -1,4 +1,4 @@
-"""The meaning of labels: floors lie below and face up, ceilings lie above and face down, walls are upright."""
+"""Checks of labels: floors are below and face up, ceilings are above and face down, walls are vertical."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,30 +8,30 @@ import numpy as np
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
 from datasets.checks.surfaces import Surfaces, latitudes
 
-STRUCTURE = ("floor", "ceiling", "wall")  # the classes whose directions are known; all datasets have them
-MIN_LABELED = 0.2  # fraction of the pixels; synthetic 0.8 to 1, though many classes of Structured3D are left out
+STRUCTURE = ("floor", "ceiling", "wall")  # classes with known directions, in all datasets
+MIN_LABELED = 0.2  # fraction of the pixels; synthetic 0.8 to 1, though many classes of Structured3D are ignored
 MIN_LABELED_OF_PANORAMA = 0.05
 MAX_OF_CLASS = 0.9  # fraction of the labeled pixels; walls, the most frequent class, have 0.3 to 0.5
-# Of the pixels with one of these labels, those that lie and face as they should. Synthetic 0.85 to 1; labels shifted by
-# one, or of another list, below 0.5.
+# Fraction of the pixels of a class with the right position and direction. Synthetic 0.85 to 1; labels that are shifted
+# by one, or from another list, below 0.5.
 MIN_RIGHT = 0.7
 MIN_RIGHT_OF_PANORAMA = 0.5
-# Of the labeled pixels that lie like a floor, those labeled so; the same for ceilings. Synthetic: 0.8 to 1.
+# Fraction of the labeled pixels on floors (by geometry) that are labeled floor; also for ceilings. Synthetic: 0.8 to 1.
 MIN_FOUND_OF_PANORAMA = 0.2
-_WITHIN = np.cos(np.radians(45))  # of the vertical; walls are farther from it
-_FEWEST = 50  # pixels of a panorama that its evaluation needs
+_WITHIN = np.cos(np.radians(45))  # from the vertical; walls are beyond
+_MIN_PIXELS = 50  # for the evaluation of a panorama
 
 
 @dataclass(frozen=True)
 class LabelMeasurement:
-    """Of one panorama with `classes` classes.
+    """Labels of one panorama with `classes` classes.
 
     Attributes:
         pixels: of the label map.
         labels: (classes,) pixels of each class.
-        with_direction: (3,) pixels of each of `STRUCTURE` whose direction is known.
-        right: (3,) those of them that lie and face as they should.
-        on_surface: (2, classes) pixels of each class that lie like a floor, and like a ceiling.
+        with_direction: (3,) pixels of each class of `STRUCTURE` with known direction.
+        right: (3,) those with the right position and direction.
+        on_surface: (2, classes) pixels of each class on floors and on ceilings, by geometry.
     """
 
     pixels: int
@@ -44,14 +44,14 @@ class LabelMeasurement:
 def measure_labels(
     labels: np.ndarray, small: np.ndarray, names: Sequence[str], normal: np.ndarray | None, surfaces: Surfaces
 ) -> LabelMeasurement:
-    """Labels of a panorama.
+    """Measure the labels of a panorama.
 
     Args:
-        labels: (H, W) int8 as stored, -1 = ignore.
-        small: (h, w) the same at the size of what follows.
+        labels: (H, W) int8 at the stored size, -1 = ignore.
+        small: (h, w) the same at the size of the other maps.
         names: of the classes.
-        normal: (h, w, 3) in the camera frame, (0, 0, 0) = missing; None if unknown: then of the latitude alone.
-        surfaces: what lies like a floor and like a ceiling.
+        normal: (h, w, 3) in the camera frame, (0, 0, 0) = missing; None if unknown: use only the latitude.
+        surfaces: floor and ceiling by geometry.
     """
     num = len(names)
     floor, ceiling, wall = (small == names.index(name) for name in STRUCTURE)
@@ -76,12 +76,12 @@ def measure_labels(
 def evaluate_labels(
     ids: Sequence[str], measured: Sequence[LabelMeasurement], names: Sequence[str], is_geometry_known: bool
 ) -> Finding:
-    """Whether labels mean what the names of the classes say.
+    """Whether labels match the class names.
 
     Args:
         ids, measured: of each panorama.
         names: of the classes.
-        is_geometry_known: whether the depth is fit to find floors and ceilings in.
+        is_geometry_known: whether depth is good enough to find floors and ceilings.
     """
     num = len(measured)
     labels = np.sum([one.labels for one in measured], axis=0)
@@ -124,13 +124,13 @@ def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement],
     on_surface = np.sum([one.on_surface for one in measured], axis=0)
     parts = []
     for name, num_right, num in zip(STRUCTURE, right, total, strict=True):
-        if num >= _FEWEST:
+        if num >= _MIN_PIXELS:
             parts.append(f"{num_right / num:.1%} of {name}")
             if num_right < MIN_RIGHT * num:
                 finding.problems.append(f"wrong labels: only {parts[-1]} lies and faces as a {name} does")
     for name, pixels in zip(STRUCTURE, on_surface, strict=False):
         most = int(pixels.argmax())
-        if pixels.sum() >= _FEWEST and names[most] != name:
+        if pixels.sum() >= _MIN_PIXELS and names[most] != name:
             finding.problems.append(f"wrong labels: what lies like a {name} is mostly labeled {names[most]}")
     if parts:
         finding.rows.append(f"lying and facing as the class does: {', '.join(parts)}")
@@ -139,9 +139,9 @@ def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement],
 def _what_is_wrong(one: LabelMeasurement, names: Sequence[str]) -> str:
     """How the labels of a single panorama contradict its geometry; empty if they do not."""
     for name, right, num in zip(STRUCTURE, one.right, one.with_direction, strict=True):
-        if num >= _FEWEST and right < MIN_RIGHT_OF_PANORAMA * num:
+        if num >= _MIN_PIXELS and right < MIN_RIGHT_OF_PANORAMA * num:
             return f"only {right / num:.1%} of its {name} lies and faces as a {name} does"
     for name, pixels in zip(STRUCTURE, one.on_surface, strict=False):
-        if pixels.sum() >= _FEWEST and pixels[names.index(name)] < MIN_FOUND_OF_PANORAMA * pixels.sum():
+        if pixels.sum() >= _MIN_PIXELS and pixels[names.index(name)] < MIN_FOUND_OF_PANORAMA * pixels.sum():
             return f"what lies like a {name} is mostly labeled {names[int(pixels.argmax())]}"
     return ""

@@ -1,4 +1,4 @@
-"""All measurements of one panorama, and what they say about all."""
+"""All measurements of one panorama, and the evaluation of all panoramas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,22 +23,22 @@ from datasets.checks.surfaces import find_surfaces
 from datasets.panorama import Panorama, pack, unpack
 from datasets.preparation.normals_from_depth import normals_from_depth
 
-# Rows of the maps that geometry and edges are measured in. Differences over two pixels, 2.8 degrees, are long enough
-# for the steps and the noise of stored depth, and short enough for furniture; 256 rows give the same results.
+# Rows of the maps for measuring geometry and edges. Differences over two pixels, 2.8 degrees, are large enough for
+# noise and quantization of depth, and small enough for furniture; 256 rows give the same results.
 MEASURED_HEIGHT = 128
-_WORDS = {"depth": "depth", "normal": "normals", "segmentation": "labels"}  # what the maps of a task are called
+_WORDS = {"depth": "depth", "normal": "normals", "segmentation": "labels"}  # names of the maps of the tasks
 _ALIGNMENT_OF = {"rgb": "rgb_alignment", "normal": "normal_alignment", "segmentation": "label_alignment"}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One panorama. What belongs to maps that it does not have, or that no task needs, is None.
+    """Measurements of one panorama; None for maps that are missing or that no task needs.
 
     Attributes:
         id: see `Panorama`.
         size: such as "1024x512".
-        reference: the task whose maps the others are compared with: the first that is there.
-        rgb_alignment, normal_alignment, label_alignment: of these maps with the reference.
+        reference: the task whose map the others are compared with: the first available one.
+        rgb_alignment, normal_alignment, label_alignment: with the reference.
     """
 
     id: str
@@ -54,9 +54,9 @@ class Measurement:
 
 
 def measure(panorama: Panorama, tasks: Sequence[str], class_names: Sequence[str]) -> Measurement:
-    """Measure the maps of a panorama that belong to these tasks (see `utils.tasks.TASK_NAMES`)."""
+    """Measure the maps of a panorama for these tasks (see `utils.tasks.TASK_NAMES`)."""
     rows, columns = panorama.rgb.shape[:2]
-    height = min(rows, MEASURED_HEIGHT)  # enlarging would make steps in the depth
+    height = min(rows, MEASURED_HEIGHT)  # enlarging would cause steps in depth
     small = unpack(pack(panorama.resized(height, 2 * height), index=0))
     found, edges = {}, {}
     depth = normal = implied = None
@@ -93,10 +93,10 @@ def evaluate(
     normal_frame: str,
     relative_to_largest: bool,
 ) -> list[Finding]:
-    """What is found in the measurements of all panoramas, check by check.
+    """Evaluate the measurements of all panoramas, one finding per check.
 
     Args:
-        tasks: those that the dataset is for.
+        tasks: of the dataset.
         normal_frame: "camera" or "world", see `Panorama`.
         relative_to_largest: see `evaluate_depth`.
     """
@@ -126,7 +126,7 @@ def evaluate(
 
 
 def _evaluate_edges(measured: Sequence[Measurement]) -> list[Finding]:
-    """All alignments, those with the same maps together. Maps without any valid pixel are another check's business."""
+    """Evaluate all alignments, grouped by the maps. Maps without valid pixels are left to other checks."""
     findings = []
     for reference, words in _WORDS.items():
         group = [one for one in measured if one.reference == reference]

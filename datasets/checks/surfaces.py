@@ -1,4 +1,4 @@
-"""Floor and ceiling of a panorama, by geometry alone."""
+"""Floor and ceiling of a panorama, by geometry."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from utils.sphere import pixels_to_angles
 
-_LEVEL = np.cos(np.radians(20))  # surfaces that lean less are horizontal
-_BEYOND = np.radians(20)  # latitude: nearer to the horizon a floor is far away, and its normal uncertain
-_CERTAIN = np.radians(45)  # latitude: where most of what is seen is floor or ceiling, if no normals are known
-_SAME_HEIGHT = 0.15  # relative: tables and seats are farther from the height of the floor
-_FEWEST = 20  # pixels
+_LEVEL = np.cos(np.radians(20))  # surfaces that are tilted less are horizontal
+_BEYOND = np.radians(20)  # latitude: closer to the horizon floors are far away and their normals uncertain
+_CERTAIN = np.radians(45)  # latitude beyond which most pixels are floor or ceiling, if there are no normals
+_SAME_HEIGHT = 0.15  # relative: tables and seats differ more from the height of the floor
+_MIN_PIXELS = 20
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Masks (H, W) of what lies like a floor and like a ceiling, and the height of the camera.
+    """Masks (H, W) of floor and ceiling by geometry, and the height of the camera.
 
     Attributes:
-        height: of the camera over the floor in meters; NaN if no floor or no depth is known.
+        height: of the camera over the floor in meters; NaN if there is no floor or no depth.
     """
 
     floor: np.ndarray
@@ -27,7 +27,7 @@ class Surfaces:
 
 
 def latitudes(height: int) -> np.ndarray:
-    """Latitudes (H, 1) in radians of the rows of an ERP image, growing downwards."""
+    """Latitudes (H, 1) in radians of the rows of an ERP image, growing downward."""
     return pixels_to_angles(np.arange(height)[:, None], 0, height, 2 * height)[1]
 
 
@@ -35,8 +35,8 @@ def find_surfaces(shape: tuple[int, int], normal: np.ndarray | None, depth: np.n
     """Surfaces of a panorama of this shape (H, W).
 
     Args:
-        normal: (H, W, 3) in the camera frame, (0, 0, 0) = missing; None: of the latitude alone.
-        depth: (H, W) meters along the ray, 0 = missing; None: of any height.
+        normal: (H, W, 3) in the camera frame, (0, 0, 0) = missing; None: use only the latitude.
+        depth: (H, W) meters along the ray, 0 = missing; None: do not use heights.
     """
     latitude = np.broadcast_to(latitudes(shape[0]), shape)
     if normal is None:
@@ -52,9 +52,9 @@ def find_surfaces(shape: tuple[int, int], normal: np.ndarray | None, depth: np.n
 
 
 def _main_level(mask: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, float]:
-    """The pixels of a mask at about the height of most of them, and that height; none and NaN if there are too few."""
+    """The pixels of a mask near their median height, and that height; none and NaN if there are too few."""
     found = heights[mask]
-    if len(found) < _FEWEST:
+    if len(found) < _MIN_PIXELS:
         return np.zeros_like(mask), float("nan")
     height = float(np.median(found))
     return mask & (np.abs(heights - height) < _SAME_HEIGHT * abs(height)), height

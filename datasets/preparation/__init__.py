@@ -1,1 +1,1 @@
-"""What preparing and checking stored datasets have in common: the normals that depth implies, and orders of axes."""
+"""Preparing datasets: normals from depth, orders of axes, and synthetic rooms in the formats of real datasets."""

@@ -4,7 +4,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-# All 48 orders and signs, (48, 3, 3); the first changes nothing.
+# All 48 orders and signs, (48, 3, 3); the first is the identity.
 ALL_AXES = np.array(
     [
         np.diag(signs) @ np.eye(3)[list(order)]
@@ -15,6 +15,6 @@ ALL_AXES = np.array(
 
 
 def axes_in_words(axes: np.ndarray) -> str:
-    """What `axes` (3, 3) makes of (x, y, z), such as "(x, -y, z)"."""
+    """`axes` (3, 3) applied to (x, y, z), as text such as "(x, -y, z)"."""
     names = [("-" if row.sum() < 0 else "") + "xyz"[int(np.abs(row).argmax())] for row in axes]
     return f"({', '.join(names)})"

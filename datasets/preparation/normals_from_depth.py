@@ -1,4 +1,4 @@
-"""Surface normals that a depth map implies: what stored normals are checked against."""
+"""Surface normals computed from depth, to check stored normals against."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
 
     The cross product of the differences between the points `reach` pixels to either side in a row and in a column.
     Zero where one of these points is missing (depth not above 0 or not finite), in the `reach` rows at either pole, and
-    where the four distances differ so much that an edge lies between them.
+    at edges, where the four distances differ too much.
 
     Args:
-        reach: half the length, in pixels, over which differences are taken; more is less sensitive to the steps of a
-            quantized depth, less is sharper.
+        reach: half the distance of the differences, in pixels; more is less sensitive to quantization of depth, less
+            is sharper.
     """
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float64)
     points = depth_to_points(depth)

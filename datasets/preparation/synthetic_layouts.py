@@ -1,4 +1,4 @@
-"""Synthetic rooms in the layouts of the datasets on disk: their trees, file names, encodings and label ids."""
+"""Synthetic rooms in the formats of the datasets on disk: paths, encodings and label ids."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ from utils.parallel import map_with_progress
 
 
 class Layout(ABC):
-    """How one of the datasets stores a room.
+    """The format in which a dataset stores a panorama.
 
     Attributes:
         ids: the stored id of each of the 13 labels of a room.
@@ -84,7 +84,7 @@ class S2D3D(Layout):
 class Struc3D(Layout):
     """Structured3D: millimeters, NYUv2-40 ids, normals v = 128 (1 + n) along look-at, up and left."""
 
-    # beam, column: otherstructure. board: whiteboard and bookcase: bookshelf, two of the ids that nobody trains on.
+    # beam, column: otherstructure. board: whiteboard and bookcase: bookshelf, two of the ignored ids.
     ids = np.array([38, 30, 10, 22, 5, 40, 38, 8, 2, 6, 7, 1, 9])
     val_within_train = False
 
@@ -100,7 +100,7 @@ class Struc3D(Layout):
         return np.rint(128 * (1 + np.stack([forward, -down, -right], axis=-1))).clip(0, 255).astype(np.uint8)
 
 
-NOTE = "synthetic_dataset.json"  # in the folder that was written to
+NOTE = "synthetic_dataset.json"  # in the root folder
 LAYOUTS = {layout.__name__: layout for layout in (MP3D, S2D3D, Struc3D)}
 
 
@@ -110,7 +110,7 @@ def write_dataset(
     """Write `num` rooms for training and `num` for testing (and some for "val", see the top of this file).
 
     Raises:
-        UserError: when the folder holds something else already.
+        UserError: when the folder contains something else.
     """
     layout = LAYOUTS[layout_name]()
     num_val = -(-num // 4) if num > 1 or not layout.val_within_train else 0
@@ -125,7 +125,7 @@ def write_dataset(
 
 
 def _claim(out: Path, content: dict) -> None:
-    """Note down what the folder is going to hold; refuse one that holds anything else."""
+    """Write the note about the dataset; reject a folder that contains anything else."""
     note = out / NOTE
     if out.is_dir() and any(out.iterdir()) and not (note.is_file() and json.loads(note.read_text()) == content):
         raise UserError(f"--out {out} holds something else: choose an empty folder")
@@ -152,11 +152,11 @@ def encode(panorama: Panorama, layout: Layout) -> dict[str, np.ndarray]:
 
 
 def _units(meters: np.ndarray, per_meter: int, largest: int) -> np.ndarray:
-    """Depth in whole units, 0 where it is out of range."""
+    """Depth in integer units, 0 where it is out of range."""
     units = np.rint(meters.astype(np.float64) * per_meter)
     return np.where(units <= largest, units, 0).astype(np.uint16)
 
 
 def _unique_name(what: str) -> str:
-    """32 hexadecimal digits, always the same for the same words."""
+    """32 hexadecimal digits, determined by the text."""
     return uuid.uuid5(uuid.NAMESPACE_URL, f"elite360m/{what}").hex

@@ -1,9 +1,9 @@
-"""Which solid each ray of an ERP image meets first, in closed form.
+"""The first solid hit by each ray of an ERP image, in closed form.
 
-All solids but spheres are upright prisms, and in an ERP image every column is one heading and every row is one slope.
-So where a ray crosses a prism's *footprint* depends on its column alone, and where it is between the prism's bottom
-and top depends on its row alone; both are measured by the **run**, the distance covered on the floor plan. Only their
-combination is done per pixel, and only in the rectangle of pixels where both exist.
+All solids except spheres are upright prisms, and in an ERP image each column is a heading and each row a slope. So
+where a ray crosses a prism's *footprint* depends only on its column, and where it is between the prism's bottom
+and top only on its row; both are measured by the **run**, the distance covered on the floor plan. Only their
+combination is computed per pixel, in the rectangle of pixels where both exist.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ import numpy as np
 from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import pixels_to_angles
 
-_TINY = 1e-12  # keeps a ray that is parallel to a face from dividing by zero
-_CORNER = 1e-9  # meters that walls reach beyond their corners, so that no ray slips through between two of them
+_TINY = 1e-12  # avoids division by zero for rays parallel to a face
+_CORNER = 1e-9  # meters by which walls extend beyond corners, so that there are no gaps
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class RayHits:
-    """What the rays of an H x W ERP image meet: each an (H, W) array."""
+    """Hits of the rays of an H x W ERP image, (H, W) arrays."""
 
     depth: np.ndarray  # float64, meters along the ray
     solid: np.ndarray  # int, number of the solid in the table
@@ -50,7 +50,7 @@ class _Spans:
 def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits:
     """Cast all rays of an ERP image from `camera`, which must be inside the shell.
 
-    A solid that contains the camera is not seen at all.
+    A solid that contains the camera is invisible.
     """
     u, v = pixels_to_angles(np.arange(height), np.arange(width), height, width)
     spans = _spans(solids, camera, u + camera.yaw, v)
@@ -85,7 +85,7 @@ def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> 
     walls = solids.kind == Kind.WALL
     enter[walls] = _cross_walls(solids.half_x[walls], *(a[walls] for a in (camera_x, camera_z, heading_x, heading_z)))
 
-    # y grows downwards: the top of a solid has the smaller y.
+    # y grows downward: the top of a solid has the smaller y.
     slope = np.tan(v)
     slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
     at_top = (camera.height - solids.high)[:, None] / slope
@@ -112,7 +112,7 @@ def _cross_boxes(
 
 
 def _cross_circles(radius, camera_x, camera_z, heading_x, heading_z) -> tuple[np.ndarray, np.ndarray]:
-    """Runs at which headings enter and leave circular footprints; enter = inf where they pass by."""
+    """Runs at which headings enter and leave circular footprints; enter = inf if they miss."""
     nearest = -(camera_x * heading_x + camera_z * heading_z)
     aside = camera_x * heading_z - camera_z * heading_x
     squared = radius[:, None] ** 2 - aside**2
@@ -121,14 +121,14 @@ def _cross_circles(radius, camera_x, camera_z, heading_x, heading_z) -> tuple[np
 
 
 def _cross_walls(half_length, camera_x, camera_z, heading_x, heading_z) -> np.ndarray:
-    """Runs at which headings meet the fronts of walls; inf where they do not."""
+    """Runs at which headings meet the fronts of walls; inf if they miss."""
     run = -camera_z / np.minimum(heading_z, -_TINY)
     meets = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + _CORNER)
     return np.where(meets, run, np.inf)
 
 
 def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
-    """Run and number of the shell's surface on each ray, (H, W). The ray leaves the room by the first one it meets."""
+    """Run and number of the shell's surface on each ray, (H, W). A ray leaves the room through the first one."""
     walls = np.flatnonzero(solids.kind == Kind.WALL)
     levels = np.flatnonzero((solids.kind == Kind.FLOOR) | (solids.kind == Kind.CEILING))
     wall, wall_run = walls[spans.column_enter[walls].argmin(0)], spans.column_enter[walls].min(0)
@@ -152,7 +152,7 @@ def _cross_sphere(
 def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
     """Yield (i, [(rows, columns), ...]): slices of the pixels that can see solid i, for all but shell and hidden ones.
 
-    Solids are convex, so the pixels are one rectangle; it becomes two when it lies across the image's left edge.
+    Solids are convex, so the pixels are one rectangle, or two if it crosses the left edge of the image.
     """
     seen_columns = np.isfinite(spans.column_enter)
     nearest = np.where(seen_columns, spans.column_enter, np.inf).min(1, keepdims=True)
@@ -164,7 +164,7 @@ def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
     last_row = height - seen_rows[:, ::-1].argmax(1)
     column_count = seen_columns.sum(1)
     begins = seen_columns & ~np.roll(seen_columns, 1, axis=1)
-    first_column = begins.argmax(1)  # 0 for a solid all around
+    first_column = begins.argmax(1)  # 0 for a solid that covers all columns
     for i in np.flatnonzero(seen):
         rows = slice(first_row[i], last_row[i])
         start, stop = first_column[i], first_column[i] + column_count[i]
@@ -173,7 +173,7 @@ def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
 
 
 def _faces(solids: SolidTable, spans: _Spans, solid: np.ndarray) -> np.ndarray:
-    """The face of each hit, (H, W): a prism is entered from the side when that happens after entering its heights."""
+    """The face of each hit, (H, W): for a prism the side if its footprint is entered after its heights."""
     height, width = solid.shape
     rows, columns = np.ogrid[:height, :width]
     sideways = spans.column_enter[solid, columns] >= spans.row_enter[solid, rows]

@@ -1,4 +1,4 @@
-"""Small things, all of the class clutter: on the floor and on tables. Each is built standing at a `Place`."""
+"""Small objects of the class clutter, on the floor and on tables, each built at a `Place`."""
 
 from dataclasses import replace
 
@@ -8,23 +8,23 @@ from datasets.rooms.floor_plan import Place
 from datasets.rooms.scene import Part
 from datasets.rooms.style import Style, bright
 
-FLOOR_CLUTTER_SIZE = 0.6  # meters, no piece on the floor is wider
+FLOOR_CLUTTER_SIZE = 0.6  # meters, maximum width on the floor
 
 
 def on_floor(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
-    """One thing that stands on the floor: cartons, a ball, a bin, a plant or a low stool."""
+    """An object on the floor: cartons, a ball, a bin, a plant or a low stool."""
     build = (_cartons, _ball, _bin, _plant, _crate)[rng.integers(5)]
     return build(place, style, rng)
 
 
 def on_table(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
-    """One thing, at most 0.4 m wide, that stands on a table."""
+    """An object, at most 0.4 m wide, on a table."""
     build = (_laptop, _mug, _book_pile, _table_lamp, _vase, _ball_on_foot)[rng.integers(6)]
     return build(place, style, rng)
 
 
 def monitor(place: Place, style: Style) -> list[Part]:
-    """A computer monitor with keyboard, on a desk; its picture looks to local +z."""
+    """A computer monitor with keyboard, on a desk; its screen faces local +z."""
     return _clutter(
         (place.cylinder(0, -0.08, 0.1, 0, 0.015), style.dark),
         (place.box(0, -0.1, 0.04, 0.03, 0.015, 0.2), style.dark),

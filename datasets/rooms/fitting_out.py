@@ -1,4 +1,4 @@
-"""Where the fittings of a room go: doors, windows and boards on free stretches of wall, beams and lamps above."""
+"""Placing the fittings of a room: doors, windows and boards on free parts of walls, beams and lamps above."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ from datasets.rooms.shapes import box
 from datasets.rooms.style import Style
 
 _TRIES = 20
-_LIT = 2  # lamps that give light
-_TALL = 2.2  # meters that must stay free below beams
+_LIT = 2  # lamps that are light sources
+_TALL = 2.2  # meters to keep free below beams
 
 
 def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` doors, the floor before each kept free."""
+    """Up to `count` doors, with free floor before them."""
     parts: list[Part] = []
     for _ in range(count):
         width = rng.uniform(1.5, 1.9) if rng.random() < 0.2 else rng.uniform(0.98, 1.15)
@@ -25,7 +25,7 @@ def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
 
 
 def put_windows(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> tuple[list[Part], list[Light]]:
-    """Up to `count` windows of one height, perhaps radiators below them, and the daylight that they let in."""
+    """Up to `count` windows of one height, sometimes with radiators below, and their daylight."""
     parts: list[Part] = []
     lights: list[Light] = []
     low, high = rng.uniform(0.75, 1.05), min(plan.ceiling - 0.2, rng.uniform(1.95, 2.4))
@@ -48,7 +48,7 @@ def put_windows(plan: FloorPlan, count: int, style: Style, rng: np.random.Genera
 
 
 def put_boards(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` boards to write on."""
+    """Up to `count` whiteboards or blackboards."""
     parts: list[Part] = []
     for _ in range(count):
         width, low = rng.uniform(1.2, 2.8), rng.uniform(0.8, 0.95)
@@ -89,7 +89,7 @@ def put_beams(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
 
 
 def put_columns(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` columns of one kind, wherever nothing is above them."""
+    """Up to `count` columns of one kind, where the ceiling is free."""
     size, is_round = rng.uniform(0.22, 0.45), rng.random() < 0.5
     parts: list[Part] = []
     for _ in range(count * _TRIES):
@@ -104,7 +104,7 @@ def put_columns(plan: FloorPlan, count: int, style: Style, rng: np.random.Genera
 
 
 def put_ceiling_lamps(plan: FloorPlan, style: Style, rng: np.random.Generator) -> tuple[list[Part], list[Light]]:
-    """A grid of lamps; at most `_LIT` of them stand for the light of all."""
+    """A grid of lamps; at most `_LIT` of them are light sources, representing all."""
     columns = max(1, round(2 * plan.half_x / rng.uniform(2.5, 4.0)))
     rows = max(1, round(2 * plan.half_z / rng.uniform(2.5, 4.0)))
     kind = int(rng.integers(4 if plan.ceiling > 2.75 else 3))
@@ -127,7 +127,7 @@ def put_ceiling_lamps(plan: FloorPlan, style: Style, rng: np.random.Generator) -
 
 
 def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.random.Generator) -> Place | None:
-    """The place, moved aside where a beam or the like is in the way, its footprint claimed overhead."""
+    """The place, moved aside if a beam is in the way, with its footprint claimed overhead."""
     for i in range(_TRIES):
         x, z = rng.uniform(-1, 1, 2) * (i / _TRIES)
         there = Place(place.x + x, place.z + z, place.yaw)
@@ -139,7 +139,7 @@ def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.ran
 def _free_wall(
     plan: FloorPlan, size: float, low: float, high: float, rng: np.random.Generator, clear: float = 0.0
 ) -> tuple[int, float] | None:
-    """Claim a rectangle somewhere on the walls, with `clear` meters of floor before it: (wall, along) or None."""
+    """Claim a rectangle somewhere on the walls, with `clear` meters of free floor before it: (wall, along) or None."""
     for _ in range(_TRIES):
         wall = int(rng.integers(len(plan.walls)))
         span = plan.walls[wall].half_x - size / 2 - 0.1

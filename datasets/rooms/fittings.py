@@ -1,6 +1,6 @@
-"""What is fixed to the room: doors, windows, boards, pictures, radiators, beams, columns and lamps.
+"""Fittings of a room: doors, windows, boards, pictures, radiators, beams, columns and lamps.
 
-Things on walls are built at a `Place` on the wall's surface that looks into the room, in the middle of their width.
+Objects on walls are built at a `Place` on the surface of the wall that faces the room, centered in width.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Where there is still room: bookkeeping of the floor, of the walls and of the ceiling while a room is furnished."""
+"""Free space on the floor, the walls and the ceiling while a room is furnished."""
 
 from dataclasses import dataclass, replace
 from math import cos, hypot, sin
@@ -10,12 +10,12 @@ _SPACE = 0.06  # meters between neighbors
 
 @dataclass(frozen=True)
 class Place:
-    """A position on the floor plan with a direction to look to: the local axes in which furniture is built.
+    """A position and a direction on the floor plan: the local axes in which furniture is built.
 
     Attributes:
         x, z: meters, world.
-        yaw: longitude that local +z looks to.
-        base: height in meters from which the heights of what is built here count.
+        yaw: longitude of local +z.
+        base: height in meters to which the heights of objects built here are relative.
     """
 
     x: float
@@ -24,7 +24,7 @@ class Place:
     base: float = 0.0
 
     def at(self, x: float, z: float, turn: float = 0.0, up: float = 0.0) -> "Place":
-        """Another place, given in the axes of this one."""
+        """A place given in the axes of this one."""
         world_x = self.x + x * cos(self.yaw) + z * sin(self.yaw)
         world_z = self.z - x * sin(self.yaw) + z * cos(self.yaw)
         return Place(world_x, world_z, self.yaw + turn, self.base + up)
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Footprint:
-    """A turned rectangle on the floor plan, with half sizes in meters."""
+    """A rotated rectangle on the floor plan, with half sizes in meters."""
 
     x: float
     z: float
@@ -57,11 +57,11 @@ class Footprint:
 
     @staticmethod
     def around(place: Place, size_x: float, size_z: float) -> "Footprint":
-        """The footprint of something of this full size whose middle is at a place."""
+        """The footprint of an object of this full size, centered at a place."""
         return Footprint(place.x, place.z, size_x / 2, size_z / 2, place.yaw)
 
     def overlaps(self, other: "Footprint") -> bool:
-        """Whether the rectangles have common points: if not, an axis of one of them separates the two."""
+        """Whether the rectangles intersect, by the separating axis theorem."""
         dx, dz = other.x - self.x, other.z - self.z
         if hypot(dx, dz) > hypot(self.half_x, self.half_z) + hypot(other.half_x, other.half_z):
             return False
@@ -80,9 +80,9 @@ class Footprint:
 
 
 class FloorPlan:
-    """A room that fills up: whoever wants to put something somewhere claims the space first.
+    """The free space of a room; objects claim their space before they are placed.
 
-    The plan is a rectangle around the origin, of which the corner at +x, +z may be cut out (an L-shaped room).
+    The plan is a rectangle around the origin, whose corner at +x, +z may be cut out (an L-shaped room).
 
     Args:
         width, length: size of the room in meters along x and z.
@@ -113,7 +113,7 @@ class FloorPlan:
         return not any(footprint.overlaps(taken) for taken in (self._overhead if overhead else self._floor))
 
     def claim(self, footprint: Footprint, overhead: bool = False) -> bool:
-        """Take the footprint, and a little space around it, if it is free, and say whether it was."""
+        """Claim the footprint and a small margin if it is free. Returns: whether it was."""
         free = self.is_free(footprint, overhead)
         if free:
             grown = replace(footprint, half_x=footprint.half_x + _SPACE, half_z=footprint.half_z + _SPACE)
@@ -121,7 +121,7 @@ class FloorPlan:
         return free
 
     def block_overhead(self, footprint: Footprint) -> None:
-        """Keep everything else away from a part of the ceiling, whatever is there already."""
+        """Claim a part of the ceiling, even if it is not free."""
         self._overhead.append(footprint)
 
     def at_wall(self, wall: int, along: float, distance: float = 0.0) -> Place:
@@ -137,7 +137,7 @@ class FloorPlan:
         return all(end <= b or begin >= e or high <= lo or low >= hi for b, e, lo, hi in self._on_walls[wall])
 
     def claim_wall(self, wall: int, along: float, size: float, low: float, high: float) -> bool:
-        """Take a rectangle of the wall if it is free, and say whether it was."""
+        """Claim a rectangle of the wall if it is free. Returns: whether it was."""
         free = self.is_wall_free(wall, along, size, low, high)
         if free:
             self._on_walls[wall].append((along - size / 2, along + size / 2, low, high))

@@ -1,4 +1,4 @@
-"""Where the furniture of a room goes: against walls, around tables, and small things where there is still room."""
+"""Placing the furniture of a room: against walls, around tables, and small objects in free space."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from datasets.rooms.scene import Light, Part
 from datasets.rooms.style import Style
 
 _TRIES = 20
-_GAP = 0.02  # meters between a wall and what stands against it
+_GAP = 0.02  # meters between a wall and furniture
 
 
 @dataclass
 class Furnisher:
-    """Puts furniture into a room as long as there is space; what finds none is left out."""
+    """Puts furniture into a room as long as there is space."""
 
     plan: FloorPlan
     style: Style
@@ -55,7 +55,7 @@ class Furnisher:
         return parts
 
     def tables(self, count: int) -> list[Part]:
-        """Up to `count` tables with chairs around them; long ones first, smaller ones where those do not fit."""
+        """Up to `count` tables with chairs around them; long ones first, smaller ones if they do not fit."""
         parts: list[Part] = []
         for _ in range(count):
             if self.rng.random() < 0.3:
@@ -70,7 +70,7 @@ class Furnisher:
         return parts
 
     def desks(self, count: int) -> list[Part]:
-        """Up to `count` desks against walls or free-standing, each with a chair and a computer or other things."""
+        """Up to `count` desks against walls or free-standing, each with a chair and a computer or other objects."""
         parts: list[Part] = []
         for _ in range(count):
             size_x, size_z = self.rng.uniform(1.2, 1.7), self.rng.uniform(0.65, 0.8)
@@ -103,7 +103,7 @@ class Furnisher:
         return parts
 
     def floor_clutter(self, count: int) -> list[Part]:
-        """Up to `count` small things on the floor."""
+        """Up to `count` small objects on the floor."""
         parts: list[Part] = []
         for _ in range(count):
             place = self._anywhere(clutter.FLOOR_CLUTTER_SIZE, clutter.FLOOR_CLUTTER_SIZE, any_angle=True)
@@ -147,12 +147,12 @@ class Furnisher:
             parts += furniture.chair(turned, self.office_chairs, self.style)
         return parts + self._things(place.at(0, 0, up=0.73), radius, 0.6)
 
-    def _things(self, top: Place, size_x: float, fraction: float) -> list[Part]:
-        """Things side by side along a table top; each spot gets one by the chance `fraction`."""
+    def _things(self, top: Place, size_x: float, probability: float) -> list[Part]:
+        """Objects side by side along a table top; each spot has one with probability `probability`."""
         spots = max(1, int(size_x / 0.42))
         parts: list[Part] = []
         for i in range(spots):
-            if self.rng.random() < fraction:
+            if self.rng.random() < probability:
                 x = ((i + 0.5) / spots - 0.5) * size_x
                 place = top.at(x, self.rng.uniform(-0.06, 0.06), self.rng.uniform(-0.5, 0.5))
                 parts += clutter.on_table(place, self.style, self.rng)

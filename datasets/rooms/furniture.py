@@ -1,4 +1,4 @@
-"""Tables, chairs, sofas and bookcases, each a list of parts built at a `Place`; their front looks to local +z."""
+"""Tables, chairs, sofas and bookcases, each a list of parts built at a `Place`; they face local +z."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def round_table(place: Place, radius: float, height: float, style: Style) -> lis
 
 
 def desk(place: Place, size_x: float, size_z: float, style: Style) -> list[Part]:
-    """A desk with a chest of drawers under one end; whoever works at it sits on its +z side."""
+    """A desk with a chest of drawers under one end; the chair is on its +z side."""
     height = 0.74
     x = size_x / 2
     return [

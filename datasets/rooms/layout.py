@@ -1,4 +1,4 @@
-"""Making up a room: its size, its use, what stands in it, how it is lit and from where it is seen."""
+"""Generating a room: size, use, furniture, lights and camera."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from datasets.rooms.furnishing import Furnisher
 from datasets.rooms.scene import Light, Part, Room
 from datasets.rooms.style import Style, random_style
 
-_CAMERA_SPACE = 0.9  # meters, width of the square around the camera that stays free
+_CAMERA_SPACE = 0.9  # meters, width of the free square around the camera
 
 
 @dataclass(frozen=True)
 class _Use:
-    """How much of everything a kind of room has at most; chairs and boards are chances."""
+    """Maximum numbers of objects in a kind of room; probabilities for office chairs and boards."""
 
     office_chairs: float
     boards: float
@@ -37,7 +37,7 @@ _USES = (
 
 
 def random_room(rng: np.random.Generator) -> Room:
-    """A furnished room, determined by the state of the generator alone."""
+    """A furnished room, determined by the state of the generator."""
     plan = _random_plan(rng)
     style = random_style(rng)
     camera = _place_camera(plan, rng)
@@ -74,7 +74,7 @@ def _random_plan(rng: np.random.Generator) -> FloorPlan:
 
 
 def _place_camera(plan: FloorPlan, rng: np.random.Generator) -> Camera:
-    """A camera somewhere in the inner part of the room; nothing will be put close to it."""
+    """A camera in the inner part of the room, with free space around it."""
     while True:
         x, z = rng.uniform(-0.6, 0.6, 2) * (plan.half_x, plan.half_z)
         if plan.claim(Footprint(x, z, _CAMERA_SPACE / 2, _CAMERA_SPACE / 2)):
@@ -92,7 +92,7 @@ def _fit_out(plan: FloorPlan, use: _Use, style: Style, rng: np.random.Generator)
 
 
 def _furnish(plan: FloorPlan, use: _Use, style: Style, rng: np.random.Generator) -> tuple[list[Part], list[Light]]:
-    """The large pieces first: what comes later takes the space that is left."""
+    """Furnish the room, large pieces first."""
     furnisher = Furnisher(plan, style, rng, office_chairs=rng.random() < use.office_chairs)
 
     def up_to(most: int) -> int:

@@ -8,7 +8,7 @@ from datasets.rooms.shapes import Kind, SolidTable
 from datasets.rooms.surfaces import Surfaces
 from utils.sphere import angles_to_pixels, erp_solid_angles, rays_to_angles
 
-_NEAR = 0.5  # square meters: keeps lights from blinding what is right beside them
+_NEAR = 0.5  # square meters: limits the brightness close to lights
 _CORNER_SIZE = 0.35  # meters over which corners are dimmer
 _CORNER_FRACTION = 0.55  # fraction of the ambient light that a corner loses
 _SHADOW_BIAS, _SHADOW_BLUR = 0.02, 0.05  # meters
@@ -16,12 +16,12 @@ _KEY = 0.5  # mean brightness before the film curve
 
 
 def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height: int) -> np.ndarray:
-    """Light that arrives at each point, linear RGB (N, 3) float32.
+    """Light received by each point, linear RGB (N, 3) float32.
 
     Args:
-        shadow_height: rows of the ERP depth maps from which shadows are made.
+        shadow_height: rows of the ERP depth maps used as shadow maps.
     """
-    # Light from everywhere, a little more from above than from below.
+    # Ambient light, a little more from above than from below.
     facing_up = -surfaces.normals[:, 1].astype(np.float32)
     ambient = (0.85 + 0.15 * facing_up) * _openness(surfaces, solids)
     total = np.array(room.ambient, np.float32) * ambient[:, None]
@@ -33,7 +33,7 @@ def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height
 def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
     """The 8-bit image (H, W, 3) of linear radiance (H, W, 3): exposure, film curve, gamma, noise."""
     weights = erp_solid_angles(*radiance.shape[:2])[:, None]
-    brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # one bright window must not darken the room
+    brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # windows are clamped
     mean = (brightness * weights).sum() / (4 * np.pi)
     image = 1 - np.exp(-radiance * np.float32(room.exposure * _KEY / max(mean, 1e-6)))
     image = image ** np.float32(1 / 2.2)
@@ -44,7 +44,7 @@ def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
 
 
 def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_height: int) -> np.ndarray:
-    """How much of a light of color 1 each point receives, (N,)."""
+    """Amount of light that each point receives from a light of color 1, (N,)."""
     to_light = (np.array([light.x, -light.height, light.z]) - surfaces.points).astype(np.float32)
     squared = np.einsum("ij,ij->i", to_light, to_light)
     distance = np.sqrt(squared)
@@ -52,7 +52,7 @@ def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_heigh
     received = np.maximum(cosine, 0) / (squared + _NEAR)
     if light.yaw is not None:
         ahead = -(to_light[:, 0] * np.float32(np.sin(light.yaw)) + to_light[:, 2] * np.float32(np.cos(light.yaw)))
-        falls = -to_light[:, 1] / distance  # the sky is above: little of its light goes upwards
+        falls = -to_light[:, 1] / distance  # daylight comes from above
         received *= np.maximum(ahead / distance, 0) * np.clip(0.4 + 1.2 * falls, 0, 1)
     if light.shadows:
         lit = np.flatnonzero(received > 0)
@@ -61,14 +61,14 @@ def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_heigh
 
 
 def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, height: int) -> np.ndarray:
-    """Share of the light that nothing keeps from each point, (N,): distances compared with those the light sees."""
+    """Fraction of the light that is not occluded at each point, (N,), by a shadow map."""
     width = 2 * height
     seen = cast(solids, Camera(light.x, light.z, light.height), height, width).depth.astype(np.float32)
     row, column = angles_to_pixels(*rays_to_angles(-to_light), height, width)
     row, column = np.clip(row, 0, height - 1), column.astype(np.float32)
     top, left = np.floor(row).astype(np.int32), np.floor(column).astype(np.int32)
     down, right = row - top, column - left
-    # A pixel of the map is this large on the surface: closer than that, depths of the same surface differ.
+    # Size of a pixel of the shadow map on the surface: the bias against self-shadowing.
     pixel = distance * np.float32(np.pi / height)
     margin = _SHADOW_BIAS + pixel / np.maximum(cosine, 0.1)
     result = np.zeros_like(distance)
@@ -81,9 +81,9 @@ def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, heigh
 
 
 def _openness(surfaces: Surfaces, solids: SolidTable) -> np.ndarray:
-    """Share of the ambient light that reaches each point, (N,): less beside a shell surface that it does not face away.
+    """Fraction of the ambient light that reaches each point, (N,): less in corners of the shell.
 
-    A surface takes away light by how much it is turned toward the point's normal; the point's own one takes none.
+    A surface occludes light depending on the angle between its normal and that of the point; never its own points.
     """
     points, normals = surfaces.points.astype(np.float32), surfaces.normals.astype(np.float32)
     open_fraction = np.ones(len(points), np.float32)

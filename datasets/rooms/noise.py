@@ -1,4 +1,4 @@
-"""Random-looking numbers that depend on nothing but coordinates: the raw material of the textures."""
+"""Hash-based noise, a function of coordinates, for the textures."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ _I, _J, _SEED = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE
 
 
 def hash_unit(i: np.ndarray, j: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
-    """A float32 in [0, 1) for each pair of whole numbers i, j (of any number type) and seed, which broadcast."""
-    with np.errstate(over="ignore"):  # the integers are meant to wrap around
+    """A float32 in [0, 1) for each pair of integers i, j (of any number type) and seed, which broadcast."""
+    with np.errstate(over="ignore"):  # integers wrap around by design
         return _scramble(_bits(i) * _I + _bits(j) * _J + _bits(seed) * _SEED)
 
 
 def value_noise(x: np.ndarray, y: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
-    """Smooth noise in [0, 1), float32: random values at whole x and y (those of `hash_unit`), blended in between."""
+    """Smooth noise in [0, 1), float32: values of `hash_unit` at integer x and y, interpolated in between."""
     i, j = np.floor(x), np.floor(y)
     fx, fy = _smooth(x - i), _smooth(y - j)
     with np.errstate(over="ignore"):
@@ -31,7 +31,7 @@ def _scramble(h: np.ndarray) -> np.ndarray:
 
 
 def _bits(numbers: np.ndarray | int) -> np.ndarray:
-    """Whole numbers as uint32, negative ones wrapped around."""
+    """Integers as uint32, negative ones wrapped around."""
     numbers = np.asarray(numbers)
     if numbers.dtype.kind == "f":
         numbers = numbers.astype(np.int32)
@@ -39,7 +39,7 @@ def _bits(numbers: np.ndarray | int) -> np.ndarray:
 
 
 def _smooth(t: np.ndarray) -> np.ndarray:
-    """0 to 1 with level ends."""
+    """Smoothstep from 0 to 1."""
     return t * t * (3 - 2 * t)
 
 

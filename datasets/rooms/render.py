@@ -1,4 +1,4 @@
-"""From a room to a panorama with its truth."""
+"""Rendering a room as a panorama with ground truth."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from datasets.rooms.shapes import Kind, SolidTable
 from datasets.rooms.surfaces import Patch, locate, to_patch
 from utils.sphere import yaw_rotation
 
-_SHADOW_ROWS = 192  # finest depth map that a light is given
+_SHADOW_ROWS = 192  # maximum height of shadow maps
 _THINNEST_SHADOW = 0.12  # meters
 
 
 @dataclass(frozen=True)
-class View:
-    """A rendered ERP image and its exact truth.
+class RenderedRoom:
+    """A rendered ERP image and its exact ground truth.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -33,13 +33,15 @@ class View:
     semantic: np.ndarray
 
 
-def render_room(room: Room, height: int, width: int, camera_yaw: float = 0.0, sensor_noise: bool = True) -> View:
+def render_room(
+    room: Room, height: int, width: int, camera_yaw: float = 0.0, sensor_noise: bool = True
+) -> RenderedRoom:
     """Render a room as an ERP image of height x width pixels.
 
     Args:
-        camera_yaw: turns the camera about the vertical by this many radians, to the right. Turned by 2 pi k / W it
-            sees the same image k columns further left.
-        sensor_noise: False leaves out the noise, the only thing that does not turn with the room.
+        camera_yaw: rotation of the camera about the vertical in radians, to the right. A rotation by 2 pi k / W
+            rolls the image by k columns to the left.
+        sensor_noise: False omits the noise, the only part that does not roll with the image.
     """
     parts = room.all_parts()
     solids = SolidTable.of([part.solid for part in parts])
@@ -51,9 +53,9 @@ def render_room(room: Room, height: int, width: int, camera_yaw: float = 0.0, se
     light = illuminate(surfaces, room, shading, shadow_height=min(height, _SHADOW_ROWS))
     radiance = (color * (light + glow[:, None])).reshape(height, width, 3)
     labels = np.array([STANFORD2D3D.label(part.label) for part in parts], np.int16)
-    # A row vector times a rotation is turned by its inverse: from the world to the camera.
+    # Row vectors times a rotation are rotated by its inverse: from the world to the camera.
     normal = surfaces.normals @ yaw_rotation(camera.yaw)
-    return View(
+    return RenderedRoom(
         rgb=develop(radiance, room, sensor_noise),
         depth=hits.depth.astype(np.float32),
         normal=normal.reshape(height, width, 3).astype(np.float32),
@@ -62,7 +64,7 @@ def render_room(room: Room, height: int, width: int, camera_yaw: float = 0.0, se
 
 
 def _casts_shadow(part: Part) -> bool:
-    """Lamps would stand in their own light, and thin rods would vanish in the shadow maps anyway."""
+    """Whether a part casts shadows: not lamps, which would occlude their own light, nor thin rods."""
     solid = part.solid
     if solid.kind >= Kind.FLOOR:
         return True
@@ -71,7 +73,7 @@ def _casts_shadow(part: Part) -> bool:
 
 
 def _paint(parts: list[Part], index: np.ndarray, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Color (N, 3) and glow (N,) of the points on the parts numbered `index`; each material is painted at once."""
+    """Color (N, 3) and glow (N,) of the points on the parts numbered `index`; painted material by material."""
     materials = list(dict.fromkeys(part.material for part in parts))
     number = {material: i for i, material in enumerate(materials)}
     of_point = np.array([number[part.material] for part in parts])[index]

@@ -1,4 +1,4 @@
-"""What a room is: its shell, the parts that stand in it, its lights, and where the camera is."""
+"""Description of a room: shell, parts, lights and camera."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Color = tuple[float, float, float]  # linear RGB, 1 = white
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface is made of.
+    """The material of a surface.
 
     Attributes:
-        texture: gives the linear colors (N, 3) of a patch of N points in this material, see `textures`.
-        color, second: the main and the other color of the texture.
-        scale: size in meters of what repeats in the texture.
-        glow: how bright the surface shines by itself, as a multiple of its color.
+        texture: function for the linear colors (N, 3) of a patch of N points, see `textures`.
+        color, second: main and second color of the texture.
+        scale: period of the texture in meters.
+        glow: emission, as a multiple of the color.
     """
 
     texture: Callable[[Patch, "Material"], np.ndarray]
@@ -45,8 +45,8 @@ class Light:
 
     Attributes:
         color: linear RGB, the irradiance at 1 m.
-        yaw: None shines to all sides, otherwise the light shines like a window that looks to this longitude.
-        shadows: whether things cast shadows in it.
+        yaw: None: the light shines in all directions, otherwise like a window that faces this longitude.
+        shadows: whether it casts shadows.
     """
 
     x: float
@@ -64,13 +64,13 @@ class Room:
     Attributes:
         corners: (x, z) of the floor plan's corners in meters, see `shapes.shell`.
         ceiling: height in meters.
-        floor_material, ceiling_material: of the shell's level surfaces.
+        floor_material, ceiling_material: of the horizontal surfaces of the shell.
         wall_materials: one for each wall.
         parts: everything else.
         lights: the lamps and windows.
-        ambient: linear RGB of the light that comes from everywhere.
-        camera: where the camera is and where it looks.
-        exposure: brightness of the image, 1 = what the automatic exposure finds right.
+        ambient: linear RGB of the ambient light.
+        camera: position and heading.
+        exposure: brightness relative to automatic exposure.
         noise: standard deviation of the sensor noise, as a fraction of the full 8-bit range.
         seed: of the sensor noise.
     """

@@ -1,6 +1,6 @@
 """The solids of which rooms are made: upright boxes and cylinders, spheres, and the room's shell.
 
-All of them share the same few numbers, so that thousands of rays can meet hundreds of solids in a few array operations.
+They share the same parameters, so that thousands of rays and hundreds of solids need only a few array operations.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Kind(IntEnum):
-    """What a solid is."""
+    """Kind of a solid."""
 
     BOX = 0
     CYLINDER = 1
@@ -22,7 +22,7 @@ class Kind(IntEnum):
 
 
 class Face(IntEnum):
-    """Where a solid is met, in its local axes: RIGHT +x, LEFT -x, FRONT +z, BACK -z; CURVED faces have no axis."""
+    """The face of a solid, in its local axes: RIGHT +x, LEFT -x, FRONT +z, BACK -z; CURVED faces have no axis."""
 
     RIGHT = 0
     LEFT = 1
@@ -41,8 +41,8 @@ class Solid:
         kind: its shape; cylinders and spheres have half_x = half_z = radius.
         x, z: the middle of its footprint.
         half_x, half_z: half its size along its local axes.
-        low, high: where it begins and ends above the floor.
-        yaw: the longitude that its front (local +z) looks to.
+        low, high: its range of heights above the floor.
+        yaw: the longitude that its front (local +z) faces.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Solid:
 
 
 def box(x: float, z: float, size_x: float, size_z: float, low: float, high: float, yaw: float = 0.0) -> Solid:
-    """A box turned about the vertical; sizes are full widths in meters."""
+    """A box rotated about the vertical; sizes are full widths in meters."""
     return Solid(Kind.BOX, x, z, size_x / 2, size_z / 2, low, high, yaw)
 
 
@@ -74,8 +74,8 @@ def shell(corners: Sequence[tuple[float, float]], ceiling: float) -> list[Solid]
     """Floor, ceiling and one wall for each side of the floor plan `corners`, in this order.
 
     Args:
-        corners: (x, z) of the room's corners in meters, counter-clockwise on paper (x to the right, z upwards). The
-            wall i runs from corner i to the next one along its local x axis; its front looks into the room.
+        corners: (x, z) of the room's corners in meters, counter-clockwise on paper (x to the right, z upward). The
+            wall i runs from corner i to the next one along its local x axis; its front faces the room.
         ceiling: height of the room in meters.
     """
     xs, zs = np.array(corners).T
@@ -91,7 +91,7 @@ def shell(corners: Sequence[tuple[float, float]], ceiling: float) -> list[Solid]
 
 @dataclass(frozen=True)
 class SolidTable:
-    """The numbers of P solids as arrays of shape (P,), named as in `Solid`; the shell's solids come first."""
+    """The parameters of P solids as arrays of shape (P,), named as in `Solid`; the shell's solids come first."""
 
     kind: np.ndarray
     x: np.ndarray
@@ -115,7 +115,7 @@ class SolidTable:
         return dx * cos - dz * sin, dx * sin + dz * cos
 
     def contains(self, x: float, z: float, height: float) -> np.ndarray:
-        """Which of the boxes, cylinders and spheres have this point (meters, world) inside or on them, (P,) bool."""
+        """Which boxes, cylinders and spheres contain this point (meters, world), (P,) bool."""
         local_x, local_z = self.to_local(np.arange(len(self.x)), x, z)
         level = (height >= self.low) & (height <= self.high)
         in_box = (np.abs(local_x) <= self.half_x) & (np.abs(local_z) <= self.half_z) & level

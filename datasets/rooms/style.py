@@ -1,4 +1,4 @@
-"""The materials of one room, drawn at random so that they go together."""
+"""Random, matching materials for a room."""
 
 from dataclasses import dataclass
 
@@ -49,23 +49,23 @@ _SKIES = (srgb(120, 175, 235), srgb(150, 190, 225), srgb(190, 205, 220))
 
 
 def pick(rng: np.random.Generator, choices: tuple):
-    """One of the choices, all equally likely."""
+    """A random choice, uniform."""
     return choices[rng.integers(len(choices))]
 
 
 def bright(rng: np.random.Generator) -> Material:
-    """A material in a strong color, for small things."""
+    """A material of a bright color, for small objects."""
     return Material(textures.plain, pick(rng, _BRIGHT))
 
 
 def painting(rng: np.random.Generator) -> Material:
-    """A picture of its own."""
+    """A random painting."""
     return Material(textures.picture, pick(rng, _BRIGHT + _FABRICS), pick(rng, _BRIGHT + _PALE))
 
 
 @dataclass(frozen=True)
 class Style:
-    """The materials of a room, named after what is made of them."""
+    """The materials of a room, named after the objects."""
 
     floor: Material
     walls: Material
@@ -96,7 +96,7 @@ class Style:
 
 
 def random_style(rng: np.random.Generator) -> Style:
-    """Draw the materials of a room."""
+    """Random materials for a room."""
     wood, fabric = pick(rng, _WOODS), pick(rng, _FABRICS)
     furniture = Material(textures.wood, wood)
     white = Material(textures.plain, WHITE)
@@ -150,7 +150,7 @@ def _random_floor(rng: np.random.Generator) -> Material:
 
 
 def _random_walls(rng: np.random.Generator, skirting: Color) -> tuple[Material, Material]:
-    """The material of most walls and that of the odd one."""
+    """The material of the walls, and that of one different wall."""
     paint = pick(rng, _WALL_PAINTS)
     walls = Material(textures.painted_wall, paint, skirting)
     if rng.random() < 0.3:

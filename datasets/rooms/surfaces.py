@@ -1,4 +1,4 @@
-"""Where exactly the rays hit: points, normals and the coordinates that textures are made of."""
+"""Hit points, their normals and texture coordinates."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from datasets.rooms.casting import Camera, RayHits
 from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import erp_rays, yaw_rotation
 
-# Local normals of the faces but CURVED, in the order of `Face`; y is down.
+# Local normals of the faces except CURVED, in the order of `Face`; y is down.
 _FACE_NORMALS = np.array([[1, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1], [0, -1, 0], [0, 1, 0], [0, 0, 0]], float)
 
 
@@ -23,13 +23,13 @@ class Surfaces:
 
 @dataclass(frozen=True)
 class Patch:
-    """N points of surfaces, as textures see them: each attribute is (N,).
+    """Texture coordinates of N points of surfaces: each attribute is (N,).
 
     Attributes:
-        s, t: meters from the middle of the face, along it; t is upwards on upright faces.
+        s, t: meters from the middle of the face, along it; t is upward on upright faces.
         half_s, half_t: half the size of the face in meters.
-        footprint: size of a pixel on the surface in meters: finer detail than this must fade.
-        seed: a whole number that differs from solid to solid.
+        footprint: size of a pixel on the surface in meters, for filtering.
+        seed: an integer, different for each solid.
     """
 
     s: np.ndarray
@@ -79,7 +79,7 @@ def to_patch(surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Came
     depth = hits.depth.ravel()
     away = surfaces.points - np.array([camera.x, -camera.height, camera.z])
     facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
-    # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
+    # The footprint of a pixel at a grazing angle is elongated: replaced by a square of the same area.
     footprint = depth * (np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
     meters = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
     return Patch(*meters, seed=index)

@@ -1,4 +1,4 @@
-"""Procedural textures: linear colors (N, 3) computed from surface coordinates alone.
+"""Procedural textures: linear colors (N, 3) computed from surface coordinates.
 
 Every texture is a function of a `Patch` and a `Material`. Lines are filtered over the pixel's footprint and noise fades
 with it, so that small images are smooth rather than speckled.

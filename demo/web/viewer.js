@@ -1,8 +1,8 @@
 // The viewer of demo_elite360m.py: one panorama as flat maps, from inside and as a point cloud (views.js), with the
 // values under the pointer.
 //
-// Gradio runs views.js and this once the HTML of viewer.html stands, with `element` (its root), `props.value` (what
-// demo/layers.py made of a prediction) and `watch`.
+// Gradio runs views.js and this file when the HTML of viewer.html is loaded, with `element` (its root), `props.value`
+// (from demo/layers.py) and `watch`.
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
 const find = (selector) => element.querySelector(selector);
@@ -14,7 +14,7 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 
-/** The numbers of a layer, as an array of the type that they were sent in. */
+/** The values of a layer, as an array of the type in which they were sent. */
 function decode({ type, data, step, unit }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   return { values: new ARRAYS[type](bytes.buffer), step, unit };
@@ -23,16 +23,16 @@ function decode({ type, data, step, unit }) {
 class Viewer {
   constructor() {
     if (!document.createElement("canvas").getContext("webgl2")) {
-      find(".views").replaceChildren("this browser offers no WebGL 2: the flat maps only");
+      find(".views").replaceChildren("this browser has no WebGL 2: only flat maps are shown");
       return;
     }
     this.look = new LookAround(find(".look"), (u, v) => {
       const direction = `longitude ${this.degrees(u)}, latitude ${this.degrees(v)}`;
-      find(".look-caption").textContent = `looking at ${direction} · drag to turn, wheel to zoom`;
+      find(".look-caption").textContent = `looking at ${direction} · drag to rotate, wheel to zoom`;
     });
     this.cloud = new PointCloud(find(".cloud"));
     find(".look").addEventListener("pointermove", (event) => {
-      this.tell(...this.look.angles(event.offsetX, event.offsetY));
+      this.showValues(...this.look.angles(event.offsetX, event.offsetY));
     });
     new ResizeObserver(() => this.data && this.redraw()).observe(find(".views"));
   }
@@ -53,7 +53,7 @@ class Viewer {
     find(".empty").hidden = true;
     find(".shown").hidden = false;
     find(".title").textContent = data.title;
-    find(".read-out").textContent = "point at a map or at the view from inside";
+    find(".read-out").textContent = "point at a map or at the inside view";
     find(".maps").replaceChildren(...layers.map((layer) => this.map(layer)));
     if (this.look) {
       const depth = layers.find((layer) => layer.name === "depth");
@@ -64,13 +64,13 @@ class Viewer {
     }
   }
 
-  /** A flat map: its image, and below it what its colors mean. */
+  /** A flat map: its image, with a scale or legend below. */
   map(layer) {
-    const picture = make("div", { className: "picture" }, layer.image);
+    const image = make("div", { className: "picture" }, layer.image);
     layer.image.dataset.layer = layer.name;
-    picture.addEventListener("pointermove", (event) => this.tell(...this.mapAngles(event)));
-    picture.addEventListener("click", (event) => this.look?.lookAt(...this.mapAngles(event)));
-    const figure = make("figure", {}, picture, make("figcaption", {}, make("span", { textContent: layer.caption })));
+    image.addEventListener("pointermove", (event) => this.showValues(...this.mapAngles(event)));
+    image.addEventListener("click", (event) => this.look?.lookAt(...this.mapAngles(event)));
+    const figure = make("figure", {}, image, make("figcaption", {}, make("span", { textContent: layer.caption })));
     if (layer.scale) figure.lastChild.append(this.scale(layer.scale));
     if (layer.legend) figure.append(this.legend(layer));
     return figure;
@@ -110,18 +110,18 @@ class Viewer {
     if (!find(".outside").hidden) this.cloud.redraw();
   }
 
-  mapAngles({ currentTarget: picture, offsetX, offsetY }) {
-    return [(offsetX / picture.clientWidth - 0.5) * 2 * Math.PI, (offsetY / picture.clientHeight - 0.5) * Math.PI];
+  mapAngles({ currentTarget: image, offsetX, offsetY }) {
+    return [(offsetX / image.clientWidth - 0.5) * 2 * Math.PI, (offsetY / image.clientHeight - 0.5) * Math.PI];
   }
 
-  /** Write the values in a direction, and mark it on the maps. */
-  tell(u, v) {
+  /** Show the values in a direction, and mark it on the maps. */
+  showValues(u, v) {
     const { width, height, layers } = this.data;
     const [x, y] = [u / (2 * Math.PI) + 0.5, v / Math.PI + 0.5];
     const pixel = clamp(Math.floor(y * height), 0, height - 1) * width + clamp(Math.floor(x * width), 0, width - 1);
-    const told = layers.filter((layer) => layer.value_map).map((layer) => this.value(layer, pixel));
+    const values = layers.filter((layer) => layer.value_map).map((layer) => this.value(layer, pixel));
     const direction = [`longitude ${this.degrees(u)}`, `latitude ${this.degrees(v)}`];
-    find(".read-out").replaceChildren(...[...direction, ...told].map((text) => make("span", { textContent: text })));
+    find(".read-out").replaceChildren(...[...direction, ...values].map((text) => make("span", { textContent: text })));
     find(".maps").style.setProperty("--x", `${100 * x}%`);
     find(".maps").style.setProperty("--y", `${100 * y}%`);
   }

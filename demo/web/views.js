@@ -1,12 +1,12 @@
-// A panorama from inside and as a point cloud: plain WebGL 2, nothing from elsewhere.
+// A panorama from inside and as a point cloud: plain WebGL 2, no dependencies.
 //
 // Axes and angles are those of utils/sphere.py: x right, y down, z forward; longitude u grows to the right, latitude v
-// downwards, both 0 in the middle of the panorama. Angles are in radians.
+// downward, both 0 in the middle of the panorama. Angles are in radians.
 
 const DEGREES = 180 / Math.PI;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** Right, down and forward of a camera that looks at longitude u, latitude v: the columns of a 3x3 matrix. */
+/** Right, down and forward of a camera looking at longitude u, latitude v: the columns of a 3x3 matrix. */
 function axes(u, v) {
   const [su, cu, sv, cv] = [Math.sin(u), Math.cos(u), Math.sin(v), Math.cos(v)];
   return [cu, 0, -su, -sv * su, cv, -sv * cu, cv * su, sv, cv * cu];
@@ -24,7 +24,7 @@ precision highp float;
 uniform sampler2D layer;
 uniform mat3 camera;
 uniform vec2 size;    // of the canvas in pixels
-uniform float focal;  // focal length, half the height of the canvas being 1
+uniform float focal;  // focal length, in half heights of the canvas
 out vec4 color;
 void main() {
   vec2 at = (2.0 * gl_FragCoord.xy - size) / size.y;
@@ -39,8 +39,8 @@ uniform highp usampler2D depth;
 uniform sampler2D layer;
 uniform mat3 camera;
 uniform vec2 size;
-uniform float focal, unit, distance;  // unit: what a depth of 1 is worth; distance: of the eye from the middle
-uniform vec3 middle;                  // around which the eye turns
+uniform float focal, unit, distance;  // unit: of depth; distance: of the eye from the middle
+uniform vec3 middle;                  // center of rotation
 out vec4 shade;
 void main() {  // vertex i is pixel i of the depth map
   ivec2 grid = textureSize(depth, 0);
@@ -54,10 +54,9 @@ void main() {  // vertex i is pixel i of the depth map
   const float near = 0.05, far = 200.0;
   float z = ((far + near) * seen.z - 2.0 * far * near) / (far - near);
   gl_Position = vec4(seen.x * focal * size.y / size.x, -seen.y * focal, z, seen.z);
-  // As large as the gap to the next row, so that surfaces are closed.
+  // As large as the gap to the next row, so that surfaces have no holes.
   gl_PointSize = clamp(${(0.75 * Math.PI).toFixed(4)} * range / float(grid.y) * focal * size.y / seen.z, 1.0, 48.0);
-  // The panorama saw the inner side of walls and ceiling: from behind they are left out, and one looks into the room.
-  // Pixels without a depth are left out, too.
+  // Walls and ceiling are hidden from behind, so that one sees into the room; so are pixels without depth.
   if (dot(ray, from_eye) < 0.0 || range == 0.0) gl_Position = vec4(2, 2, 2, 1);
   shade = texture(layer, at);
 }`;
@@ -68,7 +67,7 @@ in vec4 shade;
 out vec4 color;
 void main() { color = shade; }`;
 
-// ---- A canvas that a pair of shaders draws on -------------------------------------------------------------------
+// ---- A canvas with a pair of shaders -------------------------------------------------------------------
 
 class Canvas {
   constructor(canvas, vertexShader, fragmentShader) {
@@ -94,7 +93,7 @@ class Canvas {
     return this.gl.getUniformLocation(this.program, name);
   }
 
-  /** Bind a new texture to a unit. It wraps as a panorama does: longitude is a circle. */
+  /** Bind a new texture to a unit. It wraps in longitude. */
   texture(unit, filter) {
     const gl = this.gl;
     gl.activeTexture(gl.TEXTURE0 + unit);
@@ -118,7 +117,7 @@ class Canvas {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, depth);
   }
 
-  /** Draw so many points or triangles, given the uniforms by name: lists of 1, 2, 3 or, the matrix, 9 numbers. */
+  /** Draw `count` points or triangles. Uniforms by name: lists of 1, 2, 3 or, for the matrix, 9 numbers. */
   draw(mode, count, uniforms) {
     const gl = this.gl;
     const width = Math.round(this.canvas.clientWidth * devicePixelRatio);
@@ -134,7 +133,7 @@ class Canvas {
     gl.drawArrays(mode, 0, count);
   }
 
-  /** Call `turn` with the pixels of a drag, and `zoom` with the factor of a turn of the wheel. */
+  /** Call `turn` with the pixels of a drag, and `zoom` with the factor of a wheel event. */
   onMove(turn, zoom) {
     let last = null;
     this.canvas.addEventListener("pointerdown", (event) => {
@@ -160,10 +159,10 @@ class LookAround extends Canvas {
     super(canvas, LOOK_VERTEX, LOOK_FRAGMENT);
     this.onTurn = onTurn;
     this.u = this.v = 0;
-    this.field = 70 / DEGREES; // of view, from the top to the bottom
+    this.field = 70 / DEGREES; // of view, vertical
     this.onMove(
       (dx, dy) => {
-        const perPixel = this.field / canvas.clientHeight; // the scene sticks to the pointer
+        const perPixel = this.field / canvas.clientHeight; // the scene follows the pointer
         this.lookAt(this.u - dx * perPixel, this.v - dy * perPixel);
       },
       (factor) => {
@@ -216,7 +215,7 @@ class PointCloud extends Canvas {
     );
   }
 
-  /** Show the points of a depth map, from above and so far away that the room fits. */
+  /** Show the points of a depth map, from above, at a distance at which the room fits. */
   show(width, height, { values, step }) {
     this.setDepth(width, height, values);
     const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];

@@ -351,11 +351,11 @@ def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damag
     ("content", "message"),
     [
         (None, "is missing"),
-        ("[1, 2", "is no JSON file"),
-        ("[]", "expected a list of texts"),
-        ("{}", "expected a list of texts"),
-        ("[1, 2]", "expected a list of texts"),
-        ('["<UNK>_0_<UNK>_0_0", "lamp_1_office_1_1"]', "'lamp_1_office_1_1' begins with none of their classes"),
+        ("[1, 2", "is not a JSON file"),
+        ("[]", "expected a list of strings"),
+        ("{}", "expected a list of strings"),
+        ("[1, 2]", "expected a list of strings"),
+        ('["<UNK>_0_<UNK>_0_0", "lamp_1_office_1_1"]', "'lamp_1_office_1_1' does not begin with a known class"),
     ],
 )
 def test_label_list_that_cannot_be_used(tool, tmp_path, capsys, content, message):
@@ -382,7 +382,7 @@ def test_no_panorama(tool, capsys):
     assert tool() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --raw ")
-    assert "holds no panorama of the owners" in line
+    assert "holds no panorama as published" in line
 
 
 def test_raw_is_required(monkeypatch, capsys):
