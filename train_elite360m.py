@@ -20,6 +20,7 @@ import torch
 from datasets.loading import evaluation_batches, report_bad_samples, training_batches
 from datasets.panorama import PanoramaDataset
 from losses.balancing import build_balancing
+from losses.balancing.base import Balancing
 from networks.backbones import folder_of
 from networks.checkpoint import ModelSettings, load_state
 from options.balancing import balancing_settings, check_balancing
@@ -61,7 +62,9 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         True if training was aborted because of non-finite losses.
     """
     tasks = parse_tasks(options.task)
-    balancing = balancing_settings(options, tasks)
+    chosen_balancing = balancing_settings(options, tasks)
+    balancing = build_balancing(tasks=tasks, **chosen_balancing)
+    check_balancing(options, balancing)
     folder = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone), FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
     prepare_device(options.deterministic)
@@ -76,7 +79,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     facts = {
         "training samples (--dataset_rootdir, --train_list)": train_set.fingerprint(),
         "validation samples (--dataset_rootdir, --val_list)": val_set.fingerprint(),
-        "balancing (--potential_from)": balancing,
+        "balancing (--potential_from)": chosen_balancing,
         "meaning of the predictions (--dataset)": settings.as_dict(),
     }
     if not run.require(facts):
@@ -87,13 +90,19 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     loop = loop_settings(options)
     optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
     stepper = Stepper(objective, wrap_ddp(objective, device), optimization, device)
-    run.claim({"balancing": balancing})
+    run.claim({"balancing": chosen_balancing})
     progress = Progress()
     log = TrainingLog(folder, options.log_frequency, objective.balancing, stepper.optimizer, resumed=run.resumed)
     run.start(progress, {"stepper": stepper, "log": log})
     log.text("settings", f"```\n{folder.settings.read_text(encoding='utf-8')}\n```")
     end_epoch = EpochEnd(
-        *(folder, settings, options.balancing, val_batches, stepper, log, progress),
+        folder=folder,
+        settings=settings,
+        balancing_name=options.balancing,
+        batches=val_batches,
+        stepper=stepper,
+        log=log,
+        progress=progress,
         draw_every=options.log_frequency,
         keep_every=options.save_frequency,
     )
@@ -106,7 +115,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
 
 
 def start_objective(
-    settings: ModelSettings, balancing: dict, options: argparse.Namespace, resumed: bool
+    settings: ModelSettings, balancing: Balancing, options: argparse.Namespace, resumed: bool
 ) -> TrainingObjective:
     """The network and its losses, starting from ImageNet, random or given weights; any weights will do when resuming.
 
@@ -114,16 +123,14 @@ def start_objective(
         UserError: when weights cannot be loaded, or are of another architecture.
     """
     amp_type = AMP_TYPES[options.amp]
-    method = build_balancing(tasks=settings.tasks, **balancing)
-    check_balancing(options, method)
     if resumed or not options.load_weights_dir:
         network = settings.build_network(pretrained=not resumed and not options.no_pretrained)
-        return build_objective(network, method, amp_type)
-    run = Path(options.task) / folder_of(options.backbone)
-    network, checkpoint = network_from(options.load_weights_dir, run, settings)
-    if checkpoint.balancing == options.balancing and list(method.parameters()):  # learned weights
-        load_state(method, checkpoint.weighting, checkpoint.path)
-    return build_objective(network, method, amp_type)
+        return build_objective(network, balancing, amp_type)
+    relative_run = Path(options.task) / folder_of(options.backbone)
+    network, checkpoint = network_from(options.load_weights_dir, relative_run, settings)
+    if checkpoint.balancing == options.balancing and list(balancing.parameters()):  # learned weights
+        load_state(balancing, checkpoint.weighting, checkpoint.path, f"--balancing {options.balancing}")
+    return build_objective(network, balancing, amp_type)
 
 
 def announce(

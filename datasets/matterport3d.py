@@ -74,8 +74,8 @@ class Matterport3D(DiskPanoramaDataset):
             return files
         return replace(files, semantic=files.semantic.removesuffix(".png") + "_gt.png")
 
-    def depth_scale(self, depth: np.ndarray) -> float:
-        return 1 / 4000
+    def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
+        return depth, 1 / 4000
 
 
 def viewpoint_files(scan: str, viewpoint: str) -> PanoramaFiles:

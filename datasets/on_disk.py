@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.classes import SemanticClasses
 from datasets.panorama import Panorama, PanoramaDataset
 from utils.errors import UserError
 from utils.images import ImageFile
@@ -70,6 +71,7 @@ class DiskPanoramaDataset(PanoramaDataset):
     counts: dict[str, int]  # in the complete dataset: "train" without "val", "val", "test"
     val_within_train: bool  # whether "train" includes "val" unless it is held out
     example: str  # path of an RGB image, relative to the root
+    classes: SemanticClasses
     labels: np.ndarray  # (256,) int8: the label of each stored id
     labels_remedy: str  # advice for label maps without ids
     normal_map: np.ndarray = NORMAL_MAP_8BIT  # see `Panorama`
@@ -90,6 +92,7 @@ class DiskPanoramaDataset(PanoramaDataset):
         self.root = Path(root)
         self.split = split
         self.normal_frame = normal_frame
+        self.list_file = list_file
         if not self.root.is_dir():
             raise UserError(f"--dataset_rootdir {root} is not a folder")
         if list_file:
@@ -116,8 +119,8 @@ class DiskPanoramaDataset(PanoramaDataset):
         """All panoramas of "train" (without "val"), "val" or "test" in the tree, in any order."""
 
     @abstractmethod
-    def depth_scale(self, depth: np.ndarray) -> float:
-        """Meters per unit of a stored depth map; codes of missing depth are set to 0 in place."""
+    def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
+        """A stored depth map (H, W) uint16 with 0 where depth is missing, and meters per unit."""
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
         """Adapt the files of a line of a list."""
@@ -174,11 +177,12 @@ class DiskPanoramaDataset(PanoramaDataset):
                 raise UserError(
                     f"{self.root / path} is {_size(maps[kind].shape)}, but {self.root / files.rgb} is {_size(shape)}"
                 )
+        maps["depth"], depth_scale = self.decode_depth(maps["depth"])
         return Panorama(
             rgb,
             **maps,
             id=files.rgb,
-            depth_scale=self.depth_scale(maps["depth"]),
+            depth_scale=depth_scale,
             normal_map=self.normal_map,
             normal_frame=self.normal_frame,
         )

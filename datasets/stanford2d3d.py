@@ -40,9 +40,8 @@ class Stanford2D3D(DiskPanoramaDataset):
             for camera in self.names(panorama_files(area, "*_domain")):
                 yield panorama_files(area, f"{camera}_domain")
 
-    def depth_scale(self, depth: np.ndarray) -> float:
-        depth[depth == MISSING_DEPTH] = 0
-        return 1 / DEPTH_UNITS
+    def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
+        return np.where(depth == MISSING_DEPTH, np.uint16(0), depth), 1 / DEPTH_UNITS
 
 
 def panorama_files(area: str, stem: str) -> PanoramaFiles:

@@ -79,13 +79,13 @@ class Structured3D(DiskPanoramaDataset):
                 for folder in rooms.glob("[!.]*/panorama/full"):
                     yield room_files(folder.relative_to(self.root).as_posix())
 
-    def depth_scale(self, depth: np.ndarray) -> float:
+    def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
         if self.metric_depth:
-            return 1 / 1000
+            return depth, 1 / 1000
         largest = max(np.float32(depth.max()), np.float32(1))
         scale = np.float32(MAX_DEPTH) / largest
         # Rounding must not make the largest depth exceed 10, which would be invalid.
-        return float(scale if scale * largest <= MAX_DEPTH else np.nextafter(scale, np.float32(0)))
+        return depth, float(scale if scale * largest <= MAX_DEPTH else np.nextafter(scale, np.float32(0)))
 
 
 def room_files(folder: str) -> PanoramaFiles:

@@ -151,16 +151,16 @@ class Checkpoint:
         """
         different = _different_options(self.settings, settings)
         if different.keys() - _SAME_WEIGHTS:
-            listed = ", ".join(f"{flag} {theirs} (not {ours})" for flag, (theirs, ours) in different.items())
-            raise UserError(f"{self.path} was trained with {listed}: pass the same options")
+            listed = ", ".join(_in_words(flag, *values) for flag, values in different.items())
+            raise UserError(f"{self.path} was trained {listed}: pass the same options")
         if "segmentation" in settings.tasks:
             self._require_classes(len(settings.class_names))
 
     def differences(self, settings: ModelSettings) -> list[str]:
         """Other differences between the settings of the checkpoint and these, a line of text each."""
         lines = [
-            f"{self.path} was trained with {flag} {theirs}, not {ours}"
-            for flag, (theirs, ours) in _different_options(self.settings, settings).items()
+            f"{self.path} was trained {_in_words(flag, *values)}"
+            for flag, values in _different_options(self.settings, settings).items()
         ]
         mismatches = find_mismatches(self.settings, settings, settings.tasks)
         return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
@@ -177,10 +177,17 @@ class Checkpoint:
 _SAME_WEIGHTS = {"--b2f", "--ico_level"}  # options that change the computation but not the shapes of the weights
 
 
-def _different_options(first: ModelSettings, second: ModelSettings) -> dict[str, tuple[str, str]]:
+def _different_options(trained: ModelSettings, wanted: ModelSettings) -> dict[str, tuple[str, str]]:
     """Training options that differ between two networks and matter to both, with both values."""
-    options = zip(_architecture(first).items(), _architecture(second).values(), strict=True)
-    return {flag: (ours, theirs) for (flag, ours), theirs in options if ours and theirs and ours != theirs}
+    options = zip(_architecture(trained).items(), _architecture(wanted).values(), strict=True)
+    return {flag: (then, now) for (flag, then), now in options if then and now and then != now}
+
+
+def _in_words(flag: str, trained: str, wanted: str) -> str:
+    """How an option of a training differs; ``on`` and ``off`` are those of flags without a value."""
+    if trained in ("on", "off"):
+        return f"{'with' if trained == 'on' else 'without'} {flag}"
+    return f"with {flag} {trained} (not {wanted})"
 
 
 def _architecture(settings: ModelSettings) -> dict[str, str]:
@@ -232,7 +239,8 @@ def find_mismatches(settings: ModelSettings, target: Meaning, tasks: tuple[str, 
         "normal": Mismatch("the frame of the normals", settings.normal_frame, target.normal_frame),
         "segmentation": _first_other_class(settings.class_names, target.class_names),
     }
-    return {task: compared[task] for task in tasks if compared[task].predicted != compared[task].truth}
+    wanted = {task: compared[task] for task in tasks if task in compared}
+    return {task: mismatch for task, mismatch in wanted.items() if mismatch.predicted != mismatch.truth}
 
 
 def _first_other_class(predicted: tuple[str, ...], target: tuple[str, ...]) -> Mismatch:
@@ -339,14 +347,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
 
 
-def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path, what: str = "the network") -> None:
     """Load a state dict strictly; prefixes such as ``module.`` are stripped from its keys.
 
     Raises:
         UserError: when keys are missing, unknown or of another shape.
     """
     state = strip_prefixes(state)
-    require_fit(state, module.state_dict(), path)
+    require_fit(state, module.state_dict(), path, what)
     module.load_state_dict(state)
 
 
@@ -407,7 +415,7 @@ def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]
     backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,
-        tasks=TASK_NAMES,
+        tasks=("depth", "normal", "segmentation"),
         ico_level=4,
         height=512,
         width=1024,

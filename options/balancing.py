@@ -7,6 +7,7 @@ from pathlib import Path
 from losses.balancing import BALANCINGS
 from losses.balancing.base import Balancing
 from tasks import FOLDERS, TASKS
+from training.resume import plain, read_settings
 from training.run_folder import RunFolder
 from utils.errors import UserError
 
@@ -19,6 +20,8 @@ _FLAGS = {
     "margin": "margin",
     "focusing_factor": "focusing_factor",
 }
+# Options on which accuracies depend, apart from how well a network was trained.
+_VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "val_split", "val_list", "num_val")
 
 
 def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict:
@@ -52,7 +55,7 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
     """Check that the other options are compatible with a method.
 
     Raises:
-        UserError: when it does not.
+        UserError: when they are not.
     """
     if balancing.gradient_scope == "none":
         return
@@ -69,9 +72,15 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
 
 def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, float]:
     """The accuracy of single-task training for each task."""
-    measured = [_measured_potential(Path(run)) for run in options.potential_from or ()]
-    potential = _of_tasks("--potential_from: a run for", measured, tasks)
-    potential = potential | _of_tasks("--potential", options.potential, tasks)
+    potential = {}
+    for run in options.potential_from or ():
+        task, accuracy = _measured_potential(Path(run), options)
+        if task not in tasks:
+            raise UserError(f"--potential_from {run}: trained for {task}, which --task {options.task} lacks: drop it")
+        if task in potential:
+            raise UserError(f"--potential_from {run}: another of the runs is for {task}, too: pass one of them")
+        potential[task] = accuracy
+    potential |= _of_tasks("--potential", options.potential, tasks)
     if missing := [task for task in tasks if task not in potential]:
         raise UserError(
             f"--balancing {options.balancing} needs the accuracy of single-task training for {', '.join(missing)}: "
@@ -84,36 +93,63 @@ def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str,
     return {task: potential[task] for task in tasks}
 
 
-def _of_tasks(what: str, values: list[tuple[str, float]] | None, tasks: tuple[str, ...]) -> dict[str, float]:
+def _of_tasks(flag: str, values: list[tuple[str, float]] | None, tasks: tuple[str, ...]) -> dict[str, float]:
     """The values by task, each task being one of `tasks` and given once."""
     by_task = dict(values or ())
     if unknown := [task for task in by_task if task not in tasks]:
-        raise UserError(f"{what} {unknown[0]}: the tasks are {', '.join(tasks)}")
+        raise UserError(f"{flag} {unknown[0]}=...: the tasks are {', '.join(tasks)}")
     if len(by_task) < len(values or ()):
-        raise UserError(f"{what} {', '.join(task for task, _ in values)}: task given twice")
+        raise UserError(f"{flag} {' '.join(f'{task}={value:g}' for task, value in values)}: a task is given twice")
     return by_task
 
 
-def _measured_potential(run: Path) -> tuple[str, float]:
-    """The task of a single-task training, and its highest accuracy in any validation."""
+def _measured_potential(run: Path, options: argparse.Namespace) -> tuple[str, float]:
+    """The task of a single-task training, and its highest accuracy in any validation.
+
+    Raises:
+        UserError: when `run` is no run folder of such a training, or it was validated on something else.
+    """
+    lines = _read_metrics(run)
+    accuracies: dict[str, list[float]] = {}
+    for task in TASKS:
+        values = [line[f"accuracy/{task}"] for line in lines if line.get(f"accuracy/{task}") is not None]
+        if values:
+            accuracies[task] = values
+    if len(accuracies) != 1:
+        found = ", ".join(accuracies) or "no task"
+        raise UserError(f"--potential_from {run}: validated for {found}; pass trainings of a single task")
+    _require_same_validation(run, options)
+    [(task, values)] = accuracies.items()
+    return task, max(values)
+
+
+def _read_metrics(run: Path) -> list[dict]:
+    """The entries of metrics.jsonl in a run folder."""
     path = RunFolder(run, FOLDERS).metrics
     try:
         whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a running training may be writing the next
         lines = [json.loads(line) for line in whole_lines.splitlines()]
-    except FileNotFoundError as error:
-        raise UserError(f"--potential_from {run}: there is no {path}; pass the run folder of a training") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"--potential_from {run}: there is no {path}; pass the run folder of a training, LOG_DIR/TASK/BACKBONE"
+        ) from error
     except ValueError:
         lines = [None]
     if not all(isinstance(line, dict) for line in lines):
         raise UserError(f"--potential_from {run}: {path} is damaged")
-    found: dict[str, list[float]] = {}
-    for task in TASKS:
-        values = [line[f"accuracy/{task}"] for line in lines if line.get(f"accuracy/{task}") is not None]
-        if values:
-            found[task] = values
-    if len(found) != 1:
+    return lines
+
+
+def _require_same_validation(run: Path, options: argparse.Namespace) -> None:
+    """Accuracies can only be compared on the same panoramas, of the same size and meaning."""
+    path = RunFolder(run, FOLDERS).settings
+    settings = read_settings(path)
+    if settings is None or not isinstance(settings.get("options"), dict):
+        raise UserError(f"--potential_from {run}: {path} is missing or damaged; pass --potential TASK=ACCURACY instead")
+    was, now = settings["options"], plain(vars(options))
+    if different := [name for name in _VALIDATION if was.get(name) != now[name]]:
+        name = different[0]
         raise UserError(
-            f"--potential_from {run}: validated for {', '.join(found) or 'no task'}; pass trainings of a single task"
+            f"--potential_from {run}: trained with --{name} {was.get(name)}, not {now[name]}, so accuracies do not "
+            "compare: pass a training with the same, or --potential TASK=ACCURACY"
         )
-    [(task, values)] = found.items()
-    return task, max(values)

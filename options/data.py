@@ -95,11 +95,12 @@ def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) ->
     if not options.skip_bad_samples:
         remedy = "add them, or pass --skip_bad_samples to skip their panoramas"
     elif not any(lost.isdisjoint(files.paths()) for files in dataset.files):
-        remedy = "add them, as --skip_bad_samples would skip all panoramas"
+        remedy = "add them: no panorama is complete, so --skip_bad_samples leaves none"
     else:
         return
-    lack = f"split {dataset.split} lacks {len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
-    raise UserError(f"{lack}: {remedy}; {dataset.root / missing[0]} is missing")
+    panoramas = f"the panoramas of {dataset.list_file}" if dataset.list_file else f"split {dataset.split}"
+    files = f"{len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
+    raise UserError(f"{files} are missing from {panoramas}: {remedy}; the first is {dataset.root / missing[0]}")
 
 
 def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:

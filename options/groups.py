@@ -1,4 +1,4 @@
-"""Groups of options that both programs' training and evaluation share. Nothing here imports torch."""
+"""Groups of options that know no network and no dataset. Nothing here imports torch."""
 
 import argparse
 
@@ -116,7 +116,7 @@ def add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency
         type=positive,
         default=log_frequency,
         metavar="N",
-        help="batches between logged values and images",
+        help="training steps between logged values; every N-th batch of a validation is drawn",
     )
     group.add_argument(
         "--gpu_devices",

@@ -23,7 +23,7 @@ class EpochEnd:
     Attributes:
         folder: of the run.
         settings: of the network.
-        balancing: name of the method.
+        balancing_name: of the balancing method.
         batches: of the validation set.
         stepper, log, progress: of the training.
         draw_every: draw images of every N-th batch.
@@ -32,7 +32,7 @@ class EpochEnd:
 
     folder: RunFolder
     settings: ModelSettings
-    balancing: str
+    balancing_name: str
     batches: Batches
     stepper: Stepper
     log: TrainingLog
@@ -57,8 +57,12 @@ class EpochEnd:
         broadcast_buffers(network)
         network.eval()
         draw = panel_writer(
-            *(self.folder.image, {task: DISPLAYS[task] for task in self.settings.tasks}),
-            *(DisplaySettings.of(self.settings), epoch, self.draw_every, partial(self.log.image, epoch=epoch)),
+            self.folder.image,
+            {task: DISPLAYS[task] for task in self.settings.tasks},
+            DisplaySettings.of(self.settings),
+            epoch,
+            self.draw_every,
+            partial(self.log.image, epoch=epoch),
         )
         evaluator = build_evaluator(self.settings.tasks, len(self.settings.class_names), self.stepper.device)
         results, _ = evaluate(network, self.batches, evaluator, on_batch=draw)
@@ -73,7 +77,7 @@ class EpochEnd:
             network=self.stepper.network,
             weighting=balancing,
             epoch=progress.epoch,
-            balancing=self.balancing,
+            balancing=self.balancing_name,
         )
         for task in self.settings.tasks:
             score = results[task].get(TASKS[task].best_metric)

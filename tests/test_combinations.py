@@ -153,6 +153,13 @@ def test_resuming_with_another_method_is_refused(cache, tmp_path):
         assert flags[-2] in str(info.value)
 
 
+def write_settings(run: Path, *flags: str) -> None:
+    """The settings.json of a training with these flags."""
+    options = vars(train_parser().parse_args([*SIZE, *ONE_STEP, *flags]))
+    (run / "models").mkdir()
+    (run / "models/settings.json").write_text(json.dumps({"options": options}))
+
+
 def test_potentials_from_single_task_trainings(cache, tmp_path):
     """The highest accuracy of each; --potential overrules."""
     runs = []
@@ -161,6 +168,7 @@ def test_potentials_from_single_task_trainings(cache, tmp_path):
         runs[-1].mkdir()
         lines = [{"step": 1, "loss/total": 2.0}, *({f"accuracy/{task}": a, "epoch": 1} for a in accuracies)]
         (runs[-1] / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_settings(runs[-1], *cache)
     flags = ["--balancing", "achievement", "--potential_from", *map(str, runs)]
     run = train(tmp_path / "out", *cache, *SMALLEST, *flags, "--potential", "normal=0.5", "--max_minutes", "0")
     written = json.loads((run / "models/settings.json").read_text())["balancing"]
@@ -173,6 +181,7 @@ def test_potentials_from_single_task_trainings(cache, tmp_path):
     [
         (["--balancing", "achievement"], ["achievement", "depth", "normal", "segmentation", "--potential_from"]),
         (["--balancing", "achievement", "--potential", "depth=1.5", *POTENTIAL[2:]], ["--potential", "depth=1.5"]),
+        (["--balancing", "achievement", "--potential", "depth=0.5", "depth=0.6"], ["--potential", "depth=0.6"]),
         (["--balancing", "achievement", "--potential_from", "/nowhere"], ["--potential_from", "/nowhere"]),
         (["--balancing", "fixed", *POTENTIAL], ["--potential", "achievement", "achievement-arithmetic", "fixed"]),
         (["--balancing", "fixed", "--margin", "0.1"], ["--margin", "achievement", "fixed"]),
@@ -190,7 +199,7 @@ def test_what_does_not_go_together(flags, words, cache, tmp_path):
     with pytest.raises(UserError) as info:
         train(tmp_path, *cache, *flags)
     assert [word for word in words if word not in str(info.value)] == []
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()], "nothing is written"
+    assert not list(tmp_path.iterdir()), "nothing is written, no folder either"
 
 
 def test_potentials_from_the_wrong_run(cache, tmp_path):
@@ -206,3 +215,45 @@ def test_potentials_from_the_wrong_run(cache, tmp_path):
             train(tmp_path, *cache, "--balancing", "achievement", "--potential_from", str(tmp_path / name))
         expected = ["--potential_from", str(tmp_path / name), *words]
         assert [word for word in expected if word not in str(info.value)] == []
+
+
+def single_task_run(folder: Path, task: str, *flags: str) -> str:
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text(json.dumps({f"accuracy/{task}": 0.5}) + "\n")
+    write_settings(folder, *flags)
+    return str(folder)
+
+
+def test_two_potentials_of_a_task(cache, tmp_path):
+    runs = [single_task_run(tmp_path / name, "depth", *cache) for name in ("first", "second")]
+    with pytest.raises(UserError, match=r"--potential_from .*second.*depth"):
+        train(tmp_path / "out", *cache, "--balancing", "achievement", "--potential_from", *runs)
+
+
+def test_a_potential_of_a_task_that_is_not_trained(cache, tmp_path):
+    run = single_task_run(tmp_path / "run", "depth", *cache)
+    with pytest.raises(UserError, match=r"--potential_from .*run.*depth.*--task normal"):
+        train(tmp_path / "out", *cache, "--task", "normal", "--balancing", "achievement", "--potential_from", run)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--dataset", "S2D3D"], "--dataset"),
+        (["--height", "64", "--width", "128"], "--height"),
+        (["--val_split", "val"], "--val_split"),
+        (["--num_val", "9"], "--num_val"),
+        (["--metric_depth"], "--metric_depth"),
+    ],
+)
+def test_potentials_of_another_validation_are_refused(cache, tmp_path, flags, named):
+    run = single_task_run(tmp_path / "run", "depth", *cache, *flags)
+    with pytest.raises(UserError, match=f"--potential_from {run}.*{named}"):
+        train(tmp_path / "out", *cache, "--balancing", "achievement", "--potential_from", run)
+
+
+def test_a_potential_of_an_unknown_validation_is_refused(cache, tmp_path):
+    run = single_task_run(tmp_path / "run", "depth", *cache)
+    (tmp_path / "run/models/settings.json").unlink()
+    with pytest.raises(UserError, match=r"--potential_from .*settings\.json"):
+        train(tmp_path / "out", *cache, "--balancing", "achievement", "--potential_from", run)

@@ -48,7 +48,6 @@ class TrainingRun:
 
     def __init__(self, folder: RunFolder, options: RunOptions):
         self.folder = folder
-        folder.root.mkdir(parents=True, exist_ok=True)
         self._options = options
         self._now = plain(options.values)
         self._saved = SavedState(folder) if from_main(self._is_to_resume) else None
@@ -91,6 +90,7 @@ class TrainingRun:
             return
         barrier()  # all processes have passed their checks
         if is_main():
+            self.folder.root.mkdir(parents=True, exist_ok=True)
             self.folder.clear_training()
             content = {"run_id": self._signature.run_id, "launch_id": launch_id(), "options": self._options.values}
             write_json(self.folder.settings, {**content, **description, **provenance(), "resumed": []})

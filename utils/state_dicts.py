@@ -30,13 +30,15 @@ def strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {_stripped(key): value for key, value in state.items() if key != _COUNTER}
 
 
-def require_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], source: str | Path) -> None:
+def require_fit(
+    state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], source: str | Path, what: str = "the network"
+) -> None:
     """Make sure that a state dict has the keys and shapes of another one.
 
     Args:
         state: the weights that were read.
         expected: of the module that shall take it.
-        source: the file, for the message.
+        source, what: the file and what shall take its weights, for the message.
 
     Raises:
         UserError: with the number of keys that are missing, unknown, of another shape or not finite;
@@ -50,7 +52,7 @@ def require_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
     }
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {sort} ({_examples(keys)})" for sort, keys in problems.items() if keys)
-        raise UserError(f"the weights in {source} do not fit the network: {listed}")
+        raise UserError(f"the weights in {source} do not fit {what}: {listed}: use another file")
 
 
 def _stripped(key: object) -> str:

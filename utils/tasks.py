@@ -1,4 +1,11 @@
-"""Names of the tasks and shared constants. Imports nothing heavy; the tasks themselves are defined in `tasks`."""
+"""Names of the tasks and shared constants. Imports nothing heavy; the tasks themselves are defined in `tasks`.
+
+Semantic segmentation has several names, of which files and checkpoints keep the released code's:
+
+* ``segmentation``: the task, its predictions (logits), its losses and metrics;
+* ``semantic``: the ground truth in a batch, and folders and columns of files;
+* ``labels``: the predicted class of each pixel; *label ids*: classes as a dataset's files store them.
+"""
 
 from utils.errors import UserError
 

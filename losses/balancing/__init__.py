@@ -25,7 +25,7 @@ class MethodSpec(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-def _surgery(aggregator: str, **arguments: object) -> MethodSpec:
+def _torchjd(aggregator: str, **arguments: object) -> MethodSpec:
     return MethodSpec(
         "losses.balancing.gradients", "GradientBalancing", {"aggregator": aggregator, **arguments}, ("seed",)
     )
@@ -56,13 +56,13 @@ BALANCINGS = {
         *("losses.balancing.achievement", "Achievement", {"geometric": False}),
         ("potential", "margin", "focusing_factor"),
     ),
-    "upgrad": _surgery("UPGrad"),
-    "pcgrad": _surgery("PCGrad"),
-    "cagrad": _surgery("CAGrad", c=0.5),  # the paper's radius
-    "mgda": _surgery("MGDA"),
-    "imtl-g": _surgery("IMTLG"),
-    "aligned-mtl": _surgery("AlignedMTL"),
-    "nash-mtl": _surgery("NashMTL"),
+    "upgrad": _torchjd("UPGrad"),
+    "pcgrad": _torchjd("PCGrad"),
+    "cagrad": _torchjd("CAGrad", c=0.5),  # the paper's radius
+    "mgda": _torchjd("MGDA"),
+    "imtl-g": _torchjd("IMTLG"),
+    "aligned-mtl": _torchjd("AlignedMTL"),
+    "nash-mtl": _torchjd("NashMTL"),
 }
 
 

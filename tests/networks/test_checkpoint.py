@@ -304,7 +304,7 @@ def test_require(path):
     [
         ({"fusion": "none"}, ["--fusion b2f (not none)"]),
         ({"fusion": "none", "cross_task": "none"}, ["--fusion b2f (not none)", "--cross_task coco (not none)"]),
-        ({"intermediate": False}, ["--no_intermediate_losses off (not on)"]),
+        ({"intermediate": False}, ["without --no_intermediate_losses"]),
         ({"backbone": "Elite360M_Res34"}, ["--backbone Elite360M_Res18 (not Elite360M_Res34)"]),
         ({"tasks": ("depth",)}, ["--task depth_normal_segmentation (not depth)"]),
         ({"fusion": "semantic", "b2f": "corrected"}, ["--fusion b2f (not semantic)", "--b2f released (not corrected)"]),

@@ -42,6 +42,8 @@ def run_folder(log_dir: Path) -> RunFolder:
 
 def train(log_dir: Path, *more: str) -> RunFolder:
     options = train_parser().parse_args([*SMALL, "--num_workers", "0", "--log_dir", str(log_dir), *more])
+    if options.dataset != "Synthetic":
+        options.num_train = options.num_val = None
     train_elite360m.main(options)
     return run_folder(log_dir)
 
