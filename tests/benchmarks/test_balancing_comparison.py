@@ -80,9 +80,13 @@ def test_everything(tmp_path, capsys):
         main([*arguments, "fixed", "--", *SMALL, "--learning_rate", "1"])
 
 
-def test_a_training_that_fails_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"train_elite360m.py for depth, seed 1: error: --height 33"):
-        main(["--out", str(tmp_path), "--seeds", "1", "--methods", "fixed", "--", *SMALL, "--height", "33"])
+def test_a_training_that_fails_is_named(tmp_path, monkeypatch):
+    """By the last line that its script has printed; here the script is another, which fails at once."""
+    script = "import sys\nsys.exit('a warning\\nerror: ' + ' '.join(sys.argv[-2:]))"
+    (tmp_path / "train_elite360m.py").write_text(script)
+    monkeypatch.setattr("benchmarks.balancing.ROOT", tmp_path)
+    with pytest.raises(UserError, match=rf"train_elite360m.py for depth, seed 1: error: --log_dir {tmp_path}"):
+        main(["--out", str(tmp_path / "out"), "--seeds", "1", "--methods", "fixed", "--", *SMALL])
 
 
 def test_single_task_training_that_came_to_nothing():

@@ -16,9 +16,13 @@ from training.objective import TrainingObjective
 ICO_LEVEL = 2
 
 # Run here as well, on the `golden` of this file.
-test_outputs, test_losses = parity.test_outputs, parity.test_losses
-test_gradients, test_float64 = parity.test_gradients, parity.test_float64
-golden_of_ours = parity.golden
+test_outputs, test_losses, test_gradients = parity.test_outputs, parity.test_losses, parity.test_gradients
+golden_of_ours, eval_pass, training_pass = parity.golden, parity.eval_pass, parity.training_pass
+
+
+@pytest.mark.slow
+def test_float64(golden):
+    parity.test_float64(golden)
 
 
 class PlainObjective(TrainingObjective):
@@ -41,7 +45,7 @@ def golden(golden_of_ours) -> SimpleNamespace:
         objective.load_state_dict(golden_of_ours.objective.state_dict())
         objective.zero_grad()
 
-    return SimpleNamespace(**vars(golden_of_ours) | {"objective": objective, "reset": reset})
+    return SimpleNamespace(**vars(golden_of_ours) | {"objective": objective, "reset": reset, "passes": {}})
 
 
 def searched_hierarchy() -> PointHierarchy:

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,7 +123,26 @@ def golden(request) -> SimpleNamespace:
         erp=erp,
         colors=colors,
         reset=reset,
+        passes={},
     )
+
+
+def once(golden: SimpleNamespace, request: pytest.FixtureRequest, compute: Callable) -> object:
+    """What a pass gives, computed by the first test that asks for it; with and without `cpu_kernels`."""
+    key = compute, request.node.callspec.params.get("cpu_kernels")
+    if key not in golden.passes:
+        golden.passes[key] = compute(golden)
+    return golden.passes[key]
+
+
+@pytest.fixture
+def eval_pass(golden, request) -> dict:
+    return once(golden, request, eval_predictions)
+
+
+@pytest.fixture
+def training_pass(golden, request) -> tuple[dict, dict]:
+    return once(golden, request, losses_and_gradients)
 
 
 def eval_predictions(golden: SimpleNamespace) -> dict:
@@ -134,8 +154,8 @@ def eval_predictions(golden: SimpleNamespace) -> dict:
         return network(golden.batch["rgb"], golden.colors)
 
 
-def test_outputs(golden):
-    predictions = eval_predictions(golden)
+def test_outputs(golden, eval_pass):
+    predictions = eval_pass
     stride = golden.meta.stride
     for task in golden.objective.network.tasks:
         pairs = {
@@ -150,9 +170,9 @@ def test_outputs(golden):
             assert error < 1e-5, f"{name}: off by {error:.1e} of its scale"
 
 
-def test_metrics(golden):
+def test_metrics(golden, eval_pass):
     """The released program pools a batch: here as one image twice as high."""
-    predictions = eval_predictions(golden)
+    predictions = eval_pass
     measures = {"depth": (depth_errors, depth_metrics), "normal": (normal_errors, normal_metrics)}
     for task, (measure, summarize) in measures.items():
         prediction, truth, mask = (
@@ -171,14 +191,23 @@ def test_metrics(golden):
             assert ours[name] == pytest.approx(value, **tolerance), name
 
 
-def training_losses(golden: SimpleNamespace) -> dict[str, torch.Tensor]:
+def losses_and_gradients(golden: SimpleNamespace) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    """Losses by name, and what `gradient_norms` gives."""
     golden.reset()
     objective = golden.objective.train()
-    return objective.losses(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
+    losses = objective.losses(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
+    losses["total"].backward()
+    return losses, gradient_norms(objective)
 
 
-def test_losses(golden):
-    losses = training_losses(golden)
+def gradient_norms(objective: TrainingObjective) -> dict[str, float]:
+    """L2 norms of the gradients of all parameters, by their released names."""
+    norms = {released_key(key): p.grad.norm().item() for key, p in objective.network.named_parameters()}
+    return norms | {LOG_VARIANCES_KEY: objective.balancing.log_variances.grad.norm().item()}
+
+
+def test_losses(golden, training_pass):
+    losses, _ = training_pass
     theirs = {
         key.removeprefix("loss_"): float(value)
         for key, value in golden.arrays.items()
@@ -193,12 +222,10 @@ def test_losses(golden):
     assert len(names) == len(losses)
 
 
-def compare_gradients(objective: TrainingObjective, golden: SimpleNamespace, tolerance: float) -> None:
-    """L2 norms of the gradients of all parameters, against those of the released network in float64."""
+def compare_gradients(ours: dict[str, float], golden: SimpleNamespace, tolerance: float) -> None:
+    """What `gradient_norms` gives, against those of the released network in float64."""
     if "grad_norms_float64" not in golden.arrays:
         pytest.skip("this file has no values in float64")
-    ours = {released_key(key): p.grad.norm().item() for key, p in objective.network.named_parameters()}
-    ours[LOG_VARIANCES_KEY] = objective.balancing.log_variances.grad.norm().item()
     theirs = dict(zip(golden.arrays["grad_keys"].tolist(), golden.arrays["grad_norms_float64"].tolist(), strict=True))
     assert ours.keys() == theirs.keys()
     worst = 0.0
@@ -212,10 +239,9 @@ def compare_gradients(objective: TrainingObjective, golden: SimpleNamespace, tol
     print(f"worst gradient norm: {worst:.1e}")
 
 
-def test_gradients(golden):
+def test_gradients(golden, training_pass):
     """The rounding of float32 alone moves them by up to 1 % on another processor."""
-    training_losses(golden)["total"].backward()
-    compare_gradients(golden.objective, golden, tolerance=3e-2)
+    compare_gradients(training_pass[1], golden, tolerance=3e-2)
 
 
 def test_float64(golden):
@@ -230,7 +256,7 @@ def test_float64(golden):
     losses = objective.losses(predictions, batch)
     assert all(loss.dtype == torch.float64 for loss in losses.values())
     losses["total"].backward()
-    compare_gradients(objective, golden, tolerance=2e-3)
+    compare_gradients(gradient_norms(objective), golden, tolerance=2e-3)
     for name in ("total", *(f"inter_{task}" for task in network.tasks)):
         ours, theirs = losses[name.replace("inter_", "intermediate_")].item(), golden.arrays[f"loss_{name}_float64"]
         error = abs(ours - float(theirs)) / abs(float(theirs))

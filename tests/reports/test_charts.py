@@ -1,9 +1,6 @@
 """Charts show the numbers that they are given, as SVG that needs no display and is always the same."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
@@ -126,16 +123,3 @@ def test_the_same_content_is_the_same_chart():
         assert dict(matplotlib.rcParams) == before
     assert "date" not in first.lower()
     assert "metadata" not in first
-
-
-def test_no_display_is_needed():
-    """Nor pyplot, which would choose a backend."""
-    code = (
-        "import sys, numpy, reports.charts as charts\n"
-        "charts.iou_chart('x', numpy.eye(2, dtype=int), ('a', 'b'), ((0, 0, 0), (1, 1, 1)))\n"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    environment = {"MPLBACKEND": "TkAgg", "PATH": ""}
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -31,6 +31,13 @@ def test_missing_packages_end_the_program_at_once(module, monkeypatch, tmp_path)
 
 
 def test_evaluations_without_a_report_need_no_extra_packages():
-    code = "import sys; sys.modules['matplotlib'] = sys.modules['markupsafe'] = None; import eval_elite360m"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    """And its charts need no display, nor pyplot, which would choose a backend."""
+    code = (
+        "import sys; sys.modules['matplotlib'] = sys.modules['markupsafe'] = None; import eval_elite360m\n"
+        "del sys.modules['matplotlib'], sys.modules['markupsafe']; import numpy, reports.charts as charts\n"
+        "charts.iou_chart('x', numpy.eye(2, dtype=int), ('a', 'b'), ((0, 0, 0), (1, 1, 1)))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    environment = {"MPLBACKEND": "TkAgg", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import cv2
@@ -127,19 +128,39 @@ def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, note
     return Report(summary, rows, breakdowns, breakdowns if trivial else {}, gallery.join(), settings)
 
 
-@pytest.fixture
-def page_of(tmp_path):
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+
     def write(report: Report) -> tuple[Page, str]:
-        write_report(tmp_path / "report.html", report)
-        text = (tmp_path / "report.html").read_text(encoding="utf-8")
+        write_report(path, report)
+        text = path.read_text(encoding="utf-8")
         return Page(text), text
 
     return write
 
 
-def test_the_page_is_self_contained(page_of):
+@pytest.fixture(scope="module")
+def complete(page_of) -> SimpleNamespace:
+    """The report with everything, and its page, which takes a second to draw."""
+    torch.manual_seed(0)
+    report = make_report()
+    page, text = page_of(report)
+    return SimpleNamespace(report=report, page=page, text=text)
+
+
+@pytest.fixture(scope="module")
+def without_trivial(page_of) -> SimpleNamespace:
+    """As `complete`, without baselines."""
+    torch.manual_seed(0)
+    report = make_report(trivial=False)
+    page, text = page_of(report)
+    return SimpleNamespace(report=report, page=page, text=text)
+
+
+def test_the_page_is_self_contained(complete):
     """Nothing is fetched: all addresses are those of embedded images, which can be decoded, or within a chart."""
-    page, text = page_of(make_report())
+    page, text = complete.page, complete.text
     assert not {"link", "iframe", "object", "embed", "base", "form", "a"} & {tag for tag, _ in page.elements}
     for address in page.attributes("xlink:href"):
         assert re.fullmatch(r"#\w+", address)
@@ -157,9 +178,9 @@ def test_the_page_is_self_contained(page_of):
         assert "@import" not in styled
 
 
-def test_charts_are_valid_and_have_ids_of_their_own(page_of):
+def test_charts_are_valid_and_have_ids_of_their_own(complete):
     """Each is XML and refers only to itself: a page has one space of ids for all of them."""
-    page, text = page_of(make_report())
+    page, text = complete.page, complete.text
     charts = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     assert len(charts) == 1 + 2 * 4, "IoU; two errors of depth, one of normals and one of labels, in two charts each"
     ids = [re.findall(r'\bid="([^"]*)"', chart) for chart in charts]
@@ -172,9 +193,8 @@ def test_charts_are_valid_and_have_ids_of_their_own(page_of):
     assert len({*labels}) == len(charts)
 
 
-def test_the_page_is_reproducible(page_of):
-    report = make_report()
-    assert page_of(report)[1] == page_of(report)[1]
+def test_the_page_is_reproducible(page_of, complete):
+    assert page_of(complete.report)[1] == complete.text
 
 
 def test_names_are_escaped(page_of):
@@ -190,9 +210,8 @@ def test_names_are_escaped(page_of):
     assert f"/models/{NASTY}.pth" in [content for tag, content in page.texts if tag == "td"]
 
 
-def test_metrics_are_those_of_the_results(page_of):
-    report = make_report()
-    page, _ = page_of(report)
+def test_metrics_are_those_of_the_results(complete):
+    report, page = complete.report, complete.page
     expected = {}
     for kind in ("results", "constant", "fixed_map"):
         for task, metrics in report.summary[kind].items():
@@ -223,9 +242,9 @@ def test_quantities(value, unit, text):
     assert quantity(value, unit) == text
 
 
-def test_the_worst_image_is_first(page_of):
+def test_the_worst_image_is_first(complete):
     """The fixture's predictions get better from image to image."""
-    page, _ = page_of(make_report())
+    page = complete.page
     assert [int(index) for index in page.attributes("data-index")] == [0, 1, 2, 3] * 3
     assert [int(rank) for rank in page.attributes("data-rank")] == [1, 2, 3, 4] * 3
     scores = [float(score) for score in page.attributes("data-score")]
@@ -245,12 +264,12 @@ def test_some_tasks_of_three(page_of, tasks):
     assert ("confusion matrix" in page.attributes("aria-label")) == ("segmentation" in tasks)
 
 
-def test_without_baselines(page_of):
-    page, text = page_of(make_report(trivial=False))
+def test_without_baselines(complete, without_trivial):
+    page, text = without_trivial.page, without_trivial.text
     assert {key.split("/")[0] for key in page.metrics()} == {"results"}
     assert "constant" not in text
     assert not page.attributes("data-series")
-    assert len(page_of(make_report())[0].attributes("data-series")) == 2 * 4
+    assert len(complete.page.attributes("data-series")) == 2 * 4
 
 
 def test_views_are_beside_the_plain_network(page_of):
@@ -268,9 +287,8 @@ def test_relative_depth_has_no_metres(page_of):
     assert not [content for tag, content in page.texts if tag == "title" and re.search(r"\d m\b", content)]
 
 
-def test_baselines_are_described(page_of):
-    page, _ = page_of(make_report())
-    texts = {content for _, content in page.texts}
+def test_baselines_are_described(complete):
+    texts = {content for _, content in complete.page.texts}
     for task in TASKS:
         assert f"Best constant: constants for {task}." in texts
         assert f"{TASKS[task].fixed_map.title.capitalize()}: the same {task} everywhere." in texts
@@ -292,10 +310,10 @@ def without_ground_truth(report: Report, *tasks: str) -> Report:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_no_ground_truth_for_a_task(page_of, task):
+def test_no_ground_truth_for_a_task(page_of, without_trivial, task):
     """The page says so, and no empty chart is drawn."""
-    whole, _ = page_of(make_report(trivial=False))
-    page, _ = page_of(without_ground_truth(make_report(trivial=False), task))
+    whole = without_trivial.page
+    page, _ = page_of(without_ground_truth(without_trivial.report, task))
     assert page.attributes("data-no-ground-truth") == [task] * 2
     assert not whole.attributes("data-no-ground-truth")
     assert {key for key in page.metrics() if f"/{task}/" in key} == {f"results/{task}/seam"}
@@ -307,8 +325,8 @@ def test_no_ground_truth_for_a_task(page_of, task):
     assert task not in page.attributes("data-task")
 
 
-def test_no_ground_truth_at_all(page_of):
-    page, _ = page_of(without_ground_truth(make_report(trivial=False), *TASKS))
+def test_no_ground_truth_at_all(page_of, without_trivial):
+    page, _ = page_of(without_ground_truth(without_trivial.report, *TASKS))
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"svg", "article", "img", "figure"}
     assert len(page.attributes("data-no-ground-truth")) == 2 * len(TASKS)

@@ -1,17 +1,22 @@
-"""What is exported runs elsewhere, and predicts what the network does."""
+"""What is exported runs elsewhere, and predicts what the network does, also when the README's code feeds it."""
 
+import functools
 import json
+import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from networks.checkpoint import load_checkpoint, save_checkpoint
 from options.elite360m import EXPORT_FORMATS, export_parser
+from prediction import load_elite360m
 from prediction.export_formats import FORMATS
 from prediction.export_graph import traced
 from tests.networks.test_checkpoint import SETTINGS
@@ -21,7 +26,12 @@ from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SETTINGS, height=32, width=64)
-DEPTH = replace(SMALL, tasks=("depth",))
+IMAGE = "docs/example_room.png"
+SNIPPETS = [
+    code
+    for language, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export")
+    if language == "python"
+]
 
 
 def write_checkpoint(path, settings):
@@ -62,41 +72,66 @@ def assert_same(predicted, expected):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("depth") / "model.pth", DEPTH)
-
-
-@pytest.fixture(scope="module")
-def triple(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("triple") / "model.pth", SMALL)
 
 
 @pytest.fixture(scope="module")
-def onnx_file(checkpoint, tmp_path_factory):
+def files(checkpoint, tmp_path_factory):
+    """One of each form, by its suffix; the network is traced once for both, which takes long."""
     pytest.importorskip("onnxruntime")
-    return export(checkpoint, tmp_path_factory.mktemp("onnx") / "model.onnx", "--dynamic_batch")
+    folder = tmp_path_factory.mktemp("exported")
+    programs = []
+
+    def traced_once(network, *how):
+        if not programs:
+            programs.append(traced(network, *how))
+        return programs[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.export.traced", traced_once)
+        return {s: export(checkpoint, folder / f"elite360m{s}", "--dynamic_batch") for s in (".onnx", ".pt2")}
 
 
 @pytest.fixture(scope="module")
-def torch_file(checkpoint, tmp_path_factory):
-    return export(checkpoint, tmp_path_factory.mktemp("torch") / "model.pt2", "--dynamic_batch")
+def onnx_file(files):
+    return files[".onnx"]
 
 
-@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
-def test_any_batch(file, checkpoint, request):
-    path, network = request.getfixturevalue(file), network_of(checkpoint)
+@pytest.fixture(scope="module")
+def torch_file(files):
+    return files[".pt2"]
+
+
+@pytest.fixture(scope="module")
+def torch_program(torch_file):
+    """Loaded once, which takes long, with its metadata."""
+    content = {"metadata.json": ""}
+    return torch.export.load(torch_file, extra_files=content), content["metadata.json"]
+
+
+@pytest.fixture(scope="module", params=[".onnx", ".pt2"])
+def run_file(request, onnx_file):
+    """Runs one of the files: predictions of colors (B, 3, H, W)."""
+    if request.param == ".onnx":
+        return functools.partial(run, onnx_file)
+    return request.getfixturevalue("torch_program")[0].module()
+
+
+def test_any_batch(run_file, checkpoint):
+    network = network_of(checkpoint)
     for batch in (1, 2, 3):
         rgb = torch.rand(batch, 3, 32, 64)
         with torch.no_grad():
-            assert_same(run(path, rgb), network(rgb))
+            assert_same(run_file(rgb), network(rgb))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 @pytest.mark.parametrize("more", [[], ["--dynamic_batch"], ["--height", "64", "--width", "128"]])
-def test_three_tasks(triple, tmp_path, suffix, more):
+def test_three_tasks(checkpoint, tmp_path, suffix, more):
     if suffix == ".onnx":
         pytest.importorskip("onnxruntime")
-    path, network = export(triple, tmp_path / f"model{suffix}", *more), network_of(triple)
+    path, network = export(checkpoint, tmp_path / f"model{suffix}", *more), network_of(checkpoint)
     for batch in (1, 2, 3) if "--dynamic_batch" in more else (1,):
         rgb = torch.rand(batch, 3, 64, 128) if "--height" in more else torch.rand(batch, 3, 32, 64)
         with torch.no_grad():
@@ -115,15 +150,14 @@ def test_other_tasks(tmp_path, tasks):
         assert_same(run(path, rgb), network_of(checkpoint)(rgb))
 
 
-@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
-def test_colors_are_normalised_inside(file, checkpoint, request):
+def test_colors_are_normalised_inside(run_file, checkpoint):
     rgb = torch.rand(1, 3, 32, 64)
     unnormalised = network_of(checkpoint)
     normalised = (rgb - unnormalised.mean) / unnormalised.std
     unnormalised.mean.zero_()
     unnormalised.std.fill_(1)
-    predicted = run(request.getfixturevalue(file), rgb)
     with torch.no_grad():
+        predicted = run_file(rgb)
         assert_same(predicted, unnormalised(normalised))
         raw = unnormalised(rgb)["depth"]
     assert (predicted["depth"] - raw).abs().max() > 1e-2 * raw.abs().max(), "or this test would tell nothing"
@@ -156,27 +190,24 @@ def operations(program):
 
 
 @pytest.mark.slow
-def test_plain_graph(torch_file):
+def test_plain_graph(torch_program):
     """Nothing that saves memory in training, and no chunks: there are as many operations at any size."""
-    program = torch.export.load(torch_file)
-    names = operations(program)
+    names = operations(torch_program[0])
     assert not [name for name in names if "checkpoint" in name or "autograd" in name or name.endswith("_.default")]
-    network = replace(DEPTH, ico_level=3).build_network().eval()
+    network = replace(SMALL, ico_level=3).build_network().eval()
     larger = traced(network, height=64, width=128, dynamic_batch=True)
     assert operations(larger) == names
 
 
-def test_metadata(onnx_file, torch_file, checkpoint):
+def test_metadata(onnx_file, torch_program, checkpoint):
     onnx = pytest.importorskip("onnx")
     model = onnx.load(onnx_file)
     onnx.checker.check_model(model)
     ours = {each.key: each.value for each in model.metadata_props}
-    content = {"metadata.json": ""}
-    torch.export.load(torch_file, extra_files=content)
-    assert json.loads(content["metadata.json"]) == ours
+    assert json.loads(torch_program[1]) == ours
     assert ours["checkpoint_sha256"] == sha256(checkpoint)
-    assert json.loads(ours["class_names"]) == list(DEPTH.class_names)
-    assert json.loads(ours["tasks"]) == ["depth"]
+    assert json.loads(ours["class_names"]) == list(SMALL.class_names)
+    assert json.loads(ours["tasks"]) == ["depth", "normal", "segmentation"]
     assert (ours["height"], ours["width"]) == ("32", "64")
     assert (ours["depth_unit"], ours["normal_frame"]) == ("metres along the ray", "camera")
     assert ours["axes"].startswith("x right, y down, z forward")
@@ -184,7 +215,12 @@ def test_metadata(onnx_file, torch_file, checkpoint):
         each.name: [dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim]
         for each in (*model.graph.input, *model.graph.output)
     }
-    assert sizes == {"rgb": ["batch", 3, 32, 64], "depth": ["batch", 1, 32, 64]}
+    assert sizes == {
+        "rgb": ["batch", 3, 32, 64],
+        "depth": ["batch", 1, 32, 64],
+        "normal": ["batch", 3, 32, 64],
+        "segmentation": ["batch", len(SMALL.class_names), 32, 64],
+    }
 
 
 @pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
@@ -197,7 +233,12 @@ def test_a_file_that_predicts_something_else_is_not_written(checkpoint, tmp_path
     network = network_of(checkpoint)
     monkeypatch.setattr("tools.export.traced", lambda *some: None)
     monkeypatch.setattr(FORMATS["torch-export"], "write", lambda *some: some[-1].write_text("wrong"))
-    monkeypatch.setattr(FORMATS["torch-export"], "run", lambda path, rgb: {"depth": network(rgb)["depth"] * (1 + off)})
+
+    def run_wrongly(path, rgb):
+        predictions = network(rgb)
+        return predictions | {"depth": predictions["depth"] * (1 + off)}
+
+    monkeypatch.setattr(FORMATS["torch-export"], "run", run_wrongly)
     out = tmp_path / "model.pt2"
     out.write_text("of an earlier export")
     with pytest.raises(UserError, match="nothing is written: depth is off by"):
@@ -238,3 +279,61 @@ def test_help_does_not_wait_for_torch():
 
 def test_formats_are_those_of_the_option():
     assert tuple(FORMATS) == EXPORT_FORMATS
+
+
+@pytest.fixture(scope="module")
+def readme_folder(checkpoint, files, tmp_path_factory):
+    """With the files that the README's code names, and the checkpoint."""
+    folder = tmp_path_factory.mktemp("readme")
+    for path in (checkpoint, *files.values()):
+        shutil.copy(path, folder)
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / IMAGE, folder / IMAGE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(readme_folder):
+    return load_elite360m(readme_folder / "model.pth", device="cpu").predict(readme_folder / IMAGE)
+
+
+def predicted_by(code: str) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and labels that a snippet ends with, (H, W) each."""
+    variables: dict = {}
+    exec(code, variables)
+    depth, labels = (np.asarray(torch.as_tensor(variables[name])) for name in ("depth", "labels"))
+    return depth[0, 0], labels[0]
+
+
+def deviation(depth: np.ndarray, expected) -> float:
+    """Largest difference of a depth from prediction's, relative to the largest depth."""
+    return float(np.abs(depth - expected.depth).max() / expected.depth.max())
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=["onnx", "torch"])
+def test_snippets_predict_what_the_program_does(readme_folder, expected, monkeypatch, code):
+    monkeypatch.chdir(readme_folder)
+    depth, labels = predicted_by(code)
+    assert deviation(depth, expected) < 1e-4
+    assert (labels != expected.labels).mean() < 1e-2
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=["onnx", "torch"])
+@pytest.mark.parametrize(
+    ("correct", "wrong"),
+    [("INTER_AREA", "INTER_LINEAR"), ("INTER_AREA", "INTER_NEAREST"), ("COLOR_RGB", "COLOR_BGR"), ("/ 255", "/ 256")],
+)
+def test_any_other_way_differs(readme_folder, expected, torch_program, monkeypatch, code, correct, wrong):
+    """Or the comparison would show nothing."""
+    monkeypatch.chdir(readme_folder)
+
+    def load_again(path, extra_files):
+        extra_files["metadata.json"] = torch_program[1]
+        return torch_program[0]
+
+    monkeypatch.setattr("torch.export.load", load_again)
+    assert deviation(predicted_by(code.replace(correct, wrong))[0], expected) > 1e-4
+
+
+def test_there_is_a_snippet_for_each_format():
+    assert len(SNIPPETS) == 2

@@ -25,7 +25,7 @@ from training.step import Stepper
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-BACKBONE = "timm:mobilenetv3_small_050"
+BACKBONE = "timm:test_efficientnet"
 SMALL = [
     *("--dataset", "Synthetic", "--height", "32", "--width", "64", "--ico_level", "2", "--no_pretrained"),
     *("--backbone", BACKBONE, "--task", "depth", "--fusion", "none", "--no_intermediate_losses"),
