@@ -38,7 +38,7 @@ class UpsampledConv3x3(nn.Conv2d):
     def _in_strips(self, x: torch.Tensor) -> torch.Tensor:
         # First, inner or last row i and column j of x; phase (a, b) of the 4x4; tap (t, s); neighbor (n, m) in x.
         weights = torch.einsum("iatn,jbsm,octs->ijoabcnm", self.taps, self.taps, self.weight).flatten(2, 4)
-        bias = self.bias.repeat_interleave(16)
+        bias = self.bias[:, None].expand(-1, 16).flatten()  # the bias of each channel, 16 times
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         height, width = x.shape[-2:]
         rows = []
