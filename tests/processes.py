@@ -1,7 +1,12 @@
-"""Several processes that work together, on the CPU."""
+"""Several processes that work together, on the CPU, as those that torchrun starts.
 
+They are forks of a process that has imported the programs and done nothing else: that takes seconds.
+"""
+
+import multiprocessing
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,26 +15,64 @@ import torch.multiprocessing as mp
 
 from utils.distributed import process_group
 
+multiprocessing.set_forkserver_preload(["train_elite360m", "eval_elite360m"])
 
-def run_processes(function: Callable[[int, int], object], num_processes: int, folder: Path) -> list:
-    """What `function(rank, num_processes)` returns in each of several processes, in the order of their ranks.
+
+class Launch:
+    """So many processes that each call `function(rank, num_processes)`.
 
     The processes meet at a store of this process, as those that torchrun starts meet at its own; its port is any that
     is free.
 
     Args:
-        function: of a module, so that a new process finds it; what it returns is plain data and tensors.
+        function: of a module, so that a new process finds it.
+        log: what the processes print, if it matters.
+    """
+
+    def __init__(self, function: Callable[[int, int], object], num_processes: int, log: Path | None = None):
+        self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        arguments = (function, num_processes, self._store.port, log)
+        self._context = mp.start_processes(_run, arguments, num_processes, join=False, start_method="forkserver")
+        self.pids = self._context.pids()
+
+    def wait(self) -> None:
+        """Until all have ended.
+
+        Raises:
+            torch.multiprocessing.ProcessRaisedException, ProcessExitedException: when one has failed.
+        """
+        while not self._context.join():
+            pass
+
+    def is_running(self) -> bool:
+        """Whether none has ended."""
+        return all(process.is_alive() for process in self._context.processes)
+
+
+def _run(rank: int, function: Callable, num_processes: int, port: int, log: Path | None) -> None:
+    if log is not None:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+    if num_processes > 1:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(num_processes))
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    function(rank, num_processes)
+
+
+def run_processes(function: Callable[[int, int], object], num_processes: int, folder: Path) -> list:
+    """What `function(rank, num_processes)` returns in each process of a group, in the order of their ranks.
+
+    Args:
+        function: of a module; what it returns is plain data and tensors.
         folder: for temporary files.
     """
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    mp.spawn(_run, (function, num_processes, store.port, str(folder)), nprocs=num_processes)
+    Launch(partial(_in_group, function, folder), num_processes).wait()
     return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in range(num_processes)]
 
 
-def _run(rank: int, function: Callable[[int, int], object], num_processes: int, port: int, folder: str) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(num_processes))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    torch.set_num_threads(1)
+def _in_group(function: Callable, folder: Path, rank: int, num_processes: int) -> None:
     with process_group([0]):
-        torch.save(function(rank, num_processes), f"{folder}/{rank}.pth")
+        torch.save(function(rank, num_processes), folder / f"{rank}.pth")

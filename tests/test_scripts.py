@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from networks.released_weights import released_key
 from options.elite360m import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
 from tasks import TASKS
 from tasks.epoch_end import EpochEnd
+from tests.processes import Launch
 from utils.errors import UserError
 from utils.sphere import depth_to_points
 from utils.tasks import METERS, RELATIVE
@@ -566,14 +568,16 @@ def test_two_processes_train(launcher, tmp_path):
     assert (run / "depth/result.txt").read_text().count("epoch ") == 2
 
 
+def evaluate_as_a_launcher_does(arguments: list[str], *_) -> None:
+    evaluate(*map(Path, arguments[:2]), *arguments[2:])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", ["2", "3"])
+@pytest.mark.parametrize("processes", [2, 3])
 def test_processes_evaluate_to_the_metrics_of_one(processes, tmp_path, log_dir, evaluation):
     """Three images: with two processes one has more than the other, and each image counts once."""
-    command = [*SMALL, "--load_weights_dir", str(log_dir), "--log_dir", str(tmp_path), "--trivial", "--report"]
-    run = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes]
-    done = launch([*run, "eval_elite360m.py", *command])
-    assert done.returncode == 0, done.stderr
+    arguments = [str(log_dir), str(tmp_path), "--trivial", "--report"]
+    Launch(partial(evaluate_as_a_launcher_does, arguments), processes).wait()
     folders = (tmp_path / BACKBONE_FOLDER / TRIPLE, evaluation)
     together, alone = (json.loads((folder / "results.json").read_text()) for folder in folders)
     assert together["num_images"] == 3

@@ -37,7 +37,7 @@ class UpsampledConv3x3(nn.Conv2d):
     def _in_strips(self, x: torch.Tensor) -> torch.Tensor:
         # i, j: first, inner or last row and column of x; a, b: phase in the 4x4; t, s: tap; n, m: neighbor in x.
         weights = torch.einsum("iatn,jbsm,octs->ijoabcnm", self.taps, self.taps, self.weight).flatten(2, 4)
-        bias = self.bias.repeat_interleave(16)
+        bias = self.bias[:, None].expand(-1, 16).flatten()  # the bias of each channel, 16 times
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         height, width = x.shape[-2:]
         rows = []

@@ -1,10 +1,15 @@
 """The comparison of balancing methods: its metrics by hand, and all of it on a few small rooms."""
 
 import json
+from functools import partial
 
 import pytest
 
-from benchmarks.balancing import gain, main, parse, spread, table
+import eval_elite360m
+import train_elite360m
+from benchmarks.balancing import Training, gain, main, parse, spread, table
+from options.elite360m import eval_parser, train_parser
+from tests.processes import Launch
 from utils.errors import UserError
 
 SINGLE = {"depth": 0.5, "normal": 20.0, "segmentation": 0.4}
@@ -49,14 +54,38 @@ def test_wrong_command_lines(arguments, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
+SCRIPTS = {
+    "train_elite360m.py": (train_elite360m.main, train_parser),
+    "eval_elite360m.py": (eval_elite360m.main, eval_parser),
+}
 SMALL = [
     *("--height", "32", "--width", "64", "--ico_level", "2", "--no_pretrained", "--num_workers", "0"),
-    *("--num_train", "4", "--num_val", "2", "--batch_size", "2", "--num_epochs", "2"),
+    *("--num_train", "4", "--num_val", "2", "--batch_size", "2", "--num_epochs", "1"),
+    *("--backbone", "timm:mobilenetv3_small_050"),
 ]
 
 
+def call_script(script: str, arguments: list[str], *_) -> None:
+    main, parser = SCRIPTS[script]
+    main(parser().parse_args(arguments))
+
+
+@pytest.fixture
+def quick_starts(monkeypatch):
+    """The scripts run in processes that have torch already, but for the first of each: importing it takes seconds."""
+    launch, started = Training._launch, set()
+
+    def start(self, script: str, arguments: list[str], threads: int) -> None:
+        if script in started:
+            return Launch(partial(call_script, script, arguments), 1).wait()
+        started.add(script)
+        return launch(self, script, arguments, threads)
+
+    monkeypatch.setattr(Training, "_launch", start)
+
+
 @pytest.mark.slow
-def test_everything(tmp_path, capsys):
+def test_everything(quick_starts, tmp_path, capsys):
     """Trained, judged, written; a second call trains nothing again; a training that fails is named."""
     arguments = ["--out", str(tmp_path), "--num_test", "2", "--timed_steps", "1", "--seeds", "1", "--methods"]
     methods = ["fixed", "geometric", "b2f-corrected"]
@@ -71,10 +100,10 @@ def test_everything(tmp_path, capsys):
     assert len({results[name]["metrics"][0]["depth"] for name in methods}) == 3, "they are different trainings"
     assert (tmp_path / "comparison.md").read_text().count("\n") == 2 + 1 + len(methods)
 
-    weights = tmp_path / "fixed/seed_1/train/depth_normal_segmentation/Elite360M_Res18/models/weights_last"
-    before = (weights / "last_model.pth").stat().st_mtime_ns
+    [model] = (tmp_path / "fixed").rglob("last_model.pth")
+    before = model.stat().st_mtime_ns
     main([*arguments, *methods, "--", *SMALL])
-    assert (weights / "last_model.pth").stat().st_mtime_ns == before
+    assert model.stat().st_mtime_ns == before
     assert "fixed, seed 1" in capsys.readouterr().out
     with pytest.raises(UserError, match="--out"):
         main([*arguments, "fixed", "--", *SMALL, "--learning_rate", "1"])

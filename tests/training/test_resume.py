@@ -10,15 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing import ProcessExitedException
 
 import train_elite360m
 from datasets.preparation.synthetic_layouts import write_dataset
 from options.elite360m import train_parser
 from tasks import FOLDERS
+from tests.processes import Launch
 from tests.tiny import assert_identical
 from training.run_folder import RunFolder
 from training.step import Stepper
@@ -34,6 +37,7 @@ SMALL = [
 ]
 STEPS = 4  # of an epoch
 ONE_STEP = ["--max_minutes", "0"]
+LONGER = [*SMALL, "--num_workers", "1", "--save_steps", "1", "--num_epochs", "4"]
 
 
 def run_folder(log_dir: Path) -> RunFolder:
@@ -307,11 +311,17 @@ def test_diverged(tmp_path, capsys):
     assert not run.last_model.exists()
 
 
-def start(log_dir: Path, processes: int, *more: str) -> subprocess.Popen:
+def start(log_dir: Path, processes: int) -> subprocess.Popen:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    arguments = [*SMALL, "--num_workers", "1", "--save_steps", "1", "--num_epochs", "4", "--log_dir", str(log_dir)]
     return subprocess.Popen(
-        [sys.executable, *(launcher if processes > 1 else []), "train_elite360m.py", *arguments, *more],
+        [
+            sys.executable,
+            *(launcher if processes > 1 else []),
+            "train_elite360m.py",
+            *LONGER,
+            "--log_dir",
+            str(log_dir),
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
@@ -321,41 +331,46 @@ def start(log_dir: Path, processes: int, *more: str) -> subprocess.Popen:
     )
 
 
-def kill_all(process: subprocess.Popen) -> None:
-    """The launcher and what it started, at once. torchrun's children lead sessions of their own."""
+def train_as_a_launcher_does(log_dir: Path, more: list[str], rank: int, num_processes: int) -> None:
+    train_elite360m.main(train_parser().parse_args([*LONGER, "--log_dir", str(log_dir), *more]))
+
+
+def kill_all(pids: list[int]) -> None:
+    """The processes and what they started, at once."""
     listing = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
     parents = [tuple(map(int, line.split())) for line in listing.splitlines()[1:]]
-    family = [process.pid]
+    family = list(pids)
     for pid in family:
         family += [child for child, parent in parents if parent == pid]
     for pid in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.communicate()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 3)])
 def test_killed_again_and_again(processes, kills, tmp_path):
     """At random moments of training, of validation and of writing the state; with augmentation and workers."""
-    undisturbed = start(tmp_path / "whole", processes)
-    output, _ = undisturbed.communicate(timeout=200)
-    assert undisturbed.returncode == 0, output
+
+    def launch(name: str, *more: str) -> Launch:
+        return Launch(partial(train_as_a_launcher_does, tmp_path / name, [*more]), processes, tmp_path / "log")
+
+    launch("whole").wait()
     generator = random.Random(0)
     state = run_folder(tmp_path / "killed").state
     for _ in range(kills):
         before = state.stat().st_mtime if state.exists() else 0
-        process = start(tmp_path / "killed", processes, *(["--resume"] if before else []))
-        while process.poll() is None and (not state.exists() or state.stat().st_mtime == before):
+        launched = launch("killed", *(["--resume"] if before else []))
+        while launched.is_running() and (not state.exists() or state.stat().st_mtime == before):
             time.sleep(0.005)
         time.sleep(generator.uniform(0, 0.3))
-        assert process.poll() is None, "more steps are needed for so many kills"
-        kill_all(process)
+        assert launched.is_running(), "more steps are needed for so many kills"
+        kill_all(launched.pids)
+        with pytest.raises(ProcessExitedException):
+            launched.wait()
         for leftover in state.parent.glob(".*"):
             leftover.unlink()
-    last = start(tmp_path / "killed", processes, "--resume")
-    output, _ = last.communicate(timeout=200)
-    assert last.returncode == 0, output
+    launch("killed", "--resume").wait()
     assert_same_end(run_folder(tmp_path / "killed"), run_folder(tmp_path / "whole"))
 
 
