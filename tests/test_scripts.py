@@ -783,7 +783,7 @@ def test_fine_tuning_prints_what_differs(run_on_disk, on_disk, tmp_path, capsys)
     train(tmp_path / "second", *flags, "--metric_depth", "--b2f", "corrected")
     printed = capsys.readouterr().out
     assert RELATIVE in printed
-    assert "--b2f released, not corrected" in printed
+    assert "--b2f released (not corrected)" in printed
     with pytest.raises(UserError, match=r"--fusion b2f \(not none\)"):
         train(tmp_path / "third", *flags, "--fusion", "none")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -139,7 +140,7 @@ def test_qoi(tmp_path):
     runs = [0xC0 | (length - 1) for length in (*(62,) * 8, 15)]
     content = b"qoif" + struct.pack(">IIBB", 32, 16, 3, 0) + bytes([0xFE, *ORANGE, *runs]) + bytes(7) + b"\1"
     (tmp_path / "room.qoi").write_bytes(content)
-    assert np.array_equal(read_picture(tmp_path / "room.qoi").rgb, orange())
+    assert np.array_equal(read_image(tmp_path / "room.qoi").rgb, orange())
 
 
 def test_the_suffix_does_not_matter(tmp_path):
