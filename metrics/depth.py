@@ -1,18 +1,17 @@
-"""Depth metrics of an image."""
+"""Depth metrics of images."""
 
 import torch
 
 from metrics.breakdown import PixelError
 from metrics.task_metric import PixelMetric, with_solid_angle
-from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.1  # metres: prediction and truth are clamped to MIN_DEPTH .. MAX_DEPTH
 METRICS = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
 
 
-def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Errors (9, n) of the valid pixels of one image, float64, whose means are the METRICS or their squares.
+def depth_errors(prediction: torch.Tensor, truth: torch.Tensor) -> list[torch.Tensor]:
+    """Errors of pixels whose means are the METRICS or their squares: 9 of (B, h, W), float64 or bool.
 
     ======== ====================================== ==========================================
     key      formula, mean over pixels              the released program's name
@@ -27,32 +26,29 @@ def depth_errors(prediction: torch.Tensor, truth: torch.Tensor, mask: torch.Tens
     ======== ====================================== ==========================================
 
     Args:
-        prediction, truth: (1, H, W) metres along the ray: p and d, e = p - d.
-        mask: (1, H, W), the valid pixels.
+        prediction, truth: (B, 1, h, W) metres along the ray: p and d, e = p - d.
     """
-    p = prediction[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)
-    d = truth[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)
+    p = prediction[:, 0].double().clamp(MIN_DEPTH, MAX_DEPTH)
+    d = truth[:, 0].double().clamp(MIN_DEPTH, MAX_DEPTH)
     error = p - d
     log_error = p.log10() - d.log10()
     ratio = torch.maximum(p / d, d / p)
     absolute, squared = error.abs(), error**2
-    below = [(ratio < 1.25**i).double() for i in (1, 2, 3)]
-    return torch.stack([absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below])
-
-
-def depth_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
-    """Metrics of one image from its `depth_errors`, each pixel counting as much as its weight (n,) says."""
-    means = weighted_means(errors, weights).tolist()
-    metrics = dict(zip(METRICS, means, strict=True))
-    return metrics | {name: metrics[name] ** 0.5 for name in ("rms", "log_rms")}
+    below = [ratio < 1.25**i for i in (1, 2, 3)]
+    return [absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below]
 
 
 class DepthMetric(PixelMetric):
     """Depth errors of images."""
 
     truth = "depth"
-    metric_names = with_solid_angle(METRICS)
-    errors = staticmethod(depth_errors)
-    metrics = staticmethod(depth_metrics)
+    metric_names = image_metric_names = with_solid_angle(METRICS)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
     breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))
+
+    def errors(self, prediction: torch.Tensor, truth: torch.Tensor) -> list[torch.Tensor]:
+        return depth_errors(prediction, truth)
+
+    def metrics(self, means: torch.Tensor, errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        columns = zip(METRICS, means.unbind(1), strict=True)
+        return torch.stack([mean.sqrt() if name in ("rms", "log_rms") else mean for name, mean in columns], dim=1)
