@@ -59,7 +59,7 @@ class TrainingObjective(nn.Module):
             and the normalization of normals are float32 always.
 
     Attributes:
-        has_labels: whether this step's batches have labels so far, in any process, (T,) bool.
+        has_labels: whether this step's batches have labels so far, in any process, (T,) bool; None before the first.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrainingObjective(nn.Module):
         self._amp_type = amp_type
         self.network = network
         self.balancing = balancing
-        self.has_labels = torch.zeros(len(network.tasks), dtype=torch.bool)
+        self.has_labels: torch.Tensor | None = None
 
     def begin_step(self, batches: list[dict]) -> list[torch.Tensor | None]:
         """Prepare for an optimizer step of several batches, of one in most cases.
@@ -85,7 +85,7 @@ class TrainingObjective(nn.Module):
             What `forward` takes with each batch: the fractions (T,) of the step's labelled pixels that it holds, so
             that all pixels of a step count the same; None for a single batch.
         """
-        self.has_labels = torch.zeros_like(self.has_labels)
+        self.has_labels = None
         self.balancing.begin_step()
         if len(batches) == 1:
             return [None]
@@ -122,7 +122,7 @@ class TrainingObjective(nn.Module):
             }
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
         has_labels = torch.stack(num_pixels) > 0
-        self.has_labels = self.has_labels.to(has_labels.device) | has_labels
+        self.has_labels = has_labels if self.has_labels is None else self.has_labels | has_labels
         if fractions is None:
             fractions = final[tasks[0]].value.new_ones(len(tasks))
         total = self.balancing(final, intermediate, fractions)

@@ -45,19 +45,20 @@ class TaskGradients:
         """Hand the gradients to the balancing method; set those of all parameters if they are made here.
 
         Returns:
-            Whether they are finite, bool. If not, nothing was done.
+            Whether they are finite, bool. If not, no gradient was set.
         """
         num_seen = len(self._seen)
         seen = torch.stack([_flat(some[:num_seen]) for some in self._gradients])  # (T, P)
         seen = all_sum(seen) / world_size()
         gramian = seen @ seen.T
         finite = gramian.isfinite().all()
-        if finite:
+        if not self.replaces_backward:
+            self._balancing.update_from_gramian(gramian)
+        elif finite:  # a GPU is waited for here, as it is by the solvers, which run on the CPU
             weights = self._balancing.update_from_gramian(gramian)
-            if self.replaces_backward:
-                _set_gradients(self._seen, weights @ seen)
-                for own, some in zip(self._own, self._gradients, strict=True):
-                    _set_gradients(own, all_sum(_flat(some[num_seen:])) / world_size())
+            _set_gradients(self._seen, weights @ seen)
+            for own, some in zip(self._own, self._gradients, strict=True):
+                _set_gradients(own, all_sum(_flat(some[num_seen:])) / world_size())
         self._gradients = []
         return finite
 
