@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings, build_optimizer
 from training.schedule import Plateau, build_scheduler
+from training.setup import nondeterminism_reported
 from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
 
@@ -90,7 +91,8 @@ class Stepper:
         When a loss or a gradient is not finite in any process, all of them leave the weights as they are.
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
-        losses, finite = self._backward(batches)
+        with nondeterminism_reported():
+            losses, finite = self._backward(batches)
         # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
         questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
         is_bad, stop, *unlabelled = all_max(torch.stack(questions).int()).tolist()

@@ -1,9 +1,9 @@
 """CUDA without a GPU: tensors that claim to be on one, and a count of what would wait for it.
 
-`pretended_cuda` is torch's FakeTensorMode: tensors have shapes, types and a device, but no values. Operations follow the
-rules of that device (one that mixes devices raises, autocast casts as on CUDA), and whatever needs a value raises, as
-it would make the host wait. Modules are built on the CPU, as their initialisation reads values, and moved by
-`pretend`. Backward passes cannot be pretended: autograd wants a stream of the device.
+`pretended_cuda` is torch's FakeTensorMode: tensors have shapes, types and a device, but no values. Operations follow
+the rules of that device (one that mixes devices raises, autocast casts as on CUDA); whatever needs a value raises, as
+it would make the host wait. Modules are built on the CPU or the meta device, as initialisation may read values, and
+moved by `pretend`. Backward passes cannot be pretended: autograd wants a stream of the device.
 
 `host_waits` counts operations that wait for a GPU, on tensors of any device: a real training step on the CPU shows how
 often the same step would wait.
@@ -80,8 +80,8 @@ def host_waits() -> Iterator[list[str]]:
 def pretended_cuda() -> Iterator[FakeTensorMode]:
     """Within it tensors can be created on CUDA and moved there with `pretend`, and what waits for it raises."""
     mode = FakeTensorMode()
-    has_amp = mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)  # or autocast is off
-    has_bf16 = mock.patch("torch.cuda.is_bf16_supported", lambda *_: True)
+    has_amp = mock.patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False)  # or autocast is off
+    has_bf16 = mock.patch("torch.cuda.is_bf16_supported", return_value=True)
     pinned = mock.patch("torch.Tensor.pin_memory", lambda tensor, *_: tensor)  # which FakeTensorMode does not know
     _clear_constants()
     try:
