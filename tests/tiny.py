@@ -168,6 +168,7 @@ def tiny_stepper(
     network: TinyMultiTask | None = None,
     frozen: bool = False,
     amp_type: torch.dtype | None = None,
+    device: torch.device = CPU,
     **settings,
 ) -> Stepper:
     """A fresh one.
@@ -175,13 +176,14 @@ def tiny_stepper(
     Args:
         balancing, network, amp_type: see `tiny_objective`.
         frozen: whether BatchNorm uses its running statistics.
+        device: of the weights.
         settings: of `OptimizationSettings`.
     """
     objective = tiny_objective(balancing, network, amp_type)
     if frozen:
         freeze_norms(objective)
     settings = OptimizationSettings(**{"num_steps": 20, "learning_rate": 1e-3, **settings})
-    return Stepper(objective, wrap_ddp(objective, CPU), settings, CPU)
+    return Stepper(objective, wrap_ddp(objective, device), settings, device)
 
 
 def parameters(stepper: Stepper) -> dict[str, torch.Tensor]:

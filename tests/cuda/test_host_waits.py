@@ -1,5 +1,7 @@
 """How often a training step and an evaluated batch would make the host wait for a GPU: counted on the CPU."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +96,9 @@ def test_an_evaluated_batch():
         with host_waits() as names:
             evaluator.update(predictions, batch)
     assert names == ["cpu", "numpy"], "the second one has nothing to wait for"
+
+
+def test_gpus_are_hidden():
+    """From this process and those that it starts, also on a machine that has some."""
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert not torch.cuda.is_available()
