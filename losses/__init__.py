@@ -1,1 +1,1 @@
-"""Losses: one per task, each a `TaskLoss`, and their combination."""
+"""Losses: one per task, each a `PixelLoss`, and their combination."""

@@ -3,15 +3,15 @@
 import torch
 from torch.linalg import vecdot
 
-from losses.reduction import TaskLoss, global_mean
+from losses.reduction import PixelLoss
 
 # Pixels whose cosine lies beyond it on either side are left out, as in the released program: arccos has no gradient
 # at +-1.
 COSINE_LIMIT = 0.999
 
 
-def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
+def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+    """Angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
 
     Those are not within about 2.6 degrees of the ground truth yet, nor within 2.6 degrees of its opposite: normals that
     are exactly wrong are left out of the loss and of its count too, as in the released program.
@@ -28,4 +28,4 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     near = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must not go unnoticed
     counted = mask[:, 0] & ~near
     angle = torch.arccos(torch.where(counted, cosine, 0))
-    return global_mean(torch.where(counted, angle, 0).sum(), counted)
+    return PixelLoss(torch.where(counted, angle, 0).sum(), counted.sum())

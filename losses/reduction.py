@@ -1,10 +1,23 @@
 """How pixel losses become one number: the sum over the pixels of all processes over their count."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 from utils.distributed import all_sum, world_size
+
+
+class PixelLoss(NamedTuple):
+    """Loss of one task over the batch of this process, not yet divided.
+
+    Attributes:
+        total: scalar, the sum over the pixels that count.
+        num_pixels: scalar tensor, how many those are.
+    """
+
+    total: torch.Tensor
+    num_pixels: torch.Tensor
 
 
 class TaskLoss(NamedTuple):
@@ -20,12 +33,15 @@ class TaskLoss(NamedTuple):
     num_pixels: torch.Tensor
 
 
-def global_mean(total: torch.Tensor, counted: torch.Tensor) -> TaskLoss:
-    """Mean of the pixel losses that add up to `total` over the `counted` pixels, and of those of all other processes.
+def global_means(losses: Sequence[PixelLoss]) -> list[TaskLoss]:
+    """Of each loss the mean over its pixels in all processes; their numbers are exchanged together.
 
     A mean of means would give a pixel of a panorama with many holes more weight than another; here all count the same,
     and several processes compute what one would from their joint batch.
     """
-    num_pixels = all_sum(counted.sum().float())
+    counts = all_sum(torch.stack([loss.num_pixels.float() for loss in losses]))
     # DDP averages the gradients of the processes: times their number, so that the average is the sum.
-    return TaskLoss(total * world_size() / num_pixels.clamp_min(1), num_pixels)
+    return [
+        TaskLoss(loss.total * world_size() / count.clamp_min(1), count)
+        for loss, count in zip(losses, counts, strict=True)
+    ]

@@ -1,10 +1,9 @@
-"""What only a GPU can show: `pytest -m gpu -n 0` on a machine that has one. The same checks run on the CPU where it can.
+"""What only a GPU can show: `pytest -m gpu -n 0` on a machine that has one. Some of the checks run on the CPU too.
 
 TF32 is off but where it is the subject: figures are compared with those of a CPU.
 """
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
@@ -191,35 +190,20 @@ def test_memory_does_not_grow(device):
     assert max(peaks[3:]) <= peaks[2]
 
 
-def losses_in_process(rank: int, processes: int, device: str) -> dict[str, float]:
-    """Those of the global batch of two images."""
-    where = torch.device(device, rank) if device == "cuda" else torch.device("cpu")
-    tiny = tiny_stepper("fixed", device=where)
-    numbers = [0, 1, 2, 3][rank::processes]
-    losses = tiny.step([moved(tiny_batch(numbers), where)]).losses
+def losses_in_process(rank: int, processes: int) -> dict[str, float]:
+    """Those of this process's share of four images."""
+    where = torch.device("cuda", rank)
+    losses = tiny_stepper("fixed", device=where).step([moved(tiny_batch(range(rank, 4, processes)), where)]).losses
     return {name: loss.item() for name, loss in losses.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("device", ["cpu"], indirect=True)
-def test_processes(device, processes, tmp_path):
-    check_processes(device, processes, tmp_path)
 
 
 @gpu_only
 @pytest.mark.parametrize("processes", [1, 2])
-def test_processes_on_gpus(device, processes, tmp_path):
+def test_processes(device, processes, tmp_path):
     """By nccl; with SyncBatchNorm several compute what one computes from their joint batch."""
     if torch.cuda.device_count() < processes:
         pytest.skip(f"{processes} GPUs are needed, {torch.cuda.device_count()} visible")
-    check_processes(device, processes, tmp_path)
-
-
-def check_processes(device: torch.device, processes: int, folder) -> None:
-    results = run_processes(partial(losses_in_process, device=device.type), processes, folder, device.type)
-    alone = losses_in_process(0, 1, device.type)
-    for name, loss in alone.items():
+    results = run_processes(losses_in_process, processes, tmp_path, "cuda")
+    for name, loss in losses_in_process(0, 1).items():
         mean = sum(result[name] for result in results) / processes
-        tolerance = 1e-4 if device.type == "cuda" or processes == 1 else 0.2  # BatchNorm is not shared on CPUs
-        assert mean == pytest.approx(loss, rel=tolerance), name
+        assert mean == pytest.approx(loss, rel=1e-4), name

@@ -121,7 +121,7 @@ def test_losses(task):
         with HostWaits() as waits:
             loss = TASKS[task].loss(prediction, batch)
     assert waits.names == []
-    assert is_there(loss.value)
+    assert is_there(loss.total)
     assert is_there(loss.num_pixels)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from losses.reduction import global_means
 from tasks import TASKS, build_evaluator
 from tests.processes import run_processes
 from utils.distributed import (
@@ -157,7 +158,7 @@ def losses_and_metrics(indices: list[int]) -> dict:
     for task in TASKS:
         prediction = predictions[task].clone().requires_grad_()
         weight = torch.full((), 0.5, requires_grad=True)  # stands for a weight that all processes share
-        loss = TASKS[task].loss(prediction + weight * prediction.detach().roll(1, dims=-1), batch)
+        [loss] = global_means([TASKS[task].loss(prediction + weight * prediction.detach().roll(1, dims=-1), batch)])
         loss.value.backward()
         out[task] = {
             "loss": (all_sum(loss.value) / world_size()).item(),
@@ -178,7 +179,8 @@ def joint_training(indices: list[int]) -> dict:
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank() + 7.0)
     parallel_model = wrap_ddp(model, torch.device("cpu"))
-    TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch).value.backward()
+    [loss] = global_means([TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch)])
+    loss.value.backward()
     broadcast_buffers(norm)
     return {"gradient": model.weight.grad.flatten().tolist(), "running_mean": norm.running_mean.item()}
 
