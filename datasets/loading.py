@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -34,8 +34,9 @@ class Batches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[dict]:
-        for batch in self.packed():
-            yield unpack(batch, self._device)
+        if self._device.type == "cuda":
+            return decoded_ahead(self.packed(), self._device)
+        return (unpack(batch, self._device) for batch in self.packed())
 
     def packed(self) -> Iterator[dict]:
         """The batches as sent by the workers, not decoded."""
@@ -50,6 +51,29 @@ class Batches:
         """Seed order and augmentation of a training epoch, and skip its first batches."""
         self._loader.sampler.set_epoch(epoch)
         self._loader.sampler.first = first_batch * self._loader.batch_size
+
+
+def decoded_ahead(packed: Iterable[dict], device: torch.device) -> Iterator[dict]:
+    """Batches decoded on a GPU, each copied and decoded while the one before it is worked on.
+
+    That is done in a stream of its own, which the work on a batch waits for without the host. One batch more than was
+    handed out has been read: who counts those that were handed out, as `Batches.set_epoch` does, does not notice.
+    """
+    side = torch.cuda.Stream(device)
+    ahead = None
+    for batch in packed:
+        with torch.cuda.stream(side):
+            decoded = unpack(batch, device)
+        if ahead is not None:
+            yield ahead
+        # Nothing of the next batch may be used before it is complete; its memory is not free before it was used.
+        torch.cuda.current_stream(device).wait_stream(side)
+        for value in decoded.values():
+            if isinstance(value, torch.Tensor):
+                value.record_stream(torch.cuda.current_stream(device))
+        ahead = decoded
+    if ahead is not None:
+        yield ahead
 
 
 @dataclass(frozen=True)

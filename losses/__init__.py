@@ -1,1 +1,1 @@
-"""Losses of the tasks, each a `TaskLoss`, and the methods that balance them."""
+"""Losses: one per task, each a `PixelLoss`, and their combination."""

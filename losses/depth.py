@@ -2,11 +2,11 @@
 
 import torch
 
-from losses.reduction import TaskLoss, global_mean
+from losses.reduction import PixelLoss
 from utils.distributed import all_max
 
 
-def depth_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
+def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """berHu over the valid pixels: |e| up to a threshold delta, (e^2 + delta^2) / (2 delta) beyond.
 
     delta = 0.2 * the largest |e| of the global batch, a constant for the gradient (Laina et al., 3DV 2016).
@@ -20,4 +20,4 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     # The lower bound avoids a division by zero when all pixels are exact.
     delta = (0.2 * all_max(error.max())).clamp_min(1e-12)
     pixel_losses = torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta))
-    return global_mean(pixel_losses.sum(), mask)
+    return PixelLoss(pixel_losses.sum(), mask.sum())

@@ -3,15 +3,15 @@
 import torch
 from torch.linalg import vecdot
 
-from losses.reduction import TaskLoss, global_mean
+from losses.reduction import PixelLoss
 
 # Pixels with a larger absolute cosine are excluded, as in the released program: the gradient of arccos is infinite
 # at +-1.
 COSINE_LIMIT = 0.999
 
 
-def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean angle in radians between prediction and ground truth.
+def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+    """Angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
 
     As in the released program, the mean is over the valid pixels with an angle between about 2.6 and 177.4 degrees:
     those that are already right, or exactly opposite, are excluded from the loss and from its count.
@@ -28,4 +28,4 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
     near = cosine.abs() >= COSINE_LIMIT  # false for NaN, so that it reaches the loss
     counted = mask[:, 0] & ~near
     angle = torch.arccos(torch.where(counted, cosine, 0))
-    return global_mean(torch.where(counted, angle, 0).sum(), counted)
+    return PixelLoss(torch.where(counted, angle, 0).sum(), counted.sum())

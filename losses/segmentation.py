@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from losses.reduction import TaskLoss, global_mean
+from losses.reduction import PixelLoss
 from utils.chunks import row_chunks
 from utils.cpu_kernels import use_cpu_kernels
 from utils.tasks import IGNORE_LABEL
 
 
-def segmentation_loss(logits: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean cross-entropy over the labeled pixels.
+def segmentation_loss(logits: torch.Tensor, batch: dict) -> PixelLoss:
+    """Cross-entropy over the labeled pixels.
 
     Args:
         logits: (B, K, H, W), or (B, K, h, w) of the same aspect ratio, to be upsampled bilinearly.
@@ -30,7 +30,7 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> TaskLoss:
         total = _ResizedCrossEntropy.apply(logits, labels)
     else:
         total = _cross_entropy(F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False), labels)
-    return global_mean(total, labels != IGNORE_LABEL)
+    return PixelLoss(total, (labels != IGNORE_LABEL).sum())
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -4,21 +4,18 @@ Unlike the metrics, which are means over images, these are means over all valid 
 within a band of latitude, solid angles hardly differ. Every bin has its number of pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from metrics.constants import DISTANCES, LATITUDES, bands_of_rows, inner_distances
 from utils.distributed import gather_objects
-from utils.sphere import pixels_to_angles
-from utils.tasks import MAX_DEPTH
 
-DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of ground truth depth, the last one closed
-LATITUDES = np.linspace(-90, 90, 19)  # degrees, growing downward (see `utils.sphere`): edges of the bands
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
-_CELLS = (_BINS + 1) * _BANDS  # of `_cells`
 
 
 class PixelError(NamedTuple):
@@ -64,26 +61,53 @@ class ErrorProfiles:
     Sums are kept per image and added in the order of the dataset, so that they do not depend on batches or processes.
 
     Args:
-        kinds: of the m rows of errors.
+        kinds: what the m errors are.
+
+    Attributes:
+        shape: of what is kept of an image, (1 + m, bins + bands): numbers of pixels, then sums of errors.
     """
 
     def __init__(self, kinds: tuple[PixelError, ...]):
         self._kinds = kinds
-        # Per image (1 + m, bins + bands): numbers of pixels, then sums of errors.
+        self.shape = (1 + len(kinds), _BINS + _BANDS)
         self._sums: dict[int, np.ndarray] = {}
 
-    def add(self, errors: torch.Tensor, mask: torch.Tensor, batch: dict, i: int) -> None:
-        """Add the errors (m, n) of the n pixels of a mask (1, H, W): sample i of a batch."""
-        cells = _cells(batch["depth"][i], batch["depth_mask"][i])[mask]  # (n,)
-        rows = [torch.bincount(cells, minlength=_CELLS), *(_sum(row, cells) for row in errors)]
-        table = torch.stack(rows).view(-1, _BINS + 1, _BANDS)
-        sums = torch.cat([table.sum(2)[:, :_BINS], table.sum(1)], dim=1)
-        self._sums[int(batch["index"][i])] = sums.cpu().numpy()
+    def of_rows(
+        self, errors: Sequence[torch.Tensor], known: torch.Tensor, batch: dict, rows: slice = slice(None)
+    ) -> torch.Tensor:
+        """Numbers of pixels and sums of errors in some rows of the images, for each bin of distance.
+
+        Args:
+            errors: each of the m errors in those rows, (B, h, W).
+            known: which pixels count, (B, h, W).
+            batch: with the true depths of whole images.
+            rows: of them.
+
+        Returns:
+            (B, 1 + m, h, bins + 1) float64; the last bin has the pixels without a true depth.
+        """
+        depth, has_depth = batch["depth"][:, 0, rows], batch["depth_mask"][:, 0, rows]
+        edges = inner_distances(depth.dtype, depth.device)  # between the first bin and the last
+        bins = torch.bucketize(depth.contiguous(), edges, right=True).masked_fill_(~has_depth, _BINS)
+        values = torch.stack([known.double(), *(torch.where(known, error, 0).double() for error in errors)], dim=1)
+        table = values.new_zeros(*values.shape[:-1], _BINS + 1)
+        return table.scatter_add_(-1, bins[:, None].expand_as(values), values)
+
+    def of_images(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What is kept of each image, (B, 1 + m, bins + bands), from `of_rows` of all of its rows."""
+        table = torch.cat(tuple(rows), dim=2)  # (B, 1 + m, H, bins + 1)
+        bands = bands_of_rows(table.shape[2], table.device)
+        by_latitude = table.new_zeros(*table.shape[:2], _BANDS).index_add_(2, bands, table.sum(3))
+        return torch.cat([table.sum(2)[..., :_BINS], by_latitude], dim=-1)
+
+    def keep(self, index: int, sums: np.ndarray) -> None:
+        """Keep the sums (1 + m, bins + bands) of an image, given its place in the dataset."""
+        self._sums[index] = sums
 
     def compute(self) -> tuple[Profile, Profile]:
         """Mean errors of all images of all processes by distance and by latitude."""
         of_images = {index: sums for gathered in gather_objects(self._sums) for index, sums in gathered.items()}
-        total = np.zeros((1 + len(self._kinds), _BINS + _BANDS))
+        total = np.zeros(self.shape)
         for index in sorted(of_images):
             total += of_images[index]
         by_distance, by_latitude = np.split(total, [_BINS], axis=1)
@@ -94,26 +118,3 @@ class ErrorProfiles:
         with np.errstate(invalid="ignore"):  # an empty bin has no mean: NaN
             means = dict(zip(self._kinds, sums[1:] / counts, strict=True))
         return Profile(edges, means, counts.astype(np.int64))
-
-
-def _cells(depth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """The cell (1, H, W) of each pixel in a table of bins of distance and bands of latitude, row by row.
-
-    Args:
-        depth, known: ground truth depth and its valid mask, (1, H, W); other pixels are in an extra bin after the last.
-    """
-    edges = torch.tensor(DISTANCES[1:-1], dtype=depth.dtype, device=depth.device)  # inner edges
-    bins = torch.bucketize(depth, edges, out_int32=True, right=True).masked_fill_(~known, _BINS)
-    bands = torch.tensor(_band_of_rows(depth.shape[-2]), dtype=torch.int32, device=depth.device)
-    return bins.mul_(_BANDS).add_(bands[:, None])
-
-
-def _band_of_rows(height: int) -> np.ndarray:
-    """The band of LATITUDES (H,) in which the center of each row of an ERP image lies."""
-    _, latitude = pixels_to_angles(np.arange(height), np.zeros(height), height, 2 * height)
-    return np.searchsorted(LATITUDES, np.degrees(latitude), side="right") - 1
-
-
-def _sum(values: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """Sums (cells,) of the values (n,) in each cell."""
-    return torch.bincount(cells, values, minlength=_CELLS)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from metrics.constants import solid_angles
 from metrics.depth import METRICS, MIN_DEPTH
-from metrics.normal import THRESHOLDS, NormalMetric, angle_between, angle_errors, normal_metrics
-from metrics.task_metric import SOLID_ANGLE, pixel_weights
+from metrics.normal import THRESHOLDS, NormalMetric, angle_between
+from metrics.task_metric import SOLID_ANGLE
 from utils.distributed import gather_objects
 from utils.sphere import icosphere
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
@@ -106,7 +107,7 @@ class ConstantDepth(ConstantBaseline):
         log_c, log_d = c.log10(), d.log10()
         bins = torch.bucketize(d, c, right=True)  # b: candidates up to d, so d < c[j] where b <= j
         tables = []
-        for weights in pixel_weights(mask):
+        for weights in _pixel_weights(mask):
             w = weights / weights.sum()
             # Sums of weight, depth, inverse depth and log depth: below each candidate (b), and total (t).
             below, total = _cumulated(bins, (w, w * d, w / d, w * log_d))
@@ -122,6 +123,12 @@ class ConstantDepth(ConstantBaseline):
             rms, log_rms = (x.clamp_min(0).sqrt() for x in (squared, squared_log))
             tables.append(torch.stack([relative, squared_relative, absolute, rms, log_rms, absolute_log, *within]))
         return torch.stack(tables)
+
+
+def _pixel_weights(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two weights (n,) of the n pixels of a mask (1, H, W), float64: 1, and the solid angle in steradians."""
+    solid_angle = solid_angles(*mask.shape[-2:], mask.device)[:, None].expand_as(mask)[mask]
+    return torch.ones_like(solid_angle), solid_angle
 
 
 def _cumulated(bins: torch.Tensor, quantities: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,7 +164,7 @@ class ConstantNormal(ConstantBaseline):
         for normal, mask in zip(batch["normal"], batch["normal_mask"], strict=True):
             if mask.any():
                 cells = _cells(normal[:, mask[0]])
-                for sums, weights in zip(self._sums, pixel_weights(mask), strict=True):
+                for sums, weights in zip(self._sums, _pixel_weights(mask), strict=True):
                     histogram = torch.bincount(cells, weights / weights.sum(), minlength=_num_cells())
                     sums += _direction_metrics(histogram.float().cpu())
 
@@ -169,19 +176,15 @@ class ConstantNormal(ConstantBaseline):
                 self._chosen[next(names)] = int(values.argmin() if is_error else values.argmax())
 
     def evaluate(self, batch: dict) -> None:
-        for normal, mask in zip(batch["normal"], batch["normal_mask"], strict=True):
-            if not mask.any():
-                continue
-            known = normal.movedim(0, -1)[mask[0]].double()
-            weightings = pixel_weights(mask)
-            for index in set(self._chosen.values()):
-                errors = angle_errors(angle_between(known, _directions()[index].to(known).expand_as(known)))
-                for weights, suffix in zip(weightings, ("", SOLID_ANGLE), strict=True):
-                    names = [name for name in self._names(suffix) if self._chosen[name] == index]
-                    metrics = normal_metrics(errors, weights) if names else {}
-                    for name in names:
-                        self._totals[name] += metrics[name.removesuffix(SOLID_ANGLE)]
-            self._count += 1
+        metric = NormalMetric(self.num_classes)
+        for index in sorted(set(self._chosen.values())):
+            constant = _directions()[index].to(batch["normal"].device)[None, :, None, None]
+            of_batch = metric.batch_metrics(constant.expand_as(batch["normal"]), batch)
+            totals = of_batch.values.where(of_batch.has_ground_truth[:, None], 0).sum(0).tolist()
+            for name, total in zip(metric.image_metric_names, totals, strict=True):
+                if self._chosen[name] == index:
+                    self._totals[name] += total
+        self._count += int(batch["normal_mask"].flatten(1).any(1).sum())
 
     def compute(self) -> dict[str, BestConstant]:
         count, totals = sum(gather_objects(self._count)), gather_objects(self._totals)
@@ -191,11 +194,6 @@ class ConstantNormal(ConstantBaseline):
             name: BestConstant(sum(part[name] for part in totals) / count, tuple(_directions()[index].tolist()))
             for name, index in self._chosen.items()
         }
-
-    @staticmethod
-    def _names(suffix: str) -> list[str]:
-        """Names of the metrics of one weighting."""
-        return [name for name in NormalMetric.metric_names if name.endswith(SOLID_ANGLE) == bool(suffix)]
 
 
 @lru_cache(maxsize=1)

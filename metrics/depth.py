@@ -1,18 +1,17 @@
-"""Depth metrics of an image."""
+"""Depth metrics of images."""
 
 import torch
 
 from metrics.breakdown import PixelError
 from metrics.task_metric import PixelMetric, with_solid_angle
-from metrics.weighted import weighted_means
 from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.1  # meters: prediction and target are clamped to MIN_DEPTH .. MAX_DEPTH
 METRICS = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
 
 
-def depth_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Errors (9, n) of the valid pixels of one image, float64; their means are the METRICS or the squares of those.
+def depth_errors(prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+    """Errors of pixels whose means are the METRICS or their squares: 9 of (B, h, W), float64 or bool.
 
     ======== ========================================= ===================================
     key      formula, mean over pixels                 name in the released program
@@ -27,32 +26,29 @@ def depth_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
     ======== ========================================= ===================================
 
     Args:
-        prediction, target: (1, H, W) meters along the ray: p and d, e = p - d.
-        mask: (1, H, W), the valid pixels.
+        prediction, target: (B, 1, h, W) meters along the ray: p and d, e = p - d.
     """
-    p = prediction[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)
-    d = target[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)
+    p = prediction[:, 0].double().clamp(MIN_DEPTH, MAX_DEPTH)
+    d = target[:, 0].double().clamp(MIN_DEPTH, MAX_DEPTH)
     error = p - d
     log_error = p.log10() - d.log10()
     ratio = torch.maximum(p / d, d / p)
     absolute, squared = error.abs(), error**2
-    below = [(ratio < 1.25**i).double() for i in (1, 2, 3)]
-    return torch.stack([absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below])
-
-
-def depth_metrics(errors: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
-    """Metrics of one image from its `depth_errors` and the weights (n,) of its pixels."""
-    means = weighted_means(errors, weights).tolist()
-    metrics = dict(zip(METRICS, means, strict=True))
-    return metrics | {name: metrics[name] ** 0.5 for name in ("rms", "log_rms")}
+    below = [ratio < 1.25**i for i in (1, 2, 3)]
+    return [absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below]
 
 
 class DepthMetric(PixelMetric):
     """Depth metrics."""
 
     target = "depth"
-    metric_names = with_solid_angle(METRICS)
-    errors = staticmethod(depth_errors)
-    metrics = staticmethod(depth_metrics)
+    metric_names = image_metric_names = with_solid_angle(METRICS)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
     breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))
+
+    def errors(self, prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+        return depth_errors(prediction, target)
+
+    def metrics(self, means: torch.Tensor, errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        columns = zip(METRICS, means.unbind(1), strict=True)
+        return torch.stack([mean.sqrt() if name in ("rms", "log_rms") else mean for name, mean in columns], dim=1)

@@ -4,12 +4,14 @@ Metrics are stored per image and averaged over images at the end, in the order o
 predictions, they are bitwise identical on a CPU for any batch size and number of processes.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import torch
 
 from metrics.breakdown import Breakdown
-from metrics.seam import ColumnDifference, seam_score
+from metrics.seam import ColumnDifference, seam_scores
 from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
 
@@ -42,14 +44,34 @@ class Evaluator:
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
         """Add a batch of predictions and its ground truth (see `datasets.panorama` for the keys)."""
-        for i, index in enumerate(batch["index"].tolist()):
-            row = {"index": index, "id": batch["id"][i]}
-            for task, metric in self.metrics.items():
-                prediction = predictions[task][i]
-                metrics = metric.image_metrics(prediction, batch, i)
-                metrics["seam"] = seam_score(prediction, self._column_differences[task])  # needs no ground truth
-                row |= {f"{task}/{name}": value for name, value in metrics.items()}
-            self.rows.append(row)
+        fetched = self.batch_values(predictions, batch).cpu().numpy()  # all at once: a GPU is waited for here alone
+        for index, sample, values in zip(batch["index"], batch["id"], fetched, strict=True):
+            self.rows.append(self._row(int(index), sample, values))
+
+    def batch_values(self, predictions: dict[str, torch.Tensor], batch: dict) -> torch.Tensor:
+        """All that is kept of the images of a batch, (B, .) float64, on their device: see `_row`."""
+        columns = []
+        for task, metric in self.metrics.items():
+            of_batch = metric.batch_metrics(predictions[task], batch)
+            seam = seam_scores(predictions[task], self._column_differences[task])  # needs no ground truth
+            columns += [of_batch.has_ground_truth.double()[:, None], seam[:, None], of_batch.values]
+            if of_batch.profiles is not None:
+                columns.append(of_batch.profiles.flatten(1))
+        return torch.cat(columns, dim=1) if columns else torch.zeros(len(batch["id"]), 0)
+
+    def _row(self, index: int, sample: str, values: np.ndarray) -> dict:
+        """The row of an image: of each task whether it has ground truth, the seam score, metrics and sums of errors."""
+        row = {"index": index, "id": sample}
+        for task, metric in self.metrics.items():
+            (has_ground_truth, seam), values = np.split(values, [2])
+            metrics, values = np.split(values, [len(metric.image_metric_names)])
+            names = [f"{task}/{name}" for name in metric.image_metric_names]
+            row |= dict(zip(names, metrics.tolist(), strict=True)) if has_ground_truth else {}
+            row[f"{task}/seam"] = seam.item()
+            if metric.profiles:
+                sums, values = np.split(values, [math.prod(metric.profiles.shape)])
+                metric.profiles.keep(index, sums.reshape(metric.profiles.shape))
+        return row
 
     def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:
         """Metrics of all images of all processes, and the metrics of each image.

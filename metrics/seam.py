@@ -20,39 +20,50 @@ from collections.abc import Callable
 
 import torch
 
+from metrics.constants import solid_angles
 from metrics.depth import MIN_DEPTH
 from metrics.normal import angle_between
-from utils.sphere import erp_solid_angles
+from metrics.segmentation import predicted_labels
+from utils.chunks import row_chunks
 
-# Of a prediction (., H, W): d (H, W), from each pixel to its right neighbor, from the last column to the first.
+# Of predictions (B, ., h, W): d (B, h, W), from each pixel to its right neighbor, from the last column to the first.
 ColumnDifference = Callable[[torch.Tensor], torch.Tensor]
+_MAPS = 8  # about so many float64 maps are at hand at a time
 
 
 def depth_differences(depth: torch.Tensor) -> torch.Tensor:
-    """Absolute differences (H, W) of ln depth; depths (1, H, W) below `MIN_DEPTH` count as `MIN_DEPTH`."""
-    logarithm = depth[0].clamp_min(MIN_DEPTH).log()
+    """Absolute differences (B, h, W) of ln depth; depths (B, 1, h, W) below `MIN_DEPTH` count as `MIN_DEPTH`."""
+    logarithm = depth[:, 0].clamp_min(MIN_DEPTH).log()
     return (_right_neighbors(logarithm) - logarithm).abs()
 
 
 def normal_differences(normal: torch.Tensor) -> torch.Tensor:
-    """Angles (H, W) in degrees between neighboring normals (3, H, W)."""
-    vectors = normal.movedim(0, -1)
-    return angle_between(vectors, vectors.roll(-1, dims=1))
+    """Angles (B, h, W) in degrees between neighboring normals (B, 3, h, W)."""
+    return angle_between(normal, _right_neighbors(normal), dim=1)
 
 
 def label_differences(logits: torch.Tensor) -> torch.Tensor:
-    """1 where the most likely class of logits (K, H, W) changes, else 0, (H, W)."""
-    labels = logits.argmax(dim=0)
+    """1 where the most likely class of logits (B, K, h, W) changes, else 0, (B, h, W)."""
+    labels = predicted_labels(logits)
     return labels != _right_neighbors(labels)
 
 
+def seam_scores(predictions: torch.Tensor, column_difference: ColumnDifference) -> torch.Tensor:
+    """The seam score of each of several predictions (B, ., H, W), (B,) float64, given their `column_difference`."""
+    batch, _, height, width = predictions.shape
+    all_columns, border = [], []
+    for rows in row_chunks(height, elements_per_row=_MAPS * batch * width, like=predictions):
+        difference = column_difference(predictions[..., rows, :]).double()
+        all_columns.append(difference.sum(-1))
+        border.append(difference[..., -1])
+    row_weights = solid_angles(height, width, predictions.device)
+    total, at_border = ((torch.cat(rows, dim=1) * row_weights).sum(-1) for rows in (all_columns, border))
+    return torch.where(total == 0, 0, at_border / total * width)
+
+
 def seam_score(prediction: torch.Tensor, column_difference: ColumnDifference) -> float:
-    """The seam score of one prediction (., H, W), given its task's `column_difference`."""
-    height, width = prediction.shape[-2:]
-    row_weights = torch.tensor(erp_solid_angles(height, width), device=prediction.device)
-    of_columns = row_weights @ column_difference(prediction).double()  # (W,), the border is the last
-    total = of_columns.sum()
-    return 0.0 if total == 0 else (of_columns[-1] / total * width).item()
+    """As `seam_scores`, of one prediction (., H, W)."""
+    return seam_scores(prediction[None], column_difference).item()
 
 
 def _right_neighbors(values: torch.Tensor) -> torch.Tensor:

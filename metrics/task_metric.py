@@ -1,26 +1,39 @@
-"""Base classes of the tasks' metrics: some are computed per image, others over the whole dataset."""
+"""What all tasks' metrics have in common: values of each image, and some of the whole dataset.
+
+Metrics of a batch are computed on its device with masks instead of indices, so that nothing waits for a GPU:
+`metrics.evaluator` fetches all values of a batch together.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from metrics.breakdown import Breakdown, ErrorProfiles, PixelError
-from utils.sphere import erp_solid_angles
+from metrics.constants import solid_angles
+from utils.chunks import row_chunks
 
 SOLID_ANGLE = "_solid_angle"  # suffix of metrics in which every pixel is weighted by its solid angle
-
-
-def pixel_weights(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two weights (n,) of the n pixels of a mask (1, H, W), float64: 1, and the solid angle in steradians."""
-    by_row = torch.tensor(erp_solid_angles(*mask.shape[-2:]), device=mask.device)
-    solid_angle = by_row[:, None].expand_as(mask)[mask]
-    return torch.ones_like(solid_angle), solid_angle
 
 
 def with_solid_angle(names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of metrics, followed by those of the same metrics weighted by solid angle."""
     return (*names, *(name + SOLID_ANGLE for name in names))
+
+
+@dataclass(frozen=True)
+class BatchMetrics:
+    """Metrics of the B images of a batch, on its device.
+
+    Attributes:
+        values: (B, M) float64, in the order of `TaskMetric.image_metric_names`.
+        has_ground_truth: (B,) bool; the values of other images mean nothing.
+        profiles: what `ErrorProfiles` keeps of each image, (B, 1 + m, bins + bands) float64; None without breakdowns.
+    """
+
+    values: torch.Tensor
+    has_ground_truth: torch.Tensor
+    profiles: torch.Tensor | None = None
 
 
 class TaskMetric(ABC):
@@ -32,8 +45,9 @@ class TaskMetric(ABC):
         with_breakdown: whether to collect the error profiles for `breakdown` as well.
     """
 
-    metric_names: tuple[str, ...]  # of all metrics, of images and of the dataset
-    pixel_errors: tuple[PixelError, ...]  # those that a breakdown contains
+    metric_names: tuple[str, ...]  # of all metrics of a dataset
+    image_metric_names: tuple[str, ...]  # of those that single images have
+    pixel_errors: tuple[PixelError, ...]  # those that a breakdown tells
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
         self.num_classes = num_classes
@@ -41,8 +55,8 @@ class TaskMetric(ABC):
         self.profiles = ErrorProfiles(self.pixel_errors) if with_breakdown else None
 
     @abstractmethod
-    def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
-        """Metrics of sample i of a batch, given its prediction (., H, W); empty if it has no ground truth."""
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        """Metrics of each image of a batch, given its predictions (B, ., H, W)."""
 
     def dataset_metrics(self) -> dict[str, float]:
         """Metrics of all samples so far, of all processes, that are not means over images."""
@@ -56,18 +70,50 @@ class TaskMetric(ABC):
 class PixelMetric(TaskMetric):
     """Per-pixel errors, averaged over the valid pixels of an image: uniformly, and weighted by solid angle."""
 
-    target: str  # key of the ground truth in a batch; its valid mask has the key "<target>_mask"
-    errors: Callable[..., torch.Tensor]  # of (prediction, target, mask): m errors of each of n valid pixels, (m, n)
-    metrics: Callable[..., dict[str, float]]  # of (errors, weights (n,))
-    breakdown_rows: tuple[int, ...]  # indices of the `pixel_errors` among the m errors
+    target: str  # key of the target in a batch; its mask is at "<target>_mask"
+    breakdown_rows: tuple[int, ...]  # which of the errors are the `pixel_errors`
 
-    def image_metrics(self, prediction: torch.Tensor, batch: dict, i: int) -> dict[str, float]:
-        mask = batch[f"{self.target}_mask"][i]
-        if not mask.any():
-            return {}
-        errors = self.errors(prediction, batch[self.target][i], mask)
-        if self.profiles:
-            self.profiles.add(errors[list(self.breakdown_rows)], mask, batch, i)
-        uniform, solid_angle = pixel_weights(mask)
-        weighted = self.metrics(errors, solid_angle)
-        return self.metrics(errors, uniform) | {name + SOLID_ANGLE: value for name, value in weighted.items()}
+    @abstractmethod
+    def errors(self, prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+        """Some errors of each pixel, (B, h, W) float64 or bool, of some rows (B, ., h, W)."""
+
+    @abstractmethod
+    def metrics(self, means: torch.Tensor, errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Metrics (B, M) of images.
+
+        Args:
+            means: of each error over the valid pixels, (B, m).
+            errors: the first error of each pixel, (B, H, W); anything where it is not valid.
+            weights: of each pixel, (B, H, W) float64, 0 where it is not valid.
+        """
+
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        target, mask = batch[self.target], batch[f"{self.target}_mask"][:, 0]
+        _, height, width = mask.shape
+        first_errors, sums, profiles = [], [], []
+        for rows in row_chunks(height, elements_per_row=_MAPS * mask.shape[0] * width, like=prediction):
+            known = mask[:, rows]
+            errors = self.errors(prediction[..., rows, :], target[..., rows, :])
+            first_errors.append(errors[0])
+            sums.append(torch.stack([_sum_of_rows(error, known) for error in errors], dim=1))
+            if self.profiles:
+                told = [errors[i] for i in self.breakdown_rows]
+                profiles.append(self.profiles.of_rows(told, known, batch, rows))
+        first_error, sums, counts = torch.cat(first_errors, dim=1), torch.cat(sums, dim=-1), mask.sum(-1)
+        solid_angle = solid_angles(height, width, prediction.device)
+        values = []
+        for row_weights in (torch.ones_like(solid_angle), solid_angle):
+            means = (sums * row_weights).sum(-1) / (counts * row_weights).sum(-1, keepdim=True)  # (B, m)
+            values.append(self.metrics(means, first_error, row_weights[:, None] * mask))
+        return BatchMetrics(
+            torch.cat(values, dim=1), counts.sum(-1) > 0, self.profiles.of_images(profiles) if self.profiles else None
+        )
+
+
+_MAPS = 8  # about so many float64 maps are at hand at a time
+
+
+def _sum_of_rows(error: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Sums (B, h) float64 of an error (B, h, W) over the valid pixels of each row."""
+    masked = error & known if error.dtype == torch.bool else torch.where(known, error, 0)
+    return masked.sum(-1).double()

@@ -1,5 +1,7 @@
 """Averaging the predictions for several views of a panorama."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 
@@ -24,13 +26,18 @@ class MapAveraging:
         return total / number
 
 
+@lru_cache(maxsize=64)
+def turn_back(view: View, width: int, normal_frame: str, device: torch.device) -> torch.Tensor:
+    """The matrix (3, 3) that turns vectors of a view into those of the panorama; kept, as copies make a GPU wait."""
+    return torch.tensor(view.vector_matrix(width, normal_frame).T, device=device)  # orthogonal: the inverse
+
+
 class NormalAveraging(MapAveraging):
     """Averaging of unit vectors (B, 3, H, W), which rotate with the view; averages are normalized."""
 
     def restore(self, prediction: torch.Tensor, view: View, normal_frame: str) -> torch.Tensor:
-        matrix = view.vector_matrix(prediction.shape[-1], normal_frame).T  # the inverse of an orthogonal matrix
-        turned = torch.einsum("ij,bjhw->bihw", torch.as_tensor(matrix).to(prediction), prediction)
-        return view.undo(turned)
+        back = turn_back(view, prediction.shape[-1], normal_frame, prediction.device).to(prediction.dtype)
+        return view.undo(torch.einsum("ij,bjhw->bihw", back, prediction))
 
     def mean(self, total: torch.Tensor, number: int) -> torch.Tensor:
         return F.normalize(total, dim=1)

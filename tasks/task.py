@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from losses.reduction import TaskLoss
+from losses.reduction import PixelLoss
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
 from metrics.seam import ColumnDifference
@@ -40,7 +40,7 @@ class Task:
 
     name: str
     folder: str
-    loss: Callable[[Tensor, dict], TaskLoss]
+    loss: Callable[[Tensor, dict], PixelLoss]
     valid_mask: Callable[[dict], Tensor]
     loss_weight: float
     metric: Callable[..., TaskMetric]

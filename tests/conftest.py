@@ -12,6 +12,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side; also for thos
     torch.set_num_threads(1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests but those of `-m gpu`, and from the processes that they start.
+
+    CUDA reads the variable when it is first used, which importing torch is not.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     """Every test draws the same random numbers, whichever tests ran before it."""

@@ -1,4 +1,4 @@
-"""Several processes that work together, on the CPU, as those that torchrun starts.
+"""Several processes that work together, on the CPU unless told otherwise, as those that torchrun starts.
 
 They are forks of a process that has imported the programs and done nothing else: that takes seconds.
 """
@@ -57,22 +57,24 @@ def _run(rank: int, function: Callable, num_processes: int, port: int, log: Path
     if num_processes > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(num_processes))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
     function(rank, num_processes)
 
 
-def run_processes(function: Callable[[int, int], object], num_processes: int, folder: Path) -> list:
+def run_processes(
+    function: Callable[[int, int], object], num_processes: int, folder: Path, device: str = "cpu"
+) -> list:
     """What `function(rank, num_processes)` returns in each process of a group, in the order of their ranks.
 
     Args:
         function: of a module; what it returns is plain data and tensors.
         folder: for temporary files.
+        device: ``cpu``, or ``cuda`` for as many GPUs.
     """
-    Launch(partial(_in_group, function, folder), num_processes).wait()
+    Launch(partial(_in_group, function, folder, device), num_processes).wait()
     return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in range(num_processes)]
 
 
-def _in_group(function: Callable, folder: Path, rank: int, num_processes: int) -> None:
-    with process_group([0]):
+def _in_group(function: Callable, folder: Path, device: str, rank: int, num_processes: int) -> None:
+    with process_group([0], device):
         torch.save(function(rank, num_processes), folder / f"{rank}.pth")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses.balancing import build_balancing
-from losses.reduction import TaskLoss, global_mean
+from losses.reduction import PixelLoss
 from training.objective import LossTerm, TrainingObjective
 from training.optimizers import OptimizationSettings
 from training.step import Stepper
@@ -76,14 +76,14 @@ def valid_mask(task: str, batch: dict) -> torch.Tensor:
     return batch["kind"] != NO_KIND if task == "kind" else batch[f"{task}_mask"]
 
 
-def tiny_loss(task: str, prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """Cross-entropy for ``kind``, the absolute difference for others: means over the valid pixels."""
+def tiny_loss(task: str, prediction: torch.Tensor, batch: dict) -> PixelLoss:
+    """Cross-entropy for ``kind``, the absolute difference for others: sums over the valid pixels."""
     if task == "kind":
         errors = F.cross_entropy(prediction, batch["kind"], ignore_index=NO_KIND, reduction="none")
     else:
         errors = (prediction - batch[task]).abs().mean(dim=1)
     mask = valid_mask(task, batch)
-    return global_mean((errors * mask).sum(), mask)
+    return PixelLoss((errors * mask).sum(), mask.sum())
 
 
 def loss_term(task: str) -> LossTerm:
@@ -168,6 +168,7 @@ def tiny_stepper(
     network: TinyMultiTask | None = None,
     frozen: bool = False,
     amp_type: torch.dtype | None = None,
+    device: torch.device = CPU,
     **settings,
 ) -> Stepper:
     """A fresh one.
@@ -175,13 +176,14 @@ def tiny_stepper(
     Args:
         balancing, network, amp_type: see `tiny_objective`.
         frozen: whether BatchNorm uses its running statistics.
+        device: of the weights.
         settings: of `OptimizationSettings`.
     """
     objective = tiny_objective(balancing, network, amp_type)
     if frozen:
         freeze_norms(objective)
     settings = OptimizationSettings(**{"num_steps": 20, "learning_rate": 1e-3, **settings})
-    return Stepper(objective, wrap_ddp(objective, CPU), settings, CPU)
+    return Stepper(objective, wrap_ddp(objective, device), settings, device)
 
 
 def parameters(stepper: Stepper) -> dict[str, torch.Tensor]:

@@ -214,7 +214,8 @@ class TrainingLog:
         elapsed = time.perf_counter() - self._window_start
         # Each process holds its part of the global loss times the number of processes, so the mean is the global loss.
         scale = self._num_steps * world_size()
-        losses = {name: (all_sum(total) / scale).item() for name, total in self._loss_sums.items()}
+        means = all_sum(torch.stack([*self._loss_sums.values()])) / scale
+        losses = dict(zip(self._loss_sums, means.tolist(), strict=True))
         if is_main():
             metrics = {f"loss/{name}": loss for name, loss in losses.items()}
             metrics |= {f"weight/{task}": weight for task, weight in self._balancing.weights().items()}
@@ -245,8 +246,8 @@ class TrainingLog:
 
 
 def _peak_memory() -> int:
-    """Peak memory in bytes: of the GPU if there is one, of this process otherwise."""
-    if torch.cuda.is_available():
+    """The largest memory so far, in bytes: of the GPU if one is used, of this process otherwise."""
+    if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from losses.balancing.base import Balancing, task_loss
-from losses.reduction import TaskLoss
+from losses.reduction import PixelLoss, global_means
 from utils.distributed import all_sum
 from utils.precision import at_least_float32
 
@@ -41,7 +41,7 @@ class LossTerm(NamedTuple):
         valid_mask: of (batch): a boolean tensor, true where there is ground truth.
     """
 
-    loss: Callable[[torch.Tensor, dict], TaskLoss]
+    loss: Callable[[torch.Tensor, dict], PixelLoss]
     valid_mask: Callable[[dict], torch.Tensor]
 
 
@@ -59,7 +59,7 @@ class TrainingObjective(nn.Module):
             in float32.
 
     Attributes:
-        has_labels: whether the batches of this step so far, of any process, have labels of each task, (T,) bool.
+        has_labels: whether this step's batches have labels so far, in any process, (T,) bool; None before the first.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrainingObjective(nn.Module):
         self._amp_type = amp_type
         self.network = network
         self.balancing = balancing
-        self.has_labels = torch.zeros(len(network.tasks), dtype=torch.bool)
+        self.has_labels: torch.Tensor | None = None
 
     def begin_step(self, batches: list[dict]) -> list[torch.Tensor | None]:
         """Prepare for an optimizer step with one or more batches.
@@ -85,7 +85,7 @@ class TrainingObjective(nn.Module):
             For each batch the fractions (T,) of the step's labeled pixels that are in it, an argument of `forward`,
             so that all pixels of a step have the same weight; None for a single batch.
         """
-        self.has_labels = torch.zeros_like(self.has_labels)
+        self.has_labels = None
         self.balancing.begin_step()
         if len(batches) == 1:
             return [None]
@@ -112,17 +112,18 @@ class TrainingObjective(nn.Module):
     def losses(self, predictions: dict, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """As `forward`, given predictions in training mode."""
         tasks = self.network.tasks
-        final = {task: self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks}
-        intermediate = {}
+        pixel_losses = [self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks]
         if small_predictions := predictions.get("intermediate"):
             small_batch = self._resize_targets(batch, next(iter(small_predictions.values())).shape[-2:])
-            intermediate = {
-                task: self._losses[task].loss(at_least_float32(prediction), small_batch)
-                for task, prediction in small_predictions.items()
-            }
+            pixel_losses += [
+                self._losses[task].loss(at_least_float32(small_predictions[task]), small_batch) for task in tasks
+            ]
+        means = global_means(pixel_losses)
+        final = dict(zip(tasks, means, strict=False))
+        intermediate = dict(zip(tasks, means[len(tasks) :], strict=False))
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
         has_labels = torch.stack(num_pixels) > 0
-        self.has_labels = self.has_labels.to(has_labels.device) | has_labels
+        self.has_labels = has_labels if self.has_labels is None else self.has_labels | has_labels
         if fractions is None:
             fractions = final[tasks[0]].value.new_ones(len(tasks))
         total = self.balancing(final, intermediate, fractions)

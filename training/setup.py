@@ -1,14 +1,20 @@
 """Settings of process, device and network that affect speed, memory and rounding errors, but not the function."""
 
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
+from utils.errors import UserError
 from utils.malloc import tune_malloc
 
 AMP_TYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_REPEATABLE = (":4096:8", ":16:8")  # values of it with which cuBLAS gives the same results every time
 
 
 def seed_generators(seed: int) -> None:
@@ -19,13 +25,46 @@ def seed_generators(seed: int) -> None:
 
 
 def prepare_device(deterministic: bool = False) -> None:
-    """Tune memory allocation and, if requested, use deterministic GPU algorithms."""
-    tune_malloc()
+    """Keep freed memory, and make a GPU fast, or its algorithms repeatable if asked for; those of the CPU always are.
+
+    To be called before anything is computed on a GPU. Fast is: cuDNN tries its algorithms for each shape and keeps the
+    fastest, and products of float32 matrices are rounded to TF32.
+
+    Raises:
+        UserError: when the environment keeps cuBLAS from being repeatable.
+    """
     if deterministic:
-        torch.use_deterministic_algorithms(
-            True, warn_only=True
-        )  # torch warns about operations without a deterministic version
-        torch.backends.cudnn.benchmark = False
+        workspace = os.environ.setdefault(_WORKSPACE, _REPEATABLE[0])
+        if workspace not in _REPEATABLE:
+            raise UserError(
+                f"--deterministic: {_WORKSPACE} is {workspace[:40]}, which does not repeat: unset it, or set it to "
+                f"{' or '.join(_REPEATABLE)}"
+            )
+    tune_malloc()
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = not deterministic
+    torch.backends.cuda.matmul.allow_tf32 = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@contextmanager
+def nondeterminism_reported() -> Iterator[None]:
+    """Report operations that have no repeatable form on a GPU, which torch refuses with --deterministic.
+
+    Raises:
+        UserError: that names the operation.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        operation, refused, _ = str(error).partition(" does not have a deterministic implementation")
+        if not refused:
+            raise
+        raise UserError(
+            f"--deterministic: {operation[:100]} has no deterministic form on this device: leave the flag out, or "
+            "choose another --backbone"
+        ) from error
 
 
 def prepare_network(network: nn.Module, channels_last: bool = False, compiled: bool = False) -> None:

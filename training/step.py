@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings, build_optimizer
 from training.schedule import Plateau, build_scheduler
+from training.setup import nondeterminism_reported
 from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
 
@@ -90,10 +91,11 @@ class Stepper:
         When a loss or gradient is non-finite in any process, no process updates its weights.
         """
         torch._foreach_copy_(self._buffers_before, self._buffers)
-        losses, finite = self._backward(batches)
-        # One all-reduce for all flags. Except in some balancing methods, nothing else in a step waits for the GPU.
-        flags = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
-        is_bad, stop, *unlabeled = all_max(torch.stack(flags).int()).tolist()
+        with nondeterminism_reported():
+            losses, finite = self._backward(batches)
+        # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
+        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
+        is_bad, stop, *unlabeled = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
             torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be non-finite, too

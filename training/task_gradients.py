@@ -45,19 +45,20 @@ class TaskGradients:
         """Pass the gradients to the balancing method; set those of all parameters if they are computed here.
 
         Returns:
-            A boolean tensor: whether they are finite. If not, nothing was set.
+            Whether they are finite, bool. If not, no gradient was set.
         """
         num_shared = len(self._shared)
         shared = torch.stack([_flat(some[:num_shared]) for some in self._gradients])  # (T, P)
         shared = all_sum(shared) / world_size()
         gramian = shared @ shared.T
         finite = gramian.isfinite().all()
-        if finite:
+        if not self.replaces_backward:
+            self._balancing.update_from_gramian(gramian)
+        elif finite:  # waits for the GPU, as do the solvers, which run on the CPU
             weights = self._balancing.update_from_gramian(gramian)
-            if self.replaces_backward:
-                _set_gradients(self._shared, weights @ shared)
-                for own, some in zip(self._own, self._gradients, strict=True):
-                    _set_gradients(own, all_sum(_flat(some[num_shared:])) / world_size())
+            _set_gradients(self._shared, weights @ shared)
+            for own, some in zip(self._own, self._gradients, strict=True):
+                _set_gradients(own, all_sum(_flat(some[num_shared:])) / world_size())
         self._gradients = []
         return finite
 

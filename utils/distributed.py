@@ -37,43 +37,62 @@ def is_main() -> bool:
     return rank() == 0
 
 
-@contextmanager
-def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
-    """Join the processes that a launcher (torchrun, torch.distributed.launch) has started, and leave at the end.
-
-    With a launcher, each process uses the visible GPU of its local rank, whatever `gpu_devices` lists. Without one, the
-    single process uses the first of `gpu_devices`. Without CUDA everything runs on the CPU (gloo).
+def select_device(device: str, gpu_devices: list[int], local_rank: int | None) -> torch.device:
+    """The device of this process.
 
     Args:
-        gpu_devices: indices of GPUs, used without a launcher.
+        device: ``auto`` for a GPU if torch sees one, else the CPU; ``cuda`` or ``cpu``.
+        gpu_devices: indices of the GPUs to use when there is no launcher.
+        local_rank: of a process that a launcher has started, which uses the visible GPU of that index; else None.
+
+    Raises:
+        UserError: when such a GPU does not exist, or several are asked of one process.
+    """
+    if device == "cpu":
+        return torch.device("cpu")
+    if local_rank is None and len(gpu_devices) > 1:
+        raise UserError(
+            f"--gpu_devices lists {len(gpu_devices)} GPUs but one process uses one: "
+            f"start it with torchrun --nproc_per_node {len(gpu_devices)} in place of python"
+        )
+    if not torch.cuda.is_available():
+        if device == "cuda":
+            raise UserError("--device cuda: torch sees no GPU here; check CUDA_VISIBLE_DEVICES, or pass --device cpu")
+        return torch.device("cpu")
+    index = gpu_devices[0] if local_rank is None else local_rank
+    if not 0 <= index < torch.cuda.device_count():
+        raise UserError(
+            f"GPU {index} does not exist: {torch.cuda.device_count()} visible; "
+            "check CUDA_VISIBLE_DEVICES, --gpu_devices and --nproc_per_node"
+        )
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def process_group(gpu_devices: list[int], device: str = "auto") -> Iterator[torch.device]:
+    """Join the processes that a launcher (torchrun, torch.distributed.launch) has started, and leave them at the end.
+
+    They exchange data by nccl on GPUs and by gloo on the CPU.
+
+    Args:
+        gpu_devices, device: see `select_device`.
 
     Yields:
         The device of this process.
 
     Raises:
-        UserError: when a GPU does not exist, or several are given to a single process.
+        UserError: as `select_device`.
     """
     launched = "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
-    if not launched and len(gpu_devices) > 1:
-        raise UserError(
-            f"--gpu_devices lists {len(gpu_devices)} GPUs but one process uses one: "
-            f"start it with torchrun --nproc_per_node {len(gpu_devices)} in place of python"
-        )
-    if torch.cuda.is_available():
-        index = int(os.environ["LOCAL_RANK"]) if launched else gpu_devices[0]
-        if not 0 <= index < torch.cuda.device_count():
-            raise UserError(
-                f"GPU {index} does not exist: {torch.cuda.device_count()} visible; "
-                "check CUDA_VISIBLE_DEVICES, --gpu_devices and --nproc_per_node"
-            )
-        device = torch.device("cuda", index)
-        torch.cuda.set_device(device)
-    else:
-        device = torch.device("cpu")
-    if launched:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    own = select_device(device, gpu_devices, int(os.environ["LOCAL_RANK"]) if launched else None)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    if launched and own.type == "cuda":
+        dist.init_process_group("nccl", device_id=own)
+    elif launched:
+        dist.init_process_group("gloo")
     try:
-        yield device
+        yield own
     finally:
         if launched:
             dist.destroy_process_group()
@@ -83,14 +102,19 @@ def process_group(gpu_devices: list[int]) -> Iterator[torch.device]:
 
 
 def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move a module to its device and average gradients over the processes (on GPUs, BatchNorm statistics too)."""
+    """The module on its device, its gradients averaged over the processes (and BatchNorm's statistics too, on GPUs).
+
+    All processes start from rank 0's weights and buffers. After that buffers are not exchanged: most are constants, and
+    running statistics are the same in all processes on GPUs, and need `broadcast_buffers` before they are used on CPUs.
+    """
     module.to(device)
     if not is_distributed():
         return module
+    settings = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
     if device.type == "cuda":  # SyncBatchNorm exists for CUDA only
         module = convert_sync_batchnorm(module)  # timm's: torch's drops the activations of timm's BatchNormAct2d
-        return nn.parallel.DistributedDataParallel(module, device_ids=[device.index])
-    return nn.parallel.DistributedDataParallel(module)
+        settings["device_ids"] = [device.index]
+    return nn.parallel.DistributedDataParallel(module, **settings)
 
 
 def broadcast_buffers(module: nn.Module) -> None:

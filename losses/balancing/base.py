@@ -59,6 +59,8 @@ class Balancing(nn.Module, ABC):
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor | None:
         """Called in every step with the inner products (T, T) of the gradients dL_t of `gradient_scope`.
 
+        For ``"last shared layer"`` also where they are not finite: what a bad step writes into buffers is undone.
+
         Returns:
             For ``"shared"``: the weight of each dL_t in the gradient of the shared parameters, (T,).
         """

@@ -47,7 +47,7 @@ class GradientBalancing(WeightedLosses):
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
 
     def task_weights(self) -> torch.Tensor:
-        return torch.ones(len(self.tasks))  # of the losses; `weights` has those of the gradients
+        return torch.ones_like(self._weights)  # of the losses; those of the gradients are `weights`
 
     def weights(self) -> dict[str, float]:
         """w_t of the last step."""

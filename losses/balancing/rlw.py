@@ -23,6 +23,8 @@ class RandomWeights(WeightedLosses):
         self._seed = seed
         self.register_buffer("_weights", torch.empty(len(tasks)))
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
+        self._num_steps = 0  # the same on the host: reading `_step` would wait for a GPU
+        self.register_load_state_dict_post_hook(lambda *_: self._count_again())
         self._draw()
 
     def task_weights(self) -> torch.Tensor:
@@ -30,8 +32,12 @@ class RandomWeights(WeightedLosses):
 
     def end_step(self) -> None:
         self._step += 1
+        self._num_steps += 1
         self._draw()
 
+    def _count_again(self) -> None:
+        self._num_steps = int(self._step)
+
     def _draw(self) -> None:
-        normals = np.random.default_rng([self._seed, int(self._step)]).standard_normal(len(self.tasks))
-        self._weights.copy_(torch.softmax(torch.from_numpy(normals), dim=0))
+        normals = np.random.default_rng([self._seed, self._num_steps]).standard_normal(len(self.tasks))
+        self._weights.copy_(torch.softmax(torch.from_numpy(normals), dim=0), non_blocking=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from losses.balancing.uncertainty import UncertaintyWeighting
-from losses.reduction import TaskLoss
+from losses.reduction import TaskLoss, global_means
 from tasks import TASKS
 from tasks.objective import build_objective, resize_targets
 
@@ -30,12 +30,34 @@ def random_prediction(task: str) -> torch.Tensor:
     return torch.randn(2, {"depth": 1, "normal": 3, "segmentation": 5}[task], 8, 16).requires_grad_()
 
 
+def mean_loss(task: str, prediction: torch.Tensor, batch: dict) -> TaskLoss:
+    """The loss over the valid pixels of a batch, alone."""
+    [loss] = global_means([TASKS[task].loss(prediction, batch)])
+    return loss
+
+
+def test_numbers_of_pixels_are_exchanged_together(batch, monkeypatch):
+    """Of all tasks, final and intermediate losses: one vector, in which this process's numbers stand."""
+    exchanged = []
+    monkeypatch.setattr("losses.reduction.all_sum", lambda counts: exchanged.append(counts) or 2 * counts)
+    small = {task: random_prediction(task)[..., ::2, ::2] for task in TASKS}
+    predictions = {task: random_prediction(task) for task in TASKS} | {"intermediate": small}
+    network = torch.nn.Identity()
+    network.tasks = tuple(TASKS)
+    losses = build_objective(network).losses(predictions, batch)
+    [counts] = exchanged
+    assert len(counts) == 6
+    assert counts[[0, 2]].tolist() == [batch["depth_mask"].sum(), (batch["semantic"] >= 0).sum()]
+    alone = mean_loss("depth", predictions["depth"], batch).value
+    assert losses["depth"].item() == pytest.approx(alone.item(), rel=1e-6), "both are over twice as many"
+
+
 def test_berhu(batch):
     """By hand: errors 1, 0.1 and 0.2; delta = 0.2; (1 + 0.04) / 0.4 = 2.6 beyond, |e| up to it."""
     truth = torch.tensor([2.0, 3.0, 4.0, 5.0]).view(1, 1, 1, 4)
     prediction = truth + torch.tensor([1.0, -0.1, 0.2, 70.0]).view(1, 1, 1, 4)
     mask = torch.tensor([True, True, True, False]).view(1, 1, 1, 4)
-    loss = TASKS["depth"].loss(prediction, {"depth": truth, "depth_mask": mask})
+    loss = mean_loss("depth", prediction, {"depth": truth, "depth_mask": mask})
     assert loss.value.item() == pytest.approx((2.6 + 0.1 + 0.2) / 3, rel=1e-5)
     assert loss.num_pixels == 3
 
@@ -44,7 +66,7 @@ def test_berhu_threshold_is_a_constant(batch):
     """The gradient of the pixels beyond the threshold is e / delta, with nothing through delta."""
     prediction = torch.tensor([1.0, 0.5]).view(1, 1, 1, 2).requires_grad_()
     truth = {"depth": torch.zeros(1, 1, 1, 2), "depth_mask": torch.ones(1, 1, 1, 2, dtype=torch.bool)}
-    TASKS["depth"].loss(prediction, truth).value.backward()
+    mean_loss("depth", prediction, truth).value.backward()
     assert prediction.grad.flatten().tolist() == pytest.approx([1 / 0.2 / 2, 0.5 / 0.2 / 2])
 
 
@@ -53,14 +75,14 @@ def test_normal_loss(batch):
     truth = torch.tensor([[1.0, 0, 0]] * 4).T.view(1, 3, 1, 4)
     angles = torch.tensor([90.0, 60.0, 1.0, 179.0]).deg2rad()
     prediction = 5 * torch.stack([angles.cos(), angles.sin(), torch.zeros(4)]).view(1, 3, 1, 4)
-    loss = TASKS["normal"].loss(prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 4, dtype=torch.bool)})
+    loss = mean_loss("normal", prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 4, dtype=torch.bool)})
     assert loss.value.item() == pytest.approx((math.pi / 2 + math.pi / 3) / 2, rel=1e-5)
     assert loss.num_pixels == 2
 
 
 def test_cross_entropy():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [9.0, 9.0]]).T.view(1, 2, 1, 3)
-    loss = TASKS["segmentation"].loss(logits, {"semantic": torch.tensor([[[0, 1, -1]]])})
+    loss = mean_loss("segmentation", logits, {"semantic": torch.tensor([[[0, 1, -1]]])})
     expected = (-math.log(math.e**2 / (math.e**2 + 1)) + math.log(2)) / 2
     assert loss.value.item() == pytest.approx(expected, rel=1e-5)
     assert loss.num_pixels == 2
@@ -76,9 +98,9 @@ def test_cross_entropy_of_logits_to_be_resized(size, rows_at_once, highest, monk
     monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", rows_at_once * 3 * width)
     labels = torch.randint(-1, highest + 1, (2, height, width))
     logits = torch.randn(2, 3, 5, 4).double().requires_grad_()
-    ours = TASKS["segmentation"].loss(logits, {"semantic": labels})
+    ours = mean_loss("segmentation", logits, {"semantic": labels})
     resized = torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-    plain = TASKS["segmentation"].loss(resized, {"semantic": labels})
+    plain = mean_loss("segmentation", resized, {"semantic": labels})
     assert torch.allclose(ours.value, plain.value)
     assert ours.num_pixels == plain.num_pixels == (labels >= 0).sum()
     for a, b in zip(*(torch.autograd.grad(3 * loss.value, logits) for loss in (ours, plain)), strict=True):
@@ -89,9 +111,9 @@ def test_cross_entropy_of_logits_to_be_resized(size, rows_at_once, highest, monk
 def test_cross_entropy_without_gradients():
     """As in validation: the same value, and nothing to go back through."""
     logits, batch = torch.randn(2, 3, 5, 4).requires_grad_(), {"semantic": torch.randint(-1, 3, (2, 20, 16))}
-    expected = TASKS["segmentation"].loss(logits, batch).value
+    expected = mean_loss("segmentation", logits, batch).value
     with torch.no_grad():
-        value = TASKS["segmentation"].loss(logits, batch).value
+        value = mean_loss("segmentation", logits, batch).value
     assert value == expected
     assert not value.requires_grad
 
@@ -99,7 +121,7 @@ def test_cross_entropy_without_gradients():
 @pytest.mark.parametrize("size", [(32, 32), (16, 33), (2, 8)])
 def test_cross_entropy_of_other_proportions(size):
     with pytest.raises(ValueError, match="labels of size"):
-        TASKS["segmentation"].loss(torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, *size, dtype=torch.long)})
+        mean_loss("segmentation", torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, *size, dtype=torch.long)})
 
 
 def test_normal_loss_against_torchs_cosine(batch):
@@ -107,7 +129,7 @@ def test_normal_loss_against_torchs_cosine(batch):
     batch["normal"] = batch["normal"].double()
     cosine = torch.nn.functional.cosine_similarity(prediction, batch["normal"], dim=1)[batch["normal_mask"][:, 0]]
     plain = torch.arccos(cosine[cosine.abs() < 0.999]).mean()
-    ours = TASKS["normal"].loss(prediction, batch).value
+    ours = mean_loss("normal", prediction, batch).value
     assert torch.allclose(ours, plain)
     for a, b in zip(*(torch.autograd.grad(loss, prediction) for loss in (ours, plain)), strict=True):
         assert torch.allclose(a, b)
@@ -118,7 +140,7 @@ def test_zero_at_the_truth(task, batch):
     logits = 1e4 * torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), 5).movedim(-1, 1).float()
     prediction = {"depth": batch["depth"], "normal": batch["normal"], "segmentation": logits}[task]
     prediction = prediction.clone().requires_grad_()
-    loss = TASKS[task].loss(prediction, batch).value
+    loss = mean_loss(task, prediction, batch).value
     loss.backward()
     assert loss.item() == 0
     assert prediction.grad.isfinite().all()
@@ -128,7 +150,7 @@ def test_zero_at_the_truth(task, batch):
 def test_invalid_pixels_change_nothing(task, batch):
     """NaN in the truth, where the mask is off, and 1e9 or infinity in the prediction there."""
     prediction = random_prediction(task)
-    before = TASKS[task].loss(prediction, batch).value
+    before = mean_loss(task, prediction, batch).value
     gradient = torch.autograd.grad(before, prediction)[0]
     valid = (batch["semantic"] >= 0)[:, None] if task == "segmentation" else batch[f"{task}_mask"]
     assert not valid.all()
@@ -136,7 +158,7 @@ def test_invalid_pixels_change_nothing(task, batch):
         batch[task] = batch[task].masked_fill(~valid, torch.nan)
     infinite = 1e9 if task == "segmentation" else torch.inf
     spoilt = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
-    after = TASKS[task].loss(spoilt, batch).value
+    after = mean_loss(task, spoilt, batch).value
     assert after == before
     spoilt_gradient = torch.autograd.grad(after, spoilt)[0]
     assert torch.equal(spoilt_gradient, gradient)
@@ -146,7 +168,7 @@ def test_invalid_pixels_change_nothing(task, batch):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_prediction_that_is_not_finite_is_noticed(task, batch):
     prediction = torch.full_like(random_prediction(task), torch.nan)
-    assert TASKS[task].loss(prediction, batch).value.isnan()
+    assert mean_loss(task, prediction, batch).value.isnan()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -155,7 +177,7 @@ def test_nothing_valid_adds_nothing(task, batch):
         batch[key] = torch.zeros_like(batch[key])
     batch["semantic"] = torch.full_like(batch["semantic"], -1)
     prediction = random_prediction(task)
-    loss = TASKS[task].loss(prediction, batch)
+    loss = mean_loss(task, prediction, batch)
     loss.value.backward()
     assert loss.value == 0
     assert loss.num_pixels == 0
@@ -170,7 +192,7 @@ def test_pixels_count_the_same_whatever_image_they_are_in(batch):
     batch["depth"] = torch.zeros_like(batch["depth"])
     prediction = torch.zeros(2, 1, 8, 16)
     prediction[0] = 1.0
-    loss = TASKS["depth"].loss(prediction, batch)
+    loss = mean_loss("depth", prediction, batch)
     assert loss.value.item() == pytest.approx(2.6 / 129, rel=1e-5)
 
 
@@ -242,8 +264,8 @@ def test_objective_adds_up(batch):
     losses = build_objective(FixedPredictions(predictions))(batch)
     small = resize_targets(batch, (2, 4))
     for task in TASKS:
-        assert losses[task] == TASKS[task].loss(predictions[task], batch).value
-        assert losses[f"intermediate_{task}"] == TASKS[task].loss(predictions["intermediate"][task], small).value
+        assert losses[task] == mean_loss(task, predictions[task], batch).value
+        assert losses[f"intermediate_{task}"] == mean_loss(task, predictions["intermediate"][task], small).value
     weights = {"depth": 10, "normal": 20, "segmentation": 20}
     expected = sum(weights[task] * losses[task] + losses[f"intermediate_{task}"] for task in TASKS)
     assert torch.allclose(losses["total"], expected)

@@ -153,5 +153,7 @@ def test_miou_of_an_image_over_the_classes_that_occur():
     labels = torch.tensor([[[0, 0, 1, 1, -1]]])
     logits = torch.nn.functional.one_hot(torch.tensor([[[0, 0, 1, 2, 3]]]), CLASSES).movedim(-1, 1).float()
     metric = TASKS["segmentation"].metric(CLASSES)
-    metrics = metric.image_metrics(logits[0], {"semantic": labels}, 0)
-    assert metrics == pytest.approx({"mIoU_per_image": 1.5 / 6, "mIoU_occurring": 1.5 / 3})
+    values = metric.batch_metrics(logits, {"semantic": labels}).values[0]
+    assert dict(zip(metric.image_metric_names, values.tolist(), strict=True)) == pytest.approx(
+        {"mIoU_per_image": 1.5 / 6, "mIoU_occurring": 1.5 / 3}
+    )

@@ -1,16 +1,17 @@
 """The metrics against torchmetrics, against formulas written out, and against what they must not depend on."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torchmetrics.functional as oracle
 
-from metrics.depth import depth_errors, depth_metrics
-from metrics.normal import angle_between, normal_errors, normal_metrics
-from metrics.segmentation import confusion_matrix, image_miou, segmentation_metrics
-from metrics.weighted import weighted_median
+from metrics.normal import angle_between
+from metrics.segmentation import confusion_matrices, image_metrics, predicted_labels, segmentation_metrics
+from metrics.weighted import weighted_medians
 from tasks import TASKS, build_evaluator
+from utils.cpu_kernels import without_cpu_kernels
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
 
@@ -45,12 +46,16 @@ def part(batch: dict, indices) -> dict:
     return {k: [v[i] for i in indices] if isinstance(v, list) else v[list(indices)] for k, v in batch.items()}
 
 
+def metrics_of(task: str, prediction: torch.Tensor, truth: dict) -> dict[str, float]:
+    """Metrics of the first image of a batch."""
+    metric = TASKS[task].metric(CLASSES)
+    return dict(zip(metric.image_metric_names, metric.batch_metrics(prediction, truth).values[0].tolist(), strict=True))
+
+
 def test_depth_against_torchmetrics():
     truth, predictions = random_truth(1), random_predictions(1)
     mask = truth["depth_mask"][0]
-    ours = depth_metrics(
-        depth_errors(predictions["depth"][0], truth["depth"][0], mask), torch.ones(mask.sum()).double()
-    )
+    ours = metrics_of("depth", predictions["depth"], truth)
     p = predictions["depth"][0][mask].double().clamp(0.1, 10)
     d = truth["depth"][0][mask].double().clamp(0.1, 10)
     assert ours["abs_"] == pytest.approx(oracle.mean_absolute_error(p, d).item())
@@ -64,14 +69,14 @@ def test_depth_against_torchmetrics():
         assert ours[f"a{i}"] == pytest.approx((ratio < 1.25**i).double().mean().item())
 
 
-def test_normal_by_hand():
+def test_normal_by_hand(cpu_kernels):
     angles = torch.tensor([1.0, 6.0, 10.0, 20.0, 25.0, 90.0, 123.0])
     truth = torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 1, 7)
     prediction = torch.stack([angles.deg2rad().sin(), torch.zeros(7), angles.deg2rad().cos()])[:, None]
     mask = torch.tensor([[True] * 6 + [False]])[None]
-    ours = normal_metrics(normal_errors(prediction, truth, mask), torch.ones(6).double())
+    ours = metrics_of("normal", prediction[None], {"normal": truth[None], "normal_mask": mask[None]})
     known = angles[:6]
-    assert ours == pytest.approx(
+    assert {name: value for name, value in ours.items() if "solid" not in name} == pytest.approx(
         {
             "mean": known.mean().item(),
             "median": 10.0,  # the lower of the two middle ones
@@ -96,8 +101,8 @@ def test_small_angles_are_exact():
 def test_segmentation_against_torchmetrics():
     truth, predictions = random_truth(3), random_predictions(3)
     predictions["segmentation"][:, 4] += 2  # not uniform
-    matrices = [confusion_matrix(predictions["segmentation"][i], truth["semantic"][i]) for i in range(3)]
-    ours = segmentation_metrics(sum(matrices))
+    matrices = confusion_matrices(predicted_labels(predictions["segmentation"]), truth["semantic"], CLASSES)
+    ours = segmentation_metrics(matrices.sum(0))
     settings = {"num_classes": CLASSES, "ignore_index": -1}
     prediction = predictions["segmentation"].argmax(1)
     assert ours["mIoU"] == pytest.approx(
@@ -107,23 +112,25 @@ def test_segmentation_against_torchmetrics():
         oracle.classification.multiclass_accuracy(prediction, truth["semantic"], average="micro", **settings).item()
     )
     theirs = oracle.classification.multiclass_confusion_matrix(prediction, truth["semantic"], **settings)
-    assert torch.equal(sum(matrices), theirs)
+    assert torch.equal(matrices.sum(0), theirs)
 
 
 def test_per_image_miou_counts_absent_classes_as_zero():
     """Two of six classes occur, one is right: IoU 1 and 0.5 and four zeros; a third class is predicted: another 0."""
     truth = torch.tensor([[0, 0, 1, 1, -1]])
     prediction = torch.tensor([[0, 0, 1, 2, 3]])
-    logits = torch.nn.functional.one_hot(prediction, CLASSES).movedim(-1, 0).float()
-    matrix = confusion_matrix(logits, truth)
-    assert image_miou(matrix)["mIoU_per_image"] == pytest.approx((1 + 0.5) / 6)
-    assert segmentation_metrics(matrix) == pytest.approx({"mIoU": (1 + 0.5 + 0) / 3, "pixAcc": 3 / 4})
+    matrix = confusion_matrices(prediction[None], truth[None], CLASSES)
+    assert image_metrics(matrix)[0].tolist() == pytest.approx([(1 + 0.5) / 6, (1 + 0.5) / 3])
+    assert segmentation_metrics(matrix[0]) == pytest.approx({"mIoU": (1 + 0.5 + 0) / 3, "pixAcc": 3 / 4})
 
 
 def test_segmentation_logits_are_not_truncated():
     """The released program takes the arg-max of integers: 0.9 and 0.1 would both be 0."""
     logits = torch.tensor([0.1, 0.9]).view(2, 1, 1)
-    assert segmentation_metrics(confusion_matrix(logits, torch.tensor([[1]])))["pixAcc"] == 1
+    assert (
+        segmentation_metrics(confusion_matrices(predicted_labels(logits[None]), torch.tensor([[[1]]]), 2)[0])["pixAcc"]
+        == 1
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
@@ -185,24 +192,49 @@ def test_solid_angle_weights():
     assert metrics["a1_solid_angle"] == pytest.approx(math.sin(math.pi / 3))
 
 
-def test_weighted_median():
-    values = torch.tensor([3.0, 1.0, 2.0])
-    assert weighted_median(values, torch.ones(3).double()) == 2
-    assert weighted_median(values, torch.tensor([5.0, 1.0, 1.0]).double()) == 3
-    assert weighted_median(values, torch.tensor([1.0, 3.0, 1.0]).double()) == 1
-    assert weighted_median(torch.full((5,), 7.0), torch.ones(5).double()) == 7
-    assert weighted_median(torch.tensor([1.0, torch.nan, 2.0]), torch.ones(3).double()).isnan()
+def test_weighted_medians(cpu_kernels):
+    """Of several rows; values of weight 0 do not count, whatever they are."""
+    rows = [
+        ([3.0, 1.0, 2.0], [1.0, 1.0, 1.0], 2),
+        ([3.0, 1.0, 2.0], [5.0, 1.0, 1.0], 3),
+        ([3.0, 1.0, 2.0], [1.0, 3.0, 1.0], 1),
+        ([7.0, 7.0, 7.0], [1.0, 1.0, 1.0], 7),
+        ([3.0, torch.nan, 2.0], [1.0, 0.0, 1.0], 2),
+        ([torch.inf, 4.0, -1.0], [0.0, 1.0, 0.0], 4),
+    ]
+    values, weights, medians = (torch.tensor(column).double() for column in zip(*rows, strict=True))
+    assert weighted_medians(values, weights).tolist() == medians.tolist()
+
+
+def test_a_weighted_median_of_what_is_not_finite(cpu_kernels):
+    values = torch.tensor([[1.0, torch.nan, 2.0], [1.0, torch.inf, 2.0]]).double()
+    assert weighted_medians(values, torch.ones(2, 3).double()).isnan().all()
 
 
 @pytest.mark.parametrize("spread", [1.0, 1e-12, 1e6])
-def test_weighted_median_against_sorting(spread):
+def test_weighted_medians_against_sorting(spread, cpu_kernels):
     """Most values in one bin, one far away; whole weights, so that sums are exact whatever their order."""
-    for _ in range(20):
-        values = spread * torch.randint(0, 50, (301,)).double() / 7
-        values[0] = 1e3
-        weights = torch.randint(1, 9, (301,)).double()
-        repeated = values.repeat_interleave(weights.long()).sort().values
-        assert weighted_median(values, weights) == repeated[(len(repeated) + 1) // 2 - 1]
+    values = spread * torch.randint(0, 50, (20, 301)).double() / 7
+    values[:, 0] = 1e3
+    weights = torch.randint(0, 9, (20, 301)).double()
+    expected = []
+    for of_row, counts in zip(values, weights.long(), strict=True):
+        repeated = of_row.repeat_interleave(counts).sort().values
+        expected.append(repeated[(len(repeated) + 1) // 2 - 1].item())
+    assert weighted_medians(values, weights).tolist() == expected
+
+
+def test_large_maps_are_evaluated_in_chunks_of_rows(small_chunks):
+    """To the last bit as in one piece, which is how a GPU does it."""
+    truth, predictions = random_truth(3), random_predictions(3)
+    results = []
+    for in_chunks in (True, False):
+        evaluator = build_evaluator(tuple(TASKS), CLASSES, with_breakdown=True)
+        with nullcontext() if in_chunks else without_cpu_kernels():
+            evaluator.update(predictions, truth)
+        profile = evaluator.breakdowns()["normal"].by_distance
+        results.append((evaluator.compute(), profile.counts.tolist(), [x.tolist() for x in profile.means.values()]))
+    assert results[0] == results[1]
 
 
 def test_inputs_are_left_alone():

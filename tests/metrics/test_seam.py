@@ -44,7 +44,7 @@ def test_rays_score_1():
     """Within a row, every ray is at the same angle to the next."""
     rays = torch.tensor(erp_rays(HEIGHT, WIDTH)).movedim(-1, 0)
     assert seam_score(rays, normal_differences) == pytest.approx(1)
-    angle = normal_differences(rays)[HEIGHT // 2, 0].item()
+    angle = normal_differences(rays[None])[0, HEIGHT // 2, 0].item()
     tilt = math.pi / HEIGHT / 2  # of the row below the equator
     chord = math.cos(tilt) * math.sin(math.pi / WIDTH)
     assert angle == pytest.approx(math.degrees(2 * math.asin(chord)))

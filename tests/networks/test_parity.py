@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.depth import depth_errors, depth_metrics
-from metrics.normal import normal_errors, normal_metrics
+from metrics.task_metric import SOLID_ANGLE
 from networks.elite360m import Elite360M
 from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
+from tasks import TASKS
 from tasks.objective import build_objective
 from training.objective import TrainingObjective
 
@@ -173,12 +173,15 @@ def test_outputs(golden, eval_pass):
 def test_metrics(golden, eval_pass):
     """The released program pools a batch: here as one image twice as high."""
     predictions = eval_pass
-    measures = {"depth": (depth_errors, depth_metrics), "normal": (normal_errors, normal_metrics)}
-    for task, (measure, summarize) in measures.items():
+    for task in ("depth", "normal"):
         prediction, truth, mask = (
-            x.movedim(0, 1).flatten(1, 2) for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
+            x.movedim(0, 1).flatten(1, 2)[None]
+            for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
         )
-        ours = summarize(measure(prediction, truth, mask), torch.ones(mask.sum()).double())
+        metric = TASKS[task].metric(num_classes=1)
+        [values] = metric.batch_metrics(prediction, {task: truth, f"{task}_mask": mask}).values.tolist()
+        named = zip(metric.image_metric_names, values, strict=True)
+        ours = {name: value for name, value in named if not name.endswith(SOLID_ANGLE)}
         if task == "depth":  # the released program's other two names
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
         theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.arrays.items() if k.startswith(f"metric_{task}_")}
@@ -193,11 +196,15 @@ def test_metrics(golden, eval_pass):
 
 def losses_and_gradients(golden: SimpleNamespace) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Losses by name, and what `gradient_norms` gives."""
+    losses = training_losses(golden)
+    losses["total"].backward()
+    return losses, gradient_norms(golden.objective)
+
+
+def training_losses(golden: SimpleNamespace) -> dict[str, torch.Tensor]:
     golden.reset()
     objective = golden.objective.train()
-    losses = objective.losses(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
-    losses["total"].backward()
-    return losses, gradient_norms(objective)
+    return objective.losses(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
 
 
 def gradient_norms(objective: TrainingObjective) -> dict[str, float]:

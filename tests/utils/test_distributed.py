@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from losses.reduction import global_means
 from tasks import TASKS, build_evaluator
 from tests.processes import run_processes
 from utils.distributed import (
@@ -14,6 +15,7 @@ from utils.distributed import (
     launch_id,
     process_group,
     rank,
+    select_device,
     was_restarted,
     world_size,
     wrap_ddp,
@@ -21,6 +23,7 @@ from utils.distributed import (
 from utils.errors import UserError
 
 COUNT, CLASSES = 6, 5
+CPU = torch.device("cpu")
 
 
 def test_alone():
@@ -34,6 +37,73 @@ def test_alone():
 def test_several_gpus_of_one_process():
     with pytest.raises(UserError, match="--nproc_per_node 2"), process_group([0, 1]):
         pass
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu_devices", "local_rank", "chosen"),
+    [
+        ("auto", [1], None, "cuda:1"),
+        ("cuda", [0], None, "cuda:0"),
+        ("auto", [0], 1, "cuda:1"),
+        ("cuda", [0, 1], 1, "cuda:1"),
+        ("cpu", [0], None, "cpu"),
+        ("cpu", [0, 1], 1, "cpu"),
+    ],
+)
+def test_devices(device, gpu_devices, local_rank, chosen, two_gpus):
+    assert select_device(device, gpu_devices, local_rank) == torch.device(chosen)
+
+
+@pytest.mark.parametrize(("gpu_devices", "local_rank"), [([2], None), ([-1], None), ([0], 2)])
+def test_gpus_that_do_not_exist(gpu_devices, local_rank, two_gpus):
+    with pytest.raises(UserError, match=r"2 visible.*--gpu_devices"):
+        select_device("auto", gpu_devices, local_rank)
+
+
+def test_without_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert select_device("auto", [0], None) == select_device("auto", [0], 1) == CPU
+    with pytest.raises(UserError, match="--device cuda"):
+        select_device("cuda", [0], None)
+
+
+@pytest.mark.parametrize(("device", "group"), [("auto", ("nccl", torch.device("cuda", 1))), ("cpu", ("gloo", None))])
+def test_how_processes_exchange_data(device, group, two_gpus, monkeypatch):
+    """The group of GPUs knows the device of its process from the start."""
+    joined, chosen = [], []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setattr(
+        "torch.distributed.init_process_group", lambda backend, device_id=None: joined.append((backend, device_id))
+    )
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    with process_group([0], device) as own:
+        assert joined == [group]
+        assert own == (group[1] or CPU)
+    assert chosen == ([group[1]] if group[1] else [])
+
+
+@pytest.mark.parametrize("device", [torch.device("cpu"), torch.device("cuda", 1)])
+def test_what_processes_do_not_send(device, monkeypatch):
+    """Constant tables with every forward pass; gradients are copied once."""
+    given = {}
+    monkeypatch.setattr("utils.distributed.is_distributed", lambda: True)
+    monkeypatch.setattr("torch.nn.Module.to", lambda module, *_: module)
+    monkeypatch.setattr(
+        "torch.nn.parallel.DistributedDataParallel", lambda module, **settings: given.update(settings, module=module)
+    )
+    wrap_ddp(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), device)
+    assert given["broadcast_buffers"] is False
+    assert given["gradient_as_bucket_view"] is True
+    assert given.get("device_ids") == ([1] if device.type == "cuda" else None)
+    assert isinstance(given["module"][0], torch.nn.SyncBatchNorm) == (device.type == "cuda")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +158,7 @@ def losses_and_metrics(indices: list[int]) -> dict:
     for task in TASKS:
         prediction = predictions[task].clone().requires_grad_()
         weight = torch.full((), 0.5, requires_grad=True)  # stands for a weight that all processes share
-        loss = TASKS[task].loss(prediction + weight * prediction.detach().roll(1, dims=-1), batch)
+        [loss] = global_means([TASKS[task].loss(prediction + weight * prediction.detach().roll(1, dims=-1), batch)])
         loss.value.backward()
         out[task] = {
             "loss": (all_sum(loss.value) / world_size()).item(),
@@ -109,7 +179,8 @@ def joint_training(indices: list[int]) -> dict:
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank() + 7.0)
     parallel_model = wrap_ddp(model, torch.device("cpu"))
-    TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch).value.backward()
+    [loss] = global_means([TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch)])
+    loss.value.backward()
     broadcast_buffers(norm)
     return {"gradient": model.weight.grad.flatten().tolist(), "running_mean": norm.running_mean.item()}
 

@@ -1,0 +1,104 @@
+"""How often a training step and an evaluated batch would make the host wait for a GPU: counted on the CPU."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from losses.balancing import BALANCINGS
+from networks.elite360m import Elite360M
+from tasks import TASKS, build_evaluator
+from tasks.objective import build_objective
+from tests.cuda.pretend import host_waits
+from tests.tiny import CPU, tiny_batch, tiny_stepper
+from training.optimizers import OptimizationSettings
+from training.step import Stepper
+from utils.cpu_kernels import without_cpu_kernels
+
+CLASSES = 5
+SURGERY = {
+    name for name, method in BALANCINGS.items() if method.class_name == "GradientBalancing"
+}  # solves on the host
+
+
+def random_batch(count: int = 2, height: int = 32, width: int = 64) -> dict:
+    return {
+        "rgb": torch.rand(count, 3, height, width),
+        "depth": 10 * torch.rand(count, 1, height, width),
+        "depth_mask": torch.rand(count, 1, height, width) > 0.3,
+        "normal": torch.nn.functional.normalize(torch.randn(count, 3, height, width), dim=1),
+        "normal_mask": torch.rand(count, 1, height, width) > 0.3,
+        "semantic": torch.randint(-1, CLASSES, (count, height, width)),
+        "id": [str(i) for i in range(count)],
+        "index": np.arange(count),
+    }
+
+
+@pytest.mark.parametrize("wait", [torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.cpu, torch.Tensor.nonzero])
+def test_a_wait_is_counted(wait):
+    with host_waits() as names:
+        wait(torch.ones(1))
+    assert len(names) == 1
+
+
+def test_what_is_counted():
+    x = torch.rand(3)
+    with host_waits() as names:
+        if (x > 0).any():
+            x[x > 2]
+        x.numpy()
+        x + torch.where(x > 0, x, 0).sum()
+        x[torch.tensor([0, 1])]
+    assert names == ["_local_scalar_dense", "index", "numpy"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"grad_clip": 1.0}, {"optimizer": "sgd"}], ids=str)
+def test_a_step(settings):
+    stepper = tiny_stepper(**settings)
+    assert_one_wait(stepper, [tiny_batch([0, 1])])
+
+
+@pytest.mark.parametrize("name", [name for name in BALANCINGS if name not in SURGERY])
+def test_a_step_of_every_method(name):
+    assert_one_wait(tiny_stepper(name), [tiny_batch([0]), tiny_batch([1])])
+
+
+def test_a_step_of_the_network():
+    objective = build_objective(Elite360M("Elite360M_Res18", CLASSES, ico_level=2, pretrained=False)).train()
+    with without_cpu_kernels():
+        assert_one_wait(Stepper(objective, objective, OptimizationSettings(num_steps=9), CPU), [random_batch()])
+
+
+def assert_one_wait(stepper: Stepper, batches: list[dict]) -> None:
+    """A step waits once, for the flags; the network and its losses never do. A first step makes what is kept."""
+    stepper.step(batches)
+    with host_waits() as names:
+        stepper.step(batches)
+    assert names == ["tolist"]
+    with host_waits() as names:
+        stepper.objective.begin_step(batches)
+        stepper.objective(batches[0])
+    assert names == []
+
+
+def test_an_evaluated_batch():
+    """Of all tasks, metrics and breakdowns together: one fetch."""
+    batch = random_batch()
+    predictions = {
+        "depth": 10 * torch.rand(2, 1, 32, 64),
+        "normal": torch.randn(2, 3, 32, 64),
+        "segmentation": torch.randn(2, CLASSES, 32, 64),
+    }
+    evaluator = build_evaluator(tuple(TASKS), CLASSES, with_breakdown=True)
+    with without_cpu_kernels():
+        evaluator.update(predictions, batch)
+        with host_waits() as names:
+            evaluator.update(predictions, batch)
+    assert names == ["cpu", "numpy"], "the second one has nothing to wait for"
+
+
+def test_gpus_are_hidden():
+    """From this process and those that it starts, also on a machine that has some."""
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert not torch.cuda.is_available()

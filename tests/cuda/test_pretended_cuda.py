@@ -1,0 +1,150 @@
+"""Everything that computes on a GPU, with tensors that only claim to be there: nothing mixes devices or waits."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.panorama import unpack
+from networks.backbones import BACKBONES
+from networks.elite360m import Elite360M
+from prediction.tta import ViewAverage
+from tasks import TASKS, build_evaluator
+from tasks.objective import build_objective
+from tests.cuda.pretend import DEVICE, HostWaits, pretend, pretended_cuda
+from utils.tasks import TASK_NAMES
+
+HEIGHT, WIDTH, CLASSES, BATCH = 64, 128, 5, 2
+RES18 = "Elite360M_Res18"
+TASK_SETS = [tasks for number in (1, 2, 3) for tasks in combinations(TASK_NAMES, number)]
+ABLATIONS = [
+    {"b2f": "corrected"},
+    *({"fusion": fusion} for fusion in ("semantic", "distance", "none")),
+    {"cross_task": "none"},
+    {"intermediate": False},
+]
+
+
+def meta_network(backbone: str = RES18, tasks: tuple[str, ...] = TASK_NAMES, **settings) -> Elite360M:
+    """A network without weights."""
+    with torch.device("meta"):
+        return Elite360M(backbone, CLASSES, tasks, ico_level=2, pretrained=False, **settings)
+
+
+def packed_batch() -> dict:
+    """As workers send it: colors and normals in bytes, depth in millimetres."""
+    generator = np.random.default_rng(0)
+    return {
+        "rgb": generator.integers(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=np.uint8),
+        "depth": generator.integers(0, 12000, (BATCH, HEIGHT, WIDTH), dtype=np.uint16),
+        "normal": generator.integers(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=np.uint8),
+        "semantic": generator.integers(-1, CLASSES, (BATCH, HEIGHT, WIDTH), dtype=np.int8),
+        "depth_scale": np.full(BATCH, 1e-3, np.float32),
+        "normal_map": np.tile(np.array([[1 / 127.5, 0, 0, -1]], np.float32), (BATCH, 3, 1)),
+        "id": ["a", "b"],
+        "index": np.arange(BATCH),
+    }
+
+
+def is_there(tensor: torch.Tensor) -> bool:
+    return tensor.device == DEVICE
+
+
+def pretend_to_train(network: Elite360M, amp_type: torch.dtype | None = None, with_grad: bool = False) -> None:
+    """Forward pass and losses; with gradients, what is kept for a backward pass is chosen too."""
+    with torch.device("meta"):
+        objective = build_objective(network, amp_type=amp_type).train()
+    with pretended_cuda() as mode, torch.set_grad_enabled(with_grad):
+        batch = pretend(unpack(packed_batch()), mode)
+        pretend(objective, mode)
+        with HostWaits() as waits:
+            objective.begin_step([batch])
+            losses = objective(batch)
+        assert waits.names == []
+        assert is_there(objective.has_labels)
+        for name, loss in losses.items():
+            assert is_there(loss), name
+            assert loss.dtype == torch.float32, name
+
+
+def pretend_to_evaluate(network: Elite360M, amp_type: torch.dtype | None = None) -> None:
+    """Prediction, the average over views, and all metrics of a batch, up to the one fetch."""
+    with pretended_cuda() as mode, torch.no_grad():
+        batch = pretend(unpack(packed_batch()), mode)
+        pretend(network.eval(), mode)
+        with HostWaits() as waits, torch.autocast("cuda", amp_type, enabled=amp_type is not None):
+            plain = network(batch["rgb"])
+        assert waits.names == []
+        predictor = ViewAverage(lambda rgb: plain, number=3, normal_frame="camera")
+        evaluator = build_evaluator(network.tasks, CLASSES, DEVICE, with_breakdown=True)
+        for constants in ("made", "kept"):
+            with HostWaits() as waits:
+                averaged = predictor(batch["rgb"])
+                values = evaluator.batch_values(averaged, batch)
+            assert constants == "made" or waits.names == []
+        for predictions in (plain, averaged):
+            assert predictions.keys() == set(network.tasks)
+            assert all(map(is_there, predictions.values()))
+        assert is_there(values)
+        assert values.dtype == torch.float64
+
+
+def test_training():
+    pretend_to_train(meta_network(), torch.float16, with_grad=True)
+
+
+def test_evaluation():
+    pretend_to_evaluate(meta_network())
+
+
+def test_decoding():
+    """Codes are copied without waiting, and decoded on the device."""
+    with pretended_cuda(), HostWaits() as waits:
+        batch = unpack(packed_batch(), DEVICE)
+    assert waits.names == []
+    tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor)}
+    assert len(tensors) == 6
+    assert all(map(is_there, tensors.values()))
+    assert batch["depth"].shape == (BATCH, 1, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_losses(task):
+    """Also that of logits that are not yet resized."""
+    channels = {"depth": 1, "normal": 3, "segmentation": CLASSES}[task]
+    with pretended_cuda() as mode:
+        batch = pretend(unpack(packed_batch()), mode)
+        scale = 4 if task == "segmentation" else 1
+        shape = (BATCH, channels, HEIGHT // scale, WIDTH // scale)
+        prediction = torch.rand(shape, device=DEVICE, requires_grad=True)
+        with HostWaits() as waits:
+            loss = TASKS[task].loss(prediction, batch)
+    assert waits.names == []
+    assert is_there(loss.total)
+    assert is_there(loss.num_pixels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name != RES18])
+def test_backbones(backbone):
+    """In bf16; the ablations are in fp16, the sets of tasks in float32."""
+    network = meta_network(backbone, ("depth", "segmentation"))
+    pretend_to_train(network, torch.bfloat16)
+    pretend_to_evaluate(network, torch.bfloat16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", TASK_SETS, ids="-".join)
+def test_task_sets(tasks):
+    network = meta_network(tasks=tasks)
+    pretend_to_train(network)
+    pretend_to_evaluate(network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", ABLATIONS, ids=str)
+def test_ablations(settings):
+    network = meta_network(**settings)
+    pretend_to_train(network, torch.float16)
+    pretend_to_evaluate(network, torch.float16)

@@ -1,0 +1,87 @@
+"""Batches that are copied and decoded ahead, with streams that only note what happens."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from datasets.loading import Batches, decoded_ahead
+
+GPU = torch.device("cuda", 0)
+
+
+class FakeStream:
+    """Notes in `events` that another one is waited for."""
+
+    def __init__(self, name: str, events: list):
+        self.name, self._events = name, events
+
+    def wait_stream(self, other: "FakeStream") -> None:
+        self._events.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.fixture
+def events(monkeypatch) -> list[str]:
+    """What happens, in order: batches read and decoded, and in which stream, and waits of streams."""
+    noted: list[str] = []
+    main, side = FakeStream("main", noted), FakeStream("side", noted)
+    current = [main]
+
+    @contextmanager
+    def stream(chosen: FakeStream):
+        current.append(chosen)
+        yield
+        current.pop()
+
+    def unpack(batch: dict, device: torch.device) -> dict:
+        assert device == GPU
+        noted.append(f"decode {batch['id']} in {current[-1].name}")
+        return {"id": batch["id"], "rgb": torch.ones(1)}
+
+    monkeypatch.setattr("torch.cuda.Stream", lambda device: side)
+    monkeypatch.setattr("torch.cuda.stream", stream)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda device: current[-1])
+    monkeypatch.setattr("torch.Tensor.record_stream", lambda _, stream: noted.append(f"kept for {stream.name}"))
+    monkeypatch.setattr("datasets.loading.unpack", unpack)
+    return noted
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5])
+def test_every_batch_once_in_order(number, events):
+    batches = decoded_ahead(({"id": i} for i in range(number)), GPU)
+    assert [batch["id"] for batch in batches] == list(range(number))
+
+
+def test_the_next_batch_is_decoded_before_one_is_handed_out(events):
+    """In the side stream; it is waited for when it is handed out, not before."""
+    batches = decoded_ahead(({"id": i} for i in range(3)), GPU)
+    ready = ["main waits for side", "kept for main"]
+    for number in range(3):
+        assert next(batches)["id"] == number
+        events.append(f"work on {number}")
+    assert events == [
+        *("decode 0 in side", *ready, "decode 1 in side", "work on 0"),
+        *(*ready, "decode 2 in side", "work on 1"),
+        *(*ready, "work on 2"),
+    ]
+
+
+def test_only_gpus_are_worked_ahead_for(monkeypatch, events):
+    """On a CPU a batch is read when it is asked for: there is nothing to overlap."""
+    read = []
+
+    class Loader:
+        def __iter__(self):
+            for number in range(3):
+                read.append(number)
+                yield {"id": number, "bad": []}
+
+    cpu = torch.device("cpu")
+    monkeypatch.setattr("datasets.loading.unpack", lambda batch, device: (batch["id"], device))
+    batches = iter(Batches(Loader(), cpu))
+    assert next(batches) == (0, cpu)
+    assert read == [0]
+    monkeypatch.setattr("datasets.loading.unpack", lambda batch, device: dict(batch))
+    read.clear()
+    assert next(iter(Batches(Loader(), GPU)))["id"] == 0
+    assert read == [0, 1]

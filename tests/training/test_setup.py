@@ -1,0 +1,78 @@
+"""Settings of the process: which are switched on, and what --deterministic promises. In processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import tiny_batch, tiny_stepper
+from training.setup import nondeterminism_reported, prepare_device
+from utils.errors import UserError
+
+FLAGS = """
+import json, os, sys, torch
+from training.setup import prepare_device
+prepare_device(deterministic=sys.argv[1] == "deterministic")
+print(json.dumps({
+    "benchmark": torch.backends.cudnn.benchmark,
+    "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+    "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+    "cudnn_deterministic": torch.backends.cudnn.deterministic,
+    "strict": torch.are_deterministic_algorithms_enabled()
+    and not torch.is_deterministic_algorithms_warn_only_enabled(),
+    "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    "cuda": torch.cuda.is_initialized(),
+}))
+"""
+FAST = {"benchmark": True, "cudnn_tf32": True, "matmul_tf32": True, "cudnn_deterministic": False, "strict": False}
+REPEATABLE = {
+    "benchmark": False,
+    "cudnn_tf32": False,
+    "matmul_tf32": False,
+    "cudnn_deterministic": True,
+    "strict": True,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "flags", "workspace"), [("fast", FAST, None), ("deterministic", REPEATABLE, ":4096:8")]
+)
+def test_flags(kind, flags, workspace):
+    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    command = [sys.executable, "-c", FLAGS, kind]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=root)
+    assert json.loads(done.stdout) == {**flags, "workspace": workspace, "cuda": False}
+
+
+def test_an_environment_that_does_not_repeat(monkeypatch):
+    """It is named, and nothing is switched."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(UserError, match="CUBLAS_WORKSPACE_CONFIG"):
+        prepare_device(deterministic=True)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_an_operation_that_cannot_repeat():
+    """`put_` has no deterministic form on CPUs either: the error names it and the flag."""
+    stepper = tiny_stepper()
+    stepper.objective.network.last_shared_weight.register_hook(
+        lambda grad: grad.clone().put_(torch.tensor([0]), torch.tensor([0.0]))
+    )
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(UserError, match=r"--deterministic.*put_"):
+            stepper.step([tiny_batch([0, 1])])
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_other_errors_stay():
+    with pytest.raises(RuntimeError, match="shapes"), nondeterminism_reported():
+        raise RuntimeError("shapes")
