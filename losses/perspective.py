@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch.linalg import vecdot
 
 from losses.reduction import TaskLoss, global_mean
-from utils.perspective import valid_depth
 from utils.tasks import IGNORE_LABEL
 
 
@@ -28,13 +27,13 @@ def segmentation_loss(logits: torch.Tensor, batch: dict, label_smoothing: float 
 
 
 def depth_loss(prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """Mean absolute error in meters over the pixels of `valid_depth`.
+    """Mean absolute error in meters over the valid pixels.
 
     Args:
         prediction: (B, 1, H, W) meters.
-        batch: ``depth`` (B, 1, H, W) meters and ``depth_mask`` (B, 1, H, W).
+        batch: ``depth`` (B, 1, H, W) meters and ``depth_mask`` (B, 1, H, W), the depths above 0.001 and below 10 m.
     """
-    mask = valid_depth(batch)
+    mask = batch["depth_mask"]
     error = torch.where(mask, prediction - batch["depth"], 0).abs()
     return global_mean(error.sum(), mask)
 

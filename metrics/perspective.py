@@ -15,9 +15,9 @@ import torch
 from torch.linalg import vecdot
 
 from utils.distributed import all_sum
-from utils.perspective import MIN_DEPTH, valid_depth
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
+MIN_DEPTH = 0.001  # meters: predictions are clamped to MIN_DEPTH .. MAX_DEPTH
 PER_IMAGE, PER_PIXEL = "_per_image", "_per_pixel"
 
 PROTOCOL = {
@@ -117,7 +117,7 @@ class DepthMetric(PerspectiveMetric):
         self._count = torch.zeros((), dtype=torch.int64, device=device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
-        mask = valid_depth(batch)
+        mask = batch["depth_mask"]
         sums = _sums(depth_errors(prediction, batch["depth"]), mask)
         counts = mask.sum((1, 2, 3))
         self._sums += sums.sum(0)

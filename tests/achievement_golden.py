@@ -28,18 +28,11 @@ _MARKS = {
 
 
 def kind_of(path: Path) -> str:
-    """What a file holds: the architecture of a model case, or a key of _MARKS.
-
-    Raises:
-        ValueError: when it is of no known kind.
-    """
+    """What a file holds: the architecture of a model case, or a key of _MARKS, or "unknown"."""
     with np.load(path) as file:
         if "meta" in file.files:
             return json.loads(str(file["meta"]))["arch"]
-        for kind, mark in _MARKS.items():
-            if mark in file.files:
-                return kind
-    raise ValueError(f"{path} is of no known kind")
+        return next((kind for kind, mark in _MARKS.items() if mark in file.files), "unknown")
 
 
 FILES = {path: kind_of(path) for path in sorted(FOLDER.glob("*.npz"))}
@@ -110,11 +103,14 @@ def model_inputs(meta: SimpleNamespace) -> dict[str, np.ndarray]:
 
 
 def targets(depth: np.ndarray, normals: np.ndarray, labels: np.ndarray) -> dict[str, torch.Tensor]:
-    """A batch of ours without images, float64, from theirs: 0 and 255 mark what is not valid."""
+    """A batch of ours without images, float64, from theirs: 255 and normals of 0 mark what is not valid.
+
+    Depths are compared with their limits as float32, in which 1 mm is not above 0.001 m.
+    """
     depth, normals, labels = (torch.from_numpy(np.asarray(x)) for x in (depth, normals, labels))
     return {
         "depth": depth.double(),
-        "depth_mask": depth > 0,
+        "depth_mask": (depth > 0.001) & (depth < 10),
         "normal": normals.double(),
         "normal_mask": (normals != 0).any(dim=1, keepdim=True),
         "semantic": torch.where(labels == 255, -1, labels.long()),

@@ -59,7 +59,7 @@ BALANCINGS = {
     "upgrad": _surgery("UPGrad"),
     "pcgrad": _surgery("PCGrad"),
     "cagrad": _surgery("CAGrad", c=0.5),  # the paper's radius
-    "mgda": _surgery("MGDA"),
+    "mgda": _surgery("MGDA", epsilon=1e-5, max_iters=250),  # torchjd's own stop is a thousandth from the optimum
     "imtl-g": _surgery("IMTLG"),
     "aligned-mtl": _surgery("AlignedMTL"),
     "nash-mtl": _surgery("NashMTL"),
