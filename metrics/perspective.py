@@ -96,7 +96,11 @@ class SegmentationMetric(PerspectiveMetric):
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
-        confusion = confusion_matrices(prediction.argmax(dim=1), batch["semantic"], self.num_classes)
+        confusion = confusion_matrices(
+            prediction.max(dim=1).indices,  # as argmax, but several times faster on CPUs
+            batch["semantic"],
+            self.num_classes,
+        )
         self.confusion += confusion.sum(0)
         return BatchMetrics(segmentation_metrics(confusion), confusion.sum((1, 2)) > 0)
 

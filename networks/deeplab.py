@@ -82,9 +82,8 @@ class DeepLab(nn.Module):
         """
         features = self.backbone((rgb - self.mean) / self.std)
         contexts = {name: context(features[FINE], features[DEEP]) for name, context in self.contexts.items()}
-        return {
-            task: head(contexts.get(task, contexts.get(SHARED)), rgb.shape[-2:]) for task, head in self.heads.items()
-        }
+        shared = contexts.get(SHARED)
+        return {task: head(contexts.get(task, shared), rgb.shape[-2:]) for task, head in self.heads.items()}
 
     @property
     def last_shared_weight(self) -> nn.Parameter:

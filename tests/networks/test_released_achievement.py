@@ -45,7 +45,8 @@ def test_architecture(network, released):
     found = released_architecture(released)
     backbone = found.pop("backbone")
     assert found == ARGUMENTS
-    again = DeepLab(backbone=backbone, pretrained=False, **found)
+    with torch.device("meta"):
+        again = DeepLab(backbone=backbone, pretrained=False, **found)
     assert again.state_dict().keys() == network.state_dict().keys()
 
 
