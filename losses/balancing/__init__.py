@@ -59,7 +59,7 @@ BALANCINGS = {
     "upgrad": _torchjd("UPGrad"),
     "pcgrad": _torchjd("PCGrad"),
     "cagrad": _torchjd("CAGrad", c=0.5),  # the paper's radius
-    "mgda": _torchjd("MGDA"),
+    "mgda": _torchjd("MGDA", epsilon=1e-5, max_iters=250),  # torchjd's own stop is a thousandth from the optimum
     "imtl-g": _torchjd("IMTLG"),
     "aligned-mtl": _torchjd("AlignedMTL"),
     "nash-mtl": _torchjd("NashMTL"),

@@ -1,0 +1,265 @@
+"""Metrics of images of perspective cameras, those of Yun & Cho, ICCV 2023.
+
+Two ways to average are in use. Per image: the metric of each image over its valid pixels, then the mean over images.
+Per pixel: the metric of the valid pixels of all images together. Each metric comes in both. A name without an ending
+is the metric of the paper's program, which is per pixel for depth and segmentation and per image for normals;
+``_per_image`` and ``_per_pixel`` end the names of the others.
+
+All is computed with masks on the device of the predictions, so that nothing waits for a GPU.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch.linalg import vecdot
+
+from utils.distributed import all_sum
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+
+MIN_DEPTH = 0.001  # meters: predictions are clamped to MIN_DEPTH .. MAX_DEPTH
+PER_IMAGE, PER_PIXEL = "_per_image", "_per_pixel"
+
+PROTOCOL = {
+    "depth": "meters, 0.001 < ground truth < 10 m, predictions clamped to [0.001, 10] m; natural logarithms; all valid "
+    "pixels of the set together; no crop, no alignment",
+    "normal": "degrees, and fractions of pixels below 11.25, 22.5 and 30 degrees; mean over images of the metric over "
+    "valid pixels; of two middle values the median is the lower one",
+    "segmentation": "mIoU over all classes, those that do not occur counting 0, and pixAcc, from one confusion matrix "
+    "of the whole set",
+    PER_IMAGE: "the same metric as mean over images of the metric over valid pixels",
+    PER_PIXEL: "the same metric of all valid pixels of the set together (the median to 0.001 degrees)",
+}
+
+
+class BatchMetrics(NamedTuple):
+    """Metrics of the B images of a batch, on its device.
+
+    Attributes:
+        values: (B, M) float64, in the order of `PerspectiveMetric.image_metric_names`.
+        has_ground_truth: (B,) bool; the values of other images mean nothing.
+        profiles: None; there are no breakdowns.
+    """
+
+    values: torch.Tensor
+    has_ground_truth: torch.Tensor
+    profiles: None = None
+
+
+class PerspectiveMetric(ABC):
+    """Evaluates the predictions of one task.
+
+    Args:
+        num_classes: K.
+        device: of the predictions.
+
+    Attributes:
+        image_metric_names: of the metrics of single images, whose means over images are metrics of the dataset.
+        dataset_metric_names: of the metrics of all pixels together.
+        profiles: None; there are no breakdowns.
+    """
+
+    image_metric_names: tuple[str, ...]
+    dataset_metric_names: tuple[str, ...]
+    profiles = None
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
+        self.num_classes = num_classes
+        self.device = device
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of all metrics of a dataset."""
+        return (*self.dataset_metric_names, *self.image_metric_names)
+
+    @abstractmethod
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        """Metrics of each image of a batch, given its predictions (B, ., H, W); they count for the dataset from now."""
+
+    @abstractmethod
+    def dataset_metrics(self) -> dict[str, float]:
+        """Metrics of all pixels so far, of all processes, together; empty if none had ground truth."""
+
+
+class SegmentationMetric(PerspectiveMetric):
+    """Mean intersection over union over all K classes, and the fraction of correct pixels, of predicted logits.
+
+    A class that occurs in neither ground truth nor predictions counts 0 in the mean, as in the paper's program, so that
+    fewer classes than K cannot reach 1.
+    """
+
+    dataset_metric_names = ("mIoU", "pixAcc")
+    image_metric_names = tuple(name + PER_IMAGE for name in dataset_metric_names)
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
+        super().__init__(num_classes, device)
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        confusion = confusion_matrices(
+            prediction.max(dim=1).indices,  # as argmax, but several times faster on CPUs
+            batch["semantic"],
+            self.num_classes,
+        )
+        self.confusion += confusion.sum(0)
+        return BatchMetrics(segmentation_metrics(confusion), confusion.sum((1, 2)) > 0)
+
+    def dataset_metrics(self) -> dict[str, float]:
+        confusion = all_sum(self.confusion)
+        return _named(self.dataset_metric_names, segmentation_metrics(confusion), confusion.sum())
+
+
+class DepthMetric(PerspectiveMetric):
+    """Errors of predicted depth: see `depth_errors` and `depth_metrics`."""
+
+    dataset_metric_names = ("d1", "d2", "d3", "rms", "log_rms", "abs_rel", "sq_rel", "log10", "si_log")
+    image_metric_names = tuple(name + PER_IMAGE for name in dataset_metric_names)
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
+        super().__init__(num_classes, device)
+        self._sums = torch.zeros(len(self.dataset_metric_names), dtype=torch.float64, device=device)
+        self._count = torch.zeros((), dtype=torch.int64, device=device)
+
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        mask = batch["depth_mask"]
+        sums = _sums(depth_errors(prediction, batch["depth"]), mask)
+        counts = mask.sum((1, 2, 3))
+        self._sums += sums.sum(0)
+        self._count += counts.sum()
+        return BatchMetrics(depth_metrics(sums / counts[:, None]), counts > 0)
+
+    def dataset_metrics(self) -> dict[str, float]:
+        count = all_sum(self._count)
+        return _named(self.dataset_metric_names, depth_metrics(all_sum(self._sums) / count), count)
+
+
+class NormalMetric(PerspectiveMetric):
+    """Angles between predicted normals and ground truth: see `normal_metrics`."""
+
+    image_metric_names = ("mean", "median", "11.25", "22.5", "30")
+    dataset_metric_names = tuple(name + PER_PIXEL for name in image_metric_names)
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
+        super().__init__(num_classes, device)
+        self._sums = torch.zeros(1 + len(ANGLES), dtype=torch.float64, device=device)
+        self._histogram = torch.zeros(180 * _BINS_PER_DEGREE + 1, dtype=torch.int64, device=device)
+
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        mask = batch["normal_mask"]
+        angle = angles(prediction, batch["normal"])
+        sums, counts = _sums(_angle_errors(angle), mask), mask.sum((1, 2, 3))
+        self._sums += sums.sum(0)
+        bins = (angle.nan_to_num(180) * _BINS_PER_DEGREE).long().flatten()
+        self._histogram.scatter_add_(0, bins, mask.flatten().long())
+        return BatchMetrics(normal_metrics(sums / counts[:, None], lower_median(angle, mask)), counts > 0)
+
+    def dataset_metrics(self) -> dict[str, float]:
+        histogram = all_sum(self._histogram)
+        count = histogram.sum()
+        median_bin = torch.searchsorted(histogram.cumsum(0), (count + 1) // 2)
+        median = (median_bin + 0.5) / _BINS_PER_DEGREE
+        return _named(self.dataset_metric_names, normal_metrics(all_sum(self._sums) / count, median), count)
+
+
+ANGLES = (11.25, 22.5, 30.0)  # degrees
+_BINS_PER_DEGREE = 1000  # of the histogram in which the median of all pixels is found
+
+
+def confusion_matrices(prediction: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Pixel counts (B, K, K) int64 of images: rows are true labels, columns predicted ones; ignored pixels left out.
+
+    Args:
+        prediction: labels (B, H, W).
+        labels: true ones (B, H, W), -1 = ignore.
+        num_classes: K.
+    """
+    ignored = num_classes**2  # a cell after those of the matrix
+    pairs = torch.where(labels == IGNORE_LABEL, ignored, labels * num_classes + prediction).flatten(1)
+    counts = pairs.new_zeros(len(pairs), ignored + 1)
+    counts.scatter_add_(1, pairs, torch.ones_like(pairs))
+    return counts[:, :-1].unflatten(1, (num_classes, num_classes))
+
+
+def segmentation_metrics(confusion: torch.Tensor) -> torch.Tensor:
+    """mIoU and pixAcc (..., 2) float64 of confusion matrices (..., K, K)."""
+    intersection = confusion.diagonal(dim1=-2, dim2=-1).double()
+    union = confusion.sum(-1) + confusion.sum(-2) - intersection
+    iou = intersection / union.clamp_min(1)  # 0 for a class that does not occur
+    return torch.stack([iou.mean(-1), intersection.sum(-1) / confusion.sum((-2, -1))], dim=-1)
+
+
+def depth_errors(prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+    """Errors of each pixel, (B, 1, H, W) float64 or bool, whose means `depth_metrics` takes.
+
+    With the predicted depth p, clamped to MIN_DEPTH .. MAX_DEPTH (NaN to MIN_DEPTH), and the true one d:
+    max(p/d, d/p) < 1.25^i for i = 1, 2, 3; (p - d)^2; (ln p - ln d)^2; |p - d| / d; (p - d)^2 / d; |log10 p - log10 d|;
+    ln p - ln d.
+
+    Args:
+        prediction, target: (B, 1, H, W) meters.
+    """
+    p = prediction.double().nan_to_num(MIN_DEPTH, MAX_DEPTH, MIN_DEPTH).clamp(MIN_DEPTH, MAX_DEPTH)
+    d = target.double()
+    error, log_error = p - d, p.log() - d.log()
+    ratio = torch.maximum(p / d, d / p)
+    below = [ratio < 1.25**i for i in (1, 2, 3)]
+    log10_error = (p.log10() - d.log10()).abs()
+    return [*below, error**2, log_error**2, error.abs() / d, error**2 / d, log10_error, log_error]
+
+
+def depth_metrics(means: torch.Tensor) -> torch.Tensor:
+    """Metrics (..., 9) from the means (..., 9) of `depth_errors`, in the order of `DepthMetric.dataset_metric_names`.
+
+    ``d1``, ``d2``, ``d3``: fractions of pixels; ``rms`` (meters) and ``log_rms``: roots of the mean squares;
+    ``abs_rel``, ``sq_rel``, ``log10``: means; ``si_log`` = sqrt(mean e^2 - (mean e)^2) with e = ln p - ln d.
+    """
+    fractions, mean_square, log_mean_square, relative, log_mean = means.split([3, 1, 1, 3, 1], dim=-1)
+    variance = (log_mean_square - log_mean**2).clamp_min(0)
+    return torch.cat([fractions, mean_square.sqrt(), log_mean_square.sqrt(), relative, variance.sqrt()], dim=-1)
+
+
+def angles(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Angles (B, H, W) in degrees, float64: the arccosine of <p / |p|, n>, clamped to [-1, 1].
+
+    Args:
+        prediction: p, (B, 3, H, W) of any length.
+        target: n, (B, 3, H, W); taken as it is.
+    """
+    prediction = torch.nn.functional.normalize(prediction.double(), dim=1)
+    return torch.rad2deg(vecdot(prediction, target.double(), dim=1).clamp(-1, 1).arccos())
+
+
+def _angle_errors(angle: torch.Tensor) -> list[torch.Tensor]:
+    """The angle of each pixel, and whether it is below each of the ANGLES, (B, H, W)."""
+    return [angle, *(angle < limit for limit in ANGLES)]
+
+
+def normal_metrics(means: torch.Tensor, median: torch.Tensor) -> torch.Tensor:
+    """Metrics (..., 5) from the means (..., 4) of the angle and of its being below each of the ANGLES, and its median.
+
+    ``mean`` and ``median`` in degrees; ``11.25``, ``22.5``, ``30``: fractions of pixels below.
+    """
+    return torch.cat([means[..., :1], median[..., None], means[..., 1:]], dim=-1)
+
+
+def lower_median(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Median (B,) of the valid values of each image, of two middle ones the lower.
+
+    Args:
+        values: (B, H, W).
+        mask: the valid ones, (B, 1, H, W).
+    """
+    mask = mask.flatten(1)
+    ascending = values.flatten(1).masked_fill(~mask, torch.inf).sort(dim=1).values
+    middle = (mask.sum(1, keepdim=True) - 1).clamp_min(0) // 2
+    return ascending.gather(1, middle)[:, 0]
+
+
+def _sums(errors: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """Sums (B, m) float64 of m errors (B, H, W) or (B, 1, H, W) over the valid pixels (B, 1, H, W) of each image."""
+    mask = mask.flatten(1)
+    return torch.stack([torch.where(mask, error.flatten(1), 0).sum(1, dtype=torch.float64) for error in errors], dim=1)
+
+
+def _named(names: tuple[str, ...], values: torch.Tensor, count: torch.Tensor) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True)) if count else {}

@@ -1,0 +1,187 @@
+"""DeepLabV3 and DeepLabV3+ for several tasks on one backbone (Chen et al., arXiv 1706.05587 and ECCV 2018).
+
+As in the experiments of Yun & Cho, ICCV 2023, on NYU Depth v2.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import Conv2dNormActivation
+
+from networks.deeplab_backbones import BACKBONES, DEEP, FINE, build_backbone
+from utils.precision import at_least_float32
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (6, 12, 18)}  # of the ASPP, by --output_stride
+DROPOUT = 0.1
+SHARED = "shared"  # the key of the context that all tasks share
+
+
+class DeepLab(nn.Module):
+    """One image in, a dense prediction per task out.
+
+        backbone -> ASPP (+ skip) -> a head per task
+
+    DeepLabV3 without a skip connection, DeepLabV3+ with one.
+
+    Args:
+        tasks: any of depth, normal and segmentation, in the order in which they are balanced.
+        num_classes: K, the number of semantic classes.
+        backbone: a key of `networks.deeplab_backbones.BACKBONES`.
+        normal_size: channels of the ASPP.
+        output_stride: 8, 16 or 32: selects the ATROUS_RATES. As in the released program it does not change the
+            backbone, whose last feature has stride 8 (resnet50) or 32 (the others).
+        skip_connection: channels to which the feature at stride 8 is reduced for the skip connection; 0 for none.
+        shared_head: all tasks share one ASPP and skip connection; otherwise each has its own.
+        pretrained: start the backbone from ImageNet weights (downloaded at first use).
+
+    Raises:
+        UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown.
+    """
+
+    def __init__(
+        self,
+        tasks: tuple[str, ...],
+        num_classes: int,
+        backbone: str = "resnet50",
+        normal_size: int = 256,
+        output_stride: int = 8,
+        skip_connection: int = 0,
+        shared_head: bool = True,
+        pretrained: bool = True,
+    ):
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.backbone = build_backbone(backbone, pretrained)
+        fine, deep = BACKBONES[backbone].fine_channels, BACKBONES[backbone].deep_channels
+        rates = ATROUS_RATES[output_stride]
+        # The released program has this activation after the skip connection's convolution.
+        skip_activation = nn.ReLU if shared_head else nn.ReLU6
+        self.contexts = nn.ModuleDict(
+            {
+                name: Context(fine, deep, normal_size, rates, skip_connection, skip_activation)
+                for name in ((SHARED,) if shared_head else self.tasks)
+            }
+        )
+        width = normal_size + skip_connection
+        self.heads = nn.ModuleDict({task: _build_head(task, width, normal_size, num_classes) for task in self.tasks})
+
+    def forward(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Predict from images.
+
+        Args:
+            rgb: (B, 3, H, W) colors in [0, 1]. In training mode B must be above 1, for the batch statistics of the
+                ASPP's pooled features.
+
+        Returns:
+            For each task of the network: ``depth`` (B, 1, H, W) meters, of any sign, ``normal`` (B, 3, H, W) unit
+            vectors, ``segmentation`` (B, K, H, W) logits.
+        """
+        features = self.backbone((rgb - self.mean) / self.std)
+        contexts = {name: context(features[FINE], features[DEEP]) for name, context in self.contexts.items()}
+        shared = contexts.get(SHARED)
+        return {task: head(contexts.get(task, shared), rgb.shape[-2:]) for task, head in self.heads.items()}
+
+    @property
+    def last_shared_weight(self) -> nn.Parameter:
+        """Weight of the last convolution shared by all tasks: the one that closes the ASPP, or the backbone's last."""
+        if SHARED in self.contexts:
+            return self.contexts[SHARED].aspp.project[0].weight
+        return [module for module in self.backbone.modules() if isinstance(module, nn.Conv2d)][-1].weight
+
+    def own_parameters(self, task: str) -> list[nn.Parameter]:
+        """Parameters with a gradient from the losses of this task only."""
+        own = [self.contexts[task], self.heads[task]] if task in self.contexts else [self.heads[task]]
+        return [parameter for module in own for parameter in module.parameters()]
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters with gradients from the losses of several tasks."""
+        shared = [self.backbone, self.contexts[SHARED]] if SHARED in self.contexts else [self.backbone]
+        return [parameter for module in shared for parameter in module.parameters()]
+
+
+class Context(nn.Module):
+    """The ASPP of the last feature; in DeepLabV3+, at stride 8 and joined with the feature there."""
+
+    def __init__(
+        self,
+        fine_channels: int,
+        deep_channels: int,
+        width: int,
+        rates: tuple[int, ...],
+        skip_channels: int,
+        skip_activation: type[nn.Module],
+    ):
+        super().__init__()
+        self.aspp = ASPP(deep_channels, width, rates)
+        self.skip = None
+        if skip_channels:
+            self.skip = Conv2dNormActivation(fine_channels, skip_channels, 1, activation_layer=skip_activation)
+
+    def forward(self, fine: torch.Tensor, deep: torch.Tensor) -> torch.Tensor:
+        """Features (B, f, H/8, W/8) and (B, d, h, w): (B, width, h, w), or (B, width + skip, H/8, W/8)."""
+        context = self.aspp(deep)
+        if self.skip is None:
+            return context
+        return torch.cat([_resize(context, fine.shape[-2:]), self.skip(fine)], dim=1)
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: 1x1 and dilated 3x3 convolutions and the pooled feature, joined by a 1x1.
+
+    As torchvision's, but with ReLU6, and a dropout of whole channels.
+    """
+
+    def __init__(self, in_channels: int, width: int, rates: tuple[int, ...]):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [_conv(in_channels, width, 1), *(_conv(in_channels, width, 3, dilation=rate) for rate in rates)]
+        )
+        self.pooled = _conv(in_channels, width, 1)
+        self.project = _conv((len(rates) + 2) * width, width, 1)
+        self.dropout = nn.Dropout2d(DROPOUT)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Feature (B, C, h, w): (B, width, h, w)."""
+        branches = [branch(x) for branch in self.branches]
+        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).expand_as(branches[0])
+        return self.dropout(self.project(torch.cat([*branches, pooled], dim=1)))
+
+
+class Head(nn.Sequential):
+    """Predictions (B, out, H, W) of the image's size, from features (B, C, h, w)."""
+
+    def __init__(self, in_channels: int, width: int, out_channels: int):
+        super().__init__(
+            Conv2dNormActivation(in_channels, width, 3, activation_layer=nn.ReLU),
+            nn.Conv2d(width, out_channels, kernel_size=1),
+        )
+
+    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return _resize(at_least_float32(super().forward(x)), size)
+
+
+class NormalHead(Head):
+    """Unit normals (B, 3, H, W)."""
+
+    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return F.normalize(super().forward(x, size), dim=1)
+
+
+def _build_head(task: str, in_channels: int, width: int, num_classes: int) -> Head:
+    if task == "normal":
+        return NormalHead(in_channels, width, 3)
+    return Head(in_channels, width, {"depth": 1, "segmentation": num_classes}[task])
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> Conv2dNormActivation:
+    """Convolution, BatchNorm, ReLU6: a layer of the ASPP."""
+    return Conv2dNormActivation(in_channels, out_channels, kernel_size, dilation=dilation, activation_layer=nn.ReLU6)
+
+
+def _resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(B, C, h, w) at another size (H, W), bilinearly."""
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)

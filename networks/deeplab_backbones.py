@@ -1,0 +1,77 @@
+"""The backbones of DeepLab: networks of torchvision, by their names there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torchvision.models
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from utils.errors import UserError
+
+FINE, DEEP = "fine", "deep"  # keys of the features
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network of torchvision, of which two features are used.
+
+    Attributes:
+        weights: which of torchvision's ImageNet weights.
+        fine, deep: where its features are: at stride 8, and the last one.
+        fine_channels, deep_channels: of these features.
+        stride: of the last one.
+        arguments: of torchvision's constructor.
+    """
+
+    weights: str
+    fine: str
+    deep: str
+    fine_channels: int
+    deep_channels: int
+    stride: int
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+# The strides of the last two stages become dilations.
+_DILATED = MappingProxyType({"replace_stride_with_dilation": (False, True, True)})
+
+BACKBONES = {
+    "resnet50": Backbone("IMAGENET1K_V2", "layer2", "layer4", 512, 2048, 8, _DILATED),
+    "mobilenet_v2": Backbone("IMAGENET1K_V2", "features.6", "features.18", 32, 1280, 32),
+    "efficientnet_v2_s": Backbone("IMAGENET1K_V1", "features.3", "features.6", 64, 256, 32),
+}
+
+
+def build_backbone(name: str, pretrained: bool) -> nn.Module:
+    """A backbone, from normalized images (B, 3, H, W) to a dict of the two features FINE and DEEP.
+
+    Its parameters have torchvision's names.
+
+    Args:
+        name: a key of BACKBONES.
+        pretrained: start from ImageNet weights, downloaded at first use.
+
+    Raises:
+        UserError: when there is no such backbone, or its weights cannot be downloaded.
+    """
+    if name not in BACKBONES:
+        raise UserError(f"--backbone {name}: choose one of {', '.join(BACKBONES)}")
+    backbone = BACKBONES[name]
+    network = torchvision.models.get_model(name, weights=None, **backbone.arguments)
+    if pretrained:
+        network.load_state_dict(_imagenet_weights(name))
+    return create_feature_extractor(network, {backbone.fine: FINE, backbone.deep: DEEP})
+
+
+def _imagenet_weights(name: str) -> dict:
+    weights = torchvision.models.get_model_weights(name)[BACKBONES[name].weights]
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
+    except Exception as error:  # of the network, the disk or a damaged file: they have no common base class
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(
+            f"the ImageNet weights of {name} could not be downloaded ({reason}); connect to the internet once, or "
+            "start from random weights with --no_pretrained"
+        ) from error

@@ -1,0 +1,126 @@
+"""Weights of the released program of Yun & Cho (ICCV 2023): its names of the parameters of `networks.deeplab`."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from networks.deeplab_backbones import BACKBONES
+from utils.errors import UserError
+from utils.state_dicts import require_fit, strip_prefixes
+
+_TASKS = {"segmentation": "segmentor", "depth": "depth", "normal": "surface_normal"}  # our names, theirs
+_LAYERS = {"<0>": "conv", "<1>": "normal"}  # a convolution and its BatchNorm, numbered in torchvision's blocks
+
+# (start of our key, start of theirs), tried in this order. The rest of the key is unchanged.
+_PREFIXES = [
+    # ResNet
+    (r"backbone\.conv1\.", r"backbone.conv_stem.conv."),
+    (r"backbone\.bn1\.", r"backbone.conv_stem.normal."),
+    (r"backbone\.(layer\d\.\d+)\.conv(\d)\.", r"backbone.\1.conv\2.conv."),
+    (r"backbone\.(layer\d\.\d+)\.bn(\d)\.", r"backbone.\1.conv\2.normal."),
+    (r"backbone\.(layer\d\.\d+\.downsample)\.(\d)\.", r"backbone.\1.<\2>."),
+    # MobileNetV2: first block without expansion, further blocks
+    (r"backbone\.(features\.1)\.conv\.0\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
+    (r"backbone\.(features\.1)\.conv\.1\.", r"backbone.\1.blocks.proj_conv.conv."),
+    (r"backbone\.(features\.1)\.conv\.2\.", r"backbone.\1.blocks.proj_conv.normal."),
+    (r"backbone\.(features\.\d+)\.conv\.0\.(\d)\.", r"backbone.\1.blocks.expand_conv.<\2>."),
+    (r"backbone\.(features\.\d+)\.conv\.1\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
+    (r"backbone\.(features\.\d+)\.conv\.2\.", r"backbone.\1.blocks.proj_conv.conv."),
+    (r"backbone\.(features\.\d+)\.conv\.3\.", r"backbone.\1.blocks.proj_conv.normal."),
+    # EfficientNetV2-S: fused blocks (stages 1 to 3), blocks with squeeze and excitation
+    (r"backbone\.(features\.[123]\.\d+)\.block\.0\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
+    (r"backbone\.(features\.[123]\.\d+)\.block\.1\.(\d)\.", r"backbone.\1.blocks.proj_conv.<\2>."),
+    (r"backbone\.(features\.[456]\.\d+)\.block\.0\.(\d)\.", r"backbone.\1.blocks.expand_conv.<\2>."),
+    (r"backbone\.(features\.[456]\.\d+)\.block\.1\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
+    (r"backbone\.(features\.[456]\.\d+)\.block\.2\.", r"backbone.\1.blocks.se."),
+    (r"backbone\.(features\.[456]\.\d+)\.block\.3\.(\d)\.", r"backbone.\1.blocks.proj_conv.<\2>."),
+    # Stems, and the last layer of MobileNetV2
+    (r"backbone\.(features\.\d+)\.(\d)\.", r"backbone.\1.<\2>."),
+    # DeepLab
+    (r"contexts\.shared\.aspp\.branches\.(\d)\.(\d)\.", r"predict.shared_aspp.features.\1.<\2>."),
+    (r"contexts\.shared\.aspp\.pooled\.(\d)\.", r"predict.shared_aspp.features.4.1.<\1>."),
+    (r"contexts\.shared\.aspp\.project\.(\d)\.", r"predict.shared_aspp.out_conv.<\1>."),
+    (r"contexts\.shared\.skip\.(\d)\.", r"predict.skip_conv.<\1>."),
+    *((rf"heads\.{ours}\.0\.(\d)\.", rf"predict.{theirs}.0.<\1>.") for ours, theirs in _TASKS.items()),
+    *((rf"heads\.{ours}\.1\.", rf"predict.{theirs}.1.") for ours, theirs in _TASKS.items()),
+]
+
+# A key that only a network with this backbone has.
+_MARKS = {
+    "resnet50": "backbone.layer4.2.conv3.conv.weight",
+    "mobilenet_v2": "backbone.features.18.conv.weight",
+    "efficientnet_v2_s": "backbone.features.6.14.blocks.proj_conv.conv.weight",
+}
+_LAST_OF_ASPP = "predict.shared_aspp.out_conv.conv.weight"
+
+
+def released_key(key: str) -> str:
+    """The released program's name of a parameter or buffer of `DeepLab`.
+
+    Raises:
+        KeyError: when it has none; those of networks with an ASPP per task are not known.
+    """
+    for ours, theirs in _PREFIXES:
+        renamed, found = re.subn(f"^{ours}", theirs, key)
+        if found:
+            for number, layer in _LAYERS.items():
+                renamed = renamed.replace(number, layer)
+            return renamed
+    raise KeyError(f"no released name for {key}")
+
+
+def is_released_format(state: dict) -> bool:
+    """Whether a state dict carries the released program's names of a DeepLab."""
+    return any(str(key).endswith(_LAST_OF_ASPP) for key in state)
+
+
+def released_architecture(state: dict[str, torch.Tensor], source: str | Path = "the released format") -> dict:
+    """The arguments of `DeepLab` that fit released weights, inferred from their keys and shapes.
+
+    Without segmentation ``num_classes`` is 0. Where both 16 and 32 are possible, ``output_stride`` is 32: they have the
+    same rates.
+
+    Raises:
+        UserError: naming `source`, when they cannot be inferred.
+    """
+    state = strip_prefixes(state)
+    backbone = next((name for name, key in _MARKS.items() if key in state), None)
+    tasks = tuple(ours for ours, theirs in _TASKS.items() if f"predict.{theirs}.1.weight" in state)
+    if backbone is None or not tasks or _LAST_OF_ASPP not in state:
+        raise UserError(
+            f"weights in {source}: they are not those of a released DeepLab with one of {', '.join(BACKBONES)} and an "
+            "ASPP that all tasks share; use another file"
+        )
+    logits = state.get("predict.segmentor.1.weight", ())
+    skip = state.get("predict.skip_conv.conv.weight", ())
+    return {
+        "tasks": tasks,
+        "num_classes": len(logits),
+        "backbone": backbone,
+        "normal_size": len(state[_LAST_OF_ASPP]),
+        "output_stride": BACKBONES[backbone].stride,
+        "skip_connection": len(skip),
+    }
+
+
+def convert_released_weights(
+    state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor], source: str | Path = "the released format"
+) -> dict[str, torch.Tensor]:
+    """Weights of the released program under our names.
+
+    Args:
+        state: the released program's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
+        own_state: the state dict of a `DeepLab` whose tasks share one ASPP: its keys and shapes are needed.
+        source: the file, for messages.
+
+    Returns:
+        A state dict for the `DeepLab`.
+
+    Raises:
+        UserError: when keys are missing, unknown or of another shape.
+    """
+    names = {key: released_key(key) for key in own_state}
+    state = strip_prefixes(state)
+    require_fit(state, {theirs: own_state[ours] for ours, theirs in names.items()}, source)
+    return {ours: state[theirs] for ours, theirs in names.items()}

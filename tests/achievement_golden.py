@@ -1,0 +1,117 @@
+"""Values measured on the released program of Yun & Cho: where they are, and what they were computed from.
+
+tests/golden/achievement/README.md describes them. All files of the folder in the environment variable
+ACHIEVEMENT_GOLDEN are used if it is set.
+"""
+
+import gzip
+import json
+import os
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+FOLDER = Path(os.environ.get("ACHIEVEMENT_GOLDEN") or Path(__file__).parent / "golden" / "achievement")
+# Of each kind of file an entry that no other kind has.
+_MARKS = {
+    "losses": "seg_loss_smoothing_0",
+    "metrics": "seg_intersection",
+    "combination": "model_A",
+    "evaluation": "metric_mIoU",
+    "transform": "cases",
+    "detection": "anchors640_stride",
+    "average precision": "ap_area",
+}
+
+
+def kind_of(path: Path) -> str:
+    """What a file holds: the architecture of a model case, or a key of _MARKS, or "unknown"."""
+    with np.load(path) as file:
+        if "meta" in file.files:
+            return json.loads(str(file["meta"]))["arch"]
+        return next((kind for kind, mark in _MARKS.items() if mark in file.files), "unknown")
+
+
+FILES = {path: kind_of(path) for path in sorted(FOLDER.glob("*.npz"))}
+
+
+def files_of(kind: str) -> list[Path]:
+    """The files of a kind."""
+    return [path for path in FILES if FILES[path] == kind]
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    """The entries of a file."""
+    with np.load(path) as file:
+        return dict(file)
+
+
+def load_meta(arrays: dict[str, np.ndarray]) -> SimpleNamespace:
+    """What a model case was computed from."""
+    return SimpleNamespace(**json.loads(str(arrays["meta"])))
+
+
+def released_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the released state dict of a model case, in its order."""
+    table = path.with_name(f"{path.stem}.state_dict.tsv")
+    packed = table.with_name(f"{table.name}.gz")
+    text = gzip.decompress(packed.read_bytes()).decode() if packed.exists() else table.read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines()]
+    return {key: () if shape == "scalar" else tuple(map(int, shape.split("x"))) for key, shape, _ in rows}
+
+
+def released_state(shapes: dict[str, tuple[int, ...]], gain: float) -> dict[str, torch.Tensor]:
+    """A state dict as the released program would have saved it, filled with the weights of the model cases."""
+    return {key: torch.from_numpy(_weights(key, shape, gain)) for key, shape in shapes.items()}
+
+
+def _weights(key: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
+    if key.endswith("num_batches_tracked"):
+        return np.zeros(shape, dtype=np.int64)
+    x = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32).astype(np.float64)
+    if key.endswith("running_var"):
+        x = 0.75 + 0.25 * np.abs(x)
+    elif key.endswith("running_mean"):
+        x = 0.1 * x
+    elif len(shape) == 1 and key.endswith("weight"):
+        x = 0.75 + 0.1 * x
+    elif key.endswith("bias"):
+        x = 0.05 * x
+    else:
+        x = x * gain / np.sqrt(np.prod(shape[1:]))
+    return x.astype(np.float32)
+
+
+def model_inputs(meta: SimpleNamespace) -> dict[str, np.ndarray]:
+    """Normalized images (B, 3, H, W), depth (B, 1, H, W), normals (B, 3, H, W), labels (B, H, W), 255 = ignore."""
+    g = np.random.default_rng(meta.seed)
+    count, (height, width) = meta.batch, meta.size
+    b = np.arange(count)[:, None, None, None]
+    images = g.standard_normal((count, 3, height, width)) * (0.75 + 0.25 * b) + 0.3 * (b - (count - 1) / 2)
+    depth = (0.2 + 11 * g.random((count, 1, height, width))).astype(np.float32)
+    depth[g.random((count, 1, height, width)) < 0.15] = 0
+    normals = g.standard_normal((count, 3, height, width))
+    normals = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(np.float32)
+    normals = normals * (g.random((count, 1, height, width)) >= 0.15)
+    labels = g.integers(0, meta.num_classes, (count, height, width))
+    labels[g.random((count, height, width)) < 0.15] = 255
+    labels[meta.no_segmentation], depth[meta.no_depth], normals[meta.no_normal] = 255, 0, 0
+    return {"images": images.astype(np.float32), "depth": depth, "normals": normals, "labels": labels}
+
+
+def targets(depth: np.ndarray, normals: np.ndarray, labels: np.ndarray) -> dict[str, torch.Tensor]:
+    """A batch of ours without images, float64, from theirs: 255 and normals of 0 mark what is not valid.
+
+    Depths are compared with their limits as float32, in which 1 mm is not above 0.001 m.
+    """
+    depth, normals, labels = (torch.from_numpy(np.asarray(x)) for x in (depth, normals, labels))
+    return {
+        "depth": depth.double(),
+        "depth_mask": (depth > 0.001) & (depth < 10),
+        "normal": normals.double(),
+        "normal_mask": (normals != 0).any(dim=1, keepdim=True),
+        "semantic": torch.where(labels == 255, -1, labels.long()),
+    }

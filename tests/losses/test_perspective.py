@@ -1,0 +1,130 @@
+"""The losses for perspective images: values by hand, those of the released program, and what is not valid."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from tests.achievement_golden import files_of, load, targets
+
+LOSSES = {"segmentation": segmentation_loss, "depth": depth_loss, "normal": normal_loss}
+SMOOTHED = LOSSES | {"segmentation": partial(segmentation_loss, label_smoothing=0.1)}
+
+
+def labels_of(*labels: int) -> dict:
+    return {"semantic": torch.tensor([[labels]])}
+
+
+@pytest.mark.parametrize(
+    ("labels", "smoothing", "expected"),
+    [((0, 1), 0, 0.988101), ((0, 1), 0.1, 1.054767), ((0, -1), 0, 0.169846), ((0, -1), 0.1, 0.336513)],
+)
+def test_segmentation(labels, smoothing, expected):
+    logits = torch.tensor([[2.0, 0.0, -1.0], [1.0, 1.5, 3.0]]).T.view(1, 3, 1, 2)
+    loss = segmentation_loss(logits, labels_of(*labels), smoothing)
+    assert loss.value.item() == pytest.approx(expected, abs=1e-6)
+    assert loss.num_pixels == sum(label >= 0 for label in labels)
+    pixels = F.log_softmax(logits, dim=1)[0, :, 0].T
+    formula = [
+        (1 - smoothing) * -pixels[i, label] + smoothing * -pixels[i].mean()
+        for i, label in enumerate(labels)
+        if label >= 0
+    ]
+    assert loss.value.item() == pytest.approx(sum(formula).item() / len(formula))
+
+
+def test_depth():
+    """By hand; the second and the fourth pixel are not valid."""
+    depth = torch.tensor([1.5, 0, 2, 10]).view(1, 1, 1, 4)
+    prediction = torch.tensor([1.0, 2, 3, 12]).view(1, 1, 1, 4)
+    loss = depth_loss(prediction, {"depth": depth, "depth_mask": (depth > 0) & (depth < 10)})
+    assert loss.value == 0.75
+    assert loss.num_pixels == 2
+
+
+def test_normals():
+    """By hand: 45 degrees; short ground truth counts less."""
+    prediction = torch.tensor([[1.0, 1, 0], [0, 0, 1], [0, 1, 0]]).T.view(1, 3, 1, 3)
+    prediction = F.normalize(prediction, dim=1)
+    normal = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0.5, 0]]).T.view(1, 3, 1, 3)
+    mask = torch.tensor([True, False, False]).view(1, 1, 1, 3)
+    assert normal_loss(prediction, {"normal": normal, "normal_mask": mask}).value.item() == pytest.approx(0.292893)
+    mask = torch.tensor([True, False, True]).view(1, 1, 1, 3)
+    loss = normal_loss(prediction, {"normal": normal, "normal_mask": mask})
+    assert loss.value.item() == pytest.approx((1 - math.sqrt(0.5) + 0.5) / 2)
+    assert loss.num_pixels == 2
+
+
+@pytest.fixture
+def batch():
+    """A batch in which nothing is valid, its ground truth not even finite."""
+    nothing = torch.zeros(2, 1, 4, 6, dtype=torch.bool)
+    return {
+        "depth": torch.full((2, 1, 4, 6), torch.nan),
+        "depth_mask": nothing,
+        "normal": torch.full((2, 3, 4, 6), torch.nan),
+        "normal_mask": nothing,
+        "semantic": torch.full((2, 4, 6), -1),
+    }
+
+
+@pytest.mark.parametrize("task", LOSSES)
+def test_nothing_valid_gives_exactly_nothing(task, batch):
+    channels = {"depth": 1, "normal": 3, "segmentation": 5}[task]
+    prediction = torch.randn(2, channels, 4, 6).requires_grad_()
+    loss = SMOOTHED[task](prediction, batch)
+    loss.value.backward()
+    assert loss.value == 0
+    assert loss.num_pixels == 0
+    assert torch.equal(prediction.grad, torch.zeros_like(prediction))
+
+
+@pytest.mark.parametrize("task", LOSSES)
+def test_invalid_pixels_have_no_influence(task, batch):
+    """The mean is over the valid pixels of the batch, not of each image; the others have no gradient."""
+    channels = {"depth": 1, "normal": 3, "segmentation": 5}[task]
+    prediction = torch.randn(2, channels, 4, 6).requires_grad_()
+    valid = torch.zeros(2, 4, 6, dtype=torch.bool)
+    valid[0, 1, 2] = valid[1, 0] = True
+    count = valid.sum()
+    batch["depth"][valid[:, None]] = 3.0
+    batch["depth_mask"] = batch["normal_mask"] = valid[:, None]
+    batch["normal"].movedim(1, -1)[valid] = torch.tensor([0.6, 0.0, 0.8])
+    batch["semantic"][valid] = 2
+    loss = LOSSES[task](prediction, batch)
+    pixels = prediction.movedim(1, -1)[valid]  # (n, C)
+    formula = {
+        "depth": lambda: (pixels - 3).abs(),
+        "normal": lambda: 1 - pixels @ torch.tensor([0.6, 0.0, 0.8]),
+        "segmentation": lambda: -pixels.log_softmax(1)[:, 2],
+    }
+    assert loss.num_pixels == count
+    assert loss.value.item() == pytest.approx(formula[task]().sum().item() / count.item(), rel=1e-5)
+    loss.value.backward()
+    reached = prediction.grad.abs().sum(1) > 0
+    assert torch.equal(reached, valid)
+
+
+@pytest.mark.parametrize("path", files_of("losses"), ids=lambda path: path.stem)
+def test_released_values(path):
+    """Parts with a teacher's labels are left out: there are no teachers."""
+    arrays = load(path)
+    batch = targets(arrays["depth_gt"], arrays["normal_gt"], arrays["seg_labels"])
+    logits, depth, normal = (
+        torch.from_numpy(arrays[name]).double() for name in ("seg_logits", "depth_pred", "normal_pred")
+    )
+    ours = {
+        "seg_loss_smoothing_0": segmentation_loss(logits, batch),
+        "seg_loss_smoothing_0.1": segmentation_loss(logits, batch, 0.1),
+        "seg_loss_all_ignored": segmentation_loss(logits, {"semantic": torch.full_like(batch["semantic"], -1)}),
+        "depth_loss": depth_loss(depth, batch),
+        "INTENDED_depth_loss_no_valid_pixel": depth_loss(depth, batch | {"depth_mask": torch.zeros_like(depth).bool()}),
+        "normal_loss": normal_loss(normal, batch),
+    }
+    for name, loss in ours.items():
+        error = abs(loss.value.item() - float(arrays[name]))
+        print(f"{name}: {error:.1e}")  # shown with pytest -rP
+        assert error <= 1e-8 * abs(float(arrays[name])), name
