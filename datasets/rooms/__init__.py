@@ -3,7 +3,8 @@
 * `shapes`: the solids everything is made of, `casting`: which of them each ray of an ERP image meets first;
 * `scene`: what a room is, `layout`: makes one up, out of `furniture`, `fittings` and `clutter`, on a `floor_plan`;
 * `surfaces`, `textures` (with `noise`) and `lighting`: what a hit looks like, `style`: the colors of a room;
-* `render`: puts it all together.
+* `render`: puts it all together;
+* `perspective`: the same through a pinhole camera, tilted as it may be.
 
 **World axes**: x right, y **down**, z forward as in the camera, with the floor at y = 0. Shapes and furniture speak of
 *heights above the floor* (meters, upwards), that is height = -y. A *yaw* is the longitude (radians, see `utils.sphere`)
