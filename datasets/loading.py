@@ -2,32 +2,50 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from datasets.panorama import PanoramaDataset, unpack
+from datasets.panorama import unpack
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
 
 
+class PackedDataset(Protocol):
+    """A dataset of samples that travel as they are stored: of panoramas or of perspective images."""
+
+    def __len__(self) -> int: ...
+
+    def packed(self, index: int) -> dict:
+        """A sample as arrays that can be stacked."""
+
+    def unpack(self, packed: dict, device: torch.device) -> dict:
+        """Decode a batch of packed samples on a device."""
+
+
 class Batches:
-    """The batches of a process: what a DataLoader's workers read, decoded on a device (see `datasets.panorama`).
+    """The batches of a process: what a DataLoader's workers read, decoded on a device.
+
+    Args:
+        loader: of packed samples.
+        device: that decodes them.
+        decode: makes a batch on a device of packed samples.
 
     Attributes:
         bad: with --skip_bad_samples, what was wrong with the samples of this process that were skipped so far.
     """
 
-    def __init__(self, loader: DataLoader, device: torch.device):
+    def __init__(self, loader: DataLoader, device: torch.device, decode: Callable[[dict, torch.device], dict] = unpack):
         self._loader = loader
         self._device = device
+        self._decode = decode
         self.bad: set[str] = set()
 
     def __len__(self) -> int:
@@ -35,7 +53,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[dict]:
         for batch in self.packed():
-            yield unpack(batch, self._device)
+            yield self._decode(batch, self._device)
 
     def packed(self) -> Iterator[dict]:
         """The batches as the workers send them, not yet decoded."""
@@ -67,14 +85,14 @@ class LoadingSettings:
     skip_bad: bool = False
 
 
-def training_batches(dataset: PanoramaDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
+def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
     """Shuffled batches of this process's share; a bad sample that may be skipped is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
     return _batches(reader, sampler, settings, device)
 
 
-def evaluation_batches(dataset: PanoramaDataset, settings: LoadingSettings, device: torch.device) -> Batches:
+def evaluation_batches(dataset: PackedDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process's share in the order of the dataset: over all processes, every sample exactly once.
 
     Bad samples are skipped if allowed.
@@ -119,8 +137,9 @@ class SeededSampler(DistributedSampler):
 class _Reader(Dataset):
     """What a worker does: read packed samples, augmented by the seeds they come with; skip bad ones if allowed."""
 
-    def __init__(self, dataset: PanoramaDataset, skip_bad: bool, replace_bad: bool = False):
+    def __init__(self, dataset: PackedDataset, skip_bad: bool, replace_bad: bool = False):
         self._dataset = dataset
+        self.unpack = dataset.unpack
         self._skip_bad = skip_bad
         self._replace_bad = replace_bad
 
@@ -176,7 +195,7 @@ def _batches(
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # for the workers' seeds, which nobody uses: the global one is left alone
     )
-    return Batches(loader, device)
+    return Batches(loader, device, reader.unpack)
 
 
 def _start_worker(_: int) -> None:
