@@ -348,6 +348,8 @@ def find_layout(root: Path, normals: str | None = None, raw_depth: bool = False)
                 f"{folder} holds copy {found[0].letter} ({found[0].title}), which has one depth and normals"
             )
         return found[0](folder)
+    if (root / NOTE).is_file():
+        raise UserError(f"the preparation of {root} did not finish: run python -m tools.prepare_nyuv2 again")
     raise UserError(
         f"--dataset_rootdir {root} holds no copy of NYU v2: expected train/image/0.npy, train-*.parquet, "
         "gt_sets/train.txt or nyu_depth_v2_labeled.mat"

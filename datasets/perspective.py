@@ -201,6 +201,12 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
     }
 
 
+def colors_of(rgb: torch.Tensor) -> torch.Tensor:
+    """Colors (..., 3, H, W) in about [0, 1] of the normalized ones of a sample."""
+    mean, std = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return rgb * std + mean
+
+
 def without_maps(rgb: np.ndarray, image_id: str) -> PerspectiveImage:
     """An image (H, W, 3) of which no ground truth is known."""
     height, width = rgb.shape[:2]

@@ -15,6 +15,7 @@ from utils.pinhole import Pinhole
 from utils.tasks import IGNORE_LABEL, TASK_NAMES
 
 _STREAM = 2012  # sets the random streams of this dataset apart from others of the same seed
+_MOST_GLASS = 0.5  # fraction of an image without depth
 _NYU_CLASS = {  # of the classes of a room; beams are unlabeled, as much is in NYU v2
     **{"board": "whiteboard", "bookcase": "bookshelf", "ceiling": "ceiling", "chair": "chair"},
     **{"clutter": "otherprop", "column": "otherstructure", "door": "door", "floor": "floor", "sofa": "sofa"},
@@ -28,7 +29,7 @@ _LABELS = np.array(
 class SyntheticNYU(PerspectiveDataset):
     """Images of rooms made up at random, one of each; those of different splits or seeds are different ones.
 
-    Windows have neither depth nor normals, as glass has none for a depth camera.
+    Windows have neither depth nor normals, as glass has none for a depth camera, unless they fill the image.
 
     Args:
         split: "train", "val" or "test".
@@ -80,6 +81,7 @@ class SyntheticNYU(PerspectiveDataset):
         room = random_room(rng)
         view = render_perspective(room, camera, random_pose(room, rng))
         glass = view.semantic == STANFORD2D3D.label("window")
+        glass &= glass.mean() < _MOST_GLASS
         labels = _LABELS[view.semantic]
         return PerspectiveImage(
             rgb=view.rgb,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.nyuv2_classes import LABELS_13_OF_40
 from datasets.nyuv2_layouts import (
     ASTMTLayout,
     ATRCLayout,
@@ -39,10 +38,11 @@ class NYUWriter(ABC):
     """Writes images as one of the copies.
 
     Attributes:
-        is_window: see `datasets.nyuv2_layouts.Layout`.
+        is_window, num_classes: see `datasets.nyuv2_layouts.Layout`.
     """
 
     is_window = True
+    num_classes = 40
 
     def size(self, height: int) -> tuple[int, int]:
         """Stored H x W, if the camera's images have `height` rows."""
@@ -56,6 +56,8 @@ class NYUWriter(ABC):
 class NpyWriter(NYUWriter):
     """M."""
 
+    num_classes = 13
+
     def size(self, height: int) -> tuple[int, int]:
         return round(height * 0.6), round(height * 0.8)
 
@@ -63,7 +65,7 @@ class NpyWriter(NYUWriter):
         layout = NpyLayout(out)
         for folder, images in (("train", train), ("val", test)):
             for number, image in enumerate(images):
-                for kind, array in arrays_13(image).items():
+                for kind, array in npy_arrays(image).items():
                     save_npy(layout.path(f"{folder}/{number}", kind), array)
 
 
@@ -174,7 +176,7 @@ def render_stored(index: int, layout_name: str, part: str, height: int, first_se
     """The image of this index as a copy stores it: its size, and the axes of its normals."""
     writer = NYU_WRITERS[layout_name]
     camera = stored_camera(writer.is_window, *writer.size(height))
-    rooms = SyntheticNYU(part, index + 1, camera.height, camera.width, seed=first_seed)
+    rooms = SyntheticNYU(part, index + 1, camera.height, camera.width, seed=first_seed, num_classes=writer.num_classes)
     image = rooms.seen_by(camera, index)
     image.normal = image.normal * NORMAL_AXES[STORED_AXES]
     return image
@@ -200,13 +202,13 @@ def write_maps(layout: ListLayout, image_id: str, image: PerspectiveImage) -> No
         save_image(paths["normal"], np.rint((image.normal + 1) * 127.5).astype(np.uint8))
 
 
-def arrays_13(image: PerspectiveImage) -> dict[str, np.ndarray]:
-    """The arrays of M by kind, of an image with labels of the 40 classes."""
+def npy_arrays(image: PerspectiveImage) -> dict[str, np.ndarray]:
+    """The arrays of M by kind, of an image with labels of the 13 classes."""
     return {
         "rgb": image.rgb.astype(np.float32) / 255,
         "depth": image.depth[..., None],
         "normal": image.normal,
-        "semantic": LABELS_13_OF_40[image.semantic].astype(np.float32),
+        "semantic": image.semantic.astype(np.float32),
     }
 
 
@@ -225,7 +227,7 @@ def save_image(path: Path, image: np.ndarray) -> None:
 
 def _hub_row(image: PerspectiveImage) -> dict[str, np.ndarray]:
     """The columns of a row of H: channels first."""
-    arrays = arrays_13(image)
+    arrays = npy_arrays(image)
     noise = np.random.default_rng(0).random((1, *image.size), np.float32)
     return {
         "image": arrays["rgb"].transpose(2, 0, 1),
