@@ -157,15 +157,14 @@ class NYUv2(PerspectiveDataset):
             if given not in NORMAL_AXES:
                 raise UserError(f"--normal_axes {given}: choose one of {', '.join(NORMAL_AXES)}")
             return given, None
-        measured = [
-            measured_axes(self.layout, image_id)
-            for image_id in evenly_spaced(self.ids, _MOST_COMPARED)
-            if all(path.is_file() for path in self.layout.files(image_id, ("depth", "normal")))
-        ]
+        measured, errors = [], []
+        for image_id in evenly_spaced(self.ids, _MOST_COMPARED):
+            try:
+                measured.append(measured_axes(self.layout, image_id))
+            except UserError as error:  # a bad sample is another's business
+                errors.append(error)
         if not measured:
-            first = self.layout.files(self.ids[0], ("depth", "normal"))
-            missing = next((path for path in first if not path.is_file()), self.root)
-            raise UserError(f"{missing} is missing: without depth the axes of the normals need --normal_axes")
+            raise UserError(f"{errors[0]}; --normal_axes would state the axes of the normals without depth")
         try:
             return find_axes(add_measurements(measured))
         except UserError as error:

@@ -22,7 +22,13 @@ from torch.utils.data import default_collate
 
 from datasets import DATASETS, SPLITS, build_dataset, build_perspective_dataset
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
-from datasets.checks.perspective import ImageMeasurement, evaluate_images, image_class_pixels, measure_image
+from datasets.checks.perspective import (
+    ImageMeasurement,
+    evaluate_images,
+    image_class_pixels,
+    measure_image,
+    stored_axes,
+)
 from datasets.nyuv2 import OUR_AXES, NYUv2
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles
 from datasets.perspective import colors_of
@@ -321,6 +327,10 @@ def check(options: argparse.Namespace) -> list[str]:
     if readable:
         problems += report_contents(findings.measured, parts[readable[0][0]], options.normal_axes)
     if readable and options.preview:
+        if options.dataset == _NYU:
+            axes = options.normal_axes or stored_axes(findings.measured) or OUR_AXES
+            for dataset in parts.values():
+                dataset.axes = axes
         draw_previews(parts, readable, options.preview, options.out)
     return problems
 

@@ -113,6 +113,15 @@ def evaluate_images(
     return findings + _evaluate_edges(with_depth)
 
 
+def stored_axes(measured: Sequence[ImageMeasurement]) -> str | None:
+    """The axes of the stored normals, a key of `NORMAL_AXES`; None if they cannot be told."""
+    compared = [one.axes for one in measured if one.axes is not None]
+    try:
+        return find_axes(add_measurements(compared))[0] if compared else None
+    except UserError:
+        return None
+
+
 def image_class_pixels(measured: Sequence[ImageMeasurement]) -> np.ndarray:
     """(classes,) pixels of each class in all images."""
     return np.sum([one.labels for one in measured if one.labels is not None], axis=0)
