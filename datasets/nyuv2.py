@@ -158,7 +158,7 @@ class NYUv2(PerspectiveDataset):
                 raise UserError(f"--normal_axes {given}: choose one of {', '.join(NORMAL_AXES)}")
             return given, None
         measured, errors = [], []
-        for image_id in evenly_spaced(self.ids, _MOST_COMPARED):
+        for image_id in evenly_spaced(self._ids_to_compare(), _MOST_COMPARED):
             try:
                 measured.append(measured_axes(self.layout, image_id))
             except UserError as error:  # a bad sample is another's business
@@ -169,6 +169,13 @@ class NYUv2(PerspectiveDataset):
             return find_axes(add_measurements(measured))
         except UserError as error:
             raise UserError(f"{self.root} (copy {self.layout.letter}): {error}: state them by --normal_axes") from error
+
+    def _ids_to_compare(self) -> list[str]:
+        """Those of training, whatever the split, so that all splits have the same axes; else those of the split."""
+        try:
+            return self.layout.ids("train") or self.ids
+        except UserError:  # there are only test images
+            return self.ids
 
 
 def measured_axes(layout: Layout, image_id: str):

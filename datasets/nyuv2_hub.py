@@ -60,10 +60,10 @@ class HubRows:
         return array
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _read_group(path: Path, group: int, column: str, _process: int):
-    """A column of a row group. The two latest row groups of four columns are kept, in each process."""
-    table = _parquet().ParquetFile(path).read_row_group(group, columns=[column])
+    """A column of a row group. The latest row group of four columns is kept, in each process."""
+    table = _parquet().ParquetFile(path).read_row_group(group, columns=[column], use_threads=False)
     values = table.column(column).combine_chunks()
     return getattr(values, "storage", values)  # of the extension types that the `datasets` library writes
 

@@ -14,6 +14,7 @@ Normals: three sources that are not interchangeable, each in a folder of its own
 "depth" stands for none of them: normals estimated from the depth.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,7 @@ class OwnersFile:
 
     def __init__(self, root: Path):
         self.path = root / self.NAME
+        self._open: tuple | None = None  # process and file
         for name in (SPLITS, MAPPING):
             if not (root / name).is_file():
                 raise UserError(f"{root / name} is missing: {_SMALL_FILES}")
@@ -63,14 +65,17 @@ class OwnersFile:
 
     def __getstate__(self) -> dict:
         """Open files do not travel to other processes."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_stored", "_scenes")}
+        return self.__dict__ | {"_open": None}
 
-    @cached_property
+    @property
     def _stored(self):
-        try:
-            return import_extra("h5py", self.NAME).File(self.path, "r")
-        except OSError as error:
-            raise UserError(f"{self.path} is not a MATLAB 7.3 file, or is incomplete: download it again") from error
+        """The open file: each process opens its own, as forked ones would share a position in it."""
+        if self._open is None or self._open[0] != os.getpid():
+            try:
+                self._open = os.getpid(), import_extra("h5py", self.NAME).File(self.path, "r")
+            except OSError as error:
+                raise UserError(f"{self.path} is not a MATLAB 7.3 file, or is incomplete: download it again") from error
+        return self._open[1]
 
     def _dataset(self, key: str):
         if key not in self._stored:

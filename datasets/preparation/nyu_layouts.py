@@ -39,10 +39,12 @@ class NYUWriter(ABC):
 
     Attributes:
         is_window, num_classes: see `datasets.nyuv2_layouts.Layout`.
+        libraries: modules that writing needs.
     """
 
-    is_window = True
-    num_classes = 40
+    is_window: bool = True
+    num_classes: int = 40
+    libraries: tuple[str, ...] = ()
 
     def size(self, height: int) -> tuple[int, int]:
         """Stored H x W, if the camera's images have `height` rows."""
@@ -72,9 +74,10 @@ class NpyWriter(NYUWriter):
 class HubWriter(NpyWriter):
     """H."""
 
+    libraries = ("pyarrow", "pyarrow.parquet")
+
     def write(self, out: Path, train: Sequence[PerspectiveImage], test: Sequence[PerspectiveImage]) -> None:
-        parquet = import_extra("pyarrow.parquet", "--layout NYUv2-H")
-        pyarrow = import_extra("pyarrow", "--layout NYUv2-H")
+        pyarrow, parquet = (import_extra(name, "--layout NYUv2-H") for name in self.libraries)
         for folder, images in (("train", train), ("val", test)):
             files = -(-len(images) // _ROWS_OF_FILE)
             for number in range(files):
@@ -97,6 +100,7 @@ class ListWriter(NYUWriter):
 
     def __init__(self, layout: type[ListLayout]):
         self._layout = layout
+        self.libraries = ("scipy.io",) if ".mat" in layout.suffixes.values() else ()
 
     def write(self, out: Path, train: Sequence[PerspectiveImage], test: Sequence[PerspectiveImage]) -> None:
         layout = self._layout(out)
@@ -112,12 +116,13 @@ class OwnersWriter(NYUWriter):
     """O, with normals as Eigen's."""
 
     is_window = False
+    libraries = ("h5py", "scipy.io")
 
     def size(self, height: int) -> tuple[int, int]:
         return height, height * 4 // 3
 
     def write(self, out: Path, train: Sequence[PerspectiveImage], test: Sequence[PerspectiveImage]) -> None:
-        h5py, scipy = (import_extra(name, "--layout NYUv2-O") for name in ("h5py", "scipy.io"))
+        h5py, scipy = (import_extra(name, "--layout NYUv2-O") for name in self.libraries)
         images = [image for pair in zip(test, train, strict=True) for image in pair]  # test 1, 3, ...; train 2, 4, ...
         numbers = np.arange(1, len(images) + 1, dtype=np.uint16)[:, None]
         framed = [_with_frame(image) for image in images]
@@ -162,6 +167,8 @@ def write_nyu_dataset(
     Raises:
         UserError: when the folder holds something else already, or a library is missing.
     """
+    for library in NYU_WRITERS[layout_name].libraries:
+        import_extra(library, f"--layout {layout_name}")
     counts = {"train": num, "test": num}
     claim(out, {"layout": layout_name, "counts": counts, "height": height, "seed": first_seed})
     images = {}

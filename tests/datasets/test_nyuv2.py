@@ -8,8 +8,10 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from datasets import build_perspective_dataset
+from datasets.loading import LoadingSettings, evaluation_batches
 from datasets.nyuv2 import NYUv2, hold_out
 from datasets.nyuv2_classes import LABELS_13_OF_40, NYUV2_13, NYUV2_40
 from datasets.nyuv2_layouts import NYU_CAMERA, WINDOW, Layout, find_layout, stored_camera, window_of
@@ -311,6 +313,15 @@ def test_missing_library(trees, monkeypatch, letter, module):
         opened(root, normal_axes=STORED_AXES).read(0)
 
 
+@pytest.mark.parametrize(("letter", "module"), [("H", "pyarrow"), ("O", "h5py"), ("A", "scipy")])
+def test_nothing_is_written_without_the_library(tmp_path, monkeypatch, letter, module):
+    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=f"pip install {module}"):
+        write_nyu_dataset(f"NYUv2-{letter}", 1, tmp_path / "tree", HEIGHT)
+    assert not (tmp_path / "tree").exists()
+
+
 def test_incomplete_download_of_the_hub(copied):
     root = copied("H")
     one = next((root / "data").glob("val-*"))
@@ -440,5 +451,23 @@ def test_pickles_are_never_read(copied, tmp_path):
 
 def test_a_bad_file_does_not_keep_the_axes_from_being_found(copied):
     root = copied("B")
-    (root / "normals" / "0004.npy").write_bytes(b"")
+    (root / "normals" / "0001.npy").write_bytes(b"")
     assert opened(root).axes == STORED_AXES
+
+
+def test_test_images_alone_are_enough(copied):
+    root = copied("B")
+    (root / "gt_sets" / "train.txt").unlink()
+    assert opened(root).axes == STORED_AXES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("letter", "HO")
+def test_workers_read_files_that_are_open_here(trees, letter):
+    """Forked processes must not share a position in a file."""
+    dataset = opened(trees(letter))
+    batches = evaluation_batches(dataset, LoadingSettings(batch_size=1, num_workers=2), torch.device("cpu"))
+    assert len(batches) == NUM
+    for index, batch in enumerate(batches):
+        assert torch.equal(batch["depth"][0], dataset[index]["depth"])
+        assert torch.equal(batch["rgb"][0], dataset[index]["rgb"])

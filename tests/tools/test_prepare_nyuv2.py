@@ -128,3 +128,14 @@ def test_parquet_files_become_npy_files(tmp_path):
         for name in ("rgb", "depth", "semantic"):
             assert np.array_equal(getattr(found, name), getattr(expected, name))
         assert np.allclose(found.normal, expected.normal, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_processes_write_the_same(owners, tmp_path):
+    arguments = ["--raw", str(owners), "--out", str(tmp_path / "one"), "--num_workers", "1"]
+    assert prepare_nyuv2.main(arguments) == 0
+    prepare(owners, tmp_path / "here")
+    files = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()}
+    assert len(files) == 4 * 2 * NUM + 4
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "here" / path).read_bytes()
