@@ -1,5 +1,6 @@
 """The sample of a perspective image, its transforms, and its way through the loaders."""
 
+import colorsys
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +198,44 @@ def test_colors_are_distorted_within_bounds():
     assert low <= min(values) < 0.35
     assert 0.7 < max(values) <= high
     assert sum(abs(value - 128 / 255) < 1e-6 for value in values) > 30  # a quarter is neither
+
+
+def drawn(monkeypatch, coins, numbers):
+    """Draw these coins and numbers, in this order, instead of random ones."""
+    coins, numbers = iter(coins), iter(numbers)
+    monkeypatch.setattr("datasets.perspective_augment._coin", lambda: next(coins))
+    monkeypatch.setattr("datasets.perspective_augment._uniform", lambda low, high: next(numbers))
+
+
+@pytest.mark.parametrize("contrast_first", [False, True])
+def test_colors_by_the_formulas(monkeypatch, contrast_first):
+    """Brightness 0.1, contrast 1.4, saturation 1.3 and a third of a turn of hue, pixel by pixel."""
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    drawn(monkeypatch, [True, contrast_first, True, True, True, False, False], [0.1, 1.4, 1.3, 120.0])
+    found = distort_colors(image)
+    for color, pixel in zip(found.reshape(-1, 3), image.reshape(-1, 3) / 255, strict=True):
+        red, green, blue = np.clip(pixel + 0.1, 0, 1) * (1.4 if contrast_first else 1)
+        hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+        gray = value * (1 - 1.3 * saturation)  # of the weakest channel; below 0 where it is not clipped
+        full, weakest = value, value * (1 - saturation)
+        turned = np.array(colorsys.hsv_to_rgb((hue + 1 / 3) % 1, saturation, value))
+        stretch = (full - gray) / (full - weakest) if saturation else 1
+        expected = (full + (turned - full) * stretch) * (1 if contrast_first else 1.4)
+        assert np.allclose(color, expected, atol=2e-3)
+    assert found.min() < 0
+    assert found.max() > 1
+
+
+def test_channels_are_permuted_and_edges_sharpened(monkeypatch):
+    image = np.zeros((5, 5, 3), np.uint8)
+    image[2, 2] = 60, 90, 120
+    drawn(monkeypatch, [False, False, False, False, False, True, False], [])
+    permuted = distort_colors(image)[2, 2] * 255
+    assert sorted(permuted.round()) == [60, 90, 120]
+    drawn(monkeypatch, [False, False, False, False, False, False, True], [])
+    sharp = distort_colors(image)
+    blurred = np.array([60, 90, 120]) * 5 / 13 / 255  # by the kernel of ones with 5 in the middle
+    assert np.allclose(sharp[2, 2], 2 * np.array([60, 90, 120]) / 255 - blurred, atol=1e-5)
 
 
 def test_distorted_colors_are_decoded_as_they_are():
