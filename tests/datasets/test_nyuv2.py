@@ -434,6 +434,14 @@ def test_the_window_of_the_camera():
     assert np.allclose(full[45:470, 40:600], window)
 
 
+@pytest.mark.parametrize("letter", LETTERS)
+def test_cameras_of_the_copies(trees, letter):
+    """The owners' images are all that the camera sees, those of the others the window."""
+    camera = find_layout(trees(letter)).camera(425, 560)
+    assert camera.fx == pytest.approx(518.8579 if letter != "O" else 518.8579 * 560 / 640)
+    assert camera.cx == pytest.approx(324.5824 - 40 if letter != "O" else 325.0824 * 560 / 640 - 0.5)
+
+
 def test_unfinished_preparation(tmp_path):
     (tmp_path / "prepared_nyuv2.json").write_text(json.dumps({"normals": "Eigen"}))
     with pytest.raises(UserError, match="did not finish"):
