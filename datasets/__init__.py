@@ -1,4 +1,5 @@
-"""Panorama datasets. `build_dataset` makes any of them; `datasets.panorama` defines a sample.
+"""Datasets: of panoramas (`build_dataset`, a sample: `datasets.panorama`) and of perspective images
+(`build_perspective_dataset`, a sample: `datasets.perspective`).
 
 Importing only this package is cheap: torch is imported when a dataset is built.
 """
@@ -14,6 +15,8 @@ from utils.tasks import TASK_NAMES
 if TYPE_CHECKING:
     from datasets.augment import Augmentation
     from datasets.panorama import PanoramaDataset
+    from datasets.perspective import PerspectiveDataset
+    from datasets.perspective_augment import PerspectiveAugmentation
 
 # The name in --dataset, and the module and class that hold it.
 DATASETS = {
@@ -21,6 +24,10 @@ DATASETS = {
     "Struc3D": ("datasets.structured3d", "Structured3D"),
     "MP3D": ("datasets.matterport3d", "Matterport3D"),
     "Synthetic": ("datasets.synthetic", "SyntheticRooms"),
+}
+PERSPECTIVE_DATASETS = {
+    "NYUv2": ("datasets.nyuv2", "NYUv2"),
+    "SyntheticNYU": ("datasets.synthetic_nyu", "SyntheticNYU"),
 }
 SPLITS = ("train", "val", "test")
 
@@ -50,14 +57,53 @@ def build_dataset(
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no panorama is found.
     """
-    if name not in DATASETS:
-        raise UserError(f"--dataset {name}: choose one of {', '.join(DATASETS)}")
+    dataset = _dataset_class(DATASETS, name, split)
+    if name != "Synthetic":
+        arguments["root"] = _required(root, name)
+    return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **arguments)
+
+
+def build_perspective_dataset(
+    name: str,
+    root: str | None,
+    split: str,
+    height: int = 480,
+    width: int = 640,
+    augment: PerspectiveAugmentation | None = None,
+    tasks: tuple[str, ...] = TASK_NAMES,
+    **arguments,
+) -> PerspectiveDataset:
+    """Make a dataset of perspective images by its name in --dataset.
+
+    Args:
+        name: a key of PERSPECTIVE_DATASETS.
+        root: folder of the files; not used by ``SyntheticNYU``.
+        split: ``train``, ``val`` or ``test``.
+        height, width: size of the samples in pixels.
+        augment: makes random training images; None: images are padded and resized.
+        tasks: names of the tasks whose ground truth is needed; no other is read.
+        arguments: ``num_classes`` of both; ``SyntheticNYU``: num_rooms, seed; ``NYUv2``: hold_out_val, normal_axes,
+            normals, raw_depth.
+
+    Raises:
+        UserError: when the name or the split is unknown, the root is missing, or no image is found.
+    """
+    dataset = _dataset_class(PERSPECTIVE_DATASETS, name, split)
+    if name != "SyntheticNYU":
+        arguments["root"] = _required(root, name)
+    return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **arguments)
+
+
+def _dataset_class(datasets: dict[str, tuple[str, str]], name: str, split: str) -> type:
+    if name not in datasets:
+        raise UserError(f"--dataset {name}: choose one of {', '.join(datasets)}")
     if split not in SPLITS:
         raise UserError(f"split {split}: choose one of {', '.join(SPLITS)}")
-    module, class_name = DATASETS[name]
-    dataset = getattr(import_module(module), class_name)
-    if name != "Synthetic":
-        if root is None:
-            raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder that holds it")
-        arguments["root"] = root
-    return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **arguments)
+    module, class_name = datasets[name]
+    return getattr(import_module(module), class_name)
+
+
+def _required(root: str | None, name: str) -> str:
+    if root is None:
+        raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder that holds it")
+    return root

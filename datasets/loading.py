@@ -2,32 +2,50 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from datasets.panorama import PanoramaDataset, unpack
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
 
 
+class PackedDataset(Protocol):
+    """A dataset of samples that travel as they are stored: of panoramas or of perspective images."""
+
+    def __len__(self) -> int: ...
+
+    def packed(self, index: int) -> dict:
+        """A sample as arrays that can be stacked."""
+
+    def unpack(self, packed: dict, device: torch.device) -> dict:
+        """Decode a batch of packed samples on a device."""
+
+
 class Batches:
-    """The batches of a process: read by the workers of a DataLoader, decoded on a device (see `datasets.panorama`).
+    """The batches of a process. Workers read, augment, pack and collate samples; this process moves a batch to the
+    device and decodes it there.
+
+    Args:
+        loader: of packed samples.
+        device: of the batches.
+        decode: of a packed batch and the device.
 
     Attributes:
         bad: with --skip_bad_samples, the errors of the samples that this process has skipped so far.
     """
 
-    def __init__(self, loader: DataLoader, device: torch.device):
+    def __init__(self, loader: DataLoader, device: torch.device, decode: Callable[[dict, torch.device], dict]):
         self._loader = loader
         self._device = device
+        self._decode = decode
         self.bad: set[str] = set()
 
     def __len__(self) -> int:
@@ -35,8 +53,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[dict]:
         if self._device.type == "cuda":
-            return decoded_ahead(self.packed(), self._device)
-        return (unpack(batch, self._device) for batch in self.packed())
+            return decoded_ahead(self.packed(), self._device, self._decode)
+        return (self._decode(batch, self._device) for batch in self.packed())
 
     def packed(self) -> Iterator[dict]:
         """The batches as sent by the workers, not decoded."""
@@ -53,7 +71,9 @@ class Batches:
         self._loader.sampler.first = first_batch * self._loader.batch_size
 
 
-def decoded_ahead(packed: Iterable[dict], device: torch.device) -> Iterator[dict]:
+def decoded_ahead(
+    packed: Iterable[dict], device: torch.device, decode: Callable[[dict, torch.device], dict]
+) -> Iterator[dict]:
     """Batches decoded on a GPU, each copied and decoded while the one before it is worked on.
 
     That is done in a stream of its own, which the work on a batch waits for without the host. One batch more than was
@@ -63,7 +83,7 @@ def decoded_ahead(packed: Iterable[dict], device: torch.device) -> Iterator[dict
     ahead = None
     for batch in packed:
         with torch.cuda.stream(side):
-            decoded = unpack(batch, device)
+            decoded = decode(batch, device)
         if ahead is not None:
             yield ahead
         # Nothing of the next batch may be used before it is complete; its memory is not free before it was used.
@@ -91,14 +111,14 @@ class LoadingSettings:
     skip_bad: bool = False
 
 
-def training_batches(dataset: PanoramaDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
+def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
     """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
     return _batches(reader, sampler, settings, device)
 
 
-def evaluation_batches(dataset: PanoramaDataset, settings: LoadingSettings, device: torch.device) -> Batches:
+def evaluation_batches(dataset: PackedDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
     With `skip_bad`, bad samples are omitted.
@@ -143,8 +163,9 @@ class SeededSampler(DistributedSampler):
 class _Reader(Dataset):
     """Run by the workers: reads packed samples, augments them by their seeds, and skips bad ones if allowed."""
 
-    def __init__(self, dataset: PanoramaDataset, skip_bad: bool, replace_bad: bool = False):
+    def __init__(self, dataset: PackedDataset, skip_bad: bool, replace_bad: bool = False):
         self._dataset = dataset
+        self.unpack = dataset.unpack
         self._skip_bad = skip_bad
         self._replace_bad = replace_bad
 
@@ -200,7 +221,7 @@ def _batches(
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # for the unused seeds of the workers: does not change the global one
     )
-    return Batches(loader, device)
+    return Batches(loader, device, reader.unpack)
 
 
 def _start_worker(_: int) -> None:

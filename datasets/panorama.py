@@ -139,6 +139,11 @@ class PanoramaDataset(Dataset, ABC):
         panorama = self.read(index).resized(self.height, self.width)
         return pack(self.augment(panorama) if self.augment else panorama, index)
 
+    @staticmethod
+    def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
+        """See `unpack`."""
+        return unpack(packed, device)
+
     def __getitem__(self, index: int) -> dict:
         return unpack(self.packed(index))
 

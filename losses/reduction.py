@@ -38,10 +38,6 @@ def global_means(losses: Sequence[PixelLoss]) -> list[TaskLoss]:
 
     A mean of means would give more weight to pixels of panoramas with few valid pixels. Here all pixels have the same
     weight, and several processes compute the same as one with the global batch.
-
-    Args:
-        total: sum of the pixel losses of this process.
-        counted: boolean mask of the pixels that were summed.
     """
     counts = all_sum(torch.stack([loss.num_pixels.float() for loss in losses]))
     # DDP averages the gradients of the processes: times their number, so that the average is the sum.

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +20,20 @@ from textwrap import wrap
 import numpy as np
 from torch.utils.data import default_collate
 
-from datasets import DATASETS, SPLITS, build_dataset
+from datasets import DATASETS, SPLITS, build_dataset, build_perspective_dataset
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
+from datasets.checks.perspective import (
+    ImageMeasurement,
+    evaluate_images,
+    image_class_pixels,
+    measure_image,
+    stored_axes,
+)
+from datasets.nyuv2 import OUR_AXES, NYUv2
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles
+from datasets.perspective import colors_of
+from datasets.preparation.nyu_layouts import NYU_WRITERS
+from datasets.preparation.pinhole_normals import NORMAL_AXES
 from datasets.preparation.synthetic_layouts import NOTE
 from options.parser import Parser, count, positive
 from tasks import DISPLAYS, TASKS
@@ -37,6 +48,7 @@ PREVIEW_HEIGHT = 256  # pixels of each map
 _MAX_NAMES = 20  # of files or panoramas to list
 _SCREEN_WIDTH = 100  # columns
 _HEADING_WIDTH = 11  # columns
+_NYU = "NYUv2"  # the only dataset of perspective images
 _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
 
@@ -46,7 +58,7 @@ class Findings:
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
-    measured: list[Measurement] = field(default_factory=list)
+    measured: list[Measurement | ImageMeasurement] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
         self.missing += other.missing
@@ -54,12 +66,16 @@ class Findings:
         self.measured += other.measured
 
 
-def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, DiskPanoramaDataset]:
-    """The non-empty parts of a dataset: disjoint splits, or the lists.
+def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, DiskPanoramaDataset | NYUv2]:
+    """The parts of a dataset that hold any panorama: the splits, none of which shares one with another, or the lists.
 
     Raises:
         UserError: when all are empty.
     """
+    if options.dataset == _NYU:  # read along our axes: which ones the normals have is found in all images
+        build = partial(build_perspective_dataset, _NYU, str(options.dataset_rootdir), hold_out_val=True, tasks=tasks)
+        build = partial(build, normal_axes=OUR_AXES, height=PREVIEW_HEIGHT, width=PREVIEW_HEIGHT * 4 // 3)
+        return open_splits(options, build)
     lists = {"train_list": options.train_list, "val_list": options.val_list}
     special = {"hold_out_val": True, "normal_frame": options.normal_frame, "tasks": tasks}
     if options.dataset == "Struc3D":
@@ -72,10 +88,19 @@ def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str,
             for part, path in lists.items()
             if path
         }
+    return open_splits(options, partial(build, **size))
+
+
+def open_splits(options: argparse.Namespace, build: Callable) -> dict[str, DiskPanoramaDataset | NYUv2]:
+    """The splits that hold anything, or the one of --split.
+
+    Raises:
+        UserError: when there is none.
+    """
     parts, errors = {}, []
     for part in [options.split] if options.split else SPLITS:
         try:
-            parts[part] = build(split=part, **size)
+            parts[part] = build(split=part)
         except UserError as error:  # the part is empty, or the folder is missing
             errors.append(error)
     if not parts:
@@ -92,8 +117,9 @@ def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
     if not (root / NOTE).is_file():
         return None
     note = json.loads((root / NOTE).read_text(encoding="utf-8"))
-    if note["layout"] != name:
-        raise UserError(f"{root} was written with --layout {note['layout']}: check it with --dataset {note['layout']}")
+    written_for = _NYU if note["layout"] in NYU_WRITERS else note["layout"]
+    if written_for != name:
+        raise UserError(f"{root} was written with --layout {note['layout']}: check it with --dataset {written_for}")
     return note["counts"]
 
 
@@ -111,13 +137,35 @@ def examine(files: PanoramaFiles, dataset: DiskPanoramaDataset) -> Findings:
         return Findings(bad=[str(error)])
 
 
-def examine_all(parts: dict[str, DiskPanoramaDataset], num_workers: int) -> tuple[Findings, list[tuple[str, int]]]:
-    """Findings of all panoramas, and the readable ones: (part, index)."""
+def examine_image(image_id: str, dataset: NYUv2) -> Findings:
+    """Read one image of NYU v2, as this dataset reads, and measure it."""
+    missing = [str(path) for path in dataset.layout.files(image_id, dataset.kinds) if not path.is_file()]
+    if missing:
+        return Findings(missing=missing)
+    reader = copy(dataset)
+    reader.ids = [image_id]
+    try:
+        image = reader.read(0)
+    except UserError as error:
+        return Findings(bad=[str(error)])
+    camera = dataset.layout.camera(*image.size)
+    return Findings(measured=[measure_image(image, dataset.tasks, dataset.classes.names, camera)])
+
+
+def examine_all(
+    parts: dict[str, DiskPanoramaDataset | NYUv2], num_workers: int
+) -> tuple[Findings, list[tuple[str, int]]]:
+    """What came out of all panoramas, and which of them could be read: part and index there."""
     places = [(part, index) for part, dataset in parts.items() for index in range(len(dataset))]
-    files = [parts[part].files[index] for part, index in places]
     reader = copy(next(iter(parts.values())))
-    reader.files = []  # it is pickled with every panorama, so it should be small
-    results = map_with_progress(partial(examine, dataset=reader), files, num_workers, "reading")
+    # It travels to the processes with every sample, and should travel light.
+    if isinstance(reader, NYUv2):
+        reader.ids = []
+        work, samples = examine_image, [parts[part].ids[index] for part, index in places]
+    else:
+        reader.files = []
+        work, samples = examine, [parts[part].files[index] for part, index in places]
+    results = map_with_progress(partial(work, dataset=reader), samples, num_workers, "reading")
     total, readable = Findings(), []
     for place, findings in zip(places, results, strict=True):
         total.add(findings)
@@ -126,14 +174,18 @@ def examine_all(parts: dict[str, DiskPanoramaDataset], num_workers: int) -> tupl
     return total, readable
 
 
-def report_counts(parts: dict[str, DiskPanoramaDataset], written: dict[str, int] | None, is_partial: bool) -> list[str]:
-    """Print the found and expected number of panoramas of each split; return problems.
+def report_counts(
+    parts: dict[str, DiskPanoramaDataset | NYUv2], written: dict[str, int] | None, is_partial: bool
+) -> list[str]:
+    """Print how many panoramas each split holds and should hold; return what is wrong.
 
     Args:
         written: expected numbers, if they are not those of the dataset.
         is_partial: whether splits may be incomplete.
     """
-    expected = written or next(iter(parts.values())).counts
+    first = next(iter(parts.values()))
+    noun = "image" if isinstance(first, NYUv2) else "panorama"
+    expected = nyu_counts(parts, written) if isinstance(first, NYUv2) else written or first.counts
     problems = []
     print_rows("", ["found  expected"])
     for part in SPLITS:
@@ -142,8 +194,16 @@ def report_counts(parts: dict[str, DiskPanoramaDataset], written: dict[str, int]
             continue
         print_rows(part, [f"{found:5d}  {expected[part]:8d}"])
         if found != expected[part] and not is_partial:
-            problems.append(f"{part} holds {found} panorama{'s' * (found != 1)} instead of {expected[part]}")
+            problems.append(f"{part} holds {found} {noun}{'s' * (found != 1)} instead of {expected[part]}")
     return problems
+
+
+def nyu_counts(parts: dict[str, NYUv2], written: dict[str, int] | None) -> dict[str, int]:
+    """Images that each split of NYU v2 should hold: the "val" that was chosen is taken from those of training."""
+    num_val = len(parts.get("val", ()))
+    if written:
+        return {"train": written["train"] - num_val, "val": num_val, "test": written["test"]}
+    return dict.fromkeys(SPLITS, 0) | {"val": num_val} | {part: one.expected_count for part, one in parts.items()}
 
 
 def report_lists(parts: dict[str, DiskPanoramaDataset]) -> list[str]:
@@ -163,20 +223,26 @@ def report_names(heading: str, names: list[str], one: str, several: str) -> list
     return [f"{len(names)} {one if len(names) == 1 else several}"]
 
 
-def report_contents(measured: list[Measurement], dataset: DiskPanoramaDataset) -> list[str]:
-    """Print statistics of the panoramas; return problems."""
+def report_contents(
+    measured: list[Measurement | ImageMeasurement], dataset: DiskPanoramaDataset | NYUv2, normal_axes: str | None
+) -> list[str]:
+    """Print what the panoramas or images hold; return what is wrong."""
     names = dataset.classes.names
     sizes = Counter(one.size for one in measured)
     print_rows("sizes", [", ".join(f"{size}: {num}" for size, num in sizes.most_common())])
-    findings = evaluate(
-        measured, dataset.tasks, names, dataset.normal_frame, relative_to_largest=dataset.name == "Struc3D"
-    )
+    if isinstance(dataset, NYUv2):
+        findings = evaluate_images(measured, names, normal_axes, dataset.layout.normal_source)
+    else:
+        findings = evaluate(
+            measured, dataset.tasks, names, dataset.normal_frame, relative_to_largest=dataset.name == "Struc3D"
+        )
     heading = None
     for finding in findings:
         print_rows(finding.heading if finding.heading != heading else "", wrapped(finding.rows))
         heading = finding.heading
-        if heading == "labels" and any(one.labels for one in measured):
-            print_rows("", class_table(class_pixels(measured), names))
+        if heading == "labels" and any(one.labels is not None for one in measured):
+            pixels = image_class_pixels if isinstance(dataset, NYUv2) else class_pixels
+            print_rows("", class_table(pixels(measured), names))
     outliers = [name for finding in findings for name in finding.outliers]
     print_rows("outliers", wrapped(cut(outliers)))
     return [problem for finding in findings for problem in finding.problems]
@@ -224,12 +290,13 @@ def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str,
     print(f"previews: {len(chosen)} in {out}")
 
 
-def preview(dataset: DiskPanoramaDataset, index: int) -> np.ndarray:
+def preview(dataset: DiskPanoramaDataset | NYUv2, index: int) -> np.ndarray:
     """RGB and the maps of the tasks of a panorama in one image."""
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.target_map(batch, 0) for name in dataset.tasks}
-    settings = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
-    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, settings, caption=batch["id"][0])
+    look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
+    rgb = colors_of(batch["rgb"][0]).clamp(0, 1) if isinstance(dataset, NYUv2) else batch["rgb"][0]
+    return maps_panel(to_uint8(rgb), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:
@@ -244,6 +311,10 @@ def check(options: argparse.Namespace) -> list[str]:
     findings, readable = examine_all(parts, options.num_workers)
     by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
     print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
+    if options.dataset == _NYU:
+        first = next(iter(parts.values()))
+        print(f"Copy {first.layout.letter}: {first.layout.title}; {len(first.classes)} classes")
+        print_rows("val", [parts["val"].hold_out] if "val" in parts else [])
     if options.dataset == "Struc3D":
         print("This check reads depth in meters, as with --metric_depth.")
     if options.train_list or options.val_list:
@@ -251,10 +322,15 @@ def check(options: argparse.Namespace) -> list[str]:
     else:
         problems = report_counts(parts, written, is_partial=bool(options.partial or options.split))
     problems += report_names("missing", findings.missing, "file is missing", "files are missing")
-    problems += report_names("bad", findings.bad, "panorama cannot be used", "panoramas cannot be used")
+    noun = "image" if options.dataset == _NYU else "panorama"
+    problems += report_names("bad", findings.bad, f"{noun} cannot be used", f"{noun}s cannot be used")
     if readable:
-        problems += report_contents(findings.measured, parts[readable[0][0]])
+        problems += report_contents(findings.measured, parts[readable[0][0]], options.normal_axes)
     if readable and options.preview:
+        if options.dataset == _NYU:
+            axes = options.normal_axes or stored_axes(findings.measured) or OUR_AXES
+            for dataset in parts.values():
+                dataset.axes = axes
         draw_previews(parts, readable, options.preview, options.out)
     return problems
 
@@ -263,7 +339,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__.partition("\n")[0])
     stored = tuple(name for name in DATASETS if name != "Synthetic")
-    parser.add_argument("--dataset", required=True, choices=stored, help="expected dataset")
+    parser.add_argument("--dataset", required=True, choices=(*stored, _NYU), help="dataset that it should be")
     parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
@@ -283,13 +359,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="expected frame of the stored normals: of the camera, or of the building (world)",
     )
     parser.add_argument(
-        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="number of worker processes"
+        "--normal_axes",
+        choices=tuple(NORMAL_AXES),
+        help="axes that the stored normals of NYUv2 should have (default: any that depth confirms)",
+    )
+    parser.add_argument(
+        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read files"
     )
     parser.add_argument("--preview", type=positive, metavar="N", help="draw N panoramas to --out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")
     options = parser.parse_args(arguments)
     if (options.preview is None) != (options.out is None):
         parser.error("--preview and --out go together")
+    if options.dataset == _NYU and (options.train_list or options.val_list or options.normal_frame != "camera"):
+        parser.error("--train_list, --val_list and --normal_frame are not for NYUv2: drop them")
+    if options.dataset != _NYU and options.normal_axes:
+        parser.error("--normal_axes is for NYUv2: drop it")
     if options.split and (options.train_list or options.val_list):
         parser.error("--split cannot be combined with --train_list or --val_list: drop one of them")
     return options

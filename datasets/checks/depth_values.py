@@ -50,12 +50,15 @@ def measure_depth(codes: np.ndarray, scale: float) -> DepthValues:
     return DepthValues(codes.size, histogram, valid, largest, float(pixels_of_code[largest] / codes.size))
 
 
-def evaluate_depth(ids: Sequence[str], values: Sequence[DepthValues], relative_to_largest: bool) -> Finding:
+def evaluate_depth(
+    ids: Sequence[str], values: Sequence[DepthValues], relative_to_largest: bool, noun: str = "panoramas"
+) -> Finding:
     """Whether the depth of all panoramas is in a plausible range.
 
     Args:
         ids, values: of each panorama.
-        relative_to_largest: whether depth may be scaled by the largest one of each panorama, which clipping distorts.
+        relative_to_largest: whether depth can be scaled by each panorama's largest one, which clipping would spoil.
+        noun: what the panoramas are called.
     """
     num = len(values)
     pixels = np.array([value.pixels for value in values])
@@ -69,6 +72,7 @@ def evaluate_depth(ids: Sequence[str], values: Sequence[DepthValues], relative_t
             f"median {median:.2f} m, 98% within {low:.2f} to {high:.2f} m; {pooled_valid:.1%} of the pixels are valid "
             f"(up to {MAX_DEPTH:g} m)"
         ],
+        noun=noun,
     )
     if pooled_valid < MIN_VALID:
         finding.problems.append(f"only {pooled_valid:.1%} of the depth is valid")

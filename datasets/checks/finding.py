@@ -15,14 +15,16 @@ class Finding:
     Attributes:
         heading: one word.
         rows: lines of text.
-        problems: short descriptions.
-        outliers: unusual panoramas, "ID: description".
+        problems: what is wrong, a few words each.
+        outliers: panoramas that differ from what they should be, "ID: how".
+        noun: what they are called.
     """
 
     heading: str
     rows: list[str]
     problems: list[str] = field(default_factory=list)
     outliers: list[str] = field(default_factory=list)
+    noun: str = "panoramas"
 
     def add_outliers(self, outliers: Sequence[str], num: int, problem: str, tolerated: float = 0.0) -> None:
         """Add outliers of `num` panoramas; they are a problem if their fraction exceeds `tolerated`.
@@ -33,7 +35,7 @@ class Finding:
             return
         self.outliers += outliers
         if len(outliers) > tolerated * num:
-            self.problems.append(f"{len(outliers)} of {num} panoramas: {problem}")
+            self.problems.append(f"{len(outliers)} of {num} {self.noun}: {problem}")
 
 
 def outside(value: float, bounds: tuple[float, float]) -> bool:

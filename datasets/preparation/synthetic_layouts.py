@@ -118,14 +118,14 @@ def write_dataset(
     rooms = [("train", part, index) for index, part in enumerate(parts)]
     rooms += [("test", "test", index) for index in range(num)]
     counts = {part: sum(room[1] == part for room in rooms) for part in ("train", "val", "test")}
-    _claim(out, {"layout": layout_name, "counts": counts, "height": height, "seed": first_seed})
+    claim(out, {"layout": layout_name, "counts": counts, "height": height, "seed": first_seed})
     write = partial(write_room, layout=layout, out=out, height=height, first_seed=first_seed)
     for _ in map_with_progress(write, rooms, num_workers, f"writing {layout_name}"):
         pass
 
 
-def _claim(out: Path, content: dict) -> None:
-    """Write the note about the dataset; reject a folder that contains anything else."""
+def claim(out: Path, content: dict) -> None:
+    """Note down what the folder is going to hold; refuse one that holds anything else."""
     note = out / NOTE
     if out.is_dir() and any(out.iterdir()) and not (note.is_file() and json.loads(note.read_text()) == content):
         raise UserError(f"--out {out} holds something else: choose an empty folder")

@@ -31,10 +31,17 @@ def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height
 
 
 def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
-    """The 8-bit image (H, W, 3) of linear radiance (H, W, 3): exposure, film curve, gamma, noise."""
+    """The 8-bit ERP image (H, W, 3) of linear radiance (H, W, 3): exposure, film curve, gamma, noise."""
     weights = erp_solid_angles(*radiance.shape[:2])[:, None]
-    brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # windows are clamped
-    mean = (brightness * weights).sum() / (4 * np.pi)
+    return develop_weighted(radiance, room, sensor_noise, weights, 4 * np.pi)
+
+
+def develop_weighted(
+    radiance: np.ndarray, room: Room, sensor_noise: bool, weights: np.ndarray, total: float
+) -> np.ndarray:
+    """The same, exposed for the mean with these weights, which broadcast to (H, W) and sum to `total` over it."""
+    brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # one bright window must not darken the room
+    mean = (brightness * weights).sum() / total
     image = 1 - np.exp(-radiance * np.float32(room.exposure * _KEY / max(mean, 1e-6)))
     image = image ** np.float32(1 / 2.2)
     if sensor_noise and room.noise > 0:

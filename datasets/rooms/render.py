@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.classes import STANFORD2D3D
-from datasets.rooms.casting import Camera, cast
+from datasets.rooms.casting import Camera, RayHits, cast
 from datasets.rooms.lighting import develop, illuminate
 from datasets.rooms.scene import Part, Room
 from datasets.rooms.shapes import Kind, SolidTable
-from datasets.rooms.surfaces import Patch, locate, to_patch
+from datasets.rooms.surfaces import Patch, Surfaces, locate, to_patch
 from utils.sphere import yaw_rotation
 
 _SHADOW_ROWS = 192  # maximum height of shadow maps
@@ -48,19 +48,29 @@ def render_room(
     camera = Camera(room.camera.x, room.camera.z, room.camera.height, room.camera.yaw + camera_yaw)
     hits = cast(solids, camera, height, width)
     surfaces = locate(hits, solids, camera)
-    color, glow = _paint(parts, hits.solid.ravel(), to_patch(surfaces, hits, solids, camera))
-    shading = SolidTable.of([part.solid for part in parts if _casts_shadow(part)])
-    light = illuminate(surfaces, room, shading, shadow_height=min(height, _SHADOW_ROWS))
-    radiance = (color * (light + glow[:, None])).reshape(height, width, 3)
-    labels = np.array([STANFORD2D3D.label(part.label) for part in parts], np.int16)
-    # Row vectors times a rotation are rotated by its inverse: from the world to the camera.
+    radiance = shade(room, parts, hits, surfaces, to_patch(surfaces, hits, solids, camera))
+    # A row vector times a rotation is turned by its inverse: from the world to the camera.
     normal = surfaces.normals @ yaw_rotation(camera.yaw)
     return RenderedRoom(
         rgb=develop(radiance, room, sensor_noise),
         depth=hits.depth.astype(np.float32),
         normal=normal.reshape(height, width, 3).astype(np.float32),
-        semantic=labels[hits.solid],
+        semantic=part_labels(parts)[hits.solid],
     )
+
+
+def shade(room: Room, parts: list[Part], hits: RayHits, surfaces: Surfaces, patch: Patch) -> np.ndarray:
+    """Linear radiance (H, W, 3) of what the rays of an H x W image meet."""
+    height, width = hits.solid.shape
+    color, glow = _paint(parts, hits.solid.ravel(), patch)
+    shading = SolidTable.of([part.solid for part in parts if _casts_shadow(part)])
+    light = illuminate(surfaces, room, shading, shadow_height=min(height, _SHADOW_ROWS))
+    return (color * (light + glow[:, None])).reshape(height, width, 3)
+
+
+def part_labels(parts: list[Part]) -> np.ndarray:
+    """The label of each part, (P,) int16."""
+    return np.array([STANFORD2D3D.label(part.label) for part in parts], np.int16)
 
 
 def _casts_shadow(part: Part) -> bool:

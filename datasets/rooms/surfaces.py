@@ -46,8 +46,12 @@ class Patch:
 
 
 def locate(hits: RayHits, solids: SolidTable, camera: Camera) -> Surfaces:
-    """Points and normals of all hits."""
-    rays = erp_rays(*hits.depth.shape).reshape(-1, 3) @ yaw_rotation(camera.yaw).T
+    """Points and normals of all hits of an ERP image."""
+    return locate_on_rays(hits, solids, camera, erp_rays(*hits.depth.shape).reshape(-1, 3) @ yaw_rotation(camera.yaw).T)
+
+
+def locate_on_rays(hits: RayHits, solids: SolidTable, camera: Camera, rays: np.ndarray) -> Surfaces:
+    """Points and normals of the hits of unit rays (N, 3), world axes."""
     index, face = hits.solid.ravel(), hits.face.ravel()
     points = np.array([camera.x, -camera.height, camera.z]) + hits.depth.reshape(-1, 1) * rays
     local_x, local_z = solids.to_local(index, points[:, 0], points[:, 2])
@@ -64,8 +68,14 @@ def locate(hits: RayHits, solids: SolidTable, camera: Camera) -> Surfaces:
     return Surfaces(points, normals, local)
 
 
-def to_patch(surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Camera) -> Patch:
-    """The texture coordinates of all hits."""
+def to_patch(
+    surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Camera, pixel_angle: float | None = None
+) -> Patch:
+    """The texture coordinates of all hits.
+
+    Args:
+        pixel_angle: size of a pixel in radians; None: that of an ERP image.
+    """
     index, face = hits.solid.ravel(), hits.face.ravel()
     x, y, z = surfaces.local.T
     half_x, half_z = solids.half_x[index], solids.half_z[index]
@@ -79,7 +89,7 @@ def to_patch(surfaces: Surfaces, hits: RayHits, solids: SolidTable, camera: Came
     depth = hits.depth.ravel()
     away = surfaces.points - np.array([camera.x, -camera.height, camera.z])
     facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
-    # The footprint of a pixel at a grazing angle is elongated: replaced by a square of the same area.
-    footprint = depth * (np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
+    # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
+    footprint = depth * (pixel_angle or np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
     meters = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
     return Patch(*meters, seed=index)

@@ -305,7 +305,7 @@ def test_an_interrupt_while_workers_start_is_not_lost():
             return iter([])
 
     with pytest.raises(KeyboardInterrupt):
-        list(loading.Batches(Loader(), torch.device("cpu")))
+        list(loading.Batches(Loader(), torch.device("cpu"), lambda packed, device: packed))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Batches that are copied and decoded ahead, with streams that only note what happens."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -20,8 +22,15 @@ class FakeStream:
         self._events.append(f"{self.name} waits for {other.name}")
 
 
+class Recorded(NamedTuple):
+    """What happened, in order, and a `decode` that notes when it is called."""
+
+    events: list[str]
+    decode: Callable[[dict, torch.device], dict]
+
+
 @pytest.fixture
-def events(monkeypatch) -> list[str]:
+def recorded(monkeypatch) -> list[str]:
     """What happens, in order: batches read and decoded, and in which stream, and waits of streams."""
     noted: list[str] = []
     main, side = FakeStream("main", noted), FakeStream("side", noted)
@@ -42,19 +51,18 @@ def events(monkeypatch) -> list[str]:
     monkeypatch.setattr("torch.cuda.stream", stream)
     monkeypatch.setattr("torch.cuda.current_stream", lambda device: current[-1])
     monkeypatch.setattr("torch.Tensor.record_stream", lambda _, stream: noted.append(f"kept for {stream.name}"))
-    monkeypatch.setattr("datasets.loading.unpack", unpack)
-    return noted
+    return Recorded(noted, unpack)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 5])
-def test_every_batch_once_in_order(number, events):
-    batches = decoded_ahead(({"id": i} for i in range(number)), GPU)
+def test_every_batch_once_in_order(number, recorded):
+    batches = decoded_ahead(({"id": i} for i in range(number)), GPU, recorded.decode)
     assert [batch["id"] for batch in batches] == list(range(number))
 
 
-def test_the_next_batch_is_decoded_before_one_is_handed_out(events):
+def test_the_next_batch_is_decoded_before_one_is_handed_out(recorded):
     """In the side stream; it is waited for when it is handed out, not before."""
-    batches = decoded_ahead(({"id": i} for i in range(3)), GPU)
+    batches, events = decoded_ahead(({"id": i} for i in range(3)), GPU, recorded.decode), recorded.events
     ready = ["main waits for side", "kept for main"]
     for number in range(3):
         assert next(batches)["id"] == number
@@ -66,7 +74,7 @@ def test_the_next_batch_is_decoded_before_one_is_handed_out(events):
     ]
 
 
-def test_only_gpus_are_worked_ahead_for(monkeypatch, events):
+def test_only_gpus_are_worked_ahead_for(recorded):
     """On a CPU a batch is read when it is asked for: there is nothing to overlap."""
     read = []
 
@@ -77,11 +85,9 @@ def test_only_gpus_are_worked_ahead_for(monkeypatch, events):
                 yield {"id": number, "bad": []}
 
     cpu = torch.device("cpu")
-    monkeypatch.setattr("datasets.loading.unpack", lambda batch, device: (batch["id"], device))
-    batches = iter(Batches(Loader(), cpu))
+    batches = iter(Batches(Loader(), cpu, lambda batch, device: (batch["id"], device)))
     assert next(batches) == (0, cpu)
     assert read == [0]
-    monkeypatch.setattr("datasets.loading.unpack", lambda batch, device: dict(batch))
     read.clear()
-    assert next(iter(Batches(Loader(), GPU)))["id"] == 0
+    assert next(iter(Batches(Loader(), GPU, recorded.decode)))["id"] == 0
     assert read == [0, 1]

@@ -8,10 +8,15 @@ import torch
 import torch.nn.functional as F
 
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from losses.reduction import PixelLoss, TaskLoss, global_means
 from tests.achievement_golden import files_of, load, targets
 
 LOSSES = {"segmentation": segmentation_loss, "depth": depth_loss, "normal": normal_loss}
 SMOOTHED = LOSSES | {"segmentation": partial(segmentation_loss, label_smoothing=0.1)}
+
+
+def mean_of(loss: PixelLoss) -> TaskLoss:
+    return global_means([loss])[0]
 
 
 def labels_of(*labels: int) -> dict:
@@ -24,7 +29,7 @@ def labels_of(*labels: int) -> dict:
 )
 def test_segmentation(labels, smoothing, expected):
     logits = torch.tensor([[2.0, 0.0, -1.0], [1.0, 1.5, 3.0]]).T.view(1, 3, 1, 2)
-    loss = segmentation_loss(logits, labels_of(*labels), smoothing)
+    loss = mean_of(segmentation_loss(logits, labels_of(*labels), smoothing))
     assert loss.value.item() == pytest.approx(expected, abs=1e-6)
     assert loss.num_pixels == sum(label >= 0 for label in labels)
     pixels = F.log_softmax(logits, dim=1)[0, :, 0].T
@@ -40,7 +45,7 @@ def test_depth():
     """By hand; the second and the fourth pixel are not valid."""
     depth = torch.tensor([1.5, 0, 2, 10]).view(1, 1, 1, 4)
     prediction = torch.tensor([1.0, 2, 3, 12]).view(1, 1, 1, 4)
-    loss = depth_loss(prediction, {"depth": depth, "depth_mask": (depth > 0) & (depth < 10)})
+    loss = mean_of(depth_loss(prediction, {"depth": depth, "depth_mask": (depth > 0) & (depth < 10)}))
     assert loss.value == 0.75
     assert loss.num_pixels == 2
 
@@ -51,9 +56,11 @@ def test_normals():
     prediction = F.normalize(prediction, dim=1)
     normal = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0.5, 0]]).T.view(1, 3, 1, 3)
     mask = torch.tensor([True, False, False]).view(1, 1, 1, 3)
-    assert normal_loss(prediction, {"normal": normal, "normal_mask": mask}).value.item() == pytest.approx(0.292893)
+    assert mean_of(normal_loss(prediction, {"normal": normal, "normal_mask": mask})).value.item() == pytest.approx(
+        0.292893
+    )
     mask = torch.tensor([True, False, True]).view(1, 1, 1, 3)
-    loss = normal_loss(prediction, {"normal": normal, "normal_mask": mask})
+    loss = mean_of(normal_loss(prediction, {"normal": normal, "normal_mask": mask}))
     assert loss.value.item() == pytest.approx((1 - math.sqrt(0.5) + 0.5) / 2)
     assert loss.num_pixels == 2
 
@@ -75,7 +82,7 @@ def batch():
 def test_nothing_valid_gives_exactly_nothing(task, batch):
     channels = {"depth": 1, "normal": 3, "segmentation": 5}[task]
     prediction = torch.randn(2, channels, 4, 6).requires_grad_()
-    loss = SMOOTHED[task](prediction, batch)
+    loss = mean_of(SMOOTHED[task](prediction, batch))
     loss.value.backward()
     assert loss.value == 0
     assert loss.num_pixels == 0
@@ -94,7 +101,7 @@ def test_invalid_pixels_have_no_influence(task, batch):
     batch["depth_mask"] = batch["normal_mask"] = valid[:, None]
     batch["normal"].movedim(1, -1)[valid] = torch.tensor([0.6, 0.0, 0.8])
     batch["semantic"][valid] = 2
-    loss = LOSSES[task](prediction, batch)
+    loss = mean_of(LOSSES[task](prediction, batch))
     pixels = prediction.movedim(1, -1)[valid]  # (n, C)
     formula = {
         "depth": lambda: (pixels - 3).abs(),
@@ -125,6 +132,6 @@ def test_released_values(path):
         "normal_loss": normal_loss(normal, batch),
     }
     for name, loss in ours.items():
-        error = abs(loss.value.item() - float(arrays[name]))
+        error = abs(mean_of(loss).value.item() - float(arrays[name]))
         print(f"{name}: {error:.1e}")  # shown with pytest -rP
         assert error <= 1e-8 * abs(float(arrays[name])), name

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from losses.reduction import global_means
 from networks.deeplab import DeepLab
 from networks.released_achievement import convert_released_weights, released_architecture, released_key
 from tests.achievement_golden import (
@@ -81,7 +82,7 @@ def golden(request) -> SimpleNamespace:
         "depth": depth_loss,
         "normal": normal_loss,
     }
-    values = [losses[task](predictions[task], batch).value for task in network.tasks]
+    values = [loss.value for loss in global_means([losses[task](predictions[task], batch) for task in network.tasks])]
     return SimpleNamespace(
         arrays=arrays,
         meta=meta,

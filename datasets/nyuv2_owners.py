@@ -1,0 +1,210 @@
+"""The owners' file of NYU v2, ``nyu_depth_v2_labeled.mat``, and the normals that others computed for it.
+
+Beside the file: ``splits.mat`` (the official 795 and 654) and ``classMapping40.mat`` (894 labels to 40 classes), both
+of a few kB. Images are 480x640, numbered from 1.
+
+Normals: three sources that are not interchangeable, each in a folder of its own beside the file.
+
+* "eigen": ``normals_gt/{normals,masks}/%04d.png``, numbered from 0, 8 bits around 127, mask 0 = missing;
+* "ladicky": ``nyu_normals_gt/{train,test}/%05d.png``, numbered from 1, n = 2 v / 255 - 1, missing where Eigen's masks,
+  if they are there, are 0;
+* "geonet": ``nyuv2/{train,test}/<number>_normal.png`` as in DSINE's archive, n = 2 v / 255 - 1, black = missing. The
+  numbers are those of the split, counted from 1 or 0, or places in the split: whichever they are equal to.
+
+"depth" stands for none of them: normals estimated from the depth.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from datasets.nyuv2_decoding import decode_normals, read_mat, unit_vectors
+from datasets.preparation.pinhole_normals import estimate_normals
+from utils.errors import UserError
+from utils.extras import import_extra
+from utils.images import ImageFile
+from utils.pinhole import Pinhole
+
+SPLITS, MAPPING = "splits.mat", "classMapping40.mat"
+_SMALL_FILES = "it is in public repositories such as ankurhanda/nyuv2-meta-data"
+_TITLES = {
+    "eigen": "Eigen",
+    "ladicky": "Ladicky",
+    "geonet": "GeoNet",
+    "depth": "estimated from the depth (no ground truth)",
+}
+NORMAL_SOURCES = tuple(_TITLES)
+
+
+class OwnersFile:
+    """``nyu_depth_v2_labeled.mat`` and the two small files beside it.
+
+    Raises:
+        UserError: when one of them is missing or damaged, or h5py is missing.
+    """
+
+    NAME = "nyu_depth_v2_labeled.mat"
+
+    def __init__(self, root: Path):
+        self.path = root / self.NAME
+        self._open: tuple | None = None  # process and file
+        for name in (SPLITS, MAPPING):
+            if not (root / name).is_file():
+                raise UserError(f"{root / name} is missing: {_SMALL_FILES}")
+        self.count = len(self._dataset("images"))
+        self._numbers = {
+            part: self._read_numbers(root / SPLITS, key) for part, key in (("train", "trainNdxs"), ("test", "testNdxs"))
+        }
+        mapping = np.asarray(read_mat(root / MAPPING, "mapClass")).ravel()
+        if not mapping.size or mapping.min() < 1 or mapping.max() > 40:
+            raise UserError(f"{root / MAPPING}: expected a mapClass of numbers from 1 to 40")
+        self._id_40 = np.concatenate([[0], mapping]).astype(np.uint8)
+
+    def __getstate__(self) -> dict:
+        """Open files do not travel to other processes."""
+        return self.__dict__ | {"_open": None}
+
+    @property
+    def _stored(self):
+        """The open file: each process opens its own, as forked ones would share a position in it."""
+        if self._open is None or self._open[0] != os.getpid():
+            try:
+                self._open = os.getpid(), import_extra("h5py", self.NAME).File(self.path, "r")
+            except OSError as error:
+                raise UserError(f"{self.path} is not a MATLAB 7.3 file, or is incomplete: download it again") from error
+        return self._open[1]
+
+    def _dataset(self, key: str):
+        if key not in self._stored:
+            raise UserError(f"{self.path} holds no {key}")
+        return self._stored[key]
+
+    def _read_numbers(self, path: Path, key: str) -> list[int]:
+        numbers = [int(number) for number in np.asarray(read_mat(path, key)).ravel()]
+        if numbers and not 1 <= min(numbers) <= max(numbers) <= self.count:
+            raise UserError(f"{path}: {key} goes to {max(numbers)}, but {self.path} holds {self.count} images")
+        return numbers
+
+    def numbers(self, part: str) -> list[int]:
+        """Numbers, from 1, of the images of "train" or "test"."""
+        return self._numbers[part]
+
+    def read(self, key: str, number: int) -> np.ndarray:
+        """One image of ``images`` (H, W, 3) or of another array (H, W)."""
+        try:
+            return np.ascontiguousarray(self._dataset(key)[number - 1].T)
+        except OSError as error:
+            raise UserError(f"{self.path}: image {number} of {key} is damaged") from error
+
+    def ids_40(self, number: int) -> np.ndarray:
+        """Ids (H, W) uint8 of the 40 classes, 1 to 40, 0 = unlabeled."""
+        labels = self.read("labels", number)
+        if labels.max() >= len(self._id_40):
+            raise UserError(f"{self.path}: label {labels.max()} of image {number} is not in {MAPPING}")
+        return self._id_40[labels]
+
+    @cached_property
+    def _scenes(self) -> list[str]:
+        if "scenes" not in self._stored:
+            return []
+        references = np.asarray(self._stored["scenes"]).ravel()
+        return ["".join(map(chr, np.asarray(self._stored[reference]).ravel())) for reference in references]
+
+    def scene(self, number: int) -> str | None:
+        """Name of the scene that an image shows, such as ``kitchen_0004``; None if the file does not tell."""
+        return self._scenes[number - 1] if self._scenes else None
+
+
+@dataclass(frozen=True)
+class NormalFiles:
+    """Normals of one source for the owners' images.
+
+    Attributes:
+        source: one of `NORMAL_SOURCES`.
+        normals, masks: file of each image, by its number; no masks if they are not there.
+    """
+
+    source: str
+    normals: dict[int, Path]
+    masks: dict[int, Path]
+
+    @property
+    def title(self) -> str:
+        return _TITLES[self.source]
+
+    def paths(self, number: int) -> list[Path]:
+        """The files of an image that must be there."""
+        return [files[number] for files in (self.normals, self.masks) if number in files]
+
+    def read(self, number: int) -> np.ndarray:
+        """Unit vectors (H, W, 3) float32 along the axes of the source, (0, 0, 0) = missing.
+
+        Raises:
+            UserError: when a file is missing, damaged or no such image.
+        """
+        if number not in self.normals:
+            raise UserError(f"{self.title}'s normals of image {number} are missing")
+        colors = ImageFile(self.normals[number]).three_channels()
+        if self.source == "eigen":
+            normal = unit_vectors((colors.astype(np.float32) - 127) / 127)
+        else:
+            normal = decode_normals(colors)
+        if number in self.masks:
+            normal[ImageFile(self.masks[number]).single_channel("a mask") == 0] = 0
+        return normal
+
+    @staticmethod
+    def from_depth(depth: np.ndarray, camera: Pinhole) -> np.ndarray:
+        """Normals (H, W, 3) float32 in our frame, estimated from depth (H, W)."""
+        return estimate_normals(depth, camera)
+
+
+def find_normals(root: Path, source: str | None, owners: OwnersFile) -> NormalFiles | None:
+    """The normals of a source, or those that are found beside the owners' file; None if there are none.
+
+    Raises:
+        UserError: when those of the source are missing, or there are several and none is chosen.
+    """
+    if source == "depth":
+        return NormalFiles("depth", {}, {})
+    folders = {"eigen": root / "normals_gt", "ladicky": root / "nyu_normals_gt", "geonet": root / "nyuv2"}
+    if source is None:
+        found = [name for name, folder in folders.items() if folder.is_dir()]
+        if len(found) > 1:
+            raise UserError(f"{root} holds normals of several sources: pass --normals {' or '.join(found)}")
+        if not found:
+            return None
+        source = found[0]
+    folder = folders[source]
+    if not folder.is_dir():
+        raise UserError(f"--normals {source}: {folder} is missing")
+    parts = {part: owners.numbers(part) for part in ("train", "test")}
+    masks = {}
+    if source in ("eigen", "ladicky") and (folders["eigen"] / "masks").is_dir():
+        numbers = (number for part in parts.values() for number in part)
+        masks = {number: folders["eigen"] / "masks" / f"{number - 1:04d}.png" for number in numbers}
+    normals = {}
+    for part, numbers in parts.items():
+        if source == "eigen":
+            normals |= {number: folder / "normals" / f"{number - 1:04d}.png" for number in numbers}
+        elif source == "ladicky":
+            normals |= {number: folder / part / f"{number:05d}.png" for number in numbers}
+        else:
+            normals |= _geonet_files(folder / part, numbers)
+    return NormalFiles(source, normals, masks)
+
+
+def _geonet_files(folder: Path, numbers: list[int]) -> dict[int, Path]:
+    """File of each image, however the files are numbered, see the top of this file."""
+    paths = {}
+    for path in folder.glob("*_normal.png"):
+        name = path.name.removesuffix("_normal.png")
+        if name.isdigit():
+            paths[int(name)] = path
+    for numbering in (numbers, [number - 1 for number in numbers], range(len(numbers)), range(1, len(numbers) + 1)):
+        if set(numbering) == set(paths):
+            return {number: paths[name] for number, name in zip(numbers, numbering, strict=True)}
+    raise UserError(f"{folder} holds {len(paths)} *_normal.png, which are not those of the {len(numbers)} images")

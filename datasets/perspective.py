@@ -1,0 +1,232 @@
+"""The sample contract of datasets of perspective images: read, augment or fit to one size, decode.
+
+`dataset[index]` is a dict with
+
+=============== ========================== ==========================================================================
+key             shape, type                meaning
+=============== ========================== ==========================================================================
+``rgb``         (3, H, W) float32          colors, normalized by mean and standard deviation of ImageNet
+``depth``       (1, H, W) float32          meters along the optical axis (z, not along the ray), 0 = missing
+``normal``      (3, H, W) float32          unit vectors in the camera frame (x right, y down, z forward), pointing
+                                           toward the camera; (0, 0, 0) = missing
+``semantic``    (H, W) int64               class labels, -1 = ignore
+``depth_mask``  (1, H, W) bool             1 mm < depth < 10 m
+``normal_mask`` (1, H, W) bool             where the normal is known
+``id``          str                        names the sample
+``index``       int                        its place in the dataset
+=============== ========================== ==========================================================================
+
+Ground truth that is not there, or that no task needs, is missing in all pixels, as is the padding of images of another
+aspect ratio: zeros, -1, masks that are false.
+
+Datasets have the interface of `datasets.panorama.PanoramaDataset` as far as `datasets.loading` uses it.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datasets.classes import SemanticClasses
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ALONG_AXIS = "metres along the optical axis"  # the unit of depth as written to checkpoints and results
+MIN_DEPTH = 0.001  # meters; both bounds are excluded
+_PADDING = {"rgb": tuple(255 * mean for mean in IMAGENET_MEAN), "depth": 0, "normal": (0, 0, 0), "semantic": -1}
+
+
+@dataclass
+class PerspectiveImage:
+    """One image with its ground truth, at any size H x W.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, or float32 in about [0, 1] once its colors were distorted.
+        depth: (H, W) float32 meters along the optical axis, 0 = missing.
+        normal: (H, W, 3) float32 unit vectors toward the camera, x right, y down, z forward; (0, 0, 0) = missing.
+        semantic: (H, W) int8 labels, -1 = ignore.
+        id: names the image.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray
+    normal: np.ndarray
+    semantic: np.ndarray
+    id: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.depth.shape
+
+    def padded(self, height: int, width: int, top: int = 0, left: int = 0) -> "PerspectiveImage":
+        """The image on a larger canvas, its first pixel at (top, left): mean color and missing ground truth around."""
+        rows, columns = self.size
+        if (rows, columns) == (height, width):
+            return self
+        borders = top, height - rows - top, left, width - columns - left
+        return self._each(
+            lambda name, array: cv2.copyMakeBorder(array, *borders, cv2.BORDER_CONSTANT, value=_PADDING[name])
+        )
+
+    def cropped(self, top: int, left: int, height: int, width: int) -> "PerspectiveImage":
+        """A window of the image."""
+        return self._each(lambda _, array: array[top : top + height, left : left + width])
+
+    def resized(self, height: int, width: int) -> "PerspectiveImage":
+        """The image at another size: colors and normals averaged by area, depth and labels from the nearest pixel.
+
+        Enlarging, the average becomes OpenCV's linear interpolation. Vectors are shorter than 1 where directions mix.
+        """
+        if self.size == (height, width):
+            return self
+        methods = dict.fromkeys(("rgb", "normal"), cv2.INTER_AREA) | dict.fromkeys(
+            ("depth", "semantic"), cv2.INTER_NEAREST
+        )
+        return self._each(lambda name, array: cv2.resize(array, (width, height), interpolation=methods[name]))
+
+    def flipped(self) -> "PerspectiveImage":
+        """The mirror image; the x component of the normals is negated."""
+        mirrored = self._each(lambda _, array: cv2.flip(array, 1))
+        return replace(mirrored, normal=mirrored.normal * np.array([-1, 1, 1], np.float32))
+
+    def fitted(self, height: int, width: int) -> "PerspectiveImage":
+        """The image for evaluation: padded at its right or lower border to the aspect ratio, then resized."""
+        return self.padded(*padded_size(self.size, height, width)).resized(height, width)
+
+    def _each(self, change: Callable[[str, np.ndarray], np.ndarray]) -> "PerspectiveImage":
+        """All maps changed by a function of name and array."""
+        return replace(self, **{name: change(name, getattr(self, name)) for name in _PADDING})
+
+
+def padded_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """The smallest size (H, W) that holds an image of `size` and has the aspect ratio of height x width."""
+    rows, columns = size
+    if columns * height > rows * width:
+        return int(columns * height / width + 0.5), columns
+    return rows, int(rows * width / height + 0.5)
+
+
+class PerspectiveDataset(Dataset, ABC):
+    """A dataset of perspective images at one size. A subclass defines their number and how one is read.
+
+    Args:
+        height, width: H x W of the samples.
+        augment: makes a random training image of H x W of an image, see `datasets.perspective_augment`; None: the
+            image is fitted without chance.
+        tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
+
+    Attributes:
+        classes: of the labels.
+        depth_unit: what a depth of 1 means, in words.
+        normal_frame: always "camera".
+    """
+
+    classes: SemanticClasses
+    depth_unit: str = ALONG_AXIS
+    normal_frame: str = "camera"
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        augment: Callable[[PerspectiveImage, int, int], PerspectiveImage] | None = None,
+        tasks: tuple[str, ...] = TASK_NAMES,
+    ):
+        self.height = height
+        self.width = width
+        self.augment = augment
+        self.tasks = tuple(tasks)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int) -> PerspectiveImage:
+        """The image of this index with its ground truth, at the size in which it is stored."""
+
+    @abstractmethod
+    def sample_names(self) -> Iterable[str]:
+        """What each sample consists of, in order."""
+
+    def fingerprint(self) -> str:
+        """How many samples there are, and a hash of their names: equal for datasets of the same samples in order."""
+        digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{len(self)} images (sha256 {digest[:16]})"
+
+    def packed(self, index: int) -> dict:
+        """The sample as it travels: read and brought to H x W, not yet decoded (see `unpack`)."""
+        image = self.read(index)
+        prepare = self.augment or PerspectiveImage.fitted
+        return pack(prepare(image, self.height, self.width), index)
+
+    @staticmethod
+    def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
+        """See `unpack`."""
+        return unpack(packed, device)
+
+    def __getitem__(self, index: int) -> dict:
+        return unpack(self.packed(index))
+
+
+def pack(image: PerspectiveImage, index: int) -> dict:
+    """An image as arrays that can be stacked: what `unpack` takes."""
+    arrays = {name: np.ascontiguousarray(getattr(image, name)) for name in _PADDING}
+    return arrays | {"id": image.id, "index": index}
+
+
+def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
+    """Decode one packed sample, or a batch of them, to the contract above, on a device."""
+    rgb, depth, normal, semantic = (_on_device(packed[key], device) for key in ("rgb", "depth", "normal", "semantic"))
+    colors = _channels_first(rgb).float() if rgb.is_floating_point() else _channels_first(rgb).float().div_(255)
+    mean, std = (torch.tensor(values, device=colors.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    depth = depth.float().unsqueeze(-3)
+    vectors = _channels_first(normal).float()
+    length = torch.linalg.vector_norm(vectors, dim=-3, keepdim=True)
+    normal_mask = length > 0.5  # shorter ones average opposite directions, or mostly pixels without any
+    return {
+        "rgb": colors.sub_(mean).div_(std),
+        "depth": depth,
+        "normal": torch.where(normal_mask, vectors / length, 0),
+        "semantic": semantic.long(),
+        "depth_mask": (depth > MIN_DEPTH) & (depth < MAX_DEPTH),
+        "normal_mask": normal_mask,
+        "id": packed["id"],
+        "index": packed["index"],
+    }
+
+
+def colors_of(rgb: torch.Tensor) -> torch.Tensor:
+    """Colors (..., 3, H, W) in about [0, 1] of the normalized ones of a sample."""
+    mean, std = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return rgb * std + mean
+
+
+def without_maps(rgb: np.ndarray, image_id: str) -> PerspectiveImage:
+    """An image (H, W, 3) of which no ground truth is known."""
+    height, width = rgb.shape[:2]
+    return PerspectiveImage(
+        rgb=rgb,
+        depth=np.zeros((height, width), np.float32),
+        normal=np.zeros((height, width, 3), np.float32),
+        semantic=np.full((height, width), IGNORE_LABEL, np.int8),
+        id=image_id,
+    )
+
+
+def _on_device(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """The array as a tensor; a copy to a GPU overlaps with computing, as it is made from pinned memory."""
+    tensor = torch.as_tensor(array)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _channels_first(image: torch.Tensor) -> torch.Tensor:
+    """(..., H, W, C) to (..., C, H, W), contiguous."""
+    return image.movedim(-1, -3).contiguous()

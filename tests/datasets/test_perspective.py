@@ -1,0 +1,292 @@
+"""The sample of a perspective image, its transforms, and its way through the loaders."""
+
+import colorsys
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.loading import LoadingSettings, evaluation_batches, training_batches
+from datasets.perspective import PerspectiveDataset, PerspectiveImage, colors_of, pack, padded_size, unpack
+from datasets.perspective_augment import PerspectiveAugmentation, distort_colors, zoomed
+from datasets.synthetic_nyu import SyntheticNYU
+
+GOLDEN = Path(os.environ.get("ACHIEVEMENT_GOLDEN") or Path(__file__).parents[1] / "golden" / "achievement")
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+CPU = torch.device("cpu")
+
+
+def golden_cases():
+    for path in sorted(GOLDEN.glob("transform*.npz")):
+        with np.load(path) as file:
+            yield from ((path, number) for number in range(len(file["cases"])))
+
+
+def random_image(rows=12, columns=20, seed=0):
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=(rows, columns, 3)).astype(np.float32)
+    return PerspectiveImage(
+        rgb=rng.integers(0, 256, (rows, columns, 3), np.uint8),
+        depth=rng.uniform(0.5, 9, (rows, columns)).astype(np.float32),
+        normal=normal / np.linalg.norm(normal, axis=-1, keepdims=True),
+        semantic=rng.integers(0, 5, (rows, columns)).astype(np.int8),
+        id="random",
+    )
+
+
+class Images(PerspectiveDataset):
+    """A few random images."""
+
+    def __init__(self, num, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.num = num
+
+    def __len__(self):
+        return self.num
+
+    def read(self, index):
+        return random_image(seed=index)
+
+    def sample_names(self):
+        return list(map(str, range(self.num)))
+
+
+def test_the_golden_file_is_there():
+    assert len(list(golden_cases())) >= 6
+
+
+@pytest.mark.parametrize(("path", "number"), list(golden_cases()), ids=lambda value: getattr(value, "stem", value))
+def test_transform_equals_the_released_one(path, number):
+    with np.load(path) as file:
+        h, w, height, width = (int(size) for size in file["cases"][number])
+        prefix = f"case{number}_"
+        prefix += "" if prefix + "label" in file else "INTENDED_"
+        names = ("image_uint8", "label", "depth_mm", "normal", "normalised_strided")
+        rgb, label, depth, normal, colors = (file[prefix + name] for name in names)
+        rng = np.random.default_rng(10 * int(file["seed"]) + number)
+    image = rng.integers(0, 256, (h, w, 3)).astype(np.uint8)
+    labels = rng.integers(0, 21, (h, w)).astype(np.int8)
+    millimeters = rng.integers(0, 9999, (h, w))
+    vectors = rng.standard_normal((h, w, 3))
+    vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    meters = millimeters.astype(np.float32) / np.float32(1000)
+    fitted = PerspectiveImage(image, meters, vectors, labels, "").fitted(height, width)
+    assert np.array_equal(fitted.rgb.transpose(2, 0, 1), rgb)
+    assert np.array_equal(fitted.semantic.astype(np.uint8), label)  # -1 is 255
+    assert np.array_equal(np.rint(fitted.depth * 1000), depth[0])
+    assert np.allclose(fitted.normal.transpose(2, 0, 1)[:, ::2, ::2], normal, atol=1e-6)
+    assert np.allclose(unpack(pack(fitted, 0))["rgb"][:, ::4, ::4], colors, atol=1e-5)
+
+
+def test_sample():
+    """Against the formulas of the contract, pixel by pixel."""
+    image = random_image()
+    image.depth[0, :5] = 0, 0.0005, 0.0011, 9.999, 10
+    image.normal[1, 0] = 0
+    image.normal[1, 1] *= 0.6  # averaged from a few directions
+    image.normal[1, 2] *= 0.4  # from none in particular
+    sample = unpack(pack(image, 3))
+    assert np.allclose(sample["rgb"].movedim(0, -1), (image.rgb / 255 - MEAN) / STD, atol=1e-5)
+    assert np.allclose(colors_of(sample["rgb"]).movedim(0, -1), image.rgb / 255, atol=1e-6)
+    assert sample["depth_mask"][0, 0, :5].tolist() == [False, False, True, True, False]
+    assert sample["normal_mask"][0, 1, :3].tolist() == [False, True, False]
+    assert np.allclose(sample["normal"].norm(dim=0)[sample["normal_mask"][0]], 1, atol=1e-6)
+    assert not sample["normal"][:, 1, [0, 2]].any()
+    assert sample["semantic"].dtype == torch.int64
+    assert (sample["id"], sample["index"]) == ("random", 3)
+
+
+def test_a_batch_decodes_as_its_samples():
+    dataset = Images(3, 24, 32)
+    (batch,) = evaluation_batches(dataset, LoadingSettings(batch_size=3), CPU)
+    for index in range(3):
+        for key, value in dataset[index].items():
+            assert torch.equal(batch[key][index], value) if isinstance(value, torch.Tensor) else True
+    assert batch["id"] == ["random"] * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "expected"),
+    [((425, 560), (480, 640), (425, 567)), ((300, 640), (480, 640), (480, 640)), ((480, 640), (640, 640), (640, 640))],
+)
+def test_padding_reaches_the_aspect_ratio(size, target, expected):
+    assert padded_size(size, *target) == expected
+
+
+def test_padding_is_missing_ground_truth():
+    image = random_image(4, 4)
+    padded = image.padded(8, 8, 1, 2)
+    assert np.array_equal(padded.depth[1:5, 2:6], image.depth)
+    outside = np.ones((8, 8), bool)
+    outside[1:5, 2:6] = False
+    assert not padded.depth[outside].any()
+    assert not padded.normal[outside].any()
+    assert (padded.semantic[outside] == -1).all()
+    assert np.abs(padded.rgb[outside] - 255 * MEAN).max() <= 0.5
+
+
+def test_flip_mirrors_vectors():
+    image = random_image()
+    flipped = image.flipped()
+    assert np.array_equal(flipped.normal[:, ::-1], image.normal * [-1, 1, 1])
+    for name in ("rgb", "depth", "semantic"):
+        assert np.array_equal(getattr(flipped, name)[:, ::-1], getattr(image, name))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_zoom_moves_things_nearer_or_farther(scale):
+    """A window of half the size shows things twice as large: at half the distance."""
+    image = random_image(20, 40)
+    found = zoomed(image, scale)
+    assert found.size == (20 * scale, 40 * scale)
+    known = found.depth[found.depth > 0]
+    assert len(known) == min(image.depth.size, found.depth.size)
+    assert np.isin(known, image.depth * np.float32(scale)).all()
+
+
+def test_zoom_goes_everywhere():
+    image = random_image(8, 8)
+    places = {zoomed(image, 0.5).rgb[0, 0].tobytes() for _ in range(200)}
+    assert len(places) == 5 * 5
+
+
+def test_augmentation_zooms_every_second_image():
+    """Of a plane 2 m away: its depth tells the scale, and how much of a larger canvas it fills as well."""
+    image = random_image(48, 64)
+    image.depth[:] = 2
+    augment = PerspectiveAugmentation(color=False)
+    scales = []
+    for _ in range(200):
+        found = augment(image, 48, 64)
+        assert found.size == (48, 64)
+        known = found.depth > 0
+        scales.append(float(found.depth.max()) / 2)
+        assert np.allclose(found.depth[known], 2 * scales[-1])
+        assert known.mean() == pytest.approx(1 / max(scales[-1], 1) ** 2, abs=0.06)
+    assert 70 < scales.count(1) < 130
+    assert min(scales) < 0.75
+    assert max(scales) > 1.25
+    assert min(scales) >= 2 / 3
+    assert max(scales) <= 4 / 3 + 1e-6
+
+
+def test_augmentation_mirrors_every_second_image():
+    image = random_image(48, 64)
+    augment = PerspectiveAugmentation(min_scale=1, max_scale=1, color=False)
+    found = [augment(image, 48, 64) for _ in range(60)]
+    as_it_is = sum(np.array_equal(one.normal, image.normal) for one in found)
+    mirrored = sum(np.array_equal(one.normal, image.flipped().normal) for one in found)
+    assert as_it_is + mirrored == 60
+    assert 15 < mirrored < 45
+    never = PerspectiveAugmentation(min_scale=1, max_scale=1, flip=False, color=False)
+    assert all(np.array_equal(never(image, 48, 64).depth, image.depth) for _ in range(20))
+
+
+def test_colors_are_distorted_within_bounds():
+    """Gray stays gray under hue, saturation and permutations; brightness and contrast move it by so much at most."""
+    gray = np.full((6, 6, 3), 128, np.uint8)
+    values = []
+    for _ in range(300):
+        found = distort_colors(gray)
+        assert found.dtype == np.float32
+        assert np.ptp(found) < 1e-5
+        values.append(found[0, 0, 0])
+    low, high = (128 / 255 - 32 / 255) * 0.5, (128 / 255 + 32 / 255) * 1.5
+    assert low <= min(values) < 0.35
+    assert 0.7 < max(values) <= high
+    assert sum(abs(value - 128 / 255) < 1e-6 for value in values) > 30  # a quarter is neither
+
+
+def drawn(monkeypatch, coins, numbers):
+    """Draw these coins and numbers, in this order, instead of random ones."""
+    coins, numbers = iter(coins), iter(numbers)
+    monkeypatch.setattr("datasets.perspective_augment._coin", lambda: next(coins))
+    monkeypatch.setattr("datasets.perspective_augment._uniform", lambda low, high: next(numbers))
+
+
+@pytest.mark.parametrize("contrast_first", [False, True])
+def test_colors_by_the_formulas(monkeypatch, contrast_first):
+    """Brightness 0.1, contrast 1.4, saturation 1.3 and a third of a turn of hue, pixel by pixel."""
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    drawn(monkeypatch, [True, contrast_first, True, True, True, False, False], [0.1, 1.4, 1.3, 120.0])
+    found = distort_colors(image)
+    for color, pixel in zip(found.reshape(-1, 3), image.reshape(-1, 3) / 255, strict=True):
+        red, green, blue = np.clip(pixel + 0.1, 0, 1) * (1.4 if contrast_first else 1)
+        hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+        gray = value * (1 - 1.3 * saturation)  # of the weakest channel; below 0 where it is not clipped
+        full, weakest = value, value * (1 - saturation)
+        turned = np.array(colorsys.hsv_to_rgb((hue + 1 / 3) % 1, saturation, value))
+        stretch = (full - gray) / (full - weakest) if saturation else 1
+        expected = (full + (turned - full) * stretch) * (1 if contrast_first else 1.4)
+        assert np.allclose(color, expected, atol=2e-3)
+    assert found.min() < 0
+    assert found.max() > 1
+
+
+def test_channels_are_permuted_and_edges_sharpened(monkeypatch):
+    image = np.zeros((5, 5, 3), np.uint8)
+    image[2, 2] = 60, 90, 120
+    drawn(monkeypatch, [False, False, False, False, False, True, False], [])
+    permuted = distort_colors(image)[2, 2] * 255
+    assert sorted(permuted.round()) == [60, 90, 120]
+    drawn(monkeypatch, [False, False, False, False, False, False, True], [])
+    sharp = distort_colors(image)
+    blurred = np.array([60, 90, 120]) * 5 / 13 / 255  # by the kernel of ones with 5 in the middle
+    assert np.allclose(sharp[2, 2], 2 * np.array([60, 90, 120]) / 255 - blurred, atol=1e-5)
+
+
+def test_distorted_colors_are_decoded_as_they_are():
+    image = random_image()
+    image = replace(image, rgb=np.full(image.rgb.shape, 1.25, np.float32))
+    assert np.allclose(colors_of(unpack(pack(image, 0))["rgb"]), 1.25)
+
+
+def test_training_depends_on_seed_epoch_and_index_alone():
+    dataset = Images(6, 24, 32, augment=PerspectiveAugmentation())
+
+    def epoch(number, seed=5, first=0, workers=0):
+        batches = training_batches(dataset, LoadingSettings(2, workers), seed, CPU)
+        batches.set_epoch(number, first)
+        return list(batches)
+
+    once, again, resumed, other = epoch(1), epoch(1), epoch(1, first=2), epoch(2)
+    assert len(once) == 3
+    for a, b in zip(once, again, strict=True):
+        assert torch.equal(a["rgb"], b["rgb"])
+        assert torch.equal(a["depth"], b["depth"])
+    assert torch.equal(resumed[0]["rgb"], once[2]["rgb"])
+    assert not torch.equal(other[0]["rgb"], once[0]["rgb"])
+    assert not torch.equal(epoch(1, seed=6)[0]["rgb"], once[0]["rgb"])
+
+
+@pytest.mark.slow
+def test_workers_give_the_same():
+    dataset = Images(4, 24, 32, augment=PerspectiveAugmentation())
+    batches = [training_batches(dataset, LoadingSettings(2, workers), 5, CPU) for workers in (0, 2)]
+    for a, b in zip(*batches, strict=True):
+        assert torch.equal(a["rgb"], b["rgb"])
+        assert torch.equal(a["normal"], b["normal"])
+
+
+def test_fingerprint_names_the_samples():
+    assert Images(3, 24, 32).fingerprint() == Images(3, 48, 64).fingerprint() != Images(4, 24, 32).fingerprint()
+
+
+def test_synthetic_images():
+    dataset = SyntheticNYU("train", 3, 48, 64)
+    sample = dataset[2]
+    assert sample["rgb"].shape == (3, 48, 64)
+    assert sample["id"] == "synthetic/train/000002"
+    assert torch.equal(sample["depth_mask"], sample["normal_mask"])
+    assert torch.equal(sample["depth"], SyntheticNYU("train", 9, 48, 64)[2]["depth"])
+    assert not torch.equal(sample["depth"], SyntheticNYU("test", 3, 48, 64)[2]["depth"])
+    few = SyntheticNYU("train", 3, 48, 64, num_classes=13)
+    assert (len(dataset.classes), len(few.classes)) == (40, 13)
+    wall = sample["semantic"] == dataset.classes.label("wall")
+    assert wall.any()
+    assert (few[2]["semantic"][wall] == few.classes.label("wall")).all()
+    with pytest.raises(IndexError):
+        dataset.read(3)

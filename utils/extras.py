@@ -1,0 +1,19 @@
+"""Libraries that only some options need (requirements-extra.txt)."""
+
+from importlib import import_module
+from types import ModuleType
+
+from utils.errors import UserError
+
+
+def import_extra(name: str, what: str) -> ModuleType:
+    """The module `name`, which is needed for `what`.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise UserError(f"{what} needs {package}: pip install {package}") from error

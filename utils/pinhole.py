@@ -1,0 +1,46 @@
+"""Pinhole cameras: intrinsics, rays, and points of depth along the optical axis.
+
+Axes as in `utils.sphere`: x right, y down, z forward. Pixel (0, 0) is the top left one and its *center* is at
+``(row, col) = (0, 0)``; depth is the z coordinate in meters.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A camera without distortion, in pixels: a point (x, y, z) is seen at column fx x / z + cx, row fy y / z + cy.
+
+    Attributes:
+        height, width: H x W of its images.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    height: int
+    width: int
+
+    def scaled(self, height: int, width: int) -> "Pinhole":
+        """The camera of the same images, resized."""
+        down, right = height / self.height, width / self.width
+        cx, cy = (self.cx + 0.5) * right - 0.5, (self.cy + 0.5) * down - 0.5
+        return Pinhole(self.fx * right, self.fy * down, cx, cy, height, width)
+
+    def cropped(self, top: int, left: int, height: int, width: int) -> "Pinhole":
+        """The camera of a window of its images."""
+        return Pinhole(self.fx, self.fy, self.cx - left, self.cy - top, height, width)
+
+    def rays(self) -> np.ndarray:
+        """Rays (H, W, 3) through the pixel centers, as long as to have z = 1."""
+        x = (np.arange(self.width) - self.cx) / self.fx
+        y = (np.arange(self.height) - self.cy) / self.fy
+        x, y = np.broadcast_arrays(x, y[:, None])
+        return np.stack([x, y, np.ones_like(x)], axis=-1)
+
+    def points(self, depth: np.ndarray) -> np.ndarray:
+        """Points (H, W, 3) in meters of depth (H, W)."""
+        return depth[..., None] * self.rays()
