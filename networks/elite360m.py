@@ -1,4 +1,15 @@
-"""Elite360M: depth, surface normals and semantics from one panorama (Ai & Wang, arXiv 2408.09336)."""
+"""Elite360M: depth, surface normals and semantics from one panorama (Ai & Wang, arXiv 2408.09336).
+
+The blocks of the paper's overview figure, in the order of `Elite360M.forward`:
+
+* ERP encoder: `networks.erp_encoder`, over the equirectangular projection (ERP), the panorama as an image;
+* ICOSAP encoder: `networks.icosap_encoder`, over the icosahedral projection (ICOSAP), the faces of an icosphere as points;
+* B2F, bi-projection bi-attention fusion: `networks.fusion`, ERP tokens attend to ICOSAP points;
+* shared decoder, one preliminary feature per task, and the intermediate heads on these: `networks.decoders`,
+  `networks.heads`;
+* CoCo, cross-task collaboration: `networks.cross_task`;
+* a decoder and a head per task: `networks.decoders`, `networks.heads`.
+"""
 
 import torch
 from torch import nn
@@ -100,8 +111,8 @@ class Elite360M(nn.Module):
         fused = bottleneck
         if self.fuses:
             colors = self.icosap_sampler(erp) if icosap_colors is None else icosap_colors
-            points, point_xyz = self.icosap_encoder(colors)
-            fused = self.fusion(bottleneck, points, point_xyz)
+            point_features, point_xyz = self.icosap_encoder(colors)
+            fused = self.fusion(bottleneck, point_features, point_xyz)
 
         # Shared feature, preliminary feature of each task, cross-task attention.
         shared = self.shared_decoder(fused, coarse_skip)
