@@ -3,7 +3,7 @@
 The blocks of the paper's overview figure, in the order of `Elite360M.forward`:
 
 * ERP encoder: `networks.erp_encoder`, over the equirectangular projection (ERP), the panorama as an image;
-* ICOSAP encoder: `networks.icosap_encoder`, over the icosahedral projection (ICOSAP), the faces of an icosphere as points;
+* ICOSAP encoder: `networks.icosap_encoder`, over the icosahedral projection (ICOSAP): the faces of an icosphere;
 * B2F, bi-projection bi-attention fusion: `networks.fusion`, ERP tokens attend to ICOSAP points;
 * shared decoder, one preliminary feature per task, and the intermediate heads on these: `networks.decoders`,
   `networks.heads`;
