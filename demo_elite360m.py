@@ -14,16 +14,18 @@ import argparse
 
 from demo.server import check_gradio, check_port, serve
 from prediction import load_elite360m
+from training.setup import prepare_device
+from utils.distributed import select_device
 from utils.errors import exit_on_user_error
-from utils.malloc import tune_malloc
 
 
 def main(options: argparse.Namespace) -> None:
     """Run the command line."""
     check_gradio()
     check_port(options.port)
-    tune_malloc()
-    serve(load_elite360m(options.checkpoint), options.port)
+    device = select_device(options.device, options.gpu_devices, local_rank=None)
+    prepare_device()
+    serve(load_elite360m(options.checkpoint, device), options.port)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from networks.backbones import folder_of
 from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
+from prediction.predictor import Predictor, predictor_of
 from prediction.tta import ViewAverage
 from reports import require_packages
 from reports.gallery import Gallery
@@ -33,9 +34,9 @@ from tasks import DISPLAYS, FOLDERS, build_baselines, build_evaluator
 from tasks.meaning import compare_meaning, display_settings_of
 from training.evaluation_folder import IDENTITY, EvaluationFolder
 from training.run_folder import RunFolder
+from training.setup import precision_of, prepare_device
 from utils.distributed import gather_objects, is_main, process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.malloc import tune_malloc
 from utils.tasks import parse_tasks
 from visual.displays import DisplaySettings
 from visual.panels import panel_writer
@@ -46,8 +47,8 @@ def main(options: argparse.Namespace) -> None:
     if options.report:
         require_packages()
     check_size(options.height, options.width)
-    tune_malloc()
-    with process_group(options.gpu_devices) as device:
+    prepare_device(tf32=not options.no_tf32)
+    with process_group(options.gpu_devices, options.device) as device:
         run_path = Path(options.task) / folder_of(options.backbone)
         checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
         if len(set(gather_objects(checkpoint.sha256))) > 1:
@@ -66,31 +67,32 @@ def run_evaluation(
     checkpoint.require(backbone=options.backbone, tasks=tasks, num_classes=len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
     network = checkpoint.build_network().to(device).eval()
+    predictor = predictor_of(network, options.amp, options.compile, options.channels_last)
     root = Path(options.log_dir) / folder_of(options.backbone) / options.task
-    identity = identify(options, checkpoint, dataset)
+    identity = identify(options, checkpoint, dataset, precision_of(device, options.amp))
     folder = EvaluationFolder(root, identity, FOLDERS, options.overwrite)
     with folder.open():
         if is_main():
             print(describe(dataset, options), *comparison["notes"], sep="\n")
         origin = {IDENTITY: identity, **comparison}
-        evaluate_network(options, checkpoint, network, dataset, device, folder.run, origin)
+        evaluate_predictor(options, checkpoint, predictor, dataset, device, folder.run, origin)
     if is_main():
         print(f"written to {root}")
 
 
-def evaluate_network(
+def evaluate_predictor(
     options: argparse.Namespace,
     checkpoint: Checkpoint,
-    network: torch.nn.Module,
+    predictor: Predictor,
     dataset: PanoramaDataset,
     device: torch.device,
     run: RunFolder,
     origin: dict,
 ) -> None:
-    """Evaluate a network and its baselines; write the results.
+    """Evaluate the network of a checkpoint and its baselines; write the results.
 
     Args:
-        network: of the checkpoint, on the device.
+        predictor: the network.
         run: folder to write to.
         origin: entries of results.json about what was evaluated.
     """
@@ -110,12 +112,12 @@ def evaluate_network(
         if options.trivial:
             baselines.fit(batch)
 
-    predictor = ViewAverage(network, options.tta, checkpoint.settings.normal_frame)
+    averaging = ViewAverage(predictor, options.tta, checkpoint.settings.normal_frame)
     progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
-    results, rows = evaluate(predictor, progress, evaluator, on_batch=show)
+    results, rows = evaluate(averaging, progress, evaluator, on_batch=show)
     all_results = {"results": results}
     if options.tta > 1:
-        all_results["plain"], _ = evaluate(network, batches, build_evaluator(tasks, num_classes, device))
+        all_results["plain"], _ = evaluate(predictor, batches, build_evaluator(tasks, num_classes, device))
     if options.trivial:
         baselines.evaluate(batches, device, with_breakdowns=options.report)
         all_results |= baselines.results()

@@ -35,9 +35,9 @@ from prediction import load_elite360m
 from prediction.batch import Outcome, predict_all, require_writable
 from prediction.inputs import find_jobs
 from prediction.result_files import ResultFiles
+from training.setup import prepare_device
 from utils.distributed import process_group
 from utils.errors import UserError, exit_on_user_error
-from utils.malloc import tune_malloc
 from utils.text import metrics_line
 
 INTERRUPTED = 130  # exit code
@@ -46,15 +46,15 @@ INTERRUPTED = 130  # exit code
 def main(options: argparse.Namespace) -> int:
     """Run the command line; returns the exit code: 0, 1 when an image failed, 130 when interrupted."""
     inputs = find_jobs(options.input, Path(options.out))
-    tune_malloc()
+    prepare_device(tf32=not options.no_tf32)
     outcome = Outcome(failures=inputs.problems)
-    with process_group(options.gpu_devices) as device, terminated_as_interrupted():
-        model = load_elite360m(options.checkpoint, device)
+    with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
+        model = load_elite360m(options.checkpoint, device, options.amp, options.compile, options.channels_last)
         files = ResultFiles(model, options.save, options.tta, options.force, options.overwrite)
         files.check(inputs.jobs)
         require_writable(Path(options.out))
         try:
-            predict_all(model, inputs.jobs, files, options.tta, options.force, outcome)
+            predict_all(model, inputs.jobs, files, options.tta, options.force, outcome, options.batch_size)
         except KeyboardInterrupt:
             print(f"interrupted: {outcome.counts()} of {len(inputs.jobs)} images: {options.out}", file=sys.stderr)
             return INTERRUPTED

@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> None:
     """Train with the options of the command line."""
     check_size(options.height, options.width)
     check_network(options)
-    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
+    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices, options.device) as device:
         diverged = train(options, device, stop)
     if diverged:
         sys.exit(DIVERGED)
@@ -67,7 +67,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     check_balancing(options, balancing)
     folder = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone), FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
-    prepare_device(options.deterministic)
+    prepare_device(options.deterministic, tf32=not options.no_tf32)
     seed_generators(options.seed + rank())  # DDP broadcasts the initial weights
 
     train_set = training_set(options)

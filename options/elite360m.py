@@ -6,6 +6,8 @@ from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
 from options.groups import (
     add_balancing_options,
+    add_device_options,
+    add_inference_speed_options,
     add_optimization_options,
     add_run_options,
     add_saving_options,
@@ -27,7 +29,7 @@ FIXED_ON_RESUME = (
 FREE_ON_RESUME = (
     *("num_epochs", "learning_rate", "lr_schedule", "warmup_epochs", "weight_decay", "grad_clip", "max_bad_steps"),
     *("dataset_rootdir", "train_list", "val_list", "cache_dir", "num_workers", "skip_bad_samples"),
-    *("compile", "channels_last", "deterministic", "gpu_devices", "local_rank"),
+    *("no_tf32", "compile", "channels_last", "deterministic", "device", "gpu_devices", "local_rank"),
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
@@ -62,6 +64,7 @@ def eval_parser() -> argparse.ArgumentParser:
         help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
     )
     _add_tta_option(network)
+    add_inference_speed_options(parser)
     run = add_run_options(parser, log_dir="./test_uni", log_frequency=300)
     run.add_argument(
         "--overwrite", action="store_true", help="replace the results of another evaluation in the same folder"
@@ -113,9 +116,9 @@ def predict_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
     _add_tta_option(parser)
-    parser.add_argument(
-        "--gpu_devices", type=int, nargs=1, default=[0], metavar="I", help="index of the GPU to use, if there is one"
-    )
+    parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")
+    add_inference_speed_options(parser)
+    add_device_options(parser, one_process=True)
     return parser
 
 
@@ -124,6 +127,7 @@ def demo_parser() -> argparse.ArgumentParser:
     parser = Parser("Try a checkpoint on a web page that only this machine can open.")
     parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
     parser.add_argument("--port", type=port, default=7860, metavar="N", help="port of 127.0.0.1 to serve the page on")
+    add_device_options(parser, one_process=True)
     return parser
 
 

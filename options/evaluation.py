@@ -8,8 +8,8 @@ from datasets.panorama import PanoramaDataset
 from networks.checkpoint import Checkpoint
 
 
-def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset) -> dict:
-    """What the metrics of an evaluation depend on, as plain values."""
+def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, precision: str) -> dict:
+    """What the metrics of an evaluation depend on, as plain values; for the precision see `training.setup`."""
     return {
         "checkpoint sha256": checkpoint.sha256,
         "--task": options.task,
@@ -23,6 +23,7 @@ def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: Panor
         "--height": dataset.height,
         "--width": dataset.width,
         "--tta": options.tta,
+        "precision (--amp, --no_tf32, --device)": precision,
         "unit of depth": dataset.depth_unit,
         "frame of the normals": dataset.normal_frame,
     }

@@ -99,12 +99,35 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_speed_options(parser: argparse.ArgumentParser) -> None:
-    """What changes speed and memory, but not the function."""
+    """What changes the speed and memory of a training, but not the function."""
+    group = add_inference_speed_options(parser)
+    group.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
+
+
+def add_inference_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """What changes the speed and memory of a network, but not its function."""
     group = parser.add_argument_group("speed")
     group.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="mixed precision (autocast)")
+    group.add_argument("--no_tf32", action="store_true", help="do not round float32 products to TF32 on a GPU (slower)")
     group.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
     group.add_argument("--channels_last", action="store_true", help="lay out feature maps with channels last")
-    group.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
+    return group
+
+
+def add_device_options(group: argparse._ActionsContainer, one_process: bool = False) -> None:
+    """Which device to use; `one_process`: there is no launcher of several processes."""
+    group.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: a GPU if there is one, else the CPU"
+    )
+    launcher = "" if one_process else "; torchrun assigns the GPUs itself"
+    group.add_argument(
+        "--gpu_devices",
+        type=int,
+        nargs=1 if one_process else "+",
+        default=[0],
+        metavar="I",
+        help=f"index of the GPU to use{launcher}",
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency: int) -> argparse._ArgumentGroup:
@@ -118,14 +141,7 @@ def add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency
         metavar="N",
         help="training steps between logged values; every N-th batch of a validation is drawn",
     )
-    group.add_argument(
-        "--gpu_devices",
-        type=int,
-        nargs="+",
-        default=[0],
-        metavar="I",
-        help="index of the GPU to use; torchrun assigns the GPUs itself",
-    )
+    add_device_options(group)
     group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
     return group
 

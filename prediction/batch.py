@@ -1,11 +1,14 @@
 """Predicting many images. An error in one does not stop the others."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 from textwrap import shorten
 
+import torch
 from tqdm import tqdm
 
 from prediction.input_image import InputImage, read_image, require_panorama
@@ -39,29 +42,61 @@ class Outcome:
 
 
 def predict_all(
-    model: PanoramaModel, jobs: list[Job], files: ResultFiles, tta: int, force: bool, outcome: Outcome
+    model: PanoramaModel,
+    jobs: list[Job],
+    files: ResultFiles,
+    tta: int,
+    force: bool,
+    outcome: Outcome,
+    batch_size: int = 1,
 ) -> None:
-    """Predict images and write their results, and record the outcome.
+    """Predict images, `batch_size` at a time, and write their results, and record the outcome.
 
     Raises:
         UserError: when the disk is full.
     """
+    read: list[tuple[Job, InputImage]] = []
     for job in tqdm(jobs, unit="image", dynamic_ncols=True, disable=None):
-        try:
+        with _failures_noted([job], outcome):
             if files.are_there(job):
                 outcome.there += 1
-                continue
-            files.require_names(job)
-            image = _read(job.image, force)
-            prediction = model.predict(image.rgb, tta, force=force)
-            with interrupts_deferred():  # so that no temporary folder is left, and results are counted
-                files.write(job, image, prediction)
-                outcome.seams.append(prediction.seam)
-                outcome.plain_seams.append(prediction.plain_seam)
-        except Exception as error:  # also unforeseen errors: thousands of images may follow
-            if _is_disk_full(error):
-                raise UserError(_line(job, error)) from error
-            outcome.failures.append(_line(job, error))
+            else:
+                files.require_names(job)
+                image = _read(job.image, force)
+                read.append((job, image._replace(rgb=model.resize(image.rgb))))
+        if len(read) == batch_size or job is jobs[-1]:
+            _predict_and_write(model, read, files, tta, outcome)
+            read = []
+
+
+def _predict_and_write(
+    model: PanoramaModel, read: list[tuple[Job, InputImage]], files: ResultFiles, tta: int, outcome: Outcome
+) -> None:
+    """Predict resized images at once, and write the results of each."""
+    predictions = []
+    with _failures_noted([job for job, _ in read], outcome):
+        predictions = model.predict_batch([image.rgb for _, image in read], tta) if read else []
+    for (job, image), prediction in zip(read, predictions, strict=False):  # none, if that failed
+        # Interrupts are deferred so that no temporary folder is left, and results are counted.
+        with _failures_noted([job], outcome), interrupts_deferred():
+            files.write(job, image, prediction)
+            outcome.seams.append(prediction.seam)
+            outcome.plain_seams.append(prediction.plain_seam)
+
+
+@contextmanager
+def _failures_noted(jobs: list[Job], outcome: Outcome) -> Iterator[None]:
+    """Note any error, also an unforeseen one, as the failure of these images: thousands of others may follow.
+
+    Raises:
+        UserError: when the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_disk_full(error):
+            raise UserError(_line(jobs[0], error)) from error
+        outcome.failures += [_line(job, error) for job in jobs]
 
 
 def require_writable(out: Path) -> None:
@@ -95,7 +130,7 @@ def _line(job: Job, error: Exception) -> str:
         line = str(error)
     elif isinstance(error, OSError):
         line = f"{error.filename or job.image}: {error.strerror or error}"
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError | torch.OutOfMemoryError):
         line = f"{job.image} does not fit into the memory"
     else:
         line = f"{job.image}: {type(error).__name__}: {shorten(str(error), 200)}"

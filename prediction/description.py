@@ -20,8 +20,8 @@ class Description(NamedTuple):
     """The content of a .json file that decides whether results can be reused.
 
     Attributes:
-        origin: model, number of views and meaning of the values, as plain data; None when the file is from another
-            program or an earlier version.
+        origin: model, precision, number of views and meaning of the values, as plain data; None when the file is from
+            another program or an earlier version.
         path: absolute path of the image.
         sha256: of the image.
         stretched: whether the image was not 2:1.
@@ -54,6 +54,7 @@ class Describer:
             "axes": _AXES,
             **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
             "tta": tta,
+            "precision": model.precision,
             "model": {
                 **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
                 "checkpoint": str(model.path),
@@ -66,7 +67,7 @@ class Describer:
 
     def describe(self, job: Job, image: InputImage, prediction: Prediction, names: frozenset[str]) -> dict:
         """The content of the .json file, given the names of the result files."""
-        height, width = image.rgb.shape[:2]
+        width, height = image.size
         return {
             "input": {
                 "path": os.path.abspath(job.image),

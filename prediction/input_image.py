@@ -28,11 +28,13 @@ class InputImage(NamedTuple):
 
     Attributes:
         rgb: (H, W, 3) uint8, upright.
+        size: width and height of the file's image, also after `rgb` was resized.
         tone_mapped: whether the file held radiance (floats), converted by TONE_MAPPING.
         sha256: of the file, in hexadecimal.
     """
 
     rgb: np.ndarray
+    size: tuple[int, int]
     tone_mapped: bool
     sha256: str
 
@@ -61,11 +63,12 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
     digest = sha256(path)
     if _version(path) != version:
         raise UserError(f"{path} was written to while it was read: try again")
+    size = (colors.shape[1], colors.shape[0])
     if colors.dtype.kind == "f":
-        return InputImage(tone_map(colors), tone_mapped=True, sha256=digest)
+        return InputImage(tone_map(colors), size, tone_mapped=True, sha256=digest)
     if colors.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
-    return InputImage(_as_8_bit(colors), tone_mapped=False, sha256=digest)
+    return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest)
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:

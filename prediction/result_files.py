@@ -62,7 +62,7 @@ class ResultFiles:
         """Make sure that existing results of these images are from the same model and settings.
 
         Raises:
-            UserError: when some are from another checkpoint, number of views or version of the program.
+            UserError: when some are from another checkpoint, number of views, precision or version of the program.
         """
         for job in jobs if not self._overwrite else ():
             with suppress(OSError):  # concerns only this image, and is reported with it
@@ -147,7 +147,7 @@ class ResultFiles:
     def _require_same_origin(self, job: Job, there: Description | None) -> None:
         if there and there.origin != self._describer.origin:
             raise UserError(
-                f"{job.result(_DESCRIPTION)} is of another checkpoint, --tta or version of this program: "
+                f"{job.result(_DESCRIPTION)} is of another checkpoint, --tta, precision or version of this program: "
                 "pass --overwrite, or choose another --out"
             )
 

@@ -1,13 +1,16 @@
 """Test-time augmentation: predictions averaged over several views of a panorama."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 
+from prediction.predictor import Predictor
 from tasks import TASKS
+from training.loop import batched
+from utils.cpu_kernels import use_cpu_kernels
 from utils.views import View
 
-Predictor = Callable[[torch.Tensor], dict[str, torch.Tensor]]
+IMAGES_AT_ONCE = 16  # of all views, on a GPU; on a CPU a batch is no faster, and needs more memory
 
 
 def views(number: int, width: int) -> list[View]:
@@ -40,11 +43,22 @@ class ViewAverage:
 
     def with_plain(self, rgb: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """The predictions of the plain network, for the first view, and the average."""
-        plain = self._network(rgb)
         if self._number == 1:
+            plain = self._network(rgb)
             return plain, plain
+        answers = self._of_views(rgb)
+        _, plain = next(answers)  # the first view is the panorama itself
         totals = dict(plain)
-        for view in views(self._number, rgb.shape[-1])[1:]:
-            for task, prediction in self._network(view.apply(rgb)).items():
-                totals[task] = totals[task] + TASKS[task].averaging.restore(prediction, view, self._normal_frame)
+        for view, predictions in answers:
+            for task, maps in predictions.items():
+                totals[task] = totals[task] + TASKS[task].averaging.restore(maps, view, self._normal_frame)
         return plain, {task: TASKS[task].averaging.mean(total, self._number) for task, total in totals.items()}
+
+    def _of_views(self, rgb: torch.Tensor) -> Iterator[tuple[View, dict[str, torch.Tensor]]]:
+        """Each view and the network's predictions for it; several views are predicted as one batch."""
+        at_once = 1 if use_cpu_kernels(rgb) else max(1, IMAGES_AT_ONCE // len(rgb))
+        for some in batched(views(self._number, rgb.shape[-1]), at_once):
+            joint = self._network(torch.cat([view.apply(rgb) for view in some]))
+            of_each = {task: maps.unflatten(0, (len(some), len(rgb))) for task, maps in joint.items()}
+            for number, view in enumerate(some):
+                yield view, {task: maps[number] for task, maps in of_each.items()}

@@ -685,6 +685,7 @@ def test_results_of_another_evaluation_are_not_replaced(run, tmp_path):
     for weights, flags, named in (
         (run / "models/weights_2/model.pth", ["--split", "val"], "--split test instead of val"),
         (run / "normal_models/best_normal_model.pth", ["--tta", "2"], "--tta 1 instead of 2"),
+        (run / "normal_models/best_normal_model.pth", ["--amp", "bf16"], "float32 instead of bfloat16"),
         (run, ["--height", "64", "--width", "128"], "--height 32 instead of 64"),
         (run, ["--num_val", "2"], "number of panoramas 3 instead of 2"),
     ):

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from training.log import TrainingLog
 from training.state import Progress
 from training.step import Stepper
 from training.stop import StopRequest
 from utils.distributed import barrier
+
+T = TypeVar("T")
 
 
 class EpochBatches(Protocol):
@@ -95,8 +97,8 @@ def fit(
     return "finished"
 
 
-def batched(batches: Iterable[dict], size: int) -> Iterator[list[dict]]:
-    """Lists of `size` batches each; the last may be shorter."""
-    iterator = iter(batches)
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items each; the last may be shorter."""
+    iterator = iter(items)
     while group := list(islice(iterator, size)):
         yield group

@@ -24,11 +24,15 @@ def seed_generators(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 - libraries use it
 
 
-def prepare_device(deterministic: bool = False) -> None:
+def prepare_device(deterministic: bool = False, tf32: bool = True) -> None:
     """Keep freed memory, and make a GPU fast, or its algorithms repeatable if asked for; those of the CPU always are.
 
     To be called before anything is computed on a GPU. Fast is: cuDNN tries its algorithms for each shape and keeps the
-    fastest, and products of float32 matrices are rounded to TF32.
+    fastest, and float32 factors of products are rounded to TF32 (10 bits instead of 23).
+
+    Args:
+        deterministic: without either.
+        tf32: whether factors may be rounded.
 
     Raises:
         UserError: when the environment keeps cuBLAS from being repeatable.
@@ -42,8 +46,7 @@ def prepare_device(deterministic: bool = False) -> None:
             )
     tune_malloc()
     torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.allow_tf32 = not deterministic
-    torch.backends.cuda.matmul.allow_tf32 = not deterministic
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32 and not deterministic
     torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic)
 
@@ -65,6 +68,13 @@ def nondeterminism_reported() -> Iterator[None]:
             f"--deterministic: {operation[:100]} has no deterministic form on this device: leave the flag out, or "
             "choose another --backbone"
         ) from error
+
+
+def precision_of(device: torch.device, amp: str = "off") -> str:
+    """How products are computed, as text; with another precision, results differ by more than the order of sums."""
+    if amp == "off" and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        return "float32, products in TF32"
+    return str(AMP_TYPES[amp] or torch.float32).removeprefix("torch.")
 
 
 def prepare_network(network: nn.Module, channels_last: bool = False, compiled: bool = False) -> None:

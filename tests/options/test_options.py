@@ -26,19 +26,24 @@ TRAIN_OPTIONS = {
     *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
     *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
-    *("amp", "compile", "channels_last", "deterministic"),
+    *("amp", "no_tf32", "compile", "channels_last", "deterministic"),
     *("resume", "overwrite", "save_steps", "max_minutes", "log_grad_norms"),
     *("fusion", "b2f", "cross_task", "no_intermediate_losses"),
     *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),
-    *("log_dir", "log_frequency", "save_frequency", "gpu_devices", "local_rank"),
+    *("log_dir", "log_frequency", "save_frequency", "device", "gpu_devices", "local_rank"),
 }
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
     *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
-    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "gpu_devices", "local_rank"),
+    *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "device", "gpu_devices", "local_rank"),
+    *("amp", "no_tf32", "compile", "channels_last"),
     *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
 }
-PREDICT_OPTIONS = {"checkpoint", "input", "out", "save", "overwrite", "force", "tta", "gpu_devices"}
+PREDICT_OPTIONS = {
+    *("checkpoint", "input", "out", "save", "overwrite", "force", "tta", "batch_size", "device", "gpu_devices"),
+    *("amp", "no_tf32", "compile", "channels_last"),
+}
+DEMO_OPTIONS = {"checkpoint", "port", "device", "gpu_devices"}
 
 
 def test_every_option_is_fixed_or_free_when_a_run_is_resumed():
@@ -107,7 +112,7 @@ def test_changing_an_option_is_a_conscious_act():
     assert set(vars(eval_parser().parse_args(["--load_weights_dir", "x"]))) == EVAL_OPTIONS
     options = predict_parser().parse_args(["--checkpoint", "c", "--input", "i", "--out", "o"])
     assert set(vars(options)) == PREDICT_OPTIONS
-    assert set(vars(demo_parser().parse_args(["--checkpoint", "c"]))) == {"checkpoint", "port"}
+    assert set(vars(demo_parser().parse_args(["--checkpoint", "c"]))) == DEMO_OPTIONS
 
 
 @pytest.mark.parametrize(

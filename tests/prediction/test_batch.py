@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import predict_elite360m
 from options.elite360m import predict_parser
+from prediction.model import PanoramaModel
 from prediction.result_files import ResultFiles
 from utils.errors import UserError
 from visual.drawing import save_image
@@ -56,7 +58,11 @@ def predicted(folder: Path) -> set[str]:
 )
 @pytest.mark.parametrize(
     "place",
-    ["prediction.batch.read_image", "prediction.model.PanoramaModel.predict", "prediction.result_files.save_image"],
+    [
+        "prediction.batch.read_image",
+        "prediction.model.PanoramaModel.predict_batch",
+        "prediction.result_files.save_image",
+    ],
 )
 def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, error, place):
     calls = []
@@ -68,7 +74,7 @@ def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, e
         return original(*arguments, **more)
 
     module, _, name = place.rpartition(".")
-    owner = sys.modules.get(module) or predict_elite360m.load_elite360m.__globals__["PanoramaModel"]
+    owner = sys.modules.get(module) or PanoramaModel
     original = getattr(owner, name)
     monkeypatch.setattr(owner, name, fail_once)
     assert predict() == 1
@@ -78,6 +84,53 @@ def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, e
     assert line.startswith("failed: ")
     assert "b.png" in line
     assert "2 predicted, 0 there already, 1 failed" in captured.out
+
+
+def test_several_at_a_time(predict, photos, tmp_path, monkeypatch, capsys):
+    """One that cannot be read leaves its place to the next; the last are fewer."""
+    sizes = []
+    original = PanoramaModel.predict_batch
+    monkeypatch.setattr(
+        PanoramaModel,
+        "predict_batch",
+        lambda self, images, tta: sizes.append(len(images)) or original(self, images, tta),
+    )
+    (photos / "aa.png").write_bytes(b"no image")
+    assert predict() == 1
+    alone = {name: np.load(tmp_path / "out" / f"{name}_depth.npy") for name in NAMES}
+    assert predict("--batch_size", "2", "--overwrite") == 1
+    assert sizes == [1, 1, 1, 2, 1]
+    for name, depth in alone.items():
+        np.testing.assert_allclose(np.load(tmp_path / "out" / f"{name}_depth.npy"), depth, rtol=1e-4)
+        told = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert (told["input"]["width"], told["input"]["height"]) == (64, 32)
+        assert told["precision"] == "float32"
+    captured = capsys.readouterr()
+    assert "aa.png" in captured.err
+    assert "3 predicted, 0 there already, 1 failed" in captured.out
+
+
+def test_a_batch_that_fails_is_named_in_full(predict, tmp_path, monkeypatch, capsys):
+    """What does not fit into a GPU's memory concerns all of its images; later ones are predicted."""
+    original = PanoramaModel.predict_batch
+
+    def predict_batch(self, images, tta):
+        if len(images) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, images, tta)
+
+    monkeypatch.setattr(PanoramaModel, "predict_batch", predict_batch)
+    assert predict("--batch_size", "2") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [name for line in lines for name in NAMES if f"{name}.png does not fit" in line] == ["a", "b"]
+    assert predicted(tmp_path / "out") == {"c"}
+
+
+def test_results_of_another_precision_are_others(predict, tmp_path):
+    assert predict("--amp", "bf16") == 0
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["precision"] == "bfloat16"
+    with pytest.raises(UserError, match=r"a\.json .*precision.*--overwrite"):
+        predict()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -107,7 +160,7 @@ def test_other_files_are_counted_in_the_last_line(predict, photos, capsys):
 
 def test_a_folder_that_cannot_be_written_to_is_named_before_any_prediction(predict, photos, tmp_path, monkeypatch):
     (tmp_path / "out").touch()
-    monkeypatch.setattr("prediction.model.PanoramaModel.predict", lambda *_: pytest.fail("predicted"))
+    monkeypatch.setattr("prediction.model.PanoramaModel.predict_batch", lambda *_: pytest.fail("predicted"))
     with pytest.raises(UserError, match=r"--out .*out"):
         predict()
 

@@ -40,7 +40,7 @@ def test_what_a_prediction_holds(model, settings, rgb):
 def test_it_is_what_the_network_says(model, checkpoint, rgb):
     network = load_checkpoint(checkpoint).build_network().eval()
     with torch.no_grad():
-        expected = network(torch.tensor(rgb).permute(2, 0, 1)[None] / 255)
+        expected = network(torch.tensor(rgb)[None].permute(0, 3, 1, 2) / 255)
     result = model.predict(rgb)
     np.testing.assert_array_equal(result.depth, expected["depth"][0, 0].numpy())
     np.testing.assert_array_equal(result.normal, expected["normal"][0].permute(1, 2, 0).numpy())
@@ -50,12 +50,36 @@ def test_it_is_what_the_network_says(model, checkpoint, rgb):
 def test_views_are_averaged(model, checkpoint, rgb):
     network = load_checkpoint(checkpoint).build_network().eval()
     with torch.no_grad():
-        expected = ViewAverage(network, 3, "camera")(torch.tensor(rgb).permute(2, 0, 1)[None] / 255)
+        expected = ViewAverage(network, 3, "camera")(torch.tensor(rgb)[None].permute(0, 3, 1, 2) / 255)
     result = model.predict(rgb, tta=3)
     np.testing.assert_array_equal(result.depth, expected["depth"][0, 0].numpy())
     assert result.tta == 3
     assert result.plain_seam == model.predict(rgb).seam
     assert result.seam != result.plain_seam
+
+
+def test_several_at_once(model, rgb):
+    """What each gives alone, within rounding; also when views are averaged."""
+    images = [rgb, rgb[:, ::-1].copy(), 255 - rgb]
+    together = model.predict_batch(images, tta=2)
+    for image, result in zip(images, together, strict=True):
+        alone = model.predict(image, tta=2)
+        np.testing.assert_array_equal(result.rgb, image)
+        np.testing.assert_allclose(result.depth, alone.depth, rtol=1e-4)
+        np.testing.assert_allclose(result.normal, alone.normal, atol=1e-4)
+        assert (result.labels == alone.labels).mean() > 0.99
+        assert result.seam == pytest.approx(alone.seam, rel=1e-2)
+        assert result.plain_seam == pytest.approx(alone.plain_seam, rel=1e-2)
+
+
+def test_in_half_precision(model, checkpoint, rgb):
+    """About the same, in float32, and it says so."""
+    half = load_elite360m(checkpoint, "cpu", amp="bf16", channels_last=True)
+    assert (model.precision, half.precision) == ("float32", "bfloat16")
+    ours, theirs = half.predict(rgb), model.predict(rgb)
+    assert ours.depth.dtype == ours.normal.dtype == np.float32
+    assert not np.array_equal(ours.depth, theirs.depth)
+    np.testing.assert_allclose(ours.depth, theirs.depth, rtol=0.05)
 
 
 def test_any_kind_of_picture(model, rgb, tmp_path):

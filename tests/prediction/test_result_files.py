@@ -30,7 +30,7 @@ def described(settings, tmp_path):
         model = load_elite360m(tmp_path / "model.pth")
         job = Job(tmp_path / "room.hdr", tmp_path / "out" / "room")
         job.image.touch()
-        picture = InputImage(np.zeros((32, 64, 3), np.uint8), tone_mapped, sha256(job.image))
+        picture = InputImage(np.zeros((32, 64, 3), np.uint8), (64, 32), tone_mapped, sha256(job.image))
         files = ResultFiles(model, ["depth", "ply"], tta=1, force=False, overwrite=False)
         assert not files.are_there(job)
         files.write(job, picture, model.predict(picture.rgb))

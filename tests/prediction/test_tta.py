@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from metrics.seam import seam_score
 from prediction.tta import ViewAverage, views
 from tasks import TASKS
+from utils.cpu_kernels import without_cpu_kernels
 from utils.sphere import erp_rays, pixels_to_angles
 from utils.views import View
 
@@ -65,6 +66,28 @@ def test_the_views_in_their_order():
     ViewAverage(network, 4, "camera")(rgb)
     expected = [rgb, rgb.roll(4, -1).flip(-1), rgb.roll(8, -1), rgb.roll(12, -1).flip(-1)]
     assert all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
+
+
+def test_views_as_batches_on_a_gpu(monkeypatch):
+    """What one view after the other gives; no more images at once than are allowed."""
+    monkeypatch.setattr("prediction.tta.IMAGES_AT_ONCE", 5)
+    rgb = torch.rand(2, 3, HEIGHT, WIDTH, dtype=torch.float64)
+    sizes = []
+
+    def network(picture):
+        sizes.append(len(picture))
+        ramp = torch.linspace(0, 1, WIDTH, dtype=torch.float64)  # a network that is not equivariant
+        return {task: maps + ramp for task, maps in equivariant(picture).items()}
+
+    average = ViewAverage(network, 5, "camera")
+    expected = average.with_plain(rgb)
+    with without_cpu_kernels():
+        together = average.with_plain(rgb)
+    assert sizes == [2] * 5 + [4, 4, 2]
+    for ours, theirs in zip(together, expected, strict=True):
+        assert ours.keys() == theirs.keys() == set(TASKS)
+        for task in TASKS:
+            torch.testing.assert_close(ours[task], theirs[task], msg=lambda text, task=task: f"{task}: {text}")
 
 
 def test_what_is_averaged_and_how():

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from tests.tiny import tiny_batch, tiny_stepper
-from training.setup import nondeterminism_reported, prepare_device
+from training.setup import nondeterminism_reported, precision_of, prepare_device
 from utils.errors import UserError
 
 FLAGS = """
 import json, os, sys, torch
 from training.setup import prepare_device
-prepare_device(deterministic=sys.argv[1] == "deterministic")
+prepare_device(deterministic=sys.argv[1] == "deterministic", tf32=sys.argv[1] != "float32")
 print(json.dumps({
     "benchmark": torch.backends.cudnn.benchmark,
     "cudnn_tf32": torch.backends.cudnn.allow_tf32,
@@ -40,7 +40,12 @@ REPEATABLE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "flags", "workspace"), [("fast", FAST, None), ("deterministic", REPEATABLE, ":4096:8")]
+    ("kind", "flags", "workspace"),
+    [
+        ("fast", FAST, None),
+        ("float32", {**FAST, "cudnn_tf32": False, "matmul_tf32": False}, None),
+        ("deterministic", REPEATABLE, ":4096:8"),
+    ],
 )
 def test_flags(kind, flags, workspace):
     environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
@@ -50,9 +55,20 @@ def test_flags(kind, flags, workspace):
     assert json.loads(done.stdout) == {**flags, "workspace": workspace, "cuda": False}
 
 
+@pytest.mark.parametrize("tf32", [True, False])
+def test_names_of_precisions(monkeypatch, tf32):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert precision_of(cpu) == "float32"
+    assert precision_of(cuda) == ("float32, products in TF32" if tf32 else "float32")
+    assert [precision_of(device, "bf16") for device in (cpu, cuda)] == ["bfloat16"] * 2
+    assert precision_of(cuda, "fp16") == "float16"
+
+
 def test_an_environment_that_does_not_repeat(monkeypatch):
     """It is named, and nothing is switched."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     with pytest.raises(UserError, match="CUBLAS_WORKSPACE_CONFIG"):
         prepare_device(deterministic=True)
     assert not torch.are_deterministic_algorithms_enabled()
