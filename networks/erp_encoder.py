@@ -1,6 +1,7 @@
 """The ERP branch: a timm backbone."""
 
 import difflib
+import functools
 
 import timm
 import torch
@@ -41,7 +42,7 @@ class ERPEncoder(nn.Module):
             raise UserError(f"--backbone {backbone}: choose one of {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME")
         _require_timm_model(found.timm_name, f"--backbone {backbone}")
         if found.out_indices is None:
-            found = _with_out_indices(found)
+            found = _with_out_indices(found.timm_name)
         self.backbone = _create(found, pretrained)
         *self.skip_channels, deepest = self.backbone.feature_info.channels()
         self.embed_dim = 128 if deepest > _WIDE else 64
@@ -114,18 +115,18 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
-def _with_out_indices(backbone: Backbone) -> Backbone:
-    """Detect the indices of the features at STRIDES for a backbone of which only the name is known.
+@functools.cache  # builds the model twice, which takes longer than the network itself
+def _with_out_indices(name: str) -> Backbone:
+    """Detect the indices of the features at STRIDES for a timm model of which only the name is known.
 
     Raises:
         UserError: when it cannot be used, with the reason.
     """
-    name = backbone.timm_name
     option = f"--backbone {TIMM_PREFIX}{name}"
     failures = (RuntimeError, TypeError, AssertionError, AttributeError, ValueError)
     with torch.device("meta"), torch.no_grad():  # shapes only: no weights, no arithmetic
         try:
-            model = _create(backbone, pretrained=False)
+            model = _create(Backbone(name), pretrained=False)
         except failures as error:
             raise UserError(f"{option}: timm cannot return its features ({_first_line(error)})") from error
         strides = model.feature_info.reduction()
