@@ -22,7 +22,8 @@ from datasets.panorama import PanoramaDataset
 from losses.balancing import build_balancing
 from losses.balancing.base import Balancing
 from networks.backbones import folder_of
-from networks.checkpoint import ModelSettings, load_state
+from networks.checkpoint import ModelSettings
+from networks.saved_network import load_state
 from options.balancing import balancing_settings, check_balancing
 from options.data import describe, loading_settings, training_set, validation_set
 from options.training import loop_settings, model_settings, optimization_settings

@@ -5,7 +5,8 @@ from functools import partial
 
 from datasets.loading import Batches
 from metrics.evaluator import evaluate
-from networks.checkpoint import ModelSettings, save_checkpoint
+from networks.checkpoint import ModelSettings
+from networks.saved_network import save_checkpoint
 from tasks import DISPLAYS, TASKS, build_evaluator
 from training.log import TrainingLog
 from training.run_folder import RunFolder

@@ -9,7 +9,8 @@ from torch import nn
 
 from losses.balancing.base import Balancing
 from losses.balancing.uncertainty import UncertaintyWeighting
-from networks.checkpoint import Checkpoint, ModelSettings, find_checkpoint, load_checkpoint, load_state
+from networks.checkpoint import Checkpoint, ModelSettings, load_checkpoint
+from networks.saved_network import find_checkpoint, load_state
 from tasks import TASKS
 from training.objective import LossTerm, TrainingObjective
 from utils.distributed import is_main
