@@ -33,10 +33,9 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.classes import SemanticClasses
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
+from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-ALONG_AXIS = "metres along the optical axis"  # the unit of depth as written to checkpoints and results
 MIN_DEPTH = 0.001  # meters; both bounds are excluded
 _PADDING = {"rgb": tuple(255 * mean for mean in IMAGENET_MEAN), "depth": 0, "normal": (0, 0, 0), "semantic": -1}
 
