@@ -22,7 +22,8 @@ from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import evaluate
 from networks.backbones import folder_of
-from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from networks.checkpoint import Checkpoint, load_checkpoint
+from networks.saved_network import find_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
 from prediction.predictor import Predictor, predictor_of

@@ -13,32 +13,31 @@ if __name__ == "__main__":
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from datasets.loading import evaluation_batches, report_bad_samples, training_batches
+from datasets.loading import evaluation_batches, training_batches
 from datasets.panorama import PanoramaDataset
 from losses.balancing import build_balancing
 from losses.balancing.base import Balancing
 from networks.backbones import folder_of
-from networks.checkpoint import ModelSettings, load_state
+from networks.checkpoint import ModelSettings
+from networks.saved_network import load_state
 from options.balancing import balancing_settings, check_balancing
 from options.data import describe, loading_settings, training_set, validation_set
 from options.training import loop_settings, model_settings, optimization_settings
-from tasks import FOLDERS
-from tasks.epoch_end import EpochEnd
+from tasks import FOLDERS, TASKS, build_evaluator
+from tasks.epoch_end import Validation
+from tasks.fitting import Plan, train_network
 from tasks.objective import build_objective, network_from
-from training.log import TrainingLog
-from training.loop import fit
 from training.objective import TrainingObjective
-from training.run import RunOptions, TrainingRun, report_stop_reason
+from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
-from training.state import Progress
-from training.step import Stepper
 from training.stop import StopRequest
-from utils.distributed import is_distributed, is_main, process_group, rank, wrap_ddp
+from utils.distributed import is_distributed, is_main, process_group, rank
 from utils.errors import exit_on_user_error
 from utils.tasks import parse_tasks
 
@@ -88,30 +87,17 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     objective = start_objective(settings, balancing, options, resumed=run.resumed)
     prepare_network(objective.network, options.channels_last, options.compile)
     loop = loop_settings(options)
-    optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
-    stepper = Stepper(objective, wrap_ddp(objective, device), optimization, device)
-    run.claim({"balancing": chosen_balancing})
-    progress = Progress()
-    log = TrainingLog(folder, options.log_frequency, objective.balancing, stepper.optimizer, resumed=run.resumed)
-    run.start(progress, {"stepper": stepper, "log": log})
-    log.text("settings", f"```\n{folder.settings.read_text(encoding='utf-8')}\n```")
-    end_epoch = EpochEnd(
-        folder=folder,
-        settings=settings,
-        balancing_name=options.balancing,
+    validation = Validation(
+        tasks={task: TASKS[task] for task in tasks},
+        build_evaluator=partial(build_evaluator, tasks, len(settings.class_names), device),
         batches=val_batches,
-        stepper=stepper,
-        log=log,
-        progress=progress,
         draw_every=options.log_frequency,
         keep_every=options.save_frequency,
+        last=options.num_epochs,
     )
-    outcome = fit(stepper, train_batches, log, progress, loop, stop, run.save, end_epoch)
-    log.close()
-    report_stop_reason(stop, progress, outcome)
-    if outcome == "finished":
-        report_bad_samples(train_batches, val_batches)
-    return outcome == "diverged"
+    optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
+    plan = Plan(chosen_balancing, optimization, loop, validation, log_every=options.log_frequency)
+    return train_network(objective, settings, train_batches, plan, run, device, stop)
 
 
 def start_objective(

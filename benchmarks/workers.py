@@ -23,8 +23,9 @@ from benchmarks.plain import PlainElite360M, plain_losses
 from datasets.loading import evaluation_batches
 from datasets.matterport3d import Matterport3D
 from metrics.evaluator import evaluate
-from networks.checkpoint import ModelSettings, save_checkpoint
+from networks.checkpoint import ModelSettings
 from networks.elite360m import Elite360M
+from networks.saved_network import save_checkpoint
 from options.data import evaluation_set, loading_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings

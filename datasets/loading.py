@@ -104,18 +104,20 @@ class LoadingSettings:
         batch_size: samples per batch.
         num_workers: worker processes; 0 reads in this process.
         skip_bad: skip samples that cannot be read, instead of raising an error.
+        drop_last: leave out the last batch of a training epoch if it is smaller.
     """
 
     batch_size: int = 1
     num_workers: int = 0
     skip_bad: bool = False
+    drop_last: bool = False
 
 
 def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
     """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
-    return _batches(reader, sampler, settings, device)
+    return _batches(reader, sampler, settings, device, drop_last=settings.drop_last)
 
 
 def evaluation_batches(dataset: PackedDataset, settings: LoadingSettings, device: torch.device) -> Batches:
@@ -209,13 +211,18 @@ def _collate(samples: list[dict]) -> dict:
 
 
 def _batches(
-    reader: _Reader, sampler: DistributedSampler | range, settings: LoadingSettings, device: torch.device
+    reader: _Reader,
+    sampler: DistributedSampler | range,
+    settings: LoadingSettings,
+    device: torch.device,
+    drop_last: bool = False,
 ) -> Batches:
     loader = DataLoader(
         reader,
         batch_size=settings.batch_size,
         sampler=sampler,
         collate_fn=_collate,
+        drop_last=drop_last,
         num_workers=settings.num_workers,
         persistent_workers=settings.num_workers > 0,
         worker_init_fn=_start_worker,

@@ -5,7 +5,7 @@
 =============== ========================== ==========================================================================
 key             shape, type                meaning
 =============== ========================== ==========================================================================
-``rgb``         (3, H, W) float32          colors, normalized by mean and standard deviation of ImageNet
+``rgb``         (3, H, W) float32          colors in [0, 1]; in about that range once they were distorted
 ``depth``       (1, H, W) float32          meters along the optical axis (z, not along the ray), 0 = missing
 ``normal``      (3, H, W) float32          unit vectors in the camera frame (x right, y down, z forward), pointing
                                            toward the camera; (0, 0, 0) = missing
@@ -33,10 +33,9 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.classes import SemanticClasses
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
+from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-ALONG_AXIS = "metres along the optical axis"  # the unit of depth as written to checkpoints and results
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 MIN_DEPTH = 0.001  # meters; both bounds are excluded
 _PADDING = {"rgb": tuple(255 * mean for mean in IMAGENET_MEAN), "depth": 0, "normal": (0, 0, 0), "semantic": -1}
 
@@ -154,6 +153,10 @@ class PerspectiveDataset(Dataset, ABC):
     def sample_names(self) -> Iterable[str]:
         """What each sample consists of, in order."""
 
+    def describe_source(self) -> dict[str, str | int | float | None]:
+        """What figures depend on, for checkpoints and results."""
+        return {"classes": len(self.classes)}
+
     def fingerprint(self) -> str:
         """How many samples there are, and a hash of their names: equal for datasets of the same samples in order."""
         digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
@@ -184,13 +187,12 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
     """Decode one packed sample, or a batch of them, to the contract above, on a device."""
     rgb, depth, normal, semantic = (_on_device(packed[key], device) for key in ("rgb", "depth", "normal", "semantic"))
     colors = _channels_first(rgb).float() if rgb.is_floating_point() else _channels_first(rgb).float().div_(255)
-    mean, std = (torch.tensor(values, device=colors.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     depth = depth.float().unsqueeze(-3)
     vectors = _channels_first(normal).float()
     length = torch.linalg.vector_norm(vectors, dim=-3, keepdim=True)
     normal_mask = length > 0.5  # shorter ones average opposite directions, or mostly pixels without any
     return {
-        "rgb": colors.sub_(mean).div_(std),
+        "rgb": colors,
         "depth": depth,
         "normal": torch.where(normal_mask, vectors / length, 0),
         "semantic": semantic.long(),
@@ -199,12 +201,6 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
         "id": packed["id"],
         "index": packed["index"],
     }
-
-
-def colors_of(rgb: torch.Tensor) -> torch.Tensor:
-    """Colors (..., 3, H, W) in about [0, 1] of the normalized ones of a sample."""
-    mean, std = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return rgb * std + mean
 
 
 def without_maps(rgb: np.ndarray, image_id: str) -> PerspectiveImage:

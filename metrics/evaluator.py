@@ -6,11 +6,13 @@ predictions, they are bitwise identical on a CPU for any batch size and number o
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from metrics.breakdown import Breakdown
+from metrics.perspective import PerspectiveMetric
 from metrics.seam import ColumnDifference, seam_scores
 from metrics.task_metric import TaskMetric
 from utils.distributed import gather_objects
@@ -34,10 +36,15 @@ class Evaluator:
 
     Args:
         metrics: of each task to evaluate.
-        column_differences: per task, the difference between neighboring columns, for the seam score.
+        column_differences: per task, the difference between neighboring columns, for the seam score; tasks that it
+            lacks have none.
     """
 
-    def __init__(self, metrics: Mapping[str, TaskMetric], column_differences: Mapping[str, ColumnDifference]):
+    def __init__(
+        self,
+        metrics: Mapping[str, TaskMetric | PerspectiveMetric],
+        column_differences: Mapping[str, ColumnDifference] = MappingProxyType({}),
+    ):
         self.metrics = metrics
         self._column_differences = column_differences
         self.rows: list[dict] = []  # per image: index, id and available metrics as "task/metric"
@@ -53,21 +60,23 @@ class Evaluator:
         columns = []
         for task, metric in self.metrics.items():
             of_batch = metric.batch_metrics(predictions[task], batch)
-            seam = seam_scores(predictions[task], self._column_differences[task])  # needs no ground truth
-            columns += [of_batch.has_ground_truth.double()[:, None], seam[:, None], of_batch.values]
+            columns += [of_batch.has_ground_truth.double()[:, None], of_batch.values]
+            if difference := self._column_differences.get(task):
+                columns.append(seam_scores(predictions[task], difference)[:, None])  # needs no ground truth
             if of_batch.profiles is not None:
                 columns.append(of_batch.profiles.flatten(1))
         return torch.cat(columns, dim=1) if columns else torch.zeros(len(batch["id"]), 0)
 
     def _row(self, index: int, sample: str, values: np.ndarray) -> dict:
-        """The row of an image: of each task whether it has ground truth, the seam score, metrics and sums of errors."""
+        """The row of an image: of each task the metrics, if it has ground truth, and the seam score."""
         row = {"index": index, "id": sample}
         for task, metric in self.metrics.items():
-            (has_ground_truth, seam), values = np.split(values, [2])
-            metrics, values = np.split(values, [len(metric.image_metric_names)])
+            has_ground_truth, metrics, values = np.split(values, [1, 1 + len(metric.image_metric_names)])
             names = [f"{task}/{name}" for name in metric.image_metric_names]
             row |= dict(zip(names, metrics.tolist(), strict=True)) if has_ground_truth else {}
-            row[f"{task}/seam"] = seam.item()
+            if task in self._column_differences:
+                seam, values = np.split(values, [1])
+                row[f"{task}/seam"] = seam.item()
             if metric.profiles:
                 sums, values = np.split(values, [math.prod(metric.profiles.shape)])
                 metric.profiles.keep(index, sums.reshape(metric.profiles.shape))

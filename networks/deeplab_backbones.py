@@ -1,14 +1,19 @@
-"""The backbones of DeepLab: networks of torchvision, by their names there."""
+"""The backbones of DeepLab: networks of torchvision, by their names there.
+
+torch is imported when a network is built, so that this file is read at once.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-
-import torchvision.models
-from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
+from typing import TYPE_CHECKING
 
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FINE, DEEP = "fine", "deep"  # keys of the features
 
@@ -57,7 +62,10 @@ def build_backbone(name: str, pretrained: bool) -> nn.Module:
         UserError: when there is no such backbone, or its weights cannot be downloaded.
     """
     if name not in BACKBONES:
-        raise UserError(f"--backbone {name}: choose one of {', '.join(BACKBONES)}")
+        raise UserError(f"--basenet {name}: choose one of {', '.join(BACKBONES)}")
+    import torchvision.models
+    from torchvision.models.feature_extraction import create_feature_extractor
+
     backbone = BACKBONES[name]
     network = torchvision.models.get_model(name, weights=None, **backbone.arguments)
     if pretrained:
@@ -66,6 +74,8 @@ def build_backbone(name: str, pretrained: bool) -> nn.Module:
 
 
 def _imagenet_weights(name: str) -> dict:
+    import torchvision.models
+
     weights = torchvision.models.get_model_weights(name)[BACKBONES[name].weights]
     try:
         return weights.get_state_dict(progress=False, check_hash=True)

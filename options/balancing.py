@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from losses.balancing import BALANCINGS
@@ -20,12 +21,23 @@ _FLAGS = {
     "margin": "margin",
     "focusing_factor": "focusing_factor",
 }
-# Options on which accuracies depend, apart from how well a network was trained.
+# Of Elite360M: see `balancing_settings`.
 _VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "val_split", "val_list", "num_val")
 
 
-def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict:
+def balancing_settings(
+    options: argparse.Namespace,
+    tasks: tuple[str, ...],
+    loss_weights: Mapping[str, float] | None = None,
+    validation_options: tuple[str, ...] = _VALIDATION,
+) -> dict:
     """``name`` and the arguments of the method of --balancing, as plain data.
+
+    Args:
+        options: of the command line.
+        tasks: names of the tasks.
+        loss_weights: those that are not given; None: those of Elite360M's released code.
+        validation_options: names of options on which accuracies depend, apart from how well a network was trained.
 
     Raises:
         UserError: when options do not go together, a value is missing, or the runs of --potential_from record none.
@@ -42,12 +54,12 @@ def balancing_settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> d
         "focusing_factor": FOCUSING_FACTOR if options.focusing_factor is None else options.focusing_factor,
     }
     if "loss_weights" in wanted:
-        defaults = {task: TASKS[task].loss_weight for task in tasks}
+        defaults = dict(loss_weights or {task: TASKS[task].loss_weight for task in tasks})
         given["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
         if not any(given["loss_weights"].values()):
             raise UserError("--loss_weights: all are 0, so nothing would be learned")
     if "potential" in wanted:
-        given["potential"] = _potential(options, tasks)
+        given["potential"] = _potential(options, tasks, validation_options)
     return {"name": name, **{option: given[option] for option in wanted}}
 
 
@@ -70,13 +82,15 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
         )
 
 
-def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, float]:
+def _potential(
+    options: argparse.Namespace, tasks: tuple[str, ...], validation_options: tuple[str, ...]
+) -> dict[str, float]:
     """The accuracy of single-task training for each task."""
     potential = {}
     for run in options.potential_from or ():
-        task, accuracy = _measured_potential(Path(run), options)
+        task, accuracy = _measured_potential(Path(run), options, validation_options)
         if task not in tasks:
-            raise UserError(f"--potential_from {run}: trained for {task}, which --task {options.task} lacks: drop it")
+            raise UserError(f"--potential_from {run}: trained for {task}, not for any of {', '.join(tasks)}: drop it")
         if task in potential:
             raise UserError(f"--potential_from {run}: another of the runs is for {task}, too: pass one of them")
         potential[task] = accuracy
@@ -84,7 +98,7 @@ def _potential(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str,
     if missing := [task for task in tasks if task not in potential]:
         raise UserError(
             f"--balancing {options.balancing} needs the accuracy of single-task training for {', '.join(missing)}: "
-            f"pass --potential {missing[0]}=0.8 (a fraction), or --potential_from with the run folder of that training"
+            "pass --potential with fractions such as 0.8, or --potential_from with the run folder of that training"
         )
     if wrong := [f"{task}={value:g}" for task, value in potential.items() if not 0 < value <= 1]:
         raise UserError(
@@ -103,7 +117,9 @@ def _of_tasks(flag: str, values: list[tuple[str, float]] | None, tasks: tuple[st
     return by_task
 
 
-def _measured_potential(run: Path, options: argparse.Namespace) -> tuple[str, float]:
+def _measured_potential(
+    run: Path, options: argparse.Namespace, validation_options: tuple[str, ...]
+) -> tuple[str, float]:
     """The task of a single-task training, and its highest accuracy in any validation.
 
     Raises:
@@ -118,7 +134,7 @@ def _measured_potential(run: Path, options: argparse.Namespace) -> tuple[str, fl
     if len(accuracies) != 1:
         found = ", ".join(accuracies) or "no task"
         raise UserError(f"--potential_from {run}: validated for {found}; pass trainings of a single task")
-    _require_same_validation(run, options)
+    _require_same_validation(run, options, validation_options)
     [(task, values)] = accuracies.items()
     return task, max(values)
 
@@ -131,7 +147,7 @@ def _read_metrics(run: Path) -> list[dict]:
         lines = [json.loads(line) for line in whole_lines.splitlines()]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
-            f"--potential_from {run}: there is no {path}; pass the run folder of a training, LOG_DIR/TASK/BACKBONE"
+            f"--potential_from {run}: there is no {path}; pass the run folder of a training, which holds that file"
         ) from error
     except ValueError:
         lines = [None]
@@ -140,14 +156,14 @@ def _read_metrics(run: Path) -> list[dict]:
     return lines
 
 
-def _require_same_validation(run: Path, options: argparse.Namespace) -> None:
-    """Accuracies can only be compared on the same panoramas, of the same size and meaning."""
+def _require_same_validation(run: Path, options: argparse.Namespace, names: tuple[str, ...]) -> None:
+    """Accuracies can only be compared on the same images, of the same size and meaning."""
     path = RunFolder(run, FOLDERS).settings
     settings = read_settings(path)
     if settings is None or not isinstance(settings.get("options"), dict):
         raise UserError(f"--potential_from {run}: {path} is missing or damaged; pass --potential TASK=ACCURACY instead")
     was, now = settings["options"], plain(vars(options))
-    if different := [name for name in _VALIDATION if was.get(name) != now[name]]:
+    if different := [name for name in names if was.get(name) != now[name]]:
         name = different[0]
         raise UserError(
             f"--potential_from {run}: trained with --{name} {was.get(name)}, not {now[name]}, so accuracies do not "

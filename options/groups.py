@@ -1,6 +1,8 @@
 """Groups of options that know no network and no dataset. Nothing here imports torch."""
 
 import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from losses.balancing import BALANCINGS
 from options.parser import count, fraction, positive, rate, seed
@@ -107,7 +109,14 @@ def add_speed_options(parser: argparse.ArgumentParser) -> None:
 def add_inference_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """What changes the speed and memory of a network, but not its function."""
     group = parser.add_argument_group("speed")
-    group.add_argument("--amp", default="off", choices=("off", "bf16", "fp16"), help="mixed precision (autocast)")
+    group.add_argument(
+        "--amp",
+        nargs="?",
+        const="fp16",
+        default="off",
+        choices=("off", "bf16", "fp16"),
+        help="mixed precision (autocast); fp16 if no value is given",
+    )
     group.add_argument("--no_tf32", action="store_true", help="do not round float32 products to TF32 on a GPU (slower)")
     group.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
     group.add_argument("--channels_last", action="store_true", help="lay out feature maps with channels last")
@@ -130,12 +139,24 @@ def add_device_options(group: argparse._ActionsContainer, one_process: bool = Fa
     )
 
 
-def add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency: int) -> argparse._ArgumentGroup:
-    """Where results go and which device is used."""
+def add_run_options(
+    parser: argparse.ArgumentParser,
+    log_dir: str,
+    log_frequency: int,
+    aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> argparse._ArgumentGroup:
+    """Where results go and which device is used. `aliases`: further flags of some options, by their flags."""
     group = parser.add_argument_group("run")
-    group.add_argument("--log_dir", default=log_dir, metavar="DIR", help="where results are written")
+    group.add_argument(
+        "--log_dir",
+        *aliases.get("--log_dir", ()),
+        default=log_dir,
+        metavar="DIR",
+        help="where results are written",
+    )
     group.add_argument(
         "--log_frequency",
+        *aliases.get("--log_frequency", ()),
         type=positive,
         default=log_frequency,
         metavar="N",
@@ -146,8 +167,10 @@ def add_run_options(parser: argparse.ArgumentParser, log_dir: str, log_frequency
     return group
 
 
-def add_saving_options(group: argparse._ArgumentGroup) -> None:
-    """Saving and resuming of a training; `group` is that of `add_run_options`."""
+def add_saving_options(
+    group: argparse._ArgumentGroup, aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> None:
+    """Saving and resuming of a training; `group` and `aliases` are those of `add_run_options`."""
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue the run in --log_dir")
     existing.add_argument("--overwrite", action="store_true", help="delete the run in --log_dir and start a new one")
@@ -156,6 +179,7 @@ def add_saving_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--save_frequency",
+        *aliases.get("--save_frequency", ()),
         type=positive,
         default=10,
         metavar="N",

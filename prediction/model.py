@@ -8,7 +8,8 @@ from PIL import Image
 
 from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
-from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from networks.checkpoint import Checkpoint, load_checkpoint
+from networks.saved_network import find_checkpoint
 from prediction.input_image import as_rgb, require_panorama
 from prediction.predictor import predictor_of
 from prediction.result import Prediction

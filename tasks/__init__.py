@@ -1,4 +1,4 @@
-"""The tasks of Elite360M, and everything that distinguishes them."""
+"""The tasks of Elite360M, and everything that distinguishes them. Those of DeepLab: `tasks.perspective`."""
 
 import torch
 
@@ -14,11 +14,11 @@ from metrics.normal import NormalMetric
 from metrics.seam import depth_differences, label_differences, normal_differences
 from metrics.segmentation import SegmentationMetric
 from tasks.averaging import MapAveraging, NormalAveraging
-from tasks.task import Task
+from tasks.task import PanoramaTask
 from utils.tasks import IGNORE_LABEL
 from visual.displays import DepthDisplay, LabelDisplay, NormalDisplay
 
-DEPTH = Task(
+DEPTH = PanoramaTask(
     name="depth",
     folder="depth",
     loss=depth_loss,
@@ -36,7 +36,7 @@ DEPTH = Task(
     averaging=MapAveraging(),
     display=DepthDisplay(),
 )
-NORMAL = Task(
+NORMAL = PanoramaTask(
     name="normal",
     folder="normal",
     loss=normal_loss,
@@ -54,7 +54,7 @@ NORMAL = Task(
     averaging=NormalAveraging(),
     display=NormalDisplay(),
 )
-SEGMENTATION = Task(
+SEGMENTATION = PanoramaTask(
     name="segmentation",
     folder="semantic",
     loss=segmentation_loss,

@@ -1,12 +1,14 @@
 """The end of each epoch of training: validation and checkpoints."""
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from datasets.loading import Batches
-from metrics.evaluator import evaluate
-from networks.checkpoint import ModelSettings, save_checkpoint
-from tasks import DISPLAYS, TASKS, build_evaluator
+from metrics.evaluator import Evaluator, evaluate
+from networks.saved_network import NetworkSettings, save_checkpoint
+from tasks.task import Task
 from training.log import TrainingLog
 from training.run_folder import RunFolder
 from training.state import Progress
@@ -14,6 +16,40 @@ from training.step import Stepper
 from utils.distributed import broadcast_buffers, is_main
 from visual.displays import DisplaySettings
 from visual.panels import panel_writer
+
+SUMMARY = "all tasks"  # among the best scores: that of `Validation.summary`
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How, when and by what a training is validated.
+
+    Attributes:
+        tasks: of the network, by name.
+        build_evaluator: makes a new evaluator of these tasks.
+        batches: of the validation set.
+        draw_every: draw images of every N-th batch.
+        keep_every: keep the model of every N-th epoch.
+        first: epoch from which on it is validated.
+        every: validate every N-th epoch, and the last.
+        last: epoch of the training.
+        summary: from the metrics of all tasks to one score, higher being better, which selects a model that is best for
+            all tasks, and that a schedule may depend on; None: there is none.
+    """
+
+    tasks: Mapping[str, Task]
+    build_evaluator: Callable[[], Evaluator]
+    batches: Batches
+    draw_every: int
+    keep_every: int
+    last: int
+    first: int = 1
+    every: int = 1
+    summary: Callable[[dict[str, dict[str, float]]], float] | None = None
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether to validate after an epoch."""
+        return epoch == self.last or (epoch >= self.first and epoch % self.every == 0)
 
 
 @dataclass(frozen=True)
@@ -24,32 +60,35 @@ class EpochEnd:
         folder: of the run.
         settings: of the network.
         balancing_name: of the balancing method.
-        batches: of the validation set.
+        validation: see there.
         stepper, log, progress: of the training.
-        draw_every: draw images of every N-th batch.
-        keep_every: keep the model of every N-th epoch.
     """
 
     folder: RunFolder
-    settings: ModelSettings
+    settings: NetworkSettings
     balancing_name: str
-    batches: Batches
+    validation: Validation
     stepper: Stepper
     log: TrainingLog
     progress: Progress
-    draw_every: int
-    keep_every: int
 
     def __call__(self) -> None:
         """Validate after an epoch."""
-        results = self.validate()
-        accuracies = {task: TASKS[task].accuracy(metrics) for task, metrics in results.items()}
-        self.log.validation(self.progress.epoch, results, accuracies)
         balancing = self.stepper.objective.balancing
+        results = self.validate() if self.validation.is_due(self.progress.epoch) else {}
+        if results:
+            tasks = self.validation.tasks
+            accuracies = {task: tasks[task].accuracy(metrics) for task, metrics in results.items()}
+            self.log.validation(self.progress.epoch, results, accuracies)
         balancing.end_epoch()
-        balancing.validated(accuracies)
+        summary = None
+        if results:
+            balancing.validated(accuracies)
+            if self.validation.summary:
+                summary = self.validation.summary(results)
+                self.stepper.validated(summary)
         if is_main():
-            self.save_models(results)
+            self.save_models(results, summary)
 
     def validate(self) -> dict[str, dict[str, float]]:
         """Metrics of the validation set, per task."""
@@ -58,18 +97,17 @@ class EpochEnd:
         network.eval()
         draw = panel_writer(
             self.folder.image,
-            {task: DISPLAYS[task] for task in self.settings.tasks},
+            {name: task.display for name, task in self.validation.tasks.items()},
             DisplaySettings.of(self.settings),
             epoch,
-            self.draw_every,
+            self.validation.draw_every,
             partial(self.log.image, epoch=epoch),
         )
-        evaluator = build_evaluator(self.settings.tasks, len(self.settings.class_names), self.stepper.device)
-        results, _ = evaluate(network, self.batches, evaluator, on_batch=draw)
+        results, _ = evaluate(network, self.validation.batches, self.validation.build_evaluator(), on_batch=draw)
         return results
 
-    def save_models(self, results: dict[str, dict[str, float]]) -> None:
-        """Write the last model, those that are now the best of a task, and every N-th."""
+    def save_models(self, results: dict[str, dict[str, float]], summary: float | None = None) -> None:
+        """Write the last model, those that are now the best of a task or of all tasks, and every N-th."""
         progress, balancing = self.progress, self.stepper.objective.balancing
         save = partial(
             save_checkpoint,
@@ -79,11 +117,15 @@ class EpochEnd:
             epoch=progress.epoch,
             balancing=self.balancing_name,
         )
-        for task in self.settings.tasks:
-            score = results[task].get(TASKS[task].best_metric)
-            if TASKS[task].is_better(score, progress.best_scores.get(task)):
-                progress.best_scores[task] = score
-                save(self.folder.best_model(task))
-        if progress.epoch % self.keep_every == 0:
+        for name, metrics in results.items():
+            task = self.validation.tasks[name]
+            score = metrics.get(task.best_metric)
+            if task.is_better(score, progress.best_scores.get(name)):
+                progress.best_scores[name] = score
+                save(self.folder.best_model(name))
+        if summary is not None and summary > progress.best_scores.get(SUMMARY, -math.inf):  # NaN is not
+            progress.best_scores[SUMMARY] = summary
+            save(self.folder.best_of_all)
+        if progress.epoch % self.validation.keep_every == 0:
             save(self.folder.kept_model(progress.epoch))
         save(self.folder.last_model, best_scores=progress.best_scores)

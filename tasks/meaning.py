@@ -1,7 +1,8 @@
 """Whether predictions and ground truth mean the same: unit of depth, frame of normals and classes."""
 
 from datasets.panorama import PanoramaDataset
-from networks.checkpoint import Checkpoint, find_mismatches
+from networks.checkpoint import Checkpoint
+from networks.saved_network import find_mismatches
 from utils.errors import UserError
 from visual.displays import DisplaySettings
 

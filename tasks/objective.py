@@ -1,4 +1,4 @@
-"""The training objective of a panorama network."""
+"""The training objective of a network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,19 +9,24 @@ from torch import nn
 
 from losses.balancing.base import Balancing
 from losses.balancing.uncertainty import UncertaintyWeighting
-from networks.checkpoint import Checkpoint, ModelSettings, find_checkpoint, load_checkpoint, load_state
+from networks.checkpoint import Checkpoint, ModelSettings, load_checkpoint
+from networks.saved_network import find_checkpoint, load_state
 from tasks import TASKS
+from tasks.task import Task
 from training.objective import LossTerm, TrainingObjective
 from utils.distributed import is_main
 
 
 def build_objective(
-    network: nn.Module, balancing: Balancing | None = None, amp_type: torch.dtype | None = None
+    network: nn.Module,
+    balancing: Balancing | None = None,
+    amp_type: torch.dtype | None = None,
+    tasks: Mapping[str, Task] = TASKS,
 ) -> TrainingObjective:
-    """A network with the losses of its tasks, balanced as in the paper by default."""
+    """A network with the losses of its tasks, balanced as in Elite360M's paper by default."""
     if balancing is None:
         balancing = UncertaintyWeighting(network.tasks, loss_weights(network.tasks))
-    losses = {task: LossTerm(TASKS[task].loss, TASKS[task].valid_mask) for task in network.tasks}
+    losses = {task: LossTerm(tasks[task].loss, tasks[task].valid_mask) for task in network.tasks}
     return TrainingObjective(network, losses, balancing, resize_targets, amp_type)
 
 

@@ -1,4 +1,4 @@
-"""Definition of a task."""
+"""Definition of a task, of both programs and of panoramas."""
 
 import math
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from torch import Tensor
 from losses.reduction import PixelLoss
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
+from metrics.perspective import PerspectiveMetric
 from metrics.seam import ColumnDifference
 from metrics.task_metric import TaskMetric
 from tasks.averaging import MapAveraging
@@ -25,16 +26,10 @@ class Task:
         loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
         valid_mask: of (batch): a boolean tensor, true where there is ground truth.
         loss_weight: in the released code.
-        metric: from (num_classes, device, with_breakdown) to its metrics.
+        metric: from (num_classes, device) to its metrics.
         best_metric: the metric that selects the best model.
         higher_is_better: of `best_metric`.
-        unit: of `best_metric`; "m" stands for the dataset's unit of depth.
-        image_metric: the metric that ranks images; `higher_is_better` applies to it, too.
         accuracy_metric: the metric used as accuracy, and its maximum.
-        constant: from num_classes to the best constant prediction for each metric.
-        fixed_map: baseline that predicts the same map for every panorama.
-        column_difference: how much a prediction differs between neighboring columns, for the seam score.
-        averaging: of predictions of several views.
         display: visualization of its maps.
     """
 
@@ -43,16 +38,10 @@ class Task:
     loss: Callable[[Tensor, dict], PixelLoss]
     valid_mask: Callable[[dict], Tensor]
     loss_weight: float
-    metric: Callable[..., TaskMetric]
+    metric: Callable[..., TaskMetric | PerspectiveMetric]
     best_metric: str
     higher_is_better: bool
-    unit: str
-    image_metric: str
     accuracy_metric: tuple[str, float]
-    constant: Callable[[int], ConstantBaseline]
-    fixed_map: type[FixedMap]
-    column_difference: ColumnDifference
-    averaging: MapAveraging
     display: Display
 
     def is_better(self, score: float | None, best: float | None) -> bool:
@@ -66,3 +55,24 @@ class Task:
         name, top = self.accuracy_metric
         value = metrics.get(name)
         return None if value is None or not math.isfinite(value) else value / top
+
+
+@dataclass(frozen=True)
+class PanoramaTask(Task):
+    """A task on panoramas.
+
+    Attributes:
+        unit: of `best_metric`; "m" stands for the dataset's unit of depth.
+        image_metric: the metric that ranks images; `higher_is_better` applies to it, too.
+        constant: from num_classes to the best constant prediction for each metric.
+        fixed_map: baseline that predicts the same map for every panorama.
+        column_difference: how much a prediction differs between neighboring columns, for the seam score.
+        averaging: of predictions of several views.
+    """
+
+    unit: str
+    image_metric: str
+    constant: Callable[[int], ConstantBaseline]
+    fixed_map: type[FixedMap]
+    column_difference: ColumnDifference
+    averaging: MapAveraging

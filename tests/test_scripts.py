@@ -31,8 +31,9 @@ import train_elite360m
 from datasets.preparation.synthetic_layouts import write_dataset
 from datasets.synthetic import SyntheticRooms
 from networks.backbones import folder_of
-from networks.checkpoint import load_checkpoint, save_checkpoint
+from networks.checkpoint import load_checkpoint
 from networks.released_weights import released_key
+from networks.saved_network import save_checkpoint
 from options.elite360m import PREDICTION_KINDS, eval_parser, predict_parser, train_parser
 from tasks import TASKS
 from tasks.epoch_end import EpochEnd

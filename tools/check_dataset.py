@@ -31,7 +31,6 @@ from datasets.checks.perspective import (
 )
 from datasets.nyuv2 import OUR_AXES, NYUv2
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles
-from datasets.perspective import colors_of
 from datasets.preparation.nyu_layouts import NYU_WRITERS
 from datasets.preparation.pinhole_normals import NORMAL_AXES
 from datasets.preparation.synthetic_layouts import NOTE
@@ -295,8 +294,7 @@ def preview(dataset: DiskPanoramaDataset | NYUv2, index: int) -> np.ndarray:
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.target_map(batch, 0) for name in dataset.tasks}
     look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
-    rgb = colors_of(batch["rgb"][0]).clamp(0, 1) if isinstance(dataset, NYUv2) else batch["rgb"][0]
-    return maps_panel(to_uint8(rgb), maps, DISPLAYS, look, caption=batch["id"][0])
+    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
 def check(options: argparse.Namespace) -> list[str]:

@@ -25,8 +25,9 @@ import json
 
 import torch
 
-from networks.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from networks.checkpoint import Checkpoint, load_checkpoint
 from networks.elite360m import Elite360M
+from networks.saved_network import find_checkpoint
 from prediction.export_formats import FORMATS, Format
 from prediction.export_graph import traced
 from utils.errors import UserError, exit_on_user_error

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+RMSPROP_ALPHA = 0.9  # of Yun & Cho's program
+
 
 @dataclass(frozen=True)
 class OptimizationSettings:
@@ -15,9 +17,13 @@ class OptimizationSettings:
         optimizer: ``adam``, ``adamw``, ``sgd`` or ``rmsprop``.
         learning_rate: before schedule and warm-up.
         momentum: of ``sgd`` and ``rmsprop``.
-        weight_decay: of weights; biases and normalization layers have none.
+        weight_decay: of weights.
+        decays_all: whether biases and normalization layers have weight decay, too; what a balancing method learns
+            never has.
         schedule: see `training.schedule.rate_factor`, or ``plateau``: see `training.schedule.Plateau`.
         plateau_factor, plateau_patience: of `Plateau`.
+        plateau_floor: learning rate below which it does not go.
+        milestones: steps of the schedule ``step``.
         num_warmup_steps: steps of linear warm-up.
         grad_clip: clip gradients to this norm; 0: off.
         ema_decay: of the exponential moving average of the weights; 0: off.
@@ -29,26 +35,30 @@ class OptimizationSettings:
     learning_rate: float = 1e-4
     momentum: float = 0.9
     weight_decay: float = 0.0
+    decays_all: bool = False
     schedule: str = "none"
     plateau_factor: float = 0.1
     plateau_patience: int = 10
+    plateau_floor: float = 0.0
+    milestones: tuple[int, ...] = ()
     num_warmup_steps: int = 0
     grad_clip: float = 0.0
     ema_decay: float = 0.0
     fp16: bool = False
 
 
-def build_optimizer(module: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
-    """An optimizer for all parameters of a module.
+def build_optimizer(network: nn.Module, balancing: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
+    """An optimizer for all parameters of a network, and those that a balancing method learns.
 
-    Weight decay applies to tensors of two or more dimensions, not to biases, norms and log-variances. ``adamw`` has
-    decoupled weight decay; without decay it is the paper's Adam.
+    Unless `decays_all` is set, weight decay applies to tensors of two or more dimensions, not to biases and norms.
+    ``adamw`` has decoupled weight decay; without decay it is the Adam of Elite360M's paper.
 
     Raises:
         ValueError: when there is no such optimizer.
     """
-    weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1 or settings.decays_all]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1 and not settings.decays_all]
+    others += balancing.parameters()
     groups = [
         {"params": weights, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -61,5 +71,5 @@ def build_optimizer(module: nn.Module, settings: OptimizationSettings) -> torch.
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=momentum)
     if settings.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=rate, momentum=momentum)
+        return torch.optim.RMSprop(groups, lr=rate, alpha=RMSPROP_ALPHA, momentum=momentum)
     raise ValueError(f"optimizer must be adamw, adam, sgd or rmsprop, got {settings.optimizer!r}")

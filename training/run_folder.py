@@ -20,6 +20,7 @@ class RunFolder:
         self._folder_of_task = folder_of_task
         self.settings = root / "models" / "settings.json"
         self.last_model = root / LAST_MODEL
+        self.best_of_all = root / "models" / "weights_best" / "model.pth"  # by the score of all tasks
         self.state = root / "models" / "state" / "last.pth"
         self.previous_state = root / "models" / "state" / "previous.pth"
         self.metrics = root / "metrics.jsonl"

@@ -8,6 +8,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 POLY_POWER = 0.9  # of DeepLab (Chen et al., TPAMI 2018)
+STEP_FACTOR = 0.1
 _WARMUP_START = 1e-3  # fraction of the full rate
 
 
@@ -18,6 +19,7 @@ def build_scheduler(
     num_warmup_steps: int = 0,
     steps_done: int = 0,
     further_factor: Callable[[], float] = lambda: 1.0,
+    milestones: tuple[int, ...] = (),
 ) -> LambdaLR:
     """A scheduler to be stepped after every optimizer step, `num_steps` times in all.
 
@@ -30,26 +32,30 @@ def build_scheduler(
         num_steps, num_warmup_steps: see `rate_factor`.
         steps_done: optimizer steps so far.
         further_factor: called at every step for a further factor of the rate.
+        milestones: see `rate_factor`.
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
 
     def factor(step: int) -> float:
-        return rate_factor(step, name, num_steps, num_warmup_steps) * further_factor()
+        return rate_factor(step, name, num_steps, num_warmup_steps, milestones) * further_factor()
 
     return LambdaLR(optimizer, factor, last_epoch=steps_done - 1)  # the constructor takes one step
 
 
-def rate_factor(step: int, name: str, num_steps: int, num_warmup_steps: int = 0) -> float:
+def rate_factor(
+    step: int, name: str, num_steps: int, num_warmup_steps: int = 0, milestones: tuple[int, ...] = ()
+) -> float:
     """The factor of the learning rate in a step.
 
     Args:
         step: counted from 0.
         name: ``none`` and ``plateau`` are 1; ``cosine`` falls to 0 along half a cosine (Loshchilov and Hutter, ICLR
-            2017); ``poly`` is (1 - progress)^0.9.
+            2017); ``poly`` is (1 - progress)^0.9; ``step`` falls to a tenth at each of the milestones.
         num_steps: of the whole training.
         num_warmup_steps: steps at the beginning in which the factor grows linearly from a thousandth to 1; the schedule
             covers the others.
+        milestones: steps, counted from the beginning.
     """
     if step < num_warmup_steps:
         return _WARMUP_START + (1 - _WARMUP_START) * step / num_warmup_steps
@@ -58,6 +64,8 @@ def rate_factor(step: int, name: str, num_steps: int, num_warmup_steps: int = 0)
         return (1 + math.cos(math.pi * progress)) / 2
     if name == "poly":
         return (1 - progress) ** POLY_POWER
+    if name == "step":
+        return STEP_FACTOR ** sum(step >= milestone for milestone in milestones)
     return 1.0
 
 
@@ -67,11 +75,12 @@ class Plateau:
     Args:
         factor: of each reduction.
         patience: validations without a better score before a reduction.
+        lowest: the factor is not reduced below.
     """
 
-    def __init__(self, factor: float, patience: int):
+    def __init__(self, factor: float, patience: int, lowest: float = 0.0):
         self._rate = SGD([torch.zeros(())], lr=1.0)
-        self._scheduler = ReduceLROnPlateau(self._rate, mode="max", factor=factor, patience=patience)
+        self._scheduler = ReduceLROnPlateau(self._rate, mode="max", factor=factor, patience=patience, min_lr=lowest)
 
     @property
     def factor(self) -> float:

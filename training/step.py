@@ -60,8 +60,9 @@ class Stepper:
         self._parallel_objective = parallel_objective
         self._grad_clip = settings.grad_clip
         self._task_gradients = TaskGradients(objective) if objective.balancing.gradient_scope != "none" else None
-        self.optimizer = build_optimizer(objective, settings)
-        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
+        self.optimizer = build_optimizer(objective.network, objective.balancing, settings)
+        lowest = settings.plateau_floor / settings.learning_rate if settings.plateau_floor else 0.0
+        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience, lowest)
         self._build_scheduler = partial(
             build_scheduler,
             self.optimizer,
@@ -69,6 +70,7 @@ class Stepper:
             num_steps=settings.num_steps,
             num_warmup_steps=settings.num_warmup_steps,
             further_factor=lambda: self._plateau.factor,
+            milestones=settings.milestones,
         )
         self._reads_scores = settings.schedule == "plateau"
         self.scheduler = self._build_scheduler()

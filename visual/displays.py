@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, METERS
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
 MAX_DEPTH_ERROR = 2.0  # meters: maximum of the color scale
@@ -129,7 +129,7 @@ class DepthDisplay(Display):
         return {"depth.npy": _as_it_is, "depth.png": _thousandths}
 
     def meaning(self, settings: DisplaySettings) -> dict:
-        thousandths = "millimetres" if settings.depth_unit == METERS else "thousandths of the unit"
+        thousandths = "millimetres" if unit_symbol(settings.depth_unit) else "thousandths of the unit"
         return {"unit": settings.depth_unit, "depth.png": f"16 bits, {thousandths}"}
 
     def scale(self, settings: DisplaySettings) -> tuple[float, str]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from utils.files import atomic_path
-from utils.tasks import METERS
+from utils.tasks import ALONG_AXIS, METERS
 
 Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
@@ -67,7 +67,7 @@ def legend(class_names: tuple[str, ...], class_colors: Colors, width: int) -> np
 
 def unit_symbol(depth_unit: str) -> str:
     """Symbol of a unit of depth: "m", or nothing for relative depth."""
-    return "m" if depth_unit == METERS else ""
+    return "m" if depth_unit in (METERS, ALONG_AXIS) else ""
 
 
 def panel(images: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:

@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from datasets.classes import STANFORD2D3D
 from losses.balancing.uncertainty import UncertaintyWeighting
-from networks.checkpoint import ModelSettings, save_checkpoint
+from networks.checkpoint import ModelSettings
+from networks.saved_network import save_checkpoint
 from prediction import load_elite360m
 from tasks import TASKS
 from visual.displays import DisplaySettings

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from networks.checkpoint import ModelSettings, find_checkpoint, find_mismatches, load_checkpoint, save_checkpoint
+from networks.checkpoint import ModelSettings, load_checkpoint
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
+from networks.saved_network import find_checkpoint, find_mismatches, save_checkpoint
 from tasks.objective import build_objective
 from utils.checkpoint_files import LAST_MODEL, save_content
 from utils.errors import LONGEST_LINE, UserError

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from networks.checkpoint import ModelSettings, save_checkpoint
+from networks.checkpoint import ModelSettings
+from networks.saved_network import save_checkpoint
 from prediction import load_elite360m
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from networks.checkpoint import load_checkpoint, save_checkpoint
+from networks.checkpoint import load_checkpoint
 from networks.elite360m import Elite360M
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
+from networks.saved_network import save_checkpoint
 from prediction import Prediction, load_elite360m
 from prediction.tta import ViewAverage
 from utils.errors import UserError

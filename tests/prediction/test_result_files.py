@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from networks.checkpoint import save_checkpoint
+from networks.saved_network import save_checkpoint
 from prediction import load_elite360m
 from prediction.input_image import InputImage, read_image
 from prediction.naming import Job

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from networks.checkpoint import load_checkpoint, save_checkpoint
+from networks.checkpoint import load_checkpoint
+from networks.saved_network import save_checkpoint
 from options.elite360m import EXPORT_FORMATS, export_parser
 from prediction import load_elite360m
 from prediction.export_formats import FORMATS

@@ -1,0 +1,181 @@
+"""Checkpoints of DeepLab: see `networks.saved_network`."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from networks import released_weights
+from networks.deeplab import ATROUS_RATES, DeepLab
+from networks.deeplab_backbones import BACKBONES
+from networks.released_achievement import convert_released_weights, is_released_format, released_architecture
+from networks.saved_network import (
+    ACHIEVEMENT,
+    ELITE360M,
+    UNKNOWN_DATASET,
+    SavedNetwork,
+    other_program,
+    parse_checkpoint,
+    read_checkpoint,
+)
+from utils.colors import distinct_colors
+from utils.errors import UserError
+from utils.state_dicts import strip_prefixes
+from utils.tasks import ALONG_AXIS
+
+ARCHITECTURES = ("DeepLab",)  # values of --arch
+_RELEASED_SIZE = (480, 640)  # of the released program's experiments; its files do not tell
+
+
+@dataclass(frozen=True)
+class DeepLabSettings:
+    """The architecture of a network, and the meaning of its predictions.
+
+    Attributes:
+        backbone: a key of `networks.deeplab_backbones.BACKBONES`.
+        tasks: task names in the order of --app.
+        height, width: of the training images, in pixels.
+        dataset: name of the training dataset.
+        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB (spelled as the key in checkpoints).
+        depth_unit: unit of depth, in words.
+        normal_frame: "camera".
+        arch: one of ARCHITECTURES.
+        normal_size, output_stride, skip_connection, shared_head: see `DeepLab`.
+        source: what figures depend on: copy of the data, class set, source of the normals.
+    """
+
+    format: ClassVar[str] = ACHIEVEMENT
+
+    backbone: str
+    tasks: tuple[str, ...]
+    height: int
+    width: int
+    dataset: str
+    class_names: tuple[str, ...]
+    class_colours: tuple[tuple[int, int, int], ...]
+    depth_unit: str = ALONG_AXIS
+    normal_frame: str = "camera"
+    arch: str = "DeepLab"
+    normal_size: int = 256
+    output_stride: int = 8
+    skip_connection: int = 0
+    shared_head: bool = True
+    source: dict = field(default_factory=dict)
+
+    def as_dict(self) -> dict:
+        """As plain data."""
+        return asdict(self)
+
+    def build_network(self, pretrained: bool = False) -> DeepLab:
+        """A network of these settings; see `DeepLab` for `pretrained`."""
+        return DeepLab(
+            self.tasks,
+            len(self.class_names),
+            self.backbone,
+            self.normal_size,
+            self.output_stride,
+            self.skip_connection,
+            self.shared_head,
+            pretrained,
+        )
+
+
+# Options that define the architecture, and the settings that they become.
+_ARCHITECTURE = {
+    "--app": "tasks",
+    "--arch": "arch",
+    "--basenet": "backbone",
+    "--normal_size": "normal_size",
+    "--output_stride": "output_stride",
+    "--skip_connection": "skip_connection",
+    "--shared_head": "shared_head",
+}
+
+
+@dataclass(frozen=True)
+class DeepLabCheckpoint(SavedNetwork):
+    """A loaded checkpoint of DeepLab; see `SavedNetwork`."""
+
+    settings: DeepLabSettings
+
+    def require(self, basenet: str, tasks: tuple[str, ...], num_classes: int) -> None:
+        """Make sure that the network is what the command line and the dataset ask for.
+
+        Raises:
+            UserError: when the backbone or the number of classes differ, or a task is missing.
+        """
+        settings = self.settings
+        if settings.backbone != basenet:
+            known = settings.backbone
+            raise UserError(f"{self.path} was trained with --basenet {known}, not {basenet}: pass --basenet {known}")
+        if missing := [task for task in tasks if task not in settings.tasks]:
+            trained = " ".join(settings.tasks)
+            raise UserError(f"{self.path} was trained with --app {trained}, not for {missing[0]}: pass --app {trained}")
+        if "segmentation" in tasks:
+            self.require_classes(num_classes)
+
+    def require_same_architecture(self, settings: DeepLabSettings) -> None:
+        """Make sure that a network of these settings can start from the weights.
+
+        Raises:
+            UserError: naming the options that differ, with both values.
+        """
+        pairs = {flag: (getattr(self.settings, name), getattr(settings, name)) for flag, name in _ARCHITECTURE.items()}
+        different = [f"{flag} {_words(then)} (not {_words(now)})" for flag, (then, now) in pairs.items() if then != now]
+        if different:
+            raise UserError(f"--ckpt {self.path} was trained with {', '.join(different)}: pass the same options")
+        if "segmentation" in settings.tasks:
+            self.require_classes(len(settings.class_names))
+
+
+def _words(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else f"{value}"
+
+
+def load_deeplab_checkpoint(path: Path) -> DeepLabCheckpoint:
+    """Read a checkpoint of DeepLab, of this program or the released one.
+
+    Raises:
+        UserError: when the file is neither, is damaged, or holds more than plain data.
+    """
+    digest, content = read_checkpoint(path, ACHIEVEMENT)
+    if "format" in content:
+        return parse_checkpoint(path, digest, content, DeepLabCheckpoint, DeepLabSettings, _are_known)
+    state = strip_prefixes(content)
+    if is_released_format(state):
+        return _released_checkpoint(path, digest, state)
+    if released_weights.is_released_format(state):
+        raise other_program(path, ELITE360M)
+    raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
+
+
+def _are_known(settings: DeepLabSettings) -> dict[str, bool]:
+    """Whether the value of each setting is one that this program knows."""
+    return {
+        "backbone": settings.backbone in BACKBONES,
+        "arch": settings.arch in ARCHITECTURES,
+        "height": isinstance(settings.height, int) and settings.height > 0,
+        "width": isinstance(settings.width, int) and settings.width > 0,
+        "normal_size": isinstance(settings.normal_size, int) and settings.normal_size > 0,
+        "output_stride": settings.output_stride in ATROUS_RATES,
+        "skip_connection": isinstance(settings.skip_connection, int) and settings.skip_connection >= 0,
+        "shared_head": isinstance(settings.shared_head, bool),
+        "source": isinstance(settings.source, dict),
+    }
+
+
+def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> DeepLabCheckpoint:
+    """The released program saves only weights: the size of its experiments, and placeholder classes, are supplied."""
+    architecture = released_architecture(state, path)
+    num_classes = architecture.pop("num_classes")
+    settings = DeepLabSettings(
+        height=_RELEASED_SIZE[0],
+        width=_RELEASED_SIZE[1],
+        dataset=UNKNOWN_DATASET,
+        class_names=tuple(f"class {i}" for i in range(num_classes)),
+        class_colours=distinct_colors(num_classes),
+        **architecture,
+    )
+    network = convert_released_weights(state, settings.build_network().state_dict(), path)
+    return DeepLabCheckpoint(path, digest, settings, network, weighting={})
