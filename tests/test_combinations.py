@@ -58,7 +58,7 @@ def panorama(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("task", TASK_VALUES)
 def test_tasks(task, cache, panorama, tmp_path):
     """Trained, evaluated, and used for prediction."""
-    run = train(tmp_path / "train", *cache, "--task", task)
+    run = train(tmp_path / "train", *cache, "--fusion", "none", "--task", task)
     assert set(evaluate(tmp_path / "train", tmp_path / "test", *cache, "--task", task)) == set(parse_tasks(task))
     arguments = ["--checkpoint", str(run), "--input", str(panorama), "--out", str(tmp_path / "out")]
     predict_elite360m.main(predict_parser().parse_args(arguments))

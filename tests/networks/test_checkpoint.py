@@ -20,8 +20,9 @@ from utils.errors import LONGEST_LINE, UserError
 from utils.tasks import METERS, RELATIVE
 from visual.displays import DisplaySettings
 
+BACKBONE = "timm:test_efficientnet"  # small; weights of the released program are of Elite360M_Res18
 SETTINGS = ModelSettings(
-    backbone="Elite360M_Res18",
+    backbone=BACKBONE,
     tasks=("depth", "normal", "segmentation"),
     ico_level=2,
     height=64,
@@ -37,11 +38,32 @@ def objective():
     return build_objective(SETTINGS.build_network())
 
 
-@pytest.fixture
-def path(objective, tmp_path):
-    path = tmp_path / "models" / "weights_last" / "last_model.pth"
+@pytest.fixture(scope="module")
+def saved(objective, tmp_path_factory):
+    """Written once for all tests, none of which changes it."""
+    path = tmp_path_factory.mktemp("saved") / "last_model.pth"
     save_checkpoint(path, SETTINGS, objective.network, objective.balancing, epoch=3)
     return path
+
+
+@pytest.fixture
+def path(saved, tmp_path):
+    path = tmp_path / "models" / "weights_last" / "last_model.pth"
+    path.parent.mkdir(parents=True)
+    return shutil.copy(saved, path)
+
+
+@pytest.fixture(scope="module")
+def res18():
+    return replace(SETTINGS, backbone="Elite360M_Res18").build_network().state_dict()
+
+
+@pytest.fixture(scope="module")
+def released(res18):
+    """A state dict of the released program."""
+    return {released_key(key): value for key, value in res18.items()} | {
+        LOG_VARIANCES_KEY: torch.tensor([0.1, 0.2, 0.3])
+    }
 
 
 def test_round_trip(path, objective):
@@ -165,6 +187,9 @@ def test_incomplete(path):
 def test_settings_that_no_training_has(path, name, value):
     """They are refused before a network is built of them, which could take any amount of memory."""
     content = torch.load(path, weights_only=True)
+    content["network"] = dict(list(content["network"].items())[:1])
+    torch.save(content, path)
+    load_checkpoint(path)
     torch.save({**content, "settings": content["settings"] | {name: value}}, path)
     with pytest.raises(UserError, match=r"last_model\.pth") as error:
         load_checkpoint(path)
@@ -203,7 +228,7 @@ def test_every_sort_of_key_is_named(path, kind):
     assert len(str(error.value)) < LONGEST_LINE
 
 
-def test_the_longest_messages_are_short(path, tmp_path):
+def test_the_longest_messages_are_short(path, released, tmp_path):
     """All keys unknown and missing, names of any length; a long path is still named in full."""
     folder = tmp_path / ("long" * 50)
     folder.mkdir()
@@ -214,8 +239,8 @@ def test_the_longest_messages_are_short(path, tmp_path):
     with pytest.raises(UserError, match=re.escape(str(folder))) as error:
         load_checkpoint(folder / "a.pth").build_network()
     assert len(str(error.value)) < LONGEST_LINE + len(str(folder))
-    released = {released_key(key) + "x": value for key, value in content["network"].items()}
-    torch.save(released | {"intermediate_seg_head.weight": torch.zeros(13, 2)}, tmp_path / "released.pth")
+    renamed = {f"{key}x": value for key, value in released.items() if key != LOG_VARIANCES_KEY}
+    torch.save(renamed | {"intermediate_seg_head.weight": torch.zeros(13, 2)}, tmp_path / "released.pth")
     with pytest.raises(UserError, match=r"released\.pth.* missing .* unknown ") as error:
         load_checkpoint(tmp_path / "released.pth")
     assert len(str(error.value)) < LONGEST_LINE
@@ -228,19 +253,21 @@ def test_the_longest_messages_are_short(path, tmp_path):
     assert len(str(mismatches["segmentation"])) < 200
 
 
-@pytest.mark.parametrize("prefix", ["module._orig_mod."])
-@pytest.mark.parametrize("released", [False, True], ids=["ours", "released"])
-def test_prefixes_do_not_matter(path, objective, tmp_path, prefix, released):
-    """As saved by other scripts: DistributedDataParallel, torch.compile, or both."""
+PREFIX = "module._orig_mod."  # as saved by other scripts: by DistributedDataParallel of a compiled network
+
+
+def test_prefixes_do_not_matter(path, objective):
     content = torch.load(path, weights_only=True)
-    if released:
-        state = {released_key(key): value for key, value in content["network"].items()}
-        content = {prefix + key: value for key, value in (state | {LOG_VARIANCES_KEY: torch.zeros(3)}).items()}
-    else:
-        content["network"] = {prefix + key: value for key, value in content["network"].items()}
-    torch.save(content, tmp_path / "prefixed.pth")
-    loaded = load_checkpoint(tmp_path / "prefixed.pth").build_network().state_dict()
+    content["network"] = {PREFIX + key: value for key, value in content["network"].items()}
+    torch.save(content, path)
+    loaded = load_checkpoint(path).build_network().state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
+
+
+def test_prefixes_of_released_weights_do_not_matter(released, res18, tmp_path):
+    torch.save({PREFIX + key: value for key, value in released.items()}, tmp_path / "prefixed.pth")
+    loaded = load_checkpoint(tmp_path / "prefixed.pth").build_network().state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in res18.items())
 
 
 def test_a_compiled_part_and_an_average(path, objective):
@@ -252,12 +279,11 @@ def test_a_compiled_part_and_an_average(path, objective):
     assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
 
 
-def test_wrappers_do_not_matter(path, tmp_path):
+def test_wrappers_do_not_matter(path, released, tmp_path):
     ours = torch.load(path, weights_only=True)
-    released = {released_key(key): value for key, value in ours["network"].items()}
-    for content in (ours, released | {LOG_VARIANCES_KEY: torch.zeros(3)}):
+    for content, backbone in ((ours, BACKBONE), (released, "Elite360M_Res18")):
         torch.save({"epoch": 7, "state_dict": {"model": content}, "optimizer": {}}, tmp_path / "wrapped.pth")
-        assert load_checkpoint(tmp_path / "wrapped.pth").settings.backbone == "Elite360M_Res18"
+        assert load_checkpoint(tmp_path / "wrapped.pth").settings.backbone == backbone
 
 
 def test_weights_without_settings(path, tmp_path):
@@ -290,14 +316,14 @@ def test_hash_and_weights_are_of_the_same_bytes(path, monkeypatch):
 
 def test_require(path):
     checkpoint = load_checkpoint(path)
-    checkpoint.require("Elite360M_Res18", ("depth",), num_classes=41)  # depth knows no classes
-    with pytest.raises(UserError, match="--backbone Elite360M_Res18"):
+    checkpoint.require(BACKBONE, ("depth",), num_classes=41)  # depth knows no classes
+    with pytest.raises(UserError, match=f"--backbone {BACKBONE}"):
         checkpoint.require("Elite360M_Res50", ("depth",), 13)
     with pytest.raises(UserError, match=r"13 classes.*but the dataset has 41"):
-        checkpoint.require("Elite360M_Res18", ("segmentation",), 41)
+        checkpoint.require(BACKBONE, ("segmentation",), 41)
     depth_only = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth",)))
     with pytest.raises(UserError, match=r"not for normal: pass --task depth$"):
-        depth_only.require("Elite360M_Res18", ("depth", "normal"), 13)
+        depth_only.require(BACKBONE, ("depth", "normal"), 13)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +332,7 @@ def test_require(path):
         ({"fusion": "none"}, ["--fusion b2f (not none)"]),
         ({"fusion": "none", "cross_task": "none"}, ["--fusion b2f (not none)", "--cross_task coco (not none)"]),
         ({"intermediate": False}, ["without --no_intermediate_losses"]),
-        ({"backbone": "Elite360M_Res34"}, ["--backbone Elite360M_Res18 (not Elite360M_Res34)"]),
+        ({"backbone": "Elite360M_Res34"}, [f"--backbone {BACKBONE} (not Elite360M_Res34)"]),
         ({"tasks": ("depth",)}, ["--task depth_normal_segmentation (not depth)"]),
         ({"fusion": "semantic", "b2f": "corrected"}, ["--fusion b2f (not semantic)", "--b2f released (not corrected)"]),
         ({"intermediate": False, "ico_level": 3}, ["--ico_level 2 (not 3)"]),
@@ -364,17 +390,15 @@ def test_what_predictions_mean_is_compared(task, changes):
     assert find_mismatches(SETTINGS, look(**changes), tuple(set(everything) - {task})) == {}
 
 
-def test_weights_of_the_released_program(tmp_path, objective):
-    state = {released_key(key): value for key, value in objective.network.state_dict().items()}
-    file = tmp_path / "released.pth"
-    torch.save(state | {LOG_VARIANCES_KEY: torch.tensor([0.1, 0.2, 0.3])}, file)
-    checkpoint = load_checkpoint(file)
+def test_weights_of_the_released_program(released, res18, tmp_path):
+    torch.save(released, tmp_path / "released.pth")
+    checkpoint = load_checkpoint(tmp_path / "released.pth")
     assert checkpoint.settings.backbone == "Elite360M_Res18"
     assert (checkpoint.settings.height, checkpoint.settings.width, checkpoint.settings.ico_level) == (512, 1024, 4)
     assert len(checkpoint.settings.class_names) == len(set(checkpoint.settings.class_colours)) == 13
     assert checkpoint.weighting["log_variances"].tolist() == pytest.approx([0.1, 0.2, 0.3])
     loaded = checkpoint.build_network().state_dict()
-    assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
+    assert all(torch.equal(loaded[key], value) for key, value in res18.items())
 
 
 @pytest.mark.parametrize("size", [1, 10_000_000])

@@ -17,7 +17,9 @@ from utils.tasks import TASK_NAMES, TASK_VALUES, parse_tasks
 
 
 def small_network(**settings) -> Elite360M:
-    return Elite360M(**{"num_classes": 5, "ico_level": 2, "pretrained": False, **settings})
+    return Elite360M(
+        **{"backbone": "timm:test_efficientnet", "num_classes": 5, "ico_level": 2, "pretrained": False, **settings}
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_task_subsets(value):
 
 def test_initialisation():
     """Linear layers: normal with std 0.02, biases 0. Convolutions: torch's."""
-    network = small_network()
+    network = small_network(backbone="Elite360M_Res18")
     layers = {
         "attention": network.icosap_encoder.transformers[0].query,
         "gate": network.fusion.semantic_gate,

@@ -11,7 +11,7 @@ from prediction import load_elite360m
 @pytest.fixture(scope="session")
 def settings():
     return ModelSettings(
-        backbone="Elite360M_Res18",
+        backbone="timm:test_efficientnet",
         tasks=("depth", "normal", "segmentation"),
         ico_level=2,
         height=32,

@@ -3,7 +3,6 @@
 import functools
 import json
 import runpy
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,11 +26,16 @@ from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SETTINGS, height=32, width=64)
+ONNX = pytest.param(".onnx", marks=pytest.mark.slow)
 IMAGE = "docs/example_room.png"
 SNIPPETS = [
     code
     for language, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export")
     if language == "python"
+]
+CODES = [
+    pytest.param(code, id="onnx", marks=pytest.mark.slow) if "onnx" in code else pytest.param(code, id="torch")
+    for code in SNIPPETS
 ]
 
 
@@ -77,30 +81,34 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def files(checkpoint, tmp_path_factory):
-    """One of each form, by its suffix; the network is traced once for both, which takes long."""
-    pytest.importorskip("onnxruntime")
-    folder = tmp_path_factory.mktemp("exported")
-    programs = []
+def exported(checkpoint, tmp_path_factory):
+    """The file of a form, by its suffix. The network is traced once for both forms, which takes long."""
+    folder, programs = tmp_path_factory.mktemp("exported"), []
 
     def traced_once(network, *how):
         if not programs:
             programs.append(traced(network, *how))
         return programs[0]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tools.export.traced", traced_once)
-        return {s: export(checkpoint, folder / f"elite360m{s}", "--dynamic_batch") for s in (".onnx", ".pt2")}
+    @functools.cache
+    def file(suffix):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tools.export.traced", traced_once)
+            return export(checkpoint, folder / f"elite360m{suffix}", "--dynamic_batch")
+
+    return file
 
 
 @pytest.fixture(scope="module")
-def onnx_file(files):
-    return files[".onnx"]
+def onnx_file(exported):
+    """Takes seconds to write: tests of it are slow ones."""
+    pytest.importorskip("onnxruntime")
+    return exported(".onnx")
 
 
 @pytest.fixture(scope="module")
-def torch_file(files):
-    return files[".pt2"]
+def torch_file(exported):
+    return exported(".pt2")
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +118,11 @@ def torch_program(torch_file):
     return torch.export.load(torch_file, extra_files=content), content["metadata.json"]
 
 
-@pytest.fixture(scope="module", params=[".onnx", ".pt2"])
-def run_file(request, onnx_file):
+@pytest.fixture(scope="module", params=[ONNX, ".pt2"])
+def run_file(request):
     """Runs one of the files: predictions of colors (B, 3, H, W)."""
     if request.param == ".onnx":
-        return functools.partial(run, onnx_file)
+        return functools.partial(run, request.getfixturevalue("onnx_file"))
     return request.getfixturevalue("torch_program")[0].module()
 
 
@@ -128,17 +136,15 @@ def test_any_batch(run_file, checkpoint):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-@pytest.mark.parametrize("more", [["--dynamic_batch"], ["--height", "64", "--width", "128"]])
-def test_three_tasks(checkpoint, tmp_path, suffix, more):
+def test_another_size(checkpoint, tmp_path, suffix):
     if suffix == ".onnx":
         pytest.importorskip("onnxruntime")
-    path, network = export(checkpoint, tmp_path / f"model{suffix}", *more), network_of(checkpoint)
-    for batch in (1, 2, 3) if "--dynamic_batch" in more else (1,):
-        rgb = torch.rand(batch, 3, 64, 128) if "--height" in more else torch.rand(batch, 3, 32, 64)
-        with torch.no_grad():
-            expected = network(rgb)
-        assert list(expected) == ["depth", "normal", "segmentation"]
-        assert_same(run(path, rgb), expected)
+    path = export(checkpoint, tmp_path / f"model{suffix}", "--height", "64", "--width", "128")
+    rgb = torch.rand(1, 3, 64, 128)
+    with torch.no_grad():
+        expected = network_of(checkpoint)(rgb)
+    assert list(expected) == ["depth", "normal", "segmentation"]
+    assert_same(run(path, rgb), expected)
 
 
 @pytest.mark.slow
@@ -176,6 +182,7 @@ def position_codes(checkpoint):
         return encoder.transformers[0].position_code(xyz[:, None] - xyz[encoder.neighbors_0])
 
 
+@pytest.mark.slow
 def test_every_operation_in_onnx_depends_on_the_input(onnx_file, checkpoint):
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(onnx_file).graph
@@ -204,18 +211,22 @@ def test_plain_graph(torch_program):
     assert operations(larger) == names
 
 
-def test_metadata(onnx_file, torch_program, checkpoint):
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load(onnx_file)
-    onnx.checker.check_model(model)
-    ours = {each.key: each.value for each in model.metadata_props}
-    assert json.loads(torch_program[1]) == ours
+def test_metadata(torch_program, checkpoint):
+    ours = json.loads(torch_program[1])
     assert ours["checkpoint_sha256"] == sha256(checkpoint)
     assert json.loads(ours["class_names"]) == list(SMALL.class_names)
     assert json.loads(ours["tasks"]) == ["depth", "normal", "segmentation"]
     assert (ours["height"], ours["width"]) == ("32", "64")
     assert (ours["depth_unit"], ours["normal_frame"]) == ("metres along the ray", "camera")
     assert ours["axes"].startswith("x right, y down, z forward")
+
+
+@pytest.mark.slow
+def test_metadata_in_onnx(onnx_file, torch_program):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(onnx_file)
+    onnx.checker.check_model(model)
+    assert {each.key: each.value for each in model.metadata_props} == json.loads(torch_program[1])
     sizes = {
         each.name: [dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim]
         for each in (*model.graph.input, *model.graph.output)
@@ -228,7 +239,7 @@ def test_metadata(onnx_file, torch_program, checkpoint):
     }
 
 
-@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
+@pytest.mark.parametrize("file", [pytest.param("onnx_file", marks=pytest.mark.slow), "torch_file"])
 def test_files_tell_nothing_of_the_machine(file, request):
     assert str(ROOT).encode() not in request.getfixturevalue(file).read_bytes()
 
@@ -286,20 +297,19 @@ def test_formats_are_those_of_the_option():
     assert tuple(FORMATS) == EXPORT_FORMATS
 
 
-@pytest.fixture(scope="module")
-def readme_folder(checkpoint, files, tmp_path_factory):
-    """With the files that the README's code names, and the checkpoint."""
-    folder = tmp_path_factory.mktemp("readme")
-    for path in (checkpoint, *files.values()):
-        shutil.copy(path, folder)
-    (folder / "docs").mkdir()
-    shutil.copy(ROOT / IMAGE, folder / IMAGE)
-    return folder
+@pytest.fixture
+def readme_folder(exported, code, tmp_path):
+    """With the files that the README's code names."""
+    if "onnx" in code:
+        pytest.importorskip("onnxruntime")
+    for path in (exported(".onnx" if "onnx" in code else ".pt2"), ROOT / "docs"):
+        (tmp_path / path.name).symlink_to(path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
-def expected(readme_folder):
-    return load_elite360m(readme_folder / "model.pth", device="cpu").predict(readme_folder / IMAGE)
+def expected(checkpoint):
+    return load_elite360m(checkpoint, device="cpu").predict(ROOT / IMAGE)
 
 
 def predicted_by(code: str) -> tuple[np.ndarray, np.ndarray]:
@@ -315,7 +325,7 @@ def deviation(depth: np.ndarray, expected) -> float:
     return float(np.abs(depth - expected.depth).max() / expected.depth.max())
 
 
-@pytest.mark.parametrize("code", SNIPPETS, ids=["onnx", "torch"])
+@pytest.mark.parametrize("code", CODES)
 def test_snippets_predict_what_the_program_does(readme_folder, expected, monkeypatch, code):
     monkeypatch.chdir(readme_folder)
     depth, labels = predicted_by(code)
@@ -323,7 +333,7 @@ def test_snippets_predict_what_the_program_does(readme_folder, expected, monkeyp
     assert (labels != expected.labels).mean() < 1e-2
 
 
-@pytest.mark.parametrize("code", SNIPPETS, ids=["onnx", "torch"])
+@pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(
     ("correct", "wrong"),
     [("INTER_AREA", "INTER_LINEAR"), ("INTER_AREA", "INTER_NEAREST"), ("COLOR_RGB", "COLOR_BGR"), ("/ 255", "/ 256")],
