@@ -126,6 +126,30 @@ class Benchmark:
                 ratio = f"{part['seconds'] / ideal:6.2f}" if ideal else "     -"
                 cells = f"{1e3 * part['seconds']:9.1f}  {part['multiply_adds'] / 1e9:17.2f}  {1e3 * ideal:16.1f}"
                 print(f"{name:20}  {cells}  {ratio}")
+            self._training_floor(backbone, batch_size=2, multiply_adds=whole["multiply_adds"])
+
+    def _training_floor(self, backbone: str, batch_size: int, multiply_adds: float) -> None:
+        """Time of an optimizer step, and of the multiply-adds of three inferences per panorama, and memory."""
+        measured = self._measure(
+            "training", **self._network("ours", backbone, batch_size), **EFFORT["training", "ours"]
+        )
+        seconds, rate = np.median(measured["times"]), measured["multiply_adds_per_second"]
+        ideal = 3 * batch_size * multiply_adds / rate
+        peak, own = measured["peak_bytes"] / GB, (measured["peak_bytes"] - measured["built_bytes"]) / GB
+        print(f"training step, {batch_size} x {self.height} x {2 * self.height}: {1e3 * seconds:.0f} ms, ", end="")
+        print(f"three passes at {rate / 1e9:.0f} G/s {1e3 * ideal:.0f} ms, ratio {seconds / ideal:.2f}; ", end="")
+        print(f"peak memory {peak:.2f} GB, of which the step's own {own:.2f} GB")
+
+    def bf16(self) -> None:
+        """Time of inference under bf16 autocast relative to float32, and how much the predictions differ."""
+        print(f"\nbf16 autocast, 1 x {self.height} x {2 * self.height}")
+        print("                   float32 (ms)  bf16 (ms)  float32 / bf16  depth (relative)  normals (deg)  same label")
+        for backbone in self.backbones:
+            measured = self._measure("bf16", backbone=backbone, height=self.height, **EFFORT["inference", "ours"])
+            exact, coarse = (np.array(measured[name]) for name in ("float32", "bf16"))
+            times = f"{1e3 * np.median(exact):12.0f}  {1e3 * np.median(coarse):9.0f}  {np.median(exact / coarse):14.2f}"
+            errors = f"{measured['depth']:16.4f}  {measured['normal']:13.2f}  {measured['segmentation']:10.4f}"
+            print(f"{backbone:17}  {times}  {errors}")
 
     def scaling(self) -> None:
         """Time and memory of the network by number of pixels; writes scaling.png."""
@@ -206,7 +230,7 @@ def wall_clock(arguments: list[str]) -> float:
     return time.perf_counter() - start
 
 
-PARTS = ("inference", "training", "startup", "evaluation", "floor", "scaling")
+PARTS = ("inference", "training", "startup", "evaluation", "floor", "bf16", "scaling")
 
 
 def main() -> None:

@@ -79,7 +79,8 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
         prepare_network(model, options.channels_last, options.compile)
         objective = build_objective(model).to(DEVICE)
         stepper = Stepper(objective, objective, optimization_settings(options, steps_per_epoch=calls), DEVICE)
-        return timed(lambda: stepper.step([batch]), warm_ups, calls)
+        measured = timed(lambda: stepper.step([batch]), warm_ups, calls)
+        return measured | {"multiply_adds_per_second": machine_rate()}
 
     log_variances = torch.zeros(len(model.tasks), device=DEVICE, requires_grad=True)
     optimizer = torch.optim.Adam([*model.parameters(), log_variances], lr=options.learning_rate)
@@ -118,12 +119,12 @@ def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
     rgb = torch.rand(1, 3, height, 2 * height, device=DEVICE)
     with torch.inference_mode():
         timed(lambda: model(rgb), 0, warm_ups)
-        times = []
+        times, rates = [], []
         for _ in range(calls):
             with grown_per_part(model, clock) as seconds:
                 model(rgb)
             times.append(seconds)
-        rate = machine_rate()
+            rates.append(machine_rate())
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter, grown_per_part(model, counter.get_total_flops) as flops:
         model(rgb)
@@ -131,7 +132,36 @@ def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
         part: {"seconds": np.median([seconds[part] for seconds in times]), "multiply_adds": flops[part] / 2}
         for part in flops
     }
-    return {"multiply_adds_per_second": rate, "parts": parts}
+    return {"multiply_adds_per_second": np.median(rates), "parts": parts}
+
+
+def bf16(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
+    """Seconds of predictions in float32 and under bf16 autocast, alternating, and how much they differ.
+
+    Returns:
+        ``float32`` and ``bf16``: seconds; ``depth``: mean relative difference; ``normal``: mean angle in degrees;
+        ``segmentation``: fraction of pixels with the same label.
+    """
+    tune_malloc()
+    model = build("ours", backbone).eval()
+    rgb = torch.rand(1, 3, height, 2 * height, device=DEVICE)
+    seconds, predictions = {"float32": [], "bf16": []}, {}
+    with torch.inference_mode():
+        for _ in range(warm_ups + calls):
+            for name in seconds:
+                start = clock()
+                with torch.autocast(DEVICE.type, torch.bfloat16, enabled=name == "bf16"):
+                    predictions[name] = model(rgb)
+                seconds[name].append(clock() - start)
+    exact, coarse = predictions["float32"], predictions["bf16"]
+    cosine = (exact["normal"] * coarse["normal"]).sum(dim=1).clamp(-1, 1)
+    labels, coarse_labels = (some["segmentation"].argmax(dim=1) for some in (exact, coarse))
+    return {
+        **{name: times[warm_ups:] for name, times in seconds.items()},
+        "depth": ((coarse["depth"] - exact["depth"]).abs() / exact["depth"]).mean().item(),
+        "normal": cosine.arccos().rad2deg().mean().item(),
+        "segmentation": (labels == coarse_labels).float().mean().item(),
+    }
 
 
 def checkpoint(folder: str, backbone: str, height: int) -> dict:
@@ -226,15 +256,18 @@ def grown_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[di
 
 
 def machine_rate() -> float:
-    """Peak multiply-adds per second of a large 3x3 convolution."""
+    """Multiply-adds per second of a large 3x3 convolution, the median of three."""
     channels, height, width = 256, 128, 256
     x = torch.rand(1, channels, height, width, device=DEVICE).to(memory_format=torch.channels_last)
     weight = torch.rand(channels, channels, 3, 3, device=DEVICE).to(memory_format=torch.channels_last)
-    times = timed(lambda: F.conv2d(x, weight, padding=1), 2, 10)["times"]
-    return weight.numel() * height * width / min(times)
+    with torch.no_grad():
+        times = timed(lambda: F.conv2d(x, weight, padding=1), 1, 3)["times"]
+    return weight.numel() * height * width / np.median(times)
 
 
-MEASURES = {measure.__name__: measure for measure in (machine, inference, training, evaluation, floor, checkpoint)}
+MEASURES = {
+    measure.__name__: measure for measure in (machine, inference, training, evaluation, floor, bf16, checkpoint)
+}
 
 
 def main() -> None:

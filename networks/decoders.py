@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from networks.ops.recompute import checkpointed
+from utils.cpu_kernels import use_cpu_kernels
 
 SHARED_CHANNELS = 128  # of the shared feature, and of each task's preliminary feature
 
@@ -19,7 +20,11 @@ def conv_norm_act(in_channels: int, out_channels: int) -> list[nn.Module]:
 
 
 class UpBlock(nn.Module):
-    """Resize to the size of a skip feature, concatenate the two, convolve twice."""
+    """Resize to the size of a skip feature, concatenate the two, convolve twice.
+
+    x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
+    return self.net(torch.cat([x, skip], dim=1))
+    """
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
         super().__init__()
@@ -30,18 +35,23 @@ class UpBlock(nn.Module):
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Features (B, in, h, w) and skip (B, skip, H, W): (B, out, H, W)."""
         if torch.compiler.is_compiling():  # the compiler decides what to recompute; it would repeat the convolution
-            return self.net(resize_and_join(x, skip))
-        # The concatenated features are recomputed in the backward pass, not stored.
-        return self.net[1:](checkpointed(self._join_and_convolve, x, skip))
+            return self.net(torch.cat([resized(x, skip), skip], dim=1))
+        # The inputs of both convolutions are recomputed in the backward pass, not stored.
+        if use_cpu_kernels(x):
+            # A convolution of each of the two instead of the concatenated ones, which would be copied.
+            conv = self.net[0]
+            of_x, of_skip = conv.weight.split([x.shape[1], skip.shape[1]], dim=1)
+            x = checkpointed(lambda *inputs: F.conv2d(resized(*inputs), of_x, conv.bias, padding=1), x, skip)
+            x = x.add_(F.conv2d(skip, of_skip, padding=1))
+        else:
+            x = checkpointed(lambda *inputs: self.net[0](torch.cat([resized(*inputs), skip], dim=1)), x, skip)
+        x = checkpointed(self.net[1:4], x, modules=[self.net[1]])
+        return self.net[4:](x)
 
-    def _join_and_convolve(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        return self.net[0](resize_and_join(x, skip))
 
-
-def resize_and_join(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-    """Features (B, in, h, w) at the size of the skip (B, skip, H, W), concatenated with it: (B, in + skip, H, W)."""
-    x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
-    return torch.cat([x, skip], dim=1)
+def resized(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    """Features (B, C, h, w) at the size of the skip (B, _, H, W): (B, C, H, W)."""
+    return F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
 
 
 class SharedDecoder(nn.Module):

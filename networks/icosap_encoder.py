@@ -73,30 +73,47 @@ class PointTransformerBlock(nn.Module):
         # queries and P keys instead of B * P * k differences.
         first = self.attention[0]
         query = first(self.query(x))  # (B, P, d)
-        key_value = torch.cat([linear(self.key(x), first.weight), self.value(x)], dim=-1)  # (B, P, 2d)
-        chunks = row_chunks(len(xyz), elements_per_row=neighbors.shape[1] * x.shape[-1], like=x)
+        key_value = torch.cat([linear(self.key(x), -first.weight), self.value(x)], dim=-1)  # (B, P, 2d)
+        # The position code is added to keys, there after the first layer, and to values: two linear layers as one.
+        code = self.position_code[-1]
+        weight = torch.cat([first.weight @ code.weight, code.weight])  # (2d, d)
+        bias = torch.cat([first.weight @ code.bias, code.bias])
+        num_elements = len(x) * neighbors.shape[1] * key_value.shape[-1]  # of keys and values per point
+        chunks = row_chunks(len(xyz), num_elements, like=x)
         attended = []
         for rows in chunks:
             offsets = xyz[rows, None] - xyz[neighbors[rows]]
-            # Stored, these intermediate results would be a fifth of all activations.
-            attended.append(checkpointed(self._attend, query[:, rows], key_value, neighbors[rows], offsets))
+            # Stored, these intermediate results would be another fifth of all activations.
+            inputs = query[:, rows], key_value, neighbors[rows], offsets, weight, bias
+            attended.append(checkpointed(self._attend, *inputs))
         return self.fc2(torch.cat(attended, dim=1)) + features
 
     def _attend(
-        self, query: torch.Tensor, key_value: torch.Tensor, neighbors: torch.Tensor, offsets: torch.Tensor
+        self,
+        query: torch.Tensor,
+        key_value: torch.Tensor,
+        neighbors: torch.Tensor,
+        offsets: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
     ) -> torch.Tensor:
-        """Queries (B, p, d) over keys and values (B, P, 2d) of neighbors (p, k) at offsets (p, k, 3): (B, p, d).
+        """Attention of queries (B, p, d) over keys and values of their neighbors (p, k): (B, p, d).
 
         The first layer of the attention MLP has already been applied to queries and keys.
+
+        Args:
+            key_value: (B, P, 2d) negative keys, values.
+            offsets: (p, k, 3) from the neighbors to the points.
+            weight, bias: (2d, d), (2d,) of the last layer of the position code, for keys and for values.
         """
-        first, _, second = self.attention
-        position = self.position_code(offsets)  # (p, k, d)
-        key, value = gather_points(key_value, neighbors).chunk(2, dim=-1)  # (B, p, k, d)
-        hidden = (query[:, :, None] - key).add_(linear(position, first.weight)).relu_()
+        position = linear(self.position_code[:-1](offsets), weight, bias)  # (p, k, 2d)
+        key, value = gather_points(key_value, neighbors).add_(position).chunk(2, dim=-1)  # (B, p, k, d)
+        hidden = (query[:, :, None] + key).relu_()
+        second = self.attention[-1]
         scale = query.shape[-1] ** -0.5  # of the logits; cheaper to apply to the weights than to B * p * k vectors
         logits = linear(hidden, second.weight * scale, second.bias * scale)
         weights = exact_softmax(logits, dim=2)  # over the neighbors
-        return (weights * (value + position)).sum(dim=2)
+        return (weights * value).sum(dim=2)
 
 
 class TransitionDown(nn.Module):
@@ -120,17 +137,23 @@ class TransitionDown(nn.Module):
         offsets = xyz[groups] - xyz[kept][:, None]  # (P/4, k, 3)
         # The first layer is linear, so it is applied to the features of P points before they are gathered, not to each
         # neighbor of each kept point.
+        features = linear(features, self.linears[0].weight[:, 3:])
+        # Stored, these intermediate results would be a fifth of all activations.
+        return checkpointed(self._pool, features, offsets, groups, modules=self.norms)
+
+    def _pool(self, features: torch.Tensor, offsets: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """From features (B, P, out), to which the first layer has been applied, but not to offsets (P/4, k, 3)."""
         first, second = self.linears
-        x = gather_points(linear(features, first.weight[:, 3:]), groups)  # (B, P/4, k, out)
+        x = gather_points(features, groups)  # (B, P/4, k, out)
         x += linear(offsets, first.weight[:, :3], first.bias)
-        x = self._normalize(x, self.norms[0])
+        x = self._normalize(x, self.norms[0]).relu_()
         x = self._normalize(second(x), self.norms[1])
-        return x.amax(dim=2)
+        return x.amax(dim=2).relu()  # the same as before the maximum, of fewer elements
 
     @staticmethod
     def _normalize(x: torch.Tensor, norm: nn.BatchNorm1d) -> torch.Tensor:
-        """BatchNorm and ReLU of (B, P, k, C), with statistics over batch, points and neighbors."""
-        return norm(x.flatten(0, 2)).view_as(x).relu_()
+        """BatchNorm of (B, P, k, C), with statistics over batch, points and neighbors."""
+        return norm(x.flatten(0, 2)).view_as(x)
 
 
 class ICOSAPEncoder(nn.Module):

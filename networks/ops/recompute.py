@@ -1,12 +1,17 @@
 """Activation checkpointing: large but cheap intermediate results are recomputed in the backward pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def checkpointed(function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+def checkpointed(
+    function: Callable[..., torch.Tensor], *inputs: torch.Tensor, modules: Sequence[nn.Module] = ()
+) -> torch.Tensor:
     """`function(*inputs)`, whose intermediate results are recomputed in the backward pass instead of stored.
 
     The last operation is not repeated, so an expensive one may come last.
@@ -14,7 +19,30 @@ def checkpointed(function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -
     Args:
         function: without random numbers.
         inputs: tensors that are not modified in place before the backward pass.
+        modules: those that `function` calls, if BatchNorm is among them: it updates its running statistics only once.
     """
     if not torch.is_grad_enabled():
         return function(*inputs)
-    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(
+        function,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (nullcontext(), _CopiedStatistics(modules)),
+    )
+
+
+class _CopiedStatistics(AbstractContextManager):
+    """Inside, BatchNorm updates copies of its running statistics. Entered once in each of several backward passes."""
+
+    def __init__(self, modules: Sequence[nn.Module]):
+        self._norms = [norm for module in modules for norm in module.modules() if isinstance(norm, _BatchNorm)]
+
+    def __enter__(self) -> None:
+        self._buffers = [norm._buffers for norm in self._norms]
+        for norm in self._norms:
+            norm._buffers = {name: None if x is None else x.clone() for name, x in norm._buffers.items()}
+
+    def __exit__(self, *error: object) -> None:
+        for norm, buffers in zip(self._norms, self._buffers, strict=True):
+            norm._buffers = buffers

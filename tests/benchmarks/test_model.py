@@ -14,11 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 def test_small_benchmark(tmp_path):
     command = [sys.executable, "-m", "benchmarks.model", "--backbones", "Elite360M_Res18", "--height", "64"]
-    parts = ["--rounds", "1", "--parts", "inference", "evaluation", "--out", str(tmp_path)]
+    parts = ["--rounds", "1", "--parts", "inference", "evaluation", "floor", "bf16", "--out", str(tmp_path)]
     done = subprocess.run([*command, *parts], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "plain / ours" in done.stdout
     assert "ratio to the two" in done.stdout
+    assert "three passes" in done.stdout
+    assert "float32 / bf16" in done.stdout
     rows = json.loads((tmp_path / "model.json").read_text())
     times = {row["network"]: row["times"] for row in rows if row["measure"] == "inference"}
     assert len(times["plain"]) == 3

@@ -1,5 +1,6 @@
 """The ICOSAP branch against plain formulas."""
 
+import copy
 import math
 
 import numpy as np
@@ -69,20 +70,37 @@ def test_transformer_block_against_plain_attention():
         assert torch.allclose(block(features, xyz, neighbors), expected)
 
 
-def test_transition_down_against_a_loop():
-    block = TransitionDown(in_channels=4, out_channels=8).double().eval()
+def plain_transition_down(
+    block: TransitionDown, features: torch.Tensor, xyz: torch.Tensor, kept: torch.Tensor, groups: torch.Tensor
+) -> torch.Tensor:
+    """The formula of `TransitionDown`, neighbor by neighbor."""
+    rows = [
+        torch.cat([xyz[j] - xyz[kept[i]], features[b, j]])
+        for b in range(len(features))
+        for i in range(len(kept))
+        for j in groups[i]
+    ]
+    x = torch.stack(rows)
+    for linear, norm in zip(block.linears, block.norms, strict=True):
+        x = norm(linear(x)).relu()
+    return x.view(len(features), *groups.shape, -1).max(dim=2).values
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_transition_down_against_a_loop(training):
+    """Outputs, gradients and running statistics."""
+    block = TransitionDown(in_channels=4, out_channels=8).double().train(training)
     for norm in block.norms:
         norm.running_mean.uniform_()
         norm.running_var.uniform_(0.5, 1)
-    features, xyz = torch.rand(2, 6, 4).double(), torch.rand(6, 3).double()
+    plain_block = copy.deepcopy(block)
+    features, xyz = torch.rand(2, 6, 4).double().requires_grad_(), torch.rand(6, 3).double()
     kept, groups = torch.tensor([4, 1]), torch.tensor([[4, 0, 2], [1, 3, 5]])
-    out = block(features, xyz, kept, groups)
-    for b in range(2):
-        for i in range(2):
-            rows = []
-            for j in groups[i]:
-                y = torch.cat([xyz[j] - xyz[kept[i]], features[b, j]])[None]
-                for linear, norm in zip(block.linears, block.norms, strict=True):
-                    y = norm(linear(y)).relu()
-                rows.append(y[0])
-            assert torch.allclose(out[b, i], torch.stack(rows).max(0).values)
+    ours = block(features, xyz, kept, groups)
+    plain = plain_transition_down(plain_block, features, xyz, kept, groups)
+    assert torch.allclose(ours, plain)
+    upstream = torch.randn_like(ours)
+    gradients = torch.autograd.grad(ours, [features, *block.parameters()], upstream)
+    expected = torch.autograd.grad(plain, [features, *plain_block.parameters()], upstream)
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(gradients, expected, strict=True))
+    assert all(torch.allclose(a, b) for a, b in zip(block.buffers(), plain_block.buffers(), strict=True))

@@ -1,4 +1,4 @@
-"""Attention in tiles against stored maps, forward and backward."""
+"""Attention in chunks of rows against stored maps, forward and backward."""
 
 import pytest
 import torch
@@ -13,12 +13,11 @@ def plain_attention(query: torch.Tensor, key: torch.Tensor, values: list[torch.T
     return [attention @ value for value in values]
 
 
-@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("num_values", [1, 3])
 def test_against_stored_maps(num_values, dtype, tolerance, monkeypatch):
-    """In several tiles both ways, the last ones smaller; inputs as `split_heads` gives them, not contiguous."""
-    monkeypatch.setattr("networks.ops.attention.KEYS_PER_TILE", 3)
+    """In several chunks, the last one smaller; inputs as `split_heads` gives them, not contiguous."""
+    monkeypatch.setattr("networks.ops.attention.ROWS_AT_ONCE", 3)
     query, key, *values = (
         torch.randn(2, points, 3, 4, dtype=dtype).transpose(1, 2).requires_grad_()
         for points in (7, 5, *[5] * num_values)
@@ -37,11 +36,25 @@ def test_values_of_another_width():
         shared_map_attention(query, query, torch.randn(1, 2, 3, 6))
 
 
-def test_float32_and_16_bits():
-    """float32 takes the way in tiles, bfloat16 torch's own."""
-    query, key, value = torch.randn(3, 1, 2, 40, 16)
-    expected = plain_attention(query, key, [value])[0]
-    assert torch.allclose(shared_map_attention(query, key, value)[0], expected, atol=1e-5)
-    coarse = shared_map_attention(query.bfloat16(), key.bfloat16(), value.bfloat16())[0]
-    assert coarse.dtype == torch.bfloat16
-    assert torch.allclose(coarse.float(), expected, atol=0.05)
+def test_extreme_logits():
+    """The exponentials neither overflow nor are all zero."""
+    query, key, value = torch.randn(3, 1, 2, 6, 4)
+    query, key = 1000 * query, 1000 * key
+    plain = plain_attention(query, key, [value])[0]
+    assert torch.allclose(shared_map_attention(query, key, value)[0], plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_values", [1, 3])
+def test_16_bits(num_values):
+    """Forward and backward, compared with the plain formula in float32."""
+    tensors = [torch.randn(1, 2, 40, 16).bfloat16().requires_grad_() for _ in range(2 + num_values)]
+    query, key, *values = (x.detach().float().requires_grad_() for x in tensors)
+    plain = plain_attention(query, key, values)
+    ours = shared_map_attention(tensors[0], tensors[1], torch.cat(tensors[2:], dim=-1))
+    assert all(
+        a.dtype == torch.bfloat16 and torch.allclose(a.float(), b, atol=0.02) for a, b in zip(ours, plain, strict=True)
+    )
+    upstream = [torch.randn_like(x) for x in plain]
+    gradients = torch.autograd.grad(ours, tensors, [x.bfloat16() for x in upstream])
+    expected = torch.autograd.grad(plain, [query, key, *values], upstream)
+    assert all((a.float() - b).norm() < 0.02 * b.norm() for a, b in zip(gradients, expected, strict=True))

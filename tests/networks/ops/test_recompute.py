@@ -1,5 +1,6 @@
 """What is recomputed gives the same gradients, and is freed between the passes."""
 
+import copy
 import weakref
 
 import pytest
@@ -67,3 +68,16 @@ def test_recomputed_in_the_type_of_the_forward_pass(dtype):
     with torch.autocast("cpu", dtype):
         plain, ours = function(x), checkpointed(function, x)
     assert all(torch.equal(a, b) for a, b in zip(gradients(plain), gradients(ours), strict=True))
+
+
+def test_running_statistics_are_updated_once():
+    """Also with several backward passes."""
+    x, net = torch.randn(6, 3).requires_grad_(), torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    plain_net = copy.deepcopy(net)
+    loss, plain_loss = checkpointed(net, x, modules=[net]).square().sum(), plain_net(x).square().sum()
+    expected = torch.autograd.grad(plain_loss, [x, *plain_net.parameters()])
+    for again in (True, False):
+        gradients = torch.autograd.grad(loss, [x, *net.parameters()], retain_graph=again)
+        assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(net.buffers(), plain_net.buffers(), strict=True))
+    assert net[0].num_batches_tracked == 1
