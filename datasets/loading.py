@@ -115,16 +115,17 @@ def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: in
     """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
-    return _batches(reader, sampler, settings, device)
+    return _batches(reader, sampler, settings, device, keep_workers=settings.num_workers > 0)
 
 
 def evaluation_batches(dataset: PackedDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
-    With `skip_bad`, bad samples are omitted.
+    With `skip_bad`, bad samples are omitted. The workers end with each pass: those of a training are still there then.
     """
     indices = range(rank(), len(dataset), world_size())
-    return _batches(_Reader(dataset, skip_bad=settings.skip_bad), indices, settings, device)
+    reader = _Reader(dataset, skip_bad=settings.skip_bad)
+    return _batches(reader, indices, settings, device, keep_workers=False)
 
 
 def report_bad_samples(*all_batches: Batches) -> None:
@@ -209,7 +210,11 @@ def _collate(samples: list[dict]) -> dict:
 
 
 def _batches(
-    reader: _Reader, sampler: DistributedSampler | range, settings: LoadingSettings, device: torch.device
+    reader: _Reader,
+    sampler: DistributedSampler | range,
+    settings: LoadingSettings,
+    device: torch.device,
+    keep_workers: bool,
 ) -> Batches:
     loader = DataLoader(
         reader,
@@ -217,7 +222,7 @@ def _batches(
         sampler=sampler,
         collate_fn=_collate,
         num_workers=settings.num_workers,
-        persistent_workers=settings.num_workers > 0,
+        persistent_workers=keep_workers,
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # for the unused seeds of the workers: does not change the global one
     )
