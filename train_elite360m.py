@@ -24,6 +24,7 @@ from losses.balancing import build_balancing
 from losses.balancing.base import Balancing
 from networks.backbones import folder_of
 from networks.checkpoint import ModelSettings
+from networks.ops.recompute import recompute_everywhere
 from networks.saved_network import load_state
 from options.balancing import balancing_settings, check_balancing
 from options.data import describe, loading_settings, training_set, validation_set
@@ -67,6 +68,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     folder = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone), FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
     prepare_device(options.deterministic, tf32=not options.no_tf32)
+    recompute_everywhere(options.recompute)
     seed_generators(options.seed + rank())  # DDP broadcasts the initial weights
 
     train_set = training_set(options)

@@ -117,16 +117,19 @@ def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: in
     """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
-    return _batches(reader, sampler, settings, device, drop_last=settings.drop_last)
+    return _batches(
+        reader, sampler, settings, device, keep_workers=settings.num_workers > 0, drop_last=settings.drop_last
+    )
 
 
 def evaluation_batches(dataset: PackedDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
-    With `skip_bad`, bad samples are omitted.
+    With `skip_bad`, bad samples are omitted. The workers end with each pass: those of a training are still there then.
     """
     indices = range(rank(), len(dataset), world_size())
-    return _batches(_Reader(dataset, skip_bad=settings.skip_bad), indices, settings, device)
+    reader = _Reader(dataset, skip_bad=settings.skip_bad)
+    return _batches(reader, indices, settings, device, keep_workers=False)
 
 
 def report_bad_samples(*all_batches: Batches) -> None:
@@ -215,6 +218,7 @@ def _batches(
     sampler: DistributedSampler | range,
     settings: LoadingSettings,
     device: torch.device,
+    keep_workers: bool,
     drop_last: bool = False,
 ) -> Batches:
     loader = DataLoader(
@@ -224,7 +228,7 @@ def _batches(
         collate_fn=_collate,
         drop_last=drop_last,
         num_workers=settings.num_workers,
-        persistent_workers=settings.num_workers > 0,
+        persistent_workers=keep_workers,
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # for the unused seeds of the workers: does not change the global one
     )

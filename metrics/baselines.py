@@ -47,7 +47,7 @@ class Baselines:
         """Evaluate on the fitted batches; called by all processes."""
         for constant in self._constants.values():
             constant.choose()
-        predictor = FixedMapPredictor({task: fixed.compute() for task, fixed in self._maps.items()})
+        predictor = FixedMapPredictor({task: fixed.compute().to(device) for task, fixed in self._maps.items()})
         evaluator = self._build_evaluator(tuple(self._maps), device, with_breakdowns)
 
         def evaluate_constants(number: int, batch: dict, predictions: dict) -> None:

@@ -100,11 +100,11 @@ class RowMajorityClass(FixedMap):
 
 
 class FixedMapPredictor:
-    """Predicts the same maps (., H, W), one per task, for any panoramas."""
+    """Predicts the same maps (., H, W), one per task, for any panoramas on their device."""
 
     def __init__(self, maps: Mapping[str, torch.Tensor]):
         self._maps = maps
 
     def __call__(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
         """The same predictions for any panoramas (B, 3, H, W)."""
-        return {task: values.to(rgb.device).expand(len(rgb), *values.shape) for task, values in self._maps.items()}
+        return {task: values.expand(len(rgb), *values.shape) for task, values in self._maps.items()}

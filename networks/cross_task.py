@@ -62,14 +62,13 @@ class CrossTaskAttention(nn.Module):
 
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Features (B, dim, h, w) of each task: the same shapes again."""
-        height, width = next(iter(features.values())).shape[-2:]
         tokens = {task: self.norms[task](features[task].flatten(2).transpose(1, 2)) for task in self.tasks}
         attended = self._attend(tokens)
         collaborated = {}
         for task in self.tasks:
             others = [attended[source, task] for source in self.tasks if source != task]
             y = self.collaborations[task](attended[task, task], others)
-            collaborated[task] = tokens_to_map(y, height, width)
+            collaborated[task] = tokens_to_map(y, features[task])
         return collaborated
 
     def _attend(self, tokens: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:

@@ -108,7 +108,7 @@ class TokenFusion(nn.Module, ABC):
         height, width = bottleneck.shape[-2:]
         tokens = bottleneck.flatten(2).transpose(1, 2)  # (B, N = h * w, C)
         token_xyz = token_rays(height, width, self._corrected, bottleneck.device, point_xyz.dtype)
-        return tokens_to_map(self._fuse(tokens, points, token_xyz, point_xyz), height, width)
+        return tokens_to_map(self._fuse(tokens, points, token_xyz, point_xyz), bottleneck)
 
     @abstractmethod
     def _fuse(

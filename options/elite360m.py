@@ -29,7 +29,7 @@ FIXED_ON_RESUME = (
 FREE_ON_RESUME = (
     *("num_epochs", "learning_rate", "lr_schedule", "warmup_epochs", "weight_decay", "grad_clip", "max_bad_steps"),
     *("dataset_rootdir", "train_list", "val_list", "cache_dir", "num_workers", "skip_bad_samples"),
-    *("no_tf32", "compile", "channels_last", "deterministic", "device", "gpu_devices", "local_rank"),
+    *("no_tf32", "compile", "channels_last", "deterministic", "recompute", "device", "gpu_devices", "local_rank"),
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
@@ -44,7 +44,11 @@ def train_parser() -> argparse.ArgumentParser:
     _add_architecture_options(_add_network_options(parser))
     add_optimization_options(parser, num_epochs=200, learning_rate=1e-4)
     add_balancing_options(parser)
-    add_speed_options(parser)
+    add_speed_options(parser).add_argument(
+        "--recompute",
+        action="store_true",
+        help="also on a GPU, to save memory: recompute large intermediate results in the backward pass",
+    )
     add_saving_options(add_run_options(parser, log_dir="./workdirs", log_frequency=200))
     return parser
 

@@ -100,10 +100,11 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_speed_options(parser: argparse.ArgumentParser) -> None:
+def add_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """What changes the speed and memory of a training, but not the function."""
     group = add_inference_speed_options(parser)
     group.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
+    return group
 
 
 def add_inference_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -199,6 +199,8 @@ class TrainingLog:
             self._metrics.close()
 
     def _start_window(self) -> None:
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()
         self._window_start = time.perf_counter()
         self._waited = 0.0
         self._num_steps = self._num_images = self._num_overflows = 0
@@ -222,7 +224,7 @@ class TrainingLog:
             metrics["run/learning_rate"] = self._optimizer.param_groups[0]["lr"]
             metrics["run/images_per_second"] = self._num_images / elapsed
             metrics["run/data_wait_share"] = self._waited / elapsed
-            metrics["run/memory_gb"] = _peak_memory() / 2**30
+            metrics |= _peak_memory()
             if self._num_overflows:  # with --amp fp16
                 metrics["run/overflows"] = self._num_overflows
             self._write(metrics, self._step)
@@ -245,9 +247,15 @@ class TrainingLog:
         self._metrics.append({axis: at, **metrics})
 
 
-def _peak_memory() -> int:
-    """The largest memory so far, in bytes: of the GPU if one is used, of this process otherwise."""
+def _peak_memory() -> dict[str, float]:
+    """The largest memory, in GB: of the window on a GPU, of tensors and with what torch holds in reserve; otherwise of
+    this process, since its start."""
     if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+        in_bytes = {
+            "run/memory_gb": torch.cuda.max_memory_allocated(),
+            "run/memory_reserved_gb": torch.cuda.max_memory_reserved(),
+        }
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        in_bytes = {"run/memory_gb": peak if sys.platform == "darwin" else 1024 * peak}
+    return {name: size / 2**30 for name, size in in_bytes.items()}

@@ -190,7 +190,7 @@ def _generator_states() -> dict:
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,  # of the GPU of this process
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # of the GPU of this process
         "numpy": [name, keys.tolist(), position, has_gauss, cached],
         "python": [version, list(words), gauss],
     }
@@ -198,7 +198,7 @@ def _generator_states() -> dict:
 
 def _set_generators(states: dict) -> None:
     torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and torch.cuda.is_available():
+    if states["cuda"] is not None and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(states["cuda"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, np.array(keys, np.uint32), *rest))  # noqa: NPY002

@@ -1,13 +1,13 @@
 """One optimizer step, with gradient accumulation, mixed precision, balancing and weight averaging."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings, build_optimizer
@@ -36,6 +36,33 @@ class StepResult:
     stop: bool
     overflowed: bool = False
     unlabeled: frozenset[str] = frozenset()
+
+
+class MovingAverage(AveragedModel):
+    """Exponential moving average of weights and statistics; integer buffers are copied.
+
+    torch's update copies the number of steps to the GPU every time, for which the host would wait.
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__(network, use_buffers=True)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Add the weights and buffers of `model`; those of the first call replace all."""
+        averaged, copied = ([], []), ([], [])
+        is_first = int(self.n_averaged) == 0  # on the CPU
+        own, new = ([*module.parameters(), *module.buffers()] for module in (self.module, model))
+        for pair in zip(own, new, strict=True):
+            lists = averaged if pair[0].is_floating_point() and not is_first else copied
+            for tensors, tensor in zip(lists, pair, strict=True):
+                tensors.append(tensor)
+        if averaged[0]:
+            torch._foreach_lerp_(*averaged, 1 - self._decay)
+        if copied[0]:
+            torch._foreach_copy_(*copied)
+        self.n_averaged += 1
 
 
 class Stepper:
@@ -77,8 +104,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.fp16)
         self.ema = None
         if settings.ema_decay:
-            averaging = _averaging(settings.ema_decay)
-            self.ema = AveragedModel(objective.network, multi_avg_fn=averaging, use_buffers=True)
+            self.ema = MovingAverage(objective.network, settings.ema_decay)
         self._buffers = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
         self._buffers_before = [torch.empty_like(buffer) for buffer in self._buffers]
 
@@ -214,19 +240,6 @@ class Stepper:
 def _without_sync(module: nn.Module) -> AbstractContextManager:
     """Context in which gradients are not synchronized between processes."""
     return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()
-
-
-def _averaging(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], object], None]:
-    """Update function of `AveragedModel`: weights and statistics are averaged; integer buffers are copied."""
-    average = get_ema_multi_avg_fn(decay)
-
-    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: object) -> None:
-        if averaged[0].is_floating_point():  # a list holds tensors of one type
-            average(averaged, current, num_averaged)
-        else:
-            torch._foreach_copy_(averaged, current)
-
-    return torch.no_grad()(update)
 
 
 @contextmanager

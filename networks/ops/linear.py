@@ -28,13 +28,15 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
 
 
-def tokens_to_map(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Tokens (B, height * width, C) as a channels-last map (B, C, height, width).
+def tokens_to_map(tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Tokens (B, h * w, C) as a map (B, C, h, w), in the memory layout of the maps `like` (B, ., h, w).
 
-    It is a copy: convolutions do not recognize the layout of a view of a batch of one, and fall back to another.
+    It is a copy: convolutions do not recognize the layout of a view of a batch of one, and fall back to another. On
+    CPUs channels are always last.
     """
-    view = tokens.transpose(1, 2).unflatten(2, (height, width))
-    return view.clone(memory_format=torch.channels_last)
+    view = tokens.transpose(1, 2).unflatten(2, like.shape[-2:])
+    channels_last = use_cpu_kernels(like) or like.is_contiguous(memory_format=torch.channels_last)
+    return view.clone(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
 def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

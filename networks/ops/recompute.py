@@ -8,20 +8,31 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from utils.cpu_kernels import use_cpu_kernels
+
+_everywhere = False
+
+
+def recompute_everywhere(enabled: bool) -> None:
+    """Recompute on GPUs, too, where memory is rarely short. Affects the whole process."""
+    global _everywhere
+    _everywhere = enabled
+
 
 def checkpointed(
     function: Callable[..., torch.Tensor], *inputs: torch.Tensor, modules: Sequence[nn.Module] = ()
 ) -> torch.Tensor:
     """`function(*inputs)`, whose intermediate results are recomputed in the backward pass instead of stored.
 
-    The last operation is not repeated, so an expensive one may come last.
+    They are stored on GPUs, unless `recompute_everywhere` is set. The last operation is not repeated, so an expensive
+    one may come last.
 
     Args:
         function: without random numbers.
         inputs: tensors that are not modified in place before the backward pass.
         modules: those that `function` calls, if BatchNorm is among them: it updates its running statistics only once.
     """
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or not (_everywhere or use_cpu_kernels(inputs[0])):
         return function(*inputs)
     return checkpoint(
         function,

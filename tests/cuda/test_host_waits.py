@@ -82,6 +82,14 @@ def assert_one_wait(stepper: Stepper, batches: list[dict]) -> None:
     assert names == []
 
 
+def test_the_average_of_the_weights(monkeypatch):
+    """Nothing is moved to the device for it; `to` does nothing on the CPU, so it cannot be counted."""
+    stepper = tiny_stepper(ema_decay=0.9)
+    stepper.step([tiny_batch([0, 1])])
+    monkeypatch.setattr(torch.Tensor, "to", lambda *_, **__: pytest.fail("moved"))
+    stepper.ema.update_parameters(stepper.objective.network)
+
+
 def test_an_evaluated_batch():
     """Of all tasks, metrics and breakdowns together: one fetch."""
     batch = random_batch()

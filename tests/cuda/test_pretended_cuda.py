@@ -1,5 +1,6 @@
 """Everything that computes on a GPU, with tensors that only claim to be there: nothing mixes devices or waits."""
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +14,7 @@ from prediction.tta import ViewAverage
 from tasks import TASKS, build_evaluator
 from tasks.objective import build_objective
 from tests.cuda.pretend import DEVICE, HostWaits, pretend, pretended_cuda
-from training.setup import AMP_TYPES
+from training.setup import AMP_TYPES, prepare_network
 from utils.tasks import TASK_NAMES
 
 HEIGHT, WIDTH, CLASSES, BATCH = 64, 128, 5, 2
@@ -100,6 +101,28 @@ def test_training():
 
 def test_evaluation():
     pretend_to_evaluate(meta_network())
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_one_memory_layout(channels_last):
+    """From the first features to the heads all maps have the layout of the weights; only the image need not."""
+    network = meta_network().eval()
+    prepare_network(network, channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    others, seen = [], []
+
+    def look(name: str, module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        maps = [output] if inputs[0].shape[1] == 3 else [inputs[0], output]
+        seen.append(name)
+        others.extend(name for x in maps if not x.is_contiguous(memory_format=layout))
+
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(partial(look, name))
+    with pretended_cuda() as mode, torch.no_grad():
+        pretend(network, mode)(pretend(torch.rand(BATCH, 3, HEIGHT, WIDTH), mode))
+    assert len(seen) > 30
+    assert others == []
 
 
 def test_decoding():

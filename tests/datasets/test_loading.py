@@ -1,6 +1,7 @@
 """From options to batches: what is augmented, what is shuffled, who gets what, what becomes of bad samples."""
 
 import argparse
+import multiprocessing
 import shutil
 import signal
 from collections import Counter
@@ -287,6 +288,19 @@ def test_bad_samples_are_skipped_if_allowed(workers, capsys):
     loading.report_bad_samples(training, evaluation)
     error = capsys.readouterr().err
     assert error == "3 bad samples were skipped:\n  2.png is missing\n  3.png is missing\n  6.png is missing\n"
+
+
+def test_workers_of_an_evaluation_end_with_it():
+    """Those of a training stay for its next epoch."""
+    options = train_options("--num_workers", "2")
+    training, evaluation = (make(Numbers(), options) for make in (train_batches, eval_batches))
+    before = set(multiprocessing.active_children())
+    workers = []
+    for batches in (training, evaluation, training, evaluation):
+        seen(batches)
+        workers.append(set(multiprocessing.active_children()) - before)
+    assert len(workers[0]) == 2
+    assert all(some == workers[0] for some in workers)
 
 
 def test_nothing_but_bad_samples():

@@ -26,7 +26,7 @@ TRAIN_OPTIONS = {
     *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
     *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
-    *("amp", "no_tf32", "compile", "channels_last", "deterministic"),
+    *("amp", "no_tf32", "compile", "channels_last", "deterministic", "recompute"),
     *("resume", "overwrite", "save_steps", "max_minutes", "log_grad_norms"),
     *("fusion", "b2f", "cross_task", "no_intermediate_losses"),
     *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),

@@ -93,6 +93,29 @@ def test_everything_is_in_metrics_jsonl_too(scalars):
     assert all(line["run/memory_gb"] > 0 for line in lines if "step" in line)
 
 
+def test_memory_of_a_gpu_is_that_of_the_window(tmp_path, clock, monkeypatch):
+    """Of tensors, and reserved; the peak of one window is not that of the next."""
+    peaks = iter([3 * 2**30, 2 * 2**30])
+    resets = []
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: next(peaks))
+    monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda: 4 * 2**30)
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: resets.append(len(read())))
+    weighting = UncertaintyWeighting(("depth",), {"depth": 1})
+
+    def read() -> list[dict]:
+        path = tmp_path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    log = TrainingLog(RunFolder(tmp_path, FOLDERS), 2, weighting, torch.optim.Adam(weighting.parameters()))
+    for loss in log.watch(clock.reading([1.0] * 4, 1), epoch=1):
+        clock.pass_time(4)
+        log.step(step_result(loss))
+    log.close()
+    assert [(line["run/memory_gb"], line["run/memory_reserved_gb"]) for line in read()] == [(3, 4), (2, 4)]
+    assert set(resets) == {0, 1, 2}, "before, and after each line"
+
+
 @pytest.mark.parametrize(("seconds", "num_steps", "warnings"), [(2, 60, 1), (0.1, 60, 0), (2, 10, 0)])
 def test_warns_once_of_waiting_for_data(tmp_path, clock, capsys, seconds, num_steps, warnings):
     """When it is much; not of the first steps, which wait for the workers to start."""

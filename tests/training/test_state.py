@@ -71,9 +71,9 @@ def test_generators_are_restored(run):
 
 
 def test_generators_are_those_of_the_own_gpu(run, monkeypatch):
-    """A process uses one GPU: where others are visible, or no others any more, their generators do not matter."""
+    """A process uses one GPU, or none: those of GPUs that it does not use do not matter, and are not started."""
     kept = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([1, 2], dtype=torch.uint8))
     monkeypatch.setattr(torch.cuda, "set_rng_state", kept.append)
     for name in ("get_rng_state_all", "set_rng_state_all"):
@@ -81,7 +81,7 @@ def test_generators_are_those_of_the_own_gpu(run, monkeypatch):
     save(run)
     restored(run)
     assert kept[0].tolist() == [1, 2]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     restored(run)
     assert len(kept) == 1
 

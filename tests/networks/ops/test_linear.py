@@ -50,10 +50,14 @@ def test_16_bit_where_autocast_wants_it():
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_tokens_to_map(batch):
-    """Token (r, c) is row r * width + c, and convolutions see that channels come last in memory and keep it so."""
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_tokens_to_map(batch, channels_last, cpu_kernels):
+    """Token (r, c) is row r * width + c; convolutions see the layout of the given maps, on CPUs channels last."""
     tokens = torch.randn(batch, 6, 4)
-    made = tokens_to_map(tokens, 2, 3)
+    like = torch.randn(batch, 5, 2, 3)
+    if channels_last:
+        like = like.contiguous(memory_format=torch.channels_last)
+    made = tokens_to_map(tokens, like)
     assert all(torch.equal(made[:, :, r, c], tokens[:, 3 * r + c]) for r in range(2) for c in range(3))
-    out = torch.nn.Conv2d(4, 4, 1)(tokens_to_map(tokens.transpose(0, 1).contiguous().transpose(0, 1), 2, 3))
-    assert out.stride() == (24, 1, 12, 4)
+    out = torch.nn.Conv2d(4, 4, 1)(tokens_to_map(tokens.transpose(0, 1).contiguous().transpose(0, 1), like))
+    assert out.stride() == ((24, 1, 12, 4) if channels_last or cpu_kernels else (24, 6, 3, 1))

@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from networks.ops.recompute import checkpointed
+from networks.elite360m import Elite360M
+from networks.ops.recompute import checkpointed, recompute_everywhere
+from utils.cpu_kernels import without_cpu_kernels
+
+
+@pytest.fixture
+def recomputation():
+    """Switches `recompute_everywhere`, and back."""
+    yield recompute_everywhere
+    recompute_everywhere(False)
 
 
 class Counted(TorchDispatchMode):
@@ -44,6 +53,30 @@ def test_gradients_memory_and_what_is_computed_twice():
         assert all(torch.equal(a, b) for a, b in zip(some, expected, strict=True))
     assert counted.counts[torch.ops.aten.sin.default] == 3
     assert counted.counts[torch.ops.aten.convolution.default] == 1
+
+
+@pytest.mark.parametrize(("everywhere", "times"), [(False, 1), (True, 2)])
+def test_on_a_gpu_only_if_asked_for(everywhere, times, recomputation):
+    recomputation(everywhere)
+    x = torch.randn(2, 3, 8, 8).requires_grad_()
+    with without_cpu_kernels(), Counted() as counted:
+        checkpointed(lambda x: x.sin().square().sum(), x).backward()
+    assert counted.counts[torch.ops.aten.sin.default] == times
+
+
+def test_gradients_of_the_network(recomputation):
+    """The same to the last bit, stored or recomputed: what is done in place spoils nothing that is stored."""
+    network = Elite360M("Elite360M_Res18", 4, ico_level=2, pretrained=False).train()
+    rgb = torch.rand(1, 3, 32, 64)
+    gradients = []
+    for everywhere in (False, True):
+        recomputation(everywhere)
+        with without_cpu_kernels():
+            predictions = network(rgb)
+            loss = sum(predictions[task].square().mean() for task in network.tasks)
+            used = [p for name, p in network.named_parameters() if not name.startswith("intermediate_heads")]
+            gradients.append(torch.autograd.grad(loss, used))
+    assert all(torch.equal(stored, again) for stored, again in zip(*gradients, strict=True))
 
 
 def test_nothing_is_recomputed_without_gradients():
