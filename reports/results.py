@@ -4,8 +4,10 @@ import argparse
 import math
 
 from datasets.panorama import PanoramaDataset
+from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import PROTOCOL
 from networks.checkpoint import Checkpoint
+from networks.saved_network import SavedNetwork
 from tasks import TASKS
 from training.run_folder import RunFolder
 from utils.files import write_csv, write_json, write_text
@@ -31,6 +33,13 @@ def describe_evaluation(
         "split": options.split,
         "tta": options.tta,
         "list": options.val_list,
+        **origin_of(checkpoint, dataset, rows),
+    }
+
+
+def origin_of(checkpoint: SavedNetwork, dataset: PanoramaDataset | PerspectiveDataset, rows: list[dict]) -> dict:
+    """What results.json of both programs tells about checkpoint, dataset and program."""
+    return {
         "depth_unit": dataset.depth_unit,
         "normal_frame": dataset.normal_frame,
         "num_skipped": len(dataset) - len(rows),
@@ -67,6 +76,11 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
                 print(f"{task}{title}: {metrics_line(known)}")
             lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
         write_text(run.result(task), "\n".join(lines) + "\n")
+    write_tables(run, summary, rows)
+
+
+def write_tables(run: RunFolder, summary: dict, rows: list[dict]) -> None:
+    """Write results.json and per_image.csv."""
     write_csv(run.root / "per_image.csv", [{key: _cell(value) for key, value in row.items()} for row in rows])
     write_json(run.root / "results.json", summary)
 

@@ -1,25 +1,25 @@
 """Whether predictions and ground truth mean the same: unit of depth, frame of normals and classes."""
 
 from datasets.panorama import PanoramaDataset
-from networks.checkpoint import Checkpoint
-from networks.saved_network import find_mismatches
+from datasets.perspective import PerspectiveDataset
+from networks.saved_network import UNKNOWN_DATASET, SavedNetwork, find_mismatches
 from utils.errors import UserError
 from visual.displays import DisplaySettings
 
 _REMEDIES = {
-    "depth": "--dataset or --metric_depth",
-    "normal": "--dataset or --normal_frame",
-    "segmentation": "--dataset",
+    "depth": "the dataset or --metric_depth",
+    "normal": "the dataset or --normal_frame",
+    "segmentation": "the dataset or its classes",
 }
 
 
-def display_settings_of(dataset: PanoramaDataset) -> DisplaySettings:
+def display_settings_of(dataset: PanoramaDataset | PerspectiveDataset) -> DisplaySettings:
     """Display settings of the ground truth of a dataset."""
     return DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
 
 
 def compare_meaning(
-    checkpoint: Checkpoint, target: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]
+    checkpoint: SavedNetwork, target: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]
 ) -> dict:
     """Compare the meaning of the predictions of a checkpoint with that of the ground truth.
 
@@ -37,7 +37,7 @@ def compare_meaning(
             f"{' '.join(refused)} to evaluate anyway"
         )
     notes = [f"mismatch: {mismatch}" for mismatch in mismatches.values()]
-    if not checkpoint.settings.meaning_is_known:
+    if checkpoint.settings.dataset == UNKNOWN_DATASET:
         notes.append(
             "the checkpoint does not record what its predictions mean: unit of depth, frame of normals and class names "
             "are not compared with those of the ground truth"

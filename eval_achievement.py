@@ -1,0 +1,109 @@
+"""Evaluate a checkpoint of DeepLab, of this program or the one of Yun & Cho (ICCV 2023), on perspective images.
+
+    python eval_achievement.py cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --ckpt FILE --dataset_root ./NYUD_MT
+
+Writes under <root_folder>/<network>_<data>_<size>/<subfolder>/evaluation_<split>/: result.txt per task, results.json,
+per_image.csv and images. Nothing is written before the evaluation is complete.
+"""
+
+from options.achievement import parse_evaluation
+from utils.errors import exit_on_user_error
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        OPTIONS = parse_evaluation()  # before importing torch, so that --help and wrong flags respond at once
+
+import argparse
+
+import torch
+from tqdm import tqdm
+
+from datasets.loading import evaluation_batches, report_bad_samples
+from datasets.perspective import PerspectiveDataset
+from metrics.evaluator import evaluate
+from networks.deeplab_checkpoint import DeepLabCheckpoint, load_deeplab_checkpoint
+from networks.saved_network import find_checkpoint
+from options.perspective import describe, evaluation_set, loading_settings, run_folder_of
+from reports.perspective import describe_evaluation, write_results
+from tasks import FOLDERS
+from tasks.meaning import compare_meaning, display_settings_of
+from tasks.perspective import build_evaluator, perspective_tasks
+from training.evaluation_folder import IDENTITY, EvaluationFolder
+from training.run_folder import RunFolder
+from utils.distributed import gather_objects, is_main, process_group
+from utils.errors import UserError
+from utils.malloc import tune_malloc
+from visual.displays import DisplaySettings
+from visual.panels import panel_writer
+
+
+def main(options: argparse.Namespace) -> None:
+    """Evaluate with the options of the command line."""
+    tune_malloc()
+    with process_group(options.gpu_devices) as device:
+        checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
+        if len(set(gather_objects(checkpoint.sha256))) > 1:
+            raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
+        run_evaluation(options, checkpoint, evaluation_set(options, options.split, options.size), device)
+
+
+def run_evaluation(
+    options: argparse.Namespace, checkpoint: DeepLabCheckpoint, dataset: PerspectiveDataset, device: torch.device
+) -> None:
+    """Evaluate the network of a checkpoint and write the results."""
+    tasks = tuple(options.app)
+    checkpoint.require(options.basenet, tasks, len(dataset.classes))
+    comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
+    network = checkpoint.build_network().to(device).eval()
+    root = run_folder_of(options) / f"evaluation_{options.split}"
+    facts = {
+        "checkpoint sha256": checkpoint.sha256,
+        "--app": " ".join(tasks),
+        "--test_dataset": options.test_dataset,
+        "--split": options.split,
+        "samples (--dataset_root)": dataset.fingerprint(),
+        "--size": f"{dataset.height} {dataset.width}",
+    }
+    identity = facts | {f"data: {name}": value for name, value in dataset.describe_source().items()}
+    folder = EvaluationFolder(root, identity, FOLDERS, options.overwrite)
+    with folder.open():
+        if is_main():
+            print(describe(dataset), *comparison["notes"], sep="\n")
+        origin = {IDENTITY: identity, **comparison}
+        evaluate_network(options, checkpoint, network, dataset, device, folder.run, origin)
+    if is_main():
+        print(f"written to {root}")
+
+
+def evaluate_network(
+    options: argparse.Namespace,
+    checkpoint: DeepLabCheckpoint,
+    network: torch.nn.Module,
+    dataset: PerspectiveDataset,
+    device: torch.device,
+    run: RunFolder,
+    origin: dict,
+) -> None:
+    """Evaluate a network and write the results.
+
+    Args:
+        network: of the checkpoint, on the device.
+        run: folder to write to.
+        origin: entries of results.json about what was evaluated.
+    """
+    tasks = perspective_tasks(tuple(options.app))
+    batches = evaluation_batches(dataset, loading_settings(options), device)
+    displays = {name: task.display for name, task in tasks.items()}
+    shown_settings = DisplaySettings.of(checkpoint.settings)
+    draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
+    evaluator = build_evaluator(tasks, len(dataset.classes), device)
+    progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
+    results, rows = evaluate(network, progress, evaluator, on_batch=draw)
+    report_bad_samples(batches)
+    if is_main():
+        write_results(run, describe_evaluation(results, checkpoint, dataset, rows) | origin, rows)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)

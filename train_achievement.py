@@ -1,0 +1,141 @@
+"""Train DeepLab on perspective images, on GPUs or the CPU, as the program of Yun & Cho (ICCV 2023).
+
+One process:   python train_achievement.py cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --dataset_root ./NYUD_MT
+Two GPUs:      torchrun --nproc_per_node 2 train_achievement.py ...
+
+Writes under <root_folder>/<network>_<data>_<size>/<subfolder>/, see docs/achievement.md.
+"""
+
+from options.achievement import FIXED_ON_RESUME, FREE_ON_RESUME, VALIDATION_OPTIONS, parse_training
+from utils.errors import exit_on_user_error
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        OPTIONS = parse_training()  # before importing torch, so that --help and wrong flags respond at once
+
+import argparse
+import sys
+from functools import partial
+
+import torch
+
+from datasets.loading import evaluation_batches, training_batches
+from losses.balancing import build_balancing
+from losses.balancing.base import Balancing
+from metrics.summary import summary_score
+from networks.deeplab_checkpoint import DeepLabSettings, load_deeplab_checkpoint
+from networks.saved_network import find_checkpoint, load_state
+from options.balancing import balancing_settings, check_balancing
+from options.perspective import (
+    describe,
+    effective_rate,
+    evaluation_set,
+    loading_settings,
+    loop_settings,
+    model_settings,
+    optimization_settings,
+    run_folder_of,
+    training_set,
+)
+from tasks import FOLDERS
+from tasks.epoch_end import Validation
+from tasks.fitting import Plan, train_network
+from tasks.objective import build_objective
+from tasks.perspective import build_evaluator, perspective_tasks
+from tasks.task import Task
+from training.objective import TrainingObjective
+from training.run import RunOptions, TrainingRun
+from training.run_folder import RunFolder
+from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
+from training.stop import StopRequest
+from utils.distributed import is_main, process_group, rank
+from utils.errors import UserError
+
+DIVERGED = 3  # exit code after too many steps with non-finite losses
+
+
+def main(options: argparse.Namespace) -> None:
+    """Train with the options of the command line."""
+    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
+        diverged = train(options, device, stop)
+    if diverged:
+        sys.exit(DIVERGED)
+
+
+def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:
+    """Train and validate.
+
+    Returns:
+        True if training was aborted because of non-finite losses.
+    """
+    tasks = perspective_tasks(tuple(options.app), options.label_smoothing)
+    defaults = {name: task.loss_weight for name, task in tasks.items()}
+    chosen_balancing = balancing_settings(options, tuple(tasks), defaults, VALIDATION_OPTIONS)
+    balancing = build_balancing(tasks=tuple(tasks), **chosen_balancing)
+    check_balancing(options, balancing)
+    folder = RunFolder(run_folder_of(options), FOLDERS)
+    run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
+    prepare_device(options.deterministic)
+    seed_generators(options.seed + rank())  # DDP broadcasts the initial weights
+
+    train_set, val_set = training_set(options), evaluation_set(options, options.val_split, options.size)
+    settings = model_settings(options, train_set)
+    if "segmentation" in tasks and val_set.classes.names != settings.class_names:
+        raise UserError(f"--test_dataset {options.test_dataset}: other classes than {options.train_dataset}")
+    if is_main():
+        print(describe(train_set), describe(val_set), sep="\n")
+        print(f"training on {device}, with a learning rate of {effective_rate(options):g}")
+    train_batches = training_batches(train_set, loading_settings(options), options.seed, device)
+    val_batches = evaluation_batches(val_set, loading_settings(options), device)
+    facts = {
+        "training samples (--dataset_root)": train_set.fingerprint(),
+        "validation samples (--dataset_root)": val_set.fingerprint(),
+        "balancing (--potential_from)": chosen_balancing,
+        "meaning of the predictions (--train_dataset)": settings.as_dict(),
+    }
+    if not run.require(facts):
+        return False
+
+    objective = start_objective(settings, tasks, balancing, options, resumed=run.resumed)
+    prepare_network(objective.network, options.channels_last, options.compile)
+    loop = loop_settings(options)
+    validation = Validation(
+        tasks=tasks,
+        build_evaluator=partial(build_evaluator, tasks, len(settings.class_names), device),
+        batches=val_batches,
+        draw_every=options.log_frequency,
+        keep_every=options.save_frequency,
+        last=options.num_epochs,
+        first=options.warmup_epoch,
+        every=options.test_freq,
+        summary=summary_score,
+    )
+    optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
+    plan = Plan(chosen_balancing, optimization, loop, validation, log_every=options.log_frequency)
+    return train_network(objective, settings, train_batches, plan, run, device, stop)
+
+
+def start_objective(
+    settings: DeepLabSettings,
+    tasks: dict[str, Task],
+    balancing: Balancing,
+    options: argparse.Namespace,
+    resumed: bool,
+) -> TrainingObjective:
+    """The network and its losses, starting from ImageNet, random or given weights; any weights will do when resuming.
+
+    Raises:
+        UserError: when weights cannot be loaded, or are of another architecture.
+    """
+    starts_anew = not (resumed or options.ckpt)
+    network = settings.build_network(pretrained=starts_anew and not options.no_pretrained)
+    if options.ckpt and not resumed:
+        checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
+        checkpoint.require_same_architecture(settings)
+        load_state(network, checkpoint.network, checkpoint.path)
+    return build_objective(network, balancing, AMP_TYPES[options.amp], tasks)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)
