@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
@@ -34,13 +35,17 @@ def checkpointed(
     """
     if not torch.is_grad_enabled() or not (_everywhere or use_cpu_kernels(inputs[0])):
         return function(*inputs)
-    return checkpoint(
-        function,
-        *inputs,
-        use_reentrant=False,
-        preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _CopiedStatistics(modules)),
-    )
+    if not modules:
+        return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    if torch.compiler.is_compiling():  # the compiler decides what to recompute; it cannot trace the contexts
+        return function(*inputs)
+    contexts = partial(_contexts, modules)
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+
+
+def _contexts(modules: Sequence[nn.Module]) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Of the forward pass and of the recomputation."""
+    return nullcontext(), _CopiedStatistics(modules)
 
 
 class _CopiedStatistics(AbstractContextManager):
