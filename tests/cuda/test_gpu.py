@@ -12,6 +12,8 @@ import torch
 from datasets.loading import decoded_ahead
 from datasets.panorama import unpack
 from networks.elite360m import Elite360M
+from prediction.predictor import predictor_of
+from prediction.tta import ViewAverage
 from tasks import TASKS, build_evaluator
 from tasks.objective import build_objective
 from tests.cuda.test_pretended_cuda import packed_batch
@@ -21,6 +23,7 @@ from tests.tiny import assert_identical, tiny_batch, tiny_stepper
 from training.optimizers import OptimizationSettings
 from training.setup import prepare_network
 from training.step import Stepper
+from utils.cpu_kernels import without_cpu_kernels
 from utils.distributed import wrap_ddp
 
 CLASSES = 5
@@ -127,6 +130,24 @@ def test_metrics_of_the_cpu(device):
 @either
 def test_bf16(device):
     assert first_losses(device, amp_type=torch.bfloat16) == pytest.approx(first_losses(device), rel=0.05)
+
+
+@either
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_predictions(device, amp):
+    """Of four views at once, also in half precision: about those of one view after the other on the CPU."""
+    torch.manual_seed(0)
+    network = Elite360M("Elite360M_Res18", CLASSES, ico_level=2, pretrained=False).eval()
+    rgb = real_batch(torch.device("cpu"))["rgb"]
+    with torch.no_grad():
+        expected = ViewAverage(network, 4, "camera")(rgb)
+        predictor = predictor_of(copy.deepcopy(network).to(device), amp, channels_last=True)
+        with without_cpu_kernels():
+            ours = ViewAverage(predictor, 4, "camera")(rgb.to(device))
+    for task, maps in expected.items():
+        assert ours[task].dtype == torch.float32
+        error = (ours[task].cpu() - maps).abs().mean() / maps.abs().mean()
+        assert error.item() < (1e-4 if amp == "off" else 0.05), task
 
 
 @gpu_only
