@@ -290,3 +290,12 @@ def test_synthetic_images():
     assert (few[2]["semantic"][wall] == few.classes.label("wall")).all()
     with pytest.raises(IndexError):
         dataset.read(3)
+
+
+def test_a_smaller_last_batch_is_left_out_of_training_if_asked():
+    for drop_last, sizes in ((False, [2, 2, 1]), (True, [2, 2])):
+        batches = training_batches(Images(5, 12, 20), LoadingSettings(2, drop_last=drop_last), 0, CPU)
+        assert [len(batch["id"]) for batch in batches] == sizes
+        assert len(batches) == len(sizes)
+    evaluated = evaluation_batches(Images(5, 12, 20), LoadingSettings(2, drop_last=True), CPU)
+    assert [len(batch["id"]) for batch in evaluated] == [2, 2, 1], "every image counts"

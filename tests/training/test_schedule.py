@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training.schedule import build_scheduler
+from training.schedule import Plateau, build_scheduler, rate_factor
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,18 @@ def test_warm_up(name):
         "poly": [2 * (1 - i / 6) ** 0.9 for i in range(6)],
     }
     assert rates[4:] == pytest.approx(expected[name])
+
+
+def test_steps():
+    """A tenth at each milestone, counted from the beginning, whatever the warm-up."""
+    rates = [rate_factor(step, "step", 10, num_warmup_steps=2, milestones=(4, 7)) for step in range(10)]
+    assert rates == pytest.approx([0.001, 0.5005, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
+
+def test_a_plateau_has_a_floor():
+    plateau = Plateau(factor=0.1, patience=0, lowest=0.05)
+    factors = []
+    for _ in range(4):
+        plateau.validated(0.5)
+        factors.append(plateau.factor)
+    assert factors == pytest.approx([1, 0.1, 0.05, 0.05])

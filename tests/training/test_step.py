@@ -192,6 +192,31 @@ def test_weight_decay_spares_biases_and_norms(optimizer):
     assert "balancing.log_variances" in dict(stepper.objective.named_parameters())
 
 
+def test_weight_decay_of_everything_but_what_balancing_learns():
+    stepper = tiny_stepper(weight_decay=0.1, decays_all=True)
+    decays = {id(p): group["weight_decay"] for group in stepper.optimizer.param_groups for p in group["params"]}
+    for name, parameter in stepper.objective.named_parameters():
+        assert decays[id(parameter)] == (0 if name == "balancing.log_variances" else 0.1), name
+    assert not tiny_stepper("fixed", decays_all=True).step([BATCH]).problem, "a group may be empty"
+
+
+def test_the_floor_of_the_plateau_is_a_learning_rate():
+    stepper = tiny_stepper(schedule="plateau", learning_rate=1e-3, plateau_floor=1e-4, plateau_factor=0.01, num_steps=9)
+    for _ in range(12):
+        stepper.validated(0.5)
+    stepper.step([BATCH])
+    assert stepper.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_the_milestones_are_handed_on():
+    stepper = tiny_stepper(schedule="step", learning_rate=1e-3, milestones=(1, 2))
+    rates = []
+    for _ in range(3):
+        rates.append(stepper.optimizer.param_groups[0]["lr"])
+        stepper.step([BATCH])
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5])
+
+
 def test_schedule_follows_the_steps():
     stepper = tiny_stepper(schedule="poly", num_steps=4, num_warmup_steps=1, optimizer="sgd", learning_rate=0.1)
     rates = []

@@ -1,0 +1,203 @@
+"""The command lines of the second program, and the files of cfg/."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from networks.deeplab import DeepLab
+from networks.deeplab_backbones import BACKBONES
+from options.achievement import (
+    FIXED_ON_RESUME,
+    FREE_ON_RESUME,
+    REFUSED,
+    VALIDATION_OPTIONS,
+    parse_evaluation,
+    parse_training,
+    train_parser,
+)
+from options.balancing import balancing_settings
+from options.perspective import effective_rate, optimization_settings
+from tasks.perspective import perspective_tasks
+
+ROOT = Path(__file__).parents[2]
+CFGS = sorted(ROOT.glob("cfg/**/*.cfg"))
+PAPER_FOLDERS = ["depth/NYU_MT", "normal/NYU_MT", "seg+depth+normal/NYU_MT", "seg+depth/NYU", "segmentation/NYU"]
+
+
+def refused(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as info:
+        parse_training(arguments)
+    assert info.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert len(message) < 500
+    return message
+
+
+def test_every_option_is_fixed_or_free_when_a_run_is_resumed():
+    names = {action.dest for action in train_parser()._actions} - {"help", argparse.SUPPRESS}
+    assert sorted(FIXED_ON_RESUME + FREE_ON_RESUME) == sorted(names), "each exactly once"
+    assert set(VALIDATION_OPTIONS) < set(FIXED_ON_RESUME)
+
+
+def test_there_is_a_file_for_each_network_in_each_folder():
+    folders = {str(path.parent.relative_to(ROOT / "cfg")) for path in CFGS}
+    assert sorted(folders) == PAPER_FOLDERS
+    assert len({path.name for path in CFGS}) == 4
+    assert len(CFGS) == 20
+
+
+@pytest.mark.parametrize("path", CFGS, ids=lambda path: str(path.relative_to(ROOT / "cfg")))
+def test_a_cfg_file_is_a_training(path):
+    """It parses, its network can be built, its losses be balanced; the output stride is that of the backbone."""
+    options = parse_training([str(path)])
+    folder = path.parent.relative_to(ROOT / "cfg").parts[0]
+    short = {"segmentation": "seg"}
+    assert "+".join(short.get(task, task) for task in options.app) == folder or options.app == [folder]
+    assert options.output_stride == BACKBONES[options.basenet].stride
+    assert ("Plus" in path.stem) == (options.skip_connection == 48)
+    with torch.device("meta"):
+        network = DeepLab(
+            tuple(options.app), 40, options.basenet, options.normal_size, options.output_stride,
+            options.skip_connection, options.shared_head, pretrained=False,
+        )  # fmt: skip
+    assert network.tasks == tuple(options.app)
+    tasks = perspective_tasks(tuple(options.app), options.label_smoothing)
+    balancing = balancing_settings(options, tuple(tasks), dict.fromkeys(tasks, 1.0), VALIDATION_OPTIONS)
+    assert balancing["name"] == ("achievement" if len(options.app) > 1 else "fixed")
+    mobile = len(options.app) == 3 and options.basenet == "mobilenet_v2"
+    assert effective_rate(options) == pytest.approx(1e-3 if mobile else 1e-4)
+    assert (options.optim, options.scheduler, options.num_epochs, options.amp) == ("adam", "poly", 100, "fp16")
+    assert optimization_settings(options, 99).num_steps == 9900
+
+
+def test_runs_of_cfg_files_do_not_share_a_folder():
+    assert len({parse_training([str(path)]).subfolder for path in CFGS}) == len(CFGS)
+
+
+def test_what_follows_from_other_options():
+    options = parse_training(["--app", "depth", "normal", "--size", "64", "--basenet", "mobilenet_v2"])
+    assert (options.size, options.output_stride, options.test_dataset) == ([64, 64], 32, "NYUv2")
+    options = parse_training(["--app", "depth", "normal", "--potential", "0.8", "0.4", "--loss_weight", "1", "2"])
+    assert options.potential == [("depth", 0.8), ("normal", 0.4)]
+    assert options.loss_weights == [("depth", 1.0), ("normal", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("paper", "ours"),
+    [
+        *(("weighted-sum", "fixed"), ("amtl", "achievement"), ("amtl-a", "achievement-arithmetic")),
+        *(("geometric", "geometric"), ("dwa", "dwa"), ("dwa-g", "dwa-geometric"), ("rlw-g", "rlw-geometric")),
+        *(("dtp-g", "dtp-geometric"), ("grad-norm", "gradnorm"), ("imtl-g", "imtl-g"), ("mgda", "mgda")),
+        *(("pcgrad", "pcgrad"), ("cagrad", "cagrad")),
+    ],
+)
+def test_names_of_methods(paper, ours):
+    assert parse_training(["--loss_metric", paper]).balancing == ours
+
+
+@pytest.mark.parametrize(
+    "name", ["fmtl", "imtl", "kd-mtl", "kd-amtl", "pcgrad-amtl", "cagrad-amtl", "weighted_sum", "x"]
+)
+def test_methods_that_are_not_here(name, capsys):
+    message = refused(capsys, "--loss_metric", name)
+    assert "--loss_metric" in message
+    assert name in message
+
+
+@pytest.mark.parametrize("flag", REFUSED)
+@pytest.mark.parametrize("values", [[], ["1"]])
+def test_options_without_effect_are_refused(flag, values, capsys):
+    message = refused(capsys, "--lr", "0.1", flag, *values)
+    assert flag in message
+    assert REFUSED[flag] in message
+
+
+def test_an_option_without_effect_in_a_file_is_named_with_its_place(tmp_path, capsys):
+    path = tmp_path / "old.cfg"
+    path.write_text("--lr 0.1\n--frozen_stages 4\n")
+    message = refused(capsys, str(path))
+    assert f"{path}, line 2" in message
+    assert "--frozen_stages" in message
+
+
+def test_the_later_source_of_potentials_counts(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_text("--app depth\n--potential 0.5\n")
+    options = parse_training([str(path), "--potential_from", "run"])
+    assert (options.potential, options.potential_from) == (None, ["run"])
+    path.write_text("--app depth\n--potential_from run\n")
+    options = parse_training([str(path), "--potential", "0.5"])
+    assert (options.potential, options.potential_from) == ([("depth", 0.5)], None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--app", "depth", "depth"],
+        ["--app", "detection"],
+        ["--potential", "0.5"],
+        ["--loss_weight", "1", "1"],
+        ["--size", "1", "2", "3"],
+        ["--min_scale", "2"],
+        ["--batch_size", "1"],
+        ["--train_dataset", "VOC"],
+        ["--skip_connection", "True"],
+        ["--shared_head", "maybe"],
+        ["--output_stride", "4"],
+        ["--resume", "--overwrite"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_options(arguments, capsys):
+    assert arguments[0] in refused(capsys, *arguments)
+
+
+def test_an_evaluation_takes_the_file_of_its_training(capsys):
+    options = parse_evaluation([str(CFGS[0]), "--ckpt", "x.pth", "--batch_size", "1"])
+    assert (options.ckpt, options.split) == ("x.pth", "test")
+    with pytest.raises(SystemExit):
+        parse_evaluation([str(CFGS[0])])
+    assert "--ckpt" in capsys.readouterr().err
+
+
+def test_rate_follows_the_images_of_a_step(monkeypatch):
+    options = parse_training(["--batch_size", "8", "--lr", "4e-4"])
+    assert effective_rate(options) == pytest.approx(1e-4)
+    monkeypatch.setattr("options.perspective.world_size", lambda: 3)
+    assert effective_rate(options) == pytest.approx(3e-4)
+
+
+def test_optimization():
+    arguments = [
+        "--optim",
+        "rms_prop",
+        "--scheduler",
+        "step",
+        "--cold_epoch",
+        "3",
+        "--freeze_epoch",
+        "2",
+        "--model-ema",
+        "--amp",
+    ]
+    settings = optimization_settings(parse_training(arguments), steps_per_epoch=10)
+    assert (settings.optimizer, settings.milestones, settings.num_warmup_steps) == ("rmsprop", (30, 50), 20)
+    assert (settings.ema_decay, settings.fp16, settings.decays_all) == (0.9999, True, True)
+    assert not optimization_settings(parse_training(["--tencent_trick"]), 10).decays_all
+    assert optimization_settings(parse_training([]), 10).ema_decay == 0
+
+
+@pytest.mark.parametrize("script", ["train_achievement.py", "eval_achievement.py"])
+def test_help_is_instant(script):
+    """Without torch, which takes seconds to import."""
+    command = f"import sys; sys.modules['torch'] = None; sys.argv = ['{script}', '--help']\n"
+    command += f"import runpy; runpy.run_path('{ROOT / script}', run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--focusing_factor" in result.stdout
+    assert "--frozen_stages" not in result.stdout

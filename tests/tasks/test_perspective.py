@@ -1,0 +1,134 @@
+"""The tasks of perspective images, and when and by what a training is validated."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from losses.reduction import global_means
+from tasks.epoch_end import SUMMARY, EpochEnd, Validation
+from tasks.perspective import build_evaluator, perspective_tasks
+from training.run_folder import RunFolder
+from training.state import Progress
+
+NAMES = ("segmentation", "depth", "normal")
+
+
+def batch() -> dict:
+    normal = torch.zeros(2, 3, 2, 2)
+    normal[:, 2] = -1
+    return {
+        "id": ["a", "b"],
+        "index": [0, 1],
+        "depth": torch.full((2, 1, 2, 2), 2.0),
+        "depth_mask": torch.ones(2, 1, 2, 2, dtype=torch.bool),
+        "normal": normal,
+        "normal_mask": torch.ones(2, 1, 2, 2, dtype=torch.bool),
+        "semantic": torch.tensor([[[0, 0], [1, 1]], [[1, 1], [1, -1]]]),
+    }
+
+
+def predictions() -> dict:
+    """Labels 0 0 1 0 of the first image and 1 everywhere of the second; the first depth is 20 % too large."""
+    logits = torch.zeros(2, 2, 2, 2)
+    logits[0, 0] = torch.tensor([[1.0, 1], [-1, 1]])
+    logits[1, 1] = 1
+    depth = torch.tensor([2.4, 4.0])[:, None, None, None].expand(2, 1, 2, 2)
+    normal = torch.zeros(2, 3, 2, 2)
+    normal[0, 2], normal[1, 0] = -1, 1
+    return {"segmentation": logits, "depth": depth, "normal": normal}
+
+
+def test_an_evaluator_without_seam():
+    """The paper's means: of all pixels for depth and segmentation, of images for normals."""
+    evaluator = build_evaluator(perspective_tasks(NAMES), 2)
+    evaluator.update(predictions(), batch())
+    results, rows = evaluator.compute()
+    assert list(results) == list(NAMES)
+    assert results["segmentation"]["mIoU"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert results["segmentation"]["pixAcc"] == pytest.approx(6 / 7)
+    assert results["depth"]["d1"] == pytest.approx(0.5)
+    assert results["depth"]["rms"] == pytest.approx(((0.4**2 + 2**2) / 2) ** 0.5)
+    assert results["depth"]["rms_per_image"] == pytest.approx((0.4 + 2) / 2)
+    assert results["normal"]["mean"] == pytest.approx(45)
+    assert [row["id"] for row in rows] == ["a", "b"]
+    assert not [name for row in rows for name in row if "seam" in name]
+    tasks = perspective_tasks(NAMES)
+    accuracies = {name: tasks[name].accuracy(results[name]) for name in NAMES}
+    assert accuracies == pytest.approx({"segmentation": (2 / 3 + 4 / 5) / 2, "depth": 0.5, "normal": 0.5})
+
+
+def test_losses_are_those_of_the_paper():
+    tasks = perspective_tasks(NAMES)
+    [loss] = global_means([tasks["depth"].loss(predictions()["depth"], batch())])
+    assert loss.value.item() == pytest.approx((0.4 + 2) / 2)
+    plain, smooth = (perspective_tasks(NAMES, smoothing)["segmentation"].loss for smoothing in (0.0, 0.1))
+    log_softmax = predictions()["segmentation"].log_softmax(1).movedim(1, -1)
+    labels = batch()["semantic"]
+    valid = labels >= 0
+    own = -log_softmax[valid].gather(1, labels[valid][:, None]).mean()
+    both = -log_softmax[valid].mean()
+    assert plain(predictions()["segmentation"], batch()).total.item() == pytest.approx(own.item() * 7, rel=1e-5)
+    expected = 0.9 * own + 0.1 * both
+    assert smooth(predictions()["segmentation"], batch()).total.item() == pytest.approx(expected.item() * 7, rel=1e-5)
+
+
+def test_weights_are_equal_parts():
+    assert {task.loss_weight for task in perspective_tasks(NAMES).values()} == {1 / 3}
+    assert [task.loss_weight for task in perspective_tasks(("depth",)).values()] == [1.0]
+
+
+def plan(**settings) -> Validation:
+    tasks = perspective_tasks(("depth",))
+    settings = {"draw_every": 1, "keep_every": 100, "last": 10, **settings}
+    return Validation(tasks, lambda: build_evaluator(tasks, 2), batches=[], **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        ({"every": 4}, [4, 8, 10]),
+        ({"first": 3, "every": 2}, [4, 6, 8, 10]),
+        ({"first": 20}, [10]),
+    ],
+)
+def test_when_to_validate(settings, epochs):
+    assert [epoch for epoch in range(1, 11) if plan(**settings).is_due(epoch)] == epochs
+
+
+class Balancing(nn.Module):
+    """Notes what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def end_epoch(self):
+        self.heard.append("epoch")
+
+    def validated(self, accuracies):
+        self.heard.append(accuracies)
+
+
+def test_scores_choose_the_best_model_and_reach_the_schedule(tmp_path, monkeypatch):
+    """An epoch without validation changes no best model; a worse or unknown score neither."""
+    saved, scores = [], []
+    monkeypatch.setattr("tasks.epoch_end.save_checkpoint", lambda path, **_: saved.append(path.parent.name))
+    balancing = Balancing()
+    stepper = SimpleNamespace(objective=SimpleNamespace(balancing=balancing), network=None, validated=scores.append)
+    results = iter([{"depth": {"d1": value}} for value in (0.5, 0.4, float("nan"), 0.6)])
+    monkeypatch.setattr(EpochEnd, "validate", lambda self: next(results))
+    validation = plan(first=2, last=5, summary=lambda metrics: metrics["depth"]["d1"])
+    folder, log = RunFolder(tmp_path, {"depth": "depth"}), SimpleNamespace(validation=lambda *_: None)
+    end = EpochEnd(folder, SimpleNamespace(), "fixed", validation, stepper, log, Progress())
+    for epoch in range(1, 6):
+        end.progress.epoch = epoch
+        end()
+    last, best = "weights_last", ["depth_models", "weights_best"]
+    assert saved == [last, *best, last, last, last, *best, last]
+    assert scores == pytest.approx([0.5, 0.4, float("nan"), 0.6], nan_ok=True)
+    assert end.progress.best_scores == {"depth": 0.6, SUMMARY: 0.6}
+    known = [{"depth": value} for value in (0.5, 0.4, None, 0.6)]
+    assert balancing.heard == ["epoch", *(heard for accuracies in known for heard in ("epoch", accuracies))]

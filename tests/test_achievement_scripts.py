@@ -1,0 +1,179 @@
+"""The second program from end to end, on a few small images."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import eval_achievement
+import train_achievement
+from datasets.preparation.nyu_layouts import write_nyu_dataset
+from networks.deeplab_checkpoint import load_deeplab_checkpoint
+from options.achievement import parse_evaluation, parse_training
+from options.perspective import run_folder_of
+from tasks import FOLDERS
+from tests.tiny import assert_identical
+from training.run_folder import RunFolder
+from utils.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+CFG_FOLDER = ROOT / "cfg" / "seg+depth+normal" / "NYU_MT"
+SMALL = [
+    *("--train_dataset", "SyntheticNYU", "--size", "48", "64", "--num_val", "2", "--num_workers", "0"),
+    *("--basenet", "mobilenet_v2", "--skip_connection", "4", "--normal_size", "8", "--batch_size", "2"),
+]
+TRAINING = [*SMALL, "--num_train", "3", "--no_pretrained", "--warmup_epoch", "0", "--display_freq", "1"]
+AMTL = ["--loss_metric", "amtl", "--potential", "0.4", "0.8", "0.5"]
+ONE_STEP = ["--max_minutes", "0"]
+PLATEAU = ["--model-ema", "--scheduler", "plateau", "--patience", "0"]
+
+
+def train(root_folder: Path, *more: str) -> RunFolder:
+    options = parse_training([*TRAINING, "--root_folder", str(root_folder), *more])
+    train_achievement.main(options)
+    return RunFolder(run_folder_of(options), FOLDERS)
+
+
+def evaluate(root_folder: Path, weights: Path, *more: str) -> dict:
+    options = parse_evaluation([*SMALL, "--root_folder", str(root_folder), "--ckpt", str(weights), *more])
+    eval_achievement.main(options)
+    folder = run_folder_of(options) / f"evaluation_{options.split}"
+    return json.loads((folder / "results.json").read_text())
+
+
+def refused(function, *arguments) -> str:
+    with pytest.raises(UserError) as info:
+        function(*arguments)
+    message = str(info.value)
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
+
+
+def lines_of(run: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def root_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("workdirs")
+
+
+@pytest.fixture(scope="module")
+def run(root_folder):
+    torch.manual_seed(0)
+    return train(root_folder, *AMTL, "--max_epoch", "1")
+
+
+def test_training_writes_its_files(run, root_folder):
+    assert run.root == root_folder / "DeepLab_mobilenet_v2_SyntheticNYU_48x64" / "test"
+    for path in (run.last_model, run.best_of_all, run.state, run.settings):
+        assert path.is_file(), path
+    step, *validation = lines_of(run)
+    assert {"loss/total", "loss/segmentation", "weight/depth", "run/learning_rate"} <= step.keys()
+    assert step["run/learning_rate"] == pytest.approx(1e-3 * 2 / 32)
+    assert [line["epoch"] for line in validation] == [1, 1, 1], "a line per task"
+    settings = load_deeplab_checkpoint(run.last_model).settings
+    assert (settings.tasks, settings.dataset) == (("segmentation", "depth", "normal"), "SyntheticNYU")
+    assert settings.source["classes"] == 40
+
+
+def test_evaluation(run, root_folder):
+    """In the validation's split and size it repeats the validation's metrics; facts on the data are in the results."""
+    results = evaluate(root_folder, run.root)
+    *_, validation = [line for line in lines_of(run) if "validation_normal/mean" in line]
+    assert results["results"]["normal"]["mean"] == pytest.approx(validation["validation_normal/mean"])
+    assert {"rms", "rms_per_image", "d1"} <= results["results"]["depth"].keys()
+    assert {"mean", "mean_per_pixel"} <= results["results"]["normal"].keys()
+    assert results["source"]["classes"] == 40
+    assert (results["height"], results["width"], results["num_images"]) == (48, 64, 2)
+    folder = run.root / "evaluation_test"
+    for name in ("depth/result.txt", "normal/result.txt", "semantic/result.txt", "per_image.csv"):
+        assert (folder / name).is_file(), name
+    assert "--overwrite" in refused(evaluate, root_folder, run.root, "--num_val", "1")
+
+
+def test_a_run_of_other_options_is_refused(run, root_folder):
+    assert "--resume" in refused(train, root_folder, *AMTL)
+    assert "--batch_size" in refused(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--num_train", "1"], "--batch_size"),
+        (["--train_dataset", "NYUv2"], "--num_train"),
+        (["--train_dataset", "NYUv2", "--test_dataset", "SyntheticNYU"], "--dataset_root"),
+        (["--normals", "x"], "--normals"),
+        (["--loss_metric", "amtl"], "--potential"),
+        (["--ckpt", "/nowhere"], "/nowhere"),
+        (["--loss_metric", "grad-norm", "--amp"], "fp16"),
+    ],
+)
+def test_wrong_options(tmp_path, more, named):
+    assert named in refused(train, tmp_path, *more)
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [PLATEAU, ["--loss_metric", "dwa"]])
+def test_resuming_is_exact(tmp_path, more):
+    """A run that was stopped after one step ends as one that was not: to the last bit."""
+    more = ["--max_epoch", "2", "--num_train", "5", *more]
+    whole = train(tmp_path / "whole", *more)
+    stopped = train(tmp_path / "stopped", *more, *ONE_STEP)
+    progress = torch.load(stopped.state, weights_only=True)["parts"]["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 1)
+    resumed = train(tmp_path / "stopped", *more, "--resume")
+    states = [torch.load(run.state, weights_only=True) for run in (whole, resumed)]
+    assert states[0]["parts"]["stepper"]["steps_done"] == 4
+    for state in states:
+        del state["signature"], state["parts"]["log"]["metrics_size"]
+    assert_identical(*states)
+    networks = [load_deeplab_checkpoint(run.last_model).network for run in (whole, resumed)]
+    assert_identical(*networks)
+
+
+@pytest.mark.slow
+def test_potentials_of_single_task_trainings(tmp_path):
+    runs = {}
+    for task in ("segmentation", "depth", "normal"):
+        runs[task] = train(tmp_path, "--app", task, "--subfolder", task, "--max_epoch", "1")
+    known = {task: max(line.get(f"accuracy/{task}", 0) for line in lines_of(run)) for task, run in runs.items()}
+    known = {task: value for task, value in known.items() if value > 0}
+    assert known
+    more = ["--app", *known, "--loss_metric", "amtl", "--max_epoch", "1", "--subfolder", "all"]
+    run = train(tmp_path, *more, "--potential_from", *(str(runs[task].root) for task in known))
+    balancing = json.loads(run.settings.read_text())["balancing"]
+    assert balancing["potential"] == pytest.approx(known)
+    other = ["--size", "64", "64", "--potential_from", *(str(runs[task].root) for task in known)]
+    assert "--size" in refused(train, tmp_path, *more, *other)
+
+
+@pytest.fixture(scope="module")
+def nyu(tmp_path_factory):
+    """Synthetic images as a copy of NYU v2."""
+    root = tmp_path_factory.mktemp("nyu") / "copy"
+    write_nyu_dataset("NYUv2-M", 2, root, 96)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in CFG_FOLDER.glob("*.cfg")))
+def test_a_cfg_file_trains_resumes_and_is_evaluated(name, nyu, tmp_path):
+    """Word for word as in the documentation, but small."""
+    cfg = [str(CFG_FOLDER / f"{name}.cfg"), "--dataset_root", str(nyu), "--root_folder", str(tmp_path)]
+    small = ["--size", "48", "64", "--batch_size", "2", "--num_workers", "0", "--amp", "off"]
+    training = [*cfg, *small, "--no_pretrained", "--max_epoch", "2"]
+    train_achievement.main(parse_training([*training, *ONE_STEP]))
+    options = parse_training([*training, "--resume"])
+    train_achievement.main(options)
+    run = RunFolder(run_folder_of(options), FOLDERS)
+    assert load_deeplab_checkpoint(run.last_model).epoch == 2
+    assert run.best_of_all.is_file()
+    options = parse_evaluation([*cfg, *small, "--ckpt", str(run.best_of_all)])
+    eval_achievement.main(options)
+    results = json.loads((run.root / "evaluation_test" / "results.json").read_text())
+    assert results["results"].keys() == {"segmentation", "depth", "normal"}
+    assert results["source"]["copy"]
