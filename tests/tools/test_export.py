@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
-SMALL = replace(SETTINGS, height=32, width=64)
+SMALL = replace(SETTINGS, backbone="Elite360M_Res18", height=32, width=64)
 ONNX = pytest.param(".onnx", marks=pytest.mark.slow)
 IMAGE = "docs/example_room.png"
 SNIPPETS = [
