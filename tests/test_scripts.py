@@ -668,7 +668,7 @@ def test_a_mismatch_of_meanings_is_refused(run_on_disk, on_disk, tmp_path, capsy
 def test_released_weights_can_be_evaluated(run, tmp_path, capsys):
     """Their meaning is not known, and that is said; the number of classes is compared all the same."""
     settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
-    network = replace(settings, backbone="Elite360M_Res18").build_network()
+    network = replace(settings, backbone="Elite360M_Res18", fusion="b2f").build_network()
     state = {f"module.{released_key(key)}": value for key, value in network.state_dict().items()}
     size = ["--height", "32", "--width", "64"]
     torch.save(state | {"module.log_var_list": torch.zeros(3)}, tmp_path / "released.pth")
