@@ -22,6 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_waiting_for_disks(monkeypatch):
+    """Files of tests need not survive a loss of power."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def _fixed_seed():
     """Every test draws the same random numbers, whichever tests ran before it."""
     torch.manual_seed(0)

@@ -84,9 +84,7 @@ def test_backbones(backbone, cache, tmp_path):
     [
         ["--fusion", "semantic"],
         ["--fusion", "distance"],
-        ["--fusion", "none"],
         ["--b2f", "corrected"],
-        ["--fusion", "semantic", "--b2f", "corrected"],
         ["--cross_task", "none"],
         ["--no_intermediate_losses"],
         ["--ico_level", "3"],

@@ -49,7 +49,7 @@ BACKBONE = "timm:test_efficientnet"
 BACKBONE_FOLDER = folder_of(BACKBONE)
 SMALL_SIZE = ["--height", "32", "--width", "64", "--num_workers", "0", "--batch_size", "2", "--backbone", BACKBONE]
 SMALL = ["--dataset", "Synthetic", "--num_val", "3", *SMALL_SIZE]
-SHORT = ["--val_split", "val", "--ico_level", "2", "--num_epochs", "2", "--log_frequency", "1"]
+SHORT = ["--fusion", "none", "--val_split", "val", "--ico_level", "2", "--num_epochs", "2", "--log_frequency", "1"]
 SMALL_TRAINING = [*SMALL, *SHORT, "--num_train", "4"]
 
 
@@ -546,14 +546,16 @@ def test_a_user_error_is_one_line_and_exit_code_2(script, flags, tmp_path, monke
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "nothing is written"
 
 
-def test_no_download_is_one_line_and_exit_code_2(tmp_path):
-    """HF_HUB_OFFLINE makes the download client fail at once, as it does without a network."""
-    command = ["train_elite360m.py", *SMALL_TRAINING, "--backbone", "Elite360M_Res18", "--log_dir", str(tmp_path)]
-    done = launch(command, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: the ImageNet weights of resnet18.tv_in1k could not be downloaded")
-    assert "--no_pretrained" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_no_download_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capfd):
+    """Offline, the download client fails at once, as it does without a network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    command = [*SMALL_TRAINING, "--backbone", "Elite360M_Res18", "--log_dir", str(tmp_path)]
+    assert run_program(monkeypatch, "train_elite360m.py", *command) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("error: the ImageNet weights of resnet18.tv_in1k could not be downloaded")
+    assert "--no_pretrained" in error
+    assert error.count("\n") == 1
     assert not list(tmp_path.glob("*/*/models")), "nothing is written"
 
 
@@ -614,7 +616,7 @@ def on_disk(structured, tmp_path):
 @pytest.fixture(scope="module")
 def printed_and_run_on_disk(structured, tmp_path_factory):
     """What a training on the small Structured3D printed, and its run."""
-    options = ["--dataset", "Struc3D", "--dataset_rootdir", str(structured), "--num_epochs", "1"]
+    options = ["--dataset", "Struc3D", "--dataset_rootdir", str(structured), "--num_epochs", "1", "--fusion", "b2f"]
     with redirect_stdout(StringIO()) as printed:
         run = train(tmp_path_factory.mktemp("on_disk"), *options)
     return printed.getvalue(), run
@@ -667,7 +669,7 @@ def test_a_mismatch_of_meanings_is_refused(run_on_disk, on_disk, tmp_path, capsy
 def test_released_weights_can_be_evaluated(run, tmp_path, capsys):
     """Their meaning is not known, and that is said; the number of classes is compared all the same."""
     settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
-    network = replace(settings, backbone="Elite360M_Res18").build_network()
+    network = replace(settings, backbone="Elite360M_Res18", fusion="b2f").build_network()
     state = {f"module.{released_key(key)}": value for key, value in network.state_dict().items()}
     size = ["--height", "32", "--width", "64"]
     torch.save(state | {"module.log_var_list": torch.zeros(3)}, tmp_path / "released.pth")
@@ -782,7 +784,7 @@ def test_fine_tuning_prints_what_differs(run_on_disk, on_disk, tmp_path, capsys)
     """Another unit of depth is a line, another network is refused by its options."""
     options, _ = on_disk
     flags = [*options, "--num_epochs", "1", "--load_weights_dir", str(run_on_disk)]
-    train(tmp_path / "second", *flags, "--metric_depth", "--b2f", "corrected")
+    train(tmp_path / "second", *flags, "--metric_depth", "--fusion", "b2f", "--b2f", "corrected")
     printed = capsys.readouterr().out
     assert RELATIVE in printed
     assert "--b2f released (not corrected)" in printed

@@ -1,11 +1,11 @@
 """The metrics against torchmetrics, against formulas written out, and against what they must not depend on."""
 
+import importlib
 import math
 from contextlib import nullcontext
 
 import pytest
 import torch
-import torchmetrics.functional as oracle
 
 from metrics.normal import angle_between
 from metrics.segmentation import confusion_matrices, image_metrics, predicted_labels, segmentation_metrics
@@ -14,6 +14,12 @@ from tasks import TASKS, build_evaluator
 from utils.cpu_kernels import without_cpu_kernels
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    """Imported only here: it takes seconds, and every process that runs tests reads this file."""
+    return importlib.import_module("torchmetrics.functional")
 
 
 def random_truth(count: int) -> dict:
@@ -52,7 +58,7 @@ def metrics_of(task: str, prediction: torch.Tensor, truth: dict) -> dict[str, fl
     return dict(zip(metric.image_metric_names, metric.batch_metrics(prediction, truth).values[0].tolist(), strict=True))
 
 
-def test_depth_against_torchmetrics():
+def test_depth_against_torchmetrics(oracle):
     truth, predictions = random_truth(1), random_predictions(1)
     mask = truth["depth_mask"][0]
     ours = metrics_of("depth", predictions["depth"], truth)
@@ -98,7 +104,7 @@ def test_small_angles_are_exact():
     assert angle_between(a, -b).item() == pytest.approx(179.999, rel=1e-9)
 
 
-def test_segmentation_against_torchmetrics():
+def test_segmentation_against_torchmetrics(oracle):
     truth, predictions = random_truth(3), random_predictions(3)
     predictions["segmentation"][:, 4] += 2  # not uniform
     matrices = confusion_matrices(predicted_labels(predictions["segmentation"]), truth["semantic"], CLASSES)

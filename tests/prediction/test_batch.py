@@ -188,6 +188,7 @@ def test_a_later_run_takes_nobodys_results(predict, photos, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "a.json").read_text())["input"]["path"].endswith("a.png")
 
 
+@pytest.mark.slow
 def test_interrupted(checkpoint, photos, tmp_path):
     for i in range(300):
         (photos / f"{i}.png").symlink_to("a.png")

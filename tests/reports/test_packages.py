@@ -30,6 +30,7 @@ def test_missing_packages_end_the_program_at_once(module, monkeypatch, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_evaluations_without_a_report_need_no_extra_packages():
     """And its charts need no display, nor pyplot, which would choose a backend."""
     code = (

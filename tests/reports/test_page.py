@@ -144,7 +144,7 @@ def page_of(tmp_path_factory):
 def complete(page_of) -> SimpleNamespace:
     """The report with everything, and its page, which takes a second to draw."""
     torch.manual_seed(0)
-    report = make_report()
+    report = make_report(tta=4, notes=[NASTY, "mismatch: metres and feet"])
     page, text = page_of(report)
     return SimpleNamespace(report=report, page=page, text=text)
 
@@ -197,9 +197,9 @@ def test_the_page_is_reproducible(page_of, complete):
     assert page_of(complete.report)[1] == complete.text
 
 
-def test_names_are_escaped(page_of):
+def test_names_are_escaped(complete):
     """Class names, ids, paths and commands: nothing of theirs is run or loaded, and they are still shown."""
-    page, text = page_of(make_report(notes=[NASTY]))
+    page, text = complete.page, complete.text
     assert [tag for tag, _ in page.elements].count("script") == 1
     assert not page.attributes("onerror")
     assert '<img src="http' not in text
@@ -213,7 +213,7 @@ def test_names_are_escaped(page_of):
 def test_metrics_are_those_of_the_results(complete):
     report, page = complete.report, complete.page
     expected = {}
-    for kind in ("results", "constant", "fixed_map"):
+    for kind in ("results", "plain", "constant", "fixed_map"):
         for task, metrics in report.summary[kind].items():
             expected |= {f"{kind}/{task}/{name}": value for name, value in metrics.items()}
     assert page.metrics() == expected
@@ -222,7 +222,7 @@ def test_metrics_are_those_of_the_results(complete):
     for task in TASKS:
         assert PROTOCOL[task] in texts
     assert {"0123abcd" * 8, "7", METERS, "torch 2.4.0", "unknown"} <= texts
-    assert {"dataset", "images", "checkpoint", "depth", "normals"} == {*page.attributes("data-fact")}
+    assert {"dataset", "images", "checkpoint", "depth", "normals", "views"} == {*page.attributes("data-fact")}
     assert any("32x16" in content and "1 bad" in content for content in texts)
 
 
@@ -269,13 +269,9 @@ def test_without_baselines(complete, without_trivial):
     assert {key.split("/")[0] for key in page.metrics()} == {"results"}
     assert "constant" not in text
     assert not page.attributes("data-series")
+    assert not page.attributes("data-note")
+    assert {"dataset", "images", "checkpoint", "depth", "normals"} == {*page.attributes("data-fact")}, "one view"
     assert len(complete.page.attributes("data-series")) == 2 * 4
-
-
-def test_views_are_beside_the_plain_network(page_of):
-    page, _ = page_of(make_report(tta=4))
-    assert {key.split("/")[0] for key in page.metrics()} == {"results", "plain", "constant", "fixed_map"}
-    assert "views" in page.attributes("data-fact")
 
 
 def test_relative_depth_has_no_metres(page_of):
@@ -294,10 +290,10 @@ def test_baselines_are_described(complete):
         assert f"{TASKS[task].fixed_map.title.capitalize()}: the same {task} everywhere." in texts
 
 
-def test_notes_are_shown(page_of):
-    page, _ = page_of(make_report(notes=["mismatch: metres and feet", "something else"]))
+def test_notes_are_shown(complete):
+    page = complete.page
     assert len(page.attributes("data-note")) == 2
-    assert {"mismatch: metres and feet", "something else"} <= {content for _, content in page.texts}
+    assert {NASTY, "mismatch: metres and feet"} <= {content for _, content in page.texts}
 
 
 def without_ground_truth(report: Report, *tasks: str) -> Report:

@@ -25,7 +25,7 @@ from utils.errors import UserError
 from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
-SMALL = replace(SETTINGS, height=32, width=64)
+SMALL = replace(SETTINGS, backbone="Elite360M_Res18", height=32, width=64)
 ONNX = pytest.param(".onnx", marks=pytest.mark.slow)
 IMAGE = "docs/example_room.png"
 SNIPPETS = [
@@ -81,9 +81,14 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoint, tmp_path_factory):
-    """The file of a form, by its suffix. The network is traced once for both forms, which takes long."""
-    folder, programs = tmp_path_factory.mktemp("exported"), []
+def small_checkpoint(tmp_path_factory):
+    """Without the points of the icosphere, whose graph takes most of the time."""
+    return write_checkpoint(tmp_path_factory.mktemp("small") / "model.pth", replace(SMALL, fusion="none"))
+
+
+def exporter(checkpoint, folder, *more):
+    """Gives the file of a form, by its suffix. The network is traced once for both forms, which takes long."""
+    programs = []
 
     def traced_once(network, *how):
         if not programs:
@@ -92,17 +97,29 @@ def exported(checkpoint, tmp_path_factory):
 
     @functools.cache
     def file(suffix):
+        if suffix == ".onnx":
+            pytest.importorskip("onnxruntime")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("tools.export.traced", traced_once)
-            return export(checkpoint, folder / f"elite360m{suffix}", "--dynamic_batch")
+            return export(checkpoint, folder / f"elite360m{suffix}", "--dynamic_batch", *more)
 
     return file
 
 
 @pytest.fixture(scope="module")
+def larger(checkpoint, tmp_path_factory):
+    """Files of all parts of the network, at another size than the checkpoint's."""
+    return exporter(checkpoint, tmp_path_factory.mktemp("larger"), "--height", "64", "--width", "128")
+
+
+@pytest.fixture(scope="module")
+def exported(small_checkpoint, tmp_path_factory):
+    return exporter(small_checkpoint, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="module")
 def onnx_file(exported):
     """Takes seconds to write: tests of it are slow ones."""
-    pytest.importorskip("onnxruntime")
     return exported(".onnx")
 
 
@@ -126,8 +143,8 @@ def run_file(request):
     return request.getfixturevalue("torch_program")[0].module()
 
 
-def test_any_batch(run_file, checkpoint):
-    network = network_of(checkpoint)
+def test_any_batch(run_file, small_checkpoint):
+    network = network_of(small_checkpoint)
     for batch in (1, 2, 3):
         rgb = torch.rand(batch, 3, 32, 64)
         with torch.no_grad():
@@ -136,15 +153,14 @@ def test_any_batch(run_file, checkpoint):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_another_size(checkpoint, tmp_path, suffix):
-    if suffix == ".onnx":
-        pytest.importorskip("onnxruntime")
-    path = export(checkpoint, tmp_path / f"model{suffix}", "--height", "64", "--width", "128")
-    rgb = torch.rand(1, 3, 64, 128)
-    with torch.no_grad():
-        expected = network_of(checkpoint)(rgb)
-    assert list(expected) == ["depth", "normal", "segmentation"]
-    assert_same(run(path, rgb), expected)
+def test_another_size(checkpoint, larger, suffix):
+    path, network = larger(suffix), network_of(checkpoint)
+    for batch in (1, 2, 3):
+        rgb = torch.rand(batch, 3, 64, 128)
+        with torch.no_grad():
+            expected = network(rgb)
+        assert list(expected) == ["depth", "normal", "segmentation"]
+        assert_same(run(path, rgb), expected)
 
 
 @pytest.mark.slow
@@ -161,9 +177,9 @@ def test_other_tasks(tmp_path, tasks, suffix):
         assert_same(run(path, rgb), network_of(checkpoint)(rgb))
 
 
-def test_colors_are_normalised_inside(run_file, checkpoint):
+def test_colors_are_normalised_inside(run_file, small_checkpoint):
     rgb = torch.rand(1, 3, 32, 64)
-    unnormalised = network_of(checkpoint)
+    unnormalised = network_of(small_checkpoint)
     normalised = (rgb - unnormalised.mean) / unnormalised.std
     unnormalised.mean.zero_()
     unnormalised.std.fill_(1)
@@ -183,9 +199,9 @@ def position_codes(checkpoint):
 
 
 @pytest.mark.slow
-def test_every_operation_in_onnx_depends_on_the_input(onnx_file, checkpoint):
+def test_every_operation_in_onnx_depends_on_the_input(larger, checkpoint):
     onnx = pytest.importorskip("onnx")
-    graph = onnx.load(onnx_file).graph
+    graph = onnx.load(larger(".onnx")).graph
     depend = {"rgb"}
     for node in graph.node:
         assert depend.intersection(node.input), f"{node.name} could be worked out once"
@@ -202,18 +218,17 @@ def operations(program):
 
 
 @pytest.mark.slow
-def test_plain_graph(torch_program):
+def test_plain_graph(larger):
     """Nothing that saves memory in training, and no chunks: there are as many operations at any size."""
-    names = operations(torch_program[0])
+    names = operations(torch.export.load(larger(".pt2")))
     assert not [name for name in names if "checkpoint" in name or "autograd" in name or name.endswith("_.default")]
     network = replace(SMALL, ico_level=3).build_network().eval()
-    larger = traced(network, height=64, width=128, dynamic_batch=True)
-    assert operations(larger) == names
+    assert operations(traced(network, height=64, width=128, dynamic_batch=True)) == names
 
 
-def test_metadata(torch_program, checkpoint):
+def test_metadata(torch_program, small_checkpoint):
     ours = json.loads(torch_program[1])
-    assert ours["checkpoint_sha256"] == sha256(checkpoint)
+    assert ours["checkpoint_sha256"] == sha256(small_checkpoint)
     assert json.loads(ours["class_names"]) == list(SMALL.class_names)
     assert json.loads(ours["tasks"]) == ["depth", "normal", "segmentation"]
     assert (ours["height"], ours["width"]) == ("32", "64")
@@ -300,16 +315,14 @@ def test_formats_are_those_of_the_option():
 @pytest.fixture
 def readme_folder(exported, code, tmp_path):
     """With the files that the README's code names."""
-    if "onnx" in code:
-        pytest.importorskip("onnxruntime")
     for path in (exported(".onnx" if "onnx" in code else ".pt2"), ROOT / "docs"):
         (tmp_path / path.name).symlink_to(path)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
-def expected(checkpoint):
-    return load_elite360m(checkpoint, device="cpu").predict(ROOT / IMAGE)
+def expected(small_checkpoint):
+    return load_elite360m(small_checkpoint, device="cpu").predict(ROOT / IMAGE)
 
 
 def predicted_by(code: str) -> tuple[np.ndarray, np.ndarray]:
