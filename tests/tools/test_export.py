@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = replace(SETTINGS, backbone="Elite360M_Res18", height=32, width=64)
 ONNX = pytest.param(".onnx", marks=pytest.mark.slow)
 IMAGE = "docs/example_room.png"
+SAME = 2e-5  # largest deviation of depth from prediction's that rounding explains; any other way has more
 SNIPPETS = [
     code
     for language, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export")
@@ -83,7 +84,9 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small_checkpoint(tmp_path_factory):
     """Without the points of the icosphere, whose graph takes most of the time."""
-    return write_checkpoint(tmp_path_factory.mktemp("small") / "model.pth", replace(SMALL, fusion="none"))
+    return write_checkpoint(
+        tmp_path_factory.mktemp("small") / "model.pth", replace(SMALL, backbone="timm:test_efficientnet", fusion="none")
+    )
 
 
 def exporter(checkpoint, folder, *more):
@@ -342,7 +345,7 @@ def deviation(depth: np.ndarray, expected) -> float:
 def test_snippets_predict_what_the_program_does(readme_folder, expected, monkeypatch, code):
     monkeypatch.chdir(readme_folder)
     depth, labels = predicted_by(code)
-    assert deviation(depth, expected) < 1e-4
+    assert deviation(depth, expected) < SAME
     assert (labels != expected.labels).mean() < 1e-2
 
 
@@ -360,7 +363,7 @@ def test_any_other_way_differs(readme_folder, expected, torch_program, monkeypat
         return torch_program[0]
 
     monkeypatch.setattr("torch.export.load", load_again)
-    assert deviation(predicted_by(code.replace(correct, wrong))[0], expected) > 1e-4
+    assert deviation(predicted_by(code.replace(correct, wrong))[0], expected) > SAME
 
 
 def test_there_is_a_snippet_for_each_format():
