@@ -4,13 +4,14 @@ Nothing here imports torch, so that --help answers at once.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from datasets import PERSPECTIVE_DATASETS, SPLITS
 from losses.balancing import BALANCINGS
 from networks.deeplab_backbones import BACKBONES
-from options.argument_file import ArgumentFileParser
-from options.groups import add_run_options, add_saving_options, add_speed_options
+from options.argument_file import SUFFIX, ArgumentFileParser
+from options.groups import FLAGS_OF_METHODS, add_run_options, add_saving_options, add_speed_options
 from options.parser import count, fraction, positive, rate, seed
 from utils.tasks import TASK_NAMES
 
@@ -81,7 +82,10 @@ _ALIASES = {
 def parse_training(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of train_achievement.py; see `_complete`."""
     parser = train_parser()
-    options = _complete(parser, parser.parse_args(arguments))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(arguments)
+    _forget_other_method(options, arguments)
+    _complete(parser, options)
     if options.batch_size == 1:
         parser.error("--batch_size 1: a step needs 2 images or more, for the statistics of the ASPP's pooled features")
     return options
@@ -90,7 +94,9 @@ def parse_training(arguments: Sequence[str] | None = None) -> argparse.Namespace
 def parse_evaluation(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of eval_achievement.py; see `_complete`."""
     parser = eval_parser()
-    options = _complete(parser, parser.parse_args(arguments))
+    options = parser.parse_args(arguments)
+    options.potential = options.loss_weights = None  # of training, maybe of more tasks
+    _complete(parser, options)
     if options.ckpt is None:
         parser.error("--ckpt is required")
     return options
@@ -343,8 +349,21 @@ class _Refuse(argparse.Action):
         parser.error(f"{option_string}: drop it, {REFUSED[option_string]}")
 
 
-def _complete(parser: ArgumentFileParser, options: argparse.Namespace) -> argparse.Namespace:
-    """The options with values that follow from others. Exits with one line when they do not go together.
+def _forget_other_method(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    """If the command line chooses a method, leave out what a file says for another one."""
+    parser = train_parser()
+    parser.set_defaults(balancing=None)
+    given = parser.parse_args([argument for argument in arguments if not argument.endswith(SUFFIX)])
+    if given.balancing is None:
+        return
+    wanted = BALANCINGS[given.balancing].options
+    for flag, option in FLAGS_OF_METHODS.items():
+        if getattr(given, flag) is None and option not in wanted:
+            setattr(options, flag, None)
+
+
+def _complete(parser: ArgumentFileParser, options: argparse.Namespace) -> None:
+    """Add values that follow from others. Exits with one line when options do not go together.
 
     ``size`` becomes (height, width); ``potential`` and ``loss_weights`` become pairs of task and value.
     """
@@ -364,7 +383,6 @@ def _complete(parser: ArgumentFileParser, options: argparse.Namespace) -> argpar
         if len(values) != len(options.app):
             parser.error(f"{flag}: {len(values)} values for {len(options.app)} tasks (--app {' '.join(options.app)})")
         setattr(options, name, list(zip(options.app, values, strict=True)))
-    return options
 
 
 def switch(text: str) -> bool:

@@ -7,20 +7,13 @@ from pathlib import Path
 
 from losses.balancing import BALANCINGS
 from losses.balancing.base import Balancing
+from options.groups import FLAGS_OF_METHODS
 from tasks import FOLDERS, TASKS
 from training.resume import plain, read_settings
 from training.run_folder import RunFolder
 from utils.errors import UserError
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
-# Flags that only some methods have, and the names of their arguments.
-_FLAGS = {
-    "loss_weights": "loss_weights",
-    "potential": "potential",
-    "potential_from": "potential",
-    "margin": "margin",
-    "focusing_factor": "focusing_factor",
-}
 # Of Elite360M: see `balancing_settings`.
 _VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "val_split", "val_list", "num_val")
 
@@ -44,7 +37,7 @@ def balancing_settings(
     """
     name = options.balancing
     wanted = BALANCINGS[name].options
-    for flag, option in _FLAGS.items():
+    for flag, option in FLAGS_OF_METHODS.items():
         if getattr(options, flag) is not None and option not in wanted:
             users = ", ".join(method for method, other in BALANCINGS.items() if option in other.options)
             raise UserError(f"--{flag} is for --balancing {users}, not for {name}")

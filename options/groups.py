@@ -8,6 +8,15 @@ from losses.balancing import BALANCINGS
 from options.parser import count, fraction, positive, rate, seed
 from utils.tasks import TASK_NAMES
 
+# Flags that only some methods have, and the names of their arguments.
+FLAGS_OF_METHODS = {
+    "loss_weights": "loss_weights",
+    "potential": "potential",
+    "potential_from": "potential",
+    "margin": "margin",
+    "focusing_factor": "focusing_factor",
+}
+
 
 def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, learning_rate: float) -> None:
     """How long to train and how weights are updated; the defaults are those of the paper."""

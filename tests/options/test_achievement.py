@@ -165,6 +165,18 @@ def test_an_evaluation_takes_the_file_of_its_training(capsys):
     assert "--ckpt" in capsys.readouterr().err
 
 
+def test_another_method_than_that_of_a_file(tmp_path, capsys):
+    """What the file says for its own method does not count; what the command line says is checked."""
+    path = tmp_path / "a.cfg"
+    path.write_text("--app depth normal\n--loss_metric amtl\n--potential 0.5 0.5\n--margin 0.1\n--focusing_factor 3\n")
+    options = parse_training([str(path), "--loss_metric", "dtp"])
+    assert (options.potential, options.margin, options.focusing_factor) == (None, None, 3)
+    assert parse_training([str(path), "--loss_metric", "amtl-a"]).margin == 0.1
+    assert parse_training([str(path), "--loss_metric", "dwa", "--margin", "0.2"]).margin == 0.2, "refused later"
+    assert "--potential" in refused(capsys, str(path), "--app", "depth")
+    assert parse_evaluation([str(path), "--app", "depth", "--ckpt", "x"]).app == ["depth"]
+
+
 def test_rate_follows_the_images_of_a_step(monkeypatch):
     options = parse_training(["--batch_size", "8", "--lr", "4e-4"])
     assert effective_rate(options) == pytest.approx(1e-4)
