@@ -35,7 +35,7 @@ class PlainElite360M(Elite360M):
 
     def forward(self, rgb: torch.Tensor, icosap_colors: torch.Tensor | None = None) -> dict:
         """See `Elite360M.forward`."""
-        erp = (rgb - self.mean) / self.std
+        erp = (rgb - self.rgb_mean) / self.rgb_std
         if icosap_colors is None:
             icosap_colors = sample_faces(erp, self.icosap_sampler)
         (*fine_skips, coarse_skip), deepest = resnet(erp, self.erp_encoder.backbone)

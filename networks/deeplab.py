@@ -53,8 +53,8 @@ class DeepLab(nn.Module):
     ):
         super().__init__()
         self.tasks = tuple(tasks)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("rgb_std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.backbone = build_backbone(backbone, pretrained)
         fine, deep = BACKBONES[backbone].fine_channels, BACKBONES[backbone].deep_channels
         rates = ATROUS_RATES[output_stride]
@@ -80,7 +80,7 @@ class DeepLab(nn.Module):
             For each task of the network: ``depth`` (B, 1, H, W) meters, of any sign, ``normal`` (B, 3, H, W) unit
             vectors, ``segmentation`` (B, K, H, W) logits.
         """
-        features = self.backbone((rgb - self.mean) / self.std)
+        features = self.backbone((rgb - self.rgb_mean) / self.rgb_std)
         contexts = {name: context(features[FINE], features[DEEP]) for name, context in self.contexts.items()}
         shared = contexts.get(SHARED)
         return {task: head(contexts.get(task, shared), rgb.shape[-2:]) for task, head in self.heads.items()}

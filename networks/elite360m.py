@@ -64,8 +64,9 @@ class Elite360M(nn.Module):
         self.tasks = tuple(task for task in TASK_NAMES if task in tasks)
         self.erp_encoder = ERPEncoder(backbone, pretrained)
         embed_dim = self.erp_encoder.embed_dim
-        self.register_buffer("mean", torch.tensor(self.erp_encoder.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(self.erp_encoder.std)[:, None, None], persistent=False)
+        # The names are not those of operations: in ONNX graphs, they would collide with folded constants.
+        self.register_buffer("rgb_mean", torch.tensor(self.erp_encoder.mean)[:, None, None], persistent=False)
+        self.register_buffer("rgb_std", torch.tensor(self.erp_encoder.std)[:, None, None], persistent=False)
 
         self.fuses = fusion != "none"
         if self.fuses:
@@ -102,7 +103,7 @@ class Elite360M(nn.Module):
             ValueError: when `rgb` has another shape (W = 2H is not checked).
         """
         _check_shape(rgb)
-        erp = (rgb - self.mean) / self.std
+        erp = (rgb - self.rgb_mean) / self.rgb_std
         if use_cpu_kernels(erp):  # pooling and resizing are several times faster in this layout on CPUs
             erp = erp.contiguous(memory_format=torch.channels_last)
 

@@ -259,7 +259,7 @@ def test_float64(golden):
     objective = copy.deepcopy(golden.objective).double().train()
     network = objective.network
     batch = {key: x.double() if x.is_floating_point() else x for key, x in golden.batch.items()}
-    batch["rgb"] = golden.erp.double() * network.std + network.mean
+    batch["rgb"] = golden.erp.double() * network.rgb_std + network.rgb_mean
     predictions = network(batch["rgb"], golden.colors.double())
     assert all(predictions[task].dtype == torch.float64 for task in network.tasks)
     losses = objective.losses(predictions, batch)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from networks.checkpoint import load_checkpoint
+from networks.elite360m import Elite360M
 from networks.saved_network import save_checkpoint
 from options.elite360m import EXPORT_FORMATS, export_parser
 from prediction import load_elite360m
@@ -183,9 +184,9 @@ def test_other_tasks(tmp_path, tasks, suffix):
 def test_colors_are_normalised_inside(run_file, small_checkpoint):
     rgb = torch.rand(1, 3, 32, 64)
     unnormalised = network_of(small_checkpoint)
-    normalised = (rgb - unnormalised.mean) / unnormalised.std
-    unnormalised.mean.zero_()
-    unnormalised.std.fill_(1)
+    normalised = (rgb - unnormalised.rgb_mean) / unnormalised.rgb_std
+    unnormalised.rgb_mean.zero_()
+    unnormalised.rgb_std.fill_(1)
     with torch.no_grad():
         predicted = run_file(rgb)
         assert_same(predicted, unnormalised(normalised))
@@ -368,3 +369,16 @@ def test_any_other_way_differs(readme_folder, expected, torch_program, monkeypat
 
 def test_there_is_a_snippet_for_each_format():
     assert len(SNIPPETS) == 2
+
+
+@pytest.mark.slow
+def test_names_of_the_graph_do_not_collide(tmp_path):
+    """Without the ICOSAP branch the mean of the segmentation head's weights is the first of its name."""
+    pytest.importorskip("onnxruntime")
+    network = Elite360M("Elite360M_Res18", 3, ("segmentation",), ico_level=2, pretrained=False, fusion="none").eval()
+    path = tmp_path / "model.onnx"
+    FORMATS["onnx"].write(traced(network, 32, 64, dynamic_batch=False), network.tasks, {}, path)
+    rgb = torch.rand(1, 3, 32, 64)
+    with torch.no_grad():
+        expected = network(rgb)["segmentation"]
+    assert torch.allclose(FORMATS["onnx"].run(path, rgb)["segmentation"], expected, atol=1e-4)
