@@ -220,5 +220,5 @@ def test_failed_download(monkeypatch):
 
 
 def test_unknown_backbone():
-    with pytest.raises(UserError, match="--backbone vgg16"):
+    with pytest.raises(UserError, match="--basenet vgg16"):
         build(backbone="vgg16")
