@@ -102,6 +102,18 @@ def test_a_run_of_other_options_is_refused(run, root_folder):
     assert "--batch_size" in refused(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
 
 
+@pytest.mark.slow
+def test_training_from_given_weights(run, tmp_path):
+    """With a rate of 0 they stay as they are; those of another architecture are refused."""
+    given = ["--ckpt", str(run.root), "--max_epoch", "1", "--lr", "0"]
+    before, after = (
+        load_deeplab_checkpoint(path).network for path in (run.last_model, train(tmp_path, *given).last_model)
+    )
+    for name, value in before.items():
+        assert torch.equal(after[name], value) or "running" in name or "tracked" in name, name
+    assert "--skip_connection" in refused(train, tmp_path, *given, "--skip_connection", "0", "--overwrite")
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
