@@ -68,11 +68,6 @@ class ModelSettings:
     cross_task: str = "coco"
     intermediate: bool = True
 
-    @property
-    def meaning_is_known(self) -> bool:
-        """Whether unit of depth, frame of normals and class names were recorded; released weights have none."""
-        return self.dataset != UNKNOWN_DATASET
-
     def as_dict(self) -> dict:
         """As plain data."""
         return asdict(self)

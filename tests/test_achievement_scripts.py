@@ -1,6 +1,7 @@
 """The second program from end to end, on a few small images."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ import torch
 
 import eval_achievement
 import train_achievement
+from datasets.perspective import PerspectiveDataset, unpack
 from datasets.preparation.nyu_layouts import write_nyu_dataset
 from networks.deeplab_checkpoint import load_deeplab_checkpoint
 from options.achievement import parse_evaluation, parse_training
 from options.perspective import run_folder_of
 from tasks import FOLDERS
+from tests.processes import Launch
 from tests.tiny import assert_identical
 from training.run_folder import RunFolder
 from utils.errors import UserError
@@ -99,6 +102,18 @@ def test_a_run_of_other_options_is_refused(run, root_folder):
     assert "--batch_size" in refused(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
 
 
+@pytest.mark.slow
+def test_training_from_given_weights(run, tmp_path):
+    """With a rate of 0 they stay as they are; those of another architecture are refused."""
+    given = ["--ckpt", str(run.root), "--max_epoch", "1", "--lr", "0"]
+    before, after = (
+        load_deeplab_checkpoint(path).network for path in (run.last_model, train(tmp_path, *given).last_model)
+    )
+    for name, value in before.items():
+        assert torch.equal(after[name], value) or "running" in name or "tracked" in name, name
+    assert "--skip_connection" in refused(train, tmp_path, *given, "--skip_connection", "0", "--overwrite")
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
@@ -177,3 +192,39 @@ def test_a_cfg_file_trains_resumes_and_is_evaluated(name, nyu, tmp_path):
     results = json.loads((run.root / "evaluation_test" / "results.json").read_text())
     assert results["results"].keys() == {"segmentation", "depth", "normal"}
     assert results["source"]["copy"]
+
+
+def train_in_processes(root_folder: Path, number: int, num_processes: int) -> None:
+    train(root_folder, "--max_epoch", "1", "--num_train", "4")
+
+
+def evaluate_in_processes(root_folder: Path, number: int, num_processes: int) -> None:
+    evaluate(root_folder, root_folder)
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path):
+    """Training and evaluation; the rate is for the images of both."""
+    Launch(partial(train_in_processes, tmp_path), 2).wait()
+    Launch(partial(evaluate_in_processes, tmp_path), 2).wait()
+    [metrics] = tmp_path.glob("*/test/metrics.jsonl")
+    rates = [line["run/learning_rate"] for line in map(json.loads, metrics.open()) if "run/learning_rate" in line]
+    assert rates == pytest.approx([1e-3 * 4 / 32])
+    [results] = tmp_path.glob("*/test/evaluation_test/results.json")
+    assert json.loads(results.read_text())["num_images"] == 2
+
+
+@pytest.mark.slow
+def test_steps_that_are_not_finite_end_the_training(tmp_path, monkeypatch, capsys):
+    """With the exit code of both programs, and a state."""
+    monkeypatch.setattr(PerspectiveDataset, "unpack", staticmethod(broken))
+    with pytest.raises(SystemExit) as info:
+        train(tmp_path, "--num_train", "6", "--max_bad_steps", "2", "--max_epoch", "1")
+    assert info.value.code == train_achievement.DIVERGED
+    assert "2 steps" in capsys.readouterr().err
+    assert list(tmp_path.rglob("last.pth"))
+
+
+def broken(packed: dict, device: torch.device | str = "cpu") -> dict:
+    batch = unpack(packed, device)
+    return batch | {"rgb": batch["rgb"] * torch.nan}

@@ -230,7 +230,7 @@ def test_two_potentials_of_a_task(cache, tmp_path):
 
 def test_a_potential_of_a_task_that_is_not_trained(cache, tmp_path):
     run = single_task_run(tmp_path / "run", "depth", *cache)
-    with pytest.raises(UserError, match=r"--potential_from .*run.*depth.*--task normal"):
+    with pytest.raises(UserError, match=r"--potential_from .*run.*depth.*normal"):
         train(tmp_path / "out", *cache, "--task", "normal", "--balancing", "achievement", "--potential_from", run)
 
 

@@ -88,7 +88,7 @@ class Stepper:
         self._grad_clip = settings.grad_clip
         self._task_gradients = TaskGradients(objective) if objective.balancing.gradient_scope != "none" else None
         self.optimizer = build_optimizer(objective.network, objective.balancing, settings)
-        lowest = settings.plateau_floor / settings.learning_rate if settings.plateau_floor else 0.0
+        lowest = settings.plateau_floor / settings.learning_rate if settings.learning_rate else 0.0
         self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience, lowest)
         self._build_scheduler = partial(
             build_scheduler,
