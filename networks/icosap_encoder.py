@@ -78,7 +78,8 @@ class PointTransformerBlock(nn.Module):
         code = self.position_code[-1]
         weight = torch.cat([first.weight @ code.weight, code.weight])  # (2d, d)
         bias = torch.cat([first.weight @ code.bias, code.bias])
-        num_elements = len(x) * neighbors.shape[1] * key_value.shape[-1]  # of keys and values per point
+        # Of keys and values per point; len(x) would fix B in exported graphs.
+        num_elements = x.shape[0] * neighbors.shape[1] * key_value.shape[-1]
         chunks = row_chunks(len(xyz), num_elements, like=x)
         attended = []
         for rows in chunks:

@@ -212,8 +212,9 @@ def test_every_operation_in_onnx_depends_on_the_input(larger, checkpoint):
         depend.update(node.output)
     constants = {each.name: torch.tensor(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
     assert not [name for name in constants if "position" in name], "weights that only constants depend on"
-    codes = position_codes(checkpoint)
-    assert [name for name, x in constants.items() if x.shape == codes.shape and torch.allclose(x, codes, atol=1e-6)]
+    codes = position_codes(checkpoint)  # those of keys and of values are one constant
+    joint = [x for x in constants.values() if x.shape == (*codes.shape[:-1], 2 * codes.shape[-1])]
+    assert [x for x in joint if torch.allclose(x.chunk(2, dim=-1)[1], codes, atol=1e-6)]
 
 
 def operations(program):
