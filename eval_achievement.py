@@ -40,7 +40,7 @@ from visual.panels import panel_writer
 def main(options: argparse.Namespace) -> None:
     """Evaluate with the options of the command line."""
     tune_malloc()
-    with process_group(options.gpu_devices) as device:
+    with process_group(options.gpu_devices, options.device) as device:
         checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
         if len(set(gather_objects(checkpoint.sha256))) > 1:
             raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")

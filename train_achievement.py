@@ -56,7 +56,7 @@ DIVERGED = 3  # exit code after too many steps with non-finite losses
 
 def main(options: argparse.Namespace) -> None:
     """Train with the options of the command line."""
-    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices) as device:
+    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices, options.device) as device:
         diverged = train(options, device, stop)
     if diverged:
         sys.exit(DIVERGED)
@@ -75,7 +75,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     check_balancing(options, balancing)
     folder = RunFolder(run_folder_of(options), FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
-    prepare_device(options.deterministic)
+    prepare_device(options.deterministic, tf32=not options.no_tf32)
     seed_generators(options.seed + rank())  # DDP broadcasts the initial weights
 
     train_set, val_set = training_set(options), evaluation_set(options, options.val_split, options.size)

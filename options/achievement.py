@@ -28,7 +28,8 @@ FREE_ON_RESUME = (
     *("cfg", "dataset_root", "skip_bad_samples", "num_workers", "log_dir", "subfolder", "log_frequency"),
     *("save_frequency", "save_steps", "test_freq", "num_epochs", "lr", "scheduler", "patience", "factor"),
     *("warmup_epoch", "cold_epoch", "freeze_epoch", "weight_decay", "max_bad_steps", "log_grad_norms", "max_minutes"),
-    *("compile", "channels_last", "deterministic", "gpu_devices", "local_rank", "resume", "overwrite"),
+    *("compile", "channels_last", "deterministic", "no_tf32", "device", "gpu_devices", "local_rank"),
+    *("resume", "overwrite"),
 )
 # Options on which accuracies depend, apart from how well a network was trained.
 VALIDATION_OPTIONS = (
