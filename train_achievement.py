@@ -14,7 +14,6 @@ if __name__ == "__main__":
         OPTIONS = parse_training()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
-import sys
 from functools import partial
 
 import torch
@@ -39,7 +38,7 @@ from options.perspective import (
 )
 from tasks import FOLDERS
 from tasks.epoch_end import Validation
-from tasks.fitting import Plan, train_network
+from tasks.fitting import Plan, launch, train_network
 from tasks.objective import build_objective
 from tasks.perspective import build_evaluator, perspective_tasks
 from tasks.task import Task
@@ -48,18 +47,13 @@ from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.stop import StopRequest
-from utils.distributed import is_main, process_group, rank
+from utils.distributed import is_main, rank
 from utils.errors import UserError
-
-DIVERGED = 3  # exit code after too many steps with non-finite losses
 
 
 def main(options: argparse.Namespace) -> None:
     """Train with the options of the command line."""
-    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices, options.device) as device:
-        diverged = train(options, device, stop)
-    if diverged:
-        sys.exit(DIVERGED)
+    launch(train, options)
 
 
 def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:

@@ -12,7 +12,6 @@ if __name__ == "__main__":
     OPTIONS = train_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -31,28 +30,23 @@ from options.data import describe, loading_settings, training_set, validation_se
 from options.training import loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS, TASKS, build_evaluator
 from tasks.epoch_end import Validation
-from tasks.fitting import Plan, train_network
+from tasks.fitting import Plan, launch, train_network
 from tasks.objective import build_objective, network_from
 from training.objective import TrainingObjective
 from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.stop import StopRequest
-from utils.distributed import is_distributed, is_main, process_group, rank
+from utils.distributed import is_distributed, is_main, rank
 from utils.errors import exit_on_user_error
 from utils.tasks import parse_tasks
-
-DIVERGED = 3  # exit code after too many steps with non-finite losses
 
 
 def main(options: argparse.Namespace) -> None:
     """Train with the options of the command line."""
     check_size(options.height, options.width)
     check_network(options)
-    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices, options.device) as device:
-        diverged = train(options, device, stop)
-    if diverged:
-        sys.exit(DIVERGED)
+    launch(train, options)
 
 
 def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) -> bool:

@@ -5,28 +5,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from datasets.base import ImageDataset
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
-
-
-class PackedDataset(Protocol):
-    """A dataset of samples that travel as they are stored: of panoramas or of perspective images."""
-
-    def __len__(self) -> int: ...
-
-    def packed(self, index: int) -> dict:
-        """A sample as arrays that can be stacked."""
-
-    def unpack(self, packed: dict, device: torch.device) -> dict:
-        """Decode a batch of packed samples on a device."""
 
 
 class Batches:
@@ -113,7 +102,7 @@ class LoadingSettings:
     drop_last: bool = False
 
 
-def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
+def training_batches(dataset: ImageDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
     """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
     sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
@@ -122,7 +111,7 @@ def training_batches(dataset: PackedDataset, settings: LoadingSettings, seed: in
     )
 
 
-def evaluation_batches(dataset: PackedDataset, settings: LoadingSettings, device: torch.device) -> Batches:
+def evaluation_batches(dataset: ImageDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
     With `skip_bad`, bad samples are omitted. The workers end with each pass: those of a training are still there then.
@@ -168,7 +157,7 @@ class SeededSampler(DistributedSampler):
 class _Reader(Dataset):
     """Run by the workers: reads packed samples, augments them by their seeds, and skips bad ones if allowed."""
 
-    def __init__(self, dataset: PackedDataset, skip_bad: bool, replace_bad: bool = False):
+    def __init__(self, dataset: ImageDataset, skip_bad: bool, replace_bad: bool = False):
         self._dataset = dataset
         self.unpack = dataset.unpack
         self._skip_bad = skip_bad

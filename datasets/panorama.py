@@ -22,18 +22,15 @@ Until the last step a sample is a `Panorama` with stored codes, a quarter of the
 DataLoader send these (see `pack`), and `unpack` decodes a whole batch on the device.
 """
 
-import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from datasets.classes import SemanticClasses
-from utils.tasks import MAX_DEPTH, METERS, TASK_NAMES
+from datasets.base import ImageDataset, channels_first, on_device
+from utils.tasks import MAX_DEPTH, METERS
 
 
 @dataclass
@@ -88,51 +85,15 @@ def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-class PanoramaDataset(Dataset, ABC):
-    """A dataset of panoramas of one size. Subclasses define their number and how to read one.
+class PanoramaDataset(ImageDataset):
+    """A dataset of panoramas of one size, W = 2H, see `ImageDataset`; `augment`: from and to a `Panorama`."""
 
-    Args:
-        height, width: H x W of the samples, W = 2H.
-        augment: random augmentation, see `datasets.augment`; None: none.
-        tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
-
-    Attributes:
-        classes: of the labels.
-        depth_unit: unit of depth, in words.
-        normal_frame: "camera" or "world", see `Panorama`.
-    """
-
-    classes: SemanticClasses
     depth_unit: str = METERS
-    normal_frame: str = "camera"
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        augment: Callable[[Panorama], Panorama] | None = None,
-        tasks: tuple[str, ...] = TASK_NAMES,
-    ):
-        self.height = height
-        self.width = width
-        self.augment = augment
-        self.tasks = tuple(tasks)
-
-    @abstractmethod
-    def __len__(self) -> int: ...
+    noun = "panoramas"
 
     @abstractmethod
     def read(self, index: int) -> Panorama:
         """Read a panorama with its ground truth, at the stored size."""
-
-    @abstractmethod
-    def sample_names(self) -> Iterable[str]:
-        """Names of all samples, in order: ids, or the paths of their files."""
-
-    def fingerprint(self) -> str:
-        """Number of samples and hash of their names: equal for datasets with the same samples in the same order."""
-        digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
-        return f"{len(self)} panoramas (sha256 {digest[:16]})"
 
     def packed(self, index: int) -> dict:
         """The sample after reading, resizing and augmentation, not decoded yet (see `pack`)."""
@@ -143,9 +104,6 @@ class PanoramaDataset(Dataset, ABC):
     def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
         """See `unpack`."""
         return unpack(packed, device)
-
-    def __getitem__(self, index: int) -> dict:
-        return unpack(self.packed(index))
 
 
 def pack(panorama: Panorama, index: int) -> dict:
@@ -167,12 +125,12 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
 
     In place where possible, as allocation dominates the time.
     """
-    stored = {key: _on_device(packed[key], device) for key in packed if key not in ("id", "index")}
+    stored = {key: on_device(packed[key], device) for key in packed if key not in ("id", "index")}
     depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
     depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
     normal, normal_mask = _decode_normal(stored["normal"], stored["normal_map"])
     return {
-        "rgb": _channels_first(stored["rgb"]).float().div_(255),
+        "rgb": channels_first(stored["rgb"]).float().div_(255),
         "depth": depth,
         "normal": normal,
         "semantic": stored["semantic"].long(),
@@ -183,17 +141,9 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
     }
 
 
-def _on_device(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """The array as a tensor. Copies to a GPU are from pinned memory, so that they overlap with computation."""
-    tensor = torch.as_tensor(array)
-    if torch.device(device).type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors (..., 3, H, W) and their mask (..., 1, H, W) from triples (..., H, W, 3) and a map (..., 3, 4)."""
-    first, second, third = _channels_first(stored).split(1, dim=-3)  # (..., 1, H, W) each
+    first, second, third = channels_first(stored).split(1, dim=-3)  # (..., 1, H, W) each
     a, b, c, offset = normal_map[..., None, None].unbind(-3)  # columns of the map, (..., 3, 1, 1) each
     normal = torch.addcmul(offset, a, first).addcmul_(b, second).addcmul_(c, third)
     x, y, z = normal.split(1, dim=-3)
@@ -201,8 +151,3 @@ def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torc
     # Codes of missing normals, black and middle gray, decode to lengths of 1.7 and almost 0.
     known = (squared_length > 0.5**2) & (squared_length < 1.5**2)
     return normal.mul_(squared_length.rsqrt_()).masked_fill_(~known, 0), known
-
-
-def _channels_first(image: torch.Tensor) -> torch.Tensor:
-    """(..., H, W, C) to (..., C, H, W), contiguous."""
-    return image.movedim(-1, -3).contiguous()

@@ -18,22 +18,18 @@ key             shape, type                meaning
 
 Ground truth that is not there, or that no task needs, is missing in all pixels, as is the padding of images of another
 aspect ratio: zeros, -1, masks that are false.
-
-Datasets have the interface of `datasets.panorama.PanoramaDataset` as far as `datasets.loading` uses it.
 """
 
-import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from datasets.classes import SemanticClasses
-from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
+from datasets.base import ImageDataset, channels_first, on_device
+from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 MIN_DEPTH = 0.001  # meters; both bounds are excluded
@@ -111,59 +107,24 @@ def padded_size(size: tuple[int, int], height: int, width: int) -> tuple[int, in
     return rows, int(rows * width / height + 0.5)
 
 
-class PerspectiveDataset(Dataset, ABC):
-    """A dataset of perspective images at one size. A subclass defines their number and how one is read.
+class PerspectiveDataset(ImageDataset):
+    """A dataset of perspective images at one size, see `ImageDataset`.
 
-    Args:
-        height, width: H x W of the samples.
-        augment: makes a random training image of H x W of an image, see `datasets.perspective_augment`; None: the
-            image is fitted without chance.
-        tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
-
-    Attributes:
-        classes: of the labels.
-        depth_unit: what a depth of 1 means, in words.
-        normal_frame: always "camera".
+    Without `augment` (see `datasets.perspective_augment`), which brings them to H x W as well, images are fitted to it.
     """
 
-    classes: SemanticClasses
     depth_unit: str = ALONG_AXIS
-    normal_frame: str = "camera"
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        augment: Callable[[PerspectiveImage, int, int], PerspectiveImage] | None = None,
-        tasks: tuple[str, ...] = TASK_NAMES,
-    ):
-        self.height = height
-        self.width = width
-        self.augment = augment
-        self.tasks = tuple(tasks)
-
-    @abstractmethod
-    def __len__(self) -> int: ...
 
     @abstractmethod
     def read(self, index: int) -> PerspectiveImage:
-        """The image of this index with its ground truth, at the size in which it is stored."""
-
-    @abstractmethod
-    def sample_names(self) -> Iterable[str]:
-        """What each sample consists of, in order."""
+        """Read an image with its ground truth, at the stored size."""
 
     def describe_source(self) -> dict[str, str | int | float | None]:
-        """What figures depend on, for checkpoints and results."""
+        """What metrics depend on, for checkpoints and results."""
         return {"classes": len(self.classes)}
 
-    def fingerprint(self) -> str:
-        """How many samples there are, and a hash of their names: equal for datasets of the same samples in order."""
-        digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
-        return f"{len(self)} images (sha256 {digest[:16]})"
-
     def packed(self, index: int) -> dict:
-        """The sample as it travels: read and brought to H x W, not yet decoded (see `unpack`)."""
+        """The sample after reading and resizing or augmentation, not decoded yet (see `pack`)."""
         image = self.read(index)
         prepare = self.augment or PerspectiveImage.fitted
         return pack(prepare(image, self.height, self.width), index)
@@ -172,9 +133,6 @@ class PerspectiveDataset(Dataset, ABC):
     def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
         """See `unpack`."""
         return unpack(packed, device)
-
-    def __getitem__(self, index: int) -> dict:
-        return unpack(self.packed(index))
 
 
 def pack(image: PerspectiveImage, index: int) -> dict:
@@ -185,10 +143,10 @@ def pack(image: PerspectiveImage, index: int) -> dict:
 
 def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
     """Decode one packed sample, or a batch of them, to the contract above, on a device."""
-    rgb, depth, normal, semantic = (_on_device(packed[key], device) for key in ("rgb", "depth", "normal", "semantic"))
-    colors = _channels_first(rgb).float() if rgb.is_floating_point() else _channels_first(rgb).float().div_(255)
+    rgb, depth, normal, semantic = (on_device(packed[key], device) for key in ("rgb", "depth", "normal", "semantic"))
+    colors = channels_first(rgb).float() if rgb.is_floating_point() else channels_first(rgb).float().div_(255)
     depth = depth.float().unsqueeze(-3)
-    vectors = _channels_first(normal).float()
+    vectors = channels_first(normal).float()
     length = torch.linalg.vector_norm(vectors, dim=-3, keepdim=True)
     normal_mask = length > 0.5  # shorter ones average opposite directions, or mostly pixels without any
     return {
@@ -213,16 +171,3 @@ def without_maps(rgb: np.ndarray, image_id: str) -> PerspectiveImage:
         semantic=np.full((height, width), IGNORE_LABEL, np.int8),
         id=image_id,
     )
-
-
-def _on_device(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """The array as a tensor; a copy to a GPU overlaps with computing, as it is made from pinned memory."""
-    tensor = torch.as_tensor(array)
-    if torch.device(device).type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-def _channels_first(image: torch.Tensor) -> torch.Tensor:
-    """(..., H, W, C) to (..., C, H, W), contiguous."""
-    return image.movedim(-1, -3).contiguous()

@@ -8,14 +8,15 @@ is the metric of the paper's program, which is per pixel for depth and segmentat
 All is computed with masks on the device of the predictions, so that nothing waits for a GPU.
 """
 
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from abc import abstractmethod
 
 import torch
 from torch.linalg import vecdot
 
+from metrics.segmentation import confusion_matrices, predicted_labels
+from metrics.task_metric import BatchMetrics, TaskMetric
 from utils.distributed import all_sum
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.001  # meters: predictions are clamped to MIN_DEPTH .. MAX_DEPTH
 PER_IMAGE, PER_PIXEL = "_per_image", "_per_pixel"
@@ -32,49 +33,20 @@ PROTOCOL = {
 }
 
 
-class BatchMetrics(NamedTuple):
-    """Metrics of the B images of a batch, on its device.
-
-    Attributes:
-        values: (B, M) float64, in the order of `PerspectiveMetric.image_metric_names`.
-        has_ground_truth: (B,) bool; the values of other images mean nothing.
-        profiles: None; there are no breakdowns.
-    """
-
-    values: torch.Tensor
-    has_ground_truth: torch.Tensor
-    profiles: None = None
-
-
-class PerspectiveMetric(ABC):
-    """Evaluates the predictions of one task.
-
-    Args:
-        num_classes: K.
-        device: of the predictions.
+class PerspectiveMetric(TaskMetric):
+    """Evaluates the predictions of one task, see `TaskMetric`; there are no breakdowns.
 
     Attributes:
         image_metric_names: of the metrics of single images, whose means over images are metrics of the dataset.
         dataset_metric_names: of the metrics of all pixels together.
-        profiles: None; there are no breakdowns.
     """
 
-    image_metric_names: tuple[str, ...]
     dataset_metric_names: tuple[str, ...]
-    profiles = None
-
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
-        self.num_classes = num_classes
-        self.device = device
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of all metrics of a dataset."""
         return (*self.dataset_metric_names, *self.image_metric_names)
-
-    @abstractmethod
-    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
-        """Metrics of each image of a batch, given its predictions (B, ., H, W); they count for the dataset from now."""
 
     @abstractmethod
     def dataset_metrics(self) -> dict[str, float]:
@@ -96,11 +68,7 @@ class SegmentationMetric(PerspectiveMetric):
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
-        confusion = confusion_matrices(
-            prediction.max(dim=1).indices,  # as argmax, but several times faster on CPUs
-            batch["semantic"],
-            self.num_classes,
-        )
+        confusion = confusion_matrices(predicted_labels(prediction), batch["semantic"], self.num_classes)
         self.confusion += confusion.sum(0)
         return BatchMetrics(segmentation_metrics(confusion), confusion.sum((1, 2)) > 0)
 
@@ -163,21 +131,6 @@ class NormalMetric(PerspectiveMetric):
 
 ANGLES = (11.25, 22.5, 30.0)  # degrees
 _BINS_PER_DEGREE = 1000  # of the histogram in which the median of all pixels is found
-
-
-def confusion_matrices(prediction: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Pixel counts (B, K, K) int64 of images: rows are true labels, columns predicted ones; ignored pixels left out.
-
-    Args:
-        prediction: labels (B, H, W).
-        labels: true ones (B, H, W), -1 = ignore.
-        num_classes: K.
-    """
-    ignored = num_classes**2  # a cell after those of the matrix
-    pairs = torch.where(labels == IGNORE_LABEL, ignored, labels * num_classes + prediction).flatten(1)
-    counts = pairs.new_zeros(len(pairs), ignored + 1)
-    counts.scatter_add_(1, pairs, torch.ones_like(pairs))
-    return counts[:, :-1].unflatten(1, (num_classes, num_classes))
 
 
 def segmentation_metrics(confusion: torch.Tensor) -> torch.Tensor:

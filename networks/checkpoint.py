@@ -92,24 +92,7 @@ class Checkpoint(SavedNetwork):
     """A loaded checkpoint of Elite360M; see `SavedNetwork`."""
 
     settings: ModelSettings
-
-    def require(self, backbone: str, tasks: tuple[str, ...], num_classes: int) -> None:
-        """Make sure that the network is what the command line and the dataset ask for.
-
-        Raises:
-            UserError: when the backbone or the number of classes differ, or a task is missing.
-        """
-        settings = self.settings
-        if settings.backbone != backbone:
-            known = settings.backbone
-            raise UserError(f"{self.path} was trained with --backbone {known}, not {backbone}: pass --backbone {known}")
-        if missing := [task for task in tasks if task not in settings.tasks]:
-            trained = join_tasks(settings.tasks)
-            raise UserError(
-                f"{self.path} was trained with --task {trained}, not for {missing[0]}: pass --task {trained}"
-            )
-        if "segmentation" in tasks:
-            self.require_classes(num_classes)
+    backbone_flag, tasks_flag, between_tasks = "--backbone", "--task", "_"
 
     def require_same_architecture(self, settings: ModelSettings) -> None:
         """Make sure that a network of these settings can start from the weights.

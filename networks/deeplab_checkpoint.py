@@ -98,22 +98,7 @@ class DeepLabCheckpoint(SavedNetwork):
     """A loaded checkpoint of DeepLab; see `SavedNetwork`."""
 
     settings: DeepLabSettings
-
-    def require(self, basenet: str, tasks: tuple[str, ...], num_classes: int) -> None:
-        """Make sure that the network is what the command line and the dataset ask for.
-
-        Raises:
-            UserError: when the backbone or the number of classes differ, or a task is missing.
-        """
-        settings = self.settings
-        if settings.backbone != basenet:
-            known = settings.backbone
-            raise UserError(f"{self.path} was trained with --basenet {known}, not {basenet}: pass --basenet {known}")
-        if missing := [task for task in tasks if task not in settings.tasks]:
-            trained = " ".join(settings.tasks)
-            raise UserError(f"{self.path} was trained with --app {trained}, not for {missing[0]}: pass --app {trained}")
-        if "segmentation" in tasks:
-            self.require_classes(num_classes)
+    backbone_flag, tasks_flag, between_tasks = "--basenet", "--app", " "
 
     def require_same_architecture(self, settings: DeepLabSettings) -> None:
         """Make sure that a network of these settings can start from the weights.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -34,7 +34,7 @@ class NetworkSettings(Protocol):
 
     Attributes:
         format: of its checkpoints.
-        tasks: task names.
+        backbone, tasks: names.
         dataset: name of the training dataset, or UNKNOWN_DATASET.
         class_names, class_colours: of the K semantic classes; colors are 8-bit RGB (spelled as the key in checkpoints).
         depth_unit: unit of depth, in words.
@@ -42,6 +42,7 @@ class NetworkSettings(Protocol):
     """
 
     format: str
+    backbone: str
     tasks: tuple[str, ...]
     dataset: str
     class_names: tuple[str, ...]
@@ -68,7 +69,12 @@ class SavedNetwork:
         weighting: state dict of the balancing method.
         balancing: the method's name, a key of `losses.balancing.BALANCINGS`.
         epoch: number of epochs of training; 0 if unknown.
+        backbone_flag, tasks_flag, between_tasks: options of the program, and what separates the values of the latter.
     """
+
+    backbone_flag: ClassVar[str]
+    tasks_flag: ClassVar[str]
+    between_tasks: ClassVar[str]
 
     path: Path
     sha256: str
@@ -87,6 +93,22 @@ class SavedNetwork:
         network = self.settings.build_network()
         load_state(network, self.network, self.path)
         return network
+
+    def require(self, backbone: str, tasks: tuple[str, ...], num_classes: int) -> None:
+        """Make sure that the network is what the command line and the dataset ask for.
+
+        Raises:
+            UserError: when the backbone or the number of classes differ, or a task is missing.
+        """
+        settings = self.settings
+        if settings.backbone != backbone:
+            flag, known = self.backbone_flag, settings.backbone
+            raise UserError(f"{self.path} was trained with {flag} {known}, not {backbone}: pass {flag} {known}")
+        if missing := [task for task in tasks if task not in settings.tasks]:
+            trained = f"{self.tasks_flag} {self.between_tasks.join(settings.tasks)}"
+            raise UserError(f"{self.path} was trained with {trained}, not for {missing[0]}: pass {trained}")
+        if "segmentation" in tasks:
+            self.require_classes(num_classes)
 
     def require_classes(self, num_classes: int) -> None:
         """Make sure that the network predicts so many classes.

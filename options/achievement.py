@@ -11,7 +11,7 @@ from datasets import PERSPECTIVE_DATASETS, SPLITS
 from losses.balancing import BALANCINGS
 from networks.deeplab_backbones import BACKBONES
 from options.argument_file import SUFFIX, ArgumentFileParser
-from options.groups import FLAGS_OF_METHODS, add_run_options, add_saving_options, add_speed_options
+from options.groups import FLAGS_OF_METHODS, add_max_bad_steps, add_run_options, add_saving_options, add_speed_options
 from options.parser import count, fraction, positive, rate, seed
 from utils.tasks import TASK_NAMES
 
@@ -260,13 +260,7 @@ def _add_optimization_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-ci", "--cold_epoch", type=count, default=80, metavar="N", help="step: epochs before it")
     group.add_argument("-fi", "--freeze_epoch", type=count, default=40, metavar="N", help="step: epochs between both")
     group.add_argument("--label_smoothing", type=fraction, default=0.0, metavar="S", help="of segmentation")
-    group.add_argument(
-        "--max_bad_steps",
-        type=positive,
-        default=10,
-        metavar="N",
-        help="abort after N steps in a row whose loss or gradients are not finite",
-    )
+    add_max_bad_steps(group)
     group.add_argument(
         *("--random_seed", "--seed"),
         dest="seed",

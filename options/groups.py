@@ -55,15 +55,20 @@ def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, l
         metavar="D",
         help="evaluate and save a moving average of the weights; 0: off",
     )
+    add_max_bad_steps(group)
+    group.add_argument(
+        "--seed", type=seed, default=100, metavar="N", help="seed of weights, shuffling and augmentation"
+    )
+
+
+def add_max_bad_steps(group: argparse._ArgumentGroup) -> None:
+    """When a training gives up."""
     group.add_argument(
         "--max_bad_steps",
         type=positive,
         default=10,
         metavar="N",
         help="abort after N steps in a row whose loss or gradients are not finite",
-    )
-    group.add_argument(
-        "--seed", type=seed, default=100, metavar="N", help="seed of weights, shuffling and augmentation"
     )
 
 

@@ -1,5 +1,8 @@
 """What all trainings have in common, from the network and the batches to the last checkpoint."""
 
+import argparse
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +18,20 @@ from training.run import TrainingRun, report_stop_reason
 from training.state import Progress
 from training.step import Stepper
 from training.stop import StopRequest
-from utils.distributed import wrap_ddp
+from utils.distributed import process_group, wrap_ddp
+
+DIVERGED = 3  # exit code after too many steps with non-finite losses
+
+
+def launch(train: Callable[[argparse.Namespace, torch.device, StopRequest], bool], options: argparse.Namespace) -> None:
+    """Run a script's `train` in the processes and on the device of the command line, until it ends or is stopped.
+
+    Exits with code DIVERGED if it returns True.
+    """
+    with StopRequest(options.max_minutes) as stop, process_group(options.gpu_devices, options.device) as device:
+        diverged = train(options, device, stop)
+    if diverged:
+        sys.exit(DIVERGED)
 
 
 @dataclass(frozen=True)

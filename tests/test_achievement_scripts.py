@@ -15,6 +15,7 @@ from networks.deeplab_checkpoint import load_deeplab_checkpoint
 from options.achievement import parse_evaluation, parse_training
 from options.perspective import run_folder_of
 from tasks import FOLDERS
+from tasks.fitting import DIVERGED
 from tests.processes import Launch
 from tests.tiny import assert_identical
 from training.run_folder import RunFolder
@@ -220,7 +221,7 @@ def test_steps_that_are_not_finite_end_the_training(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(PerspectiveDataset, "unpack", staticmethod(broken))
     with pytest.raises(SystemExit) as info:
         train(tmp_path, "--num_train", "6", "--max_bad_steps", "2", "--max_epoch", "1")
-    assert info.value.code == train_achievement.DIVERGED
+    assert info.value.code == DIVERGED
     assert "2 steps" in capsys.readouterr().err
     assert list(tmp_path.rglob("last.pth"))
 

@@ -85,16 +85,9 @@ def evaluate_labels(
     """
     num = len(measured)
     labels = np.sum([one.labels for one in measured], axis=0)
-    labeled = labels.sum() / sum(one.pixels for one in measured)
-    finding = Finding("labels", [f"known in {labeled:.1%} of the pixels"])
+    finding = evaluate_counts(labels, sum(one.pixels for one in measured), names)
     if not labels.any():
-        finding.problems.append("no pixel has a label")
         return finding
-    if labeled < MIN_LABELED:
-        finding.problems.append(f"only {labeled:.1%} of the pixels have a label")
-    largest = int(labels.argmax())
-    if labels[largest] > MAX_OF_CLASS * labels.sum():
-        finding.problems.append(f"{labels[largest] / labels.sum():.1%} of the labels are {names[largest]}")
     if not any(labels[names.index(name)] for name in STRUCTURE):
         finding.problems.append("labels lack floor, ceiling and wall")
     fractions = [one.labels.sum() / one.pixels for one in measured]
@@ -114,6 +107,28 @@ def evaluate_labels(
     _evaluate_directions(finding, measured, names)
     wrong = [f"{name}: {why}" for name, one in zip(ids, measured, strict=True) if (why := _what_is_wrong(one, names))]
     finding.add_outliers(wrong, num, "labels that contradict the geometry", TOLERATED_OUTLIERS)
+    return finding
+
+
+def evaluate_counts(labels: np.ndarray, num_pixels: int, names: Sequence[str], noun: str = "panoramas") -> Finding:
+    """How many pixels are labeled, and whether one class has nearly all of them.
+
+    Args:
+        labels: pixels of each class, (K,).
+        num_pixels: labeled or not.
+        names: of the classes.
+        noun: see `Finding`.
+    """
+    labeled = labels.sum() / num_pixels
+    finding = Finding("labels", [f"known in {labeled:.1%} of the pixels"], noun=noun)
+    if not labels.any():
+        finding.problems.append("no pixel has a label")
+        return finding
+    if labeled < MIN_LABELED:
+        finding.problems.append(f"only {labeled:.1%} of the pixels have a label")
+    largest = int(labels.argmax())
+    if labels[largest] > MAX_OF_CLASS * labels.sum():
+        finding.problems.append(f"{labels[largest] / labels.sum():.1%} of the labels are {names[largest]}")
     return finding
 
 

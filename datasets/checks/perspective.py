@@ -13,7 +13,7 @@ import numpy as np
 from datasets.checks.alignment import FLIPS, depth_edges, label_edges, normal_edges, rgb_edges
 from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_depth
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
-from datasets.checks.label_directions import MAX_OF_CLASS, MIN_LABELED, MIN_RIGHT, STRUCTURE
+from datasets.checks.label_directions import MIN_RIGHT, STRUCTURE, evaluate_counts
 from datasets.perspective import PerspectiveImage
 from datasets.preparation.axes import ALL_AXES
 from datasets.preparation.pinhole_normals import (
@@ -162,16 +162,9 @@ def _evaluate_normals(measured: Sequence[ImageMeasurement], given: str | None, s
 
 def _evaluate_labels(measured: Sequence[ImageMeasurement], names: Sequence[str]) -> Finding:
     labels = image_class_pixels(measured)
-    labeled = labels.sum() / sum(one.pixels for one in measured)
-    finding = Finding("labels", [f"known in {labeled:.1%} of the pixels"], noun="images")
+    finding = evaluate_counts(labels, sum(one.pixels for one in measured), names, noun="images")
     if not labels.any():
-        finding.problems.append("no pixel has a label")
         return finding
-    if labeled < MIN_LABELED:
-        finding.problems.append(f"only {labeled:.1%} of the pixels have a label")
-    largest = int(labels.argmax())
-    if labels[largest] > MAX_OF_CLASS * labels.sum():
-        finding.problems.append(f"{labels[largest] / labels.sum():.1%} of the labels are {names[largest]}")
     compared = [one for one in measured if one.directed is not None]
     parts = []
     for number, name in enumerate(STRUCTURE):

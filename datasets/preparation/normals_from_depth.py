@@ -17,7 +17,14 @@ def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
             is sharper.
     """
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float64)
-    points = depth_to_points(depth)
+    return normals_of_points(depth_to_points(depth), depth, reach)
+
+
+def normals_of_points(points: np.ndarray, depth: np.ndarray, reach: int) -> np.ndarray:
+    """Unit normals (H, W, 3) toward the camera of points (H, W, 3) with depth (H, W), 0 = missing; columns wrap around.
+
+    Zero where a neighbor `reach` pixels away is missing, in the outermost rows, and at edges of depth.
+    """
     left, right = np.roll(points, reach, axis=1), np.roll(points, -reach, axis=1)
     up, down = np.roll(points, reach, axis=0), np.roll(points, -reach, axis=0)
     normal = np.cross(down - up, right - left)

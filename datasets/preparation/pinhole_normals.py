@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from datasets.preparation.axes import ALL_AXES, axes_in_words
+from datasets.preparation.normals_from_depth import normals_of_points
 from utils.errors import UserError
 from utils.pinhole import Pinhole
 
@@ -52,16 +53,9 @@ def normals_from_z_depth(depth: np.ndarray, camera: Pinhole, reach: int = 1) -> 
     and where the four depths differ so much that an edge lies between them.
     """
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float64)
-    points = camera.points(depth)
-    left, right = np.roll(points, reach, axis=1), np.roll(points, -reach, axis=1)
-    up, down = np.roll(points, reach, axis=0), np.roll(points, -reach, axis=0)
-    normal = np.cross(down - up, right - left)
-    normal *= -np.sign((normal * points).sum(-1, keepdims=True))  # toward the camera, which is at the origin
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    around = np.stack([np.roll(depth, shift, axis) for axis in (0, 1) for shift in (reach, -reach)])
-    smooth = (around.min(axis=0) > 0.8 * around.max(axis=0)) & (around.min(axis=0) > 0) & (depth > 0)
-    smooth[:reach] = smooth[-reach:] = smooth[:, :reach] = smooth[:, -reach:] = False
-    return np.where(smooth[..., None] & (length > 0), normal / np.where(length > 0, length, 1), 0)
+    normal = normals_of_points(camera.points(depth), depth, reach)
+    normal[:, :reach] = normal[:, -reach:] = 0
+    return normal
 
 
 def implied_normals(depth: np.ndarray, camera: Pinhole) -> np.ndarray:
