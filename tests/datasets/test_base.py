@@ -1,0 +1,40 @@
+"""What all datasets have in common."""
+
+import torch
+
+from datasets.base import ImageDataset
+
+
+class Named(ImageDataset):
+    """Samples of which only the names exist."""
+
+    def __init__(self, *names: str):
+        super().__init__(4, 8)
+        self._names = names
+
+    def __len__(self):
+        return len(self._names)
+
+    def read(self, index: int) -> str:
+        return self._names[index]
+
+    def sample_names(self) -> tuple[str, ...]:
+        return self._names
+
+    def packed(self, index: int) -> dict:
+        return {"name": self.read(index)}
+
+    @staticmethod
+    def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
+        return {"decoded": packed["name"]}
+
+
+def test_a_fingerprint_depends_on_names_and_order():
+    """A resumed training with as many other samples would go on as if they were the same."""
+    different = {Named(*names).fingerprint() for names in (("a", "b"), ("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab",))}
+    assert len(different) == 5
+    assert Named("a", "b").fingerprint() == Named("a", "b").fingerprint()
+
+
+def test_samples_are_decoded():
+    assert Named("a", "b")[1] == {"decoded": "b"}
