@@ -31,7 +31,9 @@ class Named(ImageDataset):
 
 def test_a_fingerprint_depends_on_names_and_order():
     """A resumed training with as many other samples would go on as if they were the same."""
-    different = {Named(*names).fingerprint() for names in (("a", "b"), ("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab",))}
+    different = {
+        Named(*names).fingerprint() for names in (("a", "b"), ("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab",))
+    }
     assert len(different) == 5
     assert Named("a", "b").fingerprint() == Named("a", "b").fingerprint()
 
