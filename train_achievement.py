@@ -37,9 +37,9 @@ from options.perspective import (
     training_set,
 )
 from tasks import FOLDERS
+from tasks.build import build_objective
 from tasks.epoch_end import Validation
 from tasks.fitting import Plan, launch, train_network
-from tasks.objective import build_objective
 from tasks.perspective import build_evaluator, perspective_tasks
 from tasks.task import Task
 from training.objective import TrainingObjective
@@ -87,7 +87,8 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         "balancing (--potential_from)": chosen_balancing,
         "meaning of the predictions (--train_dataset)": settings.as_dict(),
     }
-    if not run.require(facts):
+    run.check_unchanged(facts)
+    if run.is_complete():
         return False
 
     objective = start_objective(settings, tasks, balancing, options, resumed=run.resumed)

@@ -29,9 +29,9 @@ from options.balancing import balancing_settings, check_balancing
 from options.data import describe, loading_settings, training_set, validation_set
 from options.training import loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS, TASKS, build_evaluator
+from tasks.build import build_objective, network_from
 from tasks.epoch_end import Validation
 from tasks.fitting import Plan, launch, train_network
-from tasks.objective import build_objective, network_from
 from training.objective import TrainingObjective
 from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
@@ -77,7 +77,8 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         "balancing (--potential_from)": chosen_balancing,
         "meaning of the predictions (--dataset)": settings.as_dict(),
     }
-    if not run.require(facts):
+    run.check_unchanged(facts)
+    if run.is_complete():
         return False
 
     objective = start_objective(settings, balancing, options, resumed=run.resumed)

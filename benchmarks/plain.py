@@ -2,7 +2,7 @@
 
 Same function and same parameters as `networks.elite360m.Elite360M`, but nothing is optimized and nothing is cached from
 one call to the next: neighbors are searched again, MLPs are applied to all pairs of points, attention maps are
-stored, and heads work at full resolution, as in the released program.
+stored, and heads work at full resolution, as in the released code.
 
 Layers are applied by the functions below, never by their own forward methods.
 """
@@ -16,7 +16,7 @@ from losses.normal import COSINE_LIMIT
 from networks.elite360m import Elite360M
 from networks.point_hierarchy import PointHierarchy
 from tasks import TASKS
-from tasks.objective import resize_targets
+from tasks.build import resize_targets
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
 NUM_NEIGHBORS = 32
@@ -211,7 +211,7 @@ def fuse(bottleneck: torch.Tensor, points: torch.Tensor, point_xyz: torch.Tensor
 
 
 def token_rays(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """Unit rays (h * w, 3) of the tokens in the released program: one cell off the pixel centers."""
+    """Unit rays (h * w, 3) of the tokens in the released code: one cell off the pixel centers."""
     v = (torch.arange(height, device=like.device, dtype=like.dtype) - (height / 2 + 0.5)) / height * torch.pi
     u = (torch.arange(width, device=like.device, dtype=like.dtype) - (width / 2 + 0.5)) / width * 2 * torch.pi
     v, u = torch.meshgrid(v, u, indexing="ij")
@@ -219,7 +219,7 @@ def token_rays(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def semantic_aware_attention(tokens: torch.Tensor, points: torch.Tensor, block: nn.Module) -> torch.Tensor:
-    """Tokens (B, N, C) over points (B, P, C): (B, N, C), in the released program's order."""
+    """Tokens (B, N, C) over points (B, P, C): (B, N, C), in the released code's order."""
     query = linear(tokens, block.query)
     key, value = linear(points, block.key_value).chunk(2, dim=-1)
     attended = (query @ key.transpose(1, 2) * query.shape[-1] ** -0.5).softmax(dim=-1) @ value

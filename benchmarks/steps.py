@@ -14,10 +14,10 @@ from networks.elite360m import Elite360M
 from options.balancing import balancing_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from training.setup import AMP_TYPES, prepare_device, prepare_network
 from training.step import Stepper
-from utils.distributed import wrap_ddp
+from utils.distributed import distribute
 from utils.tasks import parse_tasks
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -49,7 +49,8 @@ def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepp
     prepare_network(network, options.channels_last, options.compile)
     method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
     objective = build_objective(network, method, AMP_TYPES[options.amp])
-    stepper = Stepper(objective, wrap_ddp(objective, device), optimization_settings(options, steps_per_epoch=1), device)
+    optimization = optimization_settings(options, steps_per_epoch=1)
+    stepper = Stepper(objective, distribute(objective, device), optimization, device)
     objective.train()
     rooms = SyntheticRooms("train", options.batch_size, options.height, options.width)
     batch = default_collate([rooms[i] for i in range(options.batch_size)])

@@ -30,7 +30,7 @@ from options.data import evaluation_set, loading_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
 from tasks import TASKS, build_evaluator
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from training.setup import prepare_device, prepare_network
 from training.step import Stepper
 from utils.malloc import tune_malloc

@@ -69,7 +69,7 @@ class Matterport3D(DiskPanoramaDataset):
                     yield viewpoint_files(scan, viewpoint)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """Lists of the released program omit ``_gt`` in the names of label maps."""
+        """Lists of the released code omit ``_gt`` in the names of label maps."""
         if files.semantic is None or files.semantic.endswith("_gt.png"):
             return files
         return replace(files, semantic=files.semantic.removesuffix(".png") + "_gt.png")

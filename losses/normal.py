@@ -5,7 +5,7 @@ from torch.linalg import vecdot
 
 from losses.reduction import PixelLoss
 
-# Pixels with a larger absolute cosine are excluded, as in the released program: the gradient of arccos is infinite
+# Pixels with a larger absolute cosine are excluded, as in the released code: the gradient of arccos is infinite
 # at +-1.
 COSINE_LIMIT = 0.999
 
@@ -13,7 +13,7 @@ COSINE_LIMIT = 0.999
 def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """Angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
 
-    As in the released program, the mean is over the valid pixels with an angle between about 2.6 and 177.4 degrees:
+    As in the released code, the mean is over the valid pixels with an angle between about 2.6 and 177.4 degrees:
     those that are already right, or exactly opposite, are excluded from the loss and from its count.
 
     Args:

@@ -14,7 +14,7 @@ def depth_errors(prediction: torch.Tensor, target: torch.Tensor) -> list[torch.T
     """Errors of pixels whose means are the METRICS or their squares: 9 of (B, h, W), float64 or bool.
 
     ======== ========================================= ===================================
-    key      formula, mean over pixels                 name in the released program
+    key      formula, mean over pixels                 name in the released code
     ======== ========================================= ===================================
     abs_rel  |e| / d                                   abs_rel, also mae (which it is not)
     sq_rel   e^2 / d                                   sq_rel, also mre (which it is not)

@@ -2,7 +2,7 @@
 
 Two ways to average are in use. Per image: the metric of each image over its valid pixels, then the mean over images.
 Per pixel: the metric of the valid pixels of all images together. Each metric comes in both. A name without an ending
-is the metric of the paper's program, which is per pixel for depth and segmentation and per image for normals;
+is the metric of the released code, which is per pixel for depth and segmentation and per image for normals;
 ``_per_image`` and ``_per_pixel`` end the names of the others.
 
 All is computed with masks on the device of the predictions, so that nothing waits for a GPU.
@@ -56,7 +56,7 @@ class PerspectiveMetric(TaskMetric):
 class SegmentationMetric(PerspectiveMetric):
     """Mean intersection over union over all K classes, and the fraction of correct pixels, of predicted logits.
 
-    A class that occurs in neither ground truth nor predictions counts 0 in the mean, as in the paper's program, so that
+    A class that occurs in neither ground truth nor predictions counts 0 in the mean, as in the released code, so that
     fewer classes than K cannot reach 1.
     """
 

@@ -55,7 +55,7 @@ def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
 def image_metrics(confusion: torch.Tensor) -> torch.Tensor:
     """Metrics (B, 2) float64 from the confusion matrices (B, K, K) of images.
 
-    ``mIoU_per_image``: mean IoU over all K classes, absent ones counting as 0, as the released program
+    ``mIoU_per_image``: mean IoU over all K classes, absent ones counting as 0, as the released code
     computes it at its batch size of 1. It hardly ever reaches 1; it serves the comparison with the paper's numbers.
     ``mIoU_occurring``: over the classes that occur in target or prediction of the image; it ranks images.
     """

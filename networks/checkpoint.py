@@ -184,7 +184,7 @@ def _are_known(settings: ModelSettings) -> dict[str, bool]:
 
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> Checkpoint:
-    """The released program saves only weights: its default settings, and placeholder classes, are supplied here."""
+    """The released code saves only weights: its default settings, and placeholder classes, are supplied here."""
     backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,

@@ -30,7 +30,7 @@ class DeepLab(nn.Module):
         num_classes: K, the number of semantic classes.
         backbone: a key of `networks.deeplab_backbones.BACKBONES`.
         normal_size: channels of the ASPP.
-        output_stride: 8, 16 or 32: selects the ATROUS_RATES. As in the released program it does not change the
+        output_stride: 8, 16 or 32: selects the ATROUS_RATES. As in the released code it does not change the
             backbone, whose last feature has stride 8 (resnet50) or 32 (the others).
         skip_connection: channels to which the feature at stride 8 is reduced for the skip connection; 0 for none.
         shared_head: all tasks share one ASPP and skip connection; otherwise each has its own.
@@ -58,7 +58,7 @@ class DeepLab(nn.Module):
         self.backbone = build_backbone(backbone, pretrained)
         fine, deep = BACKBONES[backbone].fine_channels, BACKBONES[backbone].deep_channels
         rates = ATROUS_RATES[output_stride]
-        # The released program has this activation after the skip connection's convolution.
+        # The released code has this activation after the skip connection's convolution.
         skip_activation = nn.ReLU if shared_head else nn.ReLU6
         self.contexts = nn.ModuleDict(
             {

@@ -25,7 +25,7 @@ from utils.state_dicts import strip_prefixes
 from utils.tasks import ALONG_AXIS
 
 ARCHITECTURES = ("DeepLab",)  # values of --arch
-_RELEASED_SIZE = (480, 640)  # of the released program's experiments; its files do not tell
+_RELEASED_SIZE = (480, 640)  # of the released code's experiments; its files do not tell
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _are_known(settings: DeepLabSettings) -> dict[str, bool]:
 
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> DeepLabCheckpoint:
-    """The released program saves only weights: the size of its experiments, and placeholder classes, are supplied."""
+    """The released code saves only weights: the size of its experiments, and placeholder classes, are supplied."""
     architecture = released_architecture(state, path)
     num_classes = architecture.pop("num_classes")
     settings = DeepLabSettings(

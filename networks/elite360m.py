@@ -153,7 +153,7 @@ class Elite360M(nn.Module):
         return nn.ModuleDict({task: build(task) for task in self.tasks})
 
     def _initialize_linear_layers(self) -> None:
-        """Truncated normal weights and zero biases, as in the released program; convolutions keep torch's defaults.
+        """Truncated normal weights and zero biases, as in the released code; convolutions keep torch's defaults.
 
         The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too. So does the backbone:
         the linear layers of a transformer may be pretrained.

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from networks.ops.attention import exact_softmax
+from networks.ops.attention import softmax_in_float32
 from networks.ops.linear import Linear, tokens_to_map
 from networks.ops.recompute import checkpointed
 from utils.chunks import row_chunks
@@ -16,7 +16,7 @@ def token_rays(
 ) -> torch.Tensor:
     """Unit rays (h * w, 3) of the tokens of an h x w grid, row by row.
 
-    Corrected, they go through the pixel centers, as in `utils.sphere`. In the released program they are one cell off,
+    Corrected, they go through the pixel centers, as in `utils.sphere`. In the released code they are one cell off,
     which its trained weights depend on.
     """
     shift = 0.5 if corrected else -0.5
@@ -33,7 +33,7 @@ class SemanticAwareAttention(nn.Module):
 
     Args:
         dim: C.
-        corrected: keep the order of the attended tokens. The released program reinterprets (B, C, N) as (B, N, C), a
+        corrected: keep the order of the attended tokens. The released code reinterprets (B, C, N) as (B, N, C), a
             remnant of multi-head code that mixes tokens; its trained weights depend on it.
     """
 
@@ -49,7 +49,7 @@ class SemanticAwareAttention(nn.Module):
         query = self.query(tokens)
         key, value = self.key_value(points).chunk(2, dim=-1)
         logits = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5  # (B, N, P)
-        attended = exact_softmax(logits, dim=-1) @ value
+        attended = softmax_in_float32(logits, dim=-1) @ value
         if not self._corrected:
             attended = attended.transpose(1, 2).reshape(attended.shape)
         return self.project(attended)
@@ -82,7 +82,7 @@ class DistanceAwareAttention(nn.Module):
         # mean(W_p e) over channels = mean(rows of W_p) e: no (N, P, C) tensor is needed.
         proximity = (-(token_xyz[:, None] - point_xyz[None]).abs()).exp()  # (N, P, 3)
         by_position = proximity @ self.position.weight.mean(dim=0)  # (N, P)
-        attended = exact_softmax(by_feature + by_position, dim=-1) @ value
+        attended = softmax_in_float32(by_feature + by_position, dim=-1) @ value
         return self.project(attended)
 
     @staticmethod
@@ -96,7 +96,7 @@ class TokenFusion(nn.Module, ABC):
 
     Args:
         dim: C.
-        corrected: keep the order of the tokens and place them at pixel centers, unlike the released program.
+        corrected: keep the order of the tokens and place them at pixel centers, unlike the released code.
     """
 
     def __init__(self, dim: int, corrected: bool = False):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from networks.ops.attention import exact_softmax
+from networks.ops.attention import softmax_in_float32
 from networks.ops.linear import Linear, linear
 from networks.ops.recompute import checkpointed
 from networks.point_hierarchy import PointHierarchy
@@ -113,7 +113,7 @@ class PointTransformerBlock(nn.Module):
         second = self.attention[-1]
         scale = query.shape[-1] ** -0.5  # of the logits; cheaper to apply to the weights than to B * p * k vectors
         logits = linear(hidden, second.weight * scale, second.bias * scale)
-        weights = exact_softmax(logits, dim=2)  # over the neighbors
+        weights = softmax_in_float32(logits, dim=2)  # over the neighbors
         return (weights * value).sum(dim=2)
 
 

@@ -1,4 +1,4 @@
-"""Weights of the released program of Yun & Cho (ICCV 2023): its names of the parameters of `networks.deeplab`."""
+"""Weights of the released code of Yun & Cho (ICCV 2023): its names of the parameters of `networks.deeplab`."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,7 @@ _LAST_OF_ASPP = "predict.shared_aspp.out_conv.conv.weight"
 
 
 def released_key(key: str) -> str:
-    """The released program's name of a parameter or buffer of `DeepLab`.
+    """The released code's name of a parameter or buffer of `DeepLab`.
 
     Raises:
         KeyError: when it has none; those of networks with an ASPP per task are not known.
@@ -71,7 +71,7 @@ def released_key(key: str) -> str:
 
 
 def is_released_format(state: dict) -> bool:
-    """Whether a state dict carries the released program's names of a DeepLab."""
+    """Whether a state dict carries the released code's names of a DeepLab."""
     return any(str(key).endswith(_LAST_OF_ASPP) for key in state)
 
 
@@ -107,10 +107,10 @@ def released_architecture(state: dict[str, torch.Tensor], source: str | Path = "
 def convert_released_weights(
     state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor], source: str | Path = "the released format"
 ) -> dict[str, torch.Tensor]:
-    """Weights of the released program under our names.
+    """Weights of the released code under our names.
 
     Args:
-        state: the released program's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
+        state: the released code's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
         own_state: the state dict of a `DeepLab` whose tasks share one ASPP: its keys and shapes are needed.
         source: the file, for messages.
 

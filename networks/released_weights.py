@@ -1,4 +1,4 @@
-"""Weights of the authors' released program: the mapping of its parameter names to those of this program."""
+"""Weights of the authors' released code: the mapping of its parameter names to those of this program."""
 
 import re
 from pathlib import Path
@@ -73,7 +73,7 @@ LOG_VARIANCES_KEY = "log_var_list"  # theirs is part of the network, ours of the
 
 
 def released_key(key: str) -> str:
-    """The released program's name of one of our network's parameters or buffers.
+    """The released code's name of one of our network's parameters or buffers.
 
     Raises:
         KeyError: when it has none.
@@ -90,7 +90,7 @@ def released_key(key: str) -> str:
 
 
 def is_released_format(state: dict) -> bool:
-    """Whether a state dict carries the released program's names."""
+    """Whether a state dict carries the released code's names."""
     return any("ICO_encoder.ICO_backbone." in str(key) for key in state)
 
 
@@ -119,10 +119,10 @@ def released_architecture(
 def convert_released_weights(
     state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor], source: str | Path = "the released format"
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Weights of the released program under our names.
+    """Weights of the released code under our names.
 
     Args:
-        state: the released program's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
+        state: the released code's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
         own_state: the state dict of our network, whose keys and shapes are needed.
         source: the file, for messages.
 

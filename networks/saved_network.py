@@ -2,7 +2,7 @@
 
 A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: an untrusted
 file cannot run code. ``settings`` holds all that is needed to rebuild the network and to interpret its predictions;
-files of the released programs, which hold only weights, are recognized by their keys.
+files of the released code bases, which hold only weights, are recognized by their keys.
 """
 
 import hashlib

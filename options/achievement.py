@@ -42,16 +42,16 @@ _METHODS = {  # the same for --loss_metric
     **{"weighted-sum": "fixed", "amtl": "achievement", "amtl-a": "achievement-arithmetic", "grad-norm": "gradnorm"},
     **{"dwa-g": "dwa-geometric", "rlw-g": "rlw-geometric", "dtp-g": "dtp-geometric"},
 }
-_UNKNOWN_METHODS = {  # of the released program, and why they are not here
-    "fmtl": "its focusing factor never had an effect in the released program, so there is nothing to compare with",
-    "imtl": "it crashed in the released program; imtl-g is its part on gradients",
-    **dict.fromkeys(("kd-mtl", "kd-amtl"), "the released program never chose it, and it fits no network"),
+_UNKNOWN_METHODS = {  # of the released code, and why they are not here
+    "fmtl": "its focusing factor never had an effect in the released code, so there is nothing to compare with",
+    "imtl": "it crashed in the released code; imtl-g is its part on gradients",
+    **dict.fromkeys(("kd-mtl", "kd-amtl"), "the released code never chose it, and it fits no network"),
     **dict.fromkeys(("pcgrad-amtl", "cagrad-amtl"), "it added up gradients by mistake; take one of both"),
 }
 _DETECTION = "it is for detection, which is not here"
 _OTHER_NETWORK = "it is for networks other than DeepLab, which are not here"
 _ALWAYS = "the launcher, torchrun, decides it"
-# Options of the released program that are refused, and why.
+# Options of the released code that are refused, and why.
 REFUSED = {
     "--year": "it had no effect",
     "--frozen_stages": "it had no effect",
@@ -129,7 +129,7 @@ def eval_parser() -> ArgumentFileParser:
     """Options of eval_achievement.py: those of the training, so that its file can be given."""
     parser = train_parser()
     parser.description = (
-        "Evaluate a checkpoint of DeepLab, ours or the released program's. The file of its training can be given: "
+        "Evaluate a checkpoint of DeepLab, ours or the released code's. The file of its training can be given: "
         "options that only concern training have no effect."
     )
     group = parser.add_argument_group("evaluation")
@@ -182,7 +182,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
-    names = f"{', '.join(PERSPECTIVE_DATASETS)}, or {', '.join(_DATASETS)} as in the released program"
+    names = f"{', '.join(PERSPECTIVE_DATASETS)}, or {', '.join(_DATASETS)} as in the released code"
     group.add_argument("--train_dataset", type=dataset, default="NYUv2", metavar="NAME", help=f"to train on: {names}")
     group.add_argument(
         "--test_dataset", type=dataset, metavar="NAME", help="to validate on; that of the training if not given"
@@ -204,7 +204,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--val_split",
         default="test",
         choices=("test", "val"),
-        help="validate on the test split, as the paper's program does, or on val, which is then kept out of training",
+        help="validate on the test split, as the released code does, or on val, which is then kept out of training",
     )
     group.add_argument("--num_train", type=positive, metavar="N", help="SyntheticNYU: images; 800 if not given")
     group.add_argument("--num_val", type=positive, metavar="N", help="SyntheticNYU: to evaluate on; 100 if not given")
@@ -230,7 +230,7 @@ def _add_optimization_options(parser: argparse.ArgumentParser) -> None:
         type=rate,
         default=1e-3,
         metavar="RATE",
-        help=f"learning rate for {REFERENCE_BATCH} images per step, as in the paper's program: multiplied by "
+        help=f"learning rate for {REFERENCE_BATCH} images per step, as in the released code: multiplied by "
         f"--batch_size times processes / {REFERENCE_BATCH}",
     )
     group.add_argument(
@@ -335,7 +335,7 @@ class _Replace(argparse.Action):
 
 
 class _Refuse(argparse.Action):
-    """Reports why an option of the released program is not here."""
+    """Reports why an option of the released code is not here."""
 
     def __init__(self, option_strings, dest, **more):
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, **more)

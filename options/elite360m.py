@@ -55,7 +55,7 @@ def train_parser() -> argparse.ArgumentParser:
 
 def eval_parser() -> argparse.ArgumentParser:
     """Options of eval_elite360m.py."""
-    parser = Parser("Evaluate a checkpoint of Elite360M, ours or the released program's, on a dataset.")
+    parser = Parser("Evaluate a checkpoint of Elite360M, ours or the released code's, on a dataset.")
     data = _add_data_options(parser, num_workers=8)
     data.set_defaults(height=None, width=None)
     data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
@@ -228,7 +228,7 @@ def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
         "--val_split",
         default="test",
         choices=("test", "val"),
-        help="validate on the test split, as the paper's program does, or on val, which is then kept out of training",
+        help="validate on the test split, as the released code does, or on val, which is then kept out of training",
     )
     group.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
     group.add_argument(

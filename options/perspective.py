@@ -156,7 +156,7 @@ def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -
 
 
 def run_folder_of(options: argparse.Namespace) -> Path:
-    """The folder of a training: as in the released program."""
+    """The folder of a training: as in the released code."""
     height, width = options.size
     network = f"{options.arch}_{options.basenet}_{options.test_dataset}_{height}x{width}"
     return Path(options.log_dir) / network / options.subfolder

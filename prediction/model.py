@@ -30,7 +30,7 @@ def load_elite360m(
     """Load a trained network for prediction.
 
     Args:
-        path: a checkpoint file, a run folder, a folder with one run, or weights of the released program.
+        path: a checkpoint file, a run folder, a folder with one run, or weights of the released code.
         device: None: the first GPU if there is one, else the CPU.
         amp, compiled, channels_last: see `prediction.predictor.predictor_of`.
 

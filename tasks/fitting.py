@@ -18,7 +18,7 @@ from training.run import TrainingRun, report_stop_reason
 from training.state import Progress
 from training.step import Stepper
 from training.stop import StopRequest
-from utils.distributed import process_group, wrap_ddp
+from utils.distributed import distribute, process_group
 
 DIVERGED = 3  # exit code after too many steps with non-finite losses
 
@@ -72,11 +72,11 @@ def train_network(
     Returns:
         True if training was aborted because of non-finite losses.
     """
-    stepper = Stepper(objective, wrap_ddp(objective, device), plan.optimization, device)
+    stepper = Stepper(objective, distribute(objective, device), plan.optimization, device)
     run.claim({"balancing": plan.balancing})
     folder, progress = run.folder, Progress()
     log = TrainingLog(folder, plan.log_every, objective.balancing, stepper.optimizer, resumed=run.resumed)
-    run.start(progress, {"stepper": stepper, "log": log})
+    run.restore(progress, {"stepper": stepper, "log": log})
     log.text("settings", f"```\n{folder.settings.read_text(encoding='utf-8')}\n```")
     end_epoch = EpochEnd(folder, settings, plan.balancing["name"], plan.validation, stepper, log, progress)
     outcome = fit(stepper, batches, log, progress, plan.loop, stop, run.save, end_epoch)

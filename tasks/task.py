@@ -22,7 +22,7 @@ class Task:
 
     Attributes:
         name: its name in options, predictions and results.
-        folder: its name in folders and files, as in the released program (which calls segmentation "semantic").
+        folder: its name in folders and files, as in the released code (which calls segmentation "semantic").
         loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
         valid_mask: of (batch): a boolean tensor, true where there is ground truth.
         loss_weight: in the released code.

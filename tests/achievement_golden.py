@@ -1,4 +1,4 @@
-"""Values measured on the released program of Yun & Cho: where they are, and what they were computed from.
+"""Values measured on the released code of Yun & Cho: where they are, and what they were computed from.
 
 tests/golden/achievement/README.md describes them. All files of the folder in the environment variable
 ACHIEVEMENT_GOLDEN are used if it is set.
@@ -64,7 +64,7 @@ def released_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def released_state(shapes: dict[str, tuple[int, ...]], gain: float) -> dict[str, torch.Tensor]:
-    """A state dict as the released program would have saved it, filled with the weights of the model cases."""
+    """A state dict as the released code would have saved it, filled with the weights of the model cases."""
     return {key: torch.from_numpy(_weights(key, shape, gain)) for key, shape in shapes.items()}
 
 

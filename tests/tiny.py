@@ -12,7 +12,7 @@ from losses.reduction import PixelLoss
 from training.objective import LossTerm, TrainingObjective
 from training.optimizers import OptimizationSettings
 from training.step import Stepper
-from utils.distributed import wrap_ddp
+from utils.distributed import distribute
 
 CPU = torch.device("cpu")
 TASKS = ("height", "slope", "kind")
@@ -183,7 +183,7 @@ def tiny_stepper(
     if frozen:
         freeze_norms(objective)
     settings = OptimizationSettings(**{"num_steps": 20, "learning_rate": 1e-3, **settings})
-    return Stepper(objective, wrap_ddp(objective, device), settings, device)
+    return Stepper(objective, distribute(objective, device), settings, device)
 
 
 def parameters(stepper: Stepper) -> dict[str, torch.Tensor]:

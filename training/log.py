@@ -122,15 +122,15 @@ class TrainingLog:
             dynamic_ncols=True,
         )
         self._start_window()  # validation and saving do not count toward the training speed
-        self._always_unlabeled: frozenset[str] | None = None
+        self._never_trained: frozenset[str] | None = None
         waiting_since = time.perf_counter()
         for step in self._progress:
             self._waited += time.perf_counter() - waiting_since
             yield step
             waiting_since = time.perf_counter()
         self._write_window()
-        if is_main() and self._always_unlabeled:
-            tasks = ", ".join(sorted(self._always_unlabeled))
+        if is_main() and self._never_trained:
+            tasks = ", ".join(sorted(self._never_trained))
             tqdm.write(f"epoch {epoch}: no sample has ground truth for {tasks}: not trained", file=sys.stderr)
 
     @property
@@ -149,8 +149,8 @@ class TrainingLog:
         if result.problem:
             self._bad_step(result.problem)
             return
-        seen = result.unlabeled if self._always_unlabeled is None else self._always_unlabeled & result.unlabeled
-        self._always_unlabeled = seen
+        seen = result.without_pixels if self._never_trained is None else self._never_trained & result.without_pixels
+        self._never_trained = seen
         self._num_steps += 1
         self._num_images += result.num_images * world_size()
         self._num_overflows += result.overflowed

@@ -59,7 +59,8 @@ class TrainingObjective(nn.Module):
             in float32.
 
     Attributes:
-        has_labels: whether this step's batches have labels so far, in any process, (T,) bool; None before the first.
+        has_pixels: per task, whether any pixel of this step's batches so far, in any process, counts in the loss, (T,)
+            bool; None before the first batch.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class TrainingObjective(nn.Module):
         self._amp_type = amp_type
         self.network = network
         self.balancing = balancing
-        self.has_labels: torch.Tensor | None = None
+        self.has_pixels: torch.Tensor | None = None
 
     def begin_step(self, batches: list[dict]) -> list[torch.Tensor | None]:
         """Prepare for an optimizer step with one or more batches.
@@ -85,7 +86,7 @@ class TrainingObjective(nn.Module):
             For each batch the fractions (T,) of the step's labeled pixels that are in it, an argument of `forward`,
             so that all pixels of a step have the same weight; None for a single batch.
         """
-        self.has_labels = None
+        self.has_pixels = None
         self.balancing.begin_step()
         if len(batches) == 1:
             return [None]
@@ -122,8 +123,8 @@ class TrainingObjective(nn.Module):
         final = dict(zip(tasks, means, strict=False))
         intermediate = dict(zip(tasks, means[len(tasks) :], strict=False))
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
-        has_labels = torch.stack(num_pixels) > 0
-        self.has_labels = has_labels if self.has_labels is None else self.has_labels | has_labels
+        has_pixels = torch.stack(num_pixels) > 0
+        self.has_pixels = has_pixels if self.has_pixels is None else self.has_pixels | has_pixels
         if fractions is None:
             fractions = final[tasks[0]].value.new_ones(len(tasks))
         total = self.balancing(final, intermediate, fractions)

@@ -33,7 +33,7 @@ class RunOptions:
 class TrainingRun:
     """The run of a folder. All processes make every call.
 
-    Use: construct it, `require` what must not change, build the parts, `claim`, `start`, then `save` regularly.
+    Use: construct it, `check_unchanged`, build the parts, `claim`, `restore`, then `save` regularly.
 
     Args:
         folder: of the run; created if missing.
@@ -53,14 +53,11 @@ class TrainingRun:
         self._saved = SavedState(folder) if from_main(self._is_to_resume) else None
         self.resumed = self._saved is not None
 
-    def require(self, facts: Mapping[str, object]) -> bool:
+    def check_unchanged(self, facts: Mapping[str, object]) -> None:
         """Make sure that a resumed run has the same options and data as when it was started.
 
         Args:
             facts: what must be the same, besides the fixed options, by their names in messages.
-
-        Returns:
-            Whether any epochs are left.
 
         Raises:
             UserError: when an option or a fact has changed.
@@ -68,18 +65,23 @@ class TrainingRun:
         facts = plain({"number of processes (--nproc_per_node)": world_size(), **facts})
         if not self.resumed:
             self._signature = Signature(from_main(lambda: uuid.uuid4().hex), self._now, facts)
-            return True
+            return
         self._signature = Signature(self._saved.signature.run_id, self._saved.signature.options, facts)
-        self._saved.require(Signature(self._signature.run_id, self._now, facts), self._options.fixed)
+        self._saved.check_same_training(Signature(self._signature.run_id, self._now, facts), self._options.fixed)
+
+    def is_complete(self) -> bool:
+        """Whether a resumed run has no epochs left, which is reported."""
+        if not self.resumed:
+            return False
         done = self._saved.epoch - 1
         if done < self._now["num_epochs"]:
-            return True
+            return False
         if is_main():
             print(
                 f"nothing to do: {self.folder.root} has been trained for {done} epochs; "
                 "pass a larger --num_epochs to continue"
             )
-        return False
+        return True
 
     def claim(self, description: Mapping[str, object]) -> None:
         """Take over the folder for a new run: remove the files of an earlier run and write settings.json.
@@ -96,7 +98,7 @@ class TrainingRun:
             write_json(self.folder.settings, {**content, **description, **provenance(), "resumed": []})
         barrier()
 
-    def start(self, progress: Progress, parts: Mapping[str, Stateful]) -> None:
+    def restore(self, progress: Progress, parts: Mapping[str, Stateful]) -> None:
         """Restore and report the state of a resumed run.
 
         Args:

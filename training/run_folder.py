@@ -1,4 +1,4 @@
-"""Paths of a run's files: those of the released program, and a few more."""
+"""Paths of a run's files: those of the released code, and a few more."""
 
 from collections.abc import Mapping
 from glob import escape

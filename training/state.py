@@ -130,7 +130,7 @@ class SavedState:
                 "or pass --overwrite to start anew"
             )
 
-    def require(self, now: Signature, fixed: tuple[str, ...]) -> None:
+    def check_same_training(self, now: Signature, fixed: tuple[str, ...]) -> None:
         """Make sure that a training may be resumed from here.
 
         Args:

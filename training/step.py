@@ -27,7 +27,7 @@ class StepResult:
         problem: which losses of which samples were non-finite, so that the step was skipped; empty if none.
         stop: whether any process requests to stop.
         overflowed: whether fp16 gradients overflowed, so that only the loss scale was updated.
-        unlabeled: tasks without ground truth in the batches of all processes.
+        without_pixels: tasks with no pixel that counts in the loss, in the batches of all processes.
     """
 
     losses: dict[str, torch.Tensor]
@@ -35,7 +35,7 @@ class StepResult:
     problem: str
     stop: bool
     overflowed: bool = False
-    unlabeled: frozenset[str] = frozenset()
+    without_pixels: frozenset[str] = frozenset()
 
 
 class MovingAverage(AveragedModel):
@@ -122,16 +122,16 @@ class Stepper:
         with nondeterminism_reported():
             losses, finite = self._backward(batches)
         # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
-        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_labels]
-        is_bad, stop, *unlabeled = all_max(torch.stack(questions).int()).tolist()
+        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
+        is_bad, stop, *without_pixels = all_max(torch.stack(questions).int()).tolist()
         num_images = sum(len(batch["rgb"]) for batch in batches)
         if is_bad:
             torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be non-finite, too
             self.optimizer.zero_grad()
             return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
         tasks = self.objective.network.tasks
-        unlabeled = frozenset(task for task, nothing in zip(tasks, unlabeled, strict=True) if nothing)
-        self._skip_update(unlabeled)
+        without_pixels = frozenset(task for task, nothing in zip(tasks, without_pixels, strict=True) if nothing)
+        self._skip_update(without_pixels)
         if self._grad_clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
@@ -146,7 +146,7 @@ class Stepper:
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
-        return StepResult(losses, num_images, "", bool(stop), unlabeled=unlabeled)
+        return StepResult(losses, num_images, "", bool(stop), without_pixels=without_pixels)
 
     def validated(self, score: float) -> None:
         """Called after each validation with a score, higher being better, on which the schedule may depend."""

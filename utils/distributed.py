@@ -101,11 +101,12 @@ def process_group(gpu_devices: list[int], device: str = "auto") -> Iterator[torc
             gc.collect()
 
 
-def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module on its device, its gradients averaged over the processes (and BatchNorm's statistics too, on GPUs).
+def distribute(module: nn.Module, device: torch.device) -> nn.Module:
+    """Move a module to its device and, if there are several processes, wrap it in DistributedDataParallel.
 
-    All processes start from rank 0's weights and buffers. After that buffers are not exchanged: most are constants, and
-    running statistics are the same in all processes on GPUs, and need `broadcast_buffers` before they are used on CPUs.
+    Gradients are then averaged over the processes, and on GPUs BatchNorm's statistics too. All processes start from
+    rank 0's weights and buffers. After that buffers are not exchanged: most are constants, and running statistics are
+    the same in all processes on GPUs, and need `broadcast_buffers` before they are used on CPUs.
     """
     module.to(device)
     if not is_distributed():

@@ -16,7 +16,7 @@ ALONG_AXIS = "metres along the optical axis"  # the same of perspective images
 RELATIVE = "relative: the largest depth of each image is 10"  # of Structured3D, as in the paper
 
 TASK_NAMES = ("depth", "normal", "segmentation")  # in the order of `tasks.TASKS`
-# The values of --task, in the released program's spelling and order.
+# The values of --task, in the released code's spelling and order.
 TASK_VALUES = (
     *("depth", "segmentation", "normal", "depth_segmentation", "depth_normal", "normal_segmentation"),
     "depth_normal_segmentation",

@@ -10,7 +10,7 @@ SMOOTHING = 0.1  # weight of a new accuracy in the moving average
 class AccuracyWeights(WeightedLosses):
     """A moving average of each task's accuracy: 10 % new, 90 % old, initialized with the first value.
 
-    As in the released program of Yun & Cho (ICCV 2023). There a missing metric crashes, and NaN stays in the weights
+    As in the released code of Yun & Cho (ICCV 2023). There a missing metric crashes, and NaN stays in the weights
     forever; here both leave the average unchanged.
     """
 

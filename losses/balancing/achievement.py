@@ -14,7 +14,7 @@ class Achievement(AccuracyWeights):
     and a focusing factor gamma. They are exponents of a geometric mean, or (`achievement-arithmetic`) weights of a
     sum. They are equal until all accuracies are known, and change after each validation.
 
-    The released program lacks the maximum: a task above its potential gains weight again, or crashes. It updates
+    The released code lacks the maximum: a task above its potential gains weight again, or crashes. It updates
     accuracies twice per validation when weights are averaged, and does not save them in checkpoints.
 
     Args:

@@ -92,7 +92,7 @@ class WeightedLosses(Balancing):
     does not change the direction of its gradient. If a step has several batches, each has separate c_t.
 
     A task without labels in the batch is excluded from the mean, and the exponents of the others are rescaled to sum to
-    one. (In the released program of Yun & Cho, ICCV 2023, its loss of 0 makes the product 0 and its gradient NaN.)
+    one. (In the released code of Yun & Cho, ICCV 2023, its loss of 0 makes the product 0 and its gradient NaN.)
 
     Args:
         tasks: names, in the same order as those of the network.

@@ -11,7 +11,7 @@ class DynamicTaskPrioritization(AccuracyWeights):
     """w_t = -(1 - k_t)^gamma log k_t of the smoothed accuracy k_t (Guo et al., ECCV 2018, eq. 4).
 
     Difficult tasks get more weight. Weights are 1 before the first validation; accuracies below 0.001 count as 0.001.
-    (The released program of Yun & Cho takes 1e-20, so that a task of accuracy 0 gets a weight of 46.)
+    (The released code of Yun & Cho takes 1e-20, so that a task of accuracy 0 gets a weight of 46.)
 
     The geometric form divides the weights by their sum.
 

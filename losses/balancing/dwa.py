@@ -11,7 +11,7 @@ class DynamicWeightAverage(WeightedLosses):
     """w_t = T softmax_t(rho_t / tau) with rho_t = L_t(e - 1) / L_t(e - 2), tau = 2 (Liu et al., CVPR 2019, eq. 7).
 
     A task whose loss falls slowly gets a larger weight. L_t(e) is the mean over the steps of epoch e in which the task
-    had labels; weights are 1 in the first two epochs. (The released program of Yun & Cho multiplies by the temperature
+    had labels; weights are 1 in the first two epochs. (The released code of Yun & Cho multiplies by the temperature
     instead of dividing, compares sums over different numbers of steps, and updates weights within epochs.)
 
     The geometric form has the exponents softmax_t(rho_t / tau).

@@ -17,7 +17,7 @@ class GradNorm(WeightedLosses):
         sum_t |G_t - mean(G) r_t^alpha|,  alpha = 1.5, the second term being a constant,
 
     followed by rescaling of the weights to their sum T. Tasks without labels in the batch keep their weights and are
-    excluded from the means. (The released program of Yun & Cho uses the network's learning rate for the weights, allows
+    excluded from the means. (The released code of Yun & Cho uses the network's learning rate for the weights, allows
     negative ones, and divides by zero when a task has no labels in the first batch.)
     """
 

@@ -42,7 +42,7 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
     return F.scaled_dot_product_attention(query, key, values, scale=dim**-0.5).split(dim, dim=-1)
 
 
-def exact_softmax(logits: torch.Tensor, dim: int) -> torch.Tensor:
+def softmax_in_float32(logits: torch.Tensor, dim: int) -> torch.Tensor:
     """Softmax in at least float32, whatever the type of the logits under autocast."""
     return logits.softmax(dim, dtype=torch.promote_types(logits.dtype, torch.float32))
 

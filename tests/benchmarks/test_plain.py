@@ -1,4 +1,4 @@
-"""The benchmark's plain network is held to the released program's numbers, as ours is, and to ours."""
+"""The benchmark's plain network is held to the released code's numbers, as ours is, and to ours."""
 
 from types import SimpleNamespace
 

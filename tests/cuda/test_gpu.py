@@ -15,7 +15,7 @@ from networks.elite360m import Elite360M
 from prediction.predictor import predictor_of
 from prediction.tta import ViewAverage
 from tasks import TASKS, build_evaluator
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from tests.cuda.test_pretended_cuda import packed_batch
 from tests.networks.test_parity import golden, training_losses  # noqa: F401 - a fixture
 from tests.processes import run_processes
@@ -24,7 +24,7 @@ from training.optimizers import OptimizationSettings
 from training.setup import prepare_network
 from training.step import Stepper
 from utils.cpu_kernels import without_cpu_kernels
-from utils.distributed import wrap_ddp
+from utils.distributed import distribute
 
 CLASSES = 5
 on_gpu = pytest.param("cuda", marks=pytest.mark.gpu)
@@ -70,7 +70,7 @@ def real_stepper(
     prepare_network(network, channels_last, compiled)
     objective = build_objective(network, amp_type=amp_type).train()
     settings = OptimizationSettings(num_steps=20, fp16=amp_type == torch.float16)
-    return Stepper(objective, wrap_ddp(objective, device), settings, device)
+    return Stepper(objective, distribute(objective, device), settings, device)
 
 
 def first_losses(device: torch.device, **settings) -> dict[str, float]:
@@ -82,7 +82,7 @@ def first_losses(device: torch.device, **settings) -> dict[str, float]:
 
 @gpu_only
 def test_golden_figures(golden, device):  # noqa: F811
-    """Losses of the released program, in float32."""
+    """Losses of the released code, in float32."""
     released = {key.removeprefix("loss_"): float(x) for key, x in golden.arrays.items() if key.startswith("loss_")}
     theirs = {key: value for key, value in released.items() if not key.endswith(("_float64", "uncertainty_total"))}
     of_cpu = training_losses(golden)

@@ -9,7 +9,7 @@ import torch
 from losses.balancing import BALANCINGS
 from networks.elite360m import Elite360M
 from tasks import TASKS, build_evaluator
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from tests.cuda.pretend import host_waits
 from tests.tiny import CPU, tiny_batch, tiny_stepper
 from training.optimizers import OptimizationSettings

@@ -12,7 +12,7 @@ from networks.elite360m import Elite360M
 from prediction.predictor import predictor_of
 from prediction.tta import ViewAverage
 from tasks import TASKS, build_evaluator
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from tests.cuda.pretend import DEVICE, HostWaits, pretend, pretended_cuda
 from training.setup import AMP_TYPES, prepare_network
 from utils.tasks import TASK_NAMES
@@ -65,7 +65,7 @@ def pretend_to_train(network: Elite360M, amp_type: torch.dtype | None = None, wi
             objective.begin_step([batch])
             losses = objective(batch)
         assert waits.names == []
-        assert is_there(objective.has_labels)
+        assert is_there(objective.has_pixels)
         for name, loss in losses.items():
             assert is_there(loss), name
             assert loss.dtype == torch.float32, name

@@ -164,7 +164,7 @@ def test_no_root_and_an_empty_one(name, tmp_path):
 
 
 def test_own_lists(matterport, tmp_path):
-    """In the released program's format, in which the label maps of Matterport3D lack their _gt."""
+    """In the released code's format, in which the label maps of Matterport3D lack their _gt."""
     path = tmp_path / "list.txt"
     path.write_text("a/rgb.png a/depth.png a/s.png a/normal.png\n\nb/rgb.png b/depth.png b/s_gt.png b/normal.png")
     for split in ("train", "test"):

@@ -56,7 +56,7 @@ def accuracies(depth: float | None, normal: float | None, segmentation: float | 
 
 
 def test_the_names():
-    """Those of the paper's program and of the literature; the default first."""
+    """Those of the released code and of the literature; the default first."""
     assert list(BALANCINGS) == [
         *("uncertainty", "fixed", "geometric", "dwa", "dwa-geometric", "rlw", "rlw-geometric", "dtp", "dtp-geometric"),
         *("gradnorm", "achievement", "achievement-arithmetic"),
@@ -141,7 +141,7 @@ def test_fixed_weights():
 
 
 def test_achievement_over_three_validations():
-    """Numbers of the released program, run with these potentials (depth, normal, segmentation)."""
+    """Numbers of the released code, run with these potentials (depth, normal, segmentation)."""
     balancing = method("achievement")
     assert list(balancing.weights().values()) == pytest.approx([1 / 3] * 3)
     expected = [
@@ -203,7 +203,7 @@ def test_weights_are_equal_until_all_accuracies_are_known():
 
 
 def test_dtp():
-    """Numbers of the released program: gamma 0.5, accuracies 0.1, 0.5, 0.2, then 0.3, 0.7, 0.35, smoothed."""
+    """Numbers of the released code: gamma 0.5, accuracies 0.1, 0.5, 0.2, then 0.3, 0.7, 0.35, smoothed."""
     arithmetic, geometric = (method(name, focusing_factor=0.5) for name in ("dtp", "dtp-geometric"))
     assert list(arithmetic.weights().values()) == [1, 1, 1]
     for new, weights in (

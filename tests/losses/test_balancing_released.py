@@ -1,4 +1,4 @@
-"""The balancing methods against the released program of Yun & Cho, where it does what the formulas say.
+"""The balancing methods against the released code of Yun & Cho, where it does what the formulas say.
 
 Different on purpose, so that something else is compared:
 

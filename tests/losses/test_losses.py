@@ -8,7 +8,7 @@ import torch
 from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.reduction import TaskLoss, global_means
 from tasks import TASKS
-from tasks.objective import build_objective, resize_targets
+from tasks.build import build_objective, resize_targets
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The losses for perspective images: values by hand, those of the released program, and what is not valid."""
+"""The losses for perspective images: values by hand, those of the released code, and what is not valid."""
 
 import math
 from functools import partial

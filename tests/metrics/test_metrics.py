@@ -131,7 +131,7 @@ def test_per_image_miou_counts_absent_classes_as_zero():
 
 
 def test_segmentation_logits_are_not_truncated():
-    """The released program takes the arg-max of integers: 0.9 and 0.1 would both be 0."""
+    """The released code takes the arg-max of integers: 0.9 and 0.1 would both be 0."""
     logits = torch.tensor([0.1, 0.9]).view(2, 1, 1)
     assert (
         segmentation_metrics(confusion_matrices(predicted_labels(logits[None]), torch.tensor([[[1]]]), 2)[0])["pixAcc"]

@@ -1,4 +1,4 @@
-"""Metrics of perspective images: against plain formulas, and those of the released program."""
+"""Metrics of perspective images: against plain formulas, and those of the released code."""
 
 import json
 import math

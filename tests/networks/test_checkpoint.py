@@ -14,13 +14,13 @@ from datasets.classes import STANFORD2D3D
 from networks.checkpoint import ModelSettings, load_checkpoint
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from networks.saved_network import find_checkpoint, find_mismatches, save_checkpoint
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from utils.checkpoint_files import LAST_MODEL, save_content
 from utils.errors import LONGEST_LINE, UserError
 from utils.tasks import METERS, RELATIVE
 from visual.displays import DisplaySettings
 
-BACKBONE = "timm:test_efficientnet"  # small; weights of the released program are of Elite360M_Res18
+BACKBONE = "timm:test_efficientnet"  # small; weights of the released code are of Elite360M_Res18
 SETTINGS = ModelSettings(
     backbone=BACKBONE,
     tasks=("depth", "normal", "segmentation"),
@@ -60,7 +60,7 @@ def res18():
 
 @pytest.fixture(scope="module")
 def released(res18):
-    """A state dict of the released program."""
+    """A state dict of the released code."""
     return {released_key(key): value for key, value in res18.items()} | {
         LOG_VARIANCES_KEY: torch.tensor([0.1, 0.2, 0.3])
     }

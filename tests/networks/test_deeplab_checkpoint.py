@@ -74,7 +74,7 @@ def test_each_program_refuses_the_checkpoints_of_the_other(path, tmp_path):
 
 
 def test_released_weights(network, tmp_path):
-    """A bare state dict of the released program, or in a file with more; the other program refuses it by name."""
+    """A bare state dict of the released code, or in a file with more; the other program refuses it by name."""
     state = {released_key(key): value for key, value in network.state_dict().items()}
     for name, content in (("bare.pth", state), ("whole.pth", {"epoch": 3, "model": state})):
         torch.save(content, tmp_path / name)

@@ -1,4 +1,4 @@
-"""DeepLab, its losses and gradients against those of the released program, in float64."""
+"""DeepLab, its losses and gradients against those of the released code, in float64."""
 
 from functools import partial
 from pathlib import Path

@@ -27,7 +27,7 @@ def small_network(**settings) -> Elite360M:
     [("Elite360M_Res18", 41, 18_725_669), ("Elite360M_Res34", 13, 28_813_837), ("Elite360M_Res50", 25, 38_280_517)],
 )
 def test_parameter_counts(backbone, num_classes, expected):
-    """The released program counts the three log-variances of the loss among the network's."""
+    """The released code counts the three log-variances of the loss among the network's."""
     modules = (
         small_network(backbone=backbone, num_classes=num_classes),
         UncertaintyWeighting(TASK_NAMES, dict.fromkeys(TASK_NAMES, 1.0)),
@@ -151,7 +151,7 @@ def test_initialisation():
     for name, layer in layers.items():
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1), name
         assert layer.bias is None or not layer.bias.any(), name
-    # The released program's 1x1 convolutions: uniform up to 1 / sqrt(inputs), as torch makes them.
+    # The released code's 1x1 convolutions: uniform up to 1 / sqrt(inputs), as torch makes them.
     for transition in network.icosap_encoder.transition_downs:
         for linear in transition.linears:
             assert linear.weight.std().item() == pytest.approx((3 * linear.in_features) ** -0.5, rel=0.1)

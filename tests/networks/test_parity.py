@@ -1,7 +1,7 @@
 """Held against the authors' released network: same weights and inputs, same outputs, losses, gradients and metrics.
 
 Every ``.npz`` in tests/golden, or in the folder that the environment variable ELITE360M_GOLDEN names, holds arrays
-measured on the released program. tests/golden/README.md says how weights and inputs are made again.
+measured on the released code. tests/golden/README.md says how weights and inputs are made again.
 """
 
 import copy
@@ -22,7 +22,7 @@ from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
 from tasks import TASKS
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from training.objective import TrainingObjective
 
 pytestmark = pytest.mark.usefixtures("cpu_kernels")
@@ -55,7 +55,7 @@ def golden_array(key: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
 
 
 def released_state(objective: TrainingObjective, salt: str) -> dict[str, torch.Tensor]:
-    """A state dict as the released program would have saved it, filled with the golden weights."""
+    """A state dict as the released code would have saved it, filled with the golden weights."""
     shapes = {released_key(key): tuple(value.shape) for key, value in objective.network.state_dict().items()}
     shapes[LOG_VARIANCES_KEY] = (3,)
     # "+" of a Python float would make float64 of the zero-dimensional arrays: back to float32 at the end.
@@ -171,7 +171,7 @@ def test_outputs(golden, eval_pass):
 
 
 def test_metrics(golden, eval_pass):
-    """The released program pools a batch: here as one image twice as high."""
+    """The released code pools a batch: here as one image twice as high."""
     predictions = eval_pass
     for task in ("depth", "normal"):
         prediction, truth, mask = (
@@ -182,7 +182,7 @@ def test_metrics(golden, eval_pass):
         [values] = metric.batch_metrics(prediction, {task: truth, f"{task}_mask": mask}).values.tolist()
         named = zip(metric.image_metric_names, values, strict=True)
         ours = {name: value for name, value in named if not name.endswith(SOLID_ANGLE)}
-        if task == "depth":  # the released program's other two names
+        if task == "depth":  # the released code's other two names
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
         theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.arrays.items() if k.startswith(f"metric_{task}_")}
         counts = {name for name in theirs if name in ("a1", "a2", "a3", "a4", "a5")}  # fractions of pixels, or percent

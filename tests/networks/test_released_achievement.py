@@ -1,4 +1,4 @@
-"""Names of the released program of Yun & Cho, and what happens to weights that do not fit."""
+"""Names of the released code of Yun & Cho, and what happens to weights that do not fit."""
 
 import pytest
 import torch

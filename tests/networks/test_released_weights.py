@@ -1,4 +1,4 @@
-"""Weights under the released program's names: every key accounted for."""
+"""Weights under the released code's names: every key accounted for."""
 
 import re
 
@@ -17,7 +17,7 @@ def network():
 
 @pytest.fixture
 def released(network):
-    """What the released program would have saved from DDP."""
+    """What the released code would have saved from DDP."""
     state = {f"module.{released_key(key)}": value.clone() for key, value in network.state_dict().items()}
     conv = "module.ICO_encoder.ICO_backbone.transition_downs.0.sa.mlp_convs.0.weight"
     state[conv] = state[conv][..., None, None]  # a 1x1 convolution there, a linear layer here

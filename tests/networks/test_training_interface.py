@@ -9,7 +9,7 @@ from datasets.synthetic import SyntheticRooms
 from networks.elite360m import Elite360M
 from options.elite360m import train_parser
 from tasks import TASKS
-from tasks.objective import build_objective
+from tasks.build import build_objective
 from tests.tiny import freeze_norms
 from training.objective import task_losses
 from training.setup import prepare_network

@@ -60,7 +60,7 @@ def test_resuming_and_overwriting_exclude_each_other(capsys):
 
 
 def test_released_training_command():
-    """Word for word as in the README of the released program."""
+    """Word for word as in the README of the released code."""
     line = (
         "--log_dir ./workdirs_uni/MP3D --gpu_devices 1 2 --backbone Elite360M_Res18 --batch_size 2 --dataset MP3D "
         "--dataset_rootdir /data --num_epochs 150 --task depth_normal_segmentation --num_workers 8 --local_rank 1"
@@ -81,7 +81,7 @@ def test_released_evaluation_command():
 
 
 def test_defaults():
-    """The released program's, but for the task (its default cannot run)."""
+    """The released code's, but for the task (its default cannot run)."""
     options = vars(train_parser().parse_args([]))
     expected = {
         **{"num_workers": 4, "gpu_devices": [0], "backbone": "Elite360M_Res18", "task": "depth_normal_segmentation"},

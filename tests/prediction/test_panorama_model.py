@@ -123,7 +123,7 @@ def test_a_network_of_some_tasks(settings, rgb, tmp_path):
 
 
 def test_released_weights(tmp_path):
-    """They come without settings: those of the released program, and nameless classes."""
+    """They come without settings: those of the released code, and nameless classes."""
     network = Elite360M(num_classes=5, pretrained=False)
     state = {released_key(key): value for key, value in network.state_dict().items()}
     torch.save({**state, LOG_VARIANCES_KEY: torch.zeros(3)}, tmp_path / "released.pth")

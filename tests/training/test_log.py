@@ -198,7 +198,7 @@ def test_a_task_without_ground_truth_in_a_whole_epoch_is_named(tmp_path, capsys)
     log = TrainingLog(RunFolder(tmp_path, FOLDERS), 10, weighting, torch.optim.Adam(weighting.parameters()))
     for epoch, unlabelled in ((1, [{"a", "b"}, {"a"}]), (2, [{"a"}, {"b"}])):
         for tasks in log.watch(unlabelled, epoch):
-            log.step(replace(step_result(1.0), unlabeled=frozenset(tasks)))
+            log.step(replace(step_result(1.0), without_pixels=frozenset(tasks)))
         lines = [line for line in capsys.readouterr().err.splitlines() if "ground truth" in line]
         assert [line.partition(" for ")[2].partition(":")[0] for line in lines] == (["a"] if epoch == 1 else [])
     log.close()

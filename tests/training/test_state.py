@@ -204,7 +204,7 @@ def test_a_state_of_another_run_is_refused(run):
 
 def require(run: RunFolder, options: dict | None = None, facts: dict | None = None) -> None:
     now = Signature("run one", OPTIONS | (options or {}), FACTS | (facts or {}))
-    SavedState(run).require(now, FIXED)
+    SavedState(run).check_same_training(now, FIXED)
 
 
 @pytest.mark.parametrize(

@@ -332,9 +332,9 @@ def test_fp16_gradients_that_overflow_without_a_scale_are_a_problem():
 
 def test_tasks_without_ground_truth_are_named():
     stepper = tiny_stepper()
-    assert stepper.step([BATCH]).unlabeled == frozenset()
+    assert stepper.step([BATCH]).without_pixels == frozenset()
     task = stepper.objective.network.tasks[0]
-    assert stepper.step([without_labels(BATCH, task)]).unlabeled == {task}
+    assert stepper.step([without_labels(BATCH, task)]).without_pixels == {task}
 
 
 def test_the_rate_falls_on_a_plateau_of_scores():

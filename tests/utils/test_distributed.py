@@ -10,6 +10,7 @@ from utils.distributed import (
     all_max,
     all_sum,
     broadcast_buffers,
+    distribute,
     gather_objects,
     is_main,
     launch_id,
@@ -18,7 +19,6 @@ from utils.distributed import (
     select_device,
     was_restarted,
     world_size,
-    wrap_ddp,
 )
 from utils.errors import UserError
 
@@ -99,7 +99,7 @@ def test_what_processes_do_not_send(device, monkeypatch):
     monkeypatch.setattr(
         "torch.nn.parallel.DistributedDataParallel", lambda module, **settings: given.update(settings, module=module)
     )
-    wrap_ddp(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), device)
+    distribute(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), device)
     assert given["broadcast_buffers"] is False
     assert given["gradient_as_bucket_view"] is True
     assert given.get("device_ids") == ([1] if device.type == "cuda" else None)
@@ -178,7 +178,7 @@ def joint_training(indices: list[int]) -> dict:
     model = torch.nn.Conv2d(1, 1, 3, padding=1)
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank() + 7.0)
-    parallel_model = wrap_ddp(model, torch.device("cpu"))
+    parallel_model = distribute(model, torch.device("cpu"))
     [loss] = global_means([TASKS["depth"].loss(parallel_model(predictions["depth"][indices]), batch)])
     loss.value.backward()
     broadcast_buffers(norm)

@@ -1,4 +1,4 @@
-"""The training objective of a network."""
+"""A network with its weights and its training objective, built from settings and options."""
 
 from collections.abc import Mapping
 from pathlib import Path
