@@ -32,11 +32,10 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
     dim = query.shape[-1]
     if values.shape[-1] % dim:
         raise ValueError(f"values are {values.shape[-1]} wide, not a multiple of {dim}")
-    if not use_cpu_kernels(query) or torch.compiler.is_compiling():
-        return tuple(F.scaled_dot_product_attention(query, key, value) for value in values.split(dim, dim=-1))
-    if query.dtype in (torch.float32, torch.float64):
+    is_exact = query.dtype in (torch.float32, torch.float64)
+    if is_exact and use_cpu_kernels(query) and not torch.compiler.is_compiling():
         return _RowwiseAttention.apply(query, key, values).split(dim, dim=-1)
-    # torch's attention needs values as wide as the keys. Wider keys cost less here than computing the map m times.
+    # torch's fast kernels need values as wide as the keys. Wider keys cost no more than computing the map m times.
     padding = (0, values.shape[-1] - dim)
     query, key = F.pad(query, padding), F.pad(key, padding)
     return F.scaled_dot_product_attention(query, key, values, scale=dim**-0.5).split(dim, dim=-1)
