@@ -1,35 +1,61 @@
 """The benchmark runs; what it measures is not judged."""
 
+import itertools
 import json
-import runpy
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks import model, workers
+from utils.errors import UserError
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Measurements without a process for each, which would import torch first; their results still go through JSON."""
+
+    def measure(self: model.Benchmark, measure: str, **arguments) -> dict:
+        results = json.loads(json.dumps(workers.MEASURES[measure](**arguments)))
+        self.measurements.append({"measure": measure, **arguments, **results})
+        return results
+
+    monkeypatch.setattr(model.Benchmark, "_measure", measure)
+    monkeypatch.setattr(model, "EFFORT", {key: {"warm_ups": 1, "calls": 1} for key in model.EFFORT})
+    monkeypatch.setattr(model, "NUM_EVALUATED", 2)
+    monkeypatch.setattr(workers, "machine_rate", lambda: 1e9)
+    monkeypatch.setattr(workers, "peak_memory", itertools.count(10**9, 10**6).__next__)  # it grows once per process
 
 
 @pytest.mark.slow
-def test_small_benchmark(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.model", "--backbones", "Elite360M_Res18", "--height", "64"]
-    parts = ["--rounds", "1", "--parts", "inference", "evaluation", "floor", "bf16", "--out", str(tmp_path)]
-    done = subprocess.run([*command, *parts], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "plain / ours" in done.stdout
-    assert "ratio to the two" in done.stdout
-    assert "three passes" in done.stdout
-    assert "float32 / bf16" in done.stdout
+def test_small_benchmark(in_this_process, tmp_path, monkeypatch, capsys):
+    parts = ["inference", "evaluation", "floor", "bf16"]
+    arguments = ["--backbones", "Elite360M_Res18", "--height", "64", "--rounds", "1", "--parts", *parts]
+    monkeypatch.setattr(sys, "argv", ["model.py", *arguments, "--out", str(tmp_path)])
+    model.main()
+    output = capsys.readouterr().out
+    assert "plain / ours" in output
+    assert "ratio to the two" in output
+    assert "three passes" in output
+    assert "float32 / bf16" in output
     rows = json.loads((tmp_path / "model.json").read_text())
     times = {row["network"]: row["times"] for row in rows if row["measure"] == "inference"}
-    assert len(times["plain"]) == 3
+    assert set(times) == {"plain", "ours"}
     assert all(seconds > 0 for network in ("plain", "ours") for seconds in times[network])
 
 
-def test_wrong_height(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_a_process_per_measurement(tmp_path, monkeypatch):
+    benchmark = model.Benchmark(["Elite360M_Res18"], 64, 1, tmp_path)
+    benchmark.machine()
+    [machine] = benchmark.measurements
+    assert machine["torch"] == torch.__version__
+    monkeypatch.setattr(model, "WORKERS", ("-c", "import os; os.abort()"))
+    with pytest.raises(UserError, match="exit code -6"):
+        benchmark.machine()
+
+
+def test_wrong_height(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["model.py", "--height", "100", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as info:
-        runpy.run_module("benchmarks.model", run_name="__main__")
-    assert info.value.code == 2
-    assert "multiple of 64" in capsys.readouterr().err
+    with pytest.raises(UserError, match="--height"):
+        model.main()
