@@ -33,11 +33,6 @@ def test_gradients(golden, training_pass):
     parity.test_gradients(golden, training_pass)
 
 
-@pytest.mark.slow
-def test_float64(golden):
-    parity.test_float64(golden)
-
-
 class PlainObjective(TrainingObjective):
     """The plain network with the plain losses."""
 

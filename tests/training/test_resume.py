@@ -348,7 +348,7 @@ def kill_all(pids: list[int]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 3)])
+@pytest.mark.parametrize(("processes", "kills"), [(1, 3), (2, 2)])
 def test_killed_again_and_again(processes, kills, tmp_path):
     """At random moments of training, of validation and of writing the state; with augmentation and workers."""
 

@@ -1,33 +1,16 @@
 """Settings of the process: which are switched on, and what --deterministic promises. In processes of their own."""
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 
+from tests.processes import run_processes
 from tests.tiny import tiny_batch, tiny_stepper
 from training.setup import nondeterminism_reported, precision_of, prepare_device
 from utils.errors import UserError
 
-FLAGS = """
-import json, os, sys, torch
-from training.setup import prepare_device
-prepare_device(deterministic=sys.argv[1] == "deterministic", tf32=sys.argv[1] != "float32")
-print(json.dumps({
-    "benchmark": torch.backends.cudnn.benchmark,
-    "cudnn_tf32": torch.backends.cudnn.allow_tf32,
-    "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
-    "cudnn_deterministic": torch.backends.cudnn.deterministic,
-    "strict": torch.are_deterministic_algorithms_enabled()
-    and not torch.is_deterministic_algorithms_warn_only_enabled(),
-    "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
-    "cuda": torch.cuda.is_initialized(),
-}))
-"""
 FAST = {"benchmark": True, "cudnn_tf32": True, "matmul_tf32": True, "cudnn_deterministic": False, "strict": False}
 REPEATABLE = {
     "benchmark": False,
@@ -38,21 +21,35 @@ REPEATABLE = {
 }
 
 
+def flags_set_by(settings: dict, *_) -> dict:
+    """All that `prepare_device` changes, in a new process."""
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    prepare_device(**settings)
+    return {
+        "benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "strict": torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled(),
+        "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        "cuda": torch.cuda.is_initialized(),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "flags", "workspace"),
+    ("settings", "flags", "workspace"),
     [
-        ("fast", FAST, None),
-        ("float32", {**FAST, "cudnn_tf32": False, "matmul_tf32": False}, None),
-        ("deterministic", REPEATABLE, ":4096:8"),
+        ({"deterministic": False, "tf32": True}, FAST, None),
+        ({"deterministic": False, "tf32": False}, {**FAST, "cudnn_tf32": False, "matmul_tf32": False}, None),
+        ({"deterministic": True, "tf32": True}, REPEATABLE, ":4096:8"),
     ],
+    ids=["fast", "float32", "deterministic"],
 )
-def test_flags(kind, flags, workspace):
-    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
-    command = [sys.executable, "-c", FLAGS, kind]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=root)
-    assert json.loads(done.stdout) == {**flags, "workspace": workspace, "cuda": False}
+def test_flags(settings, flags, workspace, tmp_path):
+    [found] = run_processes(partial(flags_set_by, settings), 1, tmp_path)
+    assert found == {**flags, "workspace": workspace, "cuda": False}
 
 
 @pytest.mark.parametrize("tf32", [True, False])
