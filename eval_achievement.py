@@ -30,6 +30,7 @@ from tasks.meaning import compare_meaning, display_settings_of
 from tasks.perspective import build_evaluator, perspective_tasks
 from training.evaluation_folder import IDENTITY, EvaluationFolder
 from training.run_folder import RunFolder
+from training.setup import precision_of, prepare_device, prepare_network
 from utils.distributed import gather_objects, is_main, process_group
 from utils.errors import UserError
 from utils.malloc import tune_malloc
@@ -40,6 +41,7 @@ from visual.panels import panel_writer
 def main(options: argparse.Namespace) -> None:
     """Evaluate with the options of the command line."""
     tune_malloc()
+    prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
         checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
         if len(set(gather_objects(checkpoint.sha256))) > 1:
@@ -55,6 +57,7 @@ def run_evaluation(
     checkpoint.require(options.basenet, tasks, len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
     network = checkpoint.build_network().to(device).eval()
+    prepare_network(network, options.channels_last, options.compile)
     root = run_folder_of(options) / f"evaluation_{options.split}"
     facts = {
         "checkpoint sha256": checkpoint.sha256,
@@ -63,6 +66,7 @@ def run_evaluation(
         "--split": options.split,
         "samples (--dataset_root)": dataset.fingerprint(),
         "--size": f"{dataset.height} {dataset.width}",
+        "precision (--no_tf32, --device)": precision_of(device),
     }
     identity = facts | {f"data: {name}": value for name, value in dataset.describe_source().items()}
     folder = EvaluationFolder(root, identity, FOLDERS, options.overwrite)

@@ -98,6 +98,23 @@ def test_evaluation(run, root_folder):
     assert "--overwrite" in refused(evaluate, root_folder, run.root, "--num_val", "1")
 
 
+def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
+    """The network is laid out as asked, computes in float32 whatever its training did, and the metrics are the same."""
+    before = evaluate(root_folder, run.root)["results"]["normal"]
+    seen = []
+
+    def evaluate_and_look(network, *arguments, **more):
+        network.backbone.register_forward_hook(lambda module, given, features: seen.append(features["fine"]))
+        return evaluate_network(network, *arguments, **more)
+
+    evaluate_network = eval_achievement.evaluate
+    monkeypatch.setattr(eval_achievement, "evaluate", evaluate_and_look)
+    after = evaluate(root_folder, run.root, "--channels_last", "--amp", "bf16", "--overwrite")["results"]["normal"]
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert seen[0].dtype == torch.float32
+    assert after == pytest.approx(before, rel=1e-3)
+
+
 def test_a_run_of_other_options_is_refused(run, root_folder):
     assert "--resume" in refused(train, root_folder, *AMTL)
     assert "--batch_size" in refused(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
