@@ -130,7 +130,7 @@ def eval_parser() -> ArgumentFileParser:
     parser = train_parser()
     parser.description = (
         "Evaluate a checkpoint of DeepLab, ours or the released code's. The file of its training can be given: "
-        "options that only concern training have no effect, --amp among them: evaluation is in float32, as validation is."
+        "options that only concern training have no effect. --amp is one of them: evaluation is in float32."
     )
     group = parser.add_argument_group("evaluation")
     group.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
