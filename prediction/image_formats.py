@@ -49,7 +49,10 @@ def read_header(path: Path) -> Header | None:
         return Header(int(size[2]), int(size[1])) if size else None
     try:
         with open_image(path) as image:
-            return Header(*image.size, _problem(image), _focal_length(image)) if _is_decoded(image.format) else None
+            if not _is_decoded(image.format):
+                return None
+            size, focal_length = image.size, _focal_length(image)  # before the search for further images
+            return Header(*size, _problem(image), focal_length)
     except Exception:  # plugins raise many kinds of errors on damaged files; the decoder reports them
         return None
 
