@@ -34,6 +34,9 @@ from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 MIN_DEPTH = 0.001  # meters; both bounds are excluded
 _PADDING = {"rgb": tuple(255 * mean for mean in IMAGENET_MEAN), "depth": 0, "normal": (0, 0, 0), "semantic": -1}
+_INTERPOLATION = dict.fromkeys(("rgb", "normal"), cv2.INTER_AREA) | dict.fromkeys(
+    ("depth", "semantic"), cv2.INTER_NEAREST
+)
 
 
 @dataclass
@@ -65,9 +68,7 @@ class PerspectiveImage:
         if (rows, columns) == (height, width):
             return self
         borders = top, height - rows - top, left, width - columns - left
-        return self._each(
-            lambda name, array: cv2.copyMakeBorder(array, *borders, cv2.BORDER_CONSTANT, value=_PADDING[name])
-        )
+        return self._each(lambda name, array: _with_borders(name, array, borders))
 
     def cropped(self, top: int, left: int, height: int, width: int) -> "PerspectiveImage":
         """A window of the image."""
@@ -80,10 +81,7 @@ class PerspectiveImage:
         """
         if self.size == (height, width):
             return self
-        methods = dict.fromkeys(("rgb", "normal"), cv2.INTER_AREA) | dict.fromkeys(
-            ("depth", "semantic"), cv2.INTER_NEAREST
-        )
-        return self._each(lambda name, array: cv2.resize(array, (width, height), interpolation=methods[name]))
+        return self._each(lambda name, array: _at_size(name, array, height, width))
 
     def flipped(self) -> "PerspectiveImage":
         """The mirror image; the x component of the normals is negated."""
@@ -105,6 +103,24 @@ def padded_size(size: tuple[int, int], height: int, width: int) -> tuple[int, in
     if columns * height > rows * width:
         return int(columns * height / width + 0.5), columns
     return rows, int(rows * width / height + 0.5)
+
+
+def fit_colors(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Colors (any, any, 3) uint8 as `PerspectiveImage.fitted` brings them to (height, width, 3)."""
+    rows, columns = rgb.shape[:2]
+    padded_rows, padded_columns = padded_size((rows, columns), height, width)
+    padded = _with_borders("rgb", rgb, (0, padded_rows - rows, 0, padded_columns - columns))
+    return _at_size("rgb", padded, height, width)
+
+
+def _with_borders(name: str, array: np.ndarray, borders: tuple[int, int, int, int]) -> np.ndarray:
+    """A map with so many missing pixels above, below, left and right of it."""
+    return cv2.copyMakeBorder(array, *borders, cv2.BORDER_CONSTANT, value=_PADDING[name])
+
+
+def _at_size(name: str, array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A map at another size."""
+    return cv2.resize(array, (width, height), interpolation=_INTERPOLATION[name])
 
 
 class PerspectiveDataset(ImageDataset):

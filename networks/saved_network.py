@@ -271,7 +271,8 @@ def read_checkpoint(path: Path, format_name: str) -> tuple[str, dict]:
 
 def other_program(path: Path, format_name: str) -> UserError:
     """What to say of a checkpoint, or released weights, of the program with another format."""
-    return UserError(f"{path} belongs to the other program: use eval_{format_name}.py, or another file")
+    scripts = f"eval_{format_name}.py or predict_{format_name}.py"
+    return UserError(f"{path} belongs to the other program: use {scripts}, or another file")
 
 
 Settings = TypeVar("Settings", bound=NetworkSettings)

@@ -1,4 +1,4 @@
-"""The command lines of train_achievement.py and eval_achievement.py: the options of Yun & Cho's program (ICCV 2023).
+"""The command lines of the second program; for training and evaluation the options of Yun & Cho's (ICCV 2023).
 
 Nothing here imports torch, so that --help answers at once.
 """
@@ -11,8 +11,15 @@ from datasets import PERSPECTIVE_DATASETS, SPLITS
 from losses.balancing import BALANCINGS
 from networks.deeplab_backbones import BACKBONES
 from options.argument_file import SUFFIX, ArgumentFileParser
-from options.groups import FLAGS_OF_METHODS, add_max_bad_steps, add_run_options, add_saving_options, add_speed_options
-from options.parser import count, fraction, positive, rate, seed
+from options.groups import (
+    FLAGS_OF_METHODS,
+    add_max_bad_steps,
+    add_prediction_options,
+    add_run_options,
+    add_saving_options,
+    add_speed_options,
+)
+from options.parser import Parser, angle, count, fraction, positive, rate, seed
 from utils.tasks import TASK_NAMES
 
 # What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
@@ -103,6 +110,15 @@ def parse_evaluation(arguments: Sequence[str] | None = None) -> argparse.Namespa
     return options
 
 
+def parse_prediction(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of predict_achievement.py."""
+    parser = predict_parser()
+    options = parser.parse_args(arguments)
+    if options.intrinsics and 0 in options.intrinsics[:2]:
+        parser.error("--intrinsics: the focal lengths FX and FY are above 0")
+    return options
+
+
 def train_parser() -> ArgumentFileParser:
     """Options of train_achievement.py."""
     parser = ArgumentFileParser(
@@ -141,6 +157,25 @@ def eval_parser() -> ArgumentFileParser:
         default=[],
         metavar="TASK",
         help="evaluate these tasks although the meaning of the checkpoint's predictions differs from the dataset's",
+    )
+    return parser
+
+
+def predict_parser() -> Parser:
+    """Options of predict_achievement.py."""
+    parser = Parser("Predict depth, surface normals and semantics of perspective images.")
+    add_prediction_options(parser, checkpoint_aliases=("--ckpt",))
+    cameras = parser.add_argument_group(
+        "cameras", "For the point clouds. If neither is given: the focal length in EXIF, or else NYU v2's camera."
+    ).add_mutually_exclusive_group()
+    cameras.add_argument("--fov", type=angle, metavar="DEGREES", help="horizontal field of view of all images")
+    cameras.add_argument(
+        "--intrinsics",
+        type=rate,
+        nargs=4,
+        metavar=("FX", "FY", "CX", "CY"),
+        help="focal lengths and principal point of all images, in pixels of the upright image; the center of the first "
+        "pixel is at 0 0",
     )
     return parser
 

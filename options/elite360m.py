@@ -9,6 +9,7 @@ from options.groups import (
     add_device_options,
     add_inference_speed_options,
     add_optimization_options,
+    add_prediction_options,
     add_run_options,
     add_saving_options,
     add_speed_options,
@@ -33,7 +34,6 @@ FREE_ON_RESUME = (
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
-PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save
 EXPORT_FORMATS = ("onnx", "torch-export")
 
 
@@ -100,29 +100,9 @@ def eval_parser() -> argparse.ArgumentParser:
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
-    parser.add_argument(
-        "--input",
-        required=True,
-        metavar="PATH",
-        help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
-    )
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder to write to; it mirrors the tree of --input"
-    )
-    parser.add_argument(
-        "--save",
-        nargs="+",
-        choices=PREDICTION_KINDS,
-        metavar="KIND",
-        help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb if not given; a .json is always written",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    add_prediction_options(parser)
     parser.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
     _add_tta_option(parser)
-    parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")
-    add_inference_speed_options(parser)
-    add_device_options(parser, one_process=True)
     return parser
 
 

@@ -8,6 +8,8 @@ from losses.balancing import BALANCINGS
 from options.parser import count, fraction, positive, rate, seed
 from utils.tasks import TASK_NAMES
 
+PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save
+
 # Flags that only some methods have, and the names of their arguments.
 FLAGS_OF_METHODS = {
     "loss_weights": "loss_weights",
@@ -204,6 +206,37 @@ def add_saving_options(
     group.add_argument(
         "--log_grad_norms", action="store_true", help="log each task's gradient norm at the last shared layer"
     )
+
+
+def add_prediction_options(parser: argparse.ArgumentParser, checkpoint_aliases: tuple[str, ...] = ()) -> None:
+    """What to predict with, from and to. `checkpoint_aliases`: further flags of --checkpoint."""
+    parser.add_argument(
+        "--checkpoint",
+        *checkpoint_aliases,
+        required=True,
+        metavar="PATH",
+        help="a checkpoint file, or the folder of a run",
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="PATH",
+        help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder to write to; it mirrors the tree of --input"
+    )
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        choices=PREDICTION_KINDS,
+        metavar="KIND",
+        help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb if not given; a .json is always written",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")
+    add_inference_speed_options(parser)
+    add_device_options(parser, one_process=True)
 
 
 def task_value(text: str) -> tuple[str, float]:

@@ -40,6 +40,14 @@ def fraction(text: str) -> float:
     return _at_least(0.0, float(text), below=1.0)
 
 
+def angle(text: str) -> float:
+    """Type of an option: an angle in degrees, above 0, below 180."""
+    value = _at_least(0.0, float(text), below=180.0)
+    if value == 0:
+        raise argparse.ArgumentTypeError("an angle is above 0 degrees")
+    return value
+
+
 def port(text: str) -> int:
     """Type of an option: a TCP port."""
     return _at_least(1, int(text), below=2**16)

@@ -5,10 +5,22 @@ from prediction import load_elite360m
 model = load_elite360m("workdirs/Synthetic/depth_normal_segmentation/Elite360M_Res18")
 result = model.predict("room.jpg")
 result.point_cloud().save_ply("room.ply")
+
+Of perspective images instead of panoramas: `load_achievement`.
 """
 
 from prediction.model import PanoramaModel, load_elite360m
+from prediction.perspective import PerspectiveModel, load_achievement
 from prediction.point_cloud import PointCloud
-from prediction.result import Prediction
+from prediction.result import PanoramaPrediction, PerspectivePrediction, Prediction
 
-__all__ = ["PanoramaModel", "PointCloud", "Prediction", "load_elite360m"]
+__all__ = [
+    "PanoramaModel",
+    "PanoramaPrediction",
+    "PerspectiveModel",
+    "PerspectivePrediction",
+    "PointCloud",
+    "Prediction",
+    "load_achievement",
+    "load_elite360m",
+]

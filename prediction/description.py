@@ -5,26 +5,26 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from prediction.file_predictor import FilePredictor
 from prediction.input_image import TONE_MAPPING, InputImage
-from prediction.model import PanoramaModel
 from prediction.naming import Job
 from prediction.result import Prediction
 from tasks import TASKS
 from utils.provenance import provenance
 from visual.displays import DisplaySettings
 
-_AXES = "camera frame: x right, y down, z forward (the centre of the picture); in .glb files: x right, y up, z backward"
+_AXES = "camera frame: x right, y down, z forward ({forward}); in .glb files: x right, y up, z backward"
 
 
 class Description(NamedTuple):
     """The content of a .json file that decides whether results can be reused.
 
     Attributes:
-        origin: model, precision, number of views and meaning of the values, as plain data; None when the file is from
-            another program or an earlier version.
+        origin: model, precision, options and meaning of the values, as plain data; None when the file is from another
+            program or an earlier version.
         path: absolute path of the image.
         sha256: of the image.
-        stretched: whether the image was not 2:1.
+        image: all that is said about the image.
         tone_mapping: method, for images of radiance; None for others.
         names: of the described files.
     """
@@ -32,28 +32,23 @@ class Description(NamedTuple):
     origin: dict | None
     path: str = ""
     sha256: str = ""
-    stretched: bool = False
+    image: dict = {}  # noqa: RUF012 - never changed
     tone_mapping: str | None = None
     names: frozenset[str] = frozenset()
 
 
 class Describer:
-    """Writes and reads the descriptions of a model's predictions.
+    """Writes and reads the descriptions of predictions."""
 
-    Args:
-        model: whose predictions.
-        tta: number of averaged views.
-    """
-
-    def __init__(self, model: PanoramaModel, tta: int):
+    def __init__(self, predictor: FilePredictor):
+        self._predictor = predictor
+        model = predictor.model
         settings = model.settings
         displays = [TASKS[task].display for task in settings.tasks]
         self._meaning = {
-            "width": settings.width,
-            "height": settings.height,
-            "axes": _AXES,
+            "axes": _AXES.format(forward=predictor.forward),
             **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
-            "tta": tta,
+            **predictor.describe_options(),
             "precision": model.precision,
             "model": {
                 **{name: value for name, value in settings.as_dict().items() if not name.startswith("class_")},
@@ -75,12 +70,11 @@ class Describer:
                 "sha256": image.sha256,
                 "width": width,
                 "height": height,
-                "stretched": width != 2 * height,
+                **self._predictor.describe_image(image),
                 "tone_mapping": TONE_MAPPING if image.tone_mapped else None,
             },
             **self._meaning,
-            "seam": prediction.seam,
-            **({"seam_without_tta": prediction.plain_seam} if prediction.tta > 1 else {}),
+            **self._predictor.describe_prediction(prediction),
             "files": sorted(names),
             **self._provenance,
         }
@@ -102,7 +96,7 @@ class Describer:
                 self._origin(content),
                 image["path"],
                 image["sha256"],
-                image["stretched"],
+                image,
                 image["tone_mapping"],
                 frozenset(content["files"]),
             )

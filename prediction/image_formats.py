@@ -1,5 +1,6 @@
 """Recognizing image files and reading their headers without decoding them."""
 
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ _RADIANCE_SIZE = re.compile(rb"^-Y (\d+) \+X (\d+)$", re.MULTILINE)
 _RADIANCE_HEADER = 1 << 16  # bytes to search for the size
 _SEQUENCES = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # formats that may hold several images
 _NEW_SUBFILE_TYPE, _REDUCED = 254, 1  # of TIFF: a tag, and its bit for previews
+_EXIF, _FOCAL_LENGTH_35MM = 0x8769, 0xA405  # of EXIF: the tag of its main part, and FocalLengthIn35mmFilm in it
 _pillow_limit = Lock()
 
 
@@ -24,12 +26,14 @@ class Header(NamedTuple):
 
     Attributes:
         width, height: in pixels, as stored (before EXIF rotation).
-        problem: why the first image in the file is not the panorama; None if it is.
+        problem: why the first image in the file is not the one to predict; None if it is.
+        focal_length: in millimeters on film of 36x24 mm, by EXIF; None if not there.
     """
 
     width: int
     height: int
     problem: str | None = None
+    focal_length: float | None = None
 
 
 def read_header(path: Path) -> Header | None:
@@ -45,7 +49,10 @@ def read_header(path: Path) -> Header | None:
         return Header(int(size[2]), int(size[1])) if size else None
     try:
         with open_image(path) as image:
-            return Header(*image.size, _problem(image)) if _is_decoded(image.format) else None
+            if not _is_decoded(image.format):
+                return None
+            size, focal_length = image.size, _focal_length(image)  # before the search for further images
+            return Header(*size, _problem(image), focal_length)
     except Exception:  # plugins raise many kinds of errors on damaged files; the decoder reports them
         return None
 
@@ -90,3 +97,14 @@ def _problem(image: Image.Image) -> str | None:
         return None
     # A smaller second image is a preview.
     return "holds several images, as an animation does: save one of them as a file" if image.size == size else None
+
+
+def _focal_length(image: Image.Image) -> float | None:
+    """FocalLengthIn35mmFilm; None if it is not there, unknown (0) or damaged."""
+    if "exif" not in image.info and image.format != "TIFF":  # Pillow would decode a PNG file to look behind its pixels
+        return None
+    try:
+        value = float(image.getexif().get_ifd(_EXIF)[_FOCAL_LENGTH_35MM])
+    except Exception:  # Pillow raises many kinds of errors on damaged metadata
+        return None
+    return value if 0 < value < math.inf else None

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from prediction.cameras import Camera
 from prediction.image_formats import Header, open_image, read_header
 from utils.errors import UserError
 from utils.images import ImageFile
@@ -31,12 +32,16 @@ class InputImage(NamedTuple):
         size: width and height of the file's image, also after `rgb` was resized.
         tone_mapped: whether the file held radiance (floats), converted by TONE_MAPPING.
         sha256: of the file, in hexadecimal.
+        focal_length: see `prediction.image_formats.Header`.
+        camera: that took the image, if it is a perspective one; None for panoramas.
     """
 
     rgb: np.ndarray
     size: tuple[int, int]
     tone_mapped: bool
     sha256: str
+    focal_length: float | None = None
+    camera: Camera | None = None
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
@@ -64,11 +69,12 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
     if _version(path) != version:
         raise UserError(f"{path} was written to while it was read: try again")
     size = (colors.shape[1], colors.shape[0])
+    focal_length = header.focal_length if header else None
     if colors.dtype.kind == "f":
-        return InputImage(tone_map(colors), size, tone_mapped=True, sha256=digest)
+        return InputImage(tone_map(colors), size, True, digest, focal_length)
     if colors.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
-    return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest)
+    return InputImage(_as_8_bit(colors), size, False, digest, focal_length)
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:

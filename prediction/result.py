@@ -1,10 +1,12 @@
-"""The predictions for a panorama."""
+"""The predictions for an image."""
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from networks.checkpoint import ModelSettings
+from networks.saved_network import NetworkSettings
+from prediction.cameras import Camera
 from prediction.point_cloud import PointCloud
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError
@@ -12,35 +14,35 @@ from utils.sphere import depth_to_points
 from visual.displays import DisplaySettings
 from visual.panels import maps_panel
 
+_PANEL_WIDTH = 1024  # of larger maps, a panel shows every n-th pixel, as its text has one size
+
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
-    """The maps of one panorama, H x W, the training size of the network.
+class Prediction(ABC):
+    """The maps of one image, H x W.
 
-    Camera frame: x right, y **down**, z forward (the center of the image).
+    Camera frame: x right, y **down**, z forward.
 
     Attributes:
-        rgb: (H, W, 3) uint8, the input of the network.
+        rgb: (H, W, 3) uint8.
         settings: of the network: `class_names`, `class_colours`, `depth_unit`, `normal_frame` and more.
-        depth: (H, W) float32, meters **along the ray** (but see `settings.depth_unit`), or None.
+        depth: (H, W) float32 in `settings.depth_unit`, or None.
         normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
             `settings.normal_frame`), or None.
         labels: (H, W) uint8, indices into `settings.class_names`, or None.
-        tta: number of averaged views.
-        seam: per task, how much the prediction jumps across the left/right border (`metrics.seam`); about 1 is good.
-        plain_seam: the same without averaging views.
 
     Maps of tasks that the network was not trained for are None.
     """
 
     rgb: np.ndarray
-    settings: ModelSettings
+    settings: NetworkSettings
     depth: np.ndarray | None = None
     normal: np.ndarray | None = None
     labels: np.ndarray | None = None
-    tta: int = 1
-    seam: dict[str, float] = field(default_factory=dict)
-    plain_seam: dict[str, float] = field(default_factory=dict)
+
+    @abstractmethod
+    def points(self) -> np.ndarray:
+        """The point (x, y, z) of each pixel, (H, W, 3), in the unit of depth."""
 
     def maps(self) -> dict[str, np.ndarray]:
         """The map of each task of the network, in the format of its display (`visual.displays`)."""
@@ -48,7 +50,10 @@ class Prediction:
 
     def panel(self) -> np.ndarray:
         """Image and predictions in colors, with scales and a legend, as one image (any, any, 3) uint8."""
-        return maps_panel(self.rgb, self.maps(), DISPLAYS, DisplaySettings.of(self.settings))
+        step = -(-self.rgb.shape[1] // _PANEL_WIDTH)
+        maps = {task: np.ascontiguousarray(values[::step, ::step]) for task, values in self.maps().items()}
+        rgb = np.ascontiguousarray(self.rgb[::step, ::step])
+        return maps_panel(rgb, maps, DISPLAYS, DisplaySettings.of(self.settings))
 
     def point_cloud(self) -> PointCloud:
         """One colored point per pixel that has a depth (finite, above 0), with normals and labels if available.
@@ -65,9 +70,46 @@ class Prediction:
         in_camera_frame = self.normal is not None and self.settings.normal_frame == "camera"
         has_depth = np.isfinite(self.depth) & (self.depth > 0)
         return PointCloud(
-            xyz=depth_to_points(self.depth)[has_depth].astype(np.float32),
+            xyz=self.points()[has_depth].astype(np.float32),
             colors=self.rgb[has_depth],
             normals=self.normal[has_depth] if in_camera_frame else None,
             labels=None if self.labels is None else self.labels[has_depth],
             unit=self.settings.depth_unit,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PanoramaPrediction(Prediction):
+    """The maps of one panorama at the training size of the network; z points to the center of the image.
+
+    Depth is **along the ray**; `rgb` is the input of the network.
+
+    Attributes:
+        tta: number of averaged views.
+        seam: per task, how much the prediction jumps across the left/right border (`metrics.seam`); about 1 is good.
+        plain_seam: the same without averaging views.
+    """
+
+    tta: int = 1
+    seam: dict[str, float] = field(default_factory=dict)
+    plain_seam: dict[str, float] = field(default_factory=dict)
+
+    def points(self) -> np.ndarray:
+        return depth_to_points(self.depth)
+
+
+@dataclass(frozen=True, eq=False)
+class PerspectivePrediction(Prediction):
+    """The maps of one perspective image at its own size; z is the optical axis.
+
+    Depth is **along the optical axis**, the z coordinate; `rgb` is the image.
+
+    Attributes:
+        camera: that took the image; depth, normals and labels do not depend on it, the points do.
+    """
+
+    _: KW_ONLY
+    camera: Camera
+
+    def points(self) -> np.ndarray:
+        return self.camera.pinhole.points(self.depth)

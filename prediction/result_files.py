@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from prediction.description import Describer, Description
+from prediction.file_predictor import FilePredictor
 from prediction.input_image import TONE_MAPPING, InputImage
-from prediction.model import PanoramaModel
 from prediction.naming import Job
 from prediction.result import Prediction
 from tasks import TASKS
@@ -31,22 +31,21 @@ Writer = Callable[[Prediction, Path], None]
 
 
 class ResultFiles:
-    """Writes the predictions of a model, and finds those that exist already.
+    """Writes predictions, and finds those that exist already.
 
     The files of an image are one set: the .json that lists them is written last, and other files are not trusted.
 
     Args:
-        model: whose predictions.
+        predictor: whose predictions.
         kinds: values of --save; None: all that the model can produce, except glb.
-        tta: number of averaged views.
-        force: whether images that are not 2:1 are stretched.
         overwrite: whether to replace existing results.
 
     Raises:
         UserError: when the model cannot produce a kind, or a package is missing.
     """
 
-    def __init__(self, model: PanoramaModel, kinds: list[str] | None, tta: int, force: bool, overwrite: bool):
+    def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool):
+        model = predictor.model
         possible = _writers(model.settings.tasks)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
@@ -54,15 +53,15 @@ class ResultFiles:
         if "glb" in chosen and find_spec("trimesh") is None:
             raise UserError("--save glb needs trimesh: pip install trimesh")
         self._writers = {ending: writer for kind in chosen for ending, writer in possible[kind].items()}
-        self._force = force
+        self._predictor = predictor
         self._overwrite = overwrite
-        self._describer = Describer(model, tta)
+        self._describer = Describer(predictor)
 
     def check(self, jobs: list[Job]) -> None:
         """Make sure that existing results of these images are from the same model and settings.
 
         Raises:
-            UserError: when some are from another checkpoint, number of views, precision or version of the program.
+            UserError: when some are from another checkpoint, options, precision or version of the program.
         """
         for job in jobs if not self._overwrite else ():
             with suppress(OSError):  # concerns only this image, and is reported with it
@@ -72,7 +71,7 @@ class ResultFiles:
         """Whether all results of an image, in its current version, exist and need not be written.
 
         Raises:
-            UserError: when they are from another checkpoint, number of views, version or image.
+            UserError: when they are from another checkpoint, options, precision, version or image.
             OSError: when a file cannot be read.
         """
         if self._overwrite or (there := self._describer.read(job.result(_DESCRIPTION))) is None:
@@ -85,7 +84,7 @@ class ResultFiles:
                 f"{job.result(_DESCRIPTION)} is of another image than {job.image}: "
                 "pass --overwrite, or choose another --out"
             )
-        if (there.stretched and not self._force) or there.tone_mapping not in (None, TONE_MAPPING):
+        if not self._predictor.accepts(there.image) or there.tone_mapping not in (None, TONE_MAPPING):
             return False
         return all(path.name in there.names and path.is_file() for path in map(job.result, self._writers))
 
@@ -108,10 +107,13 @@ class ResultFiles:
             if is_folder:
                 raise UserError(f"{path} is a folder, but a result of {job.image} has this name")
 
-    def write(self, job: Job, image: InputImage, prediction: Prediction) -> None:
+    def write(self, job: Job, image: InputImage, prediction: Prediction) -> dict:
         """Write the files of a prediction. Earlier files are replaced when all new ones are complete.
 
         Other result files are kept if they are of the same image and checkpoint, and removed otherwise.
+
+        Returns:
+            The content of the .json file.
 
         Raises:
             UserError: when they cannot be written.
@@ -119,18 +121,20 @@ class ResultFiles:
         folder = job.stem.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".elite360m-") as temporary:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".prediction-") as temporary:
                 # Short names, as those of the results may have the maximum length.
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
                 for ending, write in self._writers.items():
                     write(prediction, complete[ending])
                 stale, kept = self._other_files(job, image)
                 names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
-                write_json(complete[_DESCRIPTION], self._describer.describe(job, image, prediction, names))
+                description = self._describer.describe(job, image, prediction, names)
+                write_json(complete[_DESCRIPTION], description)
                 for path in (job.result(_DESCRIPTION), *stale):  # first, as the next lines may be interrupted
                     path.unlink(missing_ok=True)
                 for ending, path in complete.items():
                     os.replace(path, job.result(ending))
+            return description
         except (OSError, UserError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             reason = getattr(cause, "strerror", None) or error
@@ -147,8 +151,8 @@ class ResultFiles:
     def _require_same_origin(self, job: Job, there: Description | None) -> None:
         if there and there.origin != self._describer.origin:
             raise UserError(
-                f"{job.result(_DESCRIPTION)} is of another checkpoint, --tta, precision or version of this program: "
-                "pass --overwrite, or choose another --out"
+                f"{job.result(_DESCRIPTION)} is of another checkpoint, {self._predictor.flags}, precision or version "
+                "of this program: pass --overwrite, or choose another --out"
             )
 
 

@@ -4,15 +4,18 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import eval_achievement
+import predict_achievement
 import train_achievement
 from datasets.perspective import PerspectiveDataset, unpack
 from datasets.preparation.nyu_layouts import write_nyu_dataset
+from datasets.synthetic_nyu import SyntheticNYU
 from networks.deeplab_checkpoint import load_deeplab_checkpoint
-from options.achievement import parse_evaluation, parse_training
+from options.achievement import parse_evaluation, parse_prediction, parse_training
 from options.perspective import run_folder_of
 from tasks import FOLDERS
 from tasks.fitting import DIVERGED
@@ -20,6 +23,7 @@ from tests.processes import Launch
 from tests.tiny import assert_identical
 from training.run_folder import RunFolder
 from utils.errors import UserError
+from visual.drawing import save_image
 
 ROOT = Path(__file__).parents[1]
 CFG_FOLDER = ROOT / "cfg" / "seg+depth+normal" / "NYU_MT"
@@ -113,6 +117,20 @@ def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     assert seen[0].dtype == torch.float32
     assert after == pytest.approx(before, rel=1e-3)
+
+
+def test_prediction(run, tmp_path, capsys):
+    """Of an image of twice the training size, from the folder of the run."""
+    save_image(tmp_path / "room.png", SyntheticNYU("test", 1, 96, 128).read(0).rgb)
+    given = ["--checkpoint", str(run.root), "--input", str(tmp_path / "room.png"), "--out", str(tmp_path / "out")]
+    assert predict_achievement.main(parse_prediction(given)) == 0
+    assert "1 predicted" in capsys.readouterr().out
+    description = json.loads((tmp_path / "out" / "room.json").read_text())
+    assert {"room_panel.png", "room_points.ply", "room_labels.png", "room_normal.npy"} <= set(description["files"])
+    assert all((tmp_path / "out" / name).is_file() for name in description["files"])
+    assert np.load(tmp_path / "out" / "room_depth.npy").shape == (96, 128)
+    assert len(description["labels"]["classes"]) == 40
+    assert description["camera"]["fx"] == pytest.approx(518.8579 / 5), "NYU v2's, of 640 columns"
 
 
 def test_a_run_of_other_options_is_refused(run, root_folder):

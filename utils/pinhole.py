@@ -4,6 +4,7 @@ Axes as in `utils.sphere`: x right, y down, z forward. Pixel (0, 0) is the top l
 ``(row, col) = (0, 0)``; depth is the z coordinate in meters.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,20 @@ class Pinhole:
     cy: float
     height: int
     width: int
+
+    @classmethod
+    def from_fov(cls, degrees: float, height: int, width: int) -> "Pinhole":
+        """A camera of square pixels with this horizontal field of view, its axis through the center of the image."""
+        return cls._centered(width / 2 / math.tan(math.radians(degrees) / 2), height, width)
+
+    @classmethod
+    def from_35mm(cls, focal_length: float, height: int, width: int) -> "Pinhole":
+        """A camera with this focal length in millimeters on film of 36x24 mm, at the same *diagonal* field of view."""
+        return cls._centered(focal_length * math.hypot(height, width) / math.hypot(36, 24), height, width)
+
+    @classmethod
+    def _centered(cls, focal_length: float, height: int, width: int) -> "Pinhole":
+        return cls(focal_length, focal_length, width / 2 - 0.5, height / 2 - 0.5, height, width)
 
     def scaled(self, height: int, width: int) -> "Pinhole":
         """The camera of the same images, resized."""

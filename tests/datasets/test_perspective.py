@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datasets.loading import LoadingSettings, evaluation_batches, training_batches
-from datasets.perspective import PerspectiveDataset, PerspectiveImage, pack, padded_size, unpack
+from datasets.perspective import PerspectiveDataset, PerspectiveImage, fit_colors, pack, padded_size, unpack
 from datasets.perspective_augment import PerspectiveAugmentation, distort_colors, zoomed
 from datasets.synthetic_nyu import SyntheticNYU
 
@@ -75,6 +75,7 @@ def test_transform_equals_the_released_one(path, number):
     meters = millimeters.astype(np.float32) / np.float32(1000)
     fitted = PerspectiveImage(image, meters, vectors, labels, "").fitted(height, width)
     assert np.array_equal(fitted.rgb.transpose(2, 0, 1), rgb)
+    assert np.array_equal(fit_colors(image, height, width), fitted.rgb)
     assert np.array_equal(fitted.semantic.astype(np.uint8), label)  # -1 is 255
     assert np.array_equal(np.rint(fitted.depth * 1000), depth[0])
     assert np.allclose(fitted.normal.transpose(2, 0, 1)[:, ::2, ::2], normal, atol=1e-6)

@@ -10,14 +10,14 @@ import pytest
 from datasets.classes import STANFORD2D3D
 from demo.layers import layers
 from networks.checkpoint import ModelSettings
-from prediction import Prediction
+from prediction import PanoramaPrediction
 from utils.tasks import RELATIVE
 from visual.drawing import label_colors, normal_colors, scale_colors
 
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 
 
-def prediction(tasks, **settings) -> Prediction:
+def prediction(tasks, **settings) -> PanoramaPrediction:
     """Of 8x16 pixels, made up."""
     rng = np.random.default_rng(0)
     names, colors = STANFORD2D3D.names, STANFORD2D3D.colors
@@ -29,7 +29,7 @@ def prediction(tasks, **settings) -> Prediction:
         "segmentation": rng.integers(0, len(names), (8, 16), dtype=np.uint8),
     }
     rgb = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8)
-    return Prediction(rgb, settings, **{MAPS[task]: maps[task] for task in tasks})
+    return PanoramaPrediction(rgb, settings, **{MAPS[task]: maps[task] for task in tasks})
 
 
 def picture(url: str) -> np.ndarray:

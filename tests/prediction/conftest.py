@@ -1,11 +1,12 @@
-"""A small network with random weights, as a checkpoint."""
+"""Small networks of both programs with random weights, as checkpoints."""
 
 import pytest
 import torch
 
 from networks.checkpoint import ModelSettings
+from networks.deeplab_checkpoint import DeepLabSettings
 from networks.saved_network import save_checkpoint
-from prediction import load_elite360m
+from prediction import load_achievement, load_elite360m
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,34 @@ def checkpoint(settings, tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(checkpoint):
     return load_elite360m(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def perspective_settings():
+    return DeepLabSettings(
+        backbone="mobilenet_v2",
+        tasks=("segmentation", "depth", "normal"),
+        height=48,
+        width=64,
+        dataset="SyntheticNYU",
+        class_names=("wall", "floor", "sofa"),
+        class_colours=((150, 180, 220), (90, 70, 50), (227, 119, 194)),
+        normal_size=8,
+        output_stride=32,
+        skip_connection=4,
+    )
+
+
+@pytest.fixture(scope="session")
+def perspective_checkpoint(perspective_settings, tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "deeplab.pth"
+    network = perspective_settings.build_network()
+    network.heads["depth"][1].bias.data.fill_(2)  # meters, so that all points are in front of the camera
+    save_checkpoint(path, perspective_settings, network, torch.nn.Module(), epoch=7)
+    return path
+
+
+@pytest.fixture(scope="session")
+def perspective_model(perspective_checkpoint):
+    return load_achievement(perspective_checkpoint)

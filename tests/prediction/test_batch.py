@@ -17,7 +17,7 @@ import predict_elite360m
 from options.elite360m import predict_parser
 from prediction.model import PanoramaModel
 from prediction.result_files import ResultFiles
-from utils.errors import UserError
+from utils.errors import INTERRUPTED, UserError
 from visual.drawing import save_image
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def predicted(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     "place",
     [
-        "prediction.batch.read_image",
+        "prediction.panorama_files.read_image",
         "prediction.model.PanoramaModel.predict_batch",
         "prediction.result_files.save_image",
     ],
@@ -213,9 +213,9 @@ def test_an_interrupt_waits_until_the_results_are_written(predict, tmp_path, mon
 
     def interrupted(*arguments):
         signal.raise_signal(number)
-        write(*arguments)
+        return write(*arguments)
 
     monkeypatch.setattr(ResultFiles, "write", interrupted)
-    assert predict() == predict_elite360m.INTERRUPTED
+    assert predict() == INTERRUPTED
     assert "1 predicted" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a_depth.npy", "a_depth.png"]

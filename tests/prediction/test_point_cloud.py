@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from prediction import PointCloud, Prediction
+from prediction import PanoramaPrediction, PointCloud
 from prediction.point_cloud import _TO_GLTF
 from utils.errors import UserError
 from utils.sphere import erp_rays
@@ -32,7 +32,7 @@ def ball(settings):
     for number, (_, pixel) in enumerate(DIRECTIONS.values(), start=1):
         rgb[pixel] = (10 * number, 0, 255)
         labels[pixel] = number % 3
-    return Prediction(
+    return PanoramaPrediction(
         rgb=rgb,
         settings=settings,
         depth=np.full((HEIGHT, WIDTH), 2, np.float32),

@@ -14,6 +14,7 @@ from networks.saved_network import save_checkpoint
 from prediction import load_elite360m
 from prediction.input_image import InputImage, read_image
 from prediction.naming import Job
+from prediction.panorama_files import PanoramaFilePredictor
 from prediction.result_files import ResultFiles
 from utils.errors import UserError
 from utils.provenance import sha256
@@ -31,7 +32,7 @@ def described(settings, tmp_path):
         job = Job(tmp_path / "room.hdr", tmp_path / "out" / "room")
         job.image.touch()
         picture = InputImage(np.zeros((32, 64, 3), np.uint8), (64, 32), tone_mapped, sha256(job.image))
-        files = ResultFiles(model, ["depth", "ply"], tta=1, force=False, overwrite=False)
+        files = ResultFiles(PanoramaFilePredictor(model), ["depth", "ply"], overwrite=False)
         assert not files.are_there(job)
         files.write(job, picture, model.predict(picture.rgb))
         assert files.are_there(job)
@@ -79,7 +80,11 @@ def save_bmp(path, grey: int, size=(32, 64)) -> None:
 @pytest.fixture
 def files(model):
     """From values of --save, and other options, to the files."""
-    return lambda *kinds, tta=1, force=False, overwrite=False: ResultFiles(model, list(kinds), tta, force, overwrite)
+
+    def files(*kinds: str, tta: int = 1, force: bool = False, overwrite: bool = False) -> ResultFiles:
+        return ResultFiles(PanoramaFilePredictor(model, tta, force), list(kinds), overwrite)
+
+    return files
 
 
 def write(model, files: ResultFiles, job: Job, force: bool = False) -> None:

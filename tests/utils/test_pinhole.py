@@ -37,3 +37,27 @@ def test_resized_images_keep_their_borders():
     for border in (-0.5, 31.5):  # left and right border of the image
         x = (border - CAMERA.cx) / CAMERA.fx
         assert seen_at(CAMERA.scaled(48, 96), (x, 0, 1))[1] == pytest.approx((border + 0.5) * 3 - 0.5)
+
+
+def test_a_field_of_view_reaches_from_border_to_border():
+    """Of 90 degrees: at a distance of 1 m, one meter to either side of the center."""
+    camera = Pinhole.from_fov(90, 24, 32)
+    assert seen_at(camera, (-1, 0, 1)) == pytest.approx((11.5, -0.5))
+    assert seen_at(camera, (1, 0.25, 1)) == pytest.approx((15.5, 31.5))
+    assert Pinhole.from_fov(60, 24, 32).fx == pytest.approx(16 * 3**0.5)
+
+
+@pytest.mark.parametrize("size", [(24, 36), (36, 24), (48, 72)])
+def test_focal_lengths_on_film(size):
+    """An image of film's aspect ratio is the film: 12 mm to the side at 50 mm is a third of the width, of both."""
+    camera = Pinhole.from_35mm(50, *size)
+    assert (camera.fx, camera.fy) == pytest.approx((50 * max(size) / 36,) * 2)
+    row, column = seen_at(camera, (0, 0, 1))
+    assert (row, column) == pytest.approx(((size[0] - 1) / 2, (size[1] - 1) / 2))
+
+
+def test_focal_lengths_are_compared_by_the_diagonal():
+    """As the makers of cameras do: an image of 4:3 whose diagonal is that of film has the focal length of film."""
+    unit = np.hypot(36, 24) / 5
+    camera = Pinhole.from_35mm(26, 300, 400)
+    assert camera.fx * unit / 100 == pytest.approx(26)

@@ -1,0 +1,54 @@
+"""What the programs of panoramas and of perspective images do differently with image files."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from prediction.input_image import InputImage
+from prediction.result import Prediction
+from prediction.trained_model import TrainedModel
+
+
+class FilePredictor(ABC):
+    """Predicts image files with a model and the options of a command line.
+
+    Attributes:
+        model: the network.
+        flags: options that results depend on, for messages.
+        forward: where the z axis of the camera frame points, in words.
+    """
+
+    model: TrainedModel
+    flags: str
+    forward: str
+
+    @abstractmethod
+    def read(self, path: Path) -> InputImage:
+        """Read an image as `predict` takes it.
+
+        Raises:
+            UserError: when it cannot be read, or is not what the program expects.
+        """
+
+    @abstractmethod
+    def predict(self, images: list[InputImage]) -> list[Prediction]:
+        """Predict from several images at once."""
+
+    @abstractmethod
+    def describe_options(self) -> dict:
+        """Entries of the .json files on what results depend on beside model, precision and image, as plain data."""
+
+    def describe_image(self, image: InputImage) -> dict:
+        """Further entries of the .json file about the image."""
+        return {}
+
+    @abstractmethod
+    def describe_prediction(self, prediction: Prediction) -> dict:
+        """Entries of the .json file that only this prediction has."""
+
+    def accepts(self, image: dict) -> bool:
+        """Whether existing results of an image can be used, given all that their .json file says about it."""
+        return True
+
+    @abstractmethod
+    def summary(self, descriptions: list[dict]) -> list[str]:
+        """Lines of text about the predicted images, given the contents of their .json files."""

@@ -1,0 +1,67 @@
+"""Prediction of perspective images with a trained network, from images of any common format."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets.perspective import fit_colors, padded_size
+from networks.deeplab_checkpoint import load_deeplab_checkpoint
+from prediction.cameras import Camera, CameraFlags
+from prediction.input_image import as_rgb, read_image
+from prediction.own_size import at_own_size
+from prediction.result import PerspectivePrediction
+from prediction.trained_model import ImageLike, TrainedModel
+from tasks import TASKS
+from utils.pinhole import Pinhole
+
+
+class PerspectiveModel(TrainedModel):
+    """A trained network for perspective images, see `load_achievement` and `TrainedModel`."""
+
+    _read = staticmethod(load_deeplab_checkpoint)
+
+    def predict(self, image: ImageLike, camera: Pinhole | None = None) -> PerspectivePrediction:
+        """Predict from one image, at its own size.
+
+        Args:
+            image: as for `PanoramaModel.predict`, but of any aspect ratio.
+            camera: that took it; None: the focal length in the EXIF of a file if there is one, else NYU v2's camera.
+
+        Raises:
+            UserError: when a file cannot be read.
+            ValueError: when an array has another shape, type or range.
+        """
+        file = read_image(image) if isinstance(image, str | Path) else None
+        rgb = file.rgb if file else as_rgb(image)
+        focal_length = file.focal_length if file else None
+        known = Camera(camera, "given") if camera else CameraFlags().of(rgb.shape[:2], focal_length, self.settings)
+        [prediction] = self.predict_batch([rgb], [known])
+        return prediction
+
+    def predict_batch(self, images: list[np.ndarray], cameras: list[Camera]) -> list[PerspectivePrediction]:
+        """Predict from several images, (any, any, 3) uint8 and their cameras, at once."""
+        predictions = self._run([fit_colors(rgb, self.settings.height, self.settings.width) for rgb in images])
+        return [
+            self._prediction(rgb, camera, {task: maps[number] for task, maps in predictions.items()})
+            for number, (rgb, camera) in enumerate(zip(images, cameras, strict=True))
+        ]
+
+    def _prediction(
+        self, rgb: np.ndarray, camera: Camera, predictions: dict[str, torch.Tensor]
+    ) -> PerspectivePrediction:
+        """The prediction of one image, from maps (., h, w) per task for the padded and resized one."""
+        size = rgb.shape[:2]
+        padded = padded_size(size, self.settings.height, self.settings.width)
+        maps = {
+            TASKS[task].display.map_name: at_own_size(task, predictions[task], size, padded) for task in predictions
+        }
+        return PerspectivePrediction(rgb=rgb, settings=self.settings, camera=camera, **maps)
+
+    @torch.no_grad()
+    def _run(self, images: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Predictions (B, ., h, w) per task for B images at the size of the network."""
+        return self._predictor(self._as_batch(images))
+
+
+load_achievement = PerspectiveModel.load

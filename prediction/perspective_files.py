@@ -1,0 +1,53 @@
+"""Prediction of perspective images in files."""
+
+from collections import Counter
+from pathlib import Path
+
+from prediction.cameras import CameraFlags
+from prediction.file_predictor import FilePredictor
+from prediction.input_image import InputImage, read_image
+from prediction.perspective import PerspectiveModel
+from prediction.result import PerspectivePrediction
+
+
+class PerspectiveFilePredictor(FilePredictor):
+    """Predicts files of perspective images.
+
+    Args:
+        model: the network.
+        cameras: what the command line says about them.
+    """
+
+    model: PerspectiveModel
+    flags = "--fov or --intrinsics"
+    forward = "the optical axis"
+
+    def __init__(self, model: PerspectiveModel, cameras: CameraFlags):
+        self.model = model
+        self._cameras = cameras
+
+    def read(self, path: Path) -> InputImage:
+        image = read_image(path)
+        camera = self._cameras.of(image.rgb.shape[:2], image.focal_length, self.model.settings, path)
+        return image._replace(camera=camera)
+
+    def predict(self, images: list[InputImage]) -> list[PerspectivePrediction]:
+        return self.model.predict_batch([image.rgb for image in images], [image.camera for image in images])
+
+    def describe_options(self) -> dict:
+        return {"camera_asked_for": str(self._cameras)}
+
+    def describe_prediction(self, prediction: PerspectivePrediction) -> dict:
+        return {"camera": prediction.camera.as_dict()}
+
+    def summary(self, descriptions: list[dict]) -> list[str]:
+        """How the cameras are known, and what looks like a panorama."""
+        lines = []
+        if sources := Counter(one["camera"]["source"] for one in descriptions):
+            lines.append(f"cameras: {', '.join(f'{source} ({number})' for source, number in sources.items())}")
+        wide = [one["input"]["path"] for one in descriptions if one["input"]["width"] == 2 * one["input"]["height"]]
+        if wide:
+            lines.append(
+                f"warning: {len(wide)} twice as wide as high, such as {wide[0]}: predict_elite360m.py is for panoramas"
+            )
+        return lines

@@ -1,0 +1,39 @@
+"""Maps at the size of the image, against interpolation of the whole."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from prediction import own_size
+from prediction.own_size import at_own_size
+
+SMALL = (6, 8)
+
+
+def interpolated(prediction: torch.Tensor, size, padded_size) -> torch.Tensor:
+    """(C, H, W): padded_size first, then the upper left part."""
+    whole = F.interpolate(prediction[None], padded_size, mode="bilinear", align_corners=False)[0]
+    return whole[:, : size[0], : size[1]]
+
+
+@pytest.mark.parametrize(("size", "padded_size"), [((30, 40), (30, 40)), ((25, 40), (30, 40)), ((3, 2), (3, 4))])
+@pytest.mark.parametrize("chunk", [1, 700, 1 << 24])
+def test_bilinear(monkeypatch, size, padded_size, chunk):
+    monkeypatch.setattr(own_size, "_CHUNK", chunk)
+    torch.manual_seed(0)
+    depth, normal, logits = (torch.randn(channels, *SMALL) for channels in (1, 3, 5))
+    expected = interpolated(depth, size, padded_size)[0]
+    torch.testing.assert_close(torch.from_numpy(at_own_size("depth", depth, size, padded_size)), expected)
+    expected = F.normalize(interpolated(normal, size, padded_size), dim=0).permute(1, 2, 0)
+    found = torch.from_numpy(at_own_size("normal", normal, size, padded_size))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    expected = interpolated(logits, size, padded_size).argmax(0)
+    labels = torch.from_numpy(at_own_size("segmentation", logits, size, padded_size))
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels.long(), expected)
+
+
+def test_the_size_of_the_network():
+    """Not a bit is changed."""
+    depth = torch.randn(1, *SMALL)
+    assert (at_own_size("depth", depth, SMALL, SMALL) == depth[0].numpy()).all()
