@@ -16,12 +16,15 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+import demo_elite360m
 from datasets.classes import STANFORD2D3D
 from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.checkpoint import ModelSettings
 from networks.saved_network import save_checkpoint
+from options.elite360m import demo_parser
 from prediction import load_elite360m
 from tasks import TASKS
+from utils.errors import UserError
 from visual.displays import DisplaySettings
 from visual.drawing import save_image
 
@@ -386,7 +389,8 @@ def test_without_webgl_the_flat_maps_remain(demo, launch, visit, panorama):
 
 
 @pytest.mark.parametrize("tasks", [("normal",), ("depth", "segmentation")])
-def test_checkpoints_of_fewer_tasks(tasks, visit, panorama, tmp_path):
+def test_fewer_tasks_and_nothing_is_left(tasks, visit, panorama, tmp_path):
+    """A demo from its start to its end: no file is left, and nobody was asked."""
     with running(write_checkpoint(tmp_path / "model.pth", tasks), tmp_path) as demo:
         page = visit(demo.url)
         upload(page, panorama)
@@ -396,12 +400,6 @@ def test_checkpoints_of_fewer_tasks(tasks, visit, panorama, tmp_path):
         assert page.locator(".cloud").is_visible() == ("depth" in tasks)
         page.locator(".look").hover()
         assert len(read_out(page)) == 2 + len(tasks)
-
-
-def test_nothing_is_left_and_nobody_was_asked(checkpoint, visit, panorama, tmp_path):
-    with running(checkpoint, tmp_path) as demo:
-        page = visit(demo.url)
-        upload(page, panorama)
         assert list(demo.temporary.iterdir())
         page.context.close()
         assert demo.stop() == 0
@@ -409,8 +407,7 @@ def test_nothing_is_left_and_nobody_was_asked(checkpoint, visit, panorama, tmp_p
         assert set(demo.contacts.read_text().split()) <= {"127.0.0.1", "localhost", "None"}
 
 
-def test_a_port_in_use_is_one_line_and_exit_code_2(demo, checkpoint):
-    command = [sys.executable, "demo_elite360m.py", "--checkpoint", str(checkpoint), "--port", str(demo.port)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 2
-    assert done.stderr == f"error: --port {demo.port} cannot be used (Address already in use): choose another one\n"
+def test_a_port_in_use_is_refused(demo, checkpoint):
+    options = demo_parser().parse_args(["--checkpoint", str(checkpoint), "--port", str(demo.port)])
+    with pytest.raises(UserError, match=rf"--port {demo.port}"):
+        demo_elite360m.main(options)
