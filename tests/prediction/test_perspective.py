@@ -67,7 +67,7 @@ def test_images_of_several_sizes_at_once(perspective_model, rgb):
 
 
 def test_a_camera_of_another_size(perspective_model, rgb):
-    with pytest.raises(ValueError, match="64x47, .* 64x48"):
+    with pytest.raises(ValueError, match=r"64x47, .* 64x48"):
         perspective_model.predict(rgb[1:], CAMERA)
 
 
