@@ -71,10 +71,10 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
     size = (colors.shape[1], colors.shape[0])
     focal_length = header.focal_length if header else None
     if colors.dtype.kind == "f":
-        return InputImage(tone_map(colors), size, True, digest, focal_length)
+        return InputImage(tone_map(colors), size, tone_mapped=True, sha256=digest, focal_length=focal_length)
     if colors.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
-    return InputImage(_as_8_bit(colors), size, False, digest, focal_length)
+    return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest, focal_length=focal_length)
 
 
 def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:

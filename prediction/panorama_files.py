@@ -48,7 +48,7 @@ class PanoramaFilePredictor(FilePredictor):
         return {"seam": prediction.seam, **plain}
 
     def accepts(self, image: dict) -> bool:
-        return self._force or not image["stretched"]
+        return self._force or not image.get("stretched", True)
 
     def summary(self, descriptions: list[dict]) -> list[str]:
         """The mean seam scores."""

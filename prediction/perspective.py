@@ -30,10 +30,13 @@ class PerspectiveModel(TrainedModel):
 
         Raises:
             UserError: when a file cannot be read.
-            ValueError: when an array has another shape, type or range.
+            ValueError: when an array has another shape, type or range, or the camera is of images of another size.
         """
         file = read_image(image) if isinstance(image, str | Path) else None
         rgb = file.rgb if file else as_rgb(image)
+        if camera and (camera.height, camera.width) != rgb.shape[:2]:
+            size = f"{rgb.shape[1]}x{rgb.shape[0]}"
+            raise ValueError(f"the image is {size}, but the camera is of {camera.width}x{camera.height}")
         focal_length = file.focal_length if file else None
         known = Camera(camera, "given") if camera else CameraFlags().of(rgb.shape[:2], focal_length, self.settings)
         [prediction] = self.predict_batch([rgb], [known])

@@ -41,7 +41,7 @@ def test_it_is_what_the_network_says(perspective_model, network, rgb):
     assert_equal_maps(perspective_model.predict(rgb), expected)
 
 
-@pytest.mark.parametrize("size", [(96, 128), (30, 64), (48, 20)])
+@pytest.mark.parametrize("size", [(96, 128), (30, 64), (48, 20), (1, 1), (2, 300)])
 def test_the_network_is_shown_what_an_evaluation_shows_it(perspective_model, network, monkeypatch, size):
     """Padded and resized; results are of the size of the image."""
     rgb = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -64,6 +64,11 @@ def test_images_of_several_sizes_at_once(perspective_model, rgb):
         assert result.camera == alone.camera == camera
         np.testing.assert_allclose(result.depth, alone.depth, rtol=1e-4)
         assert (result.labels == alone.labels).mean() > 0.99
+
+
+def test_a_camera_of_another_size(perspective_model, rgb):
+    with pytest.raises(ValueError, match=r"64x47, .* 64x48"):
+        perspective_model.predict(rgb[1:], CAMERA)
 
 
 def made_up(settings, depth: np.ndarray, camera: Pinhole = CAMERA) -> PerspectivePrediction:
