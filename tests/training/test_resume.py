@@ -37,7 +37,7 @@ SMALL = [
 ]
 STEPS = 4  # of an epoch
 ONE_STEP = ["--max_minutes", "0"]
-LONGER = [*SMALL, "--num_workers", "1", "--save_steps", "1", "--num_epochs", "4"]
+LONGER = [*SMALL, "--num_workers", "1", "--save_steps", "1", "--num_epochs", "3"]
 
 
 def run_folder(log_dir: Path) -> RunFolder:
