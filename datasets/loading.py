@@ -65,7 +65,7 @@ def decoded_ahead(
 ) -> Iterator[dict]:
     """Batches decoded on a GPU, each copied and decoded while the one before it is worked on.
 
-    That is done in a stream of its own, which the work on a batch waits for without the host. One batch more than was
+    That is done in a separate stream, which the work on a batch waits for without the host. One batch more than was
     handed out has been read: who counts those that were handed out, as `Batches.set_epoch` does, does not notice.
     """
     side = torch.cuda.Stream(device)

@@ -207,5 +207,5 @@ def hold_out(ids: list[str], layout: Layout) -> tuple[set[str], str]:
 
 
 def evenly_spaced(items: list[str], most: int) -> list[str]:
-    """At most so many of the items, evenly spaced."""
+    """At most this many of the items, evenly spaced."""
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))]

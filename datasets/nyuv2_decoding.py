@@ -11,7 +11,7 @@ from utils.extras import import_extra
 from utils.tasks import IGNORE_LABEL
 
 _LABELS_OF_IDS = label_table({number: number - 1 for number in range(1, 41)}, ignored=[0])
-_HDF5 = b"\x89HDF\r\n\x1a\n"  # magic number; MATLAB 7.3 puts 512 bytes of its own before it
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # magic number; MATLAB 7.3 puts 512 bytes before it
 _DAMAGED = (OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error)
 
 

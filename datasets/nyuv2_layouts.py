@@ -398,7 +398,7 @@ def _read_scenes(path: Path) -> dict[str, str]:
 
 
 def read_note(root: Path) -> dict | None:
-    """What `tools.prepare_nyuv2` noted down about a tree of its own; None of others."""
+    """The notes of `tools.prepare_nyuv2` in a tree that it wrote; None for other trees."""
     path = root / NOTE
     if not path.is_file():
         return None

@@ -3,7 +3,7 @@
 Beside the file: ``splits.mat`` (the official 795 and 654) and ``classMapping40.mat`` (894 labels to 40 classes), both
 of a few kB. Images are 480x640, numbered from 1.
 
-Normals: three sources that are not interchangeable, each in a folder of its own beside the file.
+Normals: three sources that are not interchangeable, each in a separate folder beside the file.
 
 * "eigen": ``normals_gt/{normals,masks}/%04d.png``, numbered from 0, 8 bits around 127, mask 0 = missing;
 * "ladicky": ``nyu_normals_gt/{train,test}/%05d.png``, numbered from 1, n = 2 v / 255 - 1, missing where Eigen's masks,

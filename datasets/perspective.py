@@ -114,7 +114,7 @@ def fit_colors(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _with_borders(name: str, array: np.ndarray, borders: tuple[int, int, int, int]) -> np.ndarray:
-    """A map with so many missing pixels above, below, left and right of it."""
+    """A map with this many missing pixels above, below, left and right of it."""
     return cv2.copyMakeBorder(array, *borders, cv2.BORDER_CONSTANT, value=_PADDING[name])
 
 

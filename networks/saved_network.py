@@ -111,7 +111,7 @@ class SavedNetwork:
             self.require_classes(num_classes)
 
     def require_classes(self, num_classes: int) -> None:
-        """Make sure that the network predicts so many classes.
+        """Make sure that the network predicts this number of classes.
 
         Raises:
             UserError: when it does not.

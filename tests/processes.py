@@ -1,4 +1,4 @@
-"""Several processes that work together, on the CPU unless told otherwise, as those that torchrun starts.
+"""Several processes that work together, on the CPU by default, as those that torchrun starts.
 
 They are forks of a process that has imported the programs and done nothing else: that takes seconds.
 """
@@ -19,7 +19,7 @@ multiprocessing.set_forkserver_preload(["train_elite360m", "eval_elite360m"])
 
 
 class Launch:
-    """So many processes that each call `function(rank, num_processes)`.
+    """`num_processes` processes that each call `function(rank, num_processes)`.
 
     The processes meet at a store of this process, as those that torchrun starts meet at its own; its port is any that
     is free.

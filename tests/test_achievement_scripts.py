@@ -103,7 +103,7 @@ def test_evaluation(run, root_folder):
 
 
 def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
-    """The network is laid out as asked, computes in float32 whatever its training did, and the metrics are the same."""
+    """In float32, whatever the precision of the training, with the same metrics."""
     before = evaluate(root_folder, run.root)["results"]["normal"]
     seen = []
 

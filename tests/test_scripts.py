@@ -153,8 +153,8 @@ def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
     for task in TASKS:
         line = (run / TASKS[task].folder / "result.txt").read_text().splitlines()[-1]
         words = line.split()[2:]  # after "epoch 2"
-        told = dict(zip(words[::2], map(float, words[1::2]), strict=True))
-        assert told == pytest.approx({name: results[task][name] for name in told}, abs=1e-4)
+        printed = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+        assert printed == pytest.approx({name: results[task][name] for name in printed}, abs=1e-4)
 
 
 def test_the_best_checkpoint_gives_the_metrics_that_made_it_the_best(tmp_path):
@@ -181,7 +181,7 @@ def test_evaluation(evaluation):
     results = json.loads((evaluation / "results.json").read_text())
     assert results["num_images"] == 3
     assert results["split"] == "test"
-    assert (results["height"], results["width"]) == (32, 64), "the size of the training unless told otherwise"
+    assert (results["height"], results["width"]) == (32, 64), "the size of the training"
     assert len(results["checkpoint"]["sha256"]) == 64
     assert results["results"]["depth"].keys() == results["fixed_map"]["depth"].keys()
     assert results["results"]["depth"].keys() == results["constant"]["depth"].keys() | {"seam"}
@@ -332,8 +332,8 @@ def test_prediction(run, panorama, tmp_path, given):
 
 def test_what_is_said_about_a_prediction(run, panorama, tmp_path):
     out = predict(run, panorama, tmp_path / "out", "--tta", "2")
-    told = json.loads((out / "my room.json").read_text())
-    assert told["input"] == {
+    description = json.loads((out / "my room.json").read_text())
+    assert description["input"] == {
         "path": str(panorama),
         "bytes": panorama.stat().st_size,
         "sha256": hashlib.sha256(panorama.read_bytes()).hexdigest(),
@@ -342,20 +342,20 @@ def test_what_is_said_about_a_prediction(run, panorama, tmp_path):
         "stretched": False,
         "tone_mapping": None,
     }
-    assert (told["width"], told["height"]) == (64, 32)
-    assert "x right, y down, z forward" in told["axes"]
-    assert told["depth"] == {"unit": "metres along the ray", "depth.png": "16 bits, millimetres"}
-    assert told["normal"]["frame"] == "camera"
-    assert told["labels"]["classes"][8] == {"label": 8, "name": "floor", "colour": "#5a4632"}
-    assert told["tta"] == 2
-    assert told["seam"].keys() == told["seam_without_tta"].keys() == set(TASKS)
-    assert told["seam"] != told["seam_without_tta"]
-    assert set(told["files"]) | {"my room.json"} == names(out)
+    assert (description["width"], description["height"]) == (64, 32)
+    assert "x right, y down, z forward" in description["axes"]
+    assert description["depth"] == {"unit": "metres along the ray", "depth.png": "16 bits, millimetres"}
+    assert description["normal"]["frame"] == "camera"
+    assert description["labels"]["classes"][8] == {"label": 8, "name": "floor", "colour": "#5a4632"}
+    assert description["tta"] == 2
+    assert description["seam"].keys() == description["seam_without_tta"].keys() == set(TASKS)
+    assert description["seam"] != description["seam_without_tta"]
+    assert set(description["files"]) | {"my room.json"} == names(out)
     weights = run / "models/weights_last/last_model.pth"
-    model = told["model"]
+    model = description["model"]
     assert (model["backbone"], model["tasks"], model["dataset"]) == (BACKBONE, list(TASKS), "Synthetic")
     assert (model["checkpoint"], model["sha256"]) == (str(weights), hashlib.sha256(weights.read_bytes()).hexdigest())
-    assert "command" in told
+    assert "command" in description
 
 
 def test_prediction_of_a_single_task(run, panorama, tmp_path):
@@ -393,8 +393,10 @@ def test_bad_pictures_do_not_stop_the_others(run, photos, tmp_path, capsys, patt
     out = predict(run, f"{photos}{pattern}", tmp_path / "out", exit_code=1)
     assert names(out) == GOOD
     captured = capsys.readouterr()
-    told = sorted(line.removeprefix("failed: ") for line in captured.err.splitlines() if line.startswith("failed: "))
-    assert told == [
+    description = sorted(
+        line.removeprefix("failed: ") for line in captured.err.splitlines() if line.startswith("failed: ")
+    )
+    assert description == [
         f"{photos}/broken.png is truncated",
         f"{photos}/empty.jpg is not an image, or is damaged",
         f"{photos}/light.exr is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr",
@@ -463,7 +465,7 @@ def test_prediction_never_loses_a_result(run, panorama, tmp_path):
 
 
 def test_evaluation_of_averaged_views(run, evaluation, tmp_path):
-    """The plain network is judged beside it, and one view is the plain network."""
+    """The plain network is evaluated beside it, and one view is the plain network."""
     folder = evaluate(run, tmp_path, "--tta", "2")
     averaged, plain = (json.loads((path / "results.json").read_text()) for path in (folder, evaluation))
     assert (averaged["tta"], plain["tta"]) == (2, 1)

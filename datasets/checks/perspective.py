@@ -1,7 +1,7 @@
 """The checks of images of a pinhole camera: depth, axes of the normals, directions of labels, edges.
 
 Unlike a panorama such an image has no known vertical, but nobody holds a camera upside down: floors face up by and
-large. The bounds come from 60 synthetic images, as they are and with known faults; no real ones were at hand.
+large. The bounds come from 60 synthetic images, as they are and with known faults; no real ones were available.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,7 @@ def evaluate_images(
 
 
 def stored_axes(measured: Sequence[ImageMeasurement]) -> str | None:
-    """The axes of the stored normals, a key of `NORMAL_AXES`; None if they cannot be told."""
+    """The axes of the stored normals, a key of `NORMAL_AXES`; None if they cannot be determined."""
     compared = [one.axes for one in measured if one.axes is not None]
     try:
         return find_axes(add_measurements(compared))[0] if compared else None

@@ -86,7 +86,7 @@ def quick_starts(monkeypatch):
 
 @pytest.mark.slow
 def test_everything(quick_starts, tmp_path, capsys):
-    """Trained, judged, written; a second call trains nothing again; a training that fails is named."""
+    """Trained, evaluated, written; a second call trains nothing again; a training that fails is named."""
     arguments = ["--out", str(tmp_path), "--num_test", "2", "--timed_steps", "1", "--seeds", "1", "--methods"]
     methods = ["fixed", "geometric", "b2f-corrected"]
     main([*arguments, *methods, "--", *SMALL])

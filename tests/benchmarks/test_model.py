@@ -1,4 +1,4 @@
-"""The benchmark runs; what it measures is not judged."""
+"""The benchmark runs; the times are not checked."""
 
 import itertools
 import json

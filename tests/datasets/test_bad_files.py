@@ -1,4 +1,4 @@
-"""What is wrong with a file is told in one line that names it and says what was expected."""
+"""What is wrong with a file is reported in one line that names it and says what was expected."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def opened(intact, tmp_path):
     return opener
 
 
-def told(dataset) -> str:
+def error_of(dataset) -> str:
     with pytest.raises(UserError) as info:
         dataset[0]
     message = str(info.value)
@@ -50,7 +50,7 @@ KINDS = ["rgb", "depth", "semantic", "normal"]
 def test_missing(opened, kind):
     dataset, paths = opened()
     paths[kind].unlink()
-    assert told(dataset) == f"{paths[kind]} is missing"
+    assert error_of(dataset) == f"{paths[kind]} is missing"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,7 +59,7 @@ def test_truncated(opened, kind, kept, capfd):
     dataset, paths = opened()
     data = paths[kind].read_bytes()
     paths[kind].write_bytes(data[: int(len(data) * kept)])
-    assert str(paths[kind]) in told(dataset)
+    assert str(paths[kind]) in error_of(dataset)
     assert capfd.readouterr().err == "", "nothing is printed on the side"
 
 
@@ -69,28 +69,28 @@ def test_damaged_within(opened):
     data = bytearray(paths["depth"].read_bytes())
     data[len(data) // 2] ^= 255
     paths["depth"].write_bytes(data)
-    assert told(dataset) == f"{paths['depth']} is not an image, or is damaged"
+    assert error_of(dataset) == f"{paths['depth']} is not an image, or is damaged"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture"])
 def test_no_picture(opened, content):
     dataset, paths = opened()
     paths["normal"].write_bytes(content)
-    assert told(dataset) == f"{paths['normal']} is not an image, or is damaged"
+    assert error_of(dataset) == f"{paths['normal']} is not an image, or is damaged"
 
 
 @pytest.mark.parametrize("kind", ["depth", "semantic", "normal"])
 def test_wrong_size(opened, kind):
     dataset, paths = opened()
     Image.open(paths[kind]).resize((16, 8), Image.Resampling.NEAREST).save(paths[kind])
-    assert told(dataset) == f"{paths[kind]} is 16x8, but {paths['rgb']} is 64x32"
+    assert error_of(dataset) == f"{paths[kind]} is 16x8, but {paths['rgb']} is 64x32"
 
 
 def test_not_twice_as_wide_as_high(opened):
     dataset, paths = opened()
     for path in paths.values():
         Image.open(path).crop((0, 0, 32, 32)).save(path)
-    assert told(dataset) == f"{paths['rgb']} is 32x32: an ERP image is twice as wide as high"
+    assert error_of(dataset) == f"{paths['rgb']} is 32x32: an ERP image is twice as wide as high"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_unknown_label_id(opened, layout, wrong, allowed):
     assert dataset[0]["semantic"][3, 5] == -1
     ids[3, 5] = wrong
     Image.fromarray(ids).save(paths["semantic"])
-    assert told(dataset) == f"{paths['semantic']} holds the label id {wrong}, which {layout} does not have"
+    assert error_of(dataset) == f"{paths['semantic']} holds the label id {wrong}, which {layout} does not have"
 
 
 @pytest.mark.parametrize(("layout", "missing"), [("S2D3D", 65535), ("MP3D", 0), ("Struc3D", 0)])
@@ -144,15 +144,15 @@ def test_depth_beyond_ten_metres_only(opened):
 def test_wrong_kind_of_pixels(opened):
     dataset, paths = opened()
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(paths["depth"])
-    assert told(dataset) == f"{paths['depth']} holds 8-bit gray pixels: expected 16-bit gray"
+    assert error_of(dataset) == f"{paths['depth']} holds 8-bit gray pixels: expected 16-bit gray"
     shutil.copy(paths["rgb"], paths["depth"])
-    assert "holds 8-bit color pixels" in told(dataset)
+    assert "holds 8-bit color pixels" in error_of(dataset)
 
 
 def test_normals_in_grey(opened):
     dataset, paths = opened()
     Image.open(paths["normal"]).convert("L").save(paths["normal"])
-    assert told(dataset) == f"{paths['normal']} holds 8-bit gray pixels: expected 8-bit color"
+    assert error_of(dataset) == f"{paths['normal']} holds 8-bit gray pixels: expected 8-bit color"
 
 
 @pytest.mark.parametrize("color", [(0, 0, 0), (128, 128, 128)])
@@ -219,7 +219,7 @@ def test_labels_in_colors(opened, layout, remedy, stored):
     """Never ids by luck: the message names what would be."""
     dataset, paths = opened(layout)
     COLORED_LABELS[stored](np.array(Image.open(paths["semantic"]))).save(paths["semantic"])
-    message = told(dataset)
+    message = error_of(dataset)
     assert message.startswith(f"{paths['semantic']} holds colors, not label ids: ")
     assert remedy in message
 
@@ -230,7 +230,7 @@ def test_palette_of_other_greys(opened):
     ids = np.array(Image.open(paths["semantic"]))
     used, indices = np.unique(ids, return_inverse=True)
     as_palette(indices.reshape(ids.shape).astype(np.uint8), np.repeat(used[:, None], 3, axis=1)).save(paths["semantic"])
-    assert told(dataset).startswith(f"{paths['semantic']} has a palette of grays")
+    assert error_of(dataset).startswith(f"{paths['semantic']} has a palette of grays")
     as_palette(ids, np.repeat(np.arange(256)[:, None], 3, axis=1)).save(paths["semantic"])
     assert (dataset[0]["semantic"] == ids.astype(int) - 1).all()
 
@@ -238,7 +238,7 @@ def test_palette_of_other_greys(opened):
 def test_label_id_beyond_8_bits(opened):
     dataset, paths = opened("MP3D")
     Image.fromarray(np.full((HEIGHT, WIDTH), 256 + 5, np.uint16)).save(paths["semantic"])
-    assert told(dataset) == f"{paths['semantic']} holds the label id 261, which MP3D does not have"
+    assert error_of(dataset) == f"{paths['semantic']} holds the label id 261, which MP3D does not have"
 
 
 @pytest.mark.parametrize("kind", ["depth", "semantic", "normal"])
@@ -250,7 +250,7 @@ def test_lossy_maps(opened, kind, form):
         pytest.skip(f"this Pillow does not write {form}")
     dataset, paths = opened()
     Image.open(paths[kind]).convert("RGB").save(paths[kind], format=form)
-    message = told(dataset)
+    message = error_of(dataset)
     assert message.startswith(f"{paths[kind]} is a {form} file")
 
 
@@ -263,7 +263,7 @@ def test_tiff_maps(opened, kind, compression):
     image.load()
     image.save(paths[kind], format="TIFF", compression=compression)
     if compression == "jpeg":
-        assert told(dataset).startswith(f"{paths[kind]} is a TIFF file that may have lost precision")
+        assert error_of(dataset).startswith(f"{paths[kind]} is a TIFF file that may have lost precision")
     else:
         assert (dataset[0][kind] == expected).all()
 
@@ -284,11 +284,11 @@ def test_depth_stored_in_other_ways(opened):
         paths["depth"].write_bytes(cv2.imencode(name[1:], array)[1].tobytes())
         assert (dataset[0]["depth"] == expected).all()
     paths["depth"].write_bytes(cv2.imencode(".png", np.stack([depth, depth, depth + 1], axis=-1))[1].tobytes())
-    assert told(dataset) == f"{paths['depth']} holds colors, not depth"
+    assert error_of(dataset) == f"{paths['depth']} holds colors, not depth"
     paths["depth"].write_bytes(cv2.imencode(".tif", depth.astype(np.float32))[1].tobytes())
-    assert told(dataset) == f"{paths['depth']} holds 32-bit gray pixels: expected 16-bit gray"
+    assert error_of(dataset) == f"{paths['depth']} holds 32-bit gray pixels: expected 16-bit gray"
     as_palette((depth // 256).astype(np.uint8), COLORS).save(paths["depth"])
-    assert told(dataset) == f"{paths['depth']} holds 8-bit palette pixels: expected 16-bit gray"
+    assert error_of(dataset) == f"{paths['depth']} holds 8-bit palette pixels: expected 16-bit gray"
 
 
 def test_normals_stored_in_other_ways(opened):
@@ -300,18 +300,18 @@ def test_normals_stored_in_other_ways(opened):
     pixels = np.array(image)
     pixels[3, 5, 3] = 0
     Image.fromarray(pixels).save(paths["normal"])
-    assert told(dataset).startswith(f"{paths['normal']} has transparent pixels")
+    assert error_of(dataset).startswith(f"{paths['normal']} has transparent pixels")
     paths["normal"].write_bytes(cv2.imencode(".png", pixels[..., :3].astype(np.uint16) * 257)[1].tobytes())
-    assert told(dataset) == f"{paths['normal']} holds 16-bit color pixels: expected 8-bit color"
+    assert error_of(dataset) == f"{paths['normal']} holds 16-bit color pixels: expected 8-bit color"
     image.convert("RGB").quantize().save(paths["normal"])
-    assert told(dataset) == f"{paths['normal']} holds 8-bit palette pixels: expected 8-bit color"
+    assert error_of(dataset) == f"{paths['normal']} holds 8-bit palette pixels: expected 8-bit color"
 
 
 def test_transparent_labels(opened):
     dataset, paths = opened()
     ids = np.array(Image.open(paths["semantic"]))
     as_rgb(ids, ids, ids, 255 * (ids > 3)).save(paths["semantic"])
-    assert told(dataset).startswith(f"{paths['semantic']} has transparent pixels")
+    assert error_of(dataset).startswith(f"{paths['semantic']} has transparent pixels")
 
 
 def test_alpha_is_dropped(opened):

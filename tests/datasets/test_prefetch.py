@@ -75,7 +75,7 @@ def test_the_next_batch_is_decoded_before_one_is_handed_out(recorded):
 
 
 def test_only_gpus_are_worked_ahead_for(recorded):
-    """On a CPU a batch is read when it is asked for: there is nothing to overlap."""
+    """On a CPU a batch is read when it is requested: there is nothing to overlap."""
     read = []
 
     class Loader:

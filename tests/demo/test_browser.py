@@ -35,7 +35,7 @@ HEIGHT, WIDTH = 32, 64
 FIELD = 70  # degrees that the view from inside shows at first, from top to bottom
 SECONDS = 60  # that a step may take on a busy machine
 
-# Notes whom a process asks for names or connects to.
+# Records the hosts that a process looks up or connects to.
 AUDIT = """
 import sys
 def note(event, arguments):
@@ -205,7 +205,7 @@ def drag(page: Page, selector: str, dx: float, dy: float) -> None:
 
 
 def turn(page: Page, right: float, down: float) -> None:
-    """Turn the view from inside by so many degrees."""
+    """Turn the view from inside by these angles in degrees."""
     per_pixel = FIELD / page.locator(".look").bounding_box()["height"]
     drag(page, ".look", -right / per_pixel, -down / per_pixel)
 
@@ -390,7 +390,7 @@ def test_without_webgl_the_flat_maps_remain(demo, launch, visit, panorama):
 
 @pytest.mark.parametrize("tasks", [("normal",), ("depth", "segmentation")])
 def test_fewer_tasks_and_nothing_is_left(tasks, visit, panorama, tmp_path):
-    """A demo from its start to its end: no file is left, and nobody was asked."""
+    """A demo from its start to its end: no file is left, and no other host was contacted."""
     with running(write_checkpoint(tmp_path / "model.pth", tasks), tmp_path) as demo:
         page = visit(demo.url)
         upload(page, panorama)

@@ -38,8 +38,11 @@ def picture(url: str) -> np.ndarray:
 
 
 def values(layer: dict) -> np.ndarray:
-    told = layer["value_map"]
-    return np.frombuffer(base64.b64decode(told["data"]), dtype=np.dtype(told["type"]).newbyteorder("<")) * told["step"]
+    value_map = layer["value_map"]
+    return (
+        np.frombuffer(base64.b64decode(value_map["data"]), dtype=np.dtype(value_map["type"]).newbyteorder("<"))
+        * value_map["step"]
+    )
 
 
 def test_every_map_is_there():

@@ -19,7 +19,7 @@ CHANNELS = {"segmentation": 5, "depth": 1, "normal": 3}
 
 
 def build(**arguments) -> DeepLab:
-    """The smallest network, unless told otherwise."""
+    """The smallest network by default."""
     small = {
         "tasks": TASKS,
         "num_classes": 5,

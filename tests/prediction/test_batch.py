@@ -102,9 +102,9 @@ def test_several_at_a_time(predict, photos, tmp_path, monkeypatch, capsys):
     assert sizes == [1, 1, 1, 2, 1]
     for name, depth in alone.items():
         np.testing.assert_allclose(np.load(tmp_path / "out" / f"{name}_depth.npy"), depth, rtol=1e-4)
-        told = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-        assert (told["input"]["width"], told["input"]["height"]) == (64, 32)
-        assert told["precision"] == "float32"
+        description = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert (description["input"]["width"], description["input"]["height"]) == (64, 32)
+        assert description["precision"] == "float32"
     captured = capsys.readouterr()
     assert "aa.png" in captured.err
     assert "3 predicted, 0 there already, 1 failed" in captured.out

@@ -67,15 +67,15 @@ def test_files(predict, tmp_path, capsys):
 
 def test_description(predict, perspective_settings, tmp_path):
     assert predict("--save", "depth", "--intrinsics", 50, 40, 10, 12, "--batch_size", 2) == 0
-    told = described(tmp_path / "out", "up/door")
-    assert told["camera"] == {"source": "--intrinsics", "fx": 50, "fy": 40, "cx": 10, "cy": 12}
-    assert told["camera_asked_for"] == "--intrinsics 50 40 10 12"
-    assert told["depth"]["unit"] == ALONG_AXIS
-    assert "x right, y down, z forward (the optical axis)" in told["axes"]
-    assert [one["name"] for one in told["labels"]["classes"]] == list(perspective_settings.class_names)
-    assert (told["input"]["width"], told["input"]["height"]) == (30, 60)
-    assert (told["model"]["height"], told["model"]["width"], told["model"]["epoch"]) == (48, 64, 7)
-    assert not {"seam", "tta", "width"} & told.keys()
+    description = described(tmp_path / "out", "up/door")
+    assert description["camera"] == {"source": "--intrinsics", "fx": 50, "fy": 40, "cx": 10, "cy": 12}
+    assert description["camera_asked_for"] == "--intrinsics 50 40 10 12"
+    assert description["depth"]["unit"] == ALONG_AXIS
+    assert "x right, y down, z forward (the optical axis)" in description["axes"]
+    assert [one["name"] for one in description["labels"]["classes"]] == list(perspective_settings.class_names)
+    assert (description["input"]["width"], description["input"]["height"]) == (30, 60)
+    assert (description["model"]["height"], description["model"]["width"], description["model"]["epoch"]) == (48, 64, 7)
+    assert not {"seam", "tta", "width"} & description.keys()
 
 
 def test_results_of_another_camera_are_others(predict, tmp_path, capsys):

@@ -42,15 +42,15 @@ def described(settings, tmp_path):
 
 
 def test_relative_depth_is_no_metres(described):
-    out, told = described(depth_unit=RELATIVE)
-    assert told["depth"] == {"unit": RELATIVE, "depth.png": "16 bits, thousandths of the unit"}
+    out, description = described(depth_unit=RELATIVE)
+    assert description["depth"] == {"unit": RELATIVE, "depth.png": "16 bits, thousandths of the unit"}
     assert RELATIVE.encode() in (out / "room_points.ply").read_bytes()[:300]
 
 
 def test_normals_of_the_world(described):
     """The points come without them, and the file says in which frame they are."""
-    out, told = described(normal_frame="world")
-    assert told["normal"]["frame"] == "world"
+    out, description = described(normal_frame="world")
+    assert description["normal"]["frame"] == "world"
     header = (out / "room_points.ply").read_bytes().partition(b"end_header\n")[0]
     assert b"property uchar label" in header
     assert b"nx" not in header

@@ -99,7 +99,7 @@ def test_when_to_validate(settings, epochs):
 
 
 class Balancing(nn.Module):
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self):
         super().__init__()

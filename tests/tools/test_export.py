@@ -286,14 +286,14 @@ def test_what_users_get_wrong(checkpoint, tmp_path, monkeypatch):
     damaged = tmp_path / "damaged.pth"
     damaged.write_bytes(checkpoint.read_bytes()[:1000])
     out = tmp_path / "out" / "model.pt2"
-    for wrong, told in (
+    for wrong, message in (
         ([tmp_path / "none.pth", out], "none.pth does not exist"),
         ([damaged, out], "damaged.pth .*damaged"),
         ([checkpoint, out.with_suffix(".pth")], "model.pth: a file of this format ends in .pt2"),
         ([checkpoint, out, "--height", "64"], "--height 64 --width None"),
         ([checkpoint, out, "--height", "48", "--width", "96"], "multiples of 32"),
     ):
-        with pytest.raises(UserError, match=told) as error:
+        with pytest.raises(UserError, match=message) as error:
             export(*wrong)
         assert "\n" not in str(error.value)
     monkeypatch.setattr("prediction.export_formats.find_spec", lambda name: None)

@@ -364,7 +364,7 @@ def test_killed_again_and_again(processes, kills, tmp_path):
         while launched.is_running() and (not state.exists() or state.stat().st_mtime == before):
             time.sleep(0.005)
         time.sleep(generator.uniform(0, 0.3))
-        assert launched.is_running(), "more steps are needed for so many kills"
+        assert launched.is_running(), "more steps are needed for this number of kills"
         kill_all(launched.pids)
         with pytest.raises(ProcessExitedException):
             launched.wait()
