@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -43,6 +43,7 @@ from utils.errors import UserError
 from utils.sphere import depth_to_points
 from utils.tasks import METERS, RELATIVE
 from visual.drawing import save_image
+from visual.panels import panel_writer
 
 ROOT = Path(__file__).parents[1]
 TRIPLE = "depth_normal_segmentation"
@@ -759,27 +760,34 @@ def test_numbers_that_are_not_finite_are_empty_cells(run, tmp_path):
     assert "nan" not in (folder / "per_image.csv").read_text()
 
 
-def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path):
+def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path, monkeypatch, capfd):
     """Nothing of it is left, and earlier results are as they were."""
     before = evaluate(run, tmp_path).joinpath("results.json").read_bytes()
-    command = [*SMALL, "--num_val", "2000", "--load_weights_dir", str(run), "--log_dir", str(tmp_path), "--overwrite"]
-    process = subprocess.Popen(
-        [sys.executable, "eval_elite360m.py", *command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     folder = tmp_path / BACKBONE_FOLDER / TRIPLE
-    while not (folder / "unfinished" / "visual_results").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    unfinished = folder / "unfinished"
+
+    def panel_writer_with_ctrl_c(*arguments) -> Callable:
+        draw = panel_writer(*arguments)
+
+        def draw_and_interrupt(*batch) -> None:
+            draw(*batch)
+            assert (unfinished / "visual_results").exists()
+            signal.raise_signal(signal.SIGINT)
+
+        return draw_and_interrupt
+
+    monkeypatch.setattr("visual.panels.panel_writer", panel_writer_with_ctrl_c)
+    handler = signal.getsignal(signal.SIGINT)
+    capfd.readouterr()
+    try:
+        command = [*SMALL, "--load_weights_dir", str(run), "--log_dir", str(tmp_path), "--overwrite"]
+        assert run_program(monkeypatch, "eval_elite360m.py", *command) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    error = capfd.readouterr().err
     assert error.splitlines()[-1] == "interrupted"
     assert "Traceback" not in error
-    assert not (folder / "unfinished").exists()
+    assert not unfinished.exists()
     assert (folder / "results.json").read_bytes() == before
 
 
