@@ -1,11 +1,14 @@
 """Shared by all tests."""
 
 import os
+import signal
 
 import pytest
 import torch
 
 from utils.cpu_kernels import without_cpu_kernels
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in what runs beside them
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side; also for those that tests start
     os.environ["OMP_NUM_THREADS"] = "1"
