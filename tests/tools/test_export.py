@@ -27,7 +27,6 @@ from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SETTINGS, backbone="Elite360M_Res18", height=32, width=64)
-ONNX = pytest.param(".onnx", marks=pytest.mark.slow)
 IMAGE = "docs/example_room.png"
 SAME = 2e-5  # largest deviation of depth from prediction's that rounding explains; any other way has more
 SNIPPETS = [
@@ -35,10 +34,7 @@ SNIPPETS = [
     for language, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export")
     if language == "python"
 ]
-CODES = [
-    pytest.param(code, id="onnx", marks=pytest.mark.slow) if "onnx" in code else pytest.param(code, id="torch")
-    for code in SNIPPETS
-]
+CODES = [pytest.param(code, id="onnx" if "onnx" in code else "torch") for code in SNIPPETS]
 
 
 def write_checkpoint(path, settings):
@@ -123,7 +119,6 @@ def exported(small_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def onnx_file(exported):
-    """Takes seconds to write: tests of it are slow ones."""
     return exported(".onnx")
 
 
@@ -139,7 +134,7 @@ def torch_program(torch_file):
     return torch.export.load(torch_file, extra_files=content), content["metadata.json"]
 
 
-@pytest.fixture(scope="module", params=[ONNX, ".pt2"])
+@pytest.fixture(scope="module", params=[".onnx", ".pt2"])
 def run_file(request):
     """Runs one of the files: predictions of colors (B, 3, H, W)."""
     if request.param == ".onnx":
@@ -147,6 +142,7 @@ def run_file(request):
     return request.getfixturevalue("torch_program")[0].module()
 
 
+@pytest.mark.slow
 def test_any_batch(run_file, small_checkpoint):
     network = network_of(small_checkpoint)
     for batch in (1, 2, 3):
@@ -180,6 +176,7 @@ def test_other_tasks(tmp_path, tasks, suffix):
         assert_same(run(path, rgb), network_of(checkpoint)(rgb))
 
 
+@pytest.mark.slow
 def test_colors_are_normalised_inside(run_file, small_checkpoint):
     rgb = torch.rand(1, 3, 32, 64)
     unnormalised = network_of(small_checkpoint)
@@ -230,6 +227,7 @@ def test_plain_graph(larger):
     assert operations(traced(network, height=64, width=128, dynamic_batch=True)) == names
 
 
+@pytest.mark.slow
 def test_metadata(torch_program, small_checkpoint):
     ours = json.loads(torch_program[1])
     assert ours["checkpoint_sha256"] == sha256(small_checkpoint)
@@ -258,7 +256,8 @@ def test_metadata_in_onnx(onnx_file, torch_program):
     }
 
 
-@pytest.mark.parametrize("file", [pytest.param("onnx_file", marks=pytest.mark.slow), "torch_file"])
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["onnx_file", "torch_file"])
 def test_files_tell_nothing_of_the_machine(file, request):
     assert str(ROOT).encode() not in request.getfixturevalue(file).read_bytes()
 
@@ -342,6 +341,7 @@ def deviation(depth: np.ndarray, expected) -> float:
     return float(np.abs(depth - expected.depth).max() / expected.depth.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
 def test_snippets_predict_what_the_program_does(readme_folder, expected, monkeypatch, code):
     monkeypatch.chdir(readme_folder)
@@ -350,6 +350,7 @@ def test_snippets_predict_what_the_program_does(readme_folder, expected, monkeyp
     assert (labels != expected.labels).mean() < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(
     ("correct", "wrong"),
