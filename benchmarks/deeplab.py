@@ -3,8 +3,9 @@
     python -m benchmarks.deeplab
 
 Steps of the files in cfg/, at their size and batch, on synthetic rooms: single-task trainings, and those of two and of
-three tasks. Prints tables in Markdown, and writes all measurements to deeplab.json in --out. Float32 on a CPU, else the
-precision of the files.
+three tasks. Prints tables in Markdown, and writes all measurements to deeplab_<network>.json in --out. Float32 on a
+CPU, else the precision of the files. "Of it computing" is the time that all threads of the process computed, which
+depends less on other processes than that of the step.
 """
 
 import argparse
