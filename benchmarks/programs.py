@@ -68,7 +68,7 @@ class Program(ABC):
     metrics: tuple[ComparedMetric, ...]
     score: Callable[[Mapping[str, Mapping[str, float]]], float] | None
     stepper_and_batch: Callable[[list[str], torch.device], tuple[Stepper, dict]]
-    any_potential: list[str]
+    any_potential: tuple[str, ...]
 
     @abstractmethod
     def check(self, shared: list[str]) -> None:
@@ -87,7 +87,9 @@ class Program(ABC):
         """The run folder of a training with `train_folder(folder)`."""
 
     @abstractmethod
-    def evaluation(self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int) -> list:
+    def evaluation(
+        self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int
+    ) -> list[str]:
         """Options that evaluate the last model of a run on the test split, and write below a folder."""
 
     @abstractmethod
@@ -127,7 +129,9 @@ class Panoramas(Program):
     def run(self, folder: Path, tasks: tuple[str, ...], shared: list[str]) -> Path:
         return folder / join_tasks(tasks) / folder_of(train_parser().parse_args(shared).backbone)
 
-    def evaluation(self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int) -> list:
+    def evaluation(
+        self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int
+    ) -> list[str]:
         options = train_parser().parse_args(shared)
         data = ["--dataset", "Synthetic", "--num_val", str(num_test), "--num_workers", str(options.num_workers)]
         network = ["--task", join_tasks(tasks), "--backbone", options.backbone]
@@ -170,7 +174,9 @@ class Perspective(Program):
     def run(self, folder: Path, tasks: tuple[str, ...], shared: list[str]) -> Path:
         return run_folder_of(parse_training([*self.training(tasks, "fixed", 0, shared), *self.train_folder(folder)]))
 
-    def evaluation(self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int) -> list:
+    def evaluation(
+        self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int
+    ) -> list[str]:
         arguments = [*shared, "--app", *tasks, *self.train_folder(folder), "--ckpt", str(run / LAST_MODEL)]
         if parse_evaluation(arguments).test_dataset == "SyntheticNYU":
             arguments += ["--num_val", str(num_test)]
