@@ -1,12 +1,15 @@
-"""Compare balancing methods with single-task training, and with each other, on synthetic rooms.
+"""Compare balancing methods with single-task training, and with each other, in either program.
 
     python -m benchmarks.balancing --out ./comparison --methods fixed uncertainty achievement --seeds 100 101 102 \
         -- --height 64 --width 128 --ico_level 2 --no_pretrained --num_train 200 --num_epochs 5 --batch_size 4
+    python -m benchmarks.balancing --program achievement --out ./comparison --methods fixed geometric achievement \
+        -- cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --dataset_root ./data/NYUD_MT
 
-Options after the two dashes are passed to every training. For each seed, a single-task network is trained per task,
-then one network with each method; the `achievement` methods use the former's accuracies as potentials, and
-`b2f-corrected` is `uncertainty` with --b2f corrected. Validation is on rooms of the val split; the metrics are those of
-the last model on rooms of the test split. Writes to --out:
+Options after the two dashes are passed to every training: of train_elite360m.py, on synthetic rooms, or of
+train_achievement.py, on the data that they name. For each seed, a single-task network is trained per task, then one
+network with each method; the `achievement` methods use the former's accuracies as potentials, and `b2f-corrected` is
+`uncertainty` with --b2f corrected. Validation is on the val split; the metrics are those of the last model on the test
+split. Writes to --out:
 
     comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
     comparison.json     the same, and all values
@@ -20,36 +23,27 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
+from benchmarks.programs import CORRECTED, PROGRAMS, Program
 from benchmarks.steps import relative_time, step_of
 from losses.balancing import BALANCINGS, build_balancing
-from networks.backbones import folder_of
-from options.elite360m import train_parser
 from options.parser import Parser, positive, seed
-from tasks import FOLDERS, TASKS
+from tasks import FOLDERS
 from training.run_folder import RunFolder
 from training.state import has_state
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path, write_json, write_text
 from utils.provenance import provenance
-from utils.tasks import TASK_NAMES, join_tasks
+from utils.tasks import TASK_NAMES
 
-CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
-METHODS = (*BALANCINGS, CORRECTED)
+Metrics = dict[str, dict[str, float]]  # of each task, by name
 REFERENCE = "fixed"  # of the time per step
-NO_IMAGES = 10**6  # batches between images
-# Options that the comparison sets, or that would stop a training early.
-RESERVED = (
-    *("dataset", "val_split", "task", "seed", "balancing", "loss_weights", "potential", "potential_from"),
-    *("b2f", "log_dir", "resume", "overwrite", "max_minutes"),
-)
 ROOT = Path(__file__).resolve().parents[1]
-ALL_KNOWN = ["--potential", *(f"{task}=0.5" for task in TASK_NAMES)]  # potentials where only time matters
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -57,20 +51,23 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results")
-    parser.add_argument(
-        "--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="methods to compare"
-    )
+    parser.add_argument("--program", default="elite360m", choices=tuple(PROGRAMS), help="program to train with")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to compare; all if not given")
     parser.add_argument(
         "--seeds", type=seed, nargs="+", default=[100], metavar="N", help="seeds of weights and shuffling"
     )
-    parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="number of test rooms")
+    parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="number of synthetic test rooms")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="number of parallel trainings")
     parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="timed steps per method")
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, shared = arguments[:cut], arguments[cut + 1 :]
     options = parser.parse_args(own)
-    train_parser().parse_args(shared)  # reports wrong options before training
-    if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in RESERVED]:
+    program = PROGRAMS[options.program]
+    options.methods = options.methods or list(program.methods)
+    if unknown := [name for name in options.methods if name not in program.methods]:
+        parser.error(f"--methods {unknown[0]}: choose some of {', '.join(program.methods)}")
+    program.check(shared)  # reports wrong options before training
+    if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in program.reserved]:
         parser.error(f"{reserved[0]} is set by the comparison: drop it after the dashes")
     return options, shared
 
@@ -82,7 +79,7 @@ def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
         UserError: when they differ, or a required package is missing.
     """
     path = Path(options.out) / "settings.json"
-    settings = {"shared": shared, "num_test": options.num_test}
+    settings = {"program": options.program, "shared": shared, "num_test": options.num_test}
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
         raise UserError(f"{path} was written with other options: choose another --out")
     if not find_spec("matplotlib"):
@@ -101,35 +98,29 @@ class Training:
     """One training and its evaluation on the test split.
 
     Args:
+        program: to train with.
         out: folder of the comparison.
         name: a method, or a task for single-task training.
         seed: of weights and shuffling.
         shared: options of all trainings.
     """
 
-    def __init__(self, out: Path, name: str, seed: int, shared: list[str]):
+    def __init__(self, program: Program, out: Path, name: str, seed: int, shared: list[str]):
         self.name, self.seed = name, seed
-        self.tasks = (name,) if name in TASK_NAMES else TASK_NAMES
-        self._shared = shared
-        self._options = train_parser().parse_args(shared)
+        self.tasks = (name,) if name in program.tasks else program.tasks
+        self._method = REFERENCE if name in program.tasks else name
+        self._program, self._shared = program, shared
         self._folder = out / name / f"seed_{seed}"
-        task, backbone = join_tasks(self.tasks), folder_of(self._options.backbone)
-        self.run = RunFolder(self._folder / "train" / task / backbone, FOLDERS)
-        self._results = self._folder / "test" / backbone / task / "results.json"
+        self.run = RunFolder(program.run(self._folder / "train", self.tasks, shared), FOLDERS)
+        self._results = program.results(self._folder / "test", self.tasks, shared)
 
-    def arguments(self, potential: list[str]) -> list[str]:
+    def arguments(self, potential: Sequence[str]) -> list[str]:
         """Options of this training, given those for the potentials of the tasks."""
-        if self.name in TASK_NAMES:
-            special = ["--task", self.name, "--balancing", "fixed"]
-        elif self.name == CORRECTED:
-            special = ["--b2f", "corrected"]
-        else:
-            special = ["--balancing", self.name]
-            if "potential" in BALANCINGS[self.name].options:
-                special += potential
-        return [*("--dataset", "Synthetic", "--val_split", "val", "--seed", str(self.seed)), *self._shared, *special]
+        options = self._program.training(self.tasks, self._method, self.seed, self._shared)
+        takes_potential = self._method != CORRECTED and "potential" in BALANCINGS[self._method].options
+        return [*options, *potential] if takes_potential else options
 
-    def do(self, num_test: int, threads: int, potential: list[str]) -> None:
+    def do(self, num_test: int, threads: int, potential: Sequence[str]) -> None:
         """Train and evaluate, unless done before.
 
         Raises:
@@ -137,14 +128,11 @@ class Training:
         """
         if self._results.exists():
             return
+        program, train, test = self._program, self._folder / "train", self._folder / "test"
         resume = ["--resume"] if has_state(self.run) else []
-        places = ["--log_dir", str(self._folder / "train")]
-        self._launch("train_elite360m.py", [*self.arguments(potential), *places, *resume], threads)
-        options = self._options
-        places = ["--load_weights_dir", str(self.run.root), "--log_dir", str(self._folder / "test")]
-        data = ["--dataset", "Synthetic", "--num_val", str(num_test), "--num_workers", str(options.num_workers)]
-        network = ["--task", join_tasks(self.tasks), "--backbone", options.backbone]
-        self._launch("eval_elite360m.py", [*data, *network, *places, "--log_frequency", str(NO_IMAGES)], threads)
+        self._launch(program.train_script, [*self.arguments(potential), *program.train_folder(train), *resume], threads)
+        evaluation = program.evaluation(self.run.root, test, self.tasks, self._shared, num_test)
+        self._launch(program.eval_script, evaluation, threads)
 
     def _launch(self, script: str, arguments: list[str], threads: int) -> None:
         done = subprocess.run(
@@ -160,10 +148,14 @@ class Training:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"{script} for {self.name}, seed {self.seed}: {reason}")
 
-    def metrics(self) -> dict[str, float]:
-        """Each task's `best_metric` on the test split."""
+    def metrics(self) -> Metrics:
+        """The compared metrics of each task on the test split."""
         results = json.loads(self._results.read_text())["results"]
-        return {task: results[task][TASKS[task].best_metric] for task in self.tasks}
+        metrics: Metrics = {task: {} for task in self.tasks}
+        for task, name, *_ in self._program.metrics:
+            if task in metrics:
+                metrics[task][name] = results[task][name]
+        return metrics
 
     def history(self) -> dict[str, list[tuple[float, float]]]:
         """``weight/task`` and ``accuracy/task`` over the epochs, as (epoch, value)."""
@@ -181,17 +173,18 @@ class Training:
 
 def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[Training]]:
     """All trainings, single-task ones first; by name, one per seed."""
-    out = Path(options.out).resolve()
+    program, out = PROGRAMS[options.program], Path(options.out).resolve()
     trainings = {
-        name: [Training(out, name, seed, shared) for seed in options.seeds] for name in (*TASK_NAMES, *options.methods)
+        name: [Training(program, out, name, seed, shared) for seed in options.seeds]
+        for name in (*program.tasks, *options.methods)
     }
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     potential = {
-        seed: ["--potential_from", *(str(trainings[task][i].run.root) for task in TASK_NAMES)]
+        seed: ["--potential_from", *(str(trainings[task][i].run.root) for task in program.tasks)]
         for i, seed in enumerate(options.seeds)
     }
     done = 0
-    for names in (TASK_NAMES, options.methods):
+    for names in (program.tasks, options.methods):
         waiting = [trainings[name][i] for i in range(len(options.seeds)) for name in names]
         with ThreadPoolExecutor(options.jobs) as pool:
             results = [pool.submit(some.do, options.num_test, threads, potential[some.seed]) for some in waiting]
@@ -206,27 +199,33 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
     return trainings
 
 
-def gain(metrics: dict[str, float], single: dict[str, float]) -> float:
-    """Delta_MTL in percent: mean over tasks of the relative gain of the metric over single-task training.
+def gain(program: Program, metrics: Metrics, single: Metrics) -> float:
+    """Delta_MTL in percent: mean over tasks of the relative gain over single-task training.
 
-    Maninis et al., CVPR 2019; with the opposite sign for metrics where lower is better.
+    Maninis et al., CVPR 2019; with the opposite sign for metrics where lower is better. The gain of a task with several
+    metrics is their mean.
 
     Raises:
         UserError: when a single-task metric is 0.
     """
-    if nothing := [task for task in single if not single[task]]:
-        raise UserError(f"single-task training for {nothing[0]} reached a metric of 0: train longer")
-    gains = [
-        (metrics[task] - single[task]) / single[task] * (1 if TASKS[task].higher_is_better else -1) for task in single
-    ]
-    return 100 * mean(gains)
+    gains: dict[str, list[float]] = {}
+    for metric in program.metrics:
+        value, reference = (some[metric.task][metric.name] for some in (metrics, single))
+        if not reference:
+            raise UserError(
+                f"single-task training for {metric.task} reached a metric of 0 ({metric.name}): train longer"
+            )
+        relative = (value - reference) / reference
+        gains.setdefault(metric.task, []).append(relative if metric.higher_is_better else -relative)
+    return 100 * mean(mean(values) for values in gains.values())
 
 
-def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str, float]:
+def step_times(program: Program, names: list[str], shared: list[str], num_steps: int) -> dict[str, float]:
     """Time of an optimizer step with each method, relative to REFERENCE, alternating; medians."""
 
     def step(name: str) -> Callable[[], object]:
-        return step_of(Training(Path(), name, 0, shared).arguments(ALL_KNOWN))
+        arguments = Training(program, Path(), name, 0, shared).arguments(program.any_potential)
+        return step_of(arguments, program.stepper_and_batch)
 
     reference = step(REFERENCE)
     return {name: relative_time(step(name), reference, num_steps) for name in names}
@@ -235,13 +234,17 @@ def step_times(names: list[str], shared: list[str], num_steps: int) -> dict[str,
 def summarize(
     options: argparse.Namespace, trainings: dict[str, list[Training]], times: dict[str, float]
 ) -> dict[str, dict]:
-    """For each method and ``single-task``: metrics and gains of each seed, and the time."""
-    singles = [{task: trainings[task][i].metrics()[task] for task in TASK_NAMES} for i in range(len(options.seeds))]
+    """For each method and ``single-task``: metrics, scores and gains of each seed, and the time."""
+    program = PROGRAMS[options.program]
+    singles = [{task: trainings[task][i].metrics()[task] for task in program.tasks} for i in range(len(options.seeds))]
     summary = {"single-task": {"metrics": singles}}
     for name in options.methods:
         metrics = [training.metrics() for training in trainings[name]]
-        gains = [gain(some, single) for some, single in zip(metrics, singles, strict=True)]
+        gains = [gain(program, some, single) for some, single in zip(metrics, singles, strict=True)]
         summary[name] = {"metrics": metrics, "gain": gains, "time": times[name]}
+    if program.score:
+        for entry in summary.values():
+            entry["score"] = [program.score(some) for some in entry["metrics"]]
     return summary
 
 
@@ -251,15 +254,18 @@ def spread(values: list[float], digits: int) -> str:
     return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
 
 
-def table(summary: dict[str, dict]) -> str:
+def table(program: Program, summary: dict[str, dict]) -> str:
     """The summary as Markdown."""
-    rows = [
-        "| | depth rms (m) | normal mean (°) | mIoU | Delta_MTL (%) | time per step |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = [*(metric.label for metric in program.metrics), *(["score"] if program.score else [])]
+    heads += ["Delta_MTL (%)", "time per step"]
+    rows = [f"| | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
     for name, entry in summary.items():
-        digits = {"depth": 3, "normal": 2, "segmentation": 3}
-        cells = [spread([some[task] for some in entry["metrics"]], digits[task]) for task in TASK_NAMES]
+        cells = [
+            spread([some[metric.task][metric.name] for some in entry["metrics"]], metric.digits)
+            for metric in program.metrics
+        ]
+        if program.score:
+            cells.append(spread(entry["score"], 4))
         cells.append(spread(entry["gain"], 1) if "gain" in entry else "0")
         cells.append(f"{entry['time']:.2f}" if "time" in entry else "")
         rows.append(f"| {name} | {' | '.join(cells)} |")
@@ -299,13 +305,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, evaluate, and write the comparison."""
     options, shared = parse(arguments)
     check_settings(options, shared)
+    program = PROGRAMS[options.program]
     trainings = train_all(options, shared)
-    summary = summarize(options, trainings, step_times(options.methods, shared, options.timed_steps))
+    times = step_times(program, options.methods, shared, options.timed_steps)
+    summary = summarize(options, trainings, times)
     out = Path(options.out)
-    write_text(out / "comparison.md", table(summary))
-    write_json(out / "comparison.json", {"seeds": options.seeds, "shared": shared, **summary, **provenance()})
+    facts = {"program": options.program, "seeds": options.seeds, "shared": shared}
+    write_text(out / "comparison.md", table(program, summary))
+    write_json(out / "comparison.json", {**facts, **summary, **provenance()})
     draw(out / "comparison.png", trainings, options.methods)
-    print(table(summary), end="")
+    print(table(program, summary), end="")
 
 
 if __name__ == "__main__":

@@ -18,15 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.plot import log_log_chart
+from benchmarks.processes import GB, ROOT, measure_in_process
 from networks.backbones import BACKBONES
 from options.parser import Parser, positive
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_text
 from visual.drawing import save_image
 
-ROOT = Path(__file__).resolve().parents[1]
-WORKERS = ("-m", "benchmarks.workers")
-GB = 1e9
 # Warm-up and timed calls per process: fewer if each takes many seconds.
 EFFORT = {
     ("inference", "plain"): {"warm_ups": 1, "calls": 3},
@@ -201,10 +199,7 @@ class Benchmark:
     def _measure(self, measure: str, **arguments) -> dict:
         """Measurements of a worker, which are also stored."""
         job = {"measure": measure, **arguments}
-        done = subprocess.run([sys.executable, *WORKERS, json.dumps(job)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise UserError(f"{job} ended with exit code {done.returncode} (-9: out of memory)")
-        measured = json.loads(done.stdout.splitlines()[-1])
+        measured = measure_in_process(job)
         self.measurements.append({**job, **measured})
         return measured
 

@@ -5,16 +5,23 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 
 from datasets.classes import STANFORD2D3D
+from datasets.nyuv2_classes import NYUV2_40
 from datasets.synthetic import SyntheticRooms
+from datasets.synthetic_nyu import SyntheticNYU
 from losses.balancing import build_balancing
 from networks.elite360m import Elite360M
+from options import perspective
+from options.achievement import VALIDATION_OPTIONS, parse_training
 from options.balancing import balancing_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
 from tasks.build import build_objective
+from tasks.perspective import perspective_tasks
+from training.objective import TrainingObjective
+from training.optimizers import OptimizationSettings
 from training.setup import AMP_TYPES, prepare_device, prepare_network
 from training.step import Stepper
 from utils.distributed import distribute
@@ -23,14 +30,11 @@ from utils.tasks import parse_tasks
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def step_of(arguments: list[str]) -> Callable[[], object]:
-    """A function that runs one optimizer step on a batch of synthetic rooms, with these training options."""
-    stepper, batch = stepper_and_batch(arguments, DEVICE)
-    return lambda: stepper.step([batch])
+StepperAndBatch = Callable[[list[str], torch.device], tuple[Stepper, dict]]
 
 
 def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
-    """What takes the steps of a training with these options, and a batch of synthetic rooms."""
+    """What takes the steps of a training of Elite360M with these options, and a batch of synthetic rooms."""
     options = train_parser().parse_args(arguments)
     prepare_device(options.deterministic)
     tasks = parse_tasks(options.task)
@@ -49,13 +53,48 @@ def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepp
     prepare_network(network, options.channels_last, options.compile)
     method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
     objective = build_objective(network, method, AMP_TYPES[options.amp])
-    optimization = optimization_settings(options, steps_per_epoch=1)
-    stepper = Stepper(objective, distribute(objective, device), optimization, device)
-    objective.train()
     rooms = SyntheticRooms("train", options.batch_size, options.height, options.width)
-    batch = default_collate([rooms[i] for i in range(options.batch_size)])
-    batch = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-    return stepper, batch
+    return _stepper(objective, optimization_settings(options, steps_per_epoch=1), device), _batch(rooms, device)
+
+
+def perspective_stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
+    """What takes the steps of a training of DeepLab with these options, and a batch of synthetic rooms."""
+    options = parse_training(arguments)
+    prepare_device(options.deterministic, tf32=not options.no_tf32)
+    tasks = perspective_tasks(tuple(options.app), options.label_smoothing)
+    torch.manual_seed(options.seed)
+    classes = options.num_classes or len(NYUV2_40)
+    rooms = SyntheticNYU("train", options.batch_size, *options.size, tasks=tuple(tasks), num_classes=classes)
+    network = perspective.model_settings(options, rooms).build_network()
+    prepare_network(network, options.channels_last, options.compile)
+    defaults = {name: task.loss_weight for name, task in tasks.items()}
+    method = build_balancing(
+        tasks=tuple(tasks), **balancing_settings(options, tuple(tasks), defaults, VALIDATION_OPTIONS)
+    )
+    objective = build_objective(network, method, AMP_TYPES[options.amp], tasks)
+    settings = perspective.optimization_settings(options, steps_per_epoch=1)
+    return _stepper(objective, settings, device), _batch(rooms, device)
+
+
+def step_of(arguments: list[str], build: StepperAndBatch = stepper_and_batch) -> Callable[[], object]:
+    """A function that runs one optimizer step on a batch of synthetic rooms, with these training options.
+
+    Args:
+        build: `stepper_and_batch` or `perspective_stepper_and_batch`, by the program whose options they are.
+    """
+    stepper, batch = build(arguments, DEVICE)
+    return lambda: stepper.step([batch])
+
+
+def _stepper(objective: TrainingObjective, settings: OptimizationSettings, device: torch.device) -> Stepper:
+    stepper = Stepper(objective, distribute(objective, device), settings, device)
+    objective.train()
+    return stepper
+
+
+def _batch(rooms: Dataset, device: torch.device) -> dict:
+    batch = default_collate([rooms[i] for i in range(len(rooms))])
+    return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
 
 
 def relative_time(some: Callable[[], object], reference: Callable[[], object], num_calls: int) -> float:

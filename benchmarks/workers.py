@@ -1,4 +1,4 @@
-"""The measurements of benchmarks/model.py, each made in a separate process.
+"""The measurements of benchmarks/model.py and benchmarks/deeplab.py, each made in a separate process.
 
     python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainElite360M, plain_losses
+from benchmarks.steps import perspective_stepper_and_batch
 from datasets.loading import evaluation_batches
 from datasets.matterport3d import Matterport3D
 from metrics.evaluator import evaluate
@@ -91,6 +92,22 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
         optimizer.step()
 
     return timed(step, warm_ups, calls)
+
+
+def deeplab_training(arguments: list[str], warm_ups: int, calls: int) -> dict:
+    """Optimizer steps of train_achievement.py with these options; parameters and multiply-adds of one image.
+
+    Returns:
+        That of `timed`, and ``parameters``, ``multiply_adds`` of inference.
+    """
+    stepper, batch = perspective_stepper_and_batch(arguments, DEVICE)
+    measured = timed(lambda: stepper.step([batch]), warm_ups, calls)
+    network = stepper.network.eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(batch["rgb"][:1])
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return measured | {"parameters": parameters, "multiply_adds": counter.get_total_flops() / 2}
 
 
 def evaluation(folder: str, backbone: str, height: int) -> dict:
@@ -205,14 +222,24 @@ def random_batch(batch_size: int, height: int) -> dict[str, torch.Tensor]:
 
 
 def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
-    """Seconds of the first and of each timed call, and peak memory in bytes before and after."""
+    """Seconds of the first and of each timed call, and peak memory in bytes before and after.
+
+    ``cpu_times`` are the seconds that all threads of this process computed, which depend less on other processes.
+    """
     built = peak_memory()
-    times = []
+    times, cpu_times = [], []
     for _ in range(warm_ups + calls):
-        start = clock()
+        start, cpu_start = clock(), time.process_time()
         call()
         times.append(clock() - start)
-    return {"first": times[0], "times": times[warm_ups:], "built_bytes": built, "peak_bytes": peak_memory()}
+        cpu_times.append(time.process_time() - cpu_start)
+    return {
+        "first": times[0],
+        "times": times[warm_ups:],
+        "cpu_times": cpu_times[warm_ups:],
+        "built_bytes": built,
+        "peak_bytes": peak_memory(),
+    }
 
 
 def clock() -> float:
@@ -266,7 +293,8 @@ def machine_rate() -> float:
 
 
 MEASURES = {
-    measure.__name__: measure for measure in (machine, inference, training, evaluation, floor, bf16, checkpoint)
+    measure.__name__: measure
+    for measure in (machine, inference, training, deeplab_training, evaluation, floor, bf16, checkpoint)
 }
 
 

@@ -8,17 +8,42 @@ import pytest
 import eval_elite360m
 import train_elite360m
 from benchmarks.balancing import Training, gain, main, parse, spread, table
+from benchmarks.programs import PROGRAMS
+from metrics.summary import summary_score
+from options.achievement import VALIDATION_OPTIONS, parse_evaluation, parse_training
+from options.balancing import balancing_settings
 from options.elite360m import eval_parser, train_parser
+from options.perspective import run_folder_of
+from tasks import FOLDERS
 from tests.processes import Launch
+from training.run_folder import RunFolder
 from utils.errors import UserError
+from utils.files import to_json
 
-SINGLE = {"depth": 0.5, "normal": 20.0, "segmentation": 0.4}
+PANORAMAS, PERSPECTIVE = PROGRAMS["elite360m"], PROGRAMS["achievement"]
+SINGLE = {"depth": {"rms": 0.5}, "normal": {"mean": 20.0}, "segmentation": {"mIoU": 0.4}}
 
 
 def test_gain():
     """Depth 10 % better (less), normals 5 % worse (more), mIoU 25 % better (more): a mean of 10 %."""
-    assert gain({"depth": 0.45, "normal": 21.0, "segmentation": 0.5}, SINGLE) == pytest.approx((10 - 5 + 25) / 3)
-    assert gain(SINGLE, SINGLE) == 0
+    metrics = {"depth": {"rms": 0.45}, "normal": {"mean": 21.0}, "segmentation": {"mIoU": 0.5}}
+    assert gain(PANORAMAS, metrics, SINGLE) == pytest.approx((10 - 5 + 25) / 3)
+    assert gain(PANORAMAS, SINGLE, SINGLE) == 0
+
+
+def test_gain_of_several_metrics():
+    """Those of a task are averaged first: segmentation +25 %, depth (+10 + 20) / 2, normals (-10 + 5 + 5) / 3."""
+    single = {
+        "segmentation": {"mIoU": 0.4},
+        "depth": {"d1": 0.5, "rms": 1.0},
+        "normal": {"11.25": 0.2, "mean": 20.0, "median": 10.0},
+    }
+    metrics = {
+        "segmentation": {"mIoU": 0.5},
+        "depth": {"d1": 0.55, "rms": 0.8},
+        "normal": {"11.25": 0.18, "mean": 19.0, "median": 9.5},
+    }
+    assert gain(PERSPECTIVE, metrics, single) == pytest.approx((25 + 15 + 0) / 3)
 
 
 def test_spread():
@@ -29,9 +54,11 @@ def test_spread():
 def test_table():
     summary = {
         "single-task": {"metrics": [SINGLE, SINGLE]},
-        "fixed": {"metrics": [SINGLE, {**SINGLE, "depth": 0.7}], "gain": [0.0, -4.0], "time": 1.0},
+        "fixed": {"metrics": [SINGLE, {**SINGLE, "depth": {"rms": 0.7}}], "gain": [0.0, -4.0], "time": 1.0},
     }
-    rows = table(summary).splitlines()
+    rows = table(PANORAMAS, summary).splitlines()
+    assert rows[0].startswith("| | depth rms (m) | normal mean (°) | segmentation mIoU |")
+    assert rows[1].count("---") == rows[0].count("|") - 1
     assert rows[2] == "| single-task | 0.500 ± 0.000 | 20.00 ± 0.00 | 0.400 ± 0.000 | 0 |  |"
     assert rows[3] == "| fixed | 0.600 ± 0.141 | 20.00 ± 0.00 | 0.400 ± 0.000 | -2.0 ± 2.8 | 1.00 |"
 
@@ -45,7 +72,14 @@ def test_what_follows_the_dashes_goes_to_the_trainings():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--methods", "magic"], ["--", "--nonsense"], ["--jobs", "0"], ["--", "--seed", "5"], ["--", "--task=depth"]],
+    [
+        *(["--methods", "magic"], ["--", "--nonsense"], ["--jobs", "0"], ["--", "--seed", "5"], ["--", "--task=depth"]),
+        *(
+            ["--program", "achievement", "--methods", "b2f-corrected"],
+            ["--program", "achievement", "--", "--task", "x"],
+        ),
+        ["--program", "achievement", "--", "--app", "depth"],
+    ],
 )
 def test_wrong_command_lines(arguments, capsys):
     with pytest.raises(SystemExit) as info:
@@ -62,6 +96,10 @@ SMALL = [
     *("--height", "32", "--width", "64", "--ico_level", "2", "--no_pretrained", "--num_workers", "0"),
     *("--num_train", "4", "--num_val", "2", "--batch_size", "2", "--num_epochs", "1"),
     *("--backbone", "timm:mobilenetv3_small_050"),
+]
+SMALL_PERSPECTIVE = [
+    *("--train_dataset", "SyntheticNYU", "--num_classes", "13", "--size", "32", "48", "--num_workers", "0"),
+    *("--basenet", "mobilenet_v2", "--normal_size", "8", "--no_pretrained", "--batch_size", "2"),
 ]
 
 
@@ -95,9 +133,9 @@ def test_everything(quick_starts, tmp_path, capsys):
     single = results["single-task"]["metrics"][0]
     for name in methods:
         [metrics] = results[name]["metrics"]
-        assert results[name]["gain"] == pytest.approx([gain(metrics, single)])
+        assert results[name]["gain"] == pytest.approx([gain(PANORAMAS, metrics, single)])
         assert results[name]["time"] > 0
-    assert len({results[name]["metrics"][0]["depth"] for name in methods}) == 3, "they are different trainings"
+    assert len({results[name]["metrics"][0]["depth"]["rms"] for name in methods}) == 3, "they are different trainings"
     assert (tmp_path / "comparison.md").read_text().count("\n") == 2 + 1 + len(methods)
 
     [model] = (tmp_path / "fixed").rglob("last_model.pth")
@@ -107,6 +145,57 @@ def test_everything(quick_starts, tmp_path, capsys):
     assert "fixed, seed 1" in capsys.readouterr().out
     with pytest.raises(UserError, match="--out"):
         main([*arguments, "fixed", "--", *SMALL, "--learning_rate", "1"])
+
+
+ACCURACIES = {"segmentation": 0.3, "depth": 0.6, "normal": 0.2}  # that the pretended trainings reach
+PRETENDED = {
+    "segmentation": {"mIoU": 0.25},
+    "depth": {"d1": 0.5, "rms": 1.0},
+    "normal": {"11.25": 0.2, "mean": 20.0, "median": 10.0},
+}
+
+
+@pytest.fixture
+def pretended(monkeypatch) -> dict[str, dict[str, float]]:
+    """Instead of the second program's scripts, what they write is written; the potentials that they are told."""
+    potentials = {}
+
+    def launch(self, script: str, arguments: list[str], threads: int) -> None:
+        train = script == "train_achievement.py"
+        options = (parse_training if train else parse_evaluation)(arguments)
+        run = RunFolder(run_folder_of(options), FOLDERS)
+        if not train:
+            assert options.num_val == 3
+            run.root.joinpath("evaluation_test").mkdir(parents=True)
+            results = {task: PRETENDED[task] for task in options.app}
+            return run.root.joinpath("evaluation_test/results.json").write_text(json.dumps({"results": results}))
+        settings = balancing_settings(options, tuple(options.app), dict.fromkeys(options.app, 1), VALIDATION_OPTIONS)
+        potentials[self.name] = settings.get("potential")
+        run.settings.parent.mkdir(parents=True)
+        run.settings.write_text(to_json({"options": vars(options)}))
+        lines = [{"epoch": 1, f"accuracy/{task}": ACCURACIES[task]} for task in options.app]
+        run.metrics.write_text("".join(f"{json.dumps(line)}\n" for line in [{"step": 1, "weight/depth": 1}, *lines]))
+
+    monkeypatch.setattr(Training, "_launch", launch)
+    return potentials
+
+
+@pytest.mark.slow  # loads matplotlib and renders rooms
+def test_the_second_program(pretended, tmp_path):
+    """The potentials are the accuracies of the single-task trainings; the score is that of the three tasks."""
+    arguments = ["--program", "achievement", "--out", str(tmp_path), "--num_test", "3", "--timed_steps", "1"]
+    main([*arguments, "--seeds", "1", "--methods", "fixed", "achievement", "--", *SMALL_PERSPECTIVE])
+    assert pretended == {**dict.fromkeys((*ACCURACIES, "fixed")), "achievement": ACCURACIES}
+    results = json.loads((tmp_path / "comparison.json").read_text())
+    for name in ("single-task", "fixed", "achievement"):
+        assert results[name]["metrics"] == [PRETENDED]
+        assert results[name]["score"] == [pytest.approx(summary_score(PRETENDED))]
+    assert results["achievement"]["gain"] == [0]
+    assert results["achievement"]["time"] > 0
+    rows = (tmp_path / "comparison.md").read_text().splitlines()
+    heads = "segmentation mIoU | depth d1 | depth rms (m) | normal 11.25 | normal mean (°) | normal median (°) | score"
+    assert rows[0].startswith(f"| | {heads} |")
+    assert rows[4].startswith("| achievement | 0.250 | 0.500 | 1.000 | 0.200 | 20.00 | 10.00 | ")
 
 
 def test_a_training_that_fails_is_named(tmp_path, monkeypatch):
@@ -120,4 +209,4 @@ def test_a_training_that_fails_is_named(tmp_path, monkeypatch):
 
 def test_single_task_training_that_came_to_nothing():
     with pytest.raises(UserError, match="for segmentation"):
-        gain(SINGLE, {**SINGLE, "segmentation": 0.0})
+        gain(PANORAMAS, SINGLE, {**SINGLE, "segmentation": {"mIoU": 0.0}})

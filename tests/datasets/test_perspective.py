@@ -1,9 +1,7 @@
 """The sample of a perspective image, its transforms, and its way through the loaders."""
 
 import colorsys
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +11,15 @@ from datasets.loading import LoadingSettings, evaluation_batches, training_batch
 from datasets.perspective import PerspectiveDataset, PerspectiveImage, fit_colors, pack, padded_size, unpack
 from datasets.perspective_augment import PerspectiveAugmentation, distort_colors, zoomed
 from datasets.synthetic_nyu import SyntheticNYU
+from tests.achievement_golden import files_of, load
 
-GOLDEN = Path(os.environ.get("ACHIEVEMENT_GOLDEN") or Path(__file__).parents[1] / "golden" / "achievement")
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CPU = torch.device("cpu")
 
 
 def golden_cases():
-    for path in sorted(GOLDEN.glob("transform*.npz")):
-        with np.load(path) as file:
-            yield from ((path, number) for number in range(len(file["cases"])))
+    for path in files_of("transform"):
+        yield from ((path, number) for number in range(len(load(path)["cases"])))
 
 
 def random_image(rows=12, columns=20, seed=0):
@@ -52,10 +49,6 @@ class Images(PerspectiveDataset):
 
     def sample_names(self):
         return list(map(str, range(self.num)))
-
-
-def test_the_golden_file_is_there():
-    assert len(list(golden_cases())) >= 6
 
 
 @pytest.mark.parametrize(("path", "number"), list(golden_cases()), ids=lambda value: getattr(value, "stem", value))

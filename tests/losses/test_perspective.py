@@ -115,6 +115,9 @@ def test_invalid_pixels_have_no_influence(task, batch):
     assert torch.equal(reached, valid)
 
 
+SMOOTHING = "seg_loss_smoothing_"  # the start of names that end with a label smoothing
+
+
 @pytest.mark.parametrize("path", files_of("losses"), ids=lambda path: path.stem)
 def test_released_values(path):
     """Parts with a teacher's labels are left out: there are no teachers."""
@@ -124,8 +127,11 @@ def test_released_values(path):
         torch.from_numpy(arrays[name]).double() for name in ("seg_logits", "depth_pred", "normal_pred")
     )
     ours = {
-        "seg_loss_smoothing_0": segmentation_loss(logits, batch),
-        "seg_loss_smoothing_0.1": segmentation_loss(logits, batch, 0.1),
+        **{
+            name: segmentation_loss(logits, batch, float(name.removeprefix(SMOOTHING)))
+            for name in arrays
+            if name.startswith(SMOOTHING)
+        },
         "seg_loss_all_ignored": segmentation_loss(logits, {"semantic": torch.full_like(batch["semantic"], -1)}),
         "depth_loss": depth_loss(depth, batch),
         "INTENDED_depth_loss_no_valid_pixel": depth_loss(depth, batch | {"depth_mask": torch.zeros_like(depth).bool()}),

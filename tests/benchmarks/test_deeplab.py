@@ -1,0 +1,51 @@
+"""The benchmark of the second program's training step: its tables by hand, and a small network."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import deeplab
+
+
+def row(parameters: float, multiply_adds: float, seconds: list[float]) -> dict:
+    measured = {"parameters": parameters, "multiply_adds": multiply_adds, "peak_bytes": 2e9}
+    return {**measured, "times": seconds, "cpu_times": [2 * value for value in seconds]}
+
+
+ROWS = {
+    "segmentation": row(10e6, 4e9, [1.0, 5.0, 2.0]),
+    "depth": row(10e6, 2e9, [2.0]),
+    "normal": row(20e6, 4e9, [4.0]),
+    "seg+depth": row(11e6, 3e9, [3.0]),
+    "seg+depth+normal": row(12e6, 5e9, [4.0]),
+}
+
+
+def test_table():
+    lines = deeplab.table(ROWS, batch_size=8).splitlines()
+    assert lines[2] == "| segmentation | 10.00 M | 4.0 G | 2.00 s | 4.00 s | 4.00 | 2.00 GB |"
+    assert len(lines) == 2 + len(ROWS)
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_ratios():
+    """11 / (10 + 10), 3 / (4 + 2), 3 / (2 + 2); 12 / 40, 5 / 10, 4 / 8."""
+    two, three = deeplab.ratio_table(ROWS).splitlines()[2:]
+    assert two == "| seg+depth / segmentation + depth | 0.550 | 0.500 | 0.750 | 0.750 |"
+    assert three == "| seg+depth+normal / segmentation + depth + normal | 0.300 | 0.500 | 0.500 | 0.500 |"
+
+
+@pytest.mark.slow  # processes that import torch
+def test_a_small_step(tmp_path, monkeypatch, capsys):
+    network = "DeepLabV3Plus_MobileNetV2"
+    small = ["--size", "32", "32", "--batch_size", "2", "--steps", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["deeplab.py", "--networks", network, *small])
+    monkeypatch.setattr(deeplab, "CFG_FOLDERS", {"seg+depth+normal": deeplab.CFG_FOLDERS["seg+depth+normal"]})
+    monkeypatch.setattr(deeplab, "SINGLE_TASKS", {})
+    deeplab.main()
+    assert "14.17 M" in capsys.readouterr().out
+    measured = json.loads((tmp_path / f"deeplab_{network}.json").read_text())["seg+depth+normal"]
+    assert measured["parameters"] == 14_173_068  # of the released network
+    assert len(measured["times"]) == 1
+    assert measured["peak_bytes"] > measured["built_bytes"] > 0
