@@ -48,4 +48,4 @@ def test_a_small_step(tmp_path, monkeypatch, capsys):
     measured = json.loads((tmp_path / f"deeplab_{network}.json").read_text())["seg+depth+normal"]
     assert measured["parameters"] == 14_173_068  # of the released network
     assert len(measured["times"]) == 1
-    assert measured["peak_bytes"] > measured["built_bytes"] > 0
+    assert measured["peak_bytes"] >= measured["built_bytes"] > 0  # both include this process's, where it is larger

@@ -5,7 +5,6 @@ import json
 import sys
 
 import pytest
-import torch
 
 from benchmarks import model, workers
 from utils.errors import UserError
@@ -42,17 +41,6 @@ def test_small_benchmark(in_this_process, tmp_path, monkeypatch, capsys):
     times = {row["network"]: row["times"] for row in rows if row["measure"] == "inference"}
     assert set(times) == {"plain", "ours"}
     assert all(seconds > 0 for network in ("plain", "ours") for seconds in times[network])
-
-
-@pytest.mark.slow
-def test_a_process_per_measurement(tmp_path, monkeypatch):
-    benchmark = model.Benchmark(["Elite360M_Res18"], 64, 1, tmp_path)
-    benchmark.machine()
-    [machine] = benchmark.measurements
-    assert machine["torch"] == torch.__version__
-    monkeypatch.setattr(model, "WORKERS", ("-c", "import os; os.abort()"))
-    with pytest.raises(UserError, match="exit code -6"):
-        benchmark.machine()
 
 
 def test_wrong_height(tmp_path, monkeypatch):
