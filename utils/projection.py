@@ -71,18 +71,18 @@ def cube_to_erp(
     """
     rays = erp_rays(height, 2 * height)
     rays = rays if rotation is None else rays @ rotation
-    camera = cube_camera(len(faces["front"]))
+    size = len(faces["front"])
+    camera = cube_camera(size)
     normals = np.stack([matrix[:, 2] for matrix in CUBE_FACES.values()])
-    owner = (rays @ normals.T).argmax(axis=-1)
-    panorama = np.zeros((*rays.shape[:2], *faces["front"].shape[2:]), faces["front"].dtype)
-    for number, (name, matrix) in enumerate(CUBE_FACES.items()):
-        mask = owner == number
-        x, y, z = np.moveaxis(rays[mask] @ matrix, -1, 0)  # (N, 3); z > 0
-        values = sample(
-            faces[name], (camera.fy * y / z + camera.cy)[None], (camera.fx * x / z + camera.cx)[None], nearest
-        )
-        panorama[mask] = values[0]
-    return panorama
+    face = (rays @ normals.T).argmax(axis=-1)
+    row, col = np.empty(face.shape), np.empty(face.shape)
+    for number, matrix in enumerate(CUBE_FACES.values()):
+        own = face == number
+        x, y, z = np.moveaxis(rays[own] @ matrix, -1, 0)
+        row[own], col[own] = camera.fy * y / z + camera.cy, camera.fx * x / z + camera.cx
+    # Side by side; positions beyond the outermost pixels' centers must not reach into another face.
+    strip = np.concatenate([faces[name] for name in CUBE_FACES], axis=1)
+    return sample(strip, row, col.clip(0, size - 1) + size * face, nearest)
 
 
 def erp_to_cube(image: np.ndarray, size: int, nearest: bool = False) -> dict[str, np.ndarray]:
