@@ -53,11 +53,11 @@ class StitchedMaps:
 
 def stitch(views: Sequence[PlacedView], height: int) -> StitchedMaps:
     """The panorama (height, 2 height) of some views. Of several that see a point, the one wins in which it is closest
-    to the center of the image (by angle).
+    to the optical axis; for normals, of those that have one there.
     """
     rays = erp_rays(height, 2 * height).reshape(-1, 3)
     depth, normal = np.zeros(len(rays)), np.zeros_like(rays)
-    closeness = np.full(len(rays), -1.0)
+    closeness = {"depth": np.full(len(rays), -1.0), "normal": np.full(len(rays), -1.0)}
     differences = []
     for view in views:
         pixels, distance, row, col = find_distances(view, rays)
@@ -66,11 +66,12 @@ def stitch(views: Sequence[PlacedView], height: int) -> StitchedMaps:
         before = depth[pixels]
         twice = before > 0
         differences.append(np.abs(distance - before)[twice] / before[twice])
-        best = cosine > closeness[pixels]
-        pixels, row, col = pixels[best], row[best], col[best]
-        closeness[pixels], depth[pixels] = cosine[best], distance[best]
+        best = cosine > closeness["depth"][pixels]
+        closeness["depth"][pixels[best]], depth[pixels[best]] = cosine[best], distance[best]
         if view.normal is not None:
-            normal[pixels] = view.normal[_nearest(row), _nearest(col)] @ view.rotation.T
+            vectors = view.normal[_nearest(row), _nearest(col)]
+            best = vectors.any(axis=-1) & (cosine > closeness["normal"][pixels])
+            closeness["normal"][pixels[best]], normal[pixels[best]] = cosine[best], vectors[best] @ view.rotation.T
     all_differences = np.concatenate(differences) if differences else np.zeros(0)
     disagreement = float(np.median(all_differences)) if all_differences.size else float("nan")
     return StitchedMaps(depth.reshape(height, -1), normal.reshape(height, -1, 3), disagreement)
