@@ -56,11 +56,11 @@ def report(summary: Summary, seconds: float) -> list[str]:
         lines.append(f"{60 * len(outcomes) / max(seconds, 1e-9):.1f} viewpoints per minute")
     headings = [one.measured.heading for one in outcomes if one.measured.heading]
     if headings:
-        yaws, residuals = ([getattr(one, name) for one in headings] for name in ("yaw", "residual"))
+        yaws, residuals, pitches = ([getattr(one, name) for one in headings] for name in ("yaw", "residual", "pitch"))
         lines.append(
             f"heading: {len(headings)} verified, corrected by {np.median(yaws):+.2f} degrees (median; "
             f"{min(yaws):+.2f} to {max(yaws):+.2f}), residual {np.median(residuals):.3f} degrees (median; up to "
-            f"{max(residuals):.3f})"
+            f"{max(residuals):.3f}); views {np.median(pitches):+.2f} degrees above the skybox"
         )
     differences = [one.measured.disagreement for one in outcomes if np.isfinite(one.measured.disagreement)]
     if differences:

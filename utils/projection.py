@@ -5,6 +5,7 @@ the cube, to vectors of the panorama. Images are (H, W) or (H, W, C), of a type 
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ def sample(image: np.ndarray, row: np.ndarray, col: np.ndarray, nearest: bool = 
     """The values (h, w[, C]) of an image at fractional positions (h, w), interpolated bilinearly or taken from the
     nearest pixel. Positions outside the image take the border's values, and those that are NaN any value.
     """
-    row, col = (np.nan_to_num(position).astype(np.float32) for position in (row, col))
+    row, col = (np.nan_to_num(position).astype(np.float32, copy=False) for position in (row, col))
     return cv2.remap(image, col, row, _NEAREST if nearest else _LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -69,20 +70,26 @@ def cube_to_erp(
 
     Each pixel is one sample of the face: for an image much smaller than the cube, average a larger one by area.
     """
-    rays = erp_rays(height, 2 * height)
-    rays = rays if rotation is None else rays @ rotation
     size = len(faces["front"])
+    row, col = _cube_positions(size, height, (np.eye(3) if rotation is None else rotation).tobytes())
+    return sample(np.concatenate([faces[name] for name in CUBE_FACES], axis=1), row, col, nearest)
+
+
+@lru_cache(maxsize=2)  # a data set needs the same for each of its images
+def _cube_positions(size: int, height: int, rotation: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column (height, 2 height) float32 of a panorama's rays on the six faces side by side."""
+    rays = erp_rays(height, 2 * height) @ np.frombuffer(rotation).reshape(3, 3)
     camera = cube_camera(size)
-    normals = np.stack([matrix[:, 2] for matrix in CUBE_FACES.values()])
-    face = (rays @ normals.T).argmax(axis=-1)
-    row, col = np.empty(face.shape), np.empty(face.shape)
+    axes = np.stack([matrix[:, 2] for matrix in CUBE_FACES.values()])
+    face = (rays @ axes.T).argmax(axis=-1)
+    row, col = np.empty(face.shape, np.float32), np.empty(face.shape, np.float32)
     for number, matrix in enumerate(CUBE_FACES.values()):
         own = face == number
         x, y, z = np.moveaxis(rays[own] @ matrix, -1, 0)
-        row[own], col[own] = camera.fy * y / z + camera.cy, camera.fx * x / z + camera.cx
-    # Side by side; positions beyond the outermost pixels' centers must not reach into another face.
-    strip = np.concatenate([faces[name] for name in CUBE_FACES], axis=1)
-    return sample(strip, row, col.clip(0, size - 1) + size * face, nearest)
+        # Positions beyond the centers of the outermost pixels must not reach into another face.
+        row[own] = camera.fy * y / z + camera.cy
+        col[own] = (camera.fx * x / z + camera.cx).clip(0, size - 1) + size * number
+    return row, col
 
 
 def erp_to_cube(image: np.ndarray, size: int, nearest: bool = False) -> dict[str, np.ndarray]:

@@ -41,10 +41,6 @@ class LabelledMesh:
     faces: np.ndarray
     category: np.ndarray
 
-    def caster(self) -> "RayCaster":
-        """For casting many rays."""
-        return RayCaster(self)
-
 
 class RayCaster:
     """Casts rays into a mesh with Intel's Embree.

@@ -1,8 +1,9 @@
 """The maps of a panorama of Matterport3D, made from the owners' views, skybox and labelled mesh."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from datasets.matterport3d import MPCAT40
@@ -19,7 +20,13 @@ from datasets.preparation.matterport_rig import (
     skybox_to_erp,
     turned,
 )
-from datasets.preparation.pinhole_normals import NEAR_ANGLE, add_measurements, implied_normals, measure_axes
+from datasets.preparation.pinhole_normals import (
+    NEAR_ANGLE,
+    AxesMeasurement,
+    add_measurements,
+    implied_normals,
+    measure_axes,
+)
 from datasets.preparation.stitching import PlacedView, stitch
 from utils.errors import UserError
 from utils.sphere import erp_rays
@@ -96,9 +103,8 @@ class PanoramaMaker:
         views = [placed for view in self.views if (placed := self._read_view(view, with_normals))]
         if not views:
             raise UserError(f"{self.scan.path('depth', self.viewpoint)}: none of the views can be used")
-        if with_normals:
-            views = self._along_our_axes(views)
-        maps = stitch(views, self.height)
+        axes = self._find_axes(views) if with_normals else np.eye(3)
+        maps = stitch(views, self.height, lambda codes: decode_normals(codes) @ axes.T)
         self.measured.disagreement = maps.disagreement
         stored = {"depth": encode_depth(maps.depth)}
         return stored | ({"normal": encode_normals(maps.normal)} if with_normals else {})
@@ -117,17 +123,9 @@ class PanoramaMaker:
             "normal": encode_normals(hits.normal.reshape(*shape, 3)),
         }
 
-    def labels(self, hits: MeshHits, category: np.ndarray, mpcat40_of: dict[int, int]) -> np.ndarray:
-        """Stored ids (H, W) uint8: mpcat40 index + 1, 0 where there is no mesh.
-
-        Args:
-            category: (F,) of each face of the mesh.
-            mpcat40_of: mpcat40 index of categories; others are unlabeled.
-        """
-        categories, inverse = np.unique(category, return_inverse=True)
-        of_category = np.array([mpcat40_of.get(int(one), _UNLABELED) + 1 for one in categories], np.uint8)
-        ids = np.where(hits.face >= 0, of_category[inverse[hits.face]], 0)
-        return ids.astype(np.uint8).reshape(self.height, 2 * self.height)
+    def labels(self, hits: MeshHits, ids: np.ndarray) -> np.ndarray:
+        """Stored ids (H, W) uint8 where the faces of the mesh have `ids` (F,); 0 where there is no mesh."""
+        return np.where(hits.face >= 0, ids[hits.face], np.uint8(0)).reshape(self.height, 2 * self.height)
 
     def _verify_heading(self, skybox: np.ndarray) -> None:
         pictures = []
@@ -141,7 +139,7 @@ class PanoramaMaker:
         self.measured.heading = heading
         self.rotation = turned(self.rotation, heading)
         if abs(heading.pitch) > MAX_PITCH:
-            self.measured.lacking.append(f"views lie {heading.pitch:+.1f} degrees above the skybox")
+            self.measured.lacking.append(f"views lie more than {MAX_PITCH} degrees above or below the skybox")
 
     def _read_view(self, view: RawView, with_normals: bool) -> PlacedView | None:
         """A view in the panorama; None, with a remark, when its depth cannot be used."""
@@ -159,7 +157,7 @@ class PanoramaMaker:
         )
 
     def _read_normals(self, view: RawView, shape: tuple[int, int]) -> np.ndarray | None:
-        """Unit vectors (h, w, 3) along the owners' axes, zero = missing; None, with a remark, if there are none."""
+        """Normals (h, w, 3) uint16 as published; None, with a remark, if they cannot be used."""
         names = view.normal_names()
         try:
             codes = [self.scan.image("normal", name).single_channel("normals", bits=16) for name in names]
@@ -170,18 +168,14 @@ class PanoramaMaker:
             path = self.scan.path("normal", names[0])
             self.measured.lacking.append(f"normals of a view left out: {path} has another size than its depth")
             return None
-        normal = np.stack(codes, axis=-1).astype(np.float32) / _NORMAL_CODES - 1
-        length = np.sqrt((normal**2).sum(axis=-1, keepdims=True))
-        return np.where((length > 0.5) & (length < 1.5), normal / np.maximum(length, 0.5), 0)
+        return cv2.merge(codes)
 
-    def _along_our_axes(self, views: Sequence[PlacedView]) -> list[PlacedView]:
-        """The views with normals along the axes of their camera, as depth tells."""
+    def _find_axes(self, views: Sequence[PlacedView]) -> np.ndarray:
+        """(3, 3) from the owners' axes to those of the camera: those in which the normals agree with depth."""
         with_normals = [view for view in views if view.normal is not None]
         if not with_normals:
             raise UserError(f"{self.scan.path('normal', self.viewpoint)}: none of the views has normals")
-        total = add_measurements(
-            [measure_axes(view.normal, implied_normals(view.depth, view.camera)) for view in with_normals]
-        )
+        total = add_measurements([_compare_normals(view) for view in with_normals])
         best = int(total.near.argmax())
         if total.near[best] < max(1, _MIN_NEAR * total.pixels):
             raise UserError(
@@ -189,8 +183,29 @@ class PanoramaMaker:
                 f"within {NEAR_ANGLE} degrees"
             )
         self.measured.axes = axes_in_words(ALL_AXES[best])
-        axes = ALL_AXES[best].astype(np.float32)
-        return [view if view.normal is None else replace(view, normal=view.normal @ axes.T) for view in views]
+        return ALL_AXES[best]
+
+
+def face_ids(category: np.ndarray, mpcat40_of: dict[int, int]) -> np.ndarray:
+    """Stored ids (F,) uint8, mpcat40 index + 1, of the categories (F,) of faces; unlabeled if they have no index."""
+    categories, inverse = np.unique(category, return_inverse=True)
+    ids = np.array([mpcat40_of.get(int(one), _UNLABELED) + 1 for one in categories], np.uint8)
+    return ids[inverse]
+
+
+def decode_normals(codes: np.ndarray) -> np.ndarray:
+    """Unit vectors (..., 3), owners' axes, of published normals (..., 3) uint16; zero where they are missing."""
+    normal = codes / _NORMAL_CODES - 1
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    return np.where((length > 0.5) & (length < 1.5), normal / np.maximum(length, 0.5), 0)
+
+
+def _compare_normals(view: PlacedView) -> AxesMeasurement:
+    """The normals of a view and those that its depth implies."""
+    implied = implied_normals(view.depth, view.camera)
+    height, width = implied.shape[:2]
+    small = cv2.resize(view.normal, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return measure_axes(decode_normals(small), implied)
 
 
 def encode_depth(meters: np.ndarray) -> np.ndarray:

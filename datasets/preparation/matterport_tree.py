@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from datasets.matterport3d import viewpoint_files
-from datasets.preparation.labelled_mesh import LabelledMesh, RayCaster, parse_category_mapping, parse_ply
-from datasets.preparation.matterport_panorama import Measured, PanoramaMaker
+from datasets.preparation.labelled_mesh import RayCaster, parse_category_mapping, parse_ply
+from datasets.preparation.matterport_panorama import Measured, PanoramaMaker, face_ids
 from datasets.preparation.matterport_raw import RawScan, find_scans
 from utils.errors import UserError
 from utils.extras import import_extra
@@ -107,7 +107,7 @@ def prepare(settings: Settings, scans: Sequence[str], shard: tuple[int, int], nu
         raise UserError(f"--scans {unknown[0]} is not in --raw {settings.raw}")
     if settings.needs_mesh():
         import_extra("embreex", "casting rays into the mesh (--only segmentation, --depth_from mesh)")
-    if "segmentation" in settings.tasks:
+    if settings.needs_mesh():
         read_mapping(settings.category_mapping)
     _claim(settings)
     summary = Summary(0, [], [], [])
@@ -158,8 +158,8 @@ def open_scan(folder: Path) -> RawScan:
 
 
 @lru_cache(maxsize=1)
-def open_mesh(folder: Path) -> tuple[LabelledMesh, RayCaster]:
-    """The labelled mesh of a scan.
+def open_mesh(folder: Path, category_mapping: Path) -> tuple[RayCaster, np.ndarray]:
+    """The labelled mesh of a scan, for casting rays, and the stored id of each face (F,) uint8.
 
     Raises:
         UserError: when it is missing or damaged.
@@ -167,7 +167,7 @@ def open_mesh(folder: Path) -> tuple[LabelledMesh, RayCaster]:
     scan = open_scan(folder)
     name = f"{scan.name}.ply"
     mesh = parse_ply(scan.read("mesh", name), str(scan.path("mesh", name)))
-    return mesh, mesh.caster()
+    return RayCaster(mesh), face_ids(mesh.category, read_mapping(category_mapping))
 
 
 @lru_cache(maxsize=1)
@@ -216,9 +216,9 @@ def _from_views(maker: PanoramaMaker, settings: Settings) -> dict[str, np.ndarra
 def _from_mesh(maker: PanoramaMaker, settings: Settings) -> dict[str, np.ndarray]:
     if not settings.needs_mesh():
         return {}
-    mesh, caster = open_mesh(maker.scan.folder)
+    caster, ids = open_mesh(maker.scan.folder, settings.category_mapping)
     hits = maker.cast(caster)
     images = maker.depth_and_normals(hits) if settings.depth_from == "mesh" else {}
     if "segmentation" in settings.tasks:
-        images["semantic"] = maker.labels(hits, mesh.category, read_mapping(settings.category_mapping))
+        images["semantic"] = maker.labels(hits, ids)
     return images

@@ -4,7 +4,7 @@ The centers of the views may differ. So where a ray of the panorama meets a view
 meets, which is searched for: the distance that the view has, at the place where the point at this distance appears.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class PlacedView:
         camera: of depth (H, W) in meters along the optical axis, 0 = missing.
         rotation: (3, 3) from camera axes to those of the panorama.
         center: (3,) in meters, axes of the panorama.
-        normal: (H, W, 3) unit vectors in camera axes, zero = missing; None: no normals.
+        normal: (H, W, 3) as stored; None: no normals.
     """
 
     camera: Pinhole
@@ -51,9 +51,14 @@ class StitchedMaps:
     disagreement: float
 
 
-def stitch(views: Sequence[PlacedView], height: int) -> StitchedMaps:
+def stitch(
+    views: Sequence[PlacedView], height: int, decode_normals: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> StitchedMaps:
     """The panorama (height, 2 height) of some views. Of several that see a point, the one wins in which it is closest
     to the optical axis; for normals, of those that have one there.
+
+    Args:
+        decode_normals: from stored normals (N, 3) to unit vectors (N, 3) in camera axes, zero = missing.
     """
     rays = erp_rays(height, 2 * height).reshape(-1, 3)
     depth, normal = np.zeros(len(rays)), np.zeros_like(rays)
@@ -69,7 +74,7 @@ def stitch(views: Sequence[PlacedView], height: int) -> StitchedMaps:
         best = cosine > closeness["depth"][pixels]
         closeness["depth"][pixels[best]], depth[pixels[best]] = cosine[best], distance[best]
         if view.normal is not None:
-            vectors = view.normal[_nearest(row), _nearest(col)]
+            vectors = decode_normals(view.normal[_nearest(row), _nearest(col)])
             best = vectors.any(axis=-1) & (cosine > closeness["normal"][pixels])
             closeness["normal"][pixels[best]], normal[pixels[best]] = cosine[best], vectors[best] @ view.rotation.T
     all_differences = np.concatenate(differences) if differences else np.zeros(0)
@@ -86,8 +91,9 @@ def find_distances(view: PlacedView, rays: np.ndarray) -> tuple[np.ndarray, np.n
     """
     camera = view.camera
     inverse = np.divide(1, view.depth, out=np.zeros(view.depth.shape), where=view.depth > 0)
-    corners = camera.rays()[[0, 0, -1, -1], [0, -1, 0, -1]]
-    widest = np.arccos((1 / np.linalg.norm(corners, axis=-1)).min())
+    row, col = np.array([0, 0, 1, 1]) * (camera.height - 1), np.array([0, 1, 0, 1]) * (camera.width - 1)
+    corners = _unproject(camera, row, col, np.ones(4))
+    widest = np.arccos((1 / np.linalg.norm(corners, axis=1)).min())
     pixels = np.flatnonzero(rays @ view.rotation[:, 2] > np.cos(widest + _MARGIN))
     directions = rays[pixels] @ view.rotation  # in camera axes
     center = view.center @ view.rotation

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datasets.preparation.labelled_mesh import LabelledMesh, parse_category_mapping, parse_ply
+from datasets.preparation.labelled_mesh import LabelledMesh, RayCaster, parse_category_mapping, parse_ply
 from utils.errors import UserError
 
 VERTICES = np.array([[-2.0, -2, 3], [2, -2, 3], [2, 2, 3], [-2, 2, 3]])
@@ -54,7 +54,7 @@ def test_rays():
     mesh = LabelledMesh(VERTICES + shift, FACES, np.array([40, 41]))
     rays = np.array([[0.1, 0, 1.0], [0.5, -0.5, 1], [-0.5, 0.5, 1], [0, 0, -1], [5, 0, 1]])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    hits = mesh.caster().cast(origin, rays)
+    hits = RayCaster(mesh).cast(origin, rays)
     assert hits.distance == pytest.approx([1 / rays[0, 2], 1 / rays[1, 2], 1 / rays[2, 2], 0, 0])
     assert hits.normal == pytest.approx(np.array([[0, 0, -1]] * 3 + [[0, 0, 0]] * 2))
     assert hits.face.tolist() == [0, 0, 1, -1, -1]
