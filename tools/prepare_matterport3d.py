@@ -20,7 +20,8 @@
   ``--depth_from mesh`` takes depth and normals from the same rays.
 
 Viewpoints whose images exist are skipped, so that an interrupted run can be resumed. Single views that are missing are
-done without, and reported, as are images that cannot be made.
+done without, and reported, as are images that cannot be made. ``<scan>/preparation`` in the prepared tree holds what
+was measured at each viewpoint.
 """
 
 import argparse

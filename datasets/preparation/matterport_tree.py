@@ -20,6 +20,7 @@ from utils.parallel import map_with_progress
 from utils.tasks import TASK_NAMES
 
 NOTE = "prepared_matterport3d.json"  # in the prepared folder
+RECORDS = "preparation"  # folder of each scan: what was measured at each viewpoint
 _MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 
 
@@ -127,28 +128,34 @@ def prepare(settings: Settings, scans: Sequence[str], shard: tuple[int, int], nu
 
 
 def prepare_viewpoint(place: tuple[str, str], folders: dict[str, Path], settings: Settings) -> Outcome:
-    """Make the images of a viewpoint, (scan, viewpoint): all that can be made."""
+    """Make the images of a viewpoint, (scan, viewpoint), as far as possible, and note down what was measured."""
     name, viewpoint = place
-    scan = open_scan(folders[name])
     outcome = Outcome(name, viewpoint)
+    images = make_images(outcome, folders[name], settings)
+    for kind, path in settings.files(name, viewpoint).items():
+        if kind in images:
+            with atomic_path(path) as temporary:
+                Image.fromarray(images[kind]).save(temporary)
+    write_json(settings.out / name / RECORDS / f"{viewpoint}.json", asdict(outcome))
+    return outcome
+
+
+def make_images(outcome: Outcome, folder: Path, settings: Settings) -> dict[str, np.ndarray]:
+    """The images of a viewpoint that can be made, by kind; what was measured and lacking is added to the outcome."""
     images: dict[str, np.ndarray] = {}
     try:
-        maker = PanoramaMaker(scan, viewpoint, settings.height)
+        maker = PanoramaMaker(open_scan(folder), outcome.viewpoint, settings.height)
         outcome.measured = maker.measured
         images["rgb"] = maker.rgb()
     except UserError as error:  # without the skybox the heading is unknown
         outcome.problems.append(str(error))
-        return outcome
+        return images
     for make in (_from_views, _from_mesh):
         try:
             images |= make(maker, settings)
         except UserError as error:
             outcome.problems.append(str(error))
-    for kind, path in settings.files(name, viewpoint).items():
-        if kind in images:
-            with atomic_path(path) as temporary:
-                Image.fromarray(images[kind]).save(temporary)
-    return outcome
+    return images
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """From a synthetic release of Matterport3D, as its owners would publish it, to what --dataset MP3D reads."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -94,6 +95,9 @@ def test_what_is_said(raw, tmp_path, capsys):
     assert "1 viewpoints prepared, 0 skipped" in screen
     assert float(re.search(r"corrected by ([+-][\d.]+) degrees", screen)[1]) == pytest.approx(-HEADING, abs=0.05)
     assert "= (x, -y, -z)" in screen, "the axes of the stored normals"
+    record = json.loads((tmp_path / "out" / SCAN / "preparation" / f"{raw.viewpoint}.json").read_text())
+    assert record["measured"]["heading"]["yaw"] == pytest.approx(-HEADING, abs=0.05)
+    assert record["problems"] == record["measured"]["lacking"] == []
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
     assert len(before) == 4
     assert run(raw, tmp_path / "out") == 0
@@ -106,7 +110,7 @@ def test_archives_as_downloaded(raw, prepared, tmp_path):
     zip_release(raw.root)
     assert run(raw, tmp_path / "out") == 0
     files = [path.relative_to(prepared) for path in prepared.rglob("*") if path.is_file()]
-    assert len(files) == 5
+    assert len(files) == 6
     assert all((tmp_path / "out" / path).read_bytes() == (prepared / path).read_bytes() for path in files)
 
 
