@@ -32,7 +32,6 @@ from utils.errors import UserError
 from utils.sphere import erp_rays
 
 MAX_PITCH = 0.5  # degrees between views and skybox, of a viewpoint whose cameras are read rightly
-MAX_YAW = 3.0  # degrees by which the poses are corrected; more: the pictures do not tell
 _MIN_NEAR = 0.5  # fraction of the normals that agree with depth under the right axes
 _UNLABELED = len(MPCAT40)  # mpcat40 index
 _NORMAL_CODES = 32768  # n = v / 32768 - 1
@@ -128,12 +127,15 @@ class PanoramaMaker:
         return np.where(hits.face >= 0, ids[hits.face], np.uint8(0)).reshape(self.height, 2 * self.height)
 
     def _verify_heading(self, skybox: np.ndarray) -> None:
+        """Turn the panorama's pose to the heading of the skybox, if enough color images can be compared with it."""
         pictures = []
-        for view in self.views:
-            if view.camera == LEVEL and view.color_name in self.scan.names("color"):
+        for view in (view for view in self.views if view.camera == LEVEL):
+            try:
                 pictures.append((view, self.scan.image("color", view.color_name).rgb()))
+            except UserError as error:
+                self.measured.lacking.append(f"heading measured without a view: {error}")
         heading = measure_heading(skybox, pictures, self.rotation)
-        if heading is None or abs(heading.yaw) > MAX_YAW:
+        if heading is None:
             self.measured.lacking.append("heading not verified: too few color images match the skybox")
             return
         self.measured.heading = heading

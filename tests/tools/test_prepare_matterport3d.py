@@ -146,7 +146,7 @@ def test_what_is_missing_is_said_and_the_rest_is_made(raw, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_only_what_is_needed_is_read(raw, tmp_path):
+def test_only_what_is_needed_is_read(raw, tmp_path, capsys):
     for kind in ("normal", "mesh", "color"):
         shutil.rmtree(raw.folder(kind))
     (raw.root / "category_mapping.tsv").unlink()
@@ -155,6 +155,7 @@ def test_only_what_is_needed_is_read(raw, tmp_path):
         "matterport_skybox_images",
         "undistorted_depth_images",
     ]
+    assert "made nevertheless: heading not verified" in capsys.readouterr().out
 
 
 def change(out: Path, kind: str, work) -> None:
