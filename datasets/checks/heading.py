@@ -19,13 +19,17 @@ from datasets.panorama import Panorama
 
 COMPARED_HEIGHT = 512  # rows: more would only take time
 _REACH = 3.0  # degrees to either side
-# Degrees, median of the magnitudes over all panoramas: real 0.03, synthetic up to 0.06 (256 rows) and 0.03 (512 rows).
+_MIN_HEIGHT = 64  # rows: fewer tell nothing
+# Degrees, median of the magnitudes over all panoramas. Real: 0.03 (512 rows); synthetic: 0.01 (512 rows), 0.02 (256),
+# 0.06 (128), 0.15 (64).
 MAX_OFFSET = 0.25
 _MAX_PIXELS = 0.3  # the same for small panoramas
 
 
 def measure_heading_offset(panorama: Panorama) -> float:
-    """Degrees by which RGB lies to the right of depth; NaN if their edges do not tell."""
+    """Degrees by which RGB lies to the right of depth; NaN if their edges do not tell, or the panorama is too small."""
+    if len(panorama.rgb) < _MIN_HEIGHT:
+        return float("nan")
     height = min(len(panorama.rgb), COMPARED_HEIGHT)
     small = panorama.resized(height, 2 * height)
     depth = small.depth.astype(np.float32) * small.depth_scale

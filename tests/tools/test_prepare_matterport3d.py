@@ -125,6 +125,20 @@ def test_depth_from_the_mesh(release, tmp_path):
 
 
 @pytest.mark.slow
+def test_normals_along_other_axes(raw, prepared, tmp_path, capsys):
+    """Whatever the order of the published axes is, the prepared normals are the same."""
+    for path in raw.folder("normal").glob("*_ny.png"):
+        other = path.with_name(path.name.replace("_ny", "_nz"))
+        y, z = path.read_bytes(), other.read_bytes()
+        path.write_bytes(z)
+        other.write_bytes(y)
+    assert run(raw, tmp_path / "out", "--only", "normal") == 0
+    assert "= (x, -z, -y)" in capsys.readouterr().out
+    path = viewpoint_files(SCAN, raw.viewpoint).normal
+    assert (tmp_path / "out" / path).read_bytes() == (prepared / path).read_bytes()
+
+
+@pytest.mark.slow
 def test_what_is_missing_is_said_and_the_rest_is_made(raw, tmp_path, capsys):
     """A view of depth, one normal map, the mesh, and a skybox without poses."""
     (raw.folder("depth") / f"{raw.viewpoint}_d1_2.png").unlink()
