@@ -100,6 +100,8 @@ def prepare(settings: Settings, scans: Sequence[str], shard: tuple[int, int], nu
     Raises:
         UserError: when there is no scan, the mapping of categories cannot be used, or a file cannot be written.
     """
+    for cached in (open_scan, open_mesh, read_mapping):
+        cached.cache_clear()  # files may have changed since an earlier call
     folders = find_scans(settings.raw)
     if settings.out.resolve() in {folder.parent.resolve() for folder in folders.values()}:
         raise UserError(f"--out {settings.out} holds the published data: choose another folder")

@@ -66,6 +66,7 @@ def prepare(raw: Path, out: Path, tasks: tuple[str, ...] = TASK_NAMES, num_worke
     Raises:
         UserError: when there is no room in any archive, or a file cannot be written.
     """
+    open_archive.cache_clear()  # files may have changed since an earlier call
     kinds = ("rgb", *(_MAP_OF_TASK[task] for task in tasks))
     rooms, bad_archives = find_rooms(raw, kinds)
     valid = [room for room in rooms if room.scene not in INVALID_SCENES]
