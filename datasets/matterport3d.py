@@ -2,7 +2,7 @@
 
 * **Tree**: ``<scan>/matterport_skybox_images/<viewpoint>.png``, ``<scan>/undistorted_depth_images/<viewpoint>.png``,
   ``<scan>/segmentation_maps_classes/<viewpoint>_gt.png``, ``<scan>/undistorted_normal_images/<viewpoint>.png``.
-  Only perspective views are published; every group stitches its own panoramas.
+  Only perspective views are published: ``tools/prepare_matterport3d.py`` makes the panoramas.
 * **Depth**: 16 bits, 1/4000 m along the ray, 0 = no reading (both poles, beyond 66 degrees of latitude).
 * **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabeled. The label
   is the index: 41 classes, void among them.

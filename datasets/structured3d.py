@@ -1,6 +1,7 @@
 """Structured3D (Zheng et al., ECCV 2020), furnished rooms in raw light, 1024x512: --dataset Struc3D.
 
-* **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``.
+* **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``, which
+  ``tools/prepare_structured3d.py`` takes out of the archives.
 * **Depth**: 16 bits, millimeters along the ray, 0 = no reading. The released code divides each image's depth by its
   largest value and multiplies by 10, and so does this one by default (see `metric_depth`), so that
   results are comparable. Such depth has no unit.

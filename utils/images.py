@@ -23,15 +23,16 @@ class ImageFile:
 
     Args:
         path: of the file.
+        data: its content, if it is not to be read from there: a member of an archive.
 
     Raises:
         UserError: when the file is missing, unreadable or truncated.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, data: bytes | None = None):
         self.path = path
         try:
-            self._data = np.fromfile(path, dtype=np.uint8)
+            self._data = np.fromfile(path, np.uint8) if data is None else np.frombuffer(data, np.uint8)
         except FileNotFoundError as error:
             raise UserError(f"{path} is missing") from error
         except OSError as error:

@@ -59,3 +59,11 @@ class Pinhole:
     def points(self, depth: np.ndarray) -> np.ndarray:
         """Points (H, W, 3) in meters of depth (H, W)."""
         return depth[..., None] * self.rays()
+
+    def project(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fractional (row, col) at which vectors (..., 3) of any length are seen; NaN outside the image."""
+        x, y, z = np.moveaxis(vectors, -1, 0)
+        z = np.where(z > 0, z, np.nan)
+        row, col = self.fy * y / z + self.cy, self.fx * x / z + self.cx
+        seen = (row >= -0.5) & (row <= self.height - 0.5) & (col >= -0.5) & (col <= self.width - 0.5)
+        return np.where(seen, row, np.nan), np.where(seen, col, np.nan)

@@ -7,6 +7,7 @@ Each check measures single panoramas (in worker processes, at a small size) and 
 * `normal_frames`: frame, order and signs of the axes of the normals, by comparing them with normals from depth;
 * `label_directions`: floors below, ceilings above, walls upright;
 * `alignment`: whether RGB, labels and depth show the same view, by their edges;
+* `heading`: whether RGB and depth have the same heading, to a fraction of a degree;
 * `measurement`: all of these for one panorama;
 * `perspective`: what of it makes sense for an image of a pinhole camera.
 

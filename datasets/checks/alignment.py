@@ -97,6 +97,15 @@ def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | N
     )
 
 
+def correlate_turns(edges: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
+    """Correlation (W,) of edges (H, W), turned to the right by so many columns, with others; None as above."""
+    edges, reference = _normalized(edges), _normalized(reference)
+    if edges is None or reference is None:
+        return None
+    products = np.conj(np.fft.rfft(edges, axis=1)) * np.fft.rfft(reference, axis=1)
+    return np.fft.irfft(products.sum(axis=0), n=edges.shape[1])
+
+
 def evaluate_alignments(
     what: str, reference: str, ids: Sequence[str], alignments: Sequence[Alignment | None]
 ) -> Finding:

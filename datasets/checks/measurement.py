@@ -17,6 +17,7 @@ from datasets.checks.alignment import (
 from datasets.checks.camera_height import FloorMeasurement, are_flat, evaluate_floors, measure_floor
 from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_depth
 from datasets.checks.finding import Finding
+from datasets.checks.heading import evaluate_heading, measure_heading_offset
 from datasets.checks.label_directions import LabelMeasurement, evaluate_labels, measure_labels
 from datasets.checks.normal_frames import NormalMeasurement, evaluate_normals, measure_normals
 from datasets.checks.surfaces import find_surfaces
@@ -38,6 +39,7 @@ class Measurement:
         id: see `Panorama`.
         size: such as "1024x512".
         reference: the task whose map the others are compared with: the first available one.
+        heading_offset: see `measure_heading_offset`.
         rgb_alignment, normal_alignment, label_alignment: with the reference.
     """
 
@@ -48,6 +50,7 @@ class Measurement:
     floor: FloorMeasurement | None = None
     normals: NormalMeasurement | None = None
     labels: LabelMeasurement | None = None
+    heading_offset: float | None = None
     rgb_alignment: Alignment | None = None
     normal_alignment: Alignment | None = None
     label_alignment: Alignment | None = None
@@ -65,6 +68,7 @@ def measure(panorama: Panorama, tasks: Sequence[str], class_names: Sequence[str]
         implied = normals_from_depth(depth)
         found["depth"] = measure_depth(panorama.depth, panorama.depth_scale)
         edges["depth"] = depth_edges(depth)
+        found["heading_offset"] = measure_heading_offset(panorama)
     if "normal" in tasks:
         normal = small["normal"].movedim(0, -1).numpy()
         found["normals"] = measure_normals(normal, implied)
@@ -122,7 +126,11 @@ def evaluate(
     if with_labels:
         ids, labels = [one.id for one in with_labels], [one.labels for one in with_labels]
         findings.append(evaluate_labels(ids, labels, class_names, is_geometry_known))
-    return findings + _evaluate_edges(measured)
+    findings += _evaluate_edges(measured)
+    if with_depth and not any(finding.problems for finding in findings if finding.heading == "edges"):
+        heading = evaluate_heading([one.heading_offset for one in with_depth], [one.size for one in with_depth])
+        findings += [heading] if heading else []
+    return findings
 
 
 def _evaluate_edges(measured: Sequence[Measurement]) -> list[Finding]:

@@ -1,1 +1,1 @@
-"""Preparing datasets: normals from depth, orders of axes, and synthetic rooms in the formats of real datasets."""
+"""Preparing datasets as published; normals from depth, orders of axes, synthetic rooms in the datasets' formats."""

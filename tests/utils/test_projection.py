@@ -1,0 +1,114 @@
+"""Cube faces, pinhole images and panoramas, against functions of the direction and against py360convert."""
+
+import numpy as np
+import py360convert
+import pytest
+
+from utils.pinhole import Pinhole
+from utils.projection import (
+    CUBE_FACES,
+    cube_camera,
+    cube_to_erp,
+    erp_to_cube,
+    erp_to_pinhole,
+    pinhole_to_erp,
+    sample_erp,
+)
+from utils.sphere import angles_to_rays, erp_rays, yaw_rotation
+
+HEIGHT = 128
+CAMERA = Pinhole(fx=90.0, fy=80.0, cx=61.0, cy=50.0, height=96, width=128)
+TURN = yaw_rotation(2.5) @ CUBE_FACES["up"] @ yaw_rotation(0.4)  # any rotation
+
+
+def colors(vectors):
+    """A smooth image of the whole sphere: (..., 3) float32 of directions (..., 3)."""
+    unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.sin(unit * [2.0, 3.0, 1.5] + unit[..., [1, 2, 0]]).astype(np.float32)
+
+
+def panorama():
+    return colors(erp_rays(HEIGHT, 2 * HEIGHT))
+
+
+def faces(size=96):
+    return {name: colors(cube_camera(size).rays() @ matrix.T) for name, matrix in CUBE_FACES.items()}
+
+
+def test_projection_is_the_inverse_of_rays():
+    row, col = CAMERA.project(2.5 * CAMERA.rays())
+    assert row == pytest.approx(np.mgrid[:96, :128][0])
+    assert col == pytest.approx(np.mgrid[:96, :128][1])
+
+
+@pytest.mark.parametrize("vector", [(0.0, 0.0, -1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.5)])
+def test_nothing_is_seen_outside_the_image(vector):
+    assert np.isnan(CAMERA.project(np.array(vector))).all()
+
+
+@pytest.mark.parametrize("rotation", [None, TURN])
+def test_a_camera_in_a_panorama(rotation):
+    seen = erp_to_pinhole(panorama(), CAMERA, rotation)
+    assert seen == pytest.approx(colors(CAMERA.rays() @ (np.eye(3) if rotation is None else rotation).T), abs=0.03)
+
+
+@pytest.mark.parametrize("rotation", [None, TURN])
+def test_a_pinhole_image_on_a_panorama(rotation):
+    matrix = np.eye(3) if rotation is None else rotation
+    stitched, seen = pinhole_to_erp(colors(CAMERA.rays() @ matrix.T), CAMERA, HEIGHT, rotation)
+    directions = erp_rays(HEIGHT, 2 * HEIGHT) @ matrix
+    slope = directions / np.where(directions[..., 2:] > 0, directions[..., 2:], np.nan)
+    assert np.array_equal(seen, np.isfinite(CAMERA.project(slope)[0]))
+    assert 0.05 < seen.mean() < 0.2
+    assert stitched[seen] == pytest.approx(panorama()[seen], abs=0.02)
+
+
+@pytest.mark.parametrize("rotation", [None, TURN])
+def test_a_cube_on_a_panorama(rotation):
+    matrix = np.eye(3) if rotation is None else rotation
+    expected = colors(erp_rays(HEIGHT, 2 * HEIGHT) @ matrix)
+    assert cube_to_erp(faces(), HEIGHT, rotation) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_panorama_on_a_cube():
+    for name, face in erp_to_cube(panorama(), 96).items():
+        assert face == pytest.approx(faces()[name], abs=2e-3), name
+
+
+def test_faces_join():
+    """The lower border of "up" and the upper one of "down" lie beside the front's; "right" lies right of it."""
+    cube = faces()
+    for border, other in (
+        (cube["up"][-1], cube["front"][0]),
+        (cube["down"][0], cube["front"][-1]),
+        (cube["right"][:, 0], cube["front"][:, -1]),
+        (cube["left"][:, -1], cube["front"][:, 0]),
+    ):
+        assert border == pytest.approx(other, abs=0.06)
+
+
+def test_columns_wrap_around():
+    """Halfway between the last and the first column, their mean."""
+    image = np.zeros((4, 8), np.float32)
+    image[:, 0], image[:, -1] = 1, 3
+    behind = angles_to_rays(np.full((1, 1), np.pi), np.zeros((1, 1)))
+    assert sample_erp(image, behind).item() == pytest.approx(2)
+
+
+def test_labels_are_not_mixed():
+    labels = np.where(np.arange(2 * HEIGHT) % 3, 7, 40).astype(np.uint8) * np.ones((HEIGHT, 1), np.uint8)
+    assert set(np.unique(erp_to_pinhole(labels, CAMERA, nearest=True))) == {7, 40}
+
+
+def test_agrees_with_py360convert():
+    """Up to its field of view, which is that of the centers of the outermost pixels."""
+    cube = faces()
+    lettered = {name[0].upper(): face for name, face in cube.items()}
+    theirs = py360convert.c2e(lettered, HEIGHT, 2 * HEIGHT, cube_format="dict")
+    assert np.median(np.abs(theirs - cube_to_erp(cube, HEIGHT))) < 0.01
+    cut = py360convert.e2c(panorama(), 96, cube_format="dict")
+    for name, face in erp_to_cube(panorama(), 96).items():
+        assert np.median(np.abs(cut[name[0].upper()] - face)) < 0.01, name
+    camera = Pinhole.from_fov(90, 64, 64)
+    turned = py360convert.e2p(panorama(), fov_deg=90, u_deg=40, v_deg=0, out_hw=(64, 64))
+    assert np.abs(turned - erp_to_pinhole(panorama(), camera, yaw_rotation(np.radians(40)))).mean() < 0.02
