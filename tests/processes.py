@@ -44,6 +44,12 @@ class Launch:
         while not self._context.join():
             pass
 
+    def exit_codes(self) -> list[int | None]:
+        """Of all processes, each of which ends by itself; None: of one that has not ended after 100 seconds."""
+        for process in self._context.processes:
+            process.join(100)
+        return [process.exitcode for process in self._context.processes]
+
     def is_running(self) -> bool:
         """Whether none has ended."""
         return all(process.is_alive() for process in self._context.processes)

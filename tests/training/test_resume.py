@@ -25,7 +25,7 @@ from tests.processes import Launch
 from tests.tiny import assert_identical
 from training.run_folder import RunFolder
 from training.step import Stepper
-from utils.errors import UserError
+from utils.errors import UserError, exit_on_user_error
 
 ROOT = Path(__file__).parents[2]
 BACKBONE = "timm:test_efficientnet"
@@ -311,17 +311,9 @@ def test_diverged(tmp_path, capsys):
     assert not run.last_model.exists()
 
 
-def start(log_dir: Path, processes: int) -> subprocess.Popen:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+def start(log_dir: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [
-            sys.executable,
-            *(launcher if processes > 1 else []),
-            "train_elite360m.py",
-            *LONGER,
-            "--log_dir",
-            str(log_dir),
-        ],
+        [sys.executable, "train_elite360m.py", *LONGER, "--log_dir", str(log_dir)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
@@ -374,14 +366,19 @@ def test_killed_again_and_again(processes, kills, tmp_path):
     assert_same_end(run_folder(tmp_path / "killed"), run_folder(tmp_path / "whole"))
 
 
+def train_as_a_script(log_dir: Path, rank: int, num_processes: int) -> None:
+    with exit_on_user_error():
+        train_as_a_launcher_does(log_dir, [], rank, num_processes)
+
+
 @pytest.mark.slow
-def test_two_processes_refuse_a_folder_with_one_line(stopped):
+def test_two_processes_refuse_a_folder_with_one_line(stopped, tmp_path):
     """None of them begins, or waits for the other."""
-    before = files(stopped)
-    process = start(stopped, 2)
-    output, _ = process.communicate(timeout=100)
-    assert process.returncode != 0
+    before, log = files(stopped), tmp_path / "log"
+    assert Launch(partial(train_as_a_script, stopped), 2, log).exit_codes() == [2, 2]
+    output = log.read_text()
     assert output.count("--overwrite") == 1, output
+    assert "Traceback" not in output
     assert files(stopped) == before
 
 
@@ -389,7 +386,7 @@ def test_two_processes_refuse_a_folder_with_one_line(stopped):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_end(number, tmp_path):
     """The whole group of processes, as a terminal does with Ctrl-C."""
-    process = start(tmp_path, 1)
+    process = start(tmp_path)
     state = run_folder(tmp_path).state
     while process.poll() is None and not state.exists():
         time.sleep(0.01)
