@@ -110,7 +110,7 @@ class Folder(DiskPanoramaDataset):
         low, high = self.description.normal_range
         normals = read_normals(path, bits=8 if high <= _LARGEST_8BIT else 16)
         margin = _TOLERANCE * (high - low)
-        known = normals[np.isfinite(normals)]
+        known = normals if np.isfinite(normals.sum()) else normals[np.isfinite(normals)]
         if known.size and (known.min() < low - margin or known.max() > high + margin):
             raise UserError(
                 f"{path} holds numbers from {known.min():g} to {known.max():g}, but normal.range in "

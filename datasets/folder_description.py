@@ -178,7 +178,7 @@ def _read_json(path: Path) -> dict:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(
-            f"{path} is missing: --dataset Folder needs it (docs/data.md has an example, #a-dataset-of-your-own)"
+            f"{path} is missing: --dataset Folder needs it, see docs/data.md#a-dataset-of-your-own"
         ) from error
     except (OSError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise UserError(f"{path} is not valid JSON: {error}") from error

@@ -1,7 +1,7 @@
 """Base class of the datasets on disk: finding panoramas, reading lists, decoding images, reporting errors.
 
 A subclass defines the paths of its files, their encoding and its splits: `datasets.matterport3d`,
-`datasets.stanford2d3d`, `datasets.structured3d`.
+`datasets.stanford2d3d`, `datasets.structured3d`, `datasets.folder`.
 """
 
 import codecs
@@ -46,7 +46,8 @@ class DiskPanoramaDataset(PanoramaDataset):
     """A dataset on disk. Only the files that the tasks need are read.
 
     RGB is any image; depth is 16-bit gray; labels are ids of up to 8 bits, as gray or palette indices; normals are
-    8-bit RGB. Maps are lossless and have the size of the RGB image. A map that is missing in a list has no valid pixel.
+    8-bit RGB (`datasets.folder` reads more). Maps are lossless and have the size of the RGB image. A map that is
+    missing in a list has no valid pixel.
 
     Args:
         root: folder of the dataset.

@@ -104,7 +104,7 @@ class Checkpoint(SavedNetwork):
         """
         different = _different_options(self.settings, settings)
         if different.keys() - _SAME_WEIGHTS:
-            listed = ", ".join(_in_words(flag, *values) for flag, values in different.items())
+            listed = ", ".join(_in_words(flag, *values) for flag, values in different.items() if flag != "--task")
             raise UserError(f"{self.path} was trained {listed}: pass the same options")
 
     def differences(self, settings: ModelSettings) -> list[str]:
@@ -113,7 +113,8 @@ class Checkpoint(SavedNetwork):
             f"{self.path} was trained {_in_words(flag, *values)}"
             for flag, values in _different_options(self.settings, settings).items()
         ]
-        mismatches = find_mismatches(self.settings, settings, settings.tasks)
+        common = tuple(task for task in settings.tasks if task in self.settings.tasks)
+        mismatches = find_mismatches(self.settings, settings, common)
         return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
 
     def load_into(self, network: Elite360M, settings: ModelSettings) -> list[str]:

@@ -47,8 +47,9 @@ def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
 
 
 def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Module, Checkpoint]:
-    """A network of these settings that starts from the weights of a checkpoint. Differences are printed: other meanings,
-    and which parts are new or not used, as tasks or classes are others.
+    """A network of these settings that starts from the weights of a checkpoint.
+
+    Differences are printed: other meanings, and which parts are new or not used, as tasks or classes are others.
 
     Args:
         path: given by the user.
