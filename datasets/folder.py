@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.folder_description import FILE_NAME, REST, FolderDescription, read_description
-from datasets.map_files import read_depth, read_normals
+from datasets.map_files import holds_floats, read_depth, read_normals
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table, list_lines, relative_depth_scale
 from datasets.panorama import Panorama
 from utils.errors import UserError
@@ -83,8 +83,19 @@ class Folder(DiskPanoramaDataset):
             paths = {kind: _fill(pattern, name) for kind, pattern in patterns.items()}
             yield PanoramaFiles(**{field.name: paths.get(field.name) for field in fields(PanoramaFiles)})
 
+    def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
+        """All files must be of the kinds that dataset.json describes, so that panoramas can be stacked."""
+        for kind, pattern in self.description.patterns.items():
+            path = getattr(files, kind)
+            if kind != "rgb" and path and Path(path).suffix.lower() != Path(pattern).suffix.lower():
+                raise UserError(
+                    f"{self.list_file}: {path} is not like files.{kind} in {self.description.path}: {pattern}"
+                )
+        return files
+
     def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
-        depth = np.nan_to_num(depth.astype(np.float32, copy=False), nan=0, posinf=0, neginf=0)
+        if self._holds_floats("depth"):
+            depth = np.nan_to_num(depth.astype(np.float32, copy=False), nan=0, posinf=0, neginf=0)
         if self.description.missing_depth is not None:
             depth[depth == np.float32(self.description.missing_depth)] = 0
         scale = self.description.depth_scale
@@ -92,7 +103,7 @@ class Folder(DiskPanoramaDataset):
 
     def read(self, index: int) -> Panorama:
         panorama = super().read(index)
-        if self.files[index].normal is None:  # the same type as in other panoramas, missing with any encoding
+        if self.files[index].normal is None and self._holds_floats("normal"):  # of the same type as others
             panorama.normal = np.full(panorama.normal.shape, np.nan, np.float32)
         return panorama
 
@@ -102,21 +113,26 @@ class Folder(DiskPanoramaDataset):
         return f"{len(self)} {self.noun} (sha256 {hashlib.sha256(both.encode()).hexdigest()[:16]})"
 
     def _read_depth(self, path: Path) -> np.ndarray:
-        """(H, W) float32, as stored."""
+        """(H, W) uint16 or float32, as stored."""
         return read_depth(path)
 
     def _read_normals(self, path: Path) -> np.ndarray:
-        """(H, W, 3) float32, as stored."""
+        """(H, W, 3) uint8 or float32, as stored."""
         low, high = self.description.normal_range
         normals = read_normals(path, bits=8 if high <= _LARGEST_8BIT else 16)
         margin = _TOLERANCE * (high - low)
-        known = normals if np.isfinite(normals.sum()) else normals[np.isfinite(normals)]
+        known = normals if normals.dtype == np.uint8 or np.isfinite(normals.sum()) else normals[np.isfinite(normals)]
         if known.size and (known.min() < low - margin or known.max() > high + margin):
             raise UserError(
                 f"{path} holds numbers from {known.min():g} to {known.max():g}, but normal.range in "
                 f"{self.description.path} is [{low:g}, {high:g}]"
             )
         return normals
+
+    def _holds_floats(self, kind: str) -> bool:
+        """Whether maps of a kind are decoded from floats: they are stored as such, or as 16-bit color."""
+        is_deep = kind == "normal" and self.description.normal_range[1] > _LARGEST_8BIT
+        return is_deep or holds_floats(self.description.patterns.get(kind, ""))
 
     def _names_of(self, split: str) -> set[str]:
         """Names of the panoramas of a split; empty for REST."""

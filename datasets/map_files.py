@@ -13,14 +13,19 @@ _FLOAT_IMAGE_SUFFIXES = (".hdr", ".exr")
 _COLOR_CHANNELS = (("R", "G", "B"), ("X", "Y", "Z"))  # names in OpenEXR files
 
 
+def holds_floats(path: str) -> bool:
+    """Whether it is a file of an array, or a float image, by its suffix."""
+    return Path(path).suffix.lower() in (*_ARRAY_SUFFIXES, *_FLOAT_IMAGE_SUFFIXES)
+
+
 def read_depth(path: Path) -> np.ndarray:
-    """(H, W) float32 of a file with one number per pixel: 16-bit gray, an array, or a float image.
+    """One number per pixel: (H, W) uint16 of a lossless image of 16-bit gray, float32 of others, see `holds_floats`.
 
     Raises:
         UserError: when the file is missing, damaged or of another kind.
     """
-    if not _holds_floats(path):
-        return ImageFile(path).single_channel("depth", bits=16).astype(np.float32)
+    if not holds_floats(path.name):
+        return ImageFile(path).single_channel("depth", bits=16)
     depth = _read_floats(path)
     if depth.ndim == 3 and (depth == depth[..., :1]).all():
         depth = depth[..., 0]
@@ -30,21 +35,22 @@ def read_depth(path: Path) -> np.ndarray:
 
 
 def read_normals(path: Path, bits: int) -> np.ndarray:
-    """(H, W, 3) float32 of a file with three numbers per pixel: `bits`-bit color, an array, or a float image.
+    """Three numbers per pixel: (H, W, 3) uint8 of a lossless image of 8-bit color, float32 of others.
+
+    Args:
+        path: of the file.
+        bits: expected of a lossless image, 8 or 16.
 
     Raises:
         UserError: when the file is missing, damaged or of another kind.
     """
-    if not _holds_floats(path):
-        return ImageFile(path).three_channels(bits).astype(np.float32)
+    if not holds_floats(path.name):
+        normals = ImageFile(path).three_channels(bits)
+        return normals if bits == 8 else normals.astype(np.float32)
     normals = _read_floats(path)
     if normals.ndim != 3 or normals.shape[2] != 3:
         raise UserError(f"{path} holds {_words(normals)}: expected normals (H, W, 3)")
     return np.ascontiguousarray(normals)
-
-
-def _holds_floats(path: Path) -> bool:
-    return path.suffix.lower() in (*_ARRAY_SUFFIXES, *_FLOAT_IMAGE_SUFFIXES)
 
 
 def _read_floats(path: Path) -> np.ndarray:

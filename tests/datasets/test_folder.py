@@ -164,15 +164,25 @@ def test_depth_alone(tmp_path, room):
         opened(root, tasks=("depth", "segmentation"))
 
 
-def test_maps_missing_in_a_list_stack_with_others(tmp_path, room):
-    root = write(tmp_path, room, normal=".npy", normal_range=[-1, 1], save_normal=NORMALS["npy"][2])
-    (root / "list.txt").write_text("rgb/a.png d/a.png s/a.png n/a.npy\nrgb/a.png - - -\n")
+@pytest.mark.parametrize("kind", ["8-bit PNG", "16-bit PNG", "npy"])
+def test_maps_missing_in_a_list_stack_with_others(tmp_path, room, kind):
+    suffix, normal_range, save, _ = NORMALS[kind]
+    root = write(tmp_path, room, normal=suffix, normal_range=normal_range, save_normal=save)
+    (root / "list.txt").write_text(f"rgb/a.png d/a.png s/a.png n/a{suffix}\nrgb/a.png - - -\n")
     dataset = opened(root, list_file=root / "list.txt")
     batch = torch.utils.data.default_collate([dataset.packed(index) for index in range(2)])
     decoded = dataset.unpack(batch)
     for key in ("depth_mask", "normal_mask"):
         assert decoded[key].flatten(1).any(dim=1).tolist() == [True, False]
     assert (decoded["semantic"][1] == -1).all()
+
+
+def test_a_list_of_other_kinds_of_files(tmp_path, room):
+    """They could not be stacked with the others."""
+    root = write(tmp_path, room)
+    (root / "list.txt").write_text("rgb/a.png d/a.npy s/a.png n/a.png\n")
+    with pytest.raises(UserError, match=r"list\.txt: d/a\.npy .*files\.depth"):
+        opened(root, list_file=root / "list.txt")
 
 
 def paths_of(dataset):
