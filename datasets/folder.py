@@ -71,23 +71,22 @@ class Folder(DiskPanoramaDataset):
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         if part not in self.description.splits:
             raise UserError(f"{self.description.path}: splits.{part} is missing: add it, or choose another split")
-        names = {split: self._names_of(split) for split in self.description.splits}
-        named = set().union(*names.values())
-        for split, value in self.description.splits.items():
-            if value == REST:
-                names[split] = self._all_names() - named
-            elif both := names[split] & names[part] if split != part else None:
-                raise UserError(f"{self.description.path}: splits.{split} and splits.{part} both have {min(both)}")
-        patterns = self.description.patterns
-        for name in names[part]:
-            paths = {kind: _fill(pattern, name) for kind, pattern in patterns.items()}
-            yield PanoramaFiles(**{field.name: paths.get(field.name) for field in fields(PanoramaFiles)})
+        names = self._names_of(part)
+        for other in self.description.splits.keys() - {part}:
+            if self.description.splits[part] == REST:
+                names -= self._names_of(other)
+            elif self.description.splits[other] != REST and (both := names & self._names_of(other)):
+                raise UserError(f"{self.description.path}: splits.{other} and splits.{part} both have {min(both)}")
+        absent = dict.fromkeys(field.name for field in fields(PanoramaFiles))
+        for name in names:
+            paths = {kind: _fill(pattern, name) for kind, pattern in self.description.patterns.items()}
+            yield PanoramaFiles(**absent | paths)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """All files must be of the kinds that dataset.json describes, so that panoramas can be stacked."""
-        for kind, pattern in self.description.patterns.items():
-            path = getattr(files, kind)
-            if kind != "rgb" and path and Path(path).suffix.lower() != Path(pattern).suffix.lower():
+        """Depth and normals must be of the formats that dataset.json describes, so that panoramas can be stacked."""
+        for kind in ("depth", "normal"):
+            path, pattern = getattr(files, kind), self.description.patterns.get(kind)
+            if path and pattern and Path(path).suffix.lower() != Path(pattern).suffix.lower():
                 raise UserError(
                     f"{self.list_file}: {path} is not like files.{kind} in {self.description.path}: {pattern}"
                 )
@@ -135,10 +134,10 @@ class Folder(DiskPanoramaDataset):
         return is_deep or holds_floats(self.description.patterns.get(kind, ""))
 
     def _names_of(self, split: str) -> set[str]:
-        """Names of the panoramas of a split; empty for REST."""
+        """Names of the panoramas of a split; all for REST."""
         value = self.description.splits[split]
         if value == REST:
-            return set()
+            return self._all_names()
         entries = list_lines(self.root / value) if isinstance(value, str) else value
         names = {entry for entry in entries if "*" not in entry}
         depth = self.example.count("*")
