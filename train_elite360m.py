@@ -111,7 +111,8 @@ def start_objective(
         return build_objective(network, balancing, amp_type)
     relative_run = Path(options.task) / folder_of(options.backbone)
     network, checkpoint = network_from(options.load_weights_dir, relative_run, settings)
-    if checkpoint.balancing == options.balancing and list(balancing.parameters()):  # learned weights
+    is_same_sum = (checkpoint.balancing, checkpoint.settings.tasks) == (options.balancing, settings.tasks)
+    if is_same_sum and list(balancing.parameters()):  # learned weights
         load_state(balancing, checkpoint.weighting, checkpoint.path, f"--balancing {options.balancing}")
     return build_objective(network, balancing, amp_type)
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.data
 
-Writes synthetic rooms in the formats of the three datasets, and reads them at the stored size.
+Writes synthetic rooms in the formats of the datasets on disk, and reads them at the stored size.
 """
 
 import argparse

@@ -23,6 +23,7 @@ DATASETS = {
     "S2D3D": ("datasets.stanford2d3d", "Stanford2D3D"),
     "Struc3D": ("datasets.structured3d", "Structured3D"),
     "MP3D": ("datasets.matterport3d", "Matterport3D"),
+    "Folder": ("datasets.folder", "Folder"),
     "Synthetic": ("datasets.synthetic", "SyntheticRooms"),
 }
 PERSPECTIVE_DATASETS = {
@@ -52,7 +53,7 @@ def build_dataset(
         augment: random augmentation, for training.
         tasks: names of the tasks whose ground truth is needed; no other is read.
         arguments: those that not all datasets take. ``Synthetic``: num_rooms, seed, cache_dir; those on disk:
-            hold_out_val, list_file, normal_frame (see `datasets.on_disk`); ``Struc3D``: metric_depth.
+            hold_out_val, list_file, normal_frame (see `datasets.on_disk`; not ``Folder``); ``Struc3D``: metric_depth.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no panorama is found.

@@ -1,7 +1,7 @@
 """Base class of the datasets on disk: finding panoramas, reading lists, decoding images, reporting errors.
 
 A subclass defines the paths of its files, their encoding and its splits: `datasets.matterport3d`,
-`datasets.stanford2d3d`, `datasets.structured3d`.
+`datasets.stanford2d3d`, `datasets.structured3d`, `datasets.folder`.
 """
 
 import codecs
@@ -17,7 +17,7 @@ from datasets.classes import SemanticClasses
 from datasets.panorama import Panorama, PanoramaDataset
 from utils.errors import UserError
 from utils.images import ImageFile
-from utils.tasks import IGNORE_LABEL, TASK_NAMES
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 
 NORMAL_MAP_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
 _UNKNOWN = -2  # in a label table: an invalid id
@@ -46,7 +46,8 @@ class DiskPanoramaDataset(PanoramaDataset):
     """A dataset on disk. Only the files that the tasks need are read.
 
     RGB is any image; depth is 16-bit gray; labels are ids of up to 8 bits, as gray or palette indices; normals are
-    8-bit RGB. Maps are lossless and have the size of the RGB image. A map that is missing in a list has no valid pixel.
+    8-bit RGB (`datasets.folder` reads more). Maps are lossless and have the size of the RGB image. A map that is
+    missing in a list has no valid pixel.
 
     Args:
         root: folder of the dataset.
@@ -60,7 +61,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     Attributes:
         files: of each panorama: RGB and the maps that the tasks need.
-        expected_count: number of panoramas in the complete dataset; None with a list.
+        expected_count: number of panoramas in the complete dataset; None if unknown, as with a list.
 
     Raises:
         UserError: when the folder or the list is missing, or there is no panorama.
@@ -68,12 +69,13 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     # Defined by subclasses.
     name: str  # as in --dataset
-    counts: dict[str, int]  # in the complete dataset: "train" without "val", "val", "test"
+    counts: dict[str, int] | None  # in the complete dataset: "train" without "val", "val", "test"; None: unknown
     val_within_train: bool  # whether "train" includes "val" unless it is held out
     example: str  # path of an RGB image, relative to the root
     classes: SemanticClasses
     labels: np.ndarray  # (256,) int8: the label of each stored id
     labels_remedy: str  # advice for label maps without ids
+    unknown_id_remedy: str = ""  # advice for invalid ids
     normal_map: np.ndarray = NORMAL_MAP_8BIT  # see `Panorama`
 
     def __init__(
@@ -101,7 +103,7 @@ class DiskPanoramaDataset(PanoramaDataset):
         else:
             parts = ["train", "val"] if split == "train" and self.val_within_train and not hold_out_val else [split]
             self.files = sorted((files for part in parts for files in self.find(part)), key=lambda files: files.rgb)
-            self.expected_count = sum(self.counts[part] for part in parts)
+            self.expected_count = sum(self.counts[part] for part in parts) if self.counts else None
             if not self.files:
                 raise UserError(
                     f"{root} holds no panorama of {self.name}'s split {split}: expected files such as {self.example}"
@@ -198,7 +200,9 @@ class DiskPanoramaDataset(PanoramaDataset):
         semantic[ids >= len(self.labels)] = _UNKNOWN
         if semantic.min() == _UNKNOWN:
             wrong = int(ids[semantic == _UNKNOWN][0])
-            raise UserError(f"{path} holds the label id {wrong}, which {self.name} does not have")
+            raise UserError(
+                f"{path} holds the label id {wrong}, which {self.name} does not have{self.unknown_id_remedy}"
+            )
         return semantic
 
     def _read_normals(self, path: Path) -> np.ndarray:
@@ -212,6 +216,14 @@ def label_table(label_of_id: dict[int, int], ignored: Iterable[int]) -> np.ndarr
     table[list(ignored)] = IGNORE_LABEL
     table[list(label_of_id)] = list(label_of_id.values())
     return table
+
+
+def relative_depth_scale(depth: np.ndarray) -> float:
+    """The factor by which the largest of the stored depths (H, W), 0 = missing, becomes MAX_DEPTH."""
+    largest = np.float32(depth.max()) or np.float32(1)
+    scale = np.float32(MAX_DEPTH) / largest
+    # Rounding must not make the largest depth exceed 10, which would be invalid.
+    return float(scale if scale * largest <= MAX_DEPTH else np.nextafter(scale, np.float32(0)))
 
 
 def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
@@ -231,16 +243,28 @@ def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
         UserError: when the list is missing, empty or in another format.
     """
     entries = []
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        line = line.strip()
-        if line and not line.startswith("#"):
-            try:
-                entries.append(_parse_line(line, needed))
-            except UserError as error:
-                raise UserError(f"{path}, line {number}: {error}") from None
+    for number, line in _numbered_lines(path):
+        try:
+            entries.append(_parse_line(line, needed))
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
     if not entries:
         raise UserError(f"the list {path} names no panorama")
     return entries
+
+
+def list_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file, without empty ones and those that begin with ``#``.
+
+    Raises:
+        UserError: when the file is missing or of another kind.
+    """
+    return [line for _, line in _numbered_lines(path)]
+
+
+def _numbered_lines(path: Path) -> list[tuple[int, str]]:
+    lines = enumerate((line.strip() for line in _read_text(path).split("\n")), start=1)
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 
 def _read_text(path: Path) -> str:

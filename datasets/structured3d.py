@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets.classes import SemanticClasses
-from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
+from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table, relative_depth_scale
 from datasets.panorama import Panorama
 from utils.colors import distinct_colors
-from utils.tasks import MAX_DEPTH, METERS, RELATIVE, TASK_NAMES
+from utils.tasks import METERS, RELATIVE, TASK_NAMES
 
 SCENES = {"train": range(3000), "val": range(3000, 3250), "test": range(3250, 3500)}
 INVALID_SCENES = (1155, 1192, 1714, 1816, 1852, 3398)
@@ -83,10 +83,7 @@ class Structured3D(DiskPanoramaDataset):
     def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
         if self.metric_depth:
             return depth, 1 / 1000
-        largest = max(np.float32(depth.max()), np.float32(1))
-        scale = np.float32(MAX_DEPTH) / largest
-        # Rounding must not make the largest depth exceed 10, which would be invalid.
-        return depth, float(scale if scale * largest <= MAX_DEPTH else np.nextafter(scale, np.float32(0)))
+        return depth, relative_depth_scale(depth)
 
 
 def room_files(folder: str) -> PanoramaFiles:

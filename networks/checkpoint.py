@@ -1,6 +1,7 @@
 """Checkpoints of Elite360M: see `networks.saved_network`."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from networks.saved_network import (
     UNKNOWN_DATASET,
     SavedNetwork,
     find_mismatches,
+    load_state,
     other_program,
     parse_checkpoint,
     read_checkpoint,
@@ -29,7 +31,7 @@ from utils.checkpoint_files import LAST_MODEL
 from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.state_dicts import strip_prefixes
-from utils.tasks import METERS, join_tasks
+from utils.tasks import METERS, TASK_NAMES, join_tasks
 
 _OWN_KEY = "erp_encoder.backbone."  # prefix in the state dict of every network of this program
 ICO_LEVELS = (2, 3, 4)  # supported levels of the icosphere
@@ -95,17 +97,15 @@ class Checkpoint(SavedNetwork):
     backbone_flag, tasks_flag, between_tasks = "--backbone", "--task", "_"
 
     def require_same_architecture(self, settings: ModelSettings) -> None:
-        """Make sure that a network of these settings can start from the weights.
+        """Make sure that a network of these settings can start from the weights; its tasks and classes may differ.
 
         Raises:
             UserError: naming the options that differ, with both values.
         """
         different = _different_options(self.settings, settings)
         if different.keys() - _SAME_WEIGHTS:
-            listed = ", ".join(_in_words(flag, *values) for flag, values in different.items())
+            listed = ", ".join(_in_words(flag, *values) for flag, values in different.items() if flag != "--task")
             raise UserError(f"{self.path} was trained {listed}: pass the same options")
-        if "segmentation" in settings.tasks:
-            self.require_classes(len(settings.class_names))
 
     def differences(self, settings: ModelSettings) -> list[str]:
         """Other differences between the settings of the checkpoint and these, a line of text each."""
@@ -113,11 +113,71 @@ class Checkpoint(SavedNetwork):
             f"{self.path} was trained {_in_words(flag, *values)}"
             for flag, values in _different_options(self.settings, settings).items()
         ]
-        mismatches = find_mismatches(self.settings, settings, settings.tasks)
+        common = tuple(task for task in settings.tasks if task in self.settings.tasks)
+        mismatches = find_mismatches(self.settings, settings, common)
         return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
 
+    def load_into(self, network: Elite360M, settings: ModelSettings) -> list[str]:
+        """Load the weights that a network of these settings can start from; the others keep their values.
 
-_SAME_WEIGHTS = {"--b2f", "--ico_level"}  # options that change the computation but not the shapes of the weights
+        New are the parts of tasks that the checkpoint does not have, and the heads of semantics if its classes are
+        others. If the tasks are others, so are the layers of the cross-task attention that join them.
+
+        Returns:
+            Lines of text on what is new and what is not used.
+
+        Raises:
+            UserError: when the other weights do not fit.
+        """
+        state, expected = strip_prefixes(self.network), network.state_dict()
+        groups = partial(_group_of, trained=self.settings, wanted=settings)
+        new = {key: group for key in expected if (group := groups(key))}
+        unused = {key: group for key in state if (group := groups(key))}
+        kept = {key: value for key, value in state.items() if key not in unused}
+        own = {key: expected[key] for key in new}
+        load_state(network, kept | own, self.path)
+        lines = []
+        if new:
+            lines.append(f"{self.path}: new, with random weights: {', '.join(sorted(set(new.values())))}")
+        if left := set(unused.values()) - set(new.values()):
+            lines.append(f"{self.path}: not used: {', '.join(sorted(left))}")
+        return lines
+
+
+def _group_of(key: str, trained: ModelSettings, wanted: ModelSettings) -> str | None:
+    """The part, in words, of a weight that one of two networks has alone or with another meaning; None: both have it.
+
+    Args:
+        key: of the state dict of either.
+        trained, wanted: settings of both.
+    """
+    first, *others = key.split(".")
+    task = next((part for part in others[:2] if part in TASK_NAMES), None)
+    if first == "erp_encoder" or task is None:
+        return None
+    if task not in trained.tasks or task not in wanted.tasks:
+        return f"all of {task}"
+    if first == "cross_task":
+        if min(len(trained.tasks), len(wanted.tasks)) < 2:
+            return "cross-task attention"
+        return "joining layers of the cross-task attention" if _joins_tasks(others, trained, wanted) else None
+    if task == "segmentation" and first in ("heads", "intermediate_heads") and _differ_in_classes(trained, wanted):
+        return "heads of segmentation (other classes)"
+    return None
+
+
+def _joins_tasks(parts: list[str], trained: ModelSettings, wanted: ModelSettings) -> bool:
+    return trained.tasks != wanted.tasks and parts[0] == "collaborations" and parts[2] in ("others", "join")
+
+
+def _differ_in_classes(trained: ModelSettings, wanted: ModelSettings) -> bool:
+    """Whether the number of classes or their names differ, if those of the checkpoint are known."""
+    differ = len(trained.class_names) != len(wanted.class_names)
+    return differ or bool(find_mismatches(trained, wanted, ("segmentation",)))
+
+
+# Options with which weights can still be used: those that change the computation but not the shapes, and the tasks.
+_SAME_WEIGHTS = {"--b2f", "--ico_level", "--task"}
 
 
 def _different_options(trained: ModelSettings, wanted: ModelSettings) -> dict[str, tuple[str, str]]:

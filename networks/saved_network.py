@@ -332,7 +332,8 @@ def _common_settings_known(settings: NetworkSettings) -> dict[str, bool]:
     return {
         "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
         "dataset": isinstance(settings.dataset, str),
-        "class_names": bool(names) and all(isinstance(name, str) for name in names),
+        "class_names": (bool(names) or "segmentation" not in settings.tasks)
+        and all(isinstance(name, str) for name in names),
         "class_colours": len(colors) == len(names) and all(len(color) == 3 for color in colors),
         "depth_unit": isinstance(settings.depth_unit, str),
         "normal_frame": settings.normal_frame in ("camera", "world"),

@@ -16,7 +16,8 @@ _ON_DISK = tuple(name for name in DATASETS if name != "Synthetic")
 # Flags that only some datasets have, and which.
 _DATASETS_OF_FLAG = {
     **dict.fromkeys(("num_train", "num_val", "cache_dir"), ("Synthetic",)),
-    **dict.fromkeys(("dataset_rootdir", "train_list", "val_list", "normal_frame"), _ON_DISK),
+    **dict.fromkeys(("dataset_rootdir", "train_list", "val_list"), _ON_DISK),
+    "normal_frame": tuple(name for name in _ON_DISK if name != "Folder"),  # dataset.json says it
     "metric_depth": ("Struc3D",),
 }
 _PASSED_ON = ("cache_dir", "normal_frame", "metric_depth")  # to the dataset, under the same name

@@ -159,7 +159,12 @@ def check_size(height: int | None, width: int | None) -> None:
 
 def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", default="S2D3D", choices=tuple(DATASETS), help="dataset to use")
+    group.add_argument(
+        "--dataset",
+        default="S2D3D",
+        choices=tuple(DATASETS),
+        help="dataset to use; Folder: one of your own, described by a dataset.json (docs/data.md)",
+    )
     group.add_argument("--dataset_rootdir", metavar="DIR", help="folder of the dataset; Synthetic needs none")
     group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="of the panoramas")
     group.add_argument("--width", type=int, default=1024, metavar="PIXELS", help="of the panoramas, twice the height")

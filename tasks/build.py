@@ -10,7 +10,7 @@ from torch import nn
 from losses.balancing.base import Balancing
 from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.checkpoint import Checkpoint, ModelSettings, load_checkpoint
-from networks.saved_network import find_checkpoint, load_state
+from networks.saved_network import find_checkpoint
 from tasks import TASKS
 from tasks.task import Task
 from training.objective import LossTerm, TrainingObjective
@@ -47,7 +47,9 @@ def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
 
 
 def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Module, Checkpoint]:
-    """A network of these settings with the weights of a checkpoint. Other differences are printed.
+    """A network of these settings that starts from the weights of a checkpoint.
+
+    Differences are printed: other meanings, and which parts are new or not used, as tasks or classes are others.
 
     Args:
         path: given by the user.
@@ -59,9 +61,9 @@ def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Modu
     """
     checkpoint = load_checkpoint(find_checkpoint(path, run))
     checkpoint.require_same_architecture(settings)
-    if is_main():
-        for difference in checkpoint.differences(settings):
-            print(difference)
     network = settings.build_network()
-    load_state(network, checkpoint.network, checkpoint.path)
+    differences = checkpoint.differences(settings) + checkpoint.load_into(network, settings)
+    if is_main():
+        for difference in differences:
+            print(difference)
     return network, checkpoint

@@ -489,8 +489,8 @@ def test_user_errors(run, log_dir, tmp_path):
         evaluate(tmp_path / "nowhere", tmp_path)
     with pytest.raises(UserError, match=f"--backbone {BACKBONE}"):
         evaluate(run, tmp_path, "--backbone", "Elite360M_Res34")
-    with pytest.raises(UserError, match="--task depth_normal_segmentation"):
-        train(tmp_path, "--task", "depth", "--load_weights_dir", str(run))
+    with pytest.raises(UserError, match="--cross_task coco"):
+        train(tmp_path, "--cross_task", "none", "--load_weights_dir", str(run))
     with pytest.raises(UserError, match="twice as wide as high"):
         train(tmp_path, "--height", "100", "--width", "200")
     with pytest.raises(UserError, match="--gpu_devices lists 2 GPUs but one process"):
@@ -650,6 +650,39 @@ def test_a_dataset_on_disk(printed_and_run_on_disk, on_disk, tmp_path, capsys):
     assert (results["num_images"], results["num_skipped"]) == (3, 0)
     assert results["depth_unit"] == settings.depth_unit
     assert "# depth unit: relative" in (folder / "depth/result.txt").read_text()
+
+
+def test_a_dataset_of_ones_own(tmp_path, capsys):
+    """Trained on depth, evaluated, and fine-tuned for all tasks; what dataset.json says cannot change on resuming."""
+    root = tmp_path / "data"
+    write_dataset("Folder", num=1, out=root, height=32)
+    complete = json.loads((root / "dataset.json").read_text())
+    description = {key: complete[key] for key in ("files", "depth", "splits")}
+    description["files"] = {kind: complete["files"][kind] for kind in ("rgb", "depth")}
+    (root / "dataset.json").write_text(json.dumps(description))
+    own = ["--dataset", "Folder", "--dataset_rootdir", str(root)]
+    with pytest.raises(UserError, match=r"dataset\.json .*--task depth,"):
+        train(tmp_path, *own)
+    depth = [*own, "--task", "depth", "--num_epochs", "1"]
+    run = train(tmp_path, *depth)
+    settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
+    assert (settings.dataset, settings.class_names, settings.depth_unit) == ("Folder", (), METERS)
+    folder = evaluate(run, tmp_path / "eval", *own, "--task", "depth")
+    assert json.loads((folder / "results.json").read_text())["num_images"] == 1
+
+    (root / "dataset.json").write_text(json.dumps(description | {"depth": {"unit": 0.002}}))
+    with pytest.raises(UserError, match="--dataset_rootdir"):
+        train(tmp_path, *depth, "--resume")
+    (root / "dataset.json").write_text(json.dumps(description | {"depth": {"unit": "relative"}}))
+    with pytest.raises(UserError, match="--allow_mismatch depth"):
+        evaluate(run, tmp_path / "eval", *own, "--task", "depth")
+
+    (root / "dataset.json").write_text(json.dumps(complete))
+    capsys.readouterr()
+    tuned = train(tmp_path, *own, "--num_epochs", "1", "--load_weights_dir", str(run))
+    new = next(line for line in capsys.readouterr().out.splitlines() if "new, with random weights" in line)
+    assert all(words in new for words in ("all of normal", "all of segmentation"))
+    assert load_checkpoint(tuned / "models/weights_last/last_model.pth").settings.class_names[0] == "beam"
 
 
 def test_a_mismatch_of_meanings_is_refused(run_on_disk, on_disk, tmp_path, capsys):

@@ -29,6 +29,8 @@ from datasets.checks.perspective import (
     measure_image,
     stored_axes,
 )
+from datasets.folder import described_tasks
+from datasets.folder_description import read_description
 from datasets.nyuv2 import OUR_AXES, NYUv2
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles
 from datasets.preparation.nyu_layouts import NYU_WRITERS
@@ -38,7 +40,7 @@ from options.parser import Parser, count, positive
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError, exit_on_user_error
 from utils.parallel import map_with_progress
-from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
+from utils.tasks import METERS, TASK_NAMES, TASK_VALUES, parse_tasks
 from visual.displays import DisplaySettings
 from visual.drawing import save_image
 from visual.panels import maps_panel, to_uint8
@@ -48,6 +50,7 @@ _MAX_NAMES = 20  # of files or panoramas to list
 _SCREEN_WIDTH = 100  # columns
 _HEADING_WIDTH = 11  # columns
 _NYU = "NYUv2"  # the only dataset of perspective images
+_FOLDER = "Folder"  # the only one that is described by a file
 _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
 
@@ -76,7 +79,9 @@ def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str,
         build = partial(build, normal_axes=OUR_AXES, height=PREVIEW_HEIGHT, width=PREVIEW_HEIGHT * 4 // 3)
         return open_splits(options, build)
     lists = {"train_list": options.train_list, "val_list": options.val_list}
-    special = {"hold_out_val": True, "normal_frame": options.normal_frame, "tasks": tasks}
+    special = {"hold_out_val": True, "tasks": tasks}
+    if options.dataset != _FOLDER:
+        special["normal_frame"] = options.normal_frame
     if options.dataset == "Struc3D":
         special["metric_depth"] = True
     build = partial(build_dataset, options.dataset, str(options.dataset_rootdir), **special)
@@ -94,8 +99,11 @@ def open_splits(options: argparse.Namespace, build: Callable) -> dict[str, DiskP
     """The splits that hold anything, or the one of --split.
 
     Raises:
-        UserError: when there is none.
+        UserError: when there is none, or one that a dataset.json describes is wrong.
     """
+    if options.dataset == _FOLDER:
+        described = read_description(options.dataset_rootdir).splits or SPLITS
+        return {part: build(split=part) for part in ([options.split] if options.split else described)}
     parts, errors = {}, []
     for part in [options.split] if options.split else SPLITS:
         try:
@@ -186,6 +194,10 @@ def report_counts(
     noun = "image" if isinstance(first, NYUv2) else "panorama"
     expected = nyu_counts(parts, written) if isinstance(first, NYUv2) else written or first.counts
     problems = []
+    if expected is None:
+        for part, dataset in parts.items():
+            print_rows(part, [f"{len(dataset)} {noun}s"])
+        return []
     print_rows("", ["found  expected"])
     for part in SPLITS:
         found = len(parts.get(part, ()))
@@ -233,7 +245,12 @@ def report_contents(
         findings = evaluate_images(measured, names, normal_axes, dataset.layout.normal_source)
     else:
         findings = evaluate(
-            measured, dataset.tasks, names, dataset.normal_frame, relative_to_largest=dataset.name == "Struc3D"
+            measured,
+            dataset.tasks,
+            names,
+            dataset.normal_frame,
+            relative_to_largest=dataset.name == "Struc3D",
+            in_meters=dataset.depth_unit == METERS,
         )
     heading = None
     for finding in findings:
@@ -297,13 +314,20 @@ def preview(dataset: DiskPanoramaDataset | NYUv2, index: int) -> np.ndarray:
     return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
 
 
+def tasks_to_check(options: argparse.Namespace) -> tuple[str, ...]:
+    """Those of --task; by default all for which there is ground truth."""
+    if options.task:
+        return parse_tasks(options.task)
+    return described_tasks(read_description(options.dataset_rootdir)) if options.dataset == _FOLDER else TASK_NAMES
+
+
 def check(options: argparse.Namespace) -> list[str]:
     """Print a report on a dataset, draw previews, and return short descriptions of its problems.
 
     Raises:
         UserError: when there is nothing to check.
     """
-    tasks = parse_tasks(options.task)
+    tasks = tasks_to_check(options)
     written = synthetic_counts(options.dataset, options.dataset_rootdir)
     parts = open_parts(options, tasks)
     findings, readable = examine_all(parts, options.num_workers)
@@ -341,9 +365,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
-        default=join_tasks(TASK_NAMES),
         choices=TASK_VALUES,
-        help="tasks to check for; files that only other tasks need are not read",
+        help="tasks to check for (default: all that there is ground truth for); files that only other tasks need are "
+        "not read",
     )
     some = parser.add_argument_group("check only a part of the dataset")
     some.add_argument("--split", choices=SPLITS, help="check only this split")
@@ -371,6 +395,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--preview and --out go together")
     if options.dataset == _NYU and (options.train_list or options.val_list or options.normal_frame != "camera"):
         parser.error("--train_list, --val_list and --normal_frame are not for NYUv2: drop them")
+    if options.dataset == _FOLDER and options.normal_frame != "camera":
+        parser.error("--normal_frame is not for Folder, whose dataset.json says it: drop it")
     if options.dataset != _NYU and options.normal_axes:
         parser.error("--normal_axes is for NYUv2: drop it")
     if options.split and (options.train_list or options.val_list):

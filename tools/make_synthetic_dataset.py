@@ -3,9 +3,9 @@
     python -m tools.make_synthetic_dataset --layout MP3D --num 4 --out ./data/MP3D
 
 N rooms for training and N for testing. Every fourth training room (at least the last) belongs to the split "val"; with
-Struc3D, whose "val" is no part of the training split, as many more rooms are written; with the copies of NYU v2
-(NYUv2-M and so on, see docs/nyuv2.md) "val" is chosen on reading. The same rooms come out every time; --seed gives
-others. `synthetic_dataset.json` in the folder describes its content.
+Struc3D and Folder, whose "val" is no part of the training split, as many more rooms are written; with the copies of
+NYU v2 (NYUv2-M and so on, see docs/nyuv2.md) "val" is chosen on reading. The same rooms come out every time; --seed
+gives others. `synthetic_dataset.json` in the folder describes its content.
 """
 
 import argparse

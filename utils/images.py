@@ -76,16 +76,16 @@ class ImageFile:
             image //= 255 // (2 ** int(self._data[24]) - 1)
         return image
 
-    def three_channels(self) -> np.ndarray:
-        """(H, W, 3) uint8, in the order R, G, B.
+    def three_channels(self, bits: int = 8) -> np.ndarray:
+        """(H, W, 3) uint8, or uint16 if `bits` is 16, in the order R, G, B.
 
         Raises:
             UserError: when the pixels are of another kind, or the file format may be lossy.
         """
         header = self._header()
         image = self._decode(cv2.IMREAD_UNCHANGED)
-        if header.mode not in ("RGB", "RGBA") or image.dtype != np.uint8:
-            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected 8-bit color")
+        if header.mode not in ("RGB", "RGBA") or image.dtype != f"uint{bits}":
+            raise UserError(f"{self.path} holds {_pixels(header, image)} pixels: expected {bits}-bit color")
         return cv2.cvtColor(self._without_alpha(image), cv2.COLOR_BGR2RGB)
 
     def _header(self) -> Image.Image:

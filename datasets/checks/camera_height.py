@@ -65,8 +65,8 @@ def measure_floor(surfaces: Surfaces, implied: np.ndarray, scale: float) -> Floo
     return FloorMeasurement(surfaces.height, flatness, scale)
 
 
-def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement]) -> Finding:
-    """Whether the height of the camera is plausible, and floors are flat."""
+def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement], in_meters: bool = True) -> Finding:
+    """Whether the height of the camera is plausible (if depth is in meters), and floors are flat."""
     num = len(floors)
     heights = np.array([floor.height for floor in floors])
     known = heights[np.isfinite(heights)]
@@ -75,17 +75,12 @@ def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement]) -> F
         return Finding("camera", [text], ["no floor is found below the camera"])
     height = median_low(known)
     flatness = _flatness(floors)
-    finding = Finding(
-        "camera",
-        [
-            f"{height:.2f} m above the floor (median; {known.min():.2f} to {known.max():.2f} m); "
-            f"{flatness:.1%} of the floor is level"
-        ],
-    )
+    above = f"{height:.2f} m above the floor (median; {known.min():.2f} to {known.max():.2f} m); "
+    finding = Finding("camera", [f"{above if in_meters else ''}{flatness:.1%} of the floor is level"])
     if not are_flat(floors):
         finding.rows.append("floors are bent: is depth the z coordinate of a view, or horizontal, or inverse?")
         finding.problems.append("depth is not the distance along the ray")
-    elif outside(height, HEIGHT_RANGE):
+    elif in_meters and outside(height, HEIGHT_RANGE):
         finding.rows.append(_advice(height, floors))
         finding.problems.append(f"wrong unit of depth: the camera would be {height:.2f} m above the floor")
     else:
@@ -93,7 +88,8 @@ def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement]) -> F
             [
                 f"{name}: camera {found:.2f} m above the floor"
                 for name, found in zip(ids, heights, strict=True)
-                if outside(found, HEIGHT_RANGE_OF_PANORAMA) or outside(found / height, (1 / MAX_RATIO, MAX_RATIO))
+                if in_meters
+                and (outside(found, HEIGHT_RANGE_OF_PANORAMA) or outside(found / height, (1 / MAX_RATIO, MAX_RATIO)))
             ],
             num,
             "another height of the camera, or no floor: another unit of depth?",

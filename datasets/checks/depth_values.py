@@ -51,7 +51,11 @@ def measure_depth(codes: np.ndarray, scale: float) -> DepthValues:
 
 
 def evaluate_depth(
-    ids: Sequence[str], values: Sequence[DepthValues], relative_to_largest: bool, noun: str = "panoramas"
+    ids: Sequence[str],
+    values: Sequence[DepthValues],
+    relative_to_largest: bool,
+    noun: str = "panoramas",
+    in_meters: bool = True,
 ) -> Finding:
     """Whether the depth of all panoramas is in a plausible range.
 
@@ -59,6 +63,7 @@ def evaluate_depth(
         ids, values: of each panorama.
         relative_to_largest: whether depth can be scaled by each panorama's largest one, which clipping would spoil.
         noun: what the panoramas are called.
+        in_meters: whether depth has a unit; if not, its range is not judged.
     """
     num = len(values)
     pixels = np.array([value.pixels for value in values])
@@ -66,11 +71,12 @@ def evaluate_depth(
     histogram = np.sum([value.histogram for value in values], axis=0, dtype=np.int64)
     median, low, high = (_percentile(histogram, fraction) for fraction in (0.5, 0.01, 0.99))
     pooled_valid = float(np.average(valid, weights=pixels))
+    m = " m" if in_meters else ""
     finding = Finding(
         "depth",
         [
-            f"median {median:.2f} m, 98% within {low:.2f} to {high:.2f} m; {pooled_valid:.1%} of the pixels are valid "
-            f"(up to {MAX_DEPTH:g} m)"
+            f"median {median:.2f}{m}, 98% within {low:.2f} to {high:.2f}{m}; {pooled_valid:.1%} of the pixels are "
+            f"valid (up to {MAX_DEPTH:g}{m})"
         ],
         noun=noun,
     )
@@ -79,9 +85,9 @@ def evaluate_depth(
     if not histogram.any():
         finding.rows = ["no pixel has any"]
         return finding
-    if outside(median, MEDIAN_RANGE):
+    if in_meters and outside(median, MEDIAN_RANGE):
         finding.problems.append(f"a median depth of {median:.2f} m is implausible")
-    if low < RANGE_1_99[0] or high > RANGE_1_99[1]:
+    if in_meters and (low < RANGE_1_99[0] or high > RANGE_1_99[1]):
         finding.problems.append(f"depths from {low:.2f} to {high:.2f} m are implausible")
     finding.add_outliers(
         [f"{ids[i]}: {valid[i]:.1%} of its depth is valid" for i in np.flatnonzero(valid < MIN_VALID_OF_PANORAMA)],

@@ -66,7 +66,7 @@ def measure(panorama: Panorama, tasks: Sequence[str], class_names: Sequence[str]
     if "depth" in tasks:
         depth = small["depth"][0].numpy()
         implied = normals_from_depth(depth)
-        found["depth"] = measure_depth(panorama.depth, panorama.depth_scale)
+        found["depth"] = measure_depth(*_depth_codes(panorama))
         edges["depth"] = depth_edges(depth)
         found["heading_offset"] = measure_heading_offset(panorama)
     if "normal" in tasks:
@@ -90,12 +90,21 @@ def measure(panorama: Panorama, tasks: Sequence[str], class_names: Sequence[str]
     return Measurement(panorama.id, f"{columns}x{rows}", reference, **found)
 
 
+def _depth_codes(panorama: Panorama) -> tuple[np.ndarray, float]:
+    """Depth (H, W) as uint16, in millimeters if it is stored as floats, and meters per unit."""
+    if panorama.depth.dtype == np.uint16:
+        return panorama.depth, panorama.depth_scale
+    millimeters = panorama.depth * np.float32(1000 * panorama.depth_scale)
+    return np.rint(millimeters).clip(0, np.iinfo(np.uint16).max).astype(np.uint16), 1 / 1000
+
+
 def evaluate(
     measured: Sequence[Measurement],
     tasks: Sequence[str],
     class_names: Sequence[str],
     normal_frame: str,
     relative_to_largest: bool,
+    in_meters: bool = True,
 ) -> list[Finding]:
     """Evaluate the measurements of all panoramas, one finding per check.
 
@@ -103,6 +112,7 @@ def evaluate(
         tasks: of the dataset.
         normal_frame: "camera" or "world", see `Panorama`.
         relative_to_largest: see `evaluate_depth`.
+        in_meters: whether depth has a unit; if not, it is not judged.
     """
     findings = []
     is_geometry_known = True
@@ -116,8 +126,10 @@ def evaluate(
         ids = [one.id for one in with_depth]
         floors = [one.floor for one in with_depth]
         is_geometry_known = are_flat(floors)
-        findings.append(evaluate_depth(ids, [one.depth for one in with_depth], relative_to_largest))
-        findings.append(evaluate_floors(ids, floors))
+        findings.append(
+            evaluate_depth(ids, [one.depth for one in with_depth], relative_to_largest, in_meters=in_meters)
+        )
+        findings.append(evaluate_floors(ids, floors, in_meters))
     for has_depth in (True, False):
         group = [one for one in with_normals if (one.depth is not None) == has_depth]
         if group:

@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 
 from datasets.classes import STANFORD2D3D
+from datasets.folder_description import FILE_NAME
 from datasets.matterport3d import MPCAT40, SCANS, viewpoint_files
 from datasets.on_disk import PanoramaFiles
 from datasets.panorama import Panorama
@@ -28,10 +30,12 @@ class Layout(ABC):
     Attributes:
         ids: the stored id of each of the 13 labels of a room.
         val_within_train: see `datasets.on_disk.DiskPanoramaDataset`.
+        description: content of a dataset.json; None: it has none.
     """
 
     ids: np.ndarray
     val_within_train = True
+    description: dict | None = None
 
     @abstractmethod
     def files(self, part: str, number: int) -> PanoramaFiles:
@@ -100,8 +104,42 @@ class Struc3D(Layout):
         return np.rint(128 * (1 + np.stack([forward, -down, -right], axis=-1))).clip(0, 255).astype(np.uint8)
 
 
+class Folder(Layout):
+    """A dataset of one's own: millimeters, 8-bit normals, ids 1 to 13."""
+
+    ids = 1 + np.arange(len(STANFORD2D3D))
+    val_within_train = False
+    description: ClassVar = {
+        "files": {
+            "rgb": "*/rgb/*.png",
+            "depth": "*/depth/*.png",
+            "semantic": "*/labels/*.png",
+            "normal": "*/normals/*.png",
+        },
+        "depth": {"unit": 0.001},
+        "normal": {"frame": "camera", "range": [0, 255]},
+        "classes": [
+            {"id": id_, "name": name, "color": list(color)}
+            for id_, (name, color) in enumerate(zip(STANFORD2D3D.names, STANFORD2D3D.colors, strict=True), start=1)
+        ],
+        "ignored_ids": [0],
+        "splits": {"train": "rest", "val": ["val/*"], "test": ["test/*"]},
+    }
+
+    def files(self, part: str, number: int) -> PanoramaFiles:
+        return PanoramaFiles(
+            **{
+                kind: pattern.replace("*", "{}").format(part, number + 1)
+                for kind, pattern in self.description["files"].items()
+            }
+        )
+
+    def depth(self, meters: np.ndarray) -> np.ndarray:
+        return _units(meters, 1000, largest=65535)
+
+
 NOTE = "synthetic_dataset.json"  # in the root folder
-LAYOUTS = {layout.__name__: layout for layout in (MP3D, S2D3D, Struc3D)}
+LAYOUTS = {layout.__name__: layout for layout in (MP3D, S2D3D, Struc3D, Folder)}
 
 
 def write_dataset(
@@ -119,6 +157,8 @@ def write_dataset(
     rooms += [("test", "test", index) for index in range(num)]
     counts = {part: sum(room[1] == part for room in rooms) for part in ("train", "val", "test")}
     claim(out, {"layout": layout_name, "counts": counts, "height": height, "seed": first_seed})
+    if layout.description:
+        write_text(out / FILE_NAME, json.dumps(layout.description, indent=2) + "\n")
     write = partial(write_room, layout=layout, out=out, height=height, first_seed=first_seed)
     for _ in map_with_progress(write, rooms, num_workers, f"writing {layout_name}"):
         pass

@@ -14,7 +14,7 @@ from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks
 
 HEIGHT, WIDTH = 32, 64
-LAYOUTS = ("MP3D", "S2D3D", "Struc3D")
+LAYOUTS = ("MP3D", "S2D3D", "Struc3D", "Folder")
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # of the tasks
 
 

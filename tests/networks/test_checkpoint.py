@@ -17,7 +17,7 @@ from networks.saved_network import find_checkpoint, find_mismatches, save_checkp
 from tasks.build import build_objective
 from utils.checkpoint_files import LAST_MODEL, save_content
 from utils.errors import LONGEST_LINE, UserError
-from utils.tasks import METERS, RELATIVE
+from utils.tasks import METERS, RELATIVE, TASK_NAMES
 from visual.displays import DisplaySettings
 
 BACKBONE = "timm:test_efficientnet"  # small; weights of the released code are of Elite360M_Res18
@@ -333,10 +333,8 @@ def test_require(path):
         ({"fusion": "none", "cross_task": "none"}, ["--fusion b2f (not none)", "--cross_task coco (not none)"]),
         ({"intermediate": False}, ["without --no_intermediate_losses"]),
         ({"backbone": "Elite360M_Res34"}, [f"--backbone {BACKBONE} (not Elite360M_Res34)"]),
-        ({"tasks": ("depth",)}, ["--task depth_normal_segmentation (not depth)"]),
         ({"fusion": "semantic", "b2f": "corrected"}, ["--fusion b2f (not semantic)", "--b2f released (not corrected)"]),
         ({"intermediate": False, "ico_level": 3}, ["--ico_level 2 (not 3)"]),
-        ({"class_names": ("a", "b"), "class_colours": ((0, 0, 0),) * 2}, ["13 classes", "2"]),
     ],
 )
 def test_other_architectures_are_named_by_their_options(path, changes, named):
@@ -364,6 +362,76 @@ def test_differences_that_do_not_change_the_weights_are_listed(path):
     assert len(lines) == 4
     for text in ("--b2f released", "--ico_level 2", RELATIVE, "world"):
         assert any(text in line for line in lines), text
+
+
+OTHER_CLASSES = {"class_names": ("a", "b"), "class_colours": ((0, 0, 0),) * 2}
+SEMANTIC_HEADS = ("heads.segmentation.", "intermediate_heads.segmentation.")
+JOINING = re.compile(r"cross_task\.collaborations\.\w+\.(others|join)\.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_new", "words"),
+    [
+        ({}, lambda key: False, []),
+        (OTHER_CLASSES, lambda key: key.startswith(SEMANTIC_HEADS), ["new", "heads of segmentation"]),
+        (
+            {"class_names": ("a", *SETTINGS.class_names[1:])},
+            lambda key: key.startswith(SEMANTIC_HEADS),
+            ["new", "heads of segmentation"],
+        ),
+        ({"tasks": ("depth",)}, lambda key: False, ["not used", "all of normal", "cross-task attention"]),
+        (
+            {"tasks": ("depth", "normal")},
+            JOINING.match,
+            ["new", "joining layers", "not used", "all of segmentation"],
+        ),
+        ({"tasks": ("normal", "segmentation"), **OTHER_CLASSES}, None, ["heads of segmentation", "all of depth"]),
+    ],
+)
+def test_weights_of_other_tasks_and_classes(path, changes, is_new, words):
+    """What fits is loaded, the rest keeps its values and is named."""
+    checkpoint, settings = load_checkpoint(path), replace(SETTINGS, **changes)
+    checkpoint.require_same_architecture(settings)
+    network = settings.build_network()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    lines = checkpoint.load_into(network, settings)
+    assert [word for word in words if word not in " ".join(lines)] == []
+    assert bool(lines) == bool(words)
+    is_new = is_new or (lambda key: key.startswith(SEMANTIC_HEADS) or JOINING.match(key))
+    for key, value in network.state_dict().items():
+        expected = before[key] if is_new(key) else checkpoint.network[key]
+        assert torch.equal(value, expected), key
+
+
+def test_weights_with_a_task_more(path):
+    """From one task, without cross-task attention, to three."""
+    checkpoint = load_checkpoint(path)
+    single = replace(SETTINGS, tasks=("normal",))
+    weights = single.build_network().state_dict()
+    network = SETTINGS.build_network()
+    lines = replace(checkpoint, settings=single, network=weights).load_into(network, SETTINGS)
+    assert len(lines) == 1
+    assert all(words in lines[0] for words in ("all of depth", "all of segmentation", "cross-task attention"))
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in weights.items())
+
+
+def test_other_shapes_are_still_refused(path):
+    checkpoint = load_checkpoint(path)
+    spoilt = checkpoint.network | {"shared_decoder.out.bias": torch.zeros(3)}
+    network = replace(SETTINGS, **OTHER_CLASSES).build_network()
+    with pytest.raises(UserError, match=r"of another shape \(shared_decoder\.out\.bias\)"):
+        replace(checkpoint, network=spoilt).load_into(network, replace(SETTINGS, **OTHER_CLASSES))
+
+
+def test_a_checkpoint_without_classes(objective, tmp_path):
+    """Of a dataset without labels."""
+    settings = replace(SETTINGS, tasks=("depth",), class_names=(), class_colours=())
+    network = settings.build_network()
+    save_checkpoint(tmp_path / "depth.pth", settings, network, objective.balancing, epoch=1)
+    assert load_checkpoint(tmp_path / "depth.pth").settings == settings
+    save_checkpoint(tmp_path / "depth.pth", replace(settings, tasks=TASK_NAMES), network, objective.balancing, epoch=1)
+    with pytest.raises(UserError, match="class_names"):
+        load_checkpoint(tmp_path / "depth.pth")
 
 
 def look(**changes) -> DisplaySettings:

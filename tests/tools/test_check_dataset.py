@@ -440,3 +440,42 @@ def test_nothing_to_check(tmp_path, write_tree, capsys):
         assert error.startswith("error: ")
         assert reason in error
         assert error.count("\n") == 1
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tree of --dataset Folder without a note on what was written, and a function that changes its dataset.json."""
+    write_dataset("Folder", 1, tmp_path, HEIGHT)
+    (tmp_path / "synthetic_dataset.json").unlink()
+    description = json.loads((tmp_path / "dataset.json").read_text())
+
+    def change(**keys) -> None:
+        kept = {key: value for key, value in (description | keys).items() if value is not None}
+        (tmp_path / "dataset.json").write_text(json.dumps(kept))
+
+    return tmp_path, change
+
+
+def test_a_dataset_of_ones_own(folder, capsys):
+    root, change = folder
+    check_folder = partial(check, root, dataset="Folder")
+    assert check_folder() == 0
+    assert "test       1 panoramas" in capsys.readouterr().out
+    change(depth={"unit": 1 / 256})
+    assert check_folder() == 1
+    assert "wrong unit of depth" in capsys.readouterr().out
+    change(depth={"unit": "relative"})
+    assert check_folder() == 0
+    assert "m above the floor" not in capsys.readouterr().out
+    change(normal={"frame": "camera", "range": [0, 255], "axes": ["right", "up", "forward"]})
+    assert check_folder() == 1
+    capsys.readouterr()
+    # Only what there is; a mistake in one of the splits is not an empty one.
+    files = {"rgb": "*/rgb/*.png", "depth": "*/depth/*.png"}
+    change(files=files, normal=None, classes=None)
+    assert check_folder() == 0
+    assert "normals" not in capsys.readouterr().out
+    change(splits={"train": ["train/*"], "val": "none.txt"})
+    with pytest.raises(SystemExit):
+        check_folder()
+    assert "none.txt" in capsys.readouterr().err

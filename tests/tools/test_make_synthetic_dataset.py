@@ -16,16 +16,18 @@ IDS = {
     "MP3D": [30, 36, 32, 18, 4, 40, 25, 5, 3, 11, 6, 2, 10],
     "S2D3D": list(range(13)),
     "Struc3D": [38, 30, 10, 22, 5, 40, 38, 8, 2, 6, 7, 1, 9],
+    "Folder": list(range(1, 14)),
 }
 LABELS = {
     "MP3D": [29, 35, 31, 17, 3, 39, 24, 4, 2, 10, 5, 1, 9],
     "S2D3D": list(range(13)),
     "Struc3D": [22, -1, -1, 16, 4, 24, 22, 7, 1, 5, 6, 0, 8],
+    "Folder": list(range(13)),
 }
-STEP = {"MP3D": 1 / 4000, "S2D3D": 1 / 512, "Struc3D": 1 / 1000}  # metres
+STEP = {"MP3D": 1 / 4000, "S2D3D": 1 / 512, "Struc3D": 1 / 1000, "Folder": 1 / 1000}  # metres
 
 
-@pytest.fixture(scope="module", params=["MP3D", "S2D3D", "Struc3D"])
+@pytest.fixture(scope="module", params=["MP3D", "S2D3D", "Struc3D", "Folder"])
 def layout(request):
     return request.param
 
@@ -35,6 +37,10 @@ def root(layout, tmp_path_factory):
     out = tmp_path_factory.mktemp(layout) / "tree"
     write_dataset(layout, num=3, out=out, height=HEIGHT)
     return out
+
+
+def val_within_train(layout) -> bool:
+    return layout in ("MP3D", "S2D3D")
 
 
 def opened(layout, root, split, **special):
@@ -47,7 +53,7 @@ def test_counts(layout, root):
     assert len(opened(layout, root, "train")) == 3
     assert len(opened(layout, root, "test")) == 3
     assert len(opened(layout, root, "val")) == 1
-    assert len(opened(layout, root, "train", hold_out_val=True)) == (3 if layout == "Struc3D" else 2)
+    assert len(opened(layout, root, "train", hold_out_val=True)) == (2 if val_within_train(layout) else 3)
 
 
 def pairs(layout, root):
@@ -109,7 +115,7 @@ def test_relative_depth_of_structured3d(tmp_path):
 def test_same_files_every_time(layout, root, tmp_path):
     write_dataset(layout, num=3, out=tmp_path, height=HEIGHT)
     files = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    assert len(files) == 4 * (7 if layout == "Struc3D" else 6) + 1
+    assert len(files) == 4 * (6 if val_within_train(layout) else 7) + (2 if layout == "Folder" else 1)
     assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     for path in files:
         assert (root / path).read_bytes() == (tmp_path / path).read_bytes()

@@ -1,0 +1,103 @@
+"""Depth and normals in the formats of `datasets.folder`: lossless images, .npy, .npz, Radiance .hdr and OpenEXR."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.images import ImageFile
+
+_ARRAY_SUFFIXES = (".npy", ".npz")
+_FLOAT_IMAGE_SUFFIXES = (".hdr", ".exr")
+_COLOR_CHANNELS = (("R", "G", "B"), ("X", "Y", "Z"))  # names in OpenEXR files
+
+
+def holds_floats(path: str) -> bool:
+    """Whether it is a file of an array, or a float image, by its suffix."""
+    return Path(path).suffix.lower() in (*_ARRAY_SUFFIXES, *_FLOAT_IMAGE_SUFFIXES)
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """One number per pixel: (H, W) uint16 of a lossless image of 16-bit gray, float32 of others, see `holds_floats`.
+
+    Raises:
+        UserError: when the file is missing, damaged or of another kind.
+    """
+    if not holds_floats(path.name):
+        return ImageFile(path).single_channel("depth", bits=16)
+    depth = _read_floats(path)
+    if depth.ndim == 3 and (depth == depth[..., :1]).all():
+        depth = depth[..., 0]
+    if depth.ndim != 2:
+        raise UserError(f"{path} holds {_words(depth)}: expected depth (H, W)")
+    return np.ascontiguousarray(depth)
+
+
+def read_normals(path: Path, bits: int) -> np.ndarray:
+    """Three numbers per pixel: (H, W, 3) uint8 of a lossless image of 8-bit color, float32 of others.
+
+    Args:
+        path: of the file.
+        bits: expected of a lossless image, 8 or 16.
+
+    Raises:
+        UserError: when the file is missing, damaged or of another kind.
+    """
+    if not holds_floats(path.name):
+        normals = ImageFile(path).three_channels(bits)
+        return normals if bits == 8 else normals.astype(np.float32)
+    normals = _read_floats(path)
+    if normals.ndim != 3 or normals.shape[2] != 3:
+        raise UserError(f"{path} holds {_words(normals)}: expected normals (H, W, 3)")
+    return np.ascontiguousarray(normals)
+
+
+def _read_floats(path: Path) -> np.ndarray:
+    """(H, W) or (H, W, C) float32."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing")
+    suffix = path.suffix.lower()
+    if suffix == ".hdr":
+        return ImageFile(path).colors().astype(np.float32)
+    return _read_exr(path) if suffix == ".exr" else _read_array(path)
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, or the only one of a .npz file."""
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.lib.npyio.NpzFile):
+            with content as arrays:
+                if len(arrays.files) != 1:
+                    raise UserError(f"{path} holds {len(arrays.files)} arrays: expected one")
+                content = arrays[arrays.files[0]]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not an array of numbers, or is damaged") from error
+    if content.dtype.kind not in "uif":
+        raise UserError(f"{path} holds {content.dtype} values: expected numbers")
+    return content.astype(np.float32)
+
+
+def _read_exr(path: Path) -> np.ndarray:
+    """The only channel of an OpenEXR file (H, W), or its channels R, G, B or X, Y, Z (H, W, 3)."""
+    try:
+        import OpenEXR  # in requirements-extra.txt: the packages of OpenCV 5 do not read it
+    except ImportError:
+        raise UserError(
+            f"{path} is an OpenEXR file, which needs the package OpenEXR of requirements-extra.txt: install it, or "
+            "convert the files to .npy"
+        ) from None
+    try:
+        channels = OpenEXR.File(str(path), separate_channels=True).channels()
+    except Exception as error:  # the package documents none
+        raise UserError(f"{path} is not an OpenEXR file, or is damaged") from error
+    names = next((names for names in (tuple(channels)[:1], *_COLOR_CHANNELS) if set(names) == set(channels)), None)
+    if names is None:
+        raise UserError(f"{path} has the channels {', '.join(channels)}: expected one, R G B or X Y Z")
+    pixels = [np.asarray(channels[name].pixels, np.float32) for name in names]
+    return pixels[0] if len(pixels) == 1 else np.stack(pixels, axis=-1)
+
+
+def _words(array: np.ndarray) -> str:
+    return f"an array of shape {array.shape}"

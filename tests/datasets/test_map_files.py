@@ -1,0 +1,62 @@
+"""Files of depth and normals that cannot be used are named in one line."""
+
+import builtins
+
+import numpy as np
+import pytest
+
+from datasets.map_files import read_depth, read_normals
+from utils.errors import UserError
+
+
+def refused(reader, path, *more) -> str:
+    with pytest.raises(UserError) as error:
+        reader(path, *more)
+    message = str(error.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".hdr", ".exr", ".png"])
+def test_missing_and_damaged(tmp_path, suffix):
+    if suffix == ".exr":
+        pytest.importorskip("OpenEXR")
+    path = tmp_path / f"depth{suffix}"
+    assert "missing" in refused(read_depth, path)
+    path.write_bytes(b"\x93NUMPY nothing of the kind")
+    refused(read_depth, path)
+
+
+def test_truncated_arrays(tmp_path):
+    for name, save in (("a.npy", np.save), ("a.npz", np.savez)):
+        save(tmp_path / name, np.ones((32, 64), np.float32))
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        refused(read_depth, tmp_path / name)
+
+
+def test_other_contents(tmp_path):
+    np.save(tmp_path / "pickled.npy", np.array([{"a": 1}]), allow_pickle=True)
+    refused(read_depth, tmp_path / "pickled.npy")
+    np.save(tmp_path / "words.npy", np.array([["a", "b"]]))
+    refused(read_depth, tmp_path / "words.npy")
+    np.savez(tmp_path / "two.npz", depth=np.ones((2, 4)), mask=np.ones((2, 4)))
+    assert "2 arrays" in refused(read_depth, tmp_path / "two.npz")
+    np.save(tmp_path / "colors.npy", np.arange(24).reshape(2, 4, 3))
+    assert "(2, 4, 3)" in refused(read_depth, tmp_path / "colors.npy")
+    np.save(tmp_path / "channels_first.npy", np.ones((3, 2, 4)))
+    assert "(3, 2, 4)" in refused(read_normals, tmp_path / "channels_first.npy", 8)
+
+
+def test_without_the_package_of_openexr(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def importing(name, *more):
+        if name == "OpenEXR":
+            raise ImportError(name)
+        return real(name, *more)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+    (tmp_path / "depth.exr").touch()
+    assert "requirements-extra.txt" in refused(read_depth, tmp_path / "depth.exr")
