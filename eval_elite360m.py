@@ -21,11 +21,14 @@ from tqdm import tqdm
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import evaluate
+from metrics.protocol import Protocol
+from metrics.region import RegionBatches
 from networks.backbones import folder_of
 from networks.checkpoint import Checkpoint, load_checkpoint
 from networks.saved_network import find_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
+from options.protocol import protocol_of
 from prediction.predictor import Predictor, predictor_of
 from prediction.tta import ViewAverage
 from reports import require_packages
@@ -48,6 +51,7 @@ def main(options: argparse.Namespace) -> None:
     if options.report:
         require_packages()
     check_size(options.height, options.width)
+    protocol = protocol_of(options)
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
         run_path = Path(options.task) / folder_of(options.backbone)
@@ -57,11 +61,15 @@ def main(options: argparse.Namespace) -> None:
         settings = checkpoint.settings
         height, width = options.height or settings.height, options.width or settings.width
         dataset = evaluation_set(options, options.split, height, width)
-        run_evaluation(options, checkpoint, dataset, device)
+        run_evaluation(options, checkpoint, dataset, protocol, device)
 
 
 def run_evaluation(
-    options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, device: torch.device
+    options: argparse.Namespace,
+    checkpoint: Checkpoint,
+    dataset: PanoramaDataset,
+    protocol: Protocol,
+    device: torch.device,
 ) -> None:
     """Evaluate the network of a checkpoint and, if requested, the baselines; write the results."""
     tasks = parse_tasks(options.task)
@@ -76,7 +84,7 @@ def run_evaluation(
         if is_main():
             print(describe(dataset, options), *comparison["notes"], sep="\n")
         origin = {IDENTITY: identity, **comparison}
-        evaluate_predictor(options, checkpoint, predictor, dataset, device, folder.run, origin)
+        evaluate_predictor(options, checkpoint, predictor, dataset, protocol, device, folder.run, origin)
     if is_main():
         print(f"written to {root}")
 
@@ -86,6 +94,7 @@ def evaluate_predictor(
     checkpoint: Checkpoint,
     predictor: Predictor,
     dataset: PanoramaDataset,
+    protocol: Protocol,
     device: torch.device,
     run: RunFolder,
     origin: dict,
@@ -94,17 +103,19 @@ def evaluate_predictor(
 
     Args:
         predictor: the network.
+        protocol: of the evaluation.
         run: folder to write to.
         origin: entries of results.json about what was evaluated.
     """
     tasks, num_classes, settings = parse_tasks(options.task), len(dataset.classes), display_settings_of(dataset)
-    batches = evaluation_batches(dataset, loading_settings(options), device)
+    loaded = evaluation_batches(dataset, loading_settings(options), device)
+    batches = RegionBatches(loaded, protocol.region)
     displays = {task: DISPLAYS[task] for task in tasks}
     shown_settings = DisplaySettings.of(checkpoint.settings)
     draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
     gallery = Gallery(tasks, settings) if options.report else None
-    evaluator = build_evaluator(tasks, num_classes, device, with_breakdown=options.report)
-    baselines = build_baselines(tasks, num_classes, dataset.height, dataset.width, dataset.normal_frame)
+    evaluator = build_evaluator(tasks, num_classes, device, options.report, protocol)
+    baselines = build_baselines(tasks, num_classes, dataset.height, dataset.width, dataset.normal_frame, protocol)
 
     def show(number: int, batch: dict, predictions: dict) -> None:
         draw(number, batch, predictions)
@@ -118,16 +129,18 @@ def evaluate_predictor(
     results, rows = evaluate(averaging, progress, evaluator, on_batch=show)
     all_results = {"results": results}
     if options.tta > 1:
-        all_results["plain"], _ = evaluate(predictor, batches, build_evaluator(tasks, num_classes, device))
+        all_results["plain"], _ = evaluate(
+            predictor, batches, build_evaluator(tasks, num_classes, device, protocol=protocol)
+        )
     if options.trivial:
         baselines.evaluate(batches, device, with_breakdowns=options.report)
         all_results |= baselines.results()
         origin = {**origin, "baselines": baselines.describe()}
 
-    report_bad_samples(batches)
+    report_bad_samples(loaded)
     summary = {
         **{name: {task: complete(task, values) for task, values in part.items()} for name, part in all_results.items()},
-        **describe_evaluation(options, checkpoint, dataset, rows),
+        **describe_evaluation(options, checkpoint, dataset, rows, protocol),
         **origin,
     }
     if is_main():

@@ -31,4 +31,11 @@ def bands_of_rows(height: int, device: torch.device) -> torch.Tensor:
     return torch.tensor(np.searchsorted(LATITUDES, np.degrees(latitude), side="right") - 1, device=device)
 
 
-CACHED = (solid_angles, inner_distances, bands_of_rows)
+@lru_cache(maxsize=16)
+def rows_between_poles(height: int, pole_crop: float, device: torch.device) -> torch.Tensor:
+    """Whether the center of each row of an ERP image is further than `pole_crop` degrees from both poles, (H,) bool."""
+    _, latitude = pixels_to_angles(np.arange(height), np.zeros(height), height, 2 * height)
+    return torch.tensor(90 - np.degrees(np.abs(latitude)) > pole_crop, device=device)
+
+
+CACHED = (solid_angles, inner_distances, bands_of_rows, rows_between_poles)

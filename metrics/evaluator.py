@@ -13,13 +13,13 @@ import torch
 
 from metrics.breakdown import Breakdown
 from metrics.perspective import PerspectiveMetric
+from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from metrics.seam import ColumnDifference, seam_scores
-from metrics.task_metric import TaskMetric
+from metrics.task_metric import RELEASED, TaskMetric
 from utils.distributed import gather_objects
 
 PROTOCOL = {
-    "depth": "meters along the ray; pixels with a ground truth in (0, 10] m; prediction and ground truth clamped to "
-    "[0.1, 10] m; mean over images of the mean over valid pixels; no alignment",
+    **RELEASED.describe(),
     "normal": "degrees; mean over images of the metric over valid pixels; a1 .. a5: % below 5, 7.5, 11.25, 22.5, 30",
     "segmentation": "mIoU and pixAcc from one confusion matrix of the whole dataset, mIoU over the classes that occur; "
     "mIoU_per_image: mean over images of the mean IoU over all classes, absent ones counting as 0; "
@@ -27,8 +27,18 @@ PROTOCOL = {
     "seam": "needs no ground truth: change of the prediction (ln depth, angle of normals, label) across the left/right "
     "border, divided by the mean change between neighboring columns, rows weighted by solid angle; mean over images; "
     "1: seamless",
-    "_solid_angle": "the same metric with pixels weighted by their solid angle",
+    SOLID_ANGLE: "the same metric with pixels weighted by their solid angle",
 }
+
+
+def describe_protocol(protocol: Protocol) -> dict[str, str]:
+    """What each metric is, by task, by its name, or by the ending of its key."""
+    described = PROTOCOL | protocol.describe()
+    if protocol.region.pole_crop or protocol.region.without_black:
+        described["region"] = f"all metrics but the seam score: {protocol.region.describe()}"
+    if protocol.pool_pixels:
+        described[PER_PIXEL] = "the same metric of the valid pixels of all images together"
+    return described
 
 
 class Evaluator:
@@ -60,26 +70,33 @@ class Evaluator:
         columns = []
         for task, metric in self.metrics.items():
             of_batch = metric.batch_metrics(predictions[task], batch)
-            columns += [of_batch.has_ground_truth.double()[:, None], of_batch.values]
+            has_ground_truth = of_batch.has_ground_truth.reshape(len(of_batch.values), -1)
+            columns += [has_ground_truth.expand_as(of_batch.values).double(), of_batch.values]
             if difference := self._column_differences.get(task):
                 columns.append(seam_scores(predictions[task], difference)[:, None])  # needs no ground truth
             if of_batch.profiles is not None:
                 columns.append(of_batch.profiles.flatten(1))
+            if of_batch.sums is not None:
+                columns.append(of_batch.sums)
         return torch.cat(columns, dim=1) if columns else torch.zeros(len(batch["id"]), 0)
 
     def _row(self, index: int, sample: str, values: np.ndarray) -> dict:
         """The row of an image: of each task the metrics, if it has ground truth, and the seam score."""
         row = {"index": index, "id": sample}
         for task, metric in self.metrics.items():
-            has_ground_truth, metrics, values = np.split(values, [1, 1 + len(metric.image_metric_names)])
             names = [f"{task}/{name}" for name in metric.image_metric_names]
-            row |= dict(zip(names, metrics.tolist(), strict=True)) if has_ground_truth else {}
+            has_ground_truth, metrics, values = np.split(values, [len(names), 2 * len(names)])
+            known = zip(names, metrics.tolist(), has_ground_truth, strict=True)
+            row |= {name: value for name, value, is_known in known if is_known}
             if task in self._column_differences:
                 seam, values = np.split(values, [1])
                 row[f"{task}/seam"] = seam.item()
             if metric.profiles:
                 sums, values = np.split(values, [math.prod(metric.profiles.shape)])
                 metric.profiles.keep(index, sums.reshape(metric.profiles.shape))
+            if metric.sums:
+                sums, values = np.split(values, [metric.sums.size])
+                metric.sums.keep(index, sums)
         return row
 
     def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:

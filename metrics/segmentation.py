@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 
 from metrics.breakdown import Breakdown, PixelError
-from metrics.task_metric import BatchMetrics, TaskMetric
+from metrics.protocol import Protocol
+from metrics.task_metric import RELEASED, BatchMetrics, TaskMetric
 from utils.distributed import all_sum
 from utils.tasks import IGNORE_LABEL
 
@@ -70,8 +71,14 @@ class SegmentationMetric(TaskMetric):
     metric_names = ("mIoU", "pixAcc", *image_metric_names)
     pixel_errors = (PixelError("fraction of wrong labels", ""),)
 
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
-        super().__init__(num_classes, device, with_breakdown)
+    def __init__(
+        self,
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        with_breakdown: bool = False,
+        protocol: Protocol = RELEASED,
+    ):
+        super().__init__(num_classes, device, with_breakdown, protocol)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:

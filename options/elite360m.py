@@ -15,6 +15,7 @@ from options.groups import (
     add_speed_options,
 )
 from options.parser import Parser, count, port, positive
+from options.protocol import add_protocol_options
 from utils.errors import UserError
 from utils.tasks import TASK_NAMES, TASK_VALUES
 
@@ -68,6 +69,7 @@ def eval_parser() -> argparse.ArgumentParser:
         help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
     )
     _add_tta_option(network)
+    add_protocol_options(parser)
     add_inference_speed_options(parser)
     run = add_run_options(parser, log_dir="./test_uni", log_frequency=300)
     run.add_argument(

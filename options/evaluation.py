@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets.panorama import PanoramaDataset
 from networks.checkpoint import Checkpoint
+from options.protocol import identity_of
 
 
 def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, precision: str) -> dict:
@@ -26,4 +27,5 @@ def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: Panor
         "precision (--amp, --no_tf32, --device)": precision,
         "unit of depth": dataset.depth_unit,
         "frame of the normals": dataset.normal_frame,
+        **identity_of(options),
     }

@@ -5,7 +5,8 @@ import math
 
 from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
-from metrics.evaluator import PROTOCOL
+from metrics.evaluator import describe_protocol
+from metrics.protocol import SOLID_ANGLE, Protocol
 from networks.checkpoint import Checkpoint
 from networks.saved_network import SavedNetwork
 from tasks import TASKS
@@ -23,11 +24,15 @@ def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
 
 
 def describe_evaluation(
-    options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, rows: list[dict]
+    options: argparse.Namespace,
+    checkpoint: Checkpoint,
+    dataset: PanoramaDataset,
+    rows: list[dict],
+    protocol: Protocol,
 ) -> dict:
     """The content of results.json besides the metrics."""
     return {
-        "protocol": PROTOCOL,
+        "protocol": describe_protocol(protocol),
         "backbone": options.backbone,
         "dataset": options.dataset,
         "split": options.split,
@@ -58,13 +63,16 @@ def origin_of(checkpoint: SavedNetwork, dataset: PanoramaDataset | PerspectiveDa
 
 def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     """Write result.txt per task, results.json and per_image.csv; print the metrics."""
+    protocol = summary["protocol"]
+    tasks = summary["results"]
+    endings = [name for name in protocol if name.startswith("_") and name != SOLID_ANGLE]
     comments = [
-        f"# seam: {PROTOCOL['seam']}",
+        *(f"# {name}: {text}" for name, text in protocol.items() if name not in (*TASKS, SOLID_ANGLE)),
         f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
         *(f"# {note}" for note in summary["notes"]),
     ]
-    for task, values in summary["results"].items():
-        lines = [f"# {PROTOCOL[task]}", *comments]
+    for task, values in tasks.items():
+        lines = [f"# {protocol[task]}", *comments]
         if not has_ground_truth(values):
             note = f"{task}: no panorama has ground truth, so there are no metrics but the seam score"
             print(note)
@@ -73,10 +81,20 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
         for name, title in zip(("results", *_OTHERS), titles, strict=True):
             known = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
             if known:
-                print(f"{task}{title}: {metrics_line(known)}")
+                print_metrics(f"{task}{title}", known, endings)
             lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
         write_text(run.result(task), "\n".join(lines) + "\n")
     write_tables(run, summary, rows)
+
+
+def print_metrics(name: str, metrics: dict[str, float], endings: list[str]) -> None:
+    """Print the metrics of a predictor in one line, and in one more each those whose names end in one of `endings`."""
+    groups: dict[str, dict[str, float]] = {"": {}}
+    for key, value in metrics.items():
+        ending = max((end for end in endings if key.removesuffix(SOLID_ANGLE).endswith(end)), key=len, default="")
+        groups.setdefault(ending, {})[key] = value
+    for ending, group in groups.items():
+        print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group)}")
 
 
 def write_tables(run: RunFolder, summary: dict, rows: list[dict]) -> None:
