@@ -254,14 +254,18 @@ class ConstantClass(ConstantBaseline):
     def __init__(self, num_classes: int):
         super().__init__(num_classes)
         self._counts = torch.zeros(num_classes, dtype=torch.float64)  # pixels of each class
+        self._solid_angles = torch.zeros(num_classes, dtype=torch.float64)
         self._fractions = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
         self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # the same, over the classes of the image
         self._images = 0
 
     def fit(self, batch: dict) -> None:
         for labels in batch["semantic"]:
-            known = labels[labels != IGNORE_LABEL]
+            mask = labels != IGNORE_LABEL
+            known = labels[mask]
             if len(known):
+                _, solid_angle = _pixel_weights(mask[None])
+                self._solid_angles += torch.bincount(known, solid_angle, minlength=self.num_classes).cpu()
                 counts = torch.bincount(known, minlength=self.num_classes).double().cpu()
                 fraction = counts / counts.sum()
                 self._counts += counts
@@ -273,13 +277,20 @@ class ConstantClass(ConstantBaseline):
         images = sum(gather_objects(self._images))
         if not images:
             return {}
-        counts, fractions, occurring = (
-            sum(gather_objects(x)) for x in (self._counts, self._fractions, self._occurring)
+        counts, solid_angles, fractions, occurring = (
+            sum(gather_objects(x)) for x in (self._counts, self._solid_angles, self._fractions, self._occurring)
         )
-        accuracy = counts / counts.sum()
-        metrics = {
-            "mIoU": accuracy / ((counts > 0).sum() + (counts == 0)),  # the predicted class counts as occurring
-            "pixAcc": accuracy,
+        metrics = {}
+        for ending, of_class in (("", counts), (SOLID_ANGLE, solid_angles)):
+            accuracy, num_occurring = of_class / of_class.sum(), (of_class > 0).sum()
+            metrics |= {
+                # The predicted class counts as occurring.
+                f"mIoU{ending}": accuracy / (num_occurring + (of_class == 0)),
+                f"pixAcc{ending}": accuracy,
+                f"mAcc{ending}": (of_class > 0).double() / num_occurring,
+                f"fwIoU{ending}": accuracy**2,
+            }
+        metrics |= {
             "mIoU_per_image": fractions / images / self.num_classes,
             "mIoU_occurring": occurring / images,
         }

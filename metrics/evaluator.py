@@ -21,7 +21,8 @@ from utils.distributed import gather_objects
 PROTOCOL = {
     **RELEASED.describe(),
     "normal": "degrees; mean over images of the metric over valid pixels; a1 .. a5: % below 5, 7.5, 11.25, 22.5, 30",
-    "segmentation": "mIoU and pixAcc from one confusion matrix of the whole dataset, mIoU over the classes that occur; "
+    "segmentation": "mIoU, pixAcc, mAcc and fwIoU from one confusion matrix of the whole dataset; mIoU over the "
+    "classes that occur, mAcc over those of the ground truth, fwIoU by their frequency there; "
     "mIoU_per_image: mean over images of the mean IoU over all classes, absent ones counting as 0; "
     "mIoU_occurring: the same over the classes that occur in the image",
     "seam": "needs no ground truth: change of the prediction (ln depth, angle of normals, label) across the left/right "

@@ -63,7 +63,7 @@ def fitted(baseline, batches: list[dict]):
 
 def loss(name: str, value: float, other: float) -> float:
     """By how much a metric is worse than another one, relative to their size."""
-    higher_is_better = name.startswith(("a1", "a2", "a3", "a4", "a5", "delta", "mIoU", "pixAcc"))
+    higher_is_better = name.startswith(("a1", "a2", "a3", "a4", "a5", "delta", "mIoU", "pixAcc", "mAcc", "fwIoU"))
     return (other - value if higher_is_better else value - other) / max(value, other)
 
 
