@@ -146,8 +146,18 @@ def evaluate(
     Returns:
         See `Evaluator.compute`.
     """
-    for number, batch in enumerate(batches):
-        predictions = predict(batch["rgb"])
+    predicted = ((batch, predict(batch["rgb"])) for batch in batches)
+    return evaluate_predictions(predicted, evaluator, on_batch)
+
+
+@torch.no_grad()
+def evaluate_predictions(
+    predicted: Iterable[tuple[dict, dict[str, torch.Tensor]]],
+    evaluator: Evaluator,
+    on_batch: Callable[[int, dict, dict], None] | None = None,
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """As `evaluate`, of pairs of a batch and its predictions."""
+    for number, (batch, predictions) in enumerate(predicted):
         evaluator.update(predictions, batch)
         if on_batch:
             on_batch(number, batch, predictions)

@@ -62,11 +62,16 @@ def eval_parser() -> argparse.ArgumentParser:
     data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
     data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas per batch and process")
     network = _add_network_options(parser)
-    network.add_argument(
+    source = network.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--load_weights_dir",
-        required=True,
         metavar="PATH",
         help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
+    )
+    source.add_argument(
+        "--predictions",
+        metavar="DIR",
+        help="evaluate the predictions of any program in this folder instead; see docs/evaluate.md",
     )
     _add_tta_option(network)
     add_protocol_options(parser)

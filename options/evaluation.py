@@ -7,12 +7,16 @@ from pathlib import Path
 from datasets.panorama import PanoramaDataset
 from networks.checkpoint import Checkpoint
 from options.protocol import identity_of
+from prediction.foreign import ForeignPredictions
 
 
-def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, precision: str) -> dict:
+def identify(
+    options: argparse.Namespace, source: Checkpoint | ForeignPredictions, dataset: PanoramaDataset, precision: str
+) -> dict:
     """What the metrics of an evaluation depend on, as plain values; for the precision see `training.setup`."""
     return {
-        "checkpoint sha256": checkpoint.sha256,
+        "checkpoint sha256": source.sha256,
+        "--predictions": str(source.path.resolve()) if options.predictions else None,
         "--task": options.task,
         "--dataset": options.dataset,
         "--dataset_rootdir": str(Path(options.dataset_rootdir).resolve()) if options.dataset_rootdir else None,

@@ -2,6 +2,7 @@
 
 import argparse
 
+from datasets import CLASS_MAPS
 from metrics.protocol import ALIGNMENTS, CLAMPINGS, PRESETS, DepthProtocol, Protocol, Region, aligned
 from options.parser import positive_rate, rate
 from utils.errors import UserError
@@ -47,6 +48,9 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
     )
     group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
+    group.add_argument(
+        "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
+    )
     group.add_argument(
         "--protocol",
         nargs="+",

@@ -7,8 +7,8 @@ from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import describe_protocol
 from metrics.protocol import SOLID_ANGLE, Protocol
-from networks.checkpoint import Checkpoint
 from networks.saved_network import SavedNetwork
+from prediction.foreign import ForeignPredictions
 from tasks import TASKS
 from training.run_folder import RunFolder
 from utils.files import write_csv, write_json, write_text
@@ -25,37 +25,41 @@ def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
 
 def describe_evaluation(
     options: argparse.Namespace,
-    checkpoint: Checkpoint,
+    name: str,
+    source: SavedNetwork | ForeignPredictions,
     dataset: PanoramaDataset,
-    rows: list[dict],
+    num_images: int,
     protocol: Protocol,
 ) -> dict:
-    """The content of results.json besides the metrics."""
+    """The content of results.json besides the metrics; `name`: of what is evaluated."""
     return {
         "protocol": describe_protocol(protocol),
-        "backbone": options.backbone,
+        "backbone": name if options.predictions else options.backbone,
         "dataset": options.dataset,
         "split": options.split,
+        "classes": options.classes,
         "tta": options.tta,
         "list": options.val_list,
-        **origin_of(checkpoint, dataset, rows),
+        **origin_of(source, dataset, num_images),
     }
 
 
-def origin_of(checkpoint: SavedNetwork, dataset: PanoramaDataset | PerspectiveDataset, rows: list[dict]) -> dict:
+def origin_of(
+    source: SavedNetwork | ForeignPredictions, dataset: PanoramaDataset | PerspectiveDataset, num_images: int
+) -> dict:
     """What results.json of both programs tells about checkpoint, dataset and program."""
     return {
         "depth_unit": dataset.depth_unit,
         "normal_frame": dataset.normal_frame,
-        "num_skipped": len(dataset) - len(rows),
-        "num_images": len(rows),
+        "num_skipped": len(dataset) - num_images,
+        "num_images": num_images,
         "height": dataset.height,
         "width": dataset.width,
         "checkpoint": {
-            "path": str(checkpoint.path),
-            "sha256": checkpoint.sha256,
-            "epoch": checkpoint.epoch,
-            "dataset": checkpoint.settings.dataset,
+            "path": str(source.path),
+            "sha256": source.sha256,
+            "epoch": source.epoch,
+            "dataset": source.settings.dataset,
         },
         **provenance(),
     }
@@ -92,7 +96,7 @@ def print_metrics(name: str, metrics: dict[str, float], endings: list[str]) -> N
     groups: dict[str, dict[str, float]] = {"": {}}
     for key, value in metrics.items():
         ending = max((end for end in endings if key.removesuffix(SOLID_ANGLE).endswith(end)), key=len, default="")
-        groups.setdefault(ending, {})[key] = value
+        groups.setdefault(ending, {})["".join(key.rsplit(ending, 1)) if ending else key] = value
     for ending, group in groups.items():
         print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group)}")
 
