@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from metrics.breakdown import Breakdown
+from metrics.joint import JointMetric
 from metrics.perspective import PerspectiveMetric
 from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from metrics.seam import ColumnDifference, seam_scores
@@ -33,7 +34,7 @@ PROTOCOL = {
 
 
 def describe_protocol(protocol: Protocol) -> dict[str, str]:
-    """What each metric is, by task, by its name, or by the ending of its key."""
+    """What each metric is, by task, by its name, or by the ending of its key, but for those of `metrics.joint`."""
     described = PROTOCOL | protocol.describe()
     if protocol.region.pole_crop or protocol.region.without_black:
         described["region"] = f"all metrics but the seam score: {protocol.region.describe()}"
@@ -49,15 +50,18 @@ class Evaluator:
         metrics: of each task to evaluate.
         column_differences: per task, the difference between neighboring columns, for the seam score; tasks that it
             lacks have none.
+        joint: further metrics.
     """
 
     def __init__(
         self,
         metrics: Mapping[str, TaskMetric | PerspectiveMetric],
         column_differences: Mapping[str, ColumnDifference] = MappingProxyType({}),
+        joint: tuple[JointMetric, ...] = (),
     ):
         self.metrics = metrics
         self._column_differences = column_differences
+        self._joint = joint
         self.rows: list[dict] = []  # per image: index, id and available metrics as "task/metric"
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
@@ -79,6 +83,9 @@ class Evaluator:
                 columns.append(of_batch.profiles.flatten(1))
             if of_batch.sums is not None:
                 columns.append(of_batch.sums)
+        for joint in self._joint:
+            values, is_known = joint.of_batch(predictions, batch)
+            columns += [is_known.double()[:, None].expand_as(values), values]
         return torch.cat(columns, dim=1) if columns else torch.zeros(len(batch["id"]), 0)
 
     def _row(self, index: int, sample: str, values: np.ndarray) -> dict:
@@ -98,6 +105,10 @@ class Evaluator:
             if metric.sums:
                 sums, values = np.split(values, [metric.sums.size])
                 metric.sums.keep(index, sums)
+        for joint in self._joint:
+            is_known, of_image, values = np.split(values, [len(joint.names), 2 * len(joint.names)])
+            named = zip(joint.names, of_image.tolist(), is_known, strict=True)
+            row |= {f"{joint.task}/{name}": value for name, value, known in named if known}
         return row
 
     def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:

@@ -21,6 +21,7 @@ ALIGNMENTS = {
     "scale_shift": "scale and shift of the prediction by least squares",
     "disparity": "scale and shift of 1 / prediction by least squares of 1 / depth",
 }
+MORE_METRICS = ("consistency", "points", "boundaries")  # computed on request
 CLAMPINGS = ("both", "prediction", "none")
 
 
@@ -106,11 +107,13 @@ class Protocol:
         region: the pixels that are evaluated.
         depth: the protocols of depth; the first has no name, and nothing is aligned.
         pool_pixels: whether metrics of the pixels of all images together are added (PER_PIXEL).
+        more: further metrics, of MORE_METRICS.
     """
 
     region: Region = Region()
     depth: tuple[DepthProtocol, ...] = (DepthProtocol(),)
     pool_pixels: bool = False
+    more: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str]:
         """The protocols of depth in words, by the ending of their keys; "depth": that of the keys without one."""

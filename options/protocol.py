@@ -3,10 +3,19 @@
 import argparse
 
 from datasets import CLASS_MAPS
-from metrics.protocol import ALIGNMENTS, CLAMPINGS, PRESETS, DepthProtocol, Protocol, Region, aligned
+from metrics.protocol import (
+    ALIGNMENTS,
+    CLAMPINGS,
+    MORE_METRICS,
+    PRESETS,
+    DepthProtocol,
+    Protocol,
+    Region,
+    aligned,
+)
 from options.parser import positive_rate, rate
 from utils.errors import UserError
-from utils.tasks import MAX_DEPTH
+from utils.tasks import MAX_DEPTH, parse_tasks
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +58,14 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
     group.add_argument(
+        "--more_metrics",
+        nargs="+",
+        choices=MORE_METRICS,
+        default=[],
+        metavar="NAME",
+        help=f"further metrics, at more cost: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
+    )
+    group.add_argument(
         "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
     )
     group.add_argument(
@@ -78,9 +95,16 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
     is_relative = options.dataset == "Struc3D" and not options.metric_depth
     if is_relative and (metric := [name for name in options.protocol if name != "unifuse"]):
         raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
+    more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
+    if "consistency" in more and (options.normal_frame != "camera" or not {"depth", "normal"} <= {*tasks}):
+        raise UserError(
+            "--more_metrics consistency needs depth and normals in the camera frame: drop it, or change --task"
+        )
+    if more and "depth" not in tasks:
+        raise UserError(f"--more_metrics {more[0]} needs depth: drop it, or change --task")
     others = [one for name in dict.fromkeys(options.protocol) for one in PRESETS[name](options.dataset)]
     main_and_aligned = aligned(tuple(options.align), depth, options.align_weights == "solid_angle")
-    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool)
+    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool, more)
 
 
 def identity_of(options: argparse.Namespace) -> dict[str, str | None]:

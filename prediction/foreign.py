@@ -255,7 +255,8 @@ class ForeignPredictions:
 
 
 def read_map(path: Path, name: str) -> np.ndarray:
-    """The array of a .npy file, the one of this name of a .npz file (or its only one), or the pixels of a .png file.
+    """The array of a .npy file, the one of this name of a .npz file (the only one of STEM_NAME.npz), or the pixels of a
+    .png file.
 
     Raises:
         UserError: when the file is damaged or holds no such array.
@@ -268,8 +269,8 @@ def read_map(path: Path, name: str) -> np.ndarray:
         if path.suffix == ".npy":
             return content
         with content:
-            key = name if name in content or len(content) != 1 else next(iter(content))
-            return content[key]
+            is_only = len(content) == 1 and path.stem.endswith(f"_{name}")
+            return content[next(iter(content)) if is_only else name]
     except KeyError as error:
         raise UserError(f"{path} holds no array {name}") from error
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:

@@ -9,7 +9,7 @@ from metrics.evaluator import describe_protocol
 from metrics.protocol import SOLID_ANGLE, Protocol
 from networks.saved_network import SavedNetwork
 from prediction.foreign import ForeignPredictions
-from tasks import TASKS
+from tasks import JOINT_METRICS, TASKS
 from training.run_folder import RunFolder
 from utils.files import write_csv, write_json, write_text
 from utils.provenance import provenance
@@ -33,7 +33,7 @@ def describe_evaluation(
 ) -> dict:
     """The content of results.json besides the metrics; `name`: of what is evaluated."""
     return {
-        "protocol": describe_protocol(protocol),
+        "protocol": describe_protocol(protocol) | {name: JOINT_METRICS[name].description for name in protocol.more},
         "backbone": name if options.predictions else options.backbone,
         "dataset": options.dataset,
         "split": options.split,

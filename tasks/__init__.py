@@ -6,12 +6,15 @@ from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
 from metrics.baselines import Baselines
+from metrics.boundaries import BOUNDARIES
+from metrics.consistency import CONSISTENCY
 from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
 from metrics.depth import DepthMetric
 from metrics.evaluator import Evaluator
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
-from metrics.protocol import Protocol
+from metrics.points import POINTS
+from metrics.protocol import MORE_METRICS, Protocol
 from metrics.seam import depth_differences, label_differences, normal_differences
 from metrics.segmentation import SegmentationMetric
 from metrics.task_metric import RELEASED
@@ -77,6 +80,7 @@ SEGMENTATION = PanoramaTask(
 
 # The order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
+JOINT_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES), strict=True))
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
@@ -88,9 +92,13 @@ def build_evaluator(
     with_breakdown: bool = False,
     protocol: Protocol = RELEASED,
 ) -> Evaluator:
-    """An evaluator of some tasks; for the arguments see `metrics.task_metric.TaskMetric`."""
+    """An evaluator of some tasks; for the arguments see `metrics.task_metric.TaskMetric`.
+
+    Further metrics that need the predictions of other tasks are left out.
+    """
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown, protocol) for task in tasks}
-    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks})
+    joint = tuple(JOINT_METRICS[name] for name in protocol.more if set(JOINT_METRICS[name].needs) <= set(tasks))
+    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, joint)
 
 
 def build_baselines(

@@ -41,6 +41,9 @@ def test_the_identity_of_an_evaluation_has_the_options():
         ("--trivial --max_depth 20", "--trivial"),
         ("--trivial --clamp_depth none", "--clamp_depth"),
         ("--dataset Struc3D --protocol unifuse da2", "--protocol da2"),
+        ("--more_metrics consistency --task depth", "--more_metrics consistency"),
+        ("--more_metrics consistency --normal_frame world --dataset S2D3D", "--more_metrics consistency"),
+        ("--more_metrics points --task normal", "--more_metrics points"),
     ],
 )
 def test_refused(line, named):
