@@ -35,6 +35,7 @@ from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
 from options.protocol import protocol_of
 from prediction.candidate import BatchPredictor, Candidate, foreign_candidate, network_candidate
+from prediction.cost import measure_cost
 from prediction.foreign import ForeignPredictions, read_declaration
 from reports import require_packages
 from reports.gallery import Gallery
@@ -80,8 +81,9 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
 
 def evaluate_foreign(options: argparse.Namespace, protocol: Protocol, device: torch.device) -> None:
     """Evaluate the predictions of another program."""
-    if options.tta > 1:
-        raise UserError("--tta needs a network: drop it for --predictions")
+    for flag, is_given in (("--tta", options.tta > 1), ("--cost", options.cost)):
+        if is_given:
+            raise UserError(f"{flag} needs a network: drop it for --predictions")
     declaration = read_declaration(options.predictions)
     dataset = open_dataset(options, *declaration.size)
     predictions = ForeignPredictions(
@@ -199,6 +201,9 @@ def evaluate_candidate(options: argparse.Namespace, evaluation: Evaluation, run:
         evaluation.baselines.evaluate(evaluation.batches, evaluation.device, with_breakdowns=options.report)
         all_results |= evaluation.baselines.results()
         more = {"baselines": evaluation.baselines.describe()}
+    if options.cost and is_main():
+        size = dataset.height, dataset.width
+        more["cost"] = measure_cost(candidate.source, candidate.predict, *size, evaluation.device)
     return {
         **{name: {task: complete(task, values) for task, values in part.items()} for name, part in all_results.items()},
         **more,

@@ -96,6 +96,11 @@ def eval_parser() -> argparse.ArgumentParser:
         "the most frequent class of each row of pixels; the normals of a box",
     )
     run.add_argument(
+        "--cost",
+        action="store_true",
+        help="also measure parameters, multiply-adds, time and GPU memory of the network, for one panorama at a time",
+    )
+    run.add_argument(
         "--report",
         action="store_true",
         help="also write report.html: metrics, where the errors lie, images from the worst to the best; needs "

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 from datasets.class_maps import ClassMap
 from networks.checkpoint import Checkpoint
@@ -23,13 +22,11 @@ class Candidate:
         source: where the predictions come from, with ``path``, ``sha256``, ``epoch`` and ``settings``.
         predict: the predictions of a batch.
         plain: the same without averaging over views; None if there is none.
-        network: in eval mode; None for predictions in files.
     """
 
     source: Checkpoint | ForeignPredictions
     predict: BatchPredictor
     plain: BatchPredictor | None = None
-    network: nn.Module | None = None
 
     def with_classes(self, class_map: ClassMap) -> "Candidate":
         """The same with logits of coarser classes."""
@@ -56,7 +53,7 @@ def network_candidate(
     network = checkpoint.build_network().to(device).eval()
     plain = predictor_of(network, amp, compiled, channels_last)
     averaging = ViewAverage(plain, tta, checkpoint.settings.normal_frame)
-    return Candidate(checkpoint, of_batches(averaging), of_batches(plain) if tta > 1 else None, network)
+    return Candidate(checkpoint, of_batches(averaging), of_batches(plain) if tta > 1 else None)
 
 
 def foreign_candidate(predictions: ForeignPredictions) -> Candidate:

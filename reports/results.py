@@ -88,6 +88,8 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
                 print_metrics(f"{task}{title}", known, endings)
             lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
         write_text(run.result(task), "\n".join(lines) + "\n")
+    if "cost" in summary:
+        print_cost(summary["cost"])
     write_tables(run, summary, rows)
 
 
@@ -99,6 +101,15 @@ def print_metrics(name: str, metrics: dict[str, float], endings: list[str]) -> N
         groups.setdefault(ending, {})["".join(key.rsplit(ending, 1)) if ending else key] = value
     for ending, group in groups.items():
         print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group)}")
+
+
+def print_cost(cost: dict[str, float | None]) -> None:
+    """Print what a prediction costs, see `prediction.cost`."""
+    memory = cost["peak_memory_mib"]
+    print(
+        f"cost: {cost['parameters'] / 1e6:.1f} M parameters, {cost['multiply_adds'] / 1e9:.1f} G multiply-adds, "
+        f"{cost['ms_per_image']:.1f} ms per panorama" + (f", {memory:.0f} MiB" if memory else "")
+    )
 
 
 def write_tables(run: RunFolder, summary: dict, rows: list[dict]) -> None:

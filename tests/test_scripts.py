@@ -198,6 +198,21 @@ def test_evaluation(evaluation):
     assert f"\nrms: {results['results']['depth']['rms']:.6f}\n" in text
 
 
+def test_cost(log_dir, run, tmp_path, capsys):
+    """Parameters of the checkpoint; multiply-adds of one forward pass, which grow with the number of pixels."""
+    results = {}
+    for height in (32, 64):
+        size = ["--height", str(height), "--width", str(2 * height), "--num_val", "1"]
+        folder = evaluate(log_dir, tmp_path / str(height), *size, "--cost")
+        results[height] = json.loads((folder / "results.json").read_text())["cost"]
+    network = load_checkpoint(run / "models/weights_last/last_model.pth").build_network()
+    assert results[32]["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert 3 < results[64]["multiply_adds"] / results[32]["multiply_adds"] < 4.5
+    assert results[32]["ms_per_image"] > 0
+    assert results[32]["peak_memory_mib"] is None, "on a CPU"
+    assert capsys.readouterr().out.count("M parameters") == 2
+
+
 def test_predictions_of_another_program(run, evaluation, tmp_path, capsys):
     """The files of a network's predictions have its metrics; what is missing is named, and nothing is written."""
     dataset = SyntheticRooms("test", 3, 32, 64)
