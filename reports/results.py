@@ -23,6 +23,11 @@ def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
     return {**dict.fromkeys(TASKS[task].metric.metric_names), **values}
 
 
+def describe_protocols(protocol: Protocol) -> dict[str, str]:
+    """What each metric of an evaluation is, the further ones included; see `metrics.evaluator.describe_protocol`."""
+    return describe_protocol(protocol) | {name: JOINT_METRICS[name].description for name in protocol.more}
+
+
 def describe_evaluation(
     options: argparse.Namespace,
     name: str,
@@ -33,7 +38,7 @@ def describe_evaluation(
 ) -> dict:
     """The content of results.json besides the metrics; `name`: of what is evaluated."""
     return {
-        "protocol": describe_protocol(protocol) | {name: JOINT_METRICS[name].description for name in protocol.more},
+        "protocol": describe_protocols(protocol),
         "backbone": name if options.predictions else options.backbone,
         "dataset": options.dataset,
         "split": options.split,
