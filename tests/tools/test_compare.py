@@ -1,9 +1,6 @@
 """Networks, predictions of other programs and finished evaluations in one table."""
 
 import json
-import os
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -117,11 +114,3 @@ def test_names_are_needed(capsys):
     with pytest.raises(SystemExit):
         options_of("--of", "somewhere", "--out", "x")
     assert "NAME=PATH" in capsys.readouterr().err
-
-
-def test_help_is_quick():
-    """It does not import torch."""
-    code = "import sys, runpy; sys.argv = ['compare', '--help']\ntry:\n runpy.run_module('tools.compare', run_name='__main__')\n"
-    code += "except SystemExit:\n print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.endswith("False\n")
