@@ -14,7 +14,7 @@ if __name__ == "__main__":
     OPTIONS = eval_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from datasets.class_maps import MergedBatches, find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.baselines import Baselines
-from metrics.evaluator import Evaluator, evaluate_predictions
+from metrics.evaluator import Evaluator, PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
 from metrics.region import RegionBatches
 from networks.backbones import folder_of
@@ -154,10 +154,10 @@ class Evaluation:
     gallery: Gallery | None = None
     rows: list[dict] = field(default_factory=list)
 
-    def predicted(self, predict: BatchPredictor) -> Iterator[tuple[dict, dict[str, torch.Tensor]]]:
+    def predicted(self, predict: BatchPredictor) -> PredictedBatches:
         """Each batch and its predictions."""
         progress = tqdm(self.batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
-        return ((batch, predict(batch)) for batch in progress)
+        return PredictedBatches(progress, predict)
 
     def build_evaluator(self, with_breakdown: bool = False) -> Evaluator:
         """A new evaluator of the tasks."""

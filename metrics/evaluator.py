@@ -5,7 +5,7 @@ predictions, they are bitwise identical on a CPU for any batch size and number o
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -157,8 +157,23 @@ def evaluate(
     Returns:
         See `Evaluator.compute`.
     """
-    predicted = ((batch, predict(batch["rgb"])) for batch in batches)
+    predicted = PredictedBatches(batches, lambda batch: predict(batch["rgb"]))
     return evaluate_predictions(predicted, evaluator, on_batch)
+
+
+class PredictedBatches:
+    """Pairs of a batch and its predictions.
+
+    Not a generator: an interrupted loop over it ends at once, and with it the progress bar of its batches.
+    """
+
+    def __init__(self, batches: Iterable[dict], predict: Callable[[dict], dict[str, torch.Tensor]]):
+        self._batches = batches
+        self._predict = predict
+
+    def __iter__(self) -> Iterator[tuple[dict, dict[str, torch.Tensor]]]:
+        for batch in self._batches:
+            yield batch, self._predict(batch)
 
 
 @torch.no_grad()

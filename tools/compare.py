@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from datasets.class_maps import ClassMap, MergedBatches, find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
-from metrics.evaluator import evaluate_predictions
+from metrics.evaluator import PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
 from metrics.region import RegionBatches
 from networks.checkpoint import Checkpoint, load_checkpoint
@@ -60,6 +61,7 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     protocol = protocol_of(options)
     out = Path(options.out)
+    require_folder(out)
     if not options.overwrite and (out / "comparison.json").exists():
         raise UserError(f"{out} holds a comparison: pass --overwrite to replace it, or another --out")
     sources = {name: read_source(path) for name, path in options.of}
@@ -78,6 +80,17 @@ def main(options: argparse.Namespace) -> None:
     for table in comparison.tables():
         print(f"\n{table.title}\n\n{table.to_markdown()}")
     print(f"\nwritten to {out}")
+
+
+def require_folder(path: Path) -> None:
+    """Make sure, before the work, that a folder can be written to.
+
+    Raises:
+        UserError: when it cannot.
+    """
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"--out {path} cannot be written to: pass another folder")
 
 
 def read_source(path: Path) -> Source:
@@ -147,8 +160,7 @@ class Judge:
                     tiles[task][index] = draw_tiles(task, batch, predictions[task][i], i, self.settings)
 
         progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
-        predicted = ((batch, candidate.predict(batch)) for batch in progress)
-        results, _ = evaluate_predictions(predicted, evaluator, on_batch=show)
+        results, _ = evaluate_predictions(PredictedBatches(progress, candidate.predict), evaluator, on_batch=show)
         source, cost = candidate.source, None
         if self.options.cost and isinstance(source, Checkpoint):
             cost = measure_cost(source, candidate.predict, self.dataset.height, self.dataset.width, self.device)

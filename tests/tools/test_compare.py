@@ -110,6 +110,14 @@ def test_refused(folder, tmp_path, of, more, named):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_is_no_folder(folder, tmp_path):
+    """Noticed before the work."""
+    (tmp_path / "file").touch()
+    for out in ("file", "file/out"):
+        with pytest.raises(UserError, match="--out"):
+            compare.main(options_of("--of", f"a={folder / 'first.pth'}", "--out", str(tmp_path / out)))
+
+
 def test_names_are_needed(capsys):
     with pytest.raises(SystemExit):
         options_of("--of", "somewhere", "--out", "x")
