@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from datasets.classes import SemanticClasses
 from utils.errors import UserError
 from utils.images import ImageFile
+from utils.openexr import read_openexr
 from utils.tasks import METERS, RELATIVE, TASK_NAMES
 
 DECLARATION = "predictions.json"
-SUFFIXES = (".npy", ".npz", ".png")
+SUFFIXES = (".npy", ".npz", ".exr", ".png")
 _DATASET = "predictions of another program"
 _ENDINGS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 _UNITS = {"m": 1.0, "mm": 0.001, "relative": 1.0}
@@ -256,11 +257,13 @@ class ForeignPredictions:
 
 def read_map(path: Path, name: str) -> np.ndarray:
     """The array of a .npy file, the one of this name of a .npz file (the only one of STEM_NAME.npz), or the pixels of a
-    .png file.
+    .png or .exr file.
 
     Raises:
         UserError: when the file is damaged or holds no such array.
     """
+    if path.suffix == ".exr":
+        return _of_channels(read_openexr(path), path, name)
     if path.suffix == ".png":
         file = ImageFile(path)
         return file.three_channels() if name == "normal" else file.single_channel(name)
@@ -275,3 +278,16 @@ def read_map(path: Path, name: str) -> np.ndarray:
         raise UserError(f"{path} holds no array {name}") from error
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged, or holds no array: {f'{error}'[:100]}") from error
+
+
+def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:
+    """Normals (H, W, 3) of the channels R, G, B or X, Y, Z; another map (H, W) of the only channel, or of equal ones."""
+    if name == "normal":
+        for names in ("RGB", "XYZ"):
+            if {*names} <= channels.keys():
+                return np.stack([channels[channel] for channel in names], axis=-1)
+        raise UserError(f"{path} has the channels {', '.join(channels)[:100]}: normals are R, G, B or X, Y, Z")
+    first, *others = [values for channel, values in channels.items() if channel != "A"] or channels.values()
+    if any(not np.array_equal(first, other, equal_nan=True) for other in others):
+        raise UserError(f"{path} has the channels {', '.join(channels)[:100]} of different values: expected one")
+    return first

@@ -9,6 +9,7 @@ import torch
 
 from datasets.classes import SemanticClasses
 from prediction.foreign import DECLARATION, ForeignPredictions, read_declaration
+from tests.utils.test_openexr import write as write_openexr
 from utils.errors import UserError
 from utils.tasks import METERS, RELATIVE
 
@@ -74,6 +75,21 @@ def test_images(tmp_path, maps):
     cv2.imwrite(str(tmp_path / "room_rgb_normal.png"), codes[..., ::-1])
     cv2.imwrite(str(tmp_path / "room_rgb_labels.png"), maps["labels"].astype(np.uint8))
     check(opened(tmp_path).predict(BATCH), maps, tolerance=6e-4)
+
+
+def test_openexr(tmp_path, maps):
+    """Depth in the one channel or in equal ones, normals in three."""
+    declare(tmp_path)
+    for names in ("Z", "BGR"):
+        write_openexr(tmp_path / "room_rgb_depth.exr", dict.fromkeys(names, maps["depth"]), compression=3)
+        normals = dict(zip("XYZ" if names == "Z" else "RGB", np.moveaxis(maps["normal"], -1, 0), strict=True))
+        write_openexr(tmp_path / "room_rgb_normal.exr", normals)
+        np.save(tmp_path / "room_rgb_labels.npy", maps["labels"])
+        check(opened(tmp_path).predict(BATCH), maps)
+    write_openexr(tmp_path / "room_rgb_depth.exr", {"Y": maps["depth"], "Z": maps["depth"] + 1})
+    refused(lambda: opened(tmp_path).predict(BATCH), "room_rgb_depth.exr", "Y, Z")
+    write_openexr(tmp_path / "room_rgb_normal.exr", {"Y": maps["depth"], "Z": maps["depth"]})
+    refused(lambda: opened(tmp_path, ("normal",)).predict(BATCH), "room_rgb_normal.exr", "Y, Z")
 
 
 def test_units_axes_and_class_map(tmp_path, maps):
