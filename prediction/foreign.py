@@ -281,7 +281,7 @@ def read_map(path: Path, name: str) -> np.ndarray:
 
 
 def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:
-    """Normals (H, W, 3) of the channels R, G, B or X, Y, Z; another map (H, W) of the only channel, or of equal ones."""
+    """Normals (H, W, 3) of the channels R, G, B or X, Y, Z; another map (H, W) of one channel, or of equal ones."""
     if name == "normal":
         for names in ("RGB", "XYZ"):
             if {*names} <= channels.keys():

@@ -29,7 +29,7 @@ def read_openexr(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     try:
         return _decode(data, path)
-    except (struct.error, ValueError, IndexError, KeyError, zlib.error) as error:
+    except (struct.error, ValueError, IndexError, KeyError, MemoryError, zlib.error) as error:
         raise UserError(f"{path} is a damaged OpenEXR file") from error
 
 
@@ -40,15 +40,13 @@ def _decode(data: bytes, path: Path) -> dict[str, np.ndarray]:
     attributes, place = _header(data)
     compression = attributes["compression"][0]
     if version & _NOT_PLAIN or compression not in _LINES:
-        raise UserError(
-            f"{path} is an OpenEXR file with tiles, parts or another compression than ZIP: convert it to .npy"
-        )
+        raise UserError(f"{path} has tiles, several parts, or another compression than ZIP: convert it to .npy")
     left, top, right, bottom = struct.unpack("<4i", attributes["dataWindow"])
     height, width = bottom - top + 1, right - left + 1
     channels = _channels(attributes["channels"])
     num_chunks = -(-height // _LINES[compression])
     offsets = struct.unpack_from(f"<{num_chunks}Q", data, place)
-    image = {name: np.empty((height, width), np.float32) for name, _ in channels}
+    image = {name: np.full((height, width), np.nan, np.float32) for name, _ in channels}
     for offset in offsets:
         y, size = struct.unpack_from("<ii", data, offset)
         first = y - top
@@ -94,7 +92,7 @@ def _channels(value: bytes) -> list[tuple[str, np.dtype]]:
 
 def _unzipped(chunk: bytes, size: int) -> bytes:
     """The bytes that were split into even and odd ones, replaced by differences, and compressed."""
-    differences = np.frombuffer(zlib.decompress(chunk), np.uint8).astype(np.int64)
+    differences = np.frombuffer(zlib.decompressobj().decompress(chunk, size), np.uint8).astype(np.int64)
     differences[1:] -= 128
     values = (differences.cumsum() & 255).astype(np.uint8)
     raw = np.empty(size, np.uint8)

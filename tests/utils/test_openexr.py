@@ -10,7 +10,7 @@ import pytest
 from utils.errors import UserError
 from utils.openexr import MAGIC, read_openexr
 
-# Written by OpenEXR 3.5 with ZIP compression: 20 x 24 pixels, Z = row / 4 + column / 8 as float, A = row - column as half.
+# Written by OpenEXR 3.5, ZIP compression: 20 x 24 pixels, Z = row / 4 + column / 8 as float, A = row - column as half.
 GOLDEN = (
     "di8xAQIAAABjaGFubmVscwBjaGxpc3QAJQAAAEEAAQAAAAAAAAABAAAAAQAAAFoAAgAAAAAAAAABAAAAAQAAAABjb21wcmVzc2lv"
     "bgBjb21wcmVzc2lvbgABAAAAA2RhdGFXaW5kb3cAYm94MmkAEAAAAAAAAAAAAAAAFwAAABMAAABkaXNwbGF5V2luZG93AGJveDJp"
