@@ -54,7 +54,7 @@ def _decode(data: bytes, path: Path) -> dict[str, np.ndarray]:
         raw_size = lines * width * sum(dtype.itemsize for _, dtype in channels)
         chunk = data[offset + 8 : offset + 8 + size]
         raw = _unzipped(chunk, raw_size) if compression and size < raw_size else chunk
-        if len(raw) != raw_size:
+        if len(chunk) != size or len(raw) != raw_size:
             raise ValueError("a chunk of another size")
         start = 0
         for line in range(first, first + lines):
