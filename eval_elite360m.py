@@ -24,6 +24,7 @@ from tqdm import tqdm
 from datasets.class_maps import MergedBatches, find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
+from datasets.turned import TurnedBatches
 from metrics.baselines import Baselines
 from metrics.evaluator import Evaluator, PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
@@ -81,7 +82,7 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
 
 def evaluate_foreign(options: argparse.Namespace, protocol: Protocol, device: torch.device) -> None:
     """Evaluate the predictions of another program."""
-    for flag, is_given in (("--tta", options.tta > 1), ("--cost", options.cost)):
+    for flag, is_given in (("--tta", options.tta > 1), ("--cost", options.cost), ("--turn", options.turn)):
         if is_given:
             raise UserError(f"{flag} needs a network: drop it for --predictions")
     declaration = read_declaration(options.predictions)
@@ -125,7 +126,10 @@ def run_evaluation(
         if is_main():
             print(describe(dataset, options), *comparison["notes"], sep="\n")
         loaded = evaluation_batches(dataset, loading_settings(options), device)
-        batches = RegionBatches(MergedBatches(loaded, class_map) if class_map else loaded, protocol.region)
+        batches = MergedBatches(loaded, class_map) if class_map else loaded
+        if options.turn:
+            batches = TurnedBatches(batches, tuple(options.turn), dataset.normal_frame)
+        batches = RegionBatches(batches, protocol.region)
         evaluation = Evaluation(candidate, dataset, batches, protocol, device)
         summary = evaluate_candidate(options, evaluation, folder.run)
         report_bad_samples(loaded)

@@ -1,6 +1,7 @@
 """Options of how predictions are compared with the ground truth. Nothing here imports torch."""
 
 import argparse
+import math
 
 from datasets import CLASS_MAPS
 from metrics.protocol import (
@@ -58,6 +59,13 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
     group.add_argument(
+        "--turn",
+        type=float,
+        nargs=3,
+        metavar=("YAW", "PITCH", "ROLL"),
+        help="evaluate a network on panoramas of a camera turned by these degrees, to the right, up and clockwise",
+    )
+    group.add_argument(
         "--more_metrics",
         nargs="+",
         choices=MORE_METRICS,
@@ -95,6 +103,8 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
     is_relative = options.dataset == "Struc3D" and not options.metric_depth
     if is_relative and (metric := [name for name in options.protocol if name != "unifuse"]):
         raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
+    if options.turn and not all(map(math.isfinite, options.turn)):
+        raise UserError("--turn takes three finite angles in degrees")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
     if "consistency" in more and (options.normal_frame != "camera" or not {"depth", "normal"} <= {*tasks}):
         raise UserError(
@@ -119,4 +129,4 @@ def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
 
 
 def _text(value: object) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -44,6 +44,7 @@ def describe_evaluation(
         "split": options.split,
         "classes": options.classes,
         "tta": options.tta,
+        "turn": options.turn,
         "list": options.val_list,
         **origin_of(source, dataset, num_images),
     }

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from datasets.class_maps import ClassMap, MergedBatches, find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
+from datasets.turned import TurnedBatches
 from metrics.evaluator import PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
 from metrics.region import RegionBatches
@@ -188,7 +189,10 @@ def compare(
     if class_map:
         settings = settings._replace(class_names=class_map.classes.names, class_colours=class_map.classes.colors)
     loaded = evaluation_batches(dataset, loading_settings(options), device)
-    batches = RegionBatches(MergedBatches(loaded, class_map) if class_map else loaded, protocol.region)
+    batches = MergedBatches(loaded, class_map) if class_map else loaded
+    if options.turn:
+        batches = TurnedBatches(batches, tuple(options.turn), dataset.normal_frame)
+    batches = RegionBatches(batches, protocol.region)
     number = min(options.images, len(dataset)) if options.report else 0
     shown = frozenset(i * len(dataset) // number for i in range(number))
     judge = Judge(options, dataset, batches, protocol, device, settings, shown)
@@ -212,6 +216,7 @@ def compare(
         "depth": dataset.depth_unit,
         "normals": f"in the {dataset.normal_frame} frame",
         "classes": options.classes or "",
+        "turn": " ".join(map(str, options.turn or ())),
     }
     ids = {index: judge.ids[index] for index in sorted(shown & judge.ids.keys())}
     return Comparison(compared, dataset.tasks, protocol, describe_protocols(protocol), facts, ids, settings)
@@ -233,6 +238,8 @@ def candidate_of(
     if isinstance(source, Checkpoint):
         source.require(source.settings.backbone, dataset.tasks, len(dataset.classes))
         build = partial(network_candidate, source, device, 1, options.amp, options.compile, options.channels_last)
+    elif options.turn:
+        raise UserError(f"--turn needs a network, which {path} is not: drop one of the two")
     else:
         size = dataset.height, dataset.width
         source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, *size)
@@ -254,6 +261,7 @@ def finished(
     asked = {
         **{"dataset": options.dataset, "split": options.split, "list": options.val_list, "classes": options.classes},
         **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
+        "turn": options.turn,
         "protocol": describe_protocols(protocol),
     }
     if different := [key for key, value in asked.items() if results.get(key) != value]:

@@ -44,6 +44,7 @@ def test_the_identity_of_an_evaluation_has_the_options():
         ("--more_metrics consistency --task depth", "--more_metrics consistency"),
         ("--more_metrics consistency --normal_frame world --dataset S2D3D", "--more_metrics consistency"),
         ("--more_metrics points --task normal", "--more_metrics points"),
+        ("--turn 0 nan 0", "--turn"),
     ],
 )
 def test_refused(line, named):

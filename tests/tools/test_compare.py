@@ -99,6 +99,7 @@ def test_all_kinds(folder, tmp_path, capsys):
         (["a={folder}/eval/*/*"], [*PROTOCOL, "--num_val", "2"], "num_images"),
         (["a={folder}/first.pth", "a={folder}/second.pth"], [], "--of"),
         (["a={folder}/nothing"], [], "nothing"),
+        (["a={folder}/files"], ["--turn", "0", "10", "0"], "--turn"),
     ],
 )
 def test_refused(folder, tmp_path, of, more, named):
@@ -108,6 +109,20 @@ def test_refused(folder, tmp_path, of, more, named):
         compare.main(options)
     assert "\n" not in str(info.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_turned(folder, tmp_path):
+    """Turned all the way around, nothing changes; upside down it does."""
+    metrics = []
+    for turn in ("0 0 0", "360 -360 0", "0 0 180"):
+        out = tmp_path / turn
+        of = ["--of", f"net={folder / 'first.pth'}"]
+        compare.main(options_of(*of, "--task", "depth", "--turn", *turn.split(), "--out", str(out)))
+        metrics.append(
+            json.loads((out / "comparison.json").read_text())["predictions"]["net"]["results"]["depth"]["rms"]
+        )
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-4)
+    assert abs(metrics[2] / metrics[0] - 1) > 1e-3
 
 
 def test_a_file_is_no_folder(folder, tmp_path):
