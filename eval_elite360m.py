@@ -21,19 +21,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from datasets.class_maps import MergedBatches, find_class_map
+from datasets.class_maps import find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
-from datasets.turned import TurnedBatches
 from metrics.baselines import Baselines
 from metrics.evaluator import Evaluator, PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
-from metrics.region import RegionBatches
 from networks.backbones import folder_of
 from networks.checkpoint import load_checkpoint
 from networks.saved_network import find_checkpoint
 from options.data import describe, evaluation_set, loading_settings
-from options.evaluation import identify
+from options.evaluation import evaluated_batches, identify
 from options.protocol import protocol_of
 from prediction.candidate import BatchPredictor, Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -126,10 +124,7 @@ def run_evaluation(
         if is_main():
             print(describe(dataset, options), *comparison["notes"], sep="\n")
         loaded = evaluation_batches(dataset, loading_settings(options), device)
-        batches = MergedBatches(loaded, class_map) if class_map else loaded
-        if options.turn:
-            batches = TurnedBatches(batches, tuple(options.turn), dataset.normal_frame)
-        batches = RegionBatches(batches, protocol.region)
+        batches = evaluated_batches(loaded, options, class_map, dataset.normal_frame, protocol.region)
         evaluation = Evaluation(candidate, dataset, batches, protocol, device)
         summary = evaluate_candidate(options, evaluation, folder.run)
         report_bad_samples(loaded)

@@ -90,7 +90,7 @@ class DepthMetric(PixelMetric):
         self._pooled = [
             (one, weighting, f"{one.ending}{'' if one.pool_pixels else PER_PIXEL}{weighting}")
             for one in protocol.depth
-            if one.pool_pixels or protocol.pool_pixels
+            if one.pool_pixels or (protocol.pool_pixels and not one.region)
             for weighting in one.weightings
         ]
         self.sums = ImageSums(len(self._pooled) * (1 + _NUM_ERRORS)) if self._pooled else None

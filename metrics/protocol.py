@@ -106,7 +106,8 @@ class Protocol:
     Attributes:
         region: the pixels that are evaluated.
         depth: the protocols of depth; the first has no name, and nothing is aligned.
-        pool_pixels: whether metrics of the pixels of all images together are added (PER_PIXEL).
+        pool_pixels: whether metrics of the pixels of all images together are added (PER_PIXEL), but for those of depth
+            protocols with a region of their own.
         more: further metrics, of MORE_METRICS.
     """
 

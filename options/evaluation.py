@@ -1,13 +1,32 @@
-"""What identifies an evaluation."""
+"""What an evaluation is made on, and what identifies it."""
 
 import argparse
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
+from datasets.class_maps import ClassMap, MergedBatches
 from datasets.panorama import PanoramaDataset
+from datasets.turned import TurnedBatches
+from metrics.protocol import Region
+from metrics.region import RegionBatches
 from networks.checkpoint import Checkpoint
 from options.protocol import identity_of
 from prediction.foreign import ForeignPredictions
+
+
+def evaluated_batches(
+    loaded: Iterable[dict],
+    options: argparse.Namespace,
+    class_map: ClassMap | None,
+    normal_frame: str,
+    region: Region,
+) -> Iterable[dict]:
+    """Batches as they are evaluated: with merged classes, turned, and without what is outside of the region."""
+    batches = MergedBatches(loaded, class_map) if class_map else loaded
+    if options.turn:
+        batches = TurnedBatches(batches, tuple(options.turn), normal_frame)
+    return RegionBatches(batches, region)
 
 
 def identify(

@@ -24,16 +24,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from datasets.class_maps import ClassMap, MergedBatches, find_class_map
+from datasets.class_maps import ClassMap, find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
-from datasets.turned import TurnedBatches
 from metrics.evaluator import PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
-from metrics.region import RegionBatches
 from networks.checkpoint import Checkpoint, load_checkpoint
 from networks.saved_network import find_checkpoint
 from options.data import evaluation_set, loading_settings
+from options.evaluation import evaluated_batches
 from options.protocol import protocol_of
 from prediction.candidate import Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -189,10 +188,7 @@ def compare(
     if class_map:
         settings = settings._replace(class_names=class_map.classes.names, class_colours=class_map.classes.colors)
     loaded = evaluation_batches(dataset, loading_settings(options), device)
-    batches = MergedBatches(loaded, class_map) if class_map else loaded
-    if options.turn:
-        batches = TurnedBatches(batches, tuple(options.turn), dataset.normal_frame)
-    batches = RegionBatches(batches, protocol.region)
+    batches = evaluated_batches(loaded, options, class_map, dataset.normal_frame, protocol.region)
     number = min(options.images, len(dataset)) if options.report else 0
     shown = frozenset(i * len(dataset) // number for i in range(number))
     judge = Judge(options, dataset, batches, protocol, device, settings, shown)

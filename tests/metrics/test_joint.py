@@ -9,7 +9,7 @@ import torch
 from metrics.boundaries import RADII, RATIOS, boundary_scores
 from metrics.consistency import consistency, normals_of_depth
 from metrics.points import NUM_DIRECTIONS, THRESHOLDS, point_scores
-from metrics.protocol import MORE_METRICS, Protocol
+from metrics.protocol import ALIGNMENTS, MORE_METRICS, PRESETS, DepthProtocol, Protocol, aligned
 from tasks import JOINT_METRICS, TASKS, build_evaluator
 from tests.cuda.pretend import host_waits
 from utils.cpu_kernels import without_cpu_kernels
@@ -152,7 +152,8 @@ def test_in_an_evaluation():
     batch["depth_mask"][1] = False
     predictions = {"depth": 1 + 0.1 * torch.rand(2, 1, HEIGHT, WIDTH), "normal": torch.randn(2, 3, HEIGHT, WIDTH)}
     predictions["segmentation"] = torch.randn(2, 3, HEIGHT, WIDTH)
-    protocol = Protocol(more=MORE_METRICS, pool_pixels=True)
+    depth = (*aligned(tuple(ALIGNMENTS), DepthProtocol(), True), *(one for f in PRESETS.values() for one in f("MP3D")))
+    protocol = Protocol(depth=depth, more=MORE_METRICS, pool_pixels=True)
     evaluator = build_evaluator(tuple(TASKS), 3, protocol=protocol)
     with without_cpu_kernels():
         evaluator.update(predictions, batch)
