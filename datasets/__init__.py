@@ -31,6 +31,7 @@ PERSPECTIVE_DATASETS = {
     "SyntheticNYU": ("datasets.synthetic_nyu", "SyntheticNYU"),
 }
 SPLITS = ("train", "val", "test")
+CLASS_MAPS = ("nyu13",)  # see `datasets.class_maps`
 
 
 def build_dataset(

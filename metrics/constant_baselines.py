@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from metrics.constants import solid_angles
-from metrics.depth import METRICS, MIN_DEPTH
+from metrics.depth import FRACTIONS, METRICS
 from metrics.normal import THRESHOLDS, NormalMetric, angle_between
-from metrics.task_metric import SOLID_ANGLE
+from metrics.protocol import MIN_DEPTH, SOLID_ANGLE
 from utils.distributed import gather_objects
 from utils.sphere import icosphere
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
@@ -96,12 +96,12 @@ class ConstantDepth(ConstantBaseline):
         best = {}
         for suffix, table in zip(("", SOLID_ANGLE), means, strict=True):
             for name, values in zip(METRICS, table, strict=True):
-                index = values.argmax() if name in ("a1", "a2", "a3") else values.argmin()
+                index = values.argmax() if name in FRACTIONS else values.argmin()
                 best[name + suffix] = BestConstant(values[index].item(), self._candidates[index].item())
         return best
 
     def _metrics(self, depth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The METRICS of every candidate for an image, (2, 9, C): per pixel, and weighted by solid angle."""
+        """The METRICS of every candidate for an image, (2, 14, C): per pixel, and weighted by solid angle."""
         c = self._candidates.to(depth.device)
         d = depth[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)  # (n,)
         log_c, log_d = c.log10(), d.log10()
@@ -113,15 +113,18 @@ class ConstantDepth(ConstantBaseline):
             below, total = _cumulated(bins, (w, w * d, w / d, w * log_d))
             (b, b_d, b_inverse, b_log), (_, t_d, t_inverse, t_log) = below[:, :-1], total
             above = 1 - b
-            within = [_between(below[0], i * _STEPS) for i in (1, 2, 3)]
+            within = [_within(d, c, w, limit) for limit in FRACTIONS.values()]
             relative = c * b_inverse - b + above - c * (t_inverse - b_inverse)
             squared_relative = c**2 * t_inverse - 2 * c + t_d
             absolute = c * b - b_d + (t_d - b_d) - c * above
             squared = c**2 - 2 * c * t_d + w @ d**2
             squared_log = log_c**2 - 2 * log_c * t_log + w @ log_d**2
             absolute_log = log_c * b - b_log + (t_log - b_log) - log_c * above
-            rms, log_rms = (x.clamp_min(0).sqrt() for x in (squared, squared_log))
-            tables.append(torch.stack([relative, squared_relative, absolute, rms, log_rms, absolute_log, *within]))
+            inverse = 1 / c**2 - 2 * t_inverse / c + w @ d**-2
+            rms, log_rms, irmse = (x.clamp_min(0).sqrt() for x in (squared, squared_log, inverse))
+            si_log = np.log(10) * (w @ (log_d - t_log) ** 2).sqrt().expand_as(c)  # the same for every constant
+            released = (relative, squared_relative, absolute, rms, log_rms, absolute_log)
+            tables.append(torch.stack([*released, *within, np.log(10) * log_rms, si_log, irmse]))
         return torch.stack(tables)
 
 
@@ -137,12 +140,14 @@ def _cumulated(bins: torch.Tensor, quantities: tuple[torch.Tensor, ...]) -> tupl
     return sums.cumsum(1), sums.sum(1)
 
 
-def _between(below: torch.Tensor, steps: int) -> torch.Tensor:
-    """Weight (C,) of the depths less than `steps` candidates away from each candidate, given `below` (C + 1,)."""
-    last = len(below) - 1
-    j = torch.arange(last, device=below.device)
-    lower = torch.where(j >= steps, below[(j - steps).clamp_min(0)], 0)
-    return below[(j + steps).clamp_max(last)] - lower
+def _within(depth: torch.Tensor, candidates: torch.Tensor, weights: torch.Tensor, limit: float) -> torch.Tensor:
+    """Weight (C,) of the depths d (n,) with max(c/d, d/c) < limit, for each candidate c."""
+    below = []
+    # d < c * limit, without d <= c / limit
+    for edges, includes_edge in ((candidates * limit, False), (candidates / limit, True)):
+        bins = torch.bucketize(depth, edges, right=not includes_edge)
+        below.append(torch.bincount(bins, weights, minlength=_NUM_DEPTHS + 1).cumsum(0)[:-1])
+    return below[0] - below[1]
 
 
 class ConstantNormal(ConstantBaseline):
@@ -249,14 +254,18 @@ class ConstantClass(ConstantBaseline):
     def __init__(self, num_classes: int):
         super().__init__(num_classes)
         self._counts = torch.zeros(num_classes, dtype=torch.float64)  # pixels of each class
+        self._solid_angles = torch.zeros(num_classes, dtype=torch.float64)
         self._fractions = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
         self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # the same, over the classes of the image
         self._images = 0
 
     def fit(self, batch: dict) -> None:
         for labels in batch["semantic"]:
-            known = labels[labels != IGNORE_LABEL]
+            mask = labels != IGNORE_LABEL
+            known = labels[mask]
             if len(known):
+                _, solid_angle = _pixel_weights(mask[None])
+                self._solid_angles += torch.bincount(known, solid_angle, minlength=self.num_classes).cpu()
                 counts = torch.bincount(known, minlength=self.num_classes).double().cpu()
                 fraction = counts / counts.sum()
                 self._counts += counts
@@ -268,13 +277,20 @@ class ConstantClass(ConstantBaseline):
         images = sum(gather_objects(self._images))
         if not images:
             return {}
-        counts, fractions, occurring = (
-            sum(gather_objects(x)) for x in (self._counts, self._fractions, self._occurring)
+        counts, solid_angles, fractions, occurring = (
+            sum(gather_objects(x)) for x in (self._counts, self._solid_angles, self._fractions, self._occurring)
         )
-        accuracy = counts / counts.sum()
-        metrics = {
-            "mIoU": accuracy / ((counts > 0).sum() + (counts == 0)),  # the predicted class counts as occurring
-            "pixAcc": accuracy,
+        metrics = {}
+        for ending, of_class in (("", counts), (SOLID_ANGLE, solid_angles)):
+            accuracy, num_occurring = of_class / of_class.sum(), (of_class > 0).sum()
+            metrics |= {
+                # The predicted class counts as occurring.
+                f"mIoU{ending}": accuracy / (num_occurring + (of_class == 0)),
+                f"pixAcc{ending}": accuracy,
+                f"mAcc{ending}": (of_class > 0).double() / num_occurring,
+                f"fwIoU{ending}": accuracy**2,
+            }
+        metrics |= {
             "mIoU_per_image": fractions / images / self.num_classes,
             "mIoU_occurring": occurring / images,
         }

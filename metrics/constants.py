@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from utils.sphere import erp_solid_angles, pixels_to_angles
+from utils.sphere import angles_to_pixels, erp_rays, erp_solid_angles, pixels_to_angles
 from utils.tasks import MAX_DEPTH
 
 DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of true depth, the last one closed
@@ -31,4 +31,41 @@ def bands_of_rows(height: int, device: torch.device) -> torch.Tensor:
     return torch.tensor(np.searchsorted(LATITUDES, np.degrees(latitude), side="right") - 1, device=device)
 
 
-CACHED = (solid_angles, inner_distances, bands_of_rows)
+@lru_cache(maxsize=16)
+def rows_between_poles(height: int, pole_crop: float, device: torch.device) -> torch.Tensor:
+    """Whether the center of each row of an ERP image is further than `pole_crop` degrees from both poles, (H,) bool."""
+    _, latitude = pixels_to_angles(np.arange(height), np.zeros(height), height, 2 * height)
+    return torch.tensor(90 - np.degrees(np.abs(latitude)) > pole_crop, device=device)
+
+
+@lru_cache(maxsize=16)
+def integer_solid_angles(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Solid angle of a pixel of each row as a multiple of 2^-44 of the sphere, (H,) int64: sums are exact in any order,
+    of up to 2^19 images."""
+    fractions = erp_solid_angles(height, width) / (4 * np.pi)
+    return torch.tensor(np.rint(fractions * 2**44).astype(np.int64), device=device)
+
+
+@lru_cache(maxsize=16)
+def rays(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Unit rays through the pixels of an ERP image, (3, H, W) float64."""
+    return torch.tensor(erp_rays(height, width), device=device).movedim(-1, 0).contiguous()
+
+
+@lru_cache(maxsize=16)
+def spread_pixels(number: int, height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Places in a flattened ERP image of pixels nearest to `number` directions, evenly distributed, (number,) int64.
+
+    The directions are those of a Fibonacci spiral. In small images pixels occur several times.
+    """
+    i = np.arange(number)
+    latitude = np.arcsin((2 * i + 1) / number - 1)
+    longitude = (i * (5**0.5 - 1) / 2 % 1 - 0.5) * 2 * np.pi
+    row, column = (np.rint(x).astype(np.int64) for x in angles_to_pixels(longitude, latitude, height, width))
+    return torch.tensor(row.clip(0, height - 1) * width + column % width, device=device)
+
+
+CACHED = (
+    *(solid_angles, inner_distances, bands_of_rows, rows_between_poles, integer_solid_angles),
+    *(rays, spread_pixels),
+)

@@ -1,54 +1,145 @@
 """Depth metrics of images."""
 
+import math
+from functools import partial
+
 import torch
 
+from metrics.alignment import fit_depth
 from metrics.breakdown import PixelError
-from metrics.task_metric import PixelMetric, with_solid_angle
-from utils.tasks import MAX_DEPTH
+from metrics.pooling import ImageSums
+from metrics.protocol import PER_PIXEL, SMALLEST_DEPTH, SOLID_ANGLE, DepthProtocol, Protocol, limits
+from metrics.region import depth_mask
+from metrics.task_metric import RELEASED, BatchMetrics, PixelMetric, RowSums, pooled_means, with_solid_angle
 
-MIN_DEPTH = 0.1  # meters: prediction and target are clamped to MIN_DEPTH .. MAX_DEPTH
-METRICS = ("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3")
+METRICS = (
+    *("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3"),
+    *("delta_1.05", "delta_1.10", "rms_ln", "si_log", "irmse"),
+)
+FRACTIONS = {"a1": 1.25, "a2": 1.25**2, "a3": 1.25**3, "delta_1.05": 1.05, "delta_1.10": 1.1}  # by their limits
+_NUM_ERRORS = 13
 
 
-def depth_errors(prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-    """Errors of pixels whose means are the METRICS or their squares: 9 of (B, h, W), float64 or bool.
+def depth_errors(p: torch.Tensor, d: torch.Tensor) -> list[torch.Tensor]:
+    """Errors of pixels that `depth_metrics` takes the means of: 13 of (B, h, W), float64 or bool.
 
-    ======== ========================================= ===================================
-    key      formula, mean over pixels                 name in the released code
-    ======== ========================================= ===================================
-    abs_rel  |e| / d                                   abs_rel, also mae (which it is not)
-    sq_rel   e^2 / d                                   sq_rel, also mre (which it is not)
-    abs_     |e|, meters                               abs_
-    rms      sqrt(mean e^2), meters                    rms
-    log_rms  sqrt(mean (log10 p - log10 d)^2)          log_rms
-    log10    |log10 p - log10 d|                       log10
-    a1,2,3   fraction with max(p/d, d/p) < 1.25^1,2,3  a1, a2, a3
-    ======== ========================================= ===================================
+    ========== ========================================= ===================================
+    key        formula, mean over pixels                 name in the released code
+    ========== ========================================= ===================================
+    abs_rel    |e| / d                                   abs_rel, also mae (which it is not)
+    sq_rel     e^2 / d                                   sq_rel, also mre (which it is not)
+    abs_       |e|, meters                               abs_
+    rms        sqrt(mean e^2), meters                    rms
+    log_rms    sqrt(mean (log10 p - log10 d)^2)          log_rms
+    log10      |log10 p - log10 d|                       log10
+    a1,2,3     fraction with max(p/d, d/p) < 1.25^1,2,3  a1, a2, a3
+    delta_X    fraction with max(p/d, d/p) < X
+    rms_ln     sqrt(mean l^2), l = ln p - ln d
+    si_log     sqrt(mean l^2 - (mean l)^2)
+    irmse      sqrt(mean (1/p - 1/d)^2), 1/meters
+    ========== ========================================= ===================================
 
     Args:
-        prediction, target: (B, 1, h, W) meters along the ray: p and d, e = p - d.
+        p, d: predicted and true depth, (B, h, W) float64 meters along the ray, above 0; e = p - d.
     """
-    p = prediction[:, 0].double().clamp(MIN_DEPTH, MAX_DEPTH)
-    d = target[:, 0].double().clamp(MIN_DEPTH, MAX_DEPTH)
     error = p - d
     log_error = p.log10() - d.log10()
     ratio = torch.maximum(p / d, d / p)
     absolute, squared = error.abs(), error**2
-    below = [ratio < 1.25**i for i in (1, 2, 3)]
-    return [absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below]
+    below = [ratio < limit for limit in FRACTIONS.values()]
+    inverse = (error / (p * d)) ** 2
+    return [absolute / d, squared / d, absolute, squared, log_error**2, log_error.abs(), *below, log_error, inverse]
+
+
+def depth_metrics(means: torch.Tensor) -> torch.Tensor:
+    """The METRICS (..., 14) from the means (..., 13) of `depth_errors`."""
+    relative, mean_square, log_square, absolute_log, fractions, log_mean, inverse_square = means.split(
+        [3, 1, 1, 1, len(FRACTIONS), 1, 1], dim=-1
+    )
+    log_rms = log_square.sqrt()
+    deviation = (log_square - log_mean**2).clamp_min(0).sqrt()
+    natural = math.log(10) * torch.cat([log_rms, deviation], dim=-1)
+    return torch.cat(
+        [relative, mean_square.sqrt(), log_rms, absolute_log, fractions, natural, inverse_square.sqrt()], dim=-1
+    )
 
 
 class DepthMetric(PixelMetric):
-    """Depth metrics."""
+    """Depth metrics, by each of the depth protocols of an evaluation."""
 
-    target = "depth"
-    metric_names = image_metric_names = with_solid_angle(METRICS)
+    metric_names = with_solid_angle(METRICS)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
     breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))
 
-    def errors(self, prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-        return depth_errors(prediction, target)
+    def __init__(
+        self,
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        with_breakdown: bool = False,
+        protocol: Protocol = RELEASED,
+    ):
+        super().__init__(num_classes, device, with_breakdown, protocol)
+        self.image_metric_names = tuple(
+            f"{name}{one.ending}{weighting}"
+            for one in protocol.depth
+            if not one.pool_pixels
+            for weighting in one.weightings
+            for name in METRICS
+        )
+        # Of each sum that is kept of an image, the ending of the keys of its metrics.
+        self._pooled = [
+            (one, weighting, f"{one.ending}{'' if one.pool_pixels else PER_PIXEL}{weighting}")
+            for one in protocol.depth
+            if one.pool_pixels or (protocol.pool_pixels and not one.region)
+            for weighting in one.weightings
+        ]
+        self.sums = ImageSums(len(self._pooled) * (1 + _NUM_ERRORS)) if self._pooled else None
 
-    def metrics(self, means: torch.Tensor, errors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        columns = zip(METRICS, means.unbind(1), strict=True)
-        return torch.stack([mean.sqrt() if name in ("rms", "log_rms") else mean for name, mean in columns], dim=1)
+    def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
+        values, has_ground_truth, pooled, profiles = [], [], [], None
+        for one in self.protocol.depth:
+            sums = self._sums(one, prediction, batch)
+            profiles = sums.profiles if not one.name else profiles
+            weights = self.row_weights(batch["depth"])
+            if not one.pool_pixels:
+                values += [depth_metrics(sums.means(weights[name])) for name in one.weightings]
+                has_ground_truth += len(one.weightings) * len(METRICS) * [sums.counts.sum(-1) > 0]
+            pooled += [sums.pooled(weights[name]) for other, name, _ in self._pooled if other is one]
+        return BatchMetrics(
+            torch.cat(values, dim=1),
+            torch.stack(has_ground_truth, dim=1),
+            profiles,
+            torch.cat(pooled, dim=1) if pooled else None,
+        )
+
+    def dataset_metrics(self) -> dict[str, float]:
+        """Metrics of all valid pixels together, by the protocols that ask for them."""
+        if not self._pooled:
+            return {}
+        metrics = {}
+        for (_, _, ending), sums in zip(self._pooled, self.sums.total().view(len(self._pooled), -1), strict=True):
+            means = pooled_means(sums)
+            if means is not None:
+                values = depth_metrics(means).tolist()
+                metrics |= {f"{name}{ending}": value for name, value in zip(METRICS, values, strict=True)}
+        return metrics
+
+    def _sums(self, one: DepthProtocol, prediction: torch.Tensor, batch: dict) -> RowSums:
+        """Sums of the errors by a protocol; with profiles for the one without a name."""
+        target = batch["depth"]
+        mask = (depth_mask(one.region, batch) if one.region else batch["depth_mask"])[:, 0]
+        if one.align != "none":
+            row_weights = self.row_weights(mask)[SOLID_ANGLE if one.fit_by_solid_angle else ""]
+            p, d = prediction[:, 0].double(), target[:, 0].double()
+            prediction = fit_depth(one.align, p, d, row_weights[:, None] * mask).apply(p)[:, None]
+        errors = partial(_clamped_errors, one.clamp, *limits(one.region or self.protocol.region))
+        return self.sum_rows(errors, prediction, target, mask, None if one.name else batch)
+
+
+def _clamped_errors(
+    clamp: str, low: float, high: float, prediction: torch.Tensor, target: torch.Tensor
+) -> list[torch.Tensor]:
+    """See `depth_errors`; of depths (B, 1, h, W), clamped to low .. high as `DepthProtocol.clamp` says."""
+    p, d = prediction[:, 0].double(), target[:, 0].double()
+    p = p.clamp_min(SMALLEST_DEPTH) if clamp == "none" else p.clamp(low, high)
+    return depth_errors(p, d.clamp(low, high) if clamp == "both" else d)

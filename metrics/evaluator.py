@@ -5,30 +5,42 @@ predictions, they are bitwise identical on a CPU for any batch size and number o
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from metrics.breakdown import Breakdown
+from metrics.joint import JointMetric
 from metrics.perspective import PerspectiveMetric
+from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from metrics.seam import ColumnDifference, seam_scores
-from metrics.task_metric import TaskMetric
+from metrics.task_metric import RELEASED, TaskMetric
 from utils.distributed import gather_objects
 
 PROTOCOL = {
-    "depth": "meters along the ray; pixels with a ground truth in (0, 10] m; prediction and ground truth clamped to "
-    "[0.1, 10] m; mean over images of the mean over valid pixels; no alignment",
+    **RELEASED.describe(),
     "normal": "degrees; mean over images of the metric over valid pixels; a1 .. a5: % below 5, 7.5, 11.25, 22.5, 30",
-    "segmentation": "mIoU and pixAcc from one confusion matrix of the whole dataset, mIoU over the classes that occur; "
+    "segmentation": "mIoU, pixAcc, mAcc and fwIoU from one confusion matrix of the whole dataset; mIoU over the "
+    "classes that occur, mAcc over those of the ground truth, fwIoU by their frequency there; "
     "mIoU_per_image: mean over images of the mean IoU over all classes, absent ones counting as 0; "
     "mIoU_occurring: the same over the classes that occur in the image",
     "seam": "needs no ground truth: change of the prediction (ln depth, angle of normals, label) across the left/right "
     "border, divided by the mean change between neighboring columns, rows weighted by solid angle; mean over images; "
     "1: seamless",
-    "_solid_angle": "the same metric with pixels weighted by their solid angle",
+    SOLID_ANGLE: "the same metric with pixels weighted by their solid angle",
 }
+
+
+def describe_protocol(protocol: Protocol) -> dict[str, str]:
+    """What each metric is, by task, by its name, or by the ending of its key, but for those of `metrics.joint`."""
+    described = PROTOCOL | protocol.describe()
+    if protocol.region.pole_crop or protocol.region.without_black:
+        described["region"] = f"all metrics but the seam score: {protocol.region.describe()}"
+    if protocol.pool_pixels:
+        described[PER_PIXEL] = "the same metric of the valid pixels of all images together"
+    return described
 
 
 class Evaluator:
@@ -38,15 +50,18 @@ class Evaluator:
         metrics: of each task to evaluate.
         column_differences: per task, the difference between neighboring columns, for the seam score; tasks that it
             lacks have none.
+        joint: further metrics.
     """
 
     def __init__(
         self,
         metrics: Mapping[str, TaskMetric | PerspectiveMetric],
         column_differences: Mapping[str, ColumnDifference] = MappingProxyType({}),
+        joint: tuple[JointMetric, ...] = (),
     ):
         self.metrics = metrics
         self._column_differences = column_differences
+        self._joint = joint
         self.rows: list[dict] = []  # per image: index, id and available metrics as "task/metric"
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
@@ -60,26 +75,40 @@ class Evaluator:
         columns = []
         for task, metric in self.metrics.items():
             of_batch = metric.batch_metrics(predictions[task], batch)
-            columns += [of_batch.has_ground_truth.double()[:, None], of_batch.values]
+            has_ground_truth = of_batch.has_ground_truth.reshape(len(of_batch.values), -1)
+            columns += [has_ground_truth.expand_as(of_batch.values).double(), of_batch.values]
             if difference := self._column_differences.get(task):
                 columns.append(seam_scores(predictions[task], difference)[:, None])  # needs no ground truth
             if of_batch.profiles is not None:
                 columns.append(of_batch.profiles.flatten(1))
+            if of_batch.sums is not None:
+                columns.append(of_batch.sums)
+        for joint in self._joint:
+            values, is_known = joint.of_batch(predictions, batch)
+            columns += [is_known.double()[:, None].expand_as(values), values]
         return torch.cat(columns, dim=1) if columns else torch.zeros(len(batch["id"]), 0)
 
     def _row(self, index: int, sample: str, values: np.ndarray) -> dict:
         """The row of an image: of each task the metrics, if it has ground truth, and the seam score."""
         row = {"index": index, "id": sample}
         for task, metric in self.metrics.items():
-            has_ground_truth, metrics, values = np.split(values, [1, 1 + len(metric.image_metric_names)])
             names = [f"{task}/{name}" for name in metric.image_metric_names]
-            row |= dict(zip(names, metrics.tolist(), strict=True)) if has_ground_truth else {}
+            has_ground_truth, metrics, values = np.split(values, [len(names), 2 * len(names)])
+            known = zip(names, metrics.tolist(), has_ground_truth, strict=True)
+            row |= {name: value for name, value, is_known in known if is_known}
             if task in self._column_differences:
                 seam, values = np.split(values, [1])
                 row[f"{task}/seam"] = seam.item()
             if metric.profiles:
                 sums, values = np.split(values, [math.prod(metric.profiles.shape)])
                 metric.profiles.keep(index, sums.reshape(metric.profiles.shape))
+            if metric.sums:
+                sums, values = np.split(values, [metric.sums.size])
+                metric.sums.keep(index, sums)
+        for joint in self._joint:
+            is_known, of_image, values = np.split(values, [len(joint.names), 2 * len(joint.names)])
+            named = zip(joint.names, of_image.tolist(), is_known, strict=True)
+            row |= {f"{joint.task}/{name}": value for name, value, known in named if known}
         return row
 
     def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:
@@ -128,8 +157,33 @@ def evaluate(
     Returns:
         See `Evaluator.compute`.
     """
-    for number, batch in enumerate(batches):
-        predictions = predict(batch["rgb"])
+    predicted = PredictedBatches(batches, lambda batch: predict(batch["rgb"]))
+    return evaluate_predictions(predicted, evaluator, on_batch)
+
+
+class PredictedBatches:
+    """Pairs of a batch and its predictions.
+
+    Not a generator: an interrupted loop over it ends at once, and with it the progress bar of its batches.
+    """
+
+    def __init__(self, batches: Iterable[dict], predict: Callable[[dict], dict[str, torch.Tensor]]):
+        self._batches = batches
+        self._predict = predict
+
+    def __iter__(self) -> Iterator[tuple[dict, dict[str, torch.Tensor]]]:
+        for batch in self._batches:
+            yield batch, self._predict(batch)
+
+
+@torch.no_grad()
+def evaluate_predictions(
+    predicted: Iterable[tuple[dict, dict[str, torch.Tensor]]],
+    evaluator: Evaluator,
+    on_batch: Callable[[int, dict, dict], None] | None = None,
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """As `evaluate`, of pairs of a batch and its predictions."""
+    for number, (batch, predictions) in enumerate(predicted):
         evaluator.update(predictions, batch)
         if on_batch:
             on_batch(number, batch, predictions)

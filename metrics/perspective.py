@@ -13,13 +13,15 @@ from abc import abstractmethod
 import torch
 from torch.linalg import vecdot
 
+from metrics.pooling import add_angles, angle_histogram, histogram_median
+from metrics.protocol import PER_PIXEL
 from metrics.segmentation import confusion_matrices, predicted_labels
 from metrics.task_metric import BatchMetrics, TaskMetric
 from utils.distributed import all_sum
 from utils.tasks import MAX_DEPTH
 
 MIN_DEPTH = 0.001  # meters: predictions are clamped to MIN_DEPTH .. MAX_DEPTH
-PER_IMAGE, PER_PIXEL = "_per_image", "_per_pixel"
+PER_IMAGE = "_per_image"
 
 PROTOCOL = {
     "depth": "meters, 0.001 < ground truth < 10 m, predictions clamped to [0.001, 10] m; natural logarithms; all valid "
@@ -110,27 +112,24 @@ class NormalMetric(PerspectiveMetric):
     def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
         super().__init__(num_classes, device)
         self._sums = torch.zeros(1 + len(ANGLES), dtype=torch.float64, device=device)
-        self._histogram = torch.zeros(180 * _BINS_PER_DEGREE + 1, dtype=torch.int64, device=device)
+        self._histogram = angle_histogram(device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         mask = batch["normal_mask"]
         angle = angles(prediction, batch["normal"])
         sums, counts = _sums(_angle_errors(angle), mask), mask.sum((1, 2, 3))
         self._sums += sums.sum(0)
-        bins = (angle.nan_to_num(180) * _BINS_PER_DEGREE).long().flatten()
-        self._histogram.scatter_add_(0, bins, mask.flatten().long())
+        add_angles(self._histogram, angle, mask)
         return BatchMetrics(normal_metrics(sums / counts[:, None], lower_median(angle, mask)), counts > 0)
 
     def dataset_metrics(self) -> dict[str, float]:
         histogram = all_sum(self._histogram)
         count = histogram.sum()
-        median_bin = torch.searchsorted(histogram.cumsum(0), (count + 1) // 2)
-        median = (median_bin + 0.5) / _BINS_PER_DEGREE
-        return _named(self.dataset_metric_names, normal_metrics(all_sum(self._sums) / count, median), count)
+        means = all_sum(self._sums) / count
+        return _named(self.dataset_metric_names, normal_metrics(means, histogram_median(histogram)), count)
 
 
 ANGLES = (11.25, 22.5, 30.0)  # degrees
-_BINS_PER_DEGREE = 1000  # of the histogram in which the median of all pixels is found
 
 
 def segmentation_metrics(confusion: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,8 @@ from collections.abc import Callable
 import torch
 
 from metrics.constants import solid_angles
-from metrics.depth import MIN_DEPTH
 from metrics.normal import angle_between
+from metrics.protocol import MIN_DEPTH
 from metrics.segmentation import predicted_labels
 from utils.chunks import row_chunks
 

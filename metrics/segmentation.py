@@ -5,7 +5,9 @@ from dataclasses import replace
 import torch
 
 from metrics.breakdown import Breakdown, PixelError
-from metrics.task_metric import BatchMetrics, TaskMetric
+from metrics.constants import integer_solid_angles
+from metrics.protocol import SOLID_ANGLE, Protocol
+from metrics.task_metric import RELEASED, BatchMetrics, TaskMetric, with_solid_angle
 from utils.distributed import all_sum
 from utils.tasks import IGNORE_LABEL
 
@@ -15,18 +17,22 @@ def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
     return logits.max(dim=1).indices  # the same as argmax, but several times faster on CPUs
 
 
-def confusion_matrices(prediction: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+def confusion_matrices(
+    prediction: torch.Tensor, labels: torch.Tensor, num_classes: int, row_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Pixel counts (B, K, K) int64 of images: rows are true labels, columns predicted ones; ignored pixels left out.
 
     Args:
         prediction: labels (B, H, W).
         labels: true ones (B, H, W), -1 = ignore.
         num_classes: K.
+        row_weights: what a pixel of each row counts, (H,) int64; None: 1.
     """
     ignored = num_classes**2  # a cell after those of the matrix
     pairs = (labels * num_classes + prediction).masked_fill_(labels == IGNORE_LABEL, ignored).flatten(1)
     counts = pairs.new_zeros(len(pairs), ignored + 1)
-    counts.scatter_add_(1, pairs, pairs.new_ones(()).expand_as(pairs))
+    weights = pairs.new_ones(()) if row_weights is None else row_weights[:, None].expand(labels.shape[1:]).flatten()
+    counts.scatter_add_(1, pairs, weights.expand_as(pairs))
     return counts[:, :-1].unflatten(1, (num_classes, num_classes))
 
 
@@ -42,13 +48,18 @@ def class_iou(confusion: torch.Tensor) -> torch.Tensor:
 def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
     """Metrics from the confusion matrix (K, K) of a whole dataset; empty if it has no labeled pixel.
 
-    ``mIoU``: mean IoU over the classes that occur in target or prediction; ``pixAcc``: fraction of correct pixels.
+    ``mIoU``: mean IoU over the classes that occur in target or prediction; ``pixAcc``: fraction of correct pixels;
+    ``mAcc``: mean over the classes that occur in the target of the fraction of their pixels that is correct; ``fwIoU``:
+    mean IoU, weighted by the frequency of the classes in the target.
     """
     if not confusion.sum():
         return {}
+    iou, of_class, right = class_iou(confusion), confusion.sum(1).double(), confusion.diagonal()
     return {
-        "mIoU": class_iou(confusion).nanmean().item(),
-        "pixAcc": (confusion.diagonal().sum() / confusion.sum().double()).item(),
+        "mIoU": iou.nanmean().item(),
+        "pixAcc": (right.sum() / of_class.sum()).item(),
+        "mAcc": (right / of_class).nanmean().item(),
+        "fwIoU": ((iou.nan_to_num(0) * of_class).sum() / of_class.sum()).item(),
     }
 
 
@@ -64,20 +75,30 @@ def image_metrics(confusion: torch.Tensor) -> torch.Tensor:
 
 
 class SegmentationMetric(TaskMetric):
-    """Segmentation metrics: from one confusion matrix (K, K) of all images, and per image."""
+    """Segmentation metrics: from one confusion matrix (K, K) of all images, of pixels and of solid angles, and per
+    image."""
 
     image_metric_names = ("mIoU_per_image", "mIoU_occurring")
-    metric_names = ("mIoU", "pixAcc", *image_metric_names)
+    metric_names = (*with_solid_angle(("mIoU", "pixAcc", "mAcc", "fwIoU")), *image_metric_names)
     pixel_errors = (PixelError("fraction of wrong labels", ""),)
 
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False):
-        super().__init__(num_classes, device, with_breakdown)
+    def __init__(
+        self,
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        with_breakdown: bool = False,
+        protocol: Protocol = RELEASED,
+    ):
+        super().__init__(num_classes, device, with_breakdown, protocol)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+        self.confusion_by_solid_angle = torch.zeros_like(self.confusion)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         labels, predicted = batch["semantic"], predicted_labels(prediction)
         confusion = confusion_matrices(predicted, labels, self.num_classes)
         self.confusion += confusion.sum(0)
+        weights = integer_solid_angles(*labels.shape[1:], labels.device)
+        self.confusion_by_solid_angle += confusion_matrices(predicted, labels, self.num_classes, weights).sum(0)
         profiles = None
         if self.profiles:
             rows = self.profiles.of_rows([predicted != labels], labels != IGNORE_LABEL, batch)
@@ -85,7 +106,10 @@ class SegmentationMetric(TaskMetric):
         return BatchMetrics(image_metrics(confusion), confusion.sum((1, 2)) > 0, profiles)
 
     def dataset_metrics(self) -> dict[str, float]:
-        return segmentation_metrics(all_sum(self.confusion))
+        by_solid_angle = segmentation_metrics(all_sum(self.confusion_by_solid_angle))
+        return segmentation_metrics(all_sum(self.confusion)) | {
+            name + SOLID_ANGLE: value for name, value in by_solid_angle.items()
+        }
 
     def breakdown(self) -> Breakdown:
         return replace(super().breakdown(), confusion=all_sum(self.confusion).cpu().numpy())

@@ -1,6 +1,7 @@
 """The command lines. Nothing here imports torch, so that --help answers at once."""
 
 import argparse
+from pathlib import Path
 
 from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
@@ -15,6 +16,7 @@ from options.groups import (
     add_speed_options,
 )
 from options.parser import Parser, count, port, positive
+from options.protocol import add_protocol_options
 from utils.errors import UserError
 from utils.tasks import TASK_NAMES, TASK_VALUES
 
@@ -61,27 +63,25 @@ def eval_parser() -> argparse.ArgumentParser:
     data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
     data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas per batch and process")
     network = _add_network_options(parser)
-    network.add_argument(
+    source = network.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--load_weights_dir",
-        required=True,
         metavar="PATH",
         help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
     )
+    source.add_argument(
+        "--predictions",
+        metavar="DIR",
+        help="evaluate the predictions of any program in this folder instead; see docs/evaluate.md",
+    )
     _add_tta_option(network)
+    add_protocol_options(parser)
     add_inference_speed_options(parser)
     run = add_run_options(parser, log_dir="./test_uni", log_frequency=300)
     run.add_argument(
         "--overwrite", action="store_true", help="replace the results of another evaluation in the same folder"
     )
-    run.add_argument(
-        "--allow_mismatch",
-        nargs="+",
-        choices=TASK_NAMES,
-        default=[],
-        metavar="TASK",
-        help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
-        "dataset's",
-    )
+    _add_mismatch_option(run)
     run.add_argument(
         "--trivial",
         action="store_true",
@@ -89,11 +89,47 @@ def eval_parser() -> argparse.ArgumentParser:
         "the most frequent class of each row of pixels; the normals of a box",
     )
     run.add_argument(
+        "--cost",
+        action="store_true",
+        help="also measure parameters, multiply-adds, time and GPU memory of the network, for one panorama at a time",
+    )
+    run.add_argument(
         "--report",
         action="store_true",
         help="also write report.html: metrics, where the errors lie, images from the worst to the best; needs "
         "requirements-extra.txt",
     )
+    return parser
+
+
+def compare_parser() -> argparse.ArgumentParser:
+    """Options of tools/compare.py."""
+    parser = Parser("Compare checkpoints, predictions of other programs and finished evaluations in one table.")
+    parser.add_argument(
+        "--of",
+        type=named_path,
+        nargs="+",
+        required=True,
+        metavar="NAME=PATH",
+        help="a checkpoint, a folder with predictions.json, or one with the results.json of an evaluation",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
+    parser.add_argument(
+        "--report", action="store_true", help="also write comparison.html; needs requirements-extra.txt"
+    )
+    parser.add_argument("--images", type=positive, default=8, metavar="N", help="images in the page")
+    parser.add_argument("--trivial", action="store_true", help="also compare with maps that do not use the image")
+    parser.add_argument("--cost", action="store_true", help="also measure the cost of the networks")
+    parser.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to compare")
+    _add_mismatch_option(parser)
+    data = _add_data_options(parser, num_workers=8)
+    data.set_defaults(height=None, width=None)
+    data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
+    data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas per batch")
+    add_protocol_options(parser)
+    add_inference_speed_options(parser)
+    add_device_options(parser, one_process=True)
     return parser
 
 
@@ -262,6 +298,18 @@ def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_mismatch_option(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--allow_mismatch",
+        nargs="+",
+        choices=TASK_NAMES,
+        default=[],
+        metavar="TASK",
+        help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
+        "dataset's",
+    )
+
+
 def _add_tta_option(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--tta",
@@ -270,6 +318,14 @@ def _add_tta_option(group: argparse._ActionsContainer) -> None:
         metavar="N",
         help="average over N views of each panorama at evenly spaced yaws, every second one mirrored",
     )
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Type of an option: NAME=PATH."""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text} is not like NAME=PATH")
+    return name, Path(path)
 
 
 def backbone(text: str) -> str:

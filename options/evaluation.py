@@ -1,17 +1,41 @@
-"""What identifies an evaluation."""
+"""What an evaluation is made on, and what identifies it."""
 
 import argparse
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
+from datasets.class_maps import ClassMap, MergedBatches
 from datasets.panorama import PanoramaDataset
+from datasets.turned import TurnedBatches
+from metrics.protocol import Region
+from metrics.region import RegionBatches
 from networks.checkpoint import Checkpoint
+from options.protocol import identity_of
+from prediction.foreign import ForeignPredictions
 
 
-def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, precision: str) -> dict:
+def evaluated_batches(
+    loaded: Iterable[dict],
+    options: argparse.Namespace,
+    class_map: ClassMap | None,
+    normal_frame: str,
+    region: Region,
+) -> Iterable[dict]:
+    """Batches as they are evaluated: with merged classes, turned, and without what is outside of the region."""
+    batches = MergedBatches(loaded, class_map) if class_map else loaded
+    if options.turn:
+        batches = TurnedBatches(batches, tuple(options.turn), normal_frame)
+    return RegionBatches(batches, region)
+
+
+def identify(
+    options: argparse.Namespace, source: Checkpoint | ForeignPredictions, dataset: PanoramaDataset, precision: str
+) -> dict:
     """What the metrics of an evaluation depend on, as plain values; for the precision see `training.setup`."""
     return {
-        "checkpoint sha256": checkpoint.sha256,
+        "checkpoint sha256": source.sha256,
+        "--predictions": str(source.path.resolve()) if options.predictions else None,
         "--task": options.task,
         "--dataset": options.dataset,
         "--dataset_rootdir": str(Path(options.dataset_rootdir).resolve()) if options.dataset_rootdir else None,
@@ -26,4 +50,5 @@ def identify(options: argparse.Namespace, checkpoint: Checkpoint, dataset: Panor
         "precision (--amp, --no_tf32, --device)": precision,
         "unit of depth": dataset.depth_unit,
         "frame of the normals": dataset.normal_frame,
+        **identity_of(options),
     }

@@ -35,6 +35,14 @@ def rate(text: str) -> float:
     return _at_least(0.0, float(text))
 
 
+def positive_rate(text: str) -> float:
+    """Type of an option: a number above 0."""
+    value = _at_least(0.0, float(text))
+    if value == 0:
+        raise argparse.ArgumentTypeError("0 is not above 0")
+    return value
+
+
 def fraction(text: str) -> float:
     """Type of an option: a number from 0, below 1."""
     return _at_least(0.0, float(text), below=1.0)

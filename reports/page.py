@@ -242,7 +242,7 @@ def _gallery(report: Report, task: str) -> dict:
         "total": len(ranks),
         "group_size": GROUP_SIZE,
         "caption": display.caption,
-        "scales": [_color_scale(label, *scale) for label, scale in scales.items() if scale],
+        "scales": [color_scale(label, *scale) for label, scale in scales.items() if scale],
         "classes": list(zip(settings.class_names, settings.class_colours, strict=True)) if has_classes else [],
         "cards": _cards(report.shown[task], ranks),
     }
@@ -255,7 +255,8 @@ def _ranks(rows: list[dict], task: str) -> dict[int, int]:
     return {index: rank for rank, index in enumerate(order, start=1)}
 
 
-def _color_scale(label: str, top: float, unit: str) -> dict:
+def color_scale(label: str, top: float, unit: str) -> dict:
+    """A color scale from 0 to `top`, as the template shows it."""
     gradient = scale_colors(np.linspace(0, top, 120)[None].repeat(10, axis=0), top)
     return {"label": label, "top": top, "unit": unit, "image": data_url(encode_small(gradient))}
 

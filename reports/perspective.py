@@ -25,7 +25,7 @@ def describe_evaluation(
         "trained_on": checkpoint.settings.source,
         "dataset": dataset.name,
         "split": dataset.split,
-        **origin_of(checkpoint, dataset, rows),
+        **origin_of(checkpoint, dataset, len(rows)),
     }
 
 

@@ -5,10 +5,11 @@ import math
 
 from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
-from metrics.evaluator import PROTOCOL
-from networks.checkpoint import Checkpoint
+from metrics.evaluator import describe_protocol
+from metrics.protocol import SOLID_ANGLE, Protocol
 from networks.saved_network import SavedNetwork
-from tasks import TASKS
+from prediction.foreign import ForeignPredictions
+from tasks import JOINT_METRICS, TASKS
 from training.run_folder import RunFolder
 from utils.files import write_csv, write_json, write_text
 from utils.provenance import provenance
@@ -22,35 +23,49 @@ def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
     return {**dict.fromkeys(TASKS[task].metric.metric_names), **values}
 
 
+def describe_protocols(protocol: Protocol) -> dict[str, str]:
+    """What each metric of an evaluation is, the further ones included; see `metrics.evaluator.describe_protocol`."""
+    return describe_protocol(protocol) | {name: JOINT_METRICS[name].description for name in protocol.more}
+
+
 def describe_evaluation(
-    options: argparse.Namespace, checkpoint: Checkpoint, dataset: PanoramaDataset, rows: list[dict]
+    options: argparse.Namespace,
+    name: str,
+    source: SavedNetwork | ForeignPredictions,
+    dataset: PanoramaDataset,
+    num_images: int,
+    protocol: Protocol,
 ) -> dict:
-    """The content of results.json besides the metrics."""
+    """The content of results.json besides the metrics; `name`: of what is evaluated."""
     return {
-        "protocol": PROTOCOL,
-        "backbone": options.backbone,
+        "protocol": describe_protocols(protocol),
+        "backbone": name if options.predictions else options.backbone,
         "dataset": options.dataset,
         "split": options.split,
+        "classes": options.classes,
         "tta": options.tta,
+        "turn": options.turn,
         "list": options.val_list,
-        **origin_of(checkpoint, dataset, rows),
+        **origin_of(source, dataset, num_images),
     }
 
 
-def origin_of(checkpoint: SavedNetwork, dataset: PanoramaDataset | PerspectiveDataset, rows: list[dict]) -> dict:
+def origin_of(
+    source: SavedNetwork | ForeignPredictions, dataset: PanoramaDataset | PerspectiveDataset, num_images: int
+) -> dict:
     """What results.json of both programs tells about checkpoint, dataset and program."""
     return {
         "depth_unit": dataset.depth_unit,
         "normal_frame": dataset.normal_frame,
-        "num_skipped": len(dataset) - len(rows),
-        "num_images": len(rows),
+        "num_skipped": len(dataset) - num_images,
+        "num_images": num_images,
         "height": dataset.height,
         "width": dataset.width,
         "checkpoint": {
-            "path": str(checkpoint.path),
-            "sha256": checkpoint.sha256,
-            "epoch": checkpoint.epoch,
-            "dataset": checkpoint.settings.dataset,
+            "path": str(source.path),
+            "sha256": source.sha256,
+            "epoch": source.epoch,
+            "dataset": source.settings.dataset,
         },
         **provenance(),
     }
@@ -58,13 +73,16 @@ def origin_of(checkpoint: SavedNetwork, dataset: PanoramaDataset | PerspectiveDa
 
 def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     """Write result.txt per task, results.json and per_image.csv; print the metrics."""
+    protocol = summary["protocol"]
+    tasks = summary["results"]
+    endings = [name for name in protocol if name.startswith("_") and name != SOLID_ANGLE]
     comments = [
-        f"# seam: {PROTOCOL['seam']}",
+        *(f"# {name}: {text}" for name, text in protocol.items() if name not in (*TASKS, SOLID_ANGLE)),
         f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
         *(f"# {note}" for note in summary["notes"]),
     ]
-    for task, values in summary["results"].items():
-        lines = [f"# {PROTOCOL[task]}", *comments]
+    for task, values in tasks.items():
+        lines = [f"# {protocol[task]}", *comments]
         if not has_ground_truth(values):
             note = f"{task}: no panorama has ground truth, so there are no metrics but the seam score"
             print(note)
@@ -73,10 +91,31 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
         for name, title in zip(("results", *_OTHERS), titles, strict=True):
             known = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
             if known:
-                print(f"{task}{title}: {metrics_line(known)}")
+                print_metrics(f"{task}{title}", known, endings)
             lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
         write_text(run.result(task), "\n".join(lines) + "\n")
+    if "cost" in summary:
+        print_cost(summary["cost"])
     write_tables(run, summary, rows)
+
+
+def print_metrics(name: str, metrics: dict[str, float], endings: list[str]) -> None:
+    """Print the metrics of a predictor in one line, and in one more each those whose names end in one of `endings`."""
+    groups: dict[str, dict[str, float]] = {"": {}}
+    for key, value in metrics.items():
+        ending = max((end for end in endings if key.removesuffix(SOLID_ANGLE).endswith(end)), key=len, default="")
+        groups.setdefault(ending, {})["".join(key.rsplit(ending, 1)) if ending else key] = value
+    for ending, group in groups.items():
+        print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group)}")
+
+
+def print_cost(cost: dict[str, float | None]) -> None:
+    """Print what a prediction costs, see `prediction.cost`."""
+    memory = cost["peak_memory_mib"]
+    print(
+        f"cost: {cost['parameters'] / 1e6:.1f} M parameters, {cost['multiply_adds'] / 1e9:.1f} G multiply-adds, "
+        f"{cost['ms_per_image']:.1f} ms per panorama" + (f", {memory:.0f} MiB" if memory else "")
+    )
 
 
 def write_tables(run: RunFolder, summary: dict, rows: list[dict]) -> None:

@@ -6,13 +6,18 @@ from losses.depth import depth_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
 from metrics.baselines import Baselines
+from metrics.boundaries import BOUNDARIES
+from metrics.consistency import CONSISTENCY
 from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
 from metrics.depth import DepthMetric
 from metrics.evaluator import Evaluator
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
+from metrics.points import POINTS
+from metrics.protocol import MORE_METRICS, Protocol
 from metrics.seam import depth_differences, label_differences, normal_differences
 from metrics.segmentation import SegmentationMetric
+from metrics.task_metric import RELEASED
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.task import PanoramaTask
 from utils.tasks import IGNORE_LABEL
@@ -75,19 +80,35 @@ SEGMENTATION = PanoramaTask(
 
 # The order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
+JOINT_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES), strict=True))
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
 
 def build_evaluator(
-    tasks: tuple[str, ...], num_classes: int, device: torch.device | str = "cpu", with_breakdown: bool = False
+    tasks: tuple[str, ...],
+    num_classes: int,
+    device: torch.device | str = "cpu",
+    with_breakdown: bool = False,
+    protocol: Protocol = RELEASED,
 ) -> Evaluator:
-    """An evaluator of some tasks; for the arguments see `metrics.task_metric.TaskMetric`."""
-    metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown) for task in tasks}
-    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks})
+    """An evaluator of some tasks; for the arguments see `metrics.task_metric.TaskMetric`.
+
+    Further metrics that need the predictions of other tasks are left out.
+    """
+    metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown, protocol) for task in tasks}
+    joint = tuple(JOINT_METRICS[name] for name in protocol.more if set(JOINT_METRICS[name].needs) <= set(tasks))
+    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, joint)
 
 
-def build_baselines(tasks: tuple[str, ...], num_classes: int, height: int, width: int, normal_frame: str) -> Baselines:
+def build_baselines(
+    tasks: tuple[str, ...],
+    num_classes: int,
+    height: int,
+    width: int,
+    normal_frame: str,
+    protocol: Protocol = RELEASED,
+) -> Baselines:
     """The baselines of these tasks for panoramas (H, W), with ground truth normals in the "camera" or "world" frame.
 
     There is no fixed map for normals in the world frame.
@@ -96,5 +117,7 @@ def build_baselines(tasks: tuple[str, ...], num_classes: int, height: int, width
     return Baselines(
         constants={task: TASKS[task].constant(num_classes) for task in tasks},
         maps={task: fixed for task, fixed in maps.items() if normal_frame == "camera" or not fixed.needs_camera_frame},
-        build_evaluator=lambda some, device, with_breakdown: build_evaluator(some, num_classes, device, with_breakdown),
+        build_evaluator=lambda some, device, with_breakdown: build_evaluator(
+            some, num_classes, device, with_breakdown, protocol
+        ),
     )

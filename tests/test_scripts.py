@@ -199,6 +199,54 @@ def test_evaluation(evaluation):
     assert f"\nrms: {results['results']['depth']['rms']:.6f}\n" in text
 
 
+def test_cost(log_dir, run, tmp_path, capsys):
+    """Parameters of the checkpoint; multiply-adds of one forward pass, which grow with the number of pixels."""
+    results = {}
+    for height in (32, 64):
+        size = ["--height", str(height), "--width", str(2 * height), "--num_val", "1"]
+        folder = evaluate(log_dir, tmp_path / str(height), *size, "--cost")
+        results[height] = json.loads((folder / "results.json").read_text())["cost"]
+    network = load_checkpoint(run / "models/weights_last/last_model.pth").build_network()
+    assert results[32]["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert 3 < results[64]["multiply_adds"] / results[32]["multiply_adds"] < 4.5
+    assert results[32]["ms_per_image"] > 0
+    assert results[32]["peak_memory_mib"] is None, "on a CPU"
+    assert capsys.readouterr().out.count("M parameters") == 2
+
+
+def test_predictions_of_another_program(run, evaluation, tmp_path, capsys):
+    """The files of a network's predictions have its metrics; what is missing is named, and nothing is written."""
+    dataset = SyntheticRooms("test", 3, 32, 64)
+    checkpoint = load_checkpoint(run / "models/weights_last/last_model.pth")
+    network = checkpoint.build_network().eval()
+    folder, log_dir = tmp_path / "theirs", tmp_path / "eval"
+    for sample in (dataset[i] for i in range(3)):
+        stem = folder / sample["id"]
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            maps = {task: prediction[0] for task, prediction in network(sample["rgb"][None]).items()}
+        np.savez(f"{stem}.npz", depth=1000 * maps["depth"][0], labels=maps["segmentation"].argmax(0))
+        np.save(f"{stem}_normal.npy", maps["normal"].movedim(0, -1))
+    declaration = {"size": [32, 64], "unit": "mm", "frame": "camera", "classes": dataset.classes.names}
+    (folder / "predictions.json").write_text(json.dumps(declaration))
+    line = ["--dataset", "Synthetic", "--num_val", "3", "--num_workers", "0", "--predictions", str(folder)]
+    options = eval_parser().parse_args([*line, "--log_dir", str(log_dir), "--protocol", "unifuse"])
+    eval_elite360m.main(options)
+    theirs = json.loads((log_dir / "theirs" / TRIPLE / "results.json").read_text())
+    ours = json.loads((evaluation / "results.json").read_text())
+    assert theirs["backbone"] == "theirs"
+    assert theirs["protocol"]["_unifuse"] == ours["protocol"]["depth"]
+    for task, metrics in ours["results"].items():
+        assert {name: theirs["results"][task][name] for name in metrics} == pytest.approx(metrics, rel=1e-4), task
+    assert theirs["results"]["depth"]["rms_unifuse"] == theirs["results"]["depth"]["rms"]
+    assert "depth (unifuse): abs_rel " in capsys.readouterr().out
+    next(folder.rglob("*_normal.npy")).unlink()
+    options.log_dir = str(tmp_path / "other")
+    with pytest.raises(UserError, match="holds no array normal"):
+        eval_elite360m.main(options)
+    assert not list((tmp_path / "other").rglob("*.*"))
+
+
 def test_report(evaluation):
     """The metrics of results.json to the last digit, and every image of every task, the worst first."""
     text = (evaluation / "report.html").read_text(encoding="utf-8")
@@ -774,7 +822,7 @@ def test_a_task_without_ground_truth(run_on_disk, on_disk, tmp_path, capsys):
     for kind in ("results", "constant", "fixed_map"):
         metrics = results[kind]["segmentation"]
         assert {name: value for name, value in metrics.items() if name != "seam"} == {
-            **dict.fromkeys(("mIoU", "pixAcc", "mIoU_per_image", "mIoU_occurring")),
+            **dict.fromkeys(TASKS["segmentation"].metric.metric_names),
         }
     assert results["results"]["segmentation"]["seam"] > 0
     assert results["results"]["depth"]["rms"] > 0

@@ -63,7 +63,7 @@ def fitted(baseline, batches: list[dict]):
 
 def loss(name: str, value: float, other: float) -> float:
     """By how much a metric is worse than another one, relative to their size."""
-    higher_is_better = name.startswith(("a1", "a2", "a3", "a4", "a5", "mIoU", "pixAcc"))
+    higher_is_better = name.startswith(("a1", "a2", "a3", "a4", "a5", "delta", "mIoU", "pixAcc", "mAcc", "fwIoU"))
     return (other - value if higher_is_better else value - other) / max(value, other)
 
 
@@ -108,7 +108,8 @@ def test_constants_are_better_than_others(task):
     for value in candidates[task]:
         others = metrics_of(batches, task, value)
         for name, (metric, _) in best.items():
-            assert loss(name, metric, others[name]) < tolerance, name
+            allowed = 0.05 if name.startswith("delta") else tolerance  # few pixels are that near
+            assert loss(name, metric, others[name]) < allowed, name
 
 
 def test_metrics_of_constant_directions_are_exact():

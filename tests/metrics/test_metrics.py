@@ -4,6 +4,7 @@ import importlib
 import math
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from metrics.segmentation import confusion_matrices, image_metrics, predicted_la
 from metrics.weighted import weighted_medians
 from tasks import TASKS, build_evaluator
 from utils.cpu_kernels import without_cpu_kernels
+from utils.sphere import erp_solid_angles
 
 HEIGHT, WIDTH, CLASSES = 8, 16, 6
 
@@ -127,7 +129,35 @@ def test_per_image_miou_counts_absent_classes_as_zero():
     prediction = torch.tensor([[0, 0, 1, 2, 3]])
     matrix = confusion_matrices(prediction[None], truth[None], CLASSES)
     assert image_metrics(matrix)[0].tolist() == pytest.approx([(1 + 0.5) / 6, (1 + 0.5) / 3])
-    assert segmentation_metrics(matrix[0]) == pytest.approx({"mIoU": (1 + 0.5 + 0) / 3, "pixAcc": 3 / 4})
+    assert segmentation_metrics(matrix[0]) == pytest.approx(
+        {"mIoU": (1 + 0.5 + 0) / 3, "pixAcc": 3 / 4, "mAcc": (1 + 0.5) / 2, "fwIoU": 0.5 * 1 + 0.5 * 0.5}
+    )
+
+
+def test_segmentation_by_solid_angle():
+    """Against sums over pixels in NumPy; image 2 has no label."""
+    truth, predictions = random_truth(3), random_predictions(3)
+    truth["semantic"][2] = -1
+    evaluator = build_evaluator(("segmentation",), CLASSES)
+    evaluator.update(predictions, truth)
+    ours = evaluator.compute()[0]["segmentation"]
+    labels, predicted = truth["semantic"].numpy(), predictions["segmentation"].argmax(1).numpy()
+    weights = np.broadcast_to(erp_solid_angles(HEIGHT, WIDTH)[:, None], labels.shape)
+    known = labels >= 0
+    area = {}  # of the true class, the predicted one, both
+    for k in range(CLASSES):
+        true, of_predicted = known & (labels == k), known & (predicted == k)
+        area[k] = [weights[mask].sum() for mask in (true, of_predicted, true & of_predicted)]
+    occurring = [(true, both / (true + of_predicted - both)) for true, of_predicted, both in area.values() if true]
+    total = sum(true for true, *_ in area.values())
+    expected = {
+        "mIoU": np.mean([iou for _, iou in occurring]),  # class 5 is never predicted either
+        "pixAcc": sum(both for *_, both in area.values()) / total,
+        "mAcc": np.mean([both / true for true, _, both in area.values() if true]),
+        "fwIoU": sum(true * iou for true, iou in occurring) / total,
+    }
+    assert {name: ours[f"{name}_solid_angle"] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert ours["mIoU_solid_angle"] != pytest.approx(ours["mIoU"], rel=1e-6)
 
 
 def test_segmentation_logits_are_not_truncated():

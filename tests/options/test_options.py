@@ -38,6 +38,8 @@ EVAL_OPTIONS = {
     *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "device", "gpu_devices", "local_rank"),
     *("amp", "no_tf32", "compile", "channels_last"),
     *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
+    *("predictions", "classes", "align", "align_weights", "min_depth", "max_depth", "clamp_depth", "pool"),
+    *("pole_crop", "mask_black", "protocol", "more_metrics", "turn", "cost"),
 }
 PREDICT_OPTIONS = {
     *("checkpoint", "input", "out", "save", "overwrite", "force", "tta", "batch_size", "device", "gpu_devices"),

@@ -1,0 +1,75 @@
+"""Coarser sets of semantic classes, to evaluate in, for datasets whose classes they are made of."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from datasets import CLASS_MAPS
+from datasets.classes import SemanticClasses
+from datasets.nyuv2_classes import LABELS_13_OF_40, NYUV2_13
+from datasets.structured3d import KEPT_CLASSES
+from utils.errors import UserError
+from utils.tasks import IGNORE_LABEL
+
+(NYU13,) = CLASS_MAPS
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """What the K labels of a dataset become.
+
+    Attributes:
+        classes: the M coarser ones; each is made of one or more of the dataset's, or does not occur.
+        labels: of each label of the dataset, the coarser one, (K,).
+    """
+
+    classes: SemanticClasses
+    labels: tuple[int, ...]
+
+    def merge_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Coarser labels of labels of any shape, -1 = ignore."""
+        table = _tensor((*self.labels, IGNORE_LABEL), labels.device)
+        return table[labels]
+
+    def merge_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (B, M, H, W) of logits (B, K, H, W): the largest of each class's; the lowest where there is none.
+
+        So the most likely class is what the most likely class of the dataset becomes.
+        """
+        lowest = torch.finfo(logits.dtype).min
+        merged = logits.new_full((len(logits), len(self.classes), *logits.shape[2:]), lowest)
+        index = _tensor(self.labels, logits.device)[None, :, None, None].expand_as(logits)
+        return merged.scatter_reduce_(1, index, logits, "amax")
+
+
+class MergedBatches:
+    """Batches with labels merged to coarser classes; for the keys see `datasets.panorama`."""
+
+    def __init__(self, batches: Iterable[dict], class_map: ClassMap):
+        self._batches = batches
+        self._class_map = class_map
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[dict]:
+        for batch in self._batches:
+            yield batch | {"semantic": self._class_map.merge_labels(batch["semantic"])}
+
+
+def find_class_map(name: str, dataset: str) -> ClassMap:
+    """The map from the classes of a dataset, by its name in --dataset, to those of --classes.
+
+    Raises:
+        UserError: when the dataset's classes cannot be merged to them.
+    """
+    if (name, dataset) == (NYU13, "Struc3D"):
+        return ClassMap(NYUV2_13, tuple(int(LABELS_13_OF_40[id_ - 1]) for id_ in KEPT_CLASSES))
+    raise UserError(f"--classes {name} is for --dataset Struc3D: drop it for {dataset}")
+
+
+@lru_cache(maxsize=16)
+def _tensor(values: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor(values, device=device)

@@ -1,0 +1,76 @@
+"""Panoramas as a turned camera would have taken them, to measure how robust predictions are."""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from utils.sphere import angles_to_pixels, erp_rays, rays_to_angles, yaw_rotation
+
+Turn = tuple[float, float, float]  # degrees: yaw to the right, pitch upwards, roll clockwise
+
+
+def turn_rotation(turn: Turn) -> np.ndarray:
+    """The matrix (3, 3) from vectors in the frame of the turned camera to those of the upright one; the camera is
+    rolled first, then pitched, then yawed."""
+    yaw, pitch, roll = np.radians(turn)
+    cos, sin = np.cos(pitch), np.sin(pitch)
+    up = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+    cos, sin = np.cos(roll), np.sin(roll)
+    clockwise = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return yaw_rotation(yaw) @ up @ clockwise
+
+
+class TurnedBatches:
+    """Batches of panoramas turned by the same angles; for the keys see `datasets.panorama`.
+
+    Colors are interpolated bilinearly; ground truth is that of the nearest pixel, with the normals in the frame of the
+    turned camera.
+
+    Args:
+        batches: to turn.
+        turn: of the camera.
+        normal_frame: "camera", or "world", whose normals stay as they are.
+    """
+
+    def __init__(self, batches: Iterable[dict], turn: Turn, normal_frame: str):
+        self._batches = batches
+        self._turn = turn
+        self._normal_frame = normal_frame
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[dict]:
+        for batch in self._batches:
+            yield self._turned(batch)
+
+    def _turned(self, batch: dict) -> dict:
+        rgb = batch["rgb"]
+        place, grid, rotation = _sampling(self._turn, *rgb.shape[-2:], rgb.device)
+        nearest = {
+            key: batch[key].flatten(-2)[..., place].unflatten(-1, rgb.shape[-2:])
+            for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic")
+        }
+        if self._normal_frame == "camera":
+            nearest["normal"] = torch.einsum("ji,bjhw->bihw", rotation, nearest["normal"])  # the inverse
+        padded = F.pad(rgb, (1, 1, 0, 0), mode="circular")
+        colors = F.grid_sample(padded, grid.expand(len(rgb), -1, -1, -1), padding_mode="border", align_corners=True)
+        return batch | nearest | {"rgb": colors}
+
+
+@lru_cache(maxsize=4)
+def _sampling(
+    turn: Turn, height: int, width: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Nearest pixels (H * W,) in a flattened upright image, the sampling grid (1, H, W, 2) of one with a column more on
+    either side, and the rotation (3, 3)."""
+    rotation = turn_rotation(turn)
+    row, column = angles_to_pixels(*rays_to_angles(erp_rays(height, width) @ rotation.T), height, width)
+    nearest_row, nearest_column = np.rint(row).clip(0, height - 1), np.rint(column) % width
+    place = torch.tensor((nearest_row * width + nearest_column).astype(np.int64).ravel(), device=device)
+    x, y = 2 * (column + 1) / (width + 1) - 1, 2 * row / (height - 1) - 1
+    grid = torch.tensor(np.stack([x, y], axis=-1)[None], dtype=torch.float32, device=device)
+    return place, grid, torch.tensor(rotation, dtype=torch.float32, device=device)

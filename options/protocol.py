@@ -1,0 +1,132 @@
+"""Options of how predictions are compared with the ground truth. Nothing here imports torch."""
+
+import argparse
+import math
+
+from datasets import CLASS_MAPS
+from metrics.protocol import (
+    ALIGNMENTS,
+    CLAMPINGS,
+    MORE_METRICS,
+    PRESETS,
+    DepthProtocol,
+    Protocol,
+    Region,
+    aligned,
+)
+from options.parser import positive_rate, rate
+from utils.errors import UserError
+from utils.tasks import MAX_DEPTH, parse_tasks
+
+
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """What is compared, and how it is averaged; the defaults are those of the released code."""
+    group = parser.add_argument_group("protocol")
+    group.add_argument(
+        "--align",
+        nargs="+",
+        choices=tuple(ALIGNMENTS),
+        default=["none"],
+        metavar="FIT",
+        help=f"of predicted depth to each image: {', '.join(ALIGNMENTS)}; each adds metrics whose names end in its own",
+    )
+    group.add_argument(
+        "--align_weights",
+        choices=("uniform", "solid_angle"),
+        default="uniform",
+        help="weights of the pixels in these fits",
+    )
+    group.add_argument("--min_depth", type=rate, default=0.0, metavar="M", help="leave out ground truth up to M meters")
+    group.add_argument(
+        "--max_depth", type=positive_rate, default=MAX_DEPTH, metavar="M", help="leave out ground truth beyond M meters"
+    )
+    group.add_argument(
+        "--clamp_depth",
+        choices=CLAMPINGS,
+        default="both",
+        help="which depths are clamped to that range (from 0.1 m)",
+    )
+    group.add_argument(
+        "--pool",
+        nargs="+",
+        choices=("image", "pixel"),
+        default=["image"],
+        metavar="HOW",
+        help="image: means over images; pixel: adds metrics of the pixels of all images together (_per_pixel)",
+    )
+    group.add_argument(
+        "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
+    )
+    group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
+    group.add_argument(
+        "--turn",
+        type=float,
+        nargs=3,
+        metavar=("YAW", "PITCH", "ROLL"),
+        help="evaluate a network on panoramas of a camera turned by these degrees, to the right, up and clockwise",
+    )
+    group.add_argument(
+        "--more_metrics",
+        nargs="+",
+        choices=MORE_METRICS,
+        default=[],
+        metavar="NAME",
+        help=f"further metrics, at more cost: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
+    )
+    group.add_argument(
+        "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
+    )
+    group.add_argument(
+        "--protocol",
+        nargs="+",
+        choices=tuple(PRESETS),
+        default=[],
+        metavar="NAME",
+        help=f"add depth metrics by the protocol of another program: {', '.join(PRESETS)}; see docs/evaluate.md",
+    )
+
+
+def protocol_of(options: argparse.Namespace) -> Protocol:
+    """The protocol of an evaluation.
+
+    Raises:
+        UserError: when options contradict each other, or a protocol does not suit the dataset.
+    """
+    region = Region(options.min_depth, options.max_depth, options.pole_crop, options.mask_black)
+    if options.min_depth >= options.max_depth:
+        raise UserError(f"--min_depth {options.min_depth:g} is not below --max_depth {options.max_depth:g}")
+    if options.pole_crop >= 90:
+        raise UserError(f"--pole_crop {options.pole_crop:g} leaves no pixel: pass an angle below 90 degrees")
+    depth = DepthProtocol(clamp=options.clamp_depth)
+    if options.trivial and (region.min_depth, region.max_depth, depth) != (0.0, MAX_DEPTH, DepthProtocol()):
+        raise UserError("--trivial knows no --min_depth, --max_depth and --clamp_depth: drop either")
+    is_relative = options.dataset == "Struc3D" and not options.metric_depth
+    if is_relative and (metric := [name for name in options.protocol if name != "unifuse"]):
+        raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
+    if options.turn and not all(map(math.isfinite, options.turn)):
+        raise UserError("--turn takes three finite angles in degrees")
+    more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
+    if "consistency" in more and (options.normal_frame != "camera" or not {"depth", "normal"} <= {*tasks}):
+        raise UserError(
+            "--more_metrics consistency needs depth and normals in the camera frame: drop it, or change --task"
+        )
+    if more and "depth" not in tasks:
+        raise UserError(f"--more_metrics {more[0]} needs depth: drop it, or change --task")
+    others = [one for name in dict.fromkeys(options.protocol) for one in PRESETS[name](options.dataset)]
+    main_and_aligned = aligned(tuple(options.align), depth, options.align_weights == "solid_angle")
+    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool, more)
+
+
+def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
+    """The options of a protocol as one entry of what identifies an evaluation; None if all have their defaults."""
+    parser = argparse.ArgumentParser()
+    add_protocol_options(parser)
+    defaults = vars(parser.parse_args([]))
+    given = [
+        f"--{name} {_text(getattr(options, name))}" for name in defaults if getattr(options, name) != defaults[name]
+    ]
+    return {"protocol": " ".join(given) or None}
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

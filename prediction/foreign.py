@@ -1,0 +1,293 @@
+"""Predictions of another program: a folder of maps, and predictions.json, which tells what they mean.
+
+The maps of a sample are found by its id, without the suffix, in the folder, or by the last part of the id alone:
+``STEM_depth``, ``STEM_normal`` and ``STEM_labels`` with one of SUFFIXES, or the arrays ``depth``, ``normal`` and
+``labels`` of ``STEM.npz``. `Declaration` describes predictions.json.
+"""
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from datasets.classes import SemanticClasses
+from utils.errors import UserError
+from utils.images import ImageFile
+from utils.openexr import read_openexr
+from utils.tasks import METERS, RELATIVE, TASK_NAMES
+
+DECLARATION = "predictions.json"
+SUFFIXES = (".npy", ".npz", ".exr", ".png")
+_DATASET = "predictions of another program"
+_ENDINGS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
+_UNITS = {"m": 1.0, "mm": 0.001, "relative": 1.0}
+_AXES = ("x", "y", "z")
+_KEYS = ("size", "unit", "frame", "axes", "classes", "class_map")
+_SHORTEST = 0.1  # length of a vector that counts as a normal
+_SHOWN = 3  # names in a message
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What predictions.json tells; a task without its entry is not predicted.
+
+    Attributes:
+        size: ``"size": [H, W]`` of every map.
+        unit: ``"unit"`` of depth along the ray: "m", "mm", "relative", or meters per value.
+        frame: ``"frame"`` of normals toward the camera: "camera" (x right, y down, z forward) or "world".
+        axes: ``"axes"`` (optional): which stored component is x, y and z, such as ["x", "-z", "y"].
+        classes: ``"classes"``: the names of labels 0, 1, ...
+        class_map: ``"class_map"`` (optional): names of the dataset's classes by names of `classes`.
+        sha256: of the file.
+    """
+
+    size: tuple[int, int]
+    unit: str | float | None
+    frame: str | None
+    axes: tuple[str, ...]
+    classes: tuple[str, ...] | None
+    class_map: dict[str, str]
+    sha256: str
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that are predicted."""
+        given = zip(TASK_NAMES, (self.unit, self.frame, self.classes), strict=True)
+        return tuple(task for task, value in given if value is not None)
+
+
+def read_declaration(folder: str | Path) -> Declaration:
+    """The content of predictions.json in a folder.
+
+    Raises:
+        UserError: when it is missing or damaged, or an entry is not as `Declaration` says.
+    """
+    path = Path(folder) / DECLARATION
+    try:
+        file = path.read_bytes()
+        content = dict(json.loads(file))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: it tells what the predictions mean, see docs/evaluate.md") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as a JSON object: {f'{error}'[:100]}") from error
+    unit, frame, classes = (content.get(key) for key in ("unit", "frame", "classes"))
+    size, axes, class_map = content.get("size"), content.get("axes", list(_AXES)), content.get("class_map", {})
+    is_right = {
+        "size": _is_size(size),
+        "unit": unit is None or unit in _UNITS if not _is_number(unit) else unit > 0,
+        "frame": frame in (None, "camera", "world"),
+        "axes": isinstance(axes, list) and sorted(f"{axis}".removeprefix("-") for axis in axes) == [*_AXES],
+        "classes": classes is None or _are_names(classes),
+        "class_map": isinstance(class_map, dict) and all(isinstance(name, str) for name in class_map.values()),
+    }
+    wrong = [key for key, right in is_right.items() if not right] + [key for key in content if key not in _KEYS]
+    if wrong:
+        raise UserError(f"{path}: {wrong[0][:40]} {f'{content.get(wrong[0])}'[:60]} is not known: see docs/evaluate.md")
+    names = tuple(classes) if classes is not None else None
+    return Declaration(tuple(size), unit, frame, tuple(axes), names, class_map, hashlib.sha256(file).hexdigest())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, list) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
+
+
+def _are_names(names: object) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+
+
+@dataclass(frozen=True)
+class ForeignSettings:
+    """What the predictions mean, as the settings of a network do; the classes are those of the dataset."""
+
+    tasks: tuple[str, ...]
+    class_names: tuple[str, ...]
+    class_colours: tuple[tuple[int, int, int], ...]
+    depth_unit: str
+    normal_frame: str
+    dataset: str = _DATASET
+
+
+class ForeignPredictions:
+    """Reads the predictions of another program.
+
+    Args:
+        folder: of the predictions.
+        declaration: of that folder.
+        tasks: to read.
+        classes: of the dataset.
+        height, width: H x W of the predictions to return: maps of another size are resized, depth and normals
+            bilinearly, labels by nearest neighbor.
+
+    Attributes:
+        path, sha256, epoch, settings: as of a `networks.saved_network.SavedNetwork`.
+
+    Raises:
+        UserError: when a task is not predicted, or classes cannot be told apart as the dataset does.
+    """
+
+    epoch = 0
+
+    def __init__(
+        self,
+        folder: str | Path,
+        declaration: Declaration,
+        tasks: tuple[str, ...],
+        classes: SemanticClasses,
+        height: int,
+        width: int,
+    ):
+        self.path = Path(folder)
+        self.sha256 = declaration.sha256
+        self._declaration = declaration
+        self._tasks = tasks
+        self._num_classes = len(classes)
+        self._size = height, width
+        self._used: dict[tuple[Path, str], str] = {}  # the sample that each file was read for
+        if missing := [task for task in tasks if task not in declaration.tasks]:
+            predicted = ", ".join(declaration.tasks) or "nothing"
+            raise UserError(f"{self.path / DECLARATION} describes {predicted}, not {missing[0]}: choose another --task")
+        self._labels = self._map_classes(classes) if "segmentation" in tasks else None
+        unit = RELATIVE if declaration.unit == "relative" else METERS
+        self.settings = ForeignSettings(
+            declaration.tasks, classes.names, classes.colors, unit, declaration.frame or "camera"
+        )
+
+    def predict(self, batch: dict) -> dict[str, torch.Tensor]:
+        """The predictions of a batch, on its device: depth (B, 1, H, W), normal (B, 3, H, W), logits (B, K, H, W).
+
+        Raises:
+            UserError: when a file is missing, damaged, of another size, holds other values than declared, or would
+                stand for several samples.
+        """
+        device = batch["rgb"].device
+        return {
+            task: torch.stack([self._read(sample, task) for sample in batch["id"]]).to(device) for task in self._tasks
+        }
+
+    def _map_classes(self, classes: SemanticClasses) -> np.ndarray:
+        """The label of the dataset of each declared one, (K',)."""
+        known = {name.casefold(): label for label, name in enumerate(classes.names)}
+        renamed = [self._declaration.class_map.get(name, name) for name in self._declaration.classes]
+        if unknown := [name for name in renamed if name.casefold() not in known]:
+            listed = ", ".join(unknown[:_SHOWN])
+            raise UserError(
+                f"{self.path / DECLARATION}: the dataset has no class {listed[:100]}: name it in class_map as one of "
+                f"{', '.join(classes.names)[:200]}"
+            )
+        return np.array([known[name.casefold()] for name in renamed])
+
+    def _find(self, sample: str, task: str) -> Path | None:
+        """The file that holds a map of a sample."""
+        stem = Path(sample).with_suffix("")
+        for place in (self.path / stem, self.path / stem.name):
+            candidates = [place.with_name(f"{place.name}_{_ENDINGS[task]}{suffix}") for suffix in SUFFIXES]
+            for path in (*candidates, place.with_name(f"{place.name}.npz")):
+                if path.is_file():
+                    return path
+        return None
+
+    def _read(self, sample: str, task: str) -> torch.Tensor:
+        """The prediction of a sample, (., H, W) float32."""
+        path = self._find(sample, task)
+        if path is None:
+            stem, ending = Path(sample).with_suffix(""), _ENDINGS[task]
+            raise UserError(
+                f"{self.path} has no {task} of {sample}: expected {stem}_{ending} or {stem.name}_{ending} with "
+                f"{', '.join(SUFFIXES)}, or {stem.name}.npz"
+            )
+        if self._used.setdefault((path, task), sample) != sample:
+            raise UserError(f"{path} stands for several samples: repeat the folders of their ids in {self.path}")
+        stored = read_map(path, _ENDINGS[task])
+        if stored.shape[:2] != self._declaration.size:
+            height, width = self._declaration.size
+            raise UserError(f"{path} is of shape {stored.shape}, but {DECLARATION} tells size [{height}, {width}]")
+        decode = {"depth": self._decode_depth, "normal": self._decode_normal, "segmentation": self._decode_labels}
+        return decode[task](stored, path)
+
+    def _decode_depth(self, stored: np.ndarray, path: Path) -> torch.Tensor:
+        if stored.ndim != 2:
+            raise UserError(f"{path} is of shape {stored.shape}: depth is (H, W)")
+        unit = self._declaration.unit
+        depth = torch.from_numpy(stored.astype(np.float32)) * _UNITS.get(unit, unit)
+        if not depth.isfinite().all():
+            raise UserError(f"{path} holds depths that are not finite: predict every pixel")
+        return self._resized(depth[None], "bilinear")
+
+    def _decode_normal(self, stored: np.ndarray, path: Path) -> torch.Tensor:
+        if stored.shape[2:] != (3,):
+            raise UserError(f"{path} is of shape {stored.shape}: normals are (H, W, 3)")
+        if stored.dtype.kind == "u":
+            stored = stored.astype(np.float32) * (2 / np.iinfo(stored.dtype).max) - 1
+        values = torch.from_numpy(stored.astype(np.float32)).movedim(-1, 0)
+        components = [
+            values[_AXES.index(axis[-1])] * (-1 if axis.startswith("-") else 1) for axis in self._declaration.axes
+        ]
+        normal = torch.stack(components)
+        if not (normal.norm(dim=0) > _SHORTEST).all():  # NaN is not, either
+            raise UserError(f"{path} holds normals that are not finite or of length 0: predict every pixel")
+        return F.normalize(self._resized(F.normalize(normal, dim=0), "bilinear"), dim=0)
+
+    def _decode_labels(self, stored: np.ndarray, path: Path) -> torch.Tensor:
+        """Logits: 1 for the predicted class, 0 for the others."""
+        if stored.ndim != 2 or stored.dtype.kind not in "iu":
+            raise UserError(f"{path} holds {stored.dtype} of shape {stored.shape}: labels are integers, (H, W)")
+        if stored.min() < 0 or stored.max() >= len(self._labels):
+            wrong = stored.max() if stored.min() >= 0 else stored.min()
+            raise UserError(f"{path} holds the label {wrong}, but {DECLARATION} names {len(self._labels)} classes")
+        labels = torch.from_numpy(self._labels[stored])
+        logits = F.one_hot(labels, self._num_classes).movedim(-1, 0).float()
+        return self._resized(logits, "nearest-exact")
+
+    def _resized(self, values: torch.Tensor, mode: str) -> torch.Tensor:
+        """Maps (., h, w) at the size of the predictions."""
+        if values.shape[1:] == self._size:
+            return values
+        return F.interpolate(values[None], self._size, mode=mode)[0]
+
+
+def read_map(path: Path, name: str) -> np.ndarray:
+    """The array of a .npy file, the one of this name of a .npz file (the only one of STEM_NAME.npz), or the pixels of a
+    .png or .exr file.
+
+    Raises:
+        UserError: when the file is damaged or holds no such array.
+    """
+    if path.suffix == ".exr":
+        return _of_channels(read_openexr(path), path, name)
+    if path.suffix == ".png":
+        file = ImageFile(path)
+        return file.three_channels() if name == "normal" else file.single_channel(name)
+    try:
+        content = np.load(path, allow_pickle=False)
+        if path.suffix == ".npy":
+            return content
+        with content:
+            is_only = len(content) == 1 and path.stem.endswith(f"_{name}")
+            return content[next(iter(content)) if is_only else name]
+    except KeyError as error:
+        raise UserError(f"{path} holds no array {name}") from error
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged, or holds no array: {f'{error}'[:100]}") from error
+
+
+def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:
+    """Normals (H, W, 3) of the channels R, G, B or X, Y, Z; another map (H, W) of one channel, or of equal ones."""
+    if name == "normal":
+        for names in ("RGB", "XYZ"):
+            if {*names} <= channels.keys():
+                return np.stack([channels[channel] for channel in names], axis=-1)
+        raise UserError(f"{path} has the channels {', '.join(channels)[:100]}: normals are R, G, B or X, Y, Z")
+    first, *others = [values for channel, values in channels.items() if channel != "A"] or channels.values()
+    if any(not np.array_equal(first, other, equal_nan=True) for other in others):
+        raise UserError(f"{path} has the channels {', '.join(channels)[:100]} of different values: expected one")
+    return first

@@ -1,0 +1,65 @@
+"""Turned panoramas against rolled ones, and against a room that is seen by a turned camera."""
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.turned import TurnedBatches, turn_rotation
+from utils.sphere import erp_rays
+
+HEIGHT, WIDTH = 64, 128
+HALF_SIZE = torch.tensor([2.0, 1.5, 3.0]).double()  # of a room around the camera
+
+
+def room(rotation: np.ndarray) -> dict:
+    """A batch of what a camera sees in a room, given the matrix from its frame to that of the room."""
+    rotation = torch.tensor(rotation)
+    rays = torch.einsum("ij,hwj->ihw", rotation, torch.tensor(erp_rays(HEIGHT, WIDTH)))
+    depth, face = (HALF_SIZE[:, None, None] / rays.abs()).min(0)
+    normal = -rays.sign() * torch.nn.functional.one_hot(face, 3).movedim(-1, 0)
+    normal = torch.einsum("ji,jhw->ihw", rotation, normal)
+    known = torch.ones(1, 1, HEIGHT, WIDTH, dtype=torch.bool)
+    return {
+        "rgb": (0.5 + 0.5 * rays)[None].float(),
+        "depth": depth[None, None].float(),
+        "depth_mask": known,
+        "normal": normal[None].float(),
+        "normal_mask": known,
+        "semantic": face[None],
+        "id": ["room"],
+    }
+
+
+def turned(batch: dict, turn: tuple, normal_frame: str = "camera") -> dict:
+    (result,) = TurnedBatches([batch], turn, normal_frame)
+    return result
+
+
+@pytest.mark.parametrize("turn", [(0, 30, 0), (0, 0, -20), (40, 10, 15), (0, 90, 0)])
+def test_a_turned_camera(turn):
+    upright, expected = room(np.eye(3)), room(turn_rotation(turn))
+    found = turned(upright, turn)
+    assert found["id"] == ["room"]
+    inside = (found["semantic"] == expected["semantic"])[:, None]
+    assert inside.double().mean() > 0.97, "but for the nearest pixels at corners"
+    assert (found["rgb"] - expected["rgb"]).abs().max() < 0.02
+    error = ((found["depth"] - expected["depth"]).abs() / expected["depth"])[inside]
+    assert error.mean() < 0.02
+    assert (found["normal"] - expected["normal"]).abs()[inside.expand(-1, 3, -1, -1)].max() < 1e-5
+
+
+def test_directions():
+    """Yaw looks to the right, pitch up, roll tilts the head to the right; y points down."""
+    forward, up = np.array([0, 0, 1]), np.array([0, -1, 0])
+    assert turn_rotation((90, 0, 0)) @ forward == pytest.approx([1, 0, 0])
+    assert turn_rotation((0, 90, 0)) @ forward == pytest.approx([0, -1, 0])
+    assert turn_rotation((0, 0, 90)) @ up == pytest.approx([1, 0, 0])
+
+
+def test_a_yaw_of_whole_columns_is_a_roll():
+    batch = room(np.eye(3)) | {"rgb": torch.rand(1, 3, HEIGHT, WIDTH)}
+    found = turned(batch, (45, 0, 0))
+    for key in ("rgb", "depth", "semantic"):
+        assert torch.allclose(found[key].double(), batch[key].roll(-WIDTH // 8, dims=-1).double(), atol=1e-4), key
+    world = turned(batch, (45, 0, 0), "world")["normal"]
+    assert torch.allclose(world, batch["normal"].roll(-WIDTH // 8, dims=-1))

@@ -1,0 +1,169 @@
+"""Further metrics, against closed forms and against loops in NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from metrics.boundaries import RADII, RATIOS, boundary_scores
+from metrics.consistency import consistency, normals_of_depth
+from metrics.points import NUM_DIRECTIONS, THRESHOLDS, point_scores
+from metrics.protocol import ALIGNMENTS, MORE_METRICS, PRESETS, DepthProtocol, Protocol, aligned
+from tasks import JOINT_METRICS, TASKS, build_evaluator
+from tests.cuda.pretend import host_waits
+from utils.cpu_kernels import without_cpu_kernels
+from utils.sphere import erp_rays
+
+HEIGHT, WIDTH = 32, 64
+
+
+def box_room(height: int = HEIGHT, width: int = WIDTH) -> tuple[torch.Tensor, torch.Tensor]:
+    """Depth (1, 1, H, W) and normals (1, 3, H, W) in a room of 4 x 3 x 6 m around the camera."""
+    rays = torch.tensor(erp_rays(height, width)).movedim(-1, 0)
+    half = torch.tensor([2.0, 1.5, 3.0]).double()[:, None, None]
+    distance, face = (half / rays.abs()).min(0)
+    normal = -rays.sign() * torch.nn.functional.one_hot(face, 3).movedim(-1, 0)
+    return distance[None, None].float(), normal[None].float()
+
+
+def test_normals_of_a_room():
+    """Exact on its walls, also across the border; unknown at the poles."""
+    depth, normal = box_room(128, 256)
+    implied, known = normals_of_depth(depth[:, 0].double())
+    cosine = torch.cosine_similarity(implied, normal.double(), dim=1)
+    assert cosine[known].median() > 1 - 1e-9
+    assert (cosine[known] > 0.999).double().mean() > 0.95, "but for the pixels at the corners"
+    assert known.double().mean() > 0.95
+    assert known[:, 1:-1, [0, -1]].all()
+    assert not known[:, [0, -1]].any()
+
+
+def test_consistency():
+    """Of normals turned by 10 degrees; where depth jumps, there is no normal."""
+    depth, normal = box_room(128, 256)
+    assert consistency({"depth": depth, "normal": normal}, {}).values[0, 1] == pytest.approx(0, abs=0.01)
+    cos, sin = math.cos(math.radians(10)), math.sin(math.radians(10))
+    turn = torch.tensor([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    turned = torch.einsum("ij,bjhw->bihw", turn, normal)
+    values, known = consistency({"depth": depth, "normal": turned}, {})
+    mean, median, weighted = values[0]
+    is_turned = normal[:, 2] == 0  # the normals along z stay
+    assert known.all()
+    assert median == pytest.approx(10, abs=0.01)
+    assert mean == pytest.approx(10 * is_turned.double().mean().item(), abs=0.6)
+    assert weighted != pytest.approx(mean.item(), rel=1e-3)
+    stripes = torch.tensor([1.0, 2.0, 4.0]).repeat(6).expand(1, 1, 9, 18)  # the neighbors of a column always differ
+    assert not consistency({"depth": stripes, "normal": torch.rand(1, 3, 9, 18)}, {}).is_known
+
+
+def test_points_of_the_same_depth():
+    depth, _ = box_room()
+    batch = {"depth": depth, "depth_mask": torch.ones_like(depth, dtype=torch.bool)}
+    values, known = point_scores({"depth": depth}, batch)
+    assert values[0].tolist() == [0, 1, 1, 1]
+    assert known.all()
+
+
+def test_points_against_loops():
+    depth = 1 + torch.rand(2, 1, HEIGHT, WIDTH)
+    mask = torch.rand_like(depth) > 0.4
+    predicted = depth + 0.2 * torch.randn_like(depth)
+    values, known = point_scores(
+        {"depth": predicted}, {"depth": depth.masked_fill(~mask, torch.nan), "depth_mask": mask}
+    )
+    latitude = np.arcsin((2 * np.arange(NUM_DIRECTIONS) + 1) / NUM_DIRECTIONS - 1)
+    longitude = 2 * np.pi * ((np.arange(NUM_DIRECTIONS) * (5**0.5 - 1) / 2) % 1 - 0.5)
+    rows = np.clip(np.rint((latitude / np.pi + 0.5) * HEIGHT - 0.5).astype(int), 0, HEIGHT - 1)
+    columns = np.rint((longitude / 2 / np.pi + 0.5) * WIDTH - 0.5).astype(int) % WIDTH
+    for i in range(2):
+        valid = mask[i, 0].numpy()[rows, columns]
+        rays = erp_rays(HEIGHT, WIDTH)[rows, columns][valid]
+        p, q = (maps[i, 0].numpy()[rows, columns][valid][:, None] * rays for maps in (predicted, depth))
+        to_q = np.array([np.linalg.norm(q - point, axis=1).min() for point in p])
+        to_p = np.array([np.linalg.norm(p - point, axis=1).min() for point in q])
+        f1 = [2 / (1 / (to_q < limit).mean() + 1 / (to_p < limit).mean()) for limit in THRESHOLDS]
+        assert values[i].tolist() == pytest.approx([(to_q.mean() + to_p.mean()) / 2, *f1], rel=1e-4)
+    assert known.all()
+
+
+def test_directions_are_evenly_distributed():
+    """Half of them lie within 30 degrees of the horizon, as half of the sphere does."""
+    depth = torch.full((1, 1, 256, 512), 1.0)
+    near = torch.zeros(1, 1, 256, 512, dtype=torch.bool)
+    near[:, :, 85:171] = True
+    _, known = point_scores({"depth": depth}, {"depth": depth, "depth_mask": torch.zeros_like(near)})
+    assert not known
+    wrong = depth.where(near, 3.0)
+    values, _ = point_scores({"depth": wrong}, {"depth": depth, "depth_mask": torch.ones_like(near)})
+    assert values[0, 1] == pytest.approx(2 / (1 / 0.5 + 1 / 0.55), abs=0.06)
+
+
+def column_step(column: int, ratio: float) -> torch.Tensor:
+    """Depth (1, 1, H, W) of 2 m, and more from a column up to 20 columns further, across the border."""
+    depth = torch.full((1, 1, HEIGHT, WIDTH), 2.0)
+    depth[..., [(column + i) % WIDTH for i in range(20)]] *= ratio
+    return depth
+
+
+@pytest.mark.parametrize("column", [10, 0, WIDTH - 1])
+@pytest.mark.parametrize("shift", [0, 1, 2, 3, 5])
+def test_shifted_boundaries(column, shift):
+    """Both sides of a step are edges: shifted by s, a fraction of max(0, min(2, 2 + r - s)) / 2 is within r."""
+    true = column_step(column, 1.4)
+    predicted = true.roll(shift, dims=-1)
+    values, known = boundary_scores({"depth": predicted}, {"depth": true, "depth_mask": true > 0})
+    expected = [max(0, min(2, 2 + radius - shift)) / 2 for radius in RADII]
+    assert values[0].tolist() == pytest.approx(expected)
+    assert known.all()
+
+
+def test_boundaries_of_some_ratios():
+    """A true step of 1.12 is an edge at 1.05 and 1.1; a predicted one of 1.07 only at 1.05, so F1 is 1 and 0."""
+    true, predicted = column_step(5, 1.12), column_step(5, 1.07)
+    values, _ = boundary_scores({"depth": predicted}, {"depth": true, "depth_mask": true > 0})
+    assert values[0].tolist() == pytest.approx([0.5, 0.5, 0.5])
+    flat = torch.full_like(true, 3.0)
+    assert not boundary_scores({"depth": true}, {"depth": flat, "depth_mask": flat > 0}).is_known
+    assert RATIOS[:2] == (1.05, 1.1)
+
+
+def test_steps_beside_missing_pixels_do_not_count():
+    true = column_step(5, 1.4)
+    mask = torch.ones_like(true, dtype=torch.bool)
+    mask[..., 4] = mask[..., 24] = False  # the last columns before the steps up and down
+    assert not boundary_scores({"depth": true}, {"depth": true.where(mask, torch.nan), "depth_mask": mask}).is_known
+    mask[..., 24] = True
+    assert boundary_scores({"depth": true}, {"depth": true.where(mask, torch.nan), "depth_mask": mask}).is_known
+
+
+def test_in_an_evaluation():
+    """One fetch of everything; images without depth have none of those that need it."""
+    batch = {
+        "index": np.arange(2),
+        "id": ["a", "b"],
+        "rgb": torch.rand(2, 3, HEIGHT, WIDTH),
+        "depth": 1 + torch.rand(2, 1, HEIGHT, WIDTH),
+        "depth_mask": torch.ones(2, 1, HEIGHT, WIDTH, dtype=torch.bool),
+        "normal": torch.nn.functional.normalize(torch.randn(2, 3, HEIGHT, WIDTH), dim=1),
+        "normal_mask": torch.ones(2, 1, HEIGHT, WIDTH, dtype=torch.bool),
+        "semantic": torch.zeros(2, HEIGHT, WIDTH, dtype=torch.long),
+    }
+    batch["depth_mask"][1] = False
+    predictions = {"depth": 1 + 0.1 * torch.rand(2, 1, HEIGHT, WIDTH), "normal": torch.randn(2, 3, HEIGHT, WIDTH)}
+    predictions["segmentation"] = torch.randn(2, 3, HEIGHT, WIDTH)
+    depth = (*aligned(tuple(ALIGNMENTS), DepthProtocol(), True), *(one for f in PRESETS.values() for one in f("MP3D")))
+    protocol = Protocol(depth=depth, more=MORE_METRICS, pool_pixels=True)
+    evaluator = build_evaluator(tuple(TASKS), 3, protocol=protocol)
+    with without_cpu_kernels():
+        evaluator.update(predictions, batch)
+        evaluator.rows.clear()
+        with host_waits() as names:
+            evaluator.update(predictions, batch)
+    assert names == ["cpu", "numpy"]
+    results, rows = evaluator.compute()
+    for joint in JOINT_METRICS.values():
+        for name in joint.names:
+            assert math.isfinite(results[joint.task][name])
+            assert (f"{joint.task}/{name}" in rows[1]) == (joint.task == "normal")
+    assert build_evaluator(("depth",), 3, protocol=protocol)._joint == tuple(JOINT_METRICS[x] for x in MORE_METRICS[1:])

@@ -1,0 +1,59 @@
+"""Options of the protocol of an evaluation."""
+
+import argparse
+
+import pytest
+
+from metrics.protocol import DepthProtocol, Protocol, Region
+from options.elite360m import eval_parser
+from options.protocol import identity_of, protocol_of
+from utils.errors import UserError
+
+
+def options_of(line: str = "") -> argparse.Namespace:
+    return eval_parser().parse_args(["--load_weights_dir", "x", *line.split()])
+
+
+def test_defaults_are_the_released_protocol():
+    assert protocol_of(options_of()) == Protocol()
+    assert identity_of(options_of()) == {"protocol": None}
+
+
+def test_several_protocols():
+    protocol = protocol_of(options_of("--align none median scale --protocol unifuse pager --max_depth 20 --pool pixel"))
+    assert [one.name for one in protocol.depth] == [
+        *("", "median", "scale", "unifuse", "pager", "pager_scale", "pager_scale_shift")
+    ]
+    assert protocol.region == Region(max_depth=20)
+    assert protocol.pool_pixels
+    assert protocol.depth[0] == DepthProtocol()
+
+
+def test_the_identity_of_an_evaluation_has_the_options():
+    assert identity_of(options_of("--pole_crop 20 --align median"))["protocol"] == "--align median --pole_crop 20.0"
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--min_depth 5 --max_depth 5", "--min_depth 5"),
+        ("--pole_crop 90", "--pole_crop 90"),
+        ("--trivial --max_depth 20", "--trivial"),
+        ("--trivial --clamp_depth none", "--clamp_depth"),
+        ("--dataset Struc3D --protocol unifuse da2", "--protocol da2"),
+        ("--more_metrics consistency --task depth", "--more_metrics consistency"),
+        ("--more_metrics consistency --normal_frame world --dataset S2D3D", "--more_metrics consistency"),
+        ("--more_metrics points --task normal", "--more_metrics points"),
+        ("--turn 0 nan 0", "--turn"),
+    ],
+)
+def test_refused(line, named):
+    with pytest.raises(UserError) as info:
+        protocol_of(options_of(line))
+    assert named in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_relative_depth_may_be_compared_as_the_paper_does():
+    assert protocol_of(options_of("--dataset Struc3D --protocol unifuse")).depth[-1].name == "unifuse"
+    assert protocol_of(options_of("--dataset Struc3D --metric_depth --protocol da2")).depth[-1].name == "da2"

@@ -1,0 +1,102 @@
+"""Tables and page of a comparison."""
+
+import csv
+import math
+
+import pytest
+
+from metrics.protocol import PRESETS, DepthProtocol, Protocol, aligned
+from reports.comparison import Compared, Comparison, endings, number, write_comparison
+from reports.comparison_page import write_page
+from reports.results import describe_protocols
+from tests.reports.test_page import NASTY, Page
+from utils.tasks import METERS
+from visual.displays import DisplaySettings
+
+PROTOCOL = Protocol(depth=(*aligned(("median",), DepthProtocol(), False), *PRESETS["unifuse"]("S2D3D")))
+PNG = b"\x89PNG any"
+
+
+def compared(name: str, rms: float, a1: float, **more) -> Compared:
+    results = {
+        "depth": {"rms": rms, "rms_solid_angle": rms, "rms_median": 1.0, "a1": a1, "seam": 2.0, "rms_unifuse": None},
+        "segmentation": {"mIoU": 0.5, "mIoU_solid_angle": math.nan},
+    }
+    return Compared(name, results, **more)
+
+
+def make_comparison(**more) -> Comparison:
+    tiles = {"depth": {3: (PNG,) * 4}, "segmentation": {3: (PNG,) * 4}}
+    cost = {"parameters": 9770698, "ms_per_image": 12.5, "peak_memory_mib": None}
+    return Comparison(
+        compared=[
+            compared("a|b", 0.5, 0.6, path=NASTY, sha256="12ab", tiles=tiles, cost=cost),
+            compared(NASTY, 0.25, 0.4, tiles=tiles),
+        ],
+        tasks=("depth", "segmentation"),
+        protocol=PROTOCOL,
+        descriptions=describe_protocols(PROTOCOL),
+        facts={"dataset": "Synthetic", "classes": ""},
+        ids={3: "room 3"},
+        display_settings=DisplaySettings(("wall", NASTY), ((1, 2, 3), (4, 5, 6)), METERS, "camera"),
+        **more,
+    )
+
+
+def test_tables():
+    """A row for each protocol and evaluation; the best in each, the lowest error and the highest accuracy."""
+    depth, segmentation, *further = make_comparison().tables()
+    assert [row[:2] for row in depth.rows] == [
+        *(("", "a|b"), ("", NASTY), ("solid_angle", "a|b"), ("solid_angle", NASTY)),
+        *(("median", "a|b"), ("median", NASTY)),
+    ], "none of unifuse, for which there are no values"
+    rms, a1 = depth.columns.index("rms"), depth.columns.index("a1")
+    _, _, values, best = depth.rows[0]
+    assert (values[rms], values[a1], best[rms], best[a1]) == (0.5, 0.6, False, True)
+    assert depth.rows[1][3][rms]
+    assert depth.rows[4][3][rms], "equal values are both the best"
+    assert depth.rows[5][3][rms]
+    assert not segmentation.rows[2][3][0], "NaN is not"
+    assert [table.title for table in further] == ["depth: further metrics", "cost of one panorama"]
+    assert further[1].rows == [("", "a|b", [9770698, 12.5, None], [False] * 3)]
+
+
+def test_files(tmp_path):
+    comparison = make_comparison()
+    write_comparison(tmp_path, comparison)
+    text = (tmp_path / "comparison.md").read_text()
+    assert "| default | a\\|b | - | 0.5000 | - | - | **0.6000** | - | - |" in text
+    for name, description in comparison.descriptions.items():
+        assert f"- `{name}`: {description}" in text
+    with open(tmp_path / "comparison.csv", newline="") as file:
+        rows = {(row["task"], row["metric"]): row for row in csv.DictReader(file)}
+    assert float(rows["depth", "rms"]["a|b"]) == 0.5
+    assert rows["depth", "rms_unifuse"]["a|b"] == ""
+    assert float(rows["segmentation", "mIoU"][NASTY]) == 0.5
+
+
+def test_page(tmp_path):
+    """Every name is escaped; each image with all predictions."""
+    write_page(tmp_path / "page.html", make_comparison())
+    page = Page((tmp_path / "page.html").read_text())
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert page.attributes("data-gallery") == ["depth", "segmentation"]
+    images = [alt for alt in page.attributes("alt") if alt != "color scale"]
+    of_card = ["RGB", "ground truth"] + [
+        f"{name}: {what}" for name in ("a|b", NASTY) for what in ("prediction", "error")
+    ]
+    assert images == 2 * of_card
+    assert all(source.startswith("data:") for source in page.attributes("src"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "-"), (0.12345, "0.1235"), (12.345, "12.35"), (9770698, "9,770,698")]
+)
+def test_number(value, text):
+    assert number(value) == text
+
+
+def test_endings():
+    assert endings("depth", PROTOCOL) == ["", "_solid_angle", "_median", "_unifuse"]
+    assert endings("normal", Protocol(pool_pixels=True)) == ["", "_solid_angle", "_per_pixel"]
+    assert endings("segmentation", Protocol(pool_pixels=True)) == ["", "_solid_angle"]

@@ -1,0 +1,138 @@
+"""Networks, predictions of other programs and finished evaluations in one table."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import eval_elite360m
+from datasets.synthetic import SyntheticRooms
+from networks.checkpoint import ModelSettings, load_checkpoint
+from networks.saved_network import save_checkpoint
+from options.elite360m import compare_parser, eval_parser
+from tools import compare
+from utils.errors import UserError
+
+DATA = ["--dataset", "Synthetic", "--num_val", "3", "--num_workers", "0", "--device", "cpu"]
+PROTOCOL = ["--protocol", "unifuse", "da2", "pager"]
+BACKBONE = "timm:test_efficientnet"
+
+
+def options_of(*arguments: str) -> Namespace:
+    return compare_parser().parse_args([*arguments, *DATA, "--batch_size", "2"])
+
+
+@pytest.fixture(scope="module")
+def rooms() -> SyntheticRooms:
+    return SyntheticRooms("test", 3, 32, 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, rooms) -> Path:
+    """Two checkpoints, the predictions of the first in files, and its evaluation."""
+    folder = tmp_path_factory.mktemp("compared")
+    for i, name in enumerate(("first", "second")):
+        torch.manual_seed(i)
+        settings = ModelSettings(
+            BACKBONE,
+            ("depth", "normal", "segmentation"),
+            2,
+            32,
+            64,
+            "Synthetic",
+            rooms.classes.names,
+            rooms.classes.colors,
+            fusion="none",
+        )
+        save_checkpoint(folder / f"{name}.pth", settings, settings.build_network(), nn.Identity(), epoch=1)
+    network = load_checkpoint(folder / "first.pth").build_network().eval()
+    (folder / "files").mkdir()
+    for sample in (rooms[i] for i in range(3)):
+        with torch.no_grad():
+            depth, normal, logits = (x[0] for x in network(sample["rgb"][None]).values())
+        arrays = {"depth": depth[0], "normal": normal.movedim(0, -1), "labels": logits.argmax(0)}
+        np.savez(folder / "files" / f"{Path(sample['id']).name}.npz", **arrays)
+    declared = {"size": [32, 64], "unit": "m", "frame": "camera", "classes": rooms.classes.names}
+    (folder / "files/predictions.json").write_text(json.dumps(declared))
+    line = [*DATA, *PROTOCOL, "--backbone", BACKBONE, "--load_weights_dir", str(folder / "first.pth")]
+    eval_elite360m.main(eval_parser().parse_args([*line, "--log_dir", str(folder / "eval")]))
+    return folder
+
+
+def evaluation(folder: Path) -> Path:
+    return next(folder.glob("eval/*/*"))
+
+
+def test_all_kinds(folder, tmp_path, capsys):
+    """The same network as checkpoint, files and evaluation has the same metrics; another one has others."""
+    entries = {"net": "first.pth", "other": "second.pth", "files": "files", "done": evaluation(folder)}
+    of = [f"{name}={folder / path}" for name, path in entries.items()]
+    out = tmp_path / "out"
+    compare.main(
+        options_of("--of", *of, *PROTOCOL, "--trivial", "--cost", "--report", "--images", "2", "--out", str(out))
+    )
+    content = json.loads((out / "comparison.json").read_text())
+    results = {name: one["results"] for name, one in content["predictions"].items()}
+    assert list(results) == [*entries, compare.BASELINE]
+    for task, metrics in results["net"].items():
+        for name in ("files", "done"):
+            assert {key: results[name][task][key] for key in metrics} == pytest.approx(metrics, rel=1e-4), (task, name)
+    assert results["other"]["depth"]["rms"] != results["net"]["depth"]["rms"]
+    assert {"rms_unifuse", "rms_da2", "rms_pager"} <= results[compare.BASELINE]["depth"].keys()
+    costs = {name: one["cost"] for name, one in content["predictions"].items() if one["cost"]}
+    assert costs.keys() == {"net", "other"}
+    page = (out / "comparison.html").read_text()
+    assert page.count("<article>") == 2 * 3, "two images of each task"
+    assert "| da2 | files |" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--overwrite"):
+        compare.main(options_of("--of", *of, "--out", str(out)))
+
+
+@pytest.mark.parametrize(
+    ("of", "more", "named"),
+    [
+        (["a={folder}/eval/*/*"], [], "protocol"),
+        (["a={folder}/eval/*/*"], [*PROTOCOL, "--num_val", "2"], "num_images"),
+        (["a={folder}/first.pth", "a={folder}/second.pth"], [], "--of"),
+        (["a={folder}/nothing"], [], "nothing"),
+        (["a={folder}/files"], ["--turn", "0", "10", "0"], "--turn"),
+    ],
+)
+def test_refused(folder, tmp_path, of, more, named):
+    of = [text.format(folder=folder).replace(f"{folder}/eval/*/*", str(evaluation(folder))) for text in of]
+    options = compare_parser().parse_args(["--of", *of, "--out", str(tmp_path / "out"), *DATA, *more])
+    with pytest.raises(UserError, match=named) as info:
+        compare.main(options)
+    assert "\n" not in str(info.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_turned(folder, tmp_path):
+    """Turned all the way around, nothing changes; upside down it does."""
+    metrics = []
+    for turn in ("0 0 0", "360 -360 0", "0 0 180"):
+        out = tmp_path / turn
+        of = ["--of", f"net={folder / 'first.pth'}"]
+        compare.main(options_of(*of, "--task", "depth", "--turn", *turn.split(), "--out", str(out)))
+        predictions = json.loads((out / "comparison.json").read_text())["predictions"]
+        metrics.append(predictions["net"]["results"]["depth"]["rms"])
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-5)
+    assert metrics[2] != pytest.approx(metrics[0], rel=1e-4)
+
+
+def test_a_file_is_no_folder(folder, tmp_path):
+    """Noticed before the work."""
+    (tmp_path / "file").touch()
+    for out in ("file", "file/out"):
+        with pytest.raises(UserError, match="--out"):
+            compare.main(options_of("--of", f"a={folder / 'first.pth'}", "--out", str(tmp_path / out)))
+
+
+def test_names_are_needed(capsys):
+    with pytest.raises(SystemExit):
+        options_of("--of", "somewhere", "--out", "x")
+    assert "NAME=PATH" in capsys.readouterr().err

@@ -1,0 +1,275 @@
+"""Compare checkpoints, predictions of other programs and finished evaluations on the same panoramas, in one table.
+
+    python -m tools.compare --of ours=./workdirs/Synthetic theirs=./predictions --dataset Synthetic \\
+        --protocol unifuse da2 pager --out ./comparison
+
+Writes comparison.md, comparison.csv, comparison.json and, with --report, comparison.html. An entry of --of is
+NAME=PATH: a folder with results.json is a finished evaluation, one with predictions.json the predictions of any
+program, anything else a checkpoint.
+"""
+
+from options.elite360m import check_size, compare_parser
+
+if __name__ == "__main__":
+    OPTIONS = compare_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from datasets.class_maps import ClassMap, find_class_map
+from datasets.loading import evaluation_batches, report_bad_samples
+from datasets.panorama import PanoramaDataset
+from metrics.evaluator import PredictedBatches, evaluate_predictions
+from metrics.protocol import Protocol
+from networks.checkpoint import Checkpoint, load_checkpoint
+from networks.saved_network import find_checkpoint
+from options.data import evaluation_set, loading_settings
+from options.evaluation import evaluated_batches
+from options.protocol import protocol_of
+from prediction.candidate import Candidate, foreign_candidate, network_candidate
+from prediction.cost import measure_cost
+from prediction.foreign import DECLARATION, Declaration, ForeignPredictions, read_declaration
+from reports import require_packages
+from reports.comparison import Compared, Comparison, write_comparison
+from reports.gallery import draw_tiles
+from reports.results import describe_protocols
+from tasks import build_baselines, build_evaluator
+from tasks.meaning import compare_meaning, display_settings_of
+from training.setup import prepare_device
+from utils.distributed import process_group
+from utils.errors import UserError, exit_on_user_error
+from visual.displays import DisplaySettings
+
+_RESULTS = "results.json"
+BASELINE = "baseline: fixed maps"
+
+Source = Checkpoint | Declaration | dict  # a checkpoint, predictions of another program, or a finished evaluation
+
+
+def main(options: argparse.Namespace) -> None:
+    """Compare with the options of the command line."""
+    if options.report:
+        require_packages()
+    check_size(options.height, options.width)
+    protocol = protocol_of(options)
+    out = Path(options.out)
+    require_folder(out)
+    if not options.overwrite and (out / "comparison.json").exists():
+        raise UserError(f"{out} holds a comparison: pass --overwrite to replace it, or another --out")
+    sources = {name: read_source(path) for name, path in options.of}
+    if len(sources) < len(options.of):
+        raise UserError("--of gives a name to several predictions: choose different names")
+    prepare_device(tf32=not options.no_tf32)
+    with process_group(options.gpu_devices, options.device) as device:
+        dataset = evaluation_set(options, options.split, *size_of(options, sources.values()))
+        comparison = compare(options, sources, dataset, protocol, device)
+    out.mkdir(parents=True, exist_ok=True)
+    if options.report:
+        from reports.comparison_page import write_page  # needs packages that are optional without --report
+
+        write_page(out / "comparison.html", comparison)
+    write_comparison(out, comparison)
+    for table in comparison.tables():
+        print(f"\n{table.title}\n\n{table.to_markdown()}")
+    print(f"\nwritten to {out}")
+
+
+def require_folder(path: Path) -> None:
+    """Make sure, before the work, that a folder can be written to.
+
+    Raises:
+        UserError: when it cannot.
+    """
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"--out {path} cannot be written to: pass another folder")
+
+
+def read_source(path: Path) -> Source:
+    """What a path of --of holds.
+
+    Raises:
+        UserError: when it holds nothing to compare.
+    """
+    if (path / _RESULTS).is_file():
+        try:
+            results = json.loads((path / _RESULTS).read_text(encoding="utf-8"))
+            results["results"], results["checkpoint"]["path"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path / _RESULTS} is damaged, or not of this program: evaluate again") from error
+        return results
+    return read_declaration(path) if (path / DECLARATION).is_file() else load_checkpoint(find_checkpoint(path))
+
+
+def size_of(options: argparse.Namespace, sources: Iterable[Source]) -> tuple[int, int]:
+    """The size to compare at, H x W: --height x --width, or that of the first entry of --of."""
+    if options.height:
+        return options.height, options.width
+    first = next(iter(sources))
+    if isinstance(first, Declaration):
+        return first.size
+    if isinstance(first, dict):
+        return first["height"], first["width"]
+    return first.settings.height, first.settings.width
+
+
+@dataclass
+class Judge:
+    """Evaluates candidates on the same panoramas.
+
+    Attributes:
+        options: of the command line.
+        dataset: to evaluate on.
+        batches: its panoramas, in the region and the classes that are evaluated.
+        protocol: of the evaluation.
+        device: of the predictions.
+        settings: of the display, in the classes that are evaluated.
+        shown: indices of the images to show.
+        ids: of those that were evaluated, by index.
+    """
+
+    options: argparse.Namespace
+    dataset: PanoramaDataset
+    batches: Iterable[dict]
+    protocol: Protocol
+    device: torch.device
+    settings: DisplaySettings
+    shown: frozenset[int]
+    ids: dict[int, str] = field(default_factory=dict)
+
+    def evaluate(self, name: str, candidate: Candidate, on_batch: Callable[[dict], None] | None = None) -> Compared:
+        """Metrics and images of a candidate. `on_batch`: called with each batch."""
+        tasks, num_classes = self.dataset.tasks, len(self.settings.class_names)
+        evaluator = build_evaluator(tasks, num_classes, self.device, protocol=self.protocol)
+        tiles = {task: {} for task in tasks}
+
+        def show(number: int, batch: dict, predictions: dict) -> None:
+            if on_batch:
+                on_batch(batch)
+            for i, index in enumerate(map(int, batch["index"])):
+                self.ids[index] = batch["id"][i]
+                for task in tasks if index in self.shown else ():
+                    tiles[task][index] = draw_tiles(task, batch, predictions[task][i], i, self.settings)
+
+        progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
+        results, _ = evaluate_predictions(PredictedBatches(progress, candidate.predict), evaluator, on_batch=show)
+        source, cost = candidate.source, None
+        if self.options.cost and isinstance(source, Checkpoint):
+            cost = measure_cost(source, candidate.predict, self.dataset.height, self.dataset.width, self.device)
+        return Compared(name, results, str(source.path), source.sha256, cost, tiles)
+
+
+def compare(
+    options: argparse.Namespace,
+    sources: dict[str, Source],
+    dataset: PanoramaDataset,
+    protocol: Protocol,
+    device: torch.device,
+) -> Comparison:
+    """Evaluate what is not evaluated yet, one after the other."""
+    class_map = find_class_map(options.classes, options.dataset) if options.classes else None
+    paths = dict(options.of)
+    # All are checked before the first is evaluated.
+    candidates = {
+        name: finished(name, paths[name], source, options, dataset, protocol)
+        if isinstance(source, dict)
+        else candidate_of(options, source, paths[name], dataset, class_map, device)
+        for name, source in sources.items()
+    }
+    settings = display_settings_of(dataset)
+    if class_map:
+        settings = settings._replace(class_names=class_map.classes.names, class_colours=class_map.classes.colors)
+    loaded = evaluation_batches(dataset, loading_settings(options), device)
+    batches = evaluated_batches(loaded, options, class_map, dataset.normal_frame, protocol.region)
+    number = min(options.images, len(dataset)) if options.report else 0
+    shown = frozenset(i * len(dataset) // number for i in range(number))
+    judge = Judge(options, dataset, batches, protocol, device, settings, shown)
+    baselines = build_baselines(
+        dataset.tasks, len(settings.class_names), dataset.height, dataset.width, dataset.normal_frame, protocol
+    )
+    compared, fit = [], baselines.fit if options.trivial else None
+    for name, candidate in candidates.items():
+        if isinstance(candidate, Compared):
+            compared.append(candidate)
+        else:
+            compared.append(judge.evaluate(name, candidate(), fit))
+            fit = None
+    if options.trivial and judge.ids:
+        baselines.evaluate(batches, device, with_breakdowns=False)
+        compared.append(Compared(BASELINE, baselines.results()["fixed_map"]))
+    report_bad_samples(loaded)
+    facts = {
+        "dataset": f"{options.dataset}, {options.val_list or 'split ' + options.split}",
+        "images": f"{len(judge.ids) or len(dataset)} of {dataset.width}x{dataset.height} pixels (width x height)",
+        "depth": dataset.depth_unit,
+        "normals": f"in the {dataset.normal_frame} frame",
+        "classes": options.classes or "",
+        "turn": " ".join(map(str, options.turn or ())),
+    }
+    ids = {index: judge.ids[index] for index in sorted(shown & judge.ids.keys())}
+    return Comparison(compared, dataset.tasks, protocol, describe_protocols(protocol), facts, ids, settings)
+
+
+def candidate_of(
+    options: argparse.Namespace,
+    source: Checkpoint | Declaration,
+    path: Path,
+    dataset: PanoramaDataset,
+    class_map: ClassMap | None,
+    device: torch.device,
+) -> Callable[[], Candidate]:
+    """Makes the candidate when it is evaluated, as networks take memory.
+
+    Raises:
+        UserError: when a task is missing, or predictions and ground truth do not mean the same.
+    """
+    if isinstance(source, Checkpoint):
+        source.require(source.settings.backbone, dataset.tasks, len(dataset.classes))
+        build = partial(network_candidate, source, device, 1, options.amp, options.compile, options.channels_last)
+    elif options.turn:
+        raise UserError(f"--turn needs a network, which {path} is not: drop one of the two")
+    else:
+        size = dataset.height, dataset.width
+        source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, *size)
+        build = partial(foreign_candidate, source)
+    compare_meaning(source, display_settings_of(dataset), dataset.tasks, options.allow_mismatch)
+    if class_map and "segmentation" in dataset.tasks:
+        return lambda: build().with_classes(class_map)
+    return build
+
+
+def finished(
+    name: str, path: Path, results: dict, options: argparse.Namespace, dataset: PanoramaDataset, protocol: Protocol
+) -> Compared:
+    """A finished evaluation.
+
+    Raises:
+        UserError: when it is of other panoramas or protocols than the comparison, or lacks a task.
+    """
+    asked = {
+        **{"dataset": options.dataset, "split": options.split, "list": options.val_list, "classes": options.classes},
+        **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
+        "turn": options.turn,
+        "protocol": describe_protocols(protocol),
+    }
+    if different := [key for key, value in asked.items() if results.get(key) != value]:
+        raise UserError(
+            f"{path} is an evaluation with another {different[0]}: evaluate again, or pass its options here"
+        )
+    if missing := [task for task in dataset.tasks if task not in results["results"]]:
+        raise UserError(f"{path} is an evaluation without {missing[0]}: choose another --task")
+    checkpoint = results["checkpoint"]
+    return Compared(name, results["results"], checkpoint["path"], checkpoint["sha256"], results.get("cost"))
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main(OPTIONS)
