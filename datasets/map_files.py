@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.images import ImageFile
+from utils.openexr import read_openexr
 
 _ARRAY_SUFFIXES = (".npy", ".npz")
 _FLOAT_IMAGE_SUFFIXES = (".hdr", ".exr")
@@ -81,21 +82,11 @@ def _read_array(path: Path) -> np.ndarray:
 
 def _read_exr(path: Path) -> np.ndarray:
     """The only channel of an OpenEXR file (H, W), or its channels R, G, B or X, Y, Z (H, W, 3)."""
-    try:
-        import OpenEXR  # in requirements-extra.txt: the packages of OpenCV 5 do not read it
-    except ImportError:
-        raise UserError(
-            f"{path} is an OpenEXR file, which needs the package OpenEXR of requirements-extra.txt: install it, or "
-            "convert the files to .npy"
-        ) from None
-    try:
-        channels = OpenEXR.File(str(path), separate_channels=True).channels()
-    except Exception as error:  # the package documents none
-        raise UserError(f"{path} is not an OpenEXR file, or is damaged") from error
+    channels = read_openexr(path)
     names = next((names for names in (tuple(channels)[:1], *_COLOR_CHANNELS) if set(names) == set(channels)), None)
     if names is None:
         raise UserError(f"{path} has the channels {', '.join(channels)}: expected one, R G B or X Y Z")
-    pixels = [np.asarray(channels[name].pixels, np.float32) for name in names]
+    pixels = [channels[name] for name in names]
     return pixels[0] if len(pixels) == 1 else np.stack(pixels, axis=-1)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from datasets import build_dataset
 from datasets.synthetic import SyntheticRooms
+from tests.utils.test_openexr import write_openexr
 from utils.errors import UserError
 from utils.tasks import METERS, RELATIVE
 
@@ -30,11 +31,7 @@ def save_png16(path, depth):
 
 
 def save_exr(path, array):
-    OpenEXR = pytest.importorskip("OpenEXR")
-    names = "RGB" if array.ndim == 3 else "Z"
-    channels = {name: np.ascontiguousarray(array[..., i] if array.ndim == 3 else array) for i, name in enumerate(names)}
-    with OpenEXR.File({"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION}, channels) as file:
-        file.write(str(path))
+    write_openexr(path, dict(zip("RGB", np.moveaxis(array, -1, 0), strict=True)) if array.ndim == 3 else {"Z": array})
 
 
 def save_hdr(path, array):

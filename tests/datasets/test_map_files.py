@@ -1,7 +1,5 @@
 """Files of depth and normals that cannot be used are named in one line."""
 
-import builtins
-
 import numpy as np
 import pytest
 
@@ -47,16 +45,3 @@ def test_other_contents(tmp_path):
     assert "(2, 4, 3)" in refused(read_depth, tmp_path / "colors.npy")
     np.save(tmp_path / "channels_first.npy", np.ones((3, 2, 4)))
     assert "(3, 2, 4)" in refused(read_normals, tmp_path / "channels_first.npy", 8)
-
-
-def test_without_the_package_of_openexr(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def importing(name, *more):
-        if name == "OpenEXR":
-            raise ImportError(name)
-        return real(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", importing)
-    (tmp_path / "depth.exr").touch()
-    assert "requirements-extra.txt" in refused(read_depth, tmp_path / "depth.exr")

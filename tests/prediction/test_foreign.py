@@ -9,7 +9,7 @@ import torch
 
 from datasets.classes import SemanticClasses
 from prediction.foreign import DECLARATION, ForeignPredictions, read_declaration
-from tests.utils.test_openexr import write as write_openexr
+from tests.utils.test_openexr import write_openexr
 from utils.errors import UserError
 from utils.tasks import METERS, RELATIVE
 
@@ -81,7 +81,7 @@ def test_openexr(tmp_path, maps):
     """Depth in the one channel or in equal ones, normals in three."""
     declare(tmp_path)
     for names in ("Z", "BGR"):
-        write_openexr(tmp_path / "room_rgb_depth.exr", dict.fromkeys(names, maps["depth"]), compression=3)
+        write_openexr(tmp_path / "room_rgb_depth.exr", dict.fromkeys(names, maps["depth"]))
         normals = dict(zip("XYZ" if names == "Z" else "RGB", np.moveaxis(maps["normal"], -1, 0), strict=True))
         write_openexr(tmp_path / "room_rgb_normal.exr", normals)
         np.save(tmp_path / "room_rgb_labels.npy", maps["labels"])
