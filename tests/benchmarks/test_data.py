@@ -2,9 +2,12 @@
 
 import sys
 
+import pytest
+
 from benchmarks import data
 
 
+@pytest.mark.slow
 def test_small(monkeypatch, capsys):
     monkeypatch.setattr(data, "REPEATS", 1)
     monkeypatch.setattr(data, "READS", 2)

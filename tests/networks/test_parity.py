@@ -254,7 +254,8 @@ def test_gradients(golden, training_pass):
 
 
 # Rounding apart, the plain forms are held to the golden values in float32 as well.
-@pytest.mark.parametrize("cpu_kernels", ["cpu_kernels", pytest.param("plain", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu_kernels", ["cpu_kernels", "plain"], indirect=True)
 def test_float64(golden):
     """Network, losses and gradients in float64, where rounding hides nothing."""
     golden.reset()

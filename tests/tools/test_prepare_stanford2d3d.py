@@ -400,6 +400,7 @@ def test_raw_is_required(monkeypatch, capsys):
     assert "--raw" in line
 
 
+@pytest.mark.slow  # processes that import torch
 def test_two_processes(tool, tmp_path, capsys):
     rooms = [write_raw(tmp_path / "raw", "area_1", index) for index in range(3)]
     remove_pose(rooms[1])
