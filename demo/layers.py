@@ -36,18 +36,19 @@ def _rgb_layer(rgb: np.ndarray) -> dict:
 
 def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> dict:
     value_map = display.value_map(values, settings)
+    scale = display.scale((values,), settings)
     layer = {
         "name": display.map_name,
         "caption": display.caption,
-        "image": _data_url(display.colorize(values, settings), "png"),
+        "image": _data_url(display.colorize(values, settings, scale), "png"),
         "value_map": _as_text(value_map),
     }
     if value_map.classes:
         layer["legend"] = [(name, f"rgb{color}") for name, color in value_map.classes]
-    if scale := display.scale(settings):
-        top, unit = scale
-        colors = display.colorize(np.linspace(0, top, _SCALE_COLORS, dtype=np.float32)[None], settings)
-        layer["scale"] = {"top": top, "unit": unit, "image": _data_url(colors, "png")}
+    if scale:
+        ramp = np.linspace(scale.low, scale.high, _SCALE_COLORS, dtype=np.float32)[None]
+        colors = display.colorize(ramp, settings, scale)
+        layer["scale"] = {**scale._asdict(), "image": _data_url(colors, "png")}
     return layer
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
+from reports.gallery import SmallCopy
 from tasks import JOINT_METRICS
 from utils.files import write_csv, write_json, write_text
 from visual.displays import DisplaySettings
@@ -28,7 +29,7 @@ class Compared:
         results: metrics by task.
         path, sha256: of the checkpoint or the predictions; empty for a baseline.
         cost: see `prediction.cost`; None if it was not measured.
-        tiles: the `reports.gallery.TILES` of images, by task and index in the dataset.
+        small: images, by task and index in the dataset.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Compared:
     path: str = ""
     sha256: str = ""
     cost: dict[str, float | None] | None = None
-    tiles: dict[str, dict[int, tuple[bytes, ...]]] = field(default_factory=dict)
+    small: dict[str, dict[int, SmallCopy]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.comparison import Comparison, number
-from reports.gallery import TILES
-from reports.page import color_scale
+from reports.gallery import draw_tiles
+from reports.page import all_marks, color_scale
 from tasks import TASKS
 from utils.files import write_text
 from visual.drawing import data_url
 
 _FOLDER = Path(__file__).parent
-_PREDICTION, _ERROR = TILES.index("prediction"), TILES.index("error")
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
@@ -40,21 +39,28 @@ def write_page(path: Path, comparison: Comparison) -> None:
 def _gallery(comparison: Comparison, task: str) -> dict:
     """The images of a task: of each RGB, ground truth, and of each evaluation prediction and error."""
     display, settings = TASKS[task].display, comparison.display_settings
-    shown = [one for one in comparison.compared if one.tiles.get(task)]
+    shown = [one for one in comparison.compared if one.small.get(task)]
+    maps = tuple(values for one in shown for small in one.small[task].values() for values in small.maps())
+    scale = display.scale(maps, settings)
     cards = []
     for index, sample in comparison.ids.items():
-        if not shown or index not in shown[0].tiles[task]:
+        if not shown or index not in shown[0].small[task]:
             continue
-        rgb, _, target, _ = shown[0].tiles[task][index]
-        columns = [
-            (one.name, data_url(one.tiles[task][index][_PREDICTION]), data_url(one.tiles[task][index][_ERROR]))
-            for one in shown
-        ]
-        cards.append({"id": sample, "rgb": data_url(rgb), "target": data_url(target), "columns": columns})
-    scales = {"": display.scale(settings), "error": display.error_scale(settings)}
+        tiles = {one.name: draw_tiles(one.small[task][index], task, settings, scale) for one in shown}
+        first = tiles[shown[0].name]
+        cards.append(
+            {
+                "id": sample,
+                "rgb": data_url(first["RGB"]),
+                "target": data_url(first["ground truth"]),
+                "columns": [(name, data_url(of["prediction"]), data_url(of["error"])) for name, of in tiles.items()],
+            }
+        )
+    scales = {"": scale, "error": display.error_scale(settings)}
     return {
         "task": task,
         "caption": display.caption,
+        "marks": all_marks(display, maps, settings),
         "cards": cards,
-        "scales": [color_scale(label, *scale) for label, scale in scales.items() if scale],
+        "scales": [color_scale(label, scale) for label, scale in scales.items() if scale],
     }

@@ -13,10 +13,12 @@ from markupsafe import Markup
 
 from metrics.breakdown import Breakdown, PixelError
 from reports.charts import distance_chart, iou_chart, latitude_chart
-from reports.gallery import GROUP_SIZE, TILES, Shown, badness, encode_small, score_key
+from reports.gallery import GROUP_SIZE, Shown, badness, draw_tiles, encode_small, score_key
 from tasks import TASKS
 from utils.files import write_text
-from visual.displays import DisplaySettings
+from utils.text import metric_title
+from visual.color_scale import ColorScale
+from visual.displays import Display, DisplaySettings, occurring_classes
 from visual.drawing import data_url, scale_colors, unit_symbol
 
 _FOLDER = Path(__file__).parent
@@ -116,7 +118,7 @@ def _task(report: Report, task: str) -> dict:
         "weightings": [_WEIGHTINGS[end] for end in weightings],
         "rows": [
             {
-                "name": name,
+                "name": metric_title(name),
                 "is_best": name == TASKS[task].best_metric,
                 "cells": [
                     {"key": f"{key}/{task}/{name}{end}", "value": values.get(name + end)}
@@ -143,7 +145,7 @@ def _headline(report: Report, task: str) -> dict:
     name = TASKS[task].best_metric
     baselines = {key: report.summary.get(key, {}).get(task, {}).get(name) for key in _BASELINES}
     return {
-        "metric": name,
+        "metric": metric_title(name),
         "value": report.summary["results"][task].get(name),
         "unit": report.unit(TASKS[task].unit),
         "better": "higher" if TASKS[task].higher_is_better else "lower",
@@ -166,13 +168,13 @@ def _metric_notes(summary: dict) -> list[str]:
 
 
 def _classes(report: Report) -> dict | None:
-    """Confusion matrix and IoU of the task that has classes, if it is evaluated."""
+    """Confusion matrix and IoU of the task that has classes, if it is evaluated and any pixel is labeled."""
     confusions = [breakdown.confusion for breakdown in report.breakdowns.values() if breakdown.confusion is not None]
     if not confusions:
         return None
     (confusion,) = confusions
     if not confusion.sum():
-        return {"rows": []}
+        return None
     names = report.display_settings.class_names
     rows = [
         _confusion_row(name, counts, names, i) for i, (name, counts) in enumerate(zip(names, confusion, strict=True))
@@ -215,37 +217,51 @@ def _profiles(report: Report) -> dict[str, Markup]:
 
 
 def _profile_pair(report: Report, task: str, error: PixelError) -> dict[str, Markup]:
+    """The charts of an error of a task, without the one by distance if no image has ground truth depth."""
     ours, baseline = report.breakdowns[task], report.baseline_breakdowns.get(task)
     unit, distance = report.unit(error.unit), report.unit("m") or "relative"
     heading = f"{task}: {error.label}{f' ({unit})' if unit else ''}"
-    by_distance, by_latitude = f"{heading} by distance ({distance})", f"{heading} by latitude"
-    return {
-        by_distance: Markup(
-            distance_chart(by_distance, ours.by_distance, baseline and baseline.by_distance, error, unit)
-        ),
-        by_latitude: Markup(
-            latitude_chart(by_latitude, ours.by_latitude, baseline and baseline.by_latitude, error, unit)
-        ),
-    }
+    charts = {}
+    if ours.by_distance.counts.any():
+        label = f"{heading} by distance ({distance})"
+        drawn = distance_chart(label, ours.by_distance, baseline and baseline.by_distance, error, unit)
+        charts[label] = Markup(drawn)
+    label = f"{heading} by latitude"
+    charts[label] = Markup(latitude_chart(label, ours.by_latitude, baseline and baseline.by_latitude, error, unit))
+    return charts
 
 
 def _gallery(report: Report, task: str) -> dict:
-    """The images to show for a task, from the worst to the best, with scales and legend."""
-    display, settings = TASKS[task].display, report.display_settings
-    has_classes = report.breakdowns[task].confusion is not None
-    ranks = _ranks(report.rows, task)
-    scales = {"": display.scale(settings), "error": display.error_scale(settings)}
+    """The images to show for a task, from the worst to the best, with scales and legend; unordered without scores."""
+    display, settings, shown = TASKS[task].display, report.display_settings, report.shown[task]
+    maps = tuple(values for image in shown for values in image.small.maps())
+    scale = display.scale(maps, settings)
+    is_ranked = shown[0].score is not None
+    ranks = _ranks(report.rows, task) if is_ranked else {}
+    scales = {"": scale, "error": display.error_scale(settings) if is_ranked else None}
     return {
         "task": task,
-        "metric": TASKS[task].image_metric,
+        "metric": metric_title(TASKS[task].image_metric),
         "unit": report.unit(TASKS[task].unit),
-        "total": len(ranks),
+        "is_ranked": is_ranked,
+        "total": len(ranks) if is_ranked else len(report.rows),
         "group_size": GROUP_SIZE,
         "caption": display.caption,
-        "scales": [color_scale(label, *scale) for label, scale in scales.items() if scale],
-        "classes": list(zip(settings.class_names, settings.class_colours, strict=True)) if has_classes else [],
-        "cards": _cards(report.shown[task], ranks),
+        "marks": all_marks(display, maps, settings),
+        "scales": [color_scale(label, scale) for label, scale in scales.items() if scale],
+        "classes": _occurring(maps, settings) if report.breakdowns[task].confusion is not None else [],
+        "cards": _cards(shown, task, ranks, settings, scale),
     }
+
+
+def all_marks(display: Display, maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> list[str]:
+    """What the colors of pixels without a valid value say, if there are any in these maps."""
+    return list(dict.fromkeys(mark for values in maps for mark in display.marks(values, settings)))
+
+
+def _occurring(maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> list[tuple[str, tuple[int, int, int]]]:
+    """Names and colors of the classes in label maps, the most frequent first."""
+    return [(settings.class_names[i], settings.class_colours[i]) for i in occurring_classes(maps)]
 
 
 def _ranks(rows: list[dict], task: str) -> dict[int, int]:
@@ -255,26 +271,28 @@ def _ranks(rows: list[dict], task: str) -> dict[int, int]:
     return {index: rank for rank, index in enumerate(order, start=1)}
 
 
-def color_scale(label: str, top: float, unit: str) -> dict:
-    """A color scale from 0 to `top`, as the template shows it."""
-    gradient = scale_colors(np.linspace(0, top, 120)[None].repeat(10, axis=0), top)
-    return {"label": label, "top": top, "unit": unit, "image": data_url(encode_small(gradient))}
+def color_scale(label: str, scale: ColorScale) -> dict:
+    """A color scale as the template shows it."""
+    gradient = scale_colors(np.linspace(scale.low, scale.high, 120)[None].repeat(10, axis=0), scale)
+    return {"label": label, **scale._asdict(), "image": data_url(encode_small(gradient))}
 
 
-def _cards(shown: list[Shown], ranks: dict[int, int]) -> list[dict]:
-    """The images to show, with the number of skipped ones before each."""
+def _cards(
+    shown: list[Shown], task: str, ranks: dict[int, int], settings: DisplaySettings, scale: ColorScale | None
+) -> list[dict]:
+    """The images to show, with the number of skipped ones before each; without `ranks`, none is counted."""
     cards, last = [], 0
     for image in shown:
-        rank = ranks[image.index]
-        tiles = {name: data_url(tile) for name, tile in zip(TILES, image.tiles, strict=True)}
+        rank = ranks.get(image.index)
+        tiles = draw_tiles(image.small, task, settings, scale)
         cards.append(
             {
                 "index": image.index,
                 "id": image.id,
                 "score": image.score,
                 "rank": rank,
-                "skipped": rank - last - 1,
-                "tiles": tiles,
+                "skipped": rank - last - 1 if rank else 0,
+                "tiles": {name: data_url(tile) for name, tile in tiles.items()},
             }
         )
         last = rank

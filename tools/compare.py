@@ -39,7 +39,7 @@ from prediction.cost import measure_cost
 from prediction.foreign import DECLARATION, Declaration, ForeignPredictions, read_declaration
 from reports import require_packages
 from reports.comparison import Compared, Comparison, write_comparison
-from reports.gallery import draw_tiles
+from reports.gallery import copy_small
 from reports.results import describe_protocols
 from tasks import build_baselines, build_evaluator
 from tasks.meaning import compare_meaning, display_settings_of
@@ -149,7 +149,7 @@ class Judge:
         """Metrics and images of a candidate. `on_batch`: called with each batch."""
         tasks, num_classes = self.dataset.tasks, len(self.settings.class_names)
         evaluator = build_evaluator(tasks, num_classes, self.device, protocol=self.protocol)
-        tiles = {task: {} for task in tasks}
+        small = {task: {} for task in tasks}
 
         def show(number: int, batch: dict, predictions: dict) -> None:
             if on_batch:
@@ -157,14 +157,14 @@ class Judge:
             for i, index in enumerate(map(int, batch["index"])):
                 self.ids[index] = batch["id"][i]
                 for task in tasks if index in self.shown else ():
-                    tiles[task][index] = draw_tiles(task, batch, predictions[task][i], i, self.settings)
+                    small[task][index] = copy_small(task, batch, predictions[task][i], i)
 
         progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
         results, _ = evaluate_predictions(PredictedBatches(progress, candidate.predict), evaluator, on_batch=show)
         source, cost = candidate.source, None
         if self.options.cost and isinstance(source, Checkpoint):
             cost = measure_cost(source, candidate.predict, self.dataset.height, self.dataset.width, self.device)
-        return Compared(name, results, str(source.path), source.sha256, cost, tiles)
+        return Compared(name, results, str(source.path), source.sha256, cost, small)
 
 
 def compare(

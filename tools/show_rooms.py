@@ -9,6 +9,7 @@ import numpy as np
 
 from datasets import SPLITS
 from datasets.synthetic import SyntheticRooms
+from visual.color_scale import ColorScale
 from visual.drawing import label_colors, normal_colors, save_image, scale_colors
 
 
@@ -27,7 +28,7 @@ def main() -> None:
         room = rooms.read(index)
         tiles.append(room.rgb)
         if options.truth:
-            tiles.append(scale_colors(room.depth, top=8.0))
+            tiles.append(scale_colors(room.depth, ColorScale(0, 8, "m")))
             tiles.append(normal_colors(room.normal))
             tiles.append(label_colors(room.semantic, rooms.classes.colors))
     if len(tiles) > 1 and len(tiles) % 2:

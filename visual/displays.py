@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+from visual.color_scale import ColorScale, depth_scale
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
 MAX_DEPTH_ERROR = 2.0  # meters: maximum of the color scale
@@ -67,11 +68,11 @@ class Display(ABC):
 
     @abstractmethod
     def target_map(self, batch: dict, i: int) -> np.ndarray:
-        """The ground truth of sample i of a batch as a map; missing values are marked."""
+        """The ground truth of sample i of a batch as a map; missing values are marked, see `marks`."""
 
     @abstractmethod
-    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
-        """Color image (H, W, 3) uint8 of a map."""
+    def colorize(self, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None) -> np.ndarray:
+        """Color image (H, W, 3) uint8 of a map, in the colors of a scale; None: that of this map."""
 
     @abstractmethod
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
@@ -79,7 +80,7 @@ class Display(ABC):
 
     @abstractmethod
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Color image (H, W, 3) uint8 of the error of a map; black where the ground truth is missing."""
+        """Color image (H, W, 3) uint8 of the error of a map; ground truth that does not count is marked as itself."""
 
     @property
     @abstractmethod
@@ -90,21 +91,26 @@ class Display(ABC):
     def meaning(self, settings: DisplaySettings) -> dict:
         """The meaning of the values of a map and of its encoded `files`, as plain data."""
 
-    def legend(self, settings: DisplaySettings, width: int) -> np.ndarray | None:
-        """Legend of the colors (any, width, 3), if there is one."""
+    def legend(self, maps: tuple[np.ndarray, ...], settings: DisplaySettings, width: int) -> np.ndarray | None:
+        """Legend of the colors that occur in some maps (any, width, 3), if there is one."""
         return None
 
-    def scale(self, settings: DisplaySettings) -> tuple[float, str] | None:
-        """Maximum and unit of the color scale, if there is one."""
+    def scale(self, maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> ColorScale | None:
+        """The color scale that some maps share, if there is one."""
         return None
 
-    def error_scale(self, settings: DisplaySettings) -> tuple[float, str] | None:
-        """Maximum and unit of the color scale of `colorize_error`, if there is one."""
+    def error_scale(self, settings: DisplaySettings) -> ColorScale | None:
+        """The color scale of `colorize_error`, if there is one."""
         return None
+
+    def marks(self, values: np.ndarray, settings: DisplaySettings) -> list[str]:
+        """What the colors of pixels without a valid value say, if there are any in a map."""
+        missing = np.isnan(values) if values.dtype.kind == "f" else values == IGNORE_LABEL
+        return ["black: missing"] if missing.any() else []
 
 
 class DepthDisplay(Display):
-    """Depth (H, W) in meters along the ray, NaN where missing."""
+    """Depth (H, W) in meters along the ray, NaN where missing, infinite where it is beyond MAX_DEPTH."""
 
     map_name = "depth"
     caption = "depth"
@@ -113,16 +119,18 @@ class DepthDisplay(Display):
         return prediction[0].float().cpu().numpy()
 
     def target_map(self, batch: dict, i: int) -> np.ndarray:
-        return self.as_map(batch["depth"][i].masked_fill(~batch["depth_mask"][i], torch.nan))
+        depth, invalid = batch["depth"][i], ~batch["depth_mask"][i]
+        beyond = invalid & (depth >= MAX_DEPTH)
+        return self.as_map(depth.masked_fill(invalid, torch.nan).masked_fill(beyond, torch.inf))
 
-    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
-        return scale_colors(values, MAX_DEPTH)
+    def colorize(self, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None) -> np.ndarray:
+        return scale_colors(values, scale or self.scale((values,), settings))
 
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
         return ValueMap(_thousandths(values, settings), 0.001, unit_symbol(settings.depth_unit))
 
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return scale_colors(np.abs(prediction - target), MAX_DEPTH_ERROR)
+        return scale_colors(np.abs(prediction - target), ColorScale(0, MAX_DEPTH_ERROR, ""))
 
     @property
     def files(self) -> dict[str, Encoding]:
@@ -132,11 +140,15 @@ class DepthDisplay(Display):
         thousandths = "millimetres" if unit_symbol(settings.depth_unit) else "thousandths of the unit"
         return {"unit": settings.depth_unit, "depth.png": f"16 bits, {thousandths}"}
 
-    def scale(self, settings: DisplaySettings) -> tuple[float, str]:
-        return MAX_DEPTH, unit_symbol(settings.depth_unit)
+    def scale(self, maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> ColorScale:
+        return depth_scale(maps, unit_symbol(settings.depth_unit))
 
-    def error_scale(self, settings: DisplaySettings) -> tuple[float, str]:
-        return MAX_DEPTH_ERROR, unit_symbol(settings.depth_unit)
+    def error_scale(self, settings: DisplaySettings) -> ColorScale:
+        return ColorScale(0, MAX_DEPTH_ERROR, unit_symbol(settings.depth_unit))
+
+    def marks(self, values: np.ndarray, settings: DisplaySettings) -> list[str]:
+        beyond = f"white: above {MAX_DEPTH:g} {unit_symbol(settings.depth_unit)}".rstrip()
+        return [*super().marks(values, settings), *([beyond] if np.isposinf(values).any() else [])]
 
 
 class NormalDisplay(Display):
@@ -151,7 +163,7 @@ class NormalDisplay(Display):
     def target_map(self, batch: dict, i: int) -> np.ndarray:
         return self.as_map(batch["normal"][i].masked_fill(~batch["normal_mask"][i], torch.nan))
 
-    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
+    def colorize(self, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None) -> np.ndarray:
         return normal_colors(np.nan_to_num(values))
 
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
@@ -159,7 +171,7 @@ class NormalDisplay(Display):
 
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         angle = np.degrees(np.arccos(np.clip((prediction * target).sum(-1), -1, 1)))
-        return scale_colors(angle, MAX_ANGLE_ERROR)
+        return scale_colors(angle, ColorScale(0, MAX_ANGLE_ERROR, ""))
 
     @property
     def files(self) -> dict[str, Encoding]:
@@ -172,8 +184,8 @@ class NormalDisplay(Display):
             "normal.png": "8 bits, x, y and z from -1..1 to red, green and blue 0..255",
         }
 
-    def error_scale(self, settings: DisplaySettings) -> tuple[float, str]:
-        return MAX_ANGLE_ERROR, "deg"
+    def error_scale(self, settings: DisplaySettings) -> ColorScale:
+        return ColorScale(0, MAX_ANGLE_ERROR, "deg")
 
 
 class LabelDisplay(Display):
@@ -188,7 +200,7 @@ class LabelDisplay(Display):
     def target_map(self, batch: dict, i: int) -> np.ndarray:
         return batch["semantic"][i].cpu().numpy()
 
-    def colorize(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
+    def colorize(self, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None) -> np.ndarray:
         return label_colors(values, settings.class_colours)
 
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
@@ -208,17 +220,26 @@ class LabelDisplay(Display):
             ],
         }
 
-    def legend(self, settings: DisplaySettings, width: int) -> np.ndarray:
-        return legend(settings.class_names, settings.class_colours, width)
+    def legend(self, maps: tuple[np.ndarray, ...], settings: DisplaySettings, width: int) -> np.ndarray:
+        classes = occurring_classes(maps)
+        names, colors = ([of_all[i] for i in classes] for of_all in (settings.class_names, settings.class_colours))
+        return legend(names, colors, width)
 
     def _colorize_with_legend(self, values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
         image = self.colorize(values, settings)
-        return np.vstack([image, self.legend(settings, image.shape[1])])
+        return np.vstack([image, self.legend((values,), settings, image.shape[1])])
 
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         error = np.where((prediction != target)[..., None], _WRONG, _RIGHT).astype(np.uint8)
         error[target == IGNORE_LABEL] = 0
         return error
+
+
+def occurring_classes(maps: tuple[np.ndarray, ...]) -> list[int]:
+    """The labels in some label maps, the most frequent first, without IGNORE_LABEL."""
+    labels, counts = np.unique(np.concatenate([labels.ravel() for labels in maps]), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [int(label) for label in labels[order] if label != IGNORE_LABEL]
 
 
 def _as_it_is(values: np.ndarray, settings: DisplaySettings) -> np.ndarray:

@@ -4,6 +4,7 @@ All images are (H, W, 3) uint8 RGB arrays; maps are NumPy arrays without batch a
 """
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,21 +12,29 @@ import numpy as np
 
 from utils.files import atomic_path
 from utils.tasks import ALONG_AXIS, METERS
+from visual.color_scale import ColorScale
 
 Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
 _CAPTION_HEIGHT = 22  # pixels
-_BAR_WIDTH = 64  # pixels
+_BAR_WIDTH = 76  # pixels
+_LEGEND_MARGIN = 8  # pixels beside a name
 _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
+_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def scale_colors(values: np.ndarray, top: float) -> np.ndarray:
-    """Values (H, W) from 0 (dark blue) to `top` (dark red) in the turbo color map; non-finite values are black."""
+def scale_colors(values: np.ndarray, scale: ColorScale) -> np.ndarray:
+    """Values (H, W) from `scale.low` (dark blue) to `scale.high` (dark red) in the turbo color map.
+
+    Missing values (NaN, also negative infinity) are black, those that are too large to count (infinity) white.
+    """
     known = np.isfinite(values)
-    levels = np.clip(np.where(known, values, 0) / top * 255, 0, 255).astype(np.uint8)
-    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    colors[~known] = 0
+    levels = (np.where(known, values, 0).astype(np.float64) - scale.low) / (scale.high - scale.low) * 255
+    turbo = cv2.applyColorMap(np.rint(levels.clip(0, 255)).astype(np.uint8), cv2.COLORMAP_TURBO)
+    colors = cv2.cvtColor(turbo, cv2.COLOR_BGR2RGB)
+    colors[~known] = _BLACK
+    colors[np.isposinf(values)] = _WHITE
     return colors
 
 
@@ -42,26 +51,30 @@ def label_colors(labels: np.ndarray, class_colors: Colors) -> np.ndarray:
     return table[labels]
 
 
-def color_bar(height: int, top: float, unit: str) -> np.ndarray:
-    """A vertical scale (height, 64, 3) for `scale_colors`: 0 at the bottom, `top` at the top, in `unit`."""
+def color_bar(height: int, scale: ColorScale) -> np.ndarray:
+    """A vertical bar (height, any, 3) of the colors of a scale: its low end at the bottom, with numbers."""
     bar = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
-    bar[:, 6:20] = scale_colors(np.linspace(top, 0, height)[:, None].repeat(14, axis=1), top)
+    bar[:, 6:20] = scale_colors(np.linspace(scale.high, scale.low, height)[:, None].repeat(14, axis=1), scale)
     for fraction in (0, 0.5, 1):
         y = int(np.clip((1 - fraction) * height + 4, 10, height - 3))
-        _write(bar, f"{fraction * top:g} {unit}", (22, y), _BLACK)
+        value = scale.low + fraction * (scale.high - scale.low)
+        _write(bar, f"{value:.3g} {scale.unit}", (22, y), _BLACK)
     return bar
 
 
-def legend(class_names: tuple[str, ...], class_colors: Colors, width: int) -> np.ndarray:
-    """Names of the classes on their colors, in as many rows as needed, (any, width, 3)."""
-    columns = max(1, width // 96)
-    rows = -(-len(class_names) // columns)
-    image = np.full((rows * _CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
-    for i, (name, color) in enumerate(zip(class_names, class_colors, strict=True)):
-        x, y = i % columns * 96, i // columns * _CAPTION_HEIGHT
-        image[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + 94] = color
-        ink = _BLACK if sum(color) > 330 else _WHITE
-        _write(image, name, (x + 6, y + 15), ink)
+def legend(class_names: Sequence[str], class_colors: Sequence[tuple[int, int, int]], width: int) -> np.ndarray:
+    """Names of classes on their colors, each as wide as its text, in as many rows as needed, (any, width, 3)."""
+    places, x, row = [], 0, 0
+    for name in class_names:
+        needed = _text_width(name) + 2 * _LEGEND_MARGIN
+        if x and x + needed > width:
+            x, row = 0, row + 1
+        places.append((x, row * _CAPTION_HEIGHT, needed))
+        x += needed
+    image = np.full(((row + 1) * _CAPTION_HEIGHT if places else 0, width, 3), 255, dtype=np.uint8)
+    for name, color, (x, y, needed) in zip(class_names, class_colors, places, strict=True):
+        image[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + needed - 2] = color
+        _write(image, name, (x + _LEGEND_MARGIN, y + 15), _BLACK if sum(color) > 330 else _WHITE)
     return image
 
 
@@ -70,8 +83,8 @@ def unit_symbol(depth_unit: str) -> str:
     return "m" if depth_unit in (METERS, ALONG_AXIS) else ""
 
 
-def panel(images: list[np.ndarray], captions: list[str], bars: list[tuple[float, str] | None]) -> np.ndarray:
-    """Captioned images of one size, two in a row, with color bars for those with a (top, unit)."""
+def panel(images: list[np.ndarray], captions: list[str], bars: list[ColorScale | None]) -> np.ndarray:
+    """Captioned images of one size, two in a row, with color bars for those with a scale."""
     height, width = images[0].shape[:2]
     factor = -(-_MIN_PANEL_WIDTH // width) if width < _MIN_PANEL_WIDTH else 1
     height, width = height * factor, width * factor
@@ -81,7 +94,7 @@ def panel(images: list[np.ndarray], captions: list[str], bars: list[tuple[float,
         tile = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         if with_bars:
             blank = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
-            tile = np.hstack([tile, color_bar(height, *bar) if bar else blank])
+            tile = np.hstack([tile, color_bar(height, bar) if bar else blank])
         heading = np.full((_CAPTION_HEIGHT, tile.shape[1], 3), 255, dtype=np.uint8)
         _write(heading, caption, (4, 16), _BLACK)
         tiles.append(np.vstack([heading, tile]))
@@ -117,6 +130,12 @@ def data_url(file: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
+def _text_width(text: str) -> int:
+    """Width of a line of text in pixels."""
+    (width, _), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
+    return width
+
+
 def _write(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
     """Draw a line of text with its lower left corner at (x, y)."""
-    cv2.putText(image, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
+    cv2.putText(image, text, position, _FONT, _FONT_SCALE, color, 1, cv2.LINE_AA)

@@ -69,11 +69,15 @@ def error_panel(
     target: np.ndarray,
     settings: DisplaySettings,
 ) -> np.ndarray:
-    """RGB (H, W, 3) uint8, and prediction, ground truth and error of a task (maps of its display), in a 2 x 2 panel."""
-    images = [display.colorize(prediction, settings), display.colorize(target, settings)]
+    """RGB (H, W, 3) uint8, and prediction, ground truth and error of a task (maps of its display), in a 2 x 2 panel.
+
+    Prediction and ground truth share one color scale.
+    """
+    scale = display.scale((prediction, target), settings)
+    images = [display.colorize(values, settings, scale) for values in (prediction, target)]
     error = display.colorize_error(prediction, target)
-    captions = ["RGB", f"{task}: prediction", f"{task}: ground truth", f"{task}: error"]
-    scale = display.scale(settings)
+    ground_truth = _with_marks(f"{task}: ground truth", display.marks(target, settings))
+    captions = ["RGB", f"{task}: prediction", ground_truth, f"{task}: error"]
     return panel([rgb, *images, error], captions, [None, scale, scale, display.error_scale(settings)])
 
 
@@ -86,13 +90,24 @@ def maps_panel(
 ) -> np.ndarray:
     """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and legends."""
     shown = [(displays[task], values) for task, values in maps.items()]
+    scales = [display.scale((values,), settings) for display, values in shown]
     image = panel(
-        [rgb, *(display.colorize(values, settings) for display, values in shown)],
-        [caption, *(display.caption for display, _ in shown)],
-        [None, *(display.scale(settings) for display, _ in shown)],
+        [
+            rgb,
+            *(
+                display.colorize(values, settings, scale)
+                for (display, values), scale in zip(shown, scales, strict=True)
+            ),
+        ],
+        [caption, *(_with_marks(display.caption, display.marks(values, settings)) for display, values in shown)],
+        [None, *(display.scale((values,), settings) for display, values in shown)],
     )
-    legends = [display.legend(settings, image.shape[1]) for display, _ in shown]
+    legends = [display.legend((values,), settings, image.shape[1]) for display, values in shown]
     return np.vstack([image, *(legend for legend in legends if legend is not None)])
+
+
+def _with_marks(caption: str, marks: list[str]) -> str:
+    return f"{caption} ({', '.join(marks)})" if marks else caption
 
 
 def to_uint8(rgb: torch.Tensor) -> np.ndarray:

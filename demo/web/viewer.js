@@ -76,8 +76,8 @@ class Viewer {
     return figure;
   }
 
-  scale({ top, unit, image }) {
-    const ends = [0, top].map((value) => make("span", { textContent: `${value} ${unit}` }));
+  scale({ low, high, unit, image }) {
+    const ends = [low, high].map((value) => make("span", { textContent: `${value} ${unit}` }));
     return make("span", { className: "scale" }, ends[0], make("img", { src: image, alt: "" }), ends[1]);
   }
 

@@ -25,6 +25,7 @@ from options.elite360m import demo_parser
 from prediction import load_elite360m
 from tasks import TASKS
 from utils.errors import UserError
+from visual.color_scale import depth_scale
 from visual.displays import DisplaySettings
 from visual.drawing import save_image
 
@@ -244,7 +245,8 @@ def test_every_layer_is_shown(demo, checkpoint, visit, panorama):
     assert is_near(rgb[128, 384], (255, 0, 0))
     present = {STANFORD2D3D.names[label] for label in np.unique(result.labels)}
     assert set(page.locator(".legend li").all_inner_texts()) == present
-    assert page.locator(".scale").inner_text().split() == ["0", "m", "10", "m"]
+    scale = depth_scale((result.depth,), "m")
+    assert page.locator(".scale").inner_text().split() == [f"{scale.low:g}", "m", f"{scale.high:g}", "m"]
     assert len(np.unique(shot(page, ".cloud").reshape(-1, 3), axis=0)) > 3, "the point cloud is drawn"
 
 

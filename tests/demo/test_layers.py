@@ -12,6 +12,7 @@ from demo.layers import layers
 from networks.checkpoint import ModelSettings
 from prediction import PanoramaPrediction
 from utils.tasks import RELATIVE
+from visual.color_scale import depth_scale
 from visual.drawing import label_colors, normal_colors, scale_colors
 
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
@@ -51,7 +52,7 @@ def test_every_map_is_there():
     assert (sent["title"], sent["height"], sent["width"]) == ("room", 8, 16)
     rgb, depth, normal, labels = sent["layers"]
     assert np.abs(picture(rgb["image"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
-    assert np.array_equal(picture(depth["image"]), scale_colors(result.depth, 10))
+    assert np.array_equal(picture(depth["image"]), scale_colors(result.depth, depth_scale((result.depth,), "m")))
     assert np.array_equal(picture(normal["image"]), normal_colors(result.normal))
     assert np.array_equal(picture(labels["image"]), label_colors(result.labels, STANFORD2D3D.colors))
     assert values(depth) == pytest.approx(result.depth.ravel(), abs=0.00051)
@@ -70,9 +71,11 @@ def test_depth_that_is_missing_is_zero():
 def test_what_colors_mean():
     result = prediction(("depth", "segmentation"))
     _, depth, labels = layers("room", result.rgb, result)["layers"]
-    assert (depth["scale"]["top"], depth["scale"]["unit"], depth["value_map"]["unit"]) == (10, "m", "m")
+    scale = depth_scale((result.depth,), "m")
+    assert (depth["scale"]["low"], depth["scale"]["high"]) == scale[:2]
+    assert (depth["scale"]["unit"], depth["value_map"]["unit"]) == ("m", "m")
     bar = picture(depth["scale"]["image"])
-    assert np.array_equal(bar[:, [0, -1]], scale_colors(np.array([[0.0, 10.0]]), 10))
+    assert np.array_equal(bar[:, [0, -1]], scale_colors(np.array([scale[:2]]), scale))
     assert [name for name, _ in labels["legend"]] == list(STANFORD2D3D.names)
     assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colors[2]}"
 

@@ -3,11 +3,13 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 
 from metrics.protocol import PRESETS, DepthProtocol, Protocol, aligned
 from reports.comparison import Compared, Comparison, endings, number, write_comparison
 from reports.comparison_page import write_page
+from reports.gallery import SmallCopy
 from reports.results import describe_protocols
 from tests.reports.test_page import NASTY, Page
 from utils.tasks import METERS
@@ -26,12 +28,16 @@ def compared(name: str, rms: float, a1: float, **more) -> Compared:
 
 
 def make_comparison(**more) -> Comparison:
-    tiles = {"depth": {3: (PNG,) * 4}, "segmentation": {3: (PNG,) * 4}}
+    depth, labels = np.full((4, 8), 2, np.float16), np.ones((4, 8), np.int16)
+    small = {
+        "depth": {3: SmallCopy(PNG, depth, 2 * depth, PNG)},
+        "segmentation": {3: SmallCopy(PNG, labels, 0 * labels, PNG)},
+    }
     cost = {"parameters": 9770698, "ms_per_image": 12.5, "peak_memory_mib": None}
     return Comparison(
         compared=[
-            compared("a|b", 0.5, 0.6, path=NASTY, sha256="12ab", tiles=tiles, cost=cost),
-            compared(NASTY, 0.25, 0.4, tiles=tiles),
+            compared("a|b", 0.5, 0.6, path=NASTY, sha256="12ab", small=small, cost=cost),
+            compared(NASTY, 0.25, 0.4, small=small),
         ],
         tasks=("depth", "segmentation"),
         protocol=PROTOCOL,
@@ -87,6 +93,8 @@ def test_page(tmp_path):
     ]
     assert images == 2 * of_card
     assert all(source.startswith("data:") for source in page.attributes("src"))
+    scales = [text.split() for tag, text in page.texts if tag == "span"]
+    assert scales[1:3] == [["2"], ["4", "m"]], "predictions and ground truth share one scale"
 
 
 @pytest.mark.parametrize(

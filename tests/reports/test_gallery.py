@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from reports.gallery import Gallery, badness, choose, encode_small
+from reports.gallery import TILES, Gallery, badness, choose, draw_tiles, encode_small
 from tasks import TASKS
 from utils.tasks import METERS
 from visual.displays import DisplaySettings
@@ -76,9 +76,38 @@ def test_a_gallery_shows_its_images_from_the_worst_to_the_best(batch):
     shown = gallery.join()["depth"]
     assert [image.id for image in shown] == ["image 1", "image 2", "image 0"]
     for image in shown:
-        assert len(image.tiles) == 4
-        for tile in image.tiles:
-            assert cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape == (8, 16, 3)
+        assert tile_shapes(image, "depth") == dict.fromkeys(TILES, (8, 16, 3))
+
+
+def test_without_any_ground_truth_predictions_are_shown(batch):
+    """A sample of them, in the order of the dataset."""
+    gallery = Gallery(("depth",), SETTINGS, group_size=2)
+    gallery.add(batch, {"depth": torch.full((4, 1, 8, 16), 3.0)}, [{"index": i, "id": str(i)} for i in range(4)])
+    shown = gallery.join()["depth"]
+    assert [image.index for image in shown] == sorted(image.index for image in shown)
+    assert len(shown) == 2
+    for image in shown:
+        assert (image.score, image.small.target) == (None, None)
+        assert tile_shapes(image, "depth") == dict.fromkeys(("RGB", "prediction"), (8, 16, 3))
+
+
+def tile_shapes(image, task: str) -> dict[str, tuple[int, ...]]:
+    tiles = draw_tiles(image.small, task, SETTINGS, TASKS[task].display.scale(image.small.maps(), SETTINGS))
+    return {name: cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape for name, tile in tiles.items()}
+
+
+def test_all_images_share_a_scale(batch):
+    """Depths of 1 and 3 m have the two ends of the colors of the set, though each map is constant."""
+    gallery = Gallery(("depth",), SETTINGS)
+    depth = torch.tensor([1.0, 1.0, 3.0, 3.0])[:, None, None, None].expand(4, 1, 8, 16)
+    gallery.add(batch, {"depth": depth}, [{"index": i, "id": str(i), "depth/rms": 1.0} for i in range(4)])
+    shown = gallery.join()["depth"]
+    scale = TASKS["depth"].display.scale(tuple(values for image in shown for values in image.small.maps()), SETTINGS)
+    assert scale == (1, 3, "m")
+    for image in shown:
+        tile = np.frombuffer(draw_tiles(image.small, "depth", SETTINGS, scale)["prediction"], np.uint8)
+        red, _, blue = cv2.imdecode(tile, cv2.IMREAD_COLOR_RGB)[4, 8].astype(int)
+        assert (red > blue) == (image.index >= 2)
 
 
 def test_large_panoramas_are_shrunk():
@@ -87,8 +116,7 @@ def test_large_panoramas_are_shrunk():
     logits = torch.rand(1, 13, 512, 1024)
     gallery.add(batch, {"segmentation": logits}, [{"index": 0, "id": "x", "segmentation/mIoU_occurring": 0.1}])
     (shown,) = gallery.join()["segmentation"]
-    for tile in shown.tiles:
-        assert cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape == (192, 384, 3)
+    assert tile_shapes(shown, "segmentation") == dict.fromkeys(TILES, (192, 384, 3))
 
 
 def test_flat_pictures_keep_their_colors():

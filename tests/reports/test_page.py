@@ -14,10 +14,11 @@ import torch
 
 from datasets.classes import SemanticClasses
 from metrics.evaluator import PROTOCOL
-from reports.gallery import Gallery
+from reports.gallery import Gallery, Shown, SmallCopy, encode_small
 from reports.page import Report, number, quantity, write_report
 from tasks import TASKS, build_evaluator
 from utils.tasks import METERS, RELATIVE
+from visual.color_scale import depth_scale
 from visual.displays import DisplaySettings
 
 HEIGHT, WIDTH, COUNT = 16, 32, 4
@@ -327,6 +328,46 @@ def test_no_ground_truth_at_all(page_of, without_trivial):
     assert not tags & {"svg", "article", "img", "figure"}
     assert len(page.attributes("data-no-ground-truth")) == 2 * len(TASKS)
     assert {key.split("/")[-1] for key in page.metrics()} == {"seam"}
+
+
+def test_predicted_labels_without_ground_truth(page_of, without_trivial):
+    """They are shown with the legend of the predicted classes, and nothing that needs ground truth."""
+    report = without_ground_truth(without_trivial.report, "segmentation")
+    predicted = np.zeros((8, 16), np.int16)
+    predicted[:, 5:] = 2
+    image = Shown(7, "room", None, SmallCopy(encode_small(np.zeros((8, 16, 3), np.uint8)), predicted))
+    page, text = page_of(replace(report, shown={"segmentation": [image]}))
+    assert page.attributes("data-task") == ["segmentation"]
+    assert page.attributes("data-index") == ["7"]
+    assert not page.attributes("data-rank")
+    assert [attributes["alt"] for attributes in page.having("alt", "decoding")] == ["RGB", "prediction"]
+    legend = text[text.index('<p class="legend">') : text.index('<div class="cards">')]
+    assert re.findall(r"</i>([^<]*)</span>", legend) == ["sofa", "wall"], "the most frequent first"
+
+
+def test_no_distances_without_depth(page_of):
+    """Ground truth of normals is enough for their errors by latitude only."""
+    report = make_report(("normal",), trivial=False)
+    breakdown = report.breakdowns["normal"]
+    nowhere = replace(breakdown.by_distance, counts=np.zeros_like(breakdown.by_distance.counts))
+    page, _ = page_of(replace(report, breakdowns={"normal": replace(breakdown, by_distance=nowhere)}))
+    charts = [label for label in page.attributes("aria-label") if " by " in label]
+    assert len(charts) == 1
+    assert charts[0].endswith("by latitude")
+
+
+def test_the_scale_of_depth_is_that_of_the_set(complete):
+    low, high, _ = depth_scale(tuple(m for image in complete.report.shown["depth"] for m in image.small.maps()), "m")
+    depth = complete.text[complete.text.index('data-task="depth"') :]
+    assert re.search(rf'class="scale"> {low:g} <img [^>]*> {high:g} m<', depth)
+
+
+def test_abs_has_a_plain_name(complete):
+    """For people; its key stays."""
+    texts = [content for _, content in complete.page.texts]
+    assert "mean absolute error" in texts
+    assert "abs_" not in texts
+    assert "results/depth/abs_" in complete.page.metrics()
 
 
 def test_images_that_are_not_shown_are_counted(page_of):

@@ -9,7 +9,8 @@ from datasets.classes import STANFORD2D3D
 from tasks import TASKS
 from utils.colors import distinct_colors
 from utils.tasks import METERS
-from visual.displays import DisplaySettings
+from visual.color_scale import ColorScale, depth_scale
+from visual.displays import DisplaySettings, occurring_classes
 from visual.drawing import (
     color_bar,
     label_colors,
@@ -23,14 +24,37 @@ from visual.panels import batch_panels, error_panel, to_uint8
 
 
 def test_scale_colors():
-    colors = scale_colors(np.array([[0.0, 5.0, 10.0, 99.0, np.nan, np.inf]]), top=10)
-    near, middle, far, beyond, missing, infinite = colors[0].astype(int)
+    colors = scale_colors(np.array([[1.0, 5.5, 10.0, 0.2, 99.0, np.nan, np.inf, -np.inf]]), ColorScale(1, 10, "m"))
+    near, middle, far, below, above, missing, infinite, negative = colors[0].astype(int)
     assert near[2] > near[0], "near is blue"
     assert far[0] > far[2], "far is red"
     assert middle[1] == middle.max(), "the middle is green"
-    assert (beyond == far).all()
+    assert (below == near).all()
+    assert (above == far).all()
     assert not missing.any()
-    assert not infinite.any()
+    assert not negative.any()
+    assert (infinite == 255).all()
+
+
+def test_depth_scale_covers_what_is_there():
+    """The percentiles of all maps, to two digits of their distance; what is no depth does not count."""
+    near, far = np.linspace(1, 2, 1000), np.linspace(2, 3, 1000)
+    near[:20], far[-20:] = np.nan, np.inf
+    valid = np.concatenate([near[20:], far[:-20]])
+    low, high, unit = depth_scale((near, far), "m")
+    assert unit == "m"
+    assert 0 <= np.percentile(valid, 2) - low < 0.1
+    assert 0 <= high - np.percentile(valid, 98) < 0.1
+    assert depth_scale((np.array([[0.0, -1.0, np.nan, np.inf]]),), "m") == (0, 10, "m")
+    low, high, _ = depth_scale((np.full((2, 4), 3.0),), "")
+    assert low <= 3 <= high
+    assert low < high < 4, "a constant map"
+
+
+def test_outliers_do_not_stretch_the_scale():
+    depth = np.full(1000, 2.0)
+    depth[:100], depth[-10:] = 1.0, 9.9
+    assert depth_scale((depth,), "m")[:2] == (1, 2)
 
 
 def test_normal_colors():
@@ -48,10 +72,15 @@ def test_distinct_colors():
 
 
 def test_color_bar_reads_upwards():
-    bar = color_bar(200, 10, "m")
+    scale = ColorScale(1, 4, "m")
+    bar = color_bar(200, scale)
     assert bar.shape[0] == 200
-    assert (bar[5, 10] == scale_colors(np.array([[10 * (1 - 5 / 199)]]), 10)[0, 0]).all()
-    assert (bar[-5, 10] == scale_colors(np.array([[10 * 4 / 199]]), 10)[0, 0]).all()
+    for row in (5, 195):
+        assert (bar[row, 10] == scale_colors(np.array([[4 - 3 * row / 199]]), scale)[0, 0]).all()
+
+
+def test_numbers_beside_a_color_bar_are_whole():
+    assert (color_bar(200, ColorScale(0.125, 0.175, "m"))[:, -2:] == 255).all()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -84,11 +113,51 @@ def test_panel_of_three():
     assert panel(tiles, ["a", "b", "c"], [None] * 3).shape == (2 * 222, 800, 3)
 
 
-def test_legend_names_every_class():
-    picture = legend(STANFORD2D3D.names, STANFORD2D3D.colors, 800)
-    assert picture.shape == (2 * 22, 800, 3)
-    for i, color in enumerate(STANFORD2D3D.colors):
-        assert (picture[i // 8 * 22 + 3, i % 8 * 96 + 3] == color).all()
+def test_prediction_and_ground_truth_share_a_scale():
+    """The same depth has the same color in both, whatever else is in them; what is too far is not what is missing."""
+    prediction, target = np.full((64, 384), 2.0), np.linspace(1, 4, 64 * 384).reshape(64, 384)
+    target[0, 0], target[:, 1], target[:, 2] = 2, np.nan, np.inf
+    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")
+    display = TASKS["depth"].display
+    image = error_panel("depth", display, np.zeros((64, 384, 3), np.uint8), prediction, target, settings)
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    truth = image[height + 22 :, :384]
+    assert (truth[0, 0] == image[22, width]).all()
+    assert not truth[:, 1].any()
+    assert (truth[:, 2] == 255).all()
+    assert display.marks(target, settings) == ["black: missing", "white: above 10 m"]
+    assert not display.marks(prediction, settings)
+
+
+def test_depth_beyond_the_limit_is_not_missing():
+    batch = {"depth": torch.tensor([[[[0.0, 3.0, 10.0, 12.0]]]])}
+    batch["depth_mask"] = (batch["depth"] > 0) & (batch["depth"] <= 10)
+    np.testing.assert_array_equal(TASKS["depth"].display.target_map(batch, 0), [[np.nan, 3, 10, np.inf]])
+
+
+def test_legend_names_are_whole():
+    """Each on its color, none cut, also the longest; in rows that are as wide as the image."""
+    names = ("wall", "a class with a very long name indeed", "x", *(f"class {i}" for i in range(20)))
+    colors = distinct_colors(len(names))
+    image = legend(names, colors, 400)
+    assert image.shape[1] == 400
+    assert image.shape[0] > 22
+    for name, color in zip(names, colors, strict=True):
+        (width, _), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
+        _, columns = np.nonzero((image == color).all(-1))
+        assert np.ptp(columns) > width, name
+    assert legend((), (), 400).shape == (0, 400, 3)
+
+
+def test_legend_of_the_classes_that_occur():
+    labels = np.array([[5, 5, 5, -1, 2, 2, -1, -1]]), np.array([[7, 5, 2, -1]])
+    assert occurring_classes(labels) == [5, 2, 7]
+    settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")
+    image = TASKS["segmentation"].display.legend(labels, settings, 800)
+    shown = {tuple(color) for color in image[3].tolist()} & set(STANFORD2D3D.colors)
+    assert shown == {STANFORD2D3D.colors[i] for i in (5, 2, 7)}
+    starts = [np.nonzero((image[3] == STANFORD2D3D.colors[i]).all(-1))[0][0] for i in (5, 2, 7)]
+    assert starts == sorted(starts), "the most frequent first"
 
 
 def test_saved_pictures_are_rgb(tmp_path):
