@@ -105,7 +105,7 @@ class SavedNetwork:
             flag, known = self.backbone_flag, settings.backbone
             raise UserError(f"{self.path} was trained with {flag} {known}, not {backbone}: pass {flag} {known}")
         if missing := [task for task in tasks if task not in settings.tasks]:
-            trained = f"{self.tasks_flag} {self.between_tasks.join(settings.tasks)}"
+            trained = self._option_of(settings.tasks)
             raise UserError(f"{self.path} was trained with {trained}, not for {missing[0]}: pass {trained}")
         if "segmentation" in tasks:
             self.require_classes(num_classes)
@@ -120,8 +120,17 @@ class SavedNetwork:
         if known != num_classes:
             raise UserError(
                 f"{self.path} predicts {known} classes ({self.settings.dataset}), but the dataset has {num_classes}: "
-                "use a checkpoint of the same classes, or drop segmentation from the tasks"
+                f"use a checkpoint of the same classes{self.other_tasks_remedy()}"
             )
+
+    def other_tasks_remedy(self) -> str:
+        """How to use this network with a dataset of other classes, as the end of a message; empty if it cannot be."""
+        others = tuple(task for task in self.settings.tasks if task != "segmentation")
+        return f", or evaluate its other tasks with {self._option_of(others)}" if others else ""
+
+    def _option_of(self, tasks: tuple[str, ...]) -> str:
+        """The option that chooses these tasks."""
+        return f"{self.tasks_flag} {self.between_tasks.join(tasks)}"
 
 
 class Meaning(Protocol):

@@ -32,9 +32,10 @@ def compare_meaning(
     mismatches = find_mismatches(checkpoint.settings, target, tasks)
     if refused := [task for task in mismatches if task not in allowed]:
         task = refused[0]
+        has_others = task == "segmentation" and isinstance(checkpoint, SavedNetwork)
         raise UserError(
             f"{checkpoint.path}: {mismatches[task]}: correct {_REMEDIES[task]}, or pass --allow_mismatch "
-            f"{' '.join(refused)} to evaluate anyway"
+            f"{' '.join(refused)} to evaluate anyway{checkpoint.other_tasks_remedy() if has_others else ''}"
         )
     notes = [f"mismatch: {mismatch}" for mismatch in mismatches.values()]
     if checkpoint.settings.dataset == UNKNOWN_DATASET:

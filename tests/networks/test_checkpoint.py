@@ -319,8 +319,11 @@ def test_require(path):
     checkpoint.require(BACKBONE, ("depth",), num_classes=41)  # depth knows no classes
     with pytest.raises(UserError, match=f"--backbone {BACKBONE}"):
         checkpoint.require("Elite360M_Res50", ("depth",), 13)
-    with pytest.raises(UserError, match=r"13 classes.*but the dataset has 41"):
+    with pytest.raises(UserError, match=r"13 classes.*but the dataset has 41.*--task depth_normal$"):
         checkpoint.require(BACKBONE, ("segmentation",), 41)
+    labels_only = replace(checkpoint, settings=replace(SETTINGS, tasks=("segmentation",)))
+    with pytest.raises(UserError, match=r"use a checkpoint of the same classes$"):
+        labels_only.require(BACKBONE, ("segmentation",), 41)
     depth_only = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth",)))
     with pytest.raises(UserError, match=r"not for normal: pass --task depth$"):
         depth_only.require(BACKBONE, ("depth", "normal"), 13)
