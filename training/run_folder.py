@@ -66,5 +66,5 @@ class RunFolder:
 
     def image(self, task: str, epoch: int, batch: int, sample_id: str) -> Path:
         """The image of a task's prediction for a sample."""
-        name = sample_id.replace("/", "_") + ".png"
+        name = sample_id.replace("/", "_").removesuffix(".png") + ".png"
         return self.root / "visual_results" / self._folder_of_task[task] / f"{epoch}_{batch}" / name

@@ -29,6 +29,11 @@ def test_what_counts_as_a_training(file, holds, tmp_path):
     assert run.holds_training() == holds
 
 
+@pytest.mark.parametrize("sample_id", ["a/b", "a/b.png"])
+def test_an_image_has_one_suffix(tmp_path, sample_id):
+    assert RunFolder(tmp_path, FOLDERS).image("depth", 1, 0, sample_id).name == "a_b.png"
+
+
 def test_clearing_removes_what_a_training_wrote_alone(tmp_path):
     """Also from the folders that it shares with files of others."""
     run = RunFolder(tmp_path, FOLDERS)
