@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from utils.errors import UserError
 from utils.files import atomic_path
+from utils.pinhole import Pinhole
+from utils.sphere import depth_to_points
 from utils.tasks import METERS
 
 _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # 180 degrees about x
+_PLY_AXES = {  # by the axis that points up: rotation from the camera frame, and axes in words
+    "-y": (np.eye(3, dtype=np.float32), "x right, y down, z forward"),
+    "y": (np.diag(_TO_GLTF), "x right, y up, z backward"),
+    "z": (np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32), "x right, y forward, z up"),
+}
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
 
 
@@ -31,11 +39,63 @@ class PointCloud:
     labels: np.ndarray | None = None
     unit: str = METERS
 
-    def save_ply(self, path: str | Path) -> None:
-        """Write a binary PLY file, atomically: with axes and unit as here, and labels as property ``label``."""
-        columns = {"x y z": ("<f4", self.xyz)}
+    @classmethod
+    def from_depth(
+        cls,
+        depth: np.ndarray,
+        colors: np.ndarray | None = None,
+        normals: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        camera: Pinhole | None = None,
+        unit: str = METERS,
+    ) -> "PointCloud":
+        """One point per pixel that has a depth (finite, above 0), predicted or true; no others.
+
+        Args:
+            depth: (H, W): of a panorama along the ray, of a perspective image along the optical axis.
+            colors: (H, W, 3) uint8 RGB.
+            normals: (H, W, 3) unit vectors in the camera frame, toward the camera.
+            labels: (H, W) uint8 classes.
+            mask: (H, W) bool, which pixels to use; None: all.
+            camera: that took the image; None for a panorama.
+            unit: of depth, in words.
+
+        Raises:
+            ValueError: when a map or the camera has another size than `depth`.
+        """
+        maps = {"colors": colors, "normals": normals, "labels": labels, "mask": mask}
+        sizes = {name: values.shape[:2] for name, values in maps.items() if values is not None}
+        if camera:
+            sizes["camera"] = (camera.height, camera.width)
+        for name, size in sizes.items():
+            if size != depth.shape:
+                raise ValueError(f"{name} is of {size} pixels, but depth is {depth.shape}")
+        has_depth = np.isfinite(depth) & (depth > 0)
+        if mask is not None:
+            has_depth &= mask.astype(bool)
+        known = np.where(has_depth, depth, 0)
+        points = camera.points(known) if camera else depth_to_points(known)
+        return cls(
+            xyz=points[has_depth].astype(np.float32),
+            colors=None if colors is None else colors[has_depth],
+            normals=None if normals is None else normals[has_depth],
+            labels=None if labels is None else labels[has_depth],
+            unit=unit,
+        )
+
+    def save_ply(self, path: str | Path, up: Literal["-y", "y", "z"] = "-y") -> None:
+        """Write a binary PLY file, atomically, with labels as property ``label``.
+
+        Args:
+            path: of the file.
+            up: the axis that points up in the file: "-y" for the axes as here; "y" (x right, z backward) and "z" (x
+                right, y forward) for viewers. All are rotations of each other.
+        """
+        rotation, axes = _PLY_AXES[up]
+        columns = {"x y z": ("<f4", self.xyz @ rotation.T)}
         if self.normals is not None:
-            columns["nx ny nz"] = ("<f4", self.normals)
+            columns["nx ny nz"] = ("<f4", self.normals @ rotation.T)
         if self.colors is not None:
             columns["red green blue"] = ("u1", self.colors)
         if self.labels is not None:
@@ -48,7 +108,7 @@ class PointCloud:
         header = [
             "ply",
             "format binary_little_endian 1.0",
-            f"comment x right, y down, z forward, camera at the origin; made of depth in {self.unit}",
+            f"comment {axes}, camera at the origin; made of depth in {self.unit}",
             f"element vertex {len(vertices)}",
             *(f"property {_PLY_TYPES[kind]} {name}" for name, kind in layout),
             "end_header",

@@ -10,6 +10,7 @@ from prediction.cameras import Camera
 from prediction.point_cloud import PointCloud
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError
+from utils.pinhole import Pinhole
 from utils.sphere import depth_to_points
 from visual.displays import DisplaySettings
 from visual.panels import maps_panel
@@ -40,9 +41,14 @@ class Prediction(ABC):
     normal: np.ndarray | None = None
     labels: np.ndarray | None = None
 
+    @property
     @abstractmethod
+    def pinhole(self) -> Pinhole | None:
+        """The camera of a perspective image; None for panoramas."""
+
     def points(self) -> np.ndarray:
         """The point (x, y, z) of each pixel, (H, W, 3), in the unit of depth."""
+        return self.pinhole.points(self.depth) if self.pinhole else depth_to_points(self.depth)
 
     def maps(self) -> dict[str, np.ndarray]:
         """The map of each task of the network, in the format of its display (`visual.displays`)."""
@@ -67,13 +73,13 @@ class Prediction(ABC):
             raise UserError(
                 f"a point cloud needs depth, but the network predicts only {', '.join(self.settings.tasks)}"
             )
-        in_camera_frame = self.normal is not None and self.settings.normal_frame == "camera"
-        has_depth = np.isfinite(self.depth) & (self.depth > 0)
-        return PointCloud(
-            xyz=self.points()[has_depth].astype(np.float32),
-            colors=self.rgb[has_depth],
-            normals=self.normal[has_depth] if in_camera_frame else None,
-            labels=None if self.labels is None else self.labels[has_depth],
+        in_camera_frame = self.settings.normal_frame == "camera"
+        return PointCloud.from_depth(
+            self.depth,
+            colors=self.rgb,
+            normals=self.normal if in_camera_frame else None,
+            labels=self.labels,
+            camera=self.pinhole,
             unit=self.settings.depth_unit,
         )
 
@@ -94,8 +100,9 @@ class PanoramaPrediction(Prediction):
     seam: dict[str, float] = field(default_factory=dict)
     plain_seam: dict[str, float] = field(default_factory=dict)
 
-    def points(self) -> np.ndarray:
-        return depth_to_points(self.depth)
+    @property
+    def pinhole(self) -> None:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,5 +118,6 @@ class PerspectivePrediction(Prediction):
     _: KW_ONLY
     camera: Camera
 
-    def points(self) -> np.ndarray:
-        return self.camera.pinhole.points(self.depth)
+    @property
+    def pinhole(self) -> Pinhole:
+        return self.camera.pinhole

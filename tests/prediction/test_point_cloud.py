@@ -10,6 +10,7 @@ import trimesh
 from prediction import PanoramaPrediction, PointCloud
 from prediction.point_cloud import _TO_GLTF
 from utils.errors import UserError
+from utils.pinhole import Pinhole
 from utils.sphere import erp_rays
 from utils.tasks import RELATIVE
 
@@ -140,3 +141,53 @@ def test_points_of_depth_alone(ball):
 
 def test_normals_of_the_world_do_not_belong_to_the_points(ball):
     assert replace(ball, settings=replace(ball.settings, normal_frame="world")).point_cloud().normals is None
+
+
+def test_true_depth(tmp_path):
+    """Of a dataset, with a mask; missing pixels and those that the mask leaves out are no points."""
+    depth = np.full((HEIGHT, WIDTH), 3.0)
+    depth[:4], depth[4] = 0, np.nan
+    mask = np.ones((HEIGHT, WIDTH), bool)
+    mask[:, :10] = False
+    rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    cloud = PointCloud.from_depth(depth, colors=rgb, mask=mask)
+    expected = 3 * erp_rays(HEIGHT, WIDTH)[5:, 10:].reshape(-1, 3)
+    np.testing.assert_allclose(cloud.xyz, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(cloud.colors, rgb[5:, 10:].reshape(-1, 3))
+    assert (cloud.normals, cloud.labels) == (None, None)
+
+
+def test_true_depth_along_the_optical_axis():
+    camera = Pinhole.from_fov(90, 6, 8)
+    depth = np.arange(1.0, 49).reshape(6, 8)
+    depth[0, 0] = 0
+    xyz = PointCloud.from_depth(depth, camera=camera).xyz
+    np.testing.assert_allclose(xyz, camera.points(depth).reshape(-1, 3)[1:], rtol=1e-6)
+
+
+def test_maps_of_other_sizes():
+    depth = np.ones((4, 8))
+    with pytest.raises(ValueError, match="mask"):
+        PointCloud.from_depth(depth, mask=np.ones((8, 4), bool))
+    with pytest.raises(ValueError, match="camera"):
+        PointCloud.from_depth(depth, camera=Pinhole.from_fov(90, 8, 4))
+
+
+@pytest.mark.parametrize(
+    ("up", "right", "top", "front"),
+    [
+        ("-y", (1, 0, 0), (0, -1, 0), (0, 0, 1)),
+        ("y", (1, 0, 0), (0, 1, 0), (0, 0, -1)),
+        ("z", (1, 0, 0), (0, 0, 1), (0, 1, 0)),
+    ],
+)
+def test_ply_that_is_not_upside_down(tmp_path, up, right, top, front):
+    xyz = np.array([[1, 0, 0], [0, -1, 0], [0, 0, 1]], dtype=np.float32)
+    PointCloud(xyz, normals=xyz).save_ply(tmp_path / "points.ply", up=up)
+    read = trimesh.load(tmp_path / "points.ply")
+    np.testing.assert_array_equal(read.vertices, [right, top, front])
+    vertices = read.metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_array_equal(vertices["nz"], np.array([right, top, front])[:, 2])
+    header = (tmp_path / "points.ply").read_bytes().partition(b"end_header")[0].decode()
+    assert {"-y": "y down", "y": "y up", "z": "z up"}[up] in header
+    assert np.linalg.det(np.stack([right, top, front])) == -1, "nothing is mirrored"
