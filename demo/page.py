@@ -36,7 +36,9 @@ def build_page(model: PanoramaModel) -> gr.Blocks:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
             Path(path).unlink(missing_ok=True)
-        return predict(Path(path).name, rgb)
+        height, width = rgb.shape[:2]
+        note = "" if width == 2 * height else f" ({width}x{height}, resized to 2:1)"
+        return predict(Path(path).name + note, rgb)
 
     def on_choice(choice: gr.SelectData) -> dict:
         room = rooms[choice.index]

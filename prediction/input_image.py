@@ -16,6 +16,7 @@ from utils.images import ImageFile
 from utils.provenance import sha256
 
 MAX_PIXELS = 1 << 29  # 32768x16384: decoding needs gigabytes
+_TOLERANCE = 2  # pixels of the width
 
 TONE_MAPPING = (
     "radiance scaled to a log-average luminance of 0.18, x / (1 + x) per channel, sRGB curve (Reinhard et al. 2002)"
@@ -97,8 +98,13 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
     return _array_as_rgb(image)
 
 
+def is_panorama(width: int, height: int) -> bool:
+    """Whether an image is twice as wide as high, give or take two pixels of its width (5 % of a small one)."""
+    return abs(width - 2 * height) <= min(_TOLERANCE, width / 20)
+
+
 def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = None) -> None:
-    """Make sure that an image is a full panorama.
+    """Make sure that an image is a full panorama, see `is_panorama`.
 
     Args:
         rgb: (H, W, 3).
@@ -109,7 +115,7 @@ def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = Non
         UserError: when it is not twice as wide as high.
     """
     height, width = rgb.shape[:2]
-    if width != 2 * height:
+    if not is_panorama(width, height):
         hint = f" ({remedy} stretches it)" if remedy else ""
         raise UserError(f"{name} is {width}x{height}: a full panorama is twice as wide as high{hint}")
 

@@ -27,7 +27,7 @@ class PanoramaModel(TrainedModel):
             image: a file, a Pillow image, or an array (H, W, 3), RGB; also gray (H, W) or (H, W, 1), or with alpha
                 (H, W, 4), which is dropped. Arrays are uint8, uint16, or floats in [0, 1].
             tta: number of views to average, see `prediction.tta`; 1: the plain network.
-            force: stretch an image that is not 2:1 instead of rejecting it.
+            force: stretch an image that is not 2:1 instead of rejecting it. A pixel or two off do not count.
 
         Raises:
             UserError: when a file cannot be read, or the image is not twice as wide as high.

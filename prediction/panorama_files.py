@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from prediction.file_predictor import FilePredictor
-from prediction.input_image import InputImage, read_image, require_panorama
+from prediction.input_image import InputImage, is_panorama, read_image, require_panorama
 from prediction.model import PanoramaModel
 from prediction.result import PanoramaPrediction
 from utils.text import metrics_line
@@ -48,13 +48,19 @@ class PanoramaFilePredictor(FilePredictor):
         return {"seam": prediction.seam, **plain}
 
     def accepts(self, image: dict) -> bool:
-        return self._force or not image.get("stretched", True)
+        return self._force or is_panorama(image.get("width", 1), image.get("height", 1))
 
     def summary(self, descriptions: list[dict]) -> list[str]:
-        """The mean seam scores."""
+        """Images that were taken for panoramas though they are not exactly 2:1, and the mean seam scores."""
+        inputs = [one["input"] for one in descriptions]
+        resized = [one for one in inputs if one["stretched"] and is_panorama(one["width"], one["height"])]
+        lines = []
+        if resized:
+            example = f"{resized[0]['path']} is {resized[0]['width']}x{resized[0]['height']}"
+            lines.append(f"note: {len(resized)} a pixel or two off 2:1 and resized, such as {example}")
         names = {"seam": "seam score", "seam_without_tta": "seam score without --tta"}
         found = {words: [one[name] for one in descriptions if name in one] for name, words in names.items()}
-        return [f"{words}: {_mean_scores(scores)}" for words, scores in found.items() if scores]
+        return [*lines, *(f"{words}: {_mean_scores(scores)}" for words, scores in found.items() if scores)]
 
 
 def _mean_scores(scores: list[dict[str, float]]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prediction.input_image import as_rgb, read_image, require_panorama, tone_map
+from prediction.input_image import as_rgb, is_panorama, read_image, require_panorama, tone_map
 from utils.errors import UserError
 from utils.images import ImageFile
 
@@ -215,6 +215,18 @@ def test_only_panoramas():
         require_panorama(orange(16, 16), "room.png", "--force")
     with pytest.raises(UserError, match=r"room.png is 64x16: a full panorama is twice as wide as high$"):
         require_panorama(orange(16, 64), "room.png")
+
+
+@pytest.mark.parametrize(
+    ("size", "accepted"),
+    [
+        *(((4096, 2048), True), ((4095, 2048), True), ((4097, 2048), True), ((4096, 2047), True)),
+        *(((4096, 2049), True), ((4094, 2048), True), ((4093, 2048), False), ((4096, 2050), False)),
+        *(((64, 32), True), ((63, 32), True), ((2, 2), False), ((3, 2), False), ((2048, 2048), False)),
+    ],
+)
+def test_a_pixel_or_two_off_is_a_panorama(size, accepted):
+    assert is_panorama(*size) == accepted
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,10 @@ def test_any_kind_of_picture(model, rgb, tmp_path):
 
 
 def test_only_panoramas(model, rgb, tmp_path):
-    with pytest.raises(UserError, match=r"the image is 63x32: .*force=True"):
-        model.predict(rgb[:, 1:])
-    assert model.predict(rgb[:, 1:], force=True).depth.shape == (32, 64)
+    with pytest.raises(UserError, match=r"the image is 60x32: .*force=True"):
+        model.predict(rgb[:, 4:])
+    assert model.predict(rgb[:, 4:], force=True).depth.shape == (32, 64)
+    assert model.predict(rgb[:, 1:]).depth.shape == (32, 64), "a pixel off"
     save_image(tmp_path / "square.png", rgb[:, :32])
     with pytest.raises(UserError, match=r"square.png is 32x32"):
         model.predict(tmp_path / "square.png")

@@ -138,6 +138,17 @@ def test_stretched_results_are_there_with_force_only(model, files, job):
     assert not files("depth").are_there(job)
 
 
+def test_results_of_an_image_a_pixel_off_are_there(model, files, job):
+    """Without --force; the program says that it was resized."""
+    save_bmp(job.image, 3, size=(31, 64))
+    write(model, files("depth"), job)
+    assert files("depth").are_there(job)
+    description = description_of(job)
+    assert description["input"]["stretched"]
+    note, *_ = PanoramaFilePredictor(model).summary([description])
+    assert note == f"note: 1 a pixel or two off 2:1 and resized, such as {job.image} is 64x31"
+
+
 def test_another_meaning_of_the_values_is_another_origin(model, files, job):
     """Of the same file of weights, if the program says something else about them."""
     write(model, files("depth"), job)
