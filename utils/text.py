@@ -1,11 +1,14 @@
 """Formatting of metrics."""
 
-_TITLES = {"abs_": "mean absolute error"}  # files keep the released keys
+_ABSOLUTE_ERROR = "abs_"  # the released key, which files keep
 
 
 def metric_title(name: str) -> str:
-    """A metric's name as people are shown it, given its key in files."""
-    return _TITLES.get(name, name)
+    """A metric's name as people are shown it, given its key in files, which may end in a protocol (``abs__median``)."""
+    if name != _ABSOLUTE_ERROR and not name.startswith(f"{_ABSOLUTE_ERROR}_"):
+        return name
+    protocol = name.removeprefix(_ABSOLUTE_ERROR).lstrip("_")
+    return f"mean absolute error{f' ({protocol})' if protocol else ''}"
 
 
 def metrics_line(metrics: dict[str, float]) -> str:
