@@ -106,7 +106,7 @@ def print_metrics(name: str, metrics: dict[str, float], endings: list[str]) -> N
         ending = max((end for end in endings if key.removesuffix(SOLID_ANGLE).endswith(end)), key=len, default="")
         groups.setdefault(ending, {})["".join(key.rsplit(ending, 1)) if ending else key] = value
     for ending, group in groups.items():
-        print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group)}")
+        print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group, for_people=True)}")
 
 
 def print_cost(cost: dict[str, float | None]) -> None:

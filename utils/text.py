@@ -11,7 +11,13 @@ def metric_title(name: str) -> str:
     return f"mean absolute error{f' ({protocol})' if protocol else ''}"
 
 
-def metrics_line(metrics: dict[str, float]) -> str:
-    """Metrics of one task as one line of text, without the solid-angle variants, which are only in the result files."""
-    shown = {metric_title(name): value for name, value in metrics.items() if not name.endswith("_solid_angle")}
-    return "  ".join(f"{name} {value:.4f}" for name, value in shown.items()) or "no valid pixels"
+def metrics_line(metrics: dict[str, float], for_people: bool = False) -> str:
+    """Metrics of one task as one line of text, without the solid-angle variants, which are only in the result files.
+
+    Args:
+        metrics: values by key.
+        for_people: whether to write the titles of metrics instead of their keys.
+    """
+    shown = {name: value for name, value in metrics.items() if not name.endswith("_solid_angle")}
+    named = {metric_title(name) if for_people else name: value for name, value in shown.items()}
+    return "  ".join(f"{name} {value:.4f}" for name, value in named.items()) or "no valid pixels"
