@@ -66,7 +66,7 @@ class Page(HTMLParser):
         return {a["data-metric"]: float(a["data-value"]) for a in self.having("data-metric")}
 
 
-def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, notes=()) -> Report:
+def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, notes=(), labeled=True) -> Report:
     """An evaluation of random predictions, which get better from image to image."""
     batch = {
         "index": torch.arange(COUNT),
@@ -78,6 +78,8 @@ def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, note
         "normal_mask": torch.rand(COUNT, 1, HEIGHT, WIDTH) > 0.1,
         "semantic": torch.randint(-1, 3, (COUNT, HEIGHT, WIDTH)),
     }
+    if not labeled:
+        batch["semantic"].fill_(-1)
     noise = torch.arange(COUNT, 0, -1)[:, None, None, None] / COUNT
     logits = torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), len(CLASSES)).movedim(-1, 1).float()
     predictions = {
@@ -343,6 +345,17 @@ def test_predicted_labels_without_ground_truth(page_of, without_trivial):
     assert [attributes["alt"] for attributes in page.having("alt", "decoding")] == ["RGB", "prediction"]
     legend = text[text.index('<p class="legend">') : text.index('<div class="cards">')]
     assert re.findall(r"</i>([^<]*)</span>", legend) == ["sofa", "wall"], "the most frequent first"
+
+
+def test_an_evaluation_without_labels(page_of):
+    page, text = page_of(make_report(("depth", "segmentation"), trivial=False, labeled=False))
+    assert page.attributes("data-task") == ["depth", "segmentation"]
+    assert page.attributes("data-index") == ["0", "1", "2", "3"] * 2
+    assert len(page.attributes("data-score")) == COUNT, "of depth"
+    labels = text[text.index('data-task="segmentation"') :]
+    assert labels.count("<figcaption>prediction<") == COUNT
+    assert "ground truth<" not in labels
+    assert not [label for label in page.attributes("aria-label") if not label.startswith("depth: ")]
 
 
 def test_no_distances_without_depth(page_of):
