@@ -72,7 +72,7 @@ class ModelSettings:
         """As plain data."""
         return asdict(self)
 
-    def build_network(self, pretrained: bool = False) -> Elite360M:
+    def build_network(self, pretrained: bool | Path = False) -> Elite360M:
         """A network of these settings; see `Elite360M` for `pretrained`."""
         return Elite360M(
             self.backbone,

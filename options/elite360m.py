@@ -5,6 +5,7 @@ import argparse
 from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
 from options.groups import (
+    add_backbone_weights,
     add_balancing_options,
     add_device_options,
     add_inference_speed_options,
@@ -22,7 +23,17 @@ FIXED_ON_RESUME = (
     *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
-    *("load_weights_dir", "batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
+    *(
+        "backbone_weights",
+        "load_weights_dir",
+        "batch_size",
+        "grad_accum",
+        "seed",
+        "ema_decay",
+        "amp",
+        "balancing",
+        "loss_weights",
+    ),
     *("potential", "potential_from", "margin", "focusing_factor"),
 )
 # ... and what may change: it applies from the step that was reached. Of paths the content counts: the same samples.
@@ -270,6 +281,7 @@ def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="start the ERP encoder from random weights instead of downloaded ImageNet weights",
     )
+    add_backbone_weights(group)
     group.add_argument(
         "--load_weights_dir",
         metavar="PATH",

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from losses.balancing import BALANCINGS
 from options.parser import count, fraction, positive, rate, seed
+from utils.errors import UserError
 from utils.tasks import TASK_NAMES
 
 # Flags that only some methods have, and the names of their arguments.
@@ -112,6 +114,35 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         metavar="G",
         help="achievement, dtp: exponent of the remaining gap; 2 if not given",
     )
+
+
+def add_backbone_weights(group: argparse._ActionsContainer) -> None:
+    """ImageNet weights of the backbone without a download."""
+    group.add_argument(
+        "--backbone_weights",
+        metavar="FILE",
+        help="start the backbone from the weights of this file, a state dict of the whole classification network, "
+        "instead of downloaded ones",
+    )
+
+
+def check_backbone_weights(options: argparse.Namespace, weights_option: str) -> None:
+    """Whether the options that say where weights come from go together.
+
+    Args:
+        weights_option: name of the one for weights of the whole network.
+
+    Raises:
+        UserError: when they do not.
+    """
+    for other in ("no_pretrained", weights_option):
+        if options.backbone_weights and getattr(options, other):
+            raise UserError(f"--backbone_weights and --{other} both say where weights come from: drop one of the two")
+
+
+def pretrained_of(options: argparse.Namespace) -> bool | Path:
+    """Where the weights of a new network's backbone come from: a file, a download (True), or nowhere (False)."""
+    return Path(options.backbone_weights) if options.backbone_weights else not options.no_pretrained
 
 
 def add_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
