@@ -7,7 +7,7 @@ Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, pe
 --report an HTML report, report.html. Nothing is written before the evaluation is complete.
 """
 
-from options.elite360m import check_size, eval_parser
+from options.elite360m import PAPER_BACKBONE, check_size, eval_parser
 
 if __name__ == "__main__":
     OPTIONS = eval_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
@@ -21,9 +21,8 @@ from tqdm import tqdm
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import evaluate
-from networks.backbones import folder_of
-from networks.checkpoint import Checkpoint, load_checkpoint
-from networks.saved_network import find_checkpoint
+from networks.backbones import DEFAULT, folder_of
+from networks.checkpoint import Checkpoint, open_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import identify
 from prediction.predictor import Predictor, predictor_of
@@ -50,8 +49,10 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
-        run_path = Path(options.task) / folder_of(options.backbone)
-        checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
+        run_path = Path(options.task) / folder_of(options.backbone or PAPER_BACKBONE)
+        checkpoint = open_checkpoint(options.load_weights_dir, run_path)
+        is_default = options.load_weights_dir == DEFAULT
+        options.backbone = options.backbone or (checkpoint.settings.backbone if is_default else PAPER_BACKBONE)
         if len(set(gather_objects(checkpoint.sha256))) > 1:
             raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
         settings = checkpoint.settings

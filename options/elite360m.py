@@ -3,7 +3,7 @@
 import argparse
 
 from datasets import DATASETS, SPLITS
-from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
+from networks.backbones import BACKBONES, DEFAULT, TIMM_PREFIX, find_backbone
 from options.groups import (
     add_backbone_weights,
     add_balancing_options,
@@ -44,6 +44,7 @@ FREE_ON_RESUME = (
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
+PAPER_BACKBONE = "Elite360M_Res18"
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save
 EXPORT_FORMATS = ("onnx", "torch-export")
 
@@ -72,11 +73,13 @@ def eval_parser() -> argparse.ArgumentParser:
     data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
     data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas per batch and process")
     network = _add_network_options(parser)
+    network.set_defaults(backbone=None)
     network.add_argument(
         "--load_weights_dir",
         required=True,
         metavar="PATH",
-        help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
+        help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training; "
+        f"{DEFAULT}: the weights in this repository, for which --backbone is not needed",
     )
     _add_tta_option(network)
     add_inference_speed_options(parser)
@@ -111,7 +114,7 @@ def eval_parser() -> argparse.ArgumentParser:
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
+    _add_checkpoint_option(parser)
     parser.add_argument(
         "--input",
         required=True,
@@ -140,7 +143,7 @@ def predict_parser() -> argparse.ArgumentParser:
 def demo_parser() -> argparse.ArgumentParser:
     """Options of demo_elite360m.py."""
     parser = Parser("Try a checkpoint on a web page that only this machine can open.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
+    _add_checkpoint_option(parser)
     parser.add_argument("--port", type=port, default=7860, metavar="N", help="port of 127.0.0.1 to serve the page on")
     add_device_options(parser, one_process=True)
     return parser
@@ -163,7 +166,7 @@ def export_parser() -> argparse.ArgumentParser:
         "normals and logits at the same size. Not included: resizing images to H x W, labels and colors, "
         "point clouds, and averaging over mirrored or turned views."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
+    _add_checkpoint_option(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
     parser.add_argument(
         "--format", required=True, choices=EXPORT_FORMATS, help="onnx for ONNX runtimes, torch-export for torch"
@@ -224,7 +227,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     group.add_argument(
         "--backbone",
         type=backbone,
-        default="Elite360M_Res18",
+        default=PAPER_BACKBONE,
         metavar="NAME",
         help=f"of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with features "
         "at strides 4, 8, 16 and 32",
@@ -286,6 +289,15 @@ def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
         "--load_weights_dir",
         metavar="PATH",
         help="start from these weights: a checkpoint file, a run folder, or a --log_dir of an earlier training",
+    )
+
+
+def _add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help=f"a checkpoint file, or the folder of a run; {DEFAULT}: the weights in this repository (docs/weights.md)",
     )
 
 

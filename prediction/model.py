@@ -8,8 +8,8 @@ from PIL import Image
 
 from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
-from networks.checkpoint import Checkpoint, load_checkpoint
-from networks.saved_network import find_checkpoint
+from networks.backbones import DEFAULT
+from networks.checkpoint import Checkpoint, open_checkpoint
 from prediction.input_image import as_rgb, require_panorama
 from prediction.predictor import predictor_of
 from prediction.result import Prediction
@@ -21,7 +21,7 @@ ImageLike = np.ndarray | Image.Image | str | Path
 
 
 def load_elite360m(
-    path: str | Path,
+    path: str | Path = DEFAULT,
     device: torch.device | str | None = None,
     amp: str = "off",
     compiled: bool = False,
@@ -30,14 +30,15 @@ def load_elite360m(
     """Load a trained network for prediction.
 
     Args:
-        path: a checkpoint file, a run folder, a folder with one run, or weights of the released code.
+        path: a checkpoint file, a run folder, a folder with one run, or weights of the released code; those of this
+            repository if not given.
         device: None: the first GPU if there is one, else the CPU.
         amp, compiled, channels_last: see `prediction.predictor.predictor_of`.
 
     Raises:
         UserError: when there is no checkpoint, or it cannot be used.
     """
-    checkpoint = load_checkpoint(find_checkpoint(path))
+    checkpoint = open_checkpoint(path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return PanoramaModel(checkpoint, device, amp, compiled, channels_last)
 

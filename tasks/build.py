@@ -9,8 +9,8 @@ from torch import nn
 
 from losses.balancing.base import Balancing
 from losses.balancing.uncertainty import UncertaintyWeighting
-from networks.checkpoint import Checkpoint, ModelSettings, load_checkpoint
-from networks.saved_network import find_checkpoint, load_state
+from networks.checkpoint import Checkpoint, ModelSettings, open_checkpoint
+from networks.saved_network import load_state
 from tasks import TASKS
 from tasks.task import Task
 from training.objective import LossTerm, TrainingObjective
@@ -57,7 +57,7 @@ def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Modu
     Raises:
         UserError: when the weights cannot be loaded, or are of another architecture.
     """
-    checkpoint = load_checkpoint(find_checkpoint(path, run))
+    checkpoint = open_checkpoint(path, run)
     checkpoint.require_same_architecture(settings)
     if is_main():
         for difference in checkpoint.differences(settings):
