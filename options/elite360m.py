@@ -22,6 +22,7 @@ from utils.tasks import TASK_NAMES, TASK_VALUES
 FIXED_ON_RESUME = (
     *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
+    *("photo_augmentation", "rooms"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
     *(
         "backbone_weights",
@@ -218,6 +219,13 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
     group.add_argument(
         "--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; 100 if not given"
     )
+    group.add_argument(
+        "--rooms",
+        default="furnished",
+        choices=("furnished", "varied"),
+        help="Synthetic: furnished, single rooms of similar size; varied, also corridors, halls and neighboring rooms "
+        "in any colors",
+    )
     group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
     return group
 
@@ -249,6 +257,12 @@ def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
         "--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; 1000 if not given"
     )
     group.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
+    group.add_argument(
+        "--photo_augmentation",
+        action="store_true",
+        help="random exposure, white balance, glare, blur, noise and JPEG: for networks that shall see other cameras' "
+        "photographs",
+    )
     group.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
         action="store_true",

@@ -24,6 +24,7 @@ TRAIN_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "num_train"),
     *("val_split", "train_list", "val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
+    *("photo_augmentation", "rooms"),
     *("backbone", "task", "ico_level", "no_pretrained", "backbone_weights", "load_weights_dir"),
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
     *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
@@ -35,7 +36,7 @@ TRAIN_OPTIONS = {
 }
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
-    *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
+    *("val_list", "normal_frame", "metric_depth", "skip_bad_samples", "rooms"),
     *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "device", "gpu_devices", "local_rank"),
     *("amp", "no_tf32", "compile", "channels_last"),
     *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
