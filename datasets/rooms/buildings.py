@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.rooms import fitting_out, fittings
+from datasets.rooms import fitting_out, fittings, household
 from datasets.rooms.casting import Camera
 from datasets.rooms.floor_plan import FloorPlan, Footprint, Place
 from datasets.rooms.furnishing import Furnisher
@@ -170,6 +170,9 @@ def _lower_ceilings(plan: FloorPlan, floor: _Floor, style: Style, rng: np.random
             parts.append(Part(place.box(0, 0, *size, 0, 0.003), "floor", other))
     if rng.random() < 0.2:
         parts += fitting_out.put_beams(plan, int(rng.integers(1, 8)), style, rng)
+    if rng.random() < 0.25:
+        count = int(rng.integers(2, 16))
+        parts += household.ducts(plan.half_x, plan.half_z, floor.ceiling, count, style, rng)
     return parts
 
 
@@ -211,6 +214,7 @@ def _fit_out(plan: FloorPlan, floor: _Floor, style: Style, rng: np.random.Genera
     )
     parts += windows
     parts += fitting_out.put_boards(plan, int(rng.random() < 0.3), style, rng)
+    parts += fitting_out.put_shelves(plan, int(rng.integers(0, 5)) if rng.random() < 0.3 else 0, style, rng)
     if rng.random() < 0.15:
         parts += fitting_out.put_columns(plan, int(rng.integers(1, 5)), style, rng)
     parts += fitting_out.put_pictures(plan, int(rng.integers(0, 1 + round(5 * some))), style, rng)
@@ -220,7 +224,7 @@ def _fit_out(plan: FloorPlan, floor: _Floor, style: Style, rng: np.random.Genera
 def _furnish(plan: FloorPlan, floor: _Floor, style: Style, rng: np.random.Generator) -> list[Part]:
     """Furniture of all kinds, more of it in larger rooms; some floors are empty, or hold only piles."""
     area = sum(4 * r.footprint().half_x * r.footprint().half_z for r in floor.rooms)
-    density = rng.choice([0.0, 0.4, 1.0], p=[0.08, 0.32, 0.6]) * min(2.5, area / 25)
+    density = rng.choice([0.0, 0.4, 1.0, 2.0], p=[0.08, 0.27, 0.45, 0.2]) * min(2.5, area / 25)
 
     def up_to(most: float) -> int:
         return int(rng.integers(0, 1 + max(0, round(most * density))))

@@ -76,6 +76,19 @@ def put_pictures(plan: FloorPlan, count: int, style: Style, rng: np.random.Gener
     return parts
 
 
+def put_shelves(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
+    """Up to `count` boards on walls, above each other or alone, with things on them."""
+    parts: list[Part] = []
+    for _ in range(count):
+        width, low, boards = rng.uniform(0.6, 3.0), rng.uniform(1.1, 1.6), int(rng.integers(1, 4))
+        high = min(low + 0.4 * boards, plan.ceiling)
+        spot = _free_wall(plan, width, low - 0.1, high, rng)
+        if spot:
+            for i in range(int((high - low) / 0.4 + 1e-6)):
+                parts += household.wall_shelf(plan.at_wall(*spot), width, low + 0.4 * i, style, rng)
+    return parts
+
+
 def put_beams(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
     """Up to `count` parallel beams at even distances across the shorter side of the room."""
     wide = rng.uniform(0.14, 0.32)

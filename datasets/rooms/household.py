@@ -80,9 +80,45 @@ def rug(place: Place, size_x: float, size_z: float, style: Style, rng: np.random
     return [Part(place.box(0, 0, size_x, size_z, 0, 0.012), "floor", material)]
 
 
+def wall_shelf(place: Place, width: float, height: float, style: Style, rng: np.random.Generator) -> list[Part]:
+    """A board on the wall at this height with things on it; the place is on the wall."""
+    parts = [Part(place.box(0, 0.14, width, 0.28, height - 0.03, height), "clutter", style.wood)]
+    x = -width / 2
+    while x < width / 2 - 0.3:
+        size = rng.uniform(0.1, 0.3)
+        if rng.random() < 0.75:
+            solid = place.box(
+                x + size / 2, 0.14, size * 0.95, rng.uniform(0.1, 0.26), height, height + rng.uniform(0.08, 0.33)
+            )
+            parts.append(Part(solid, "clutter", _any_material(style, rng)))
+        x += size
+    return parts
+
+
+def _any_material(style: Style, rng: np.random.Generator) -> Material:
+    materials = (style.wood, style.white, style.dark, style.metal, style.cushion, style.carton, style.sofa, style.books)
+    return materials[rng.integers(len(materials))]
+
+
+def ducts(
+    half_x: float, half_z: float, ceiling: float, count: int, style: Style, rng: np.random.Generator
+) -> list[Part]:
+    """Ducts, trays and long lamps below the ceiling of a floor plan, parallel to its sides."""
+    parts = []
+    for _ in range(count):
+        x, z = rng.uniform(-1, 1, 2) * (half_x, half_z)
+        wide, thick = rng.uniform(0.05, 0.6), rng.uniform(0.04, 0.4)
+        low = max(2.1, ceiling - thick - rng.uniform(0, 0.4))
+        along = Place(x, z, rng.choice([0.0, np.pi / 2]))
+        material = style.lamp if rng.random() < 0.2 else (style.metal, style.ceiling, style.beam)[rng.integers(3)]
+        if low < ceiling - 0.04:
+            solid = along.box(0, 0, wide, rng.uniform(1.5, 10), low, min(low + thick, ceiling))
+            parts.append(Part(solid, "clutter", material))
+    return parts
+
+
 def pile(place: Place, size: float, height: float, style: Style, rng: np.random.Generator) -> list[Part]:
     """Boxes, cylinders and balls of any material upon and beside each other, `size` meters wide."""
-    materials = (style.wood, style.white, style.dark, style.metal, style.cushion, style.carton, style.sofa, style.plant)
     parts = []
     for _ in range(int(rng.integers(1, 6))):
         x, z = rng.uniform(-0.3, 0.3, 2) * size
@@ -96,5 +132,5 @@ def pile(place: Place, size: float, height: float, style: Style, rng: np.random.
             solid = place.cylinder(x, z, width / 2, base, top)
         else:
             solid = place.sphere(x, z, base + width / 2, width / 2)
-        parts.append(Part(solid, "clutter", materials[rng.integers(len(materials))]))
+        parts.append(Part(solid, "clutter", _any_material(style, rng)))
     return parts
