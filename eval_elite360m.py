@@ -8,7 +8,7 @@ Writes under <log_dir>/<backbone>/<task>/: result.txt per task, results.json, pe
 --report an HTML report, report.html. Nothing is written before the evaluation is complete.
 """
 
-from options.elite360m import check_size, eval_parser
+from options.elite360m import PAPER_BACKBONE, check_size, eval_parser
 
 if __name__ == "__main__":
     OPTIONS = eval_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
@@ -27,9 +27,8 @@ from datasets.panorama import PanoramaDataset
 from metrics.baselines import Baselines
 from metrics.evaluator import Evaluator, PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
-from networks.backbones import folder_of
-from networks.checkpoint import load_checkpoint
-from networks.saved_network import find_checkpoint
+from networks.backbones import DEFAULT, folder_of
+from networks.checkpoint import open_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import evaluated_batches, identify
 from options.protocol import protocol_of
@@ -66,8 +65,10 @@ def main(options: argparse.Namespace) -> None:
 
 def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device: torch.device) -> None:
     """Evaluate the network of a checkpoint."""
-    run_path = Path(options.task) / folder_of(options.backbone)
-    checkpoint = load_checkpoint(find_checkpoint(options.load_weights_dir, run_path))
+    run_path = Path(options.task) / folder_of(options.backbone or PAPER_BACKBONE)
+    checkpoint = open_checkpoint(options.load_weights_dir, run_path)
+    is_default = options.load_weights_dir == DEFAULT
+    options.backbone = options.backbone or (checkpoint.settings.backbone if is_default else PAPER_BACKBONE)
     if len(set(gather_objects(checkpoint.sha256))) > 1:
         raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
     settings = checkpoint.settings

@@ -25,6 +25,7 @@ from metrics.summary import summary_score
 from networks.deeplab_checkpoint import DeepLabSettings, load_deeplab_checkpoint
 from networks.saved_network import find_checkpoint, load_state
 from options.balancing import balancing_settings, check_balancing
+from options.groups import check_backbone_weights, pretrained_of
 from options.perspective import (
     describe,
     effective_rate,
@@ -53,6 +54,7 @@ from utils.errors import UserError
 
 def main(options: argparse.Namespace) -> None:
     """Train with the options of the command line."""
+    check_backbone_weights(options, "ckpt")
     launch(train, options)
 
 
@@ -123,7 +125,7 @@ def start_objective(
         UserError: when weights cannot be loaded, or are of another architecture.
     """
     starts_anew = not (resumed or options.ckpt)
-    network = settings.build_network(pretrained=starts_anew and not options.no_pretrained)
+    network = settings.build_network(pretrained=starts_anew and pretrained_of(options))
     if options.ckpt and not resumed:
         checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
         checkpoint.require_same_architecture(settings)

@@ -27,6 +27,7 @@ from networks.ops.recompute import recompute_everywhere
 from networks.saved_network import load_state
 from options.balancing import balancing_settings, check_balancing
 from options.data import describe, loading_settings, training_set, validation_set
+from options.groups import check_backbone_weights, pretrained_of
 from options.training import loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS, TASKS, build_evaluator
 from tasks.build import build_objective, network_from
@@ -46,6 +47,7 @@ def main(options: argparse.Namespace) -> None:
     """Train with the options of the command line."""
     check_size(options.height, options.width)
     check_network(options)
+    check_backbone_weights(options, "load_weights_dir")
     launch(train, options)
 
 
@@ -107,7 +109,7 @@ def start_objective(
     """
     amp_type = AMP_TYPES[options.amp]
     if resumed or not options.load_weights_dir:
-        network = settings.build_network(pretrained=not resumed and not options.no_pretrained)
+        network = settings.build_network(pretrained=not resumed and pretrained_of(options))
         return build_objective(network, balancing, amp_type)
     relative_run = Path(options.task) / folder_of(options.backbone)
     network, checkpoint = network_from(options.load_weights_dir, relative_run, settings)

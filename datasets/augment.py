@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from datasets.panorama import Panorama
+from datasets.photo_effects import photo_effects
 from utils.views import View
 
 _MAPS = ("rgb", "depth", "normal", "semantic")
@@ -41,17 +42,19 @@ def _view_normals(panorama: Panorama, view: View) -> np.ndarray:
 
 @dataclass
 class Augmentation:
-    """The paper's random augmentation of training samples.
+    """The paper's random augmentation of training samples, and one for photographs.
 
     Attributes:
         yaw: roll by a random number of columns.
         flip: mirror with probability 0.5.
         color: with probability 0.5 jitter brightness, contrast and saturation by 0.8 to 1.2 and hue by 0.1.
+        photo: see `datasets.photo_effects`.
     """
 
     yaw: bool = True
     flip: bool = True
     color: bool = True
+    photo: bool = False
 
     def __post_init__(self):
         self._jitter: Callable = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
@@ -64,4 +67,7 @@ class Augmentation:
         if self.color and torch.rand(()) < 0.5:
             # Torchvision is almost twice as fast on a Pillow image as on a tensor.
             panorama = replace(panorama, rgb=np.array(self._jitter(Image.fromarray(panorama.rgb))))
+        if self.photo:
+            rng = np.random.default_rng(int(torch.randint(2**31, ())))
+            panorama = replace(panorama, rgb=photo_effects(panorama.rgb, rng))
         return panorama

@@ -11,12 +11,14 @@ import numpy as np
 from datasets import SPLITS
 from datasets.classes import STANFORD2D3D
 from datasets.panorama import Panorama, PanoramaDataset
+from datasets.rooms.buildings import random_building
 from datasets.rooms.layout import random_room
 from datasets.rooms.render import RenderedRoom, render_room
 from datasets.rooms.scene import Room
 from utils.files import atomic_path
 from utils.tasks import TASK_NAMES
 
+ROOMS = {"furnished": random_room, "varied": random_building}  # by the value of --rooms
 _STREAM = 360  # makes the random streams of this dataset independent of others with the same seed
 _RENDERER_VERSION = 1  # increase when the rooms or their images change, to invalidate caches
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -33,6 +35,7 @@ class SyntheticRooms(PanoramaDataset):
         seed: 0 or more; another seed gives other rooms.
         cache_dir: folder to cache rendered rooms in; None: no cache.
         tasks: see `PanoramaDataset`; every room is rendered with the ground truth of all tasks.
+        rooms: a key of ROOMS.
     """
 
     classes = STANFORD2D3D
@@ -47,6 +50,7 @@ class SyntheticRooms(PanoramaDataset):
         seed: int = 0,
         cache_dir: str | Path | None = None,
         tasks: tuple[str, ...] = TASK_NAMES,
+        rooms: str = "furnished",
     ):
         super().__init__(height, width, augment, tasks)
         if split not in SPLITS:
@@ -56,13 +60,15 @@ class SyntheticRooms(PanoramaDataset):
         self.split = split
         self.num_rooms = num_rooms
         self.seed = seed
+        self.rooms = rooms
+        self._prefix = "" if rooms == "furnished" else f"{rooms}/"  # the names of those are older than the choice
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     def __len__(self) -> int:
         return self.num_rooms
 
     def sample_names(self) -> list[str]:
-        return [f"synthetic/{self.split}/{self.seed}/{index:06d}" for index in range(self.num_rooms)]
+        return [f"synthetic/{self._prefix}{self.split}/{self.seed}/{index:06d}" for index in range(self.num_rooms)]
 
     def room(self, index: int) -> Room:
         """The room of this index, before it is rendered.
@@ -71,7 +77,7 @@ class SyntheticRooms(PanoramaDataset):
             IndexError: when there is no such room.
         """
         self._check(index)
-        return random_room(np.random.default_rng([_STREAM, self.seed, SPLITS.index(self.split), index]))
+        return ROOMS[self.rooms](np.random.default_rng([_STREAM, self.seed, SPLITS.index(self.split), index]))
 
     def read(self, index: int) -> Panorama:
         """The panorama of a room with its ground truth, from the cache if it is there and intact.
@@ -97,7 +103,7 @@ class SyntheticRooms(PanoramaDataset):
     def _cache_path(self, index: int) -> Path | None:
         if self.cache_dir is None:
             return None
-        kind = f"rooms-v{_RENDERER_VERSION}-seed{self.seed}-{self.height}x{self.width}"
+        kind = f"{self._prefix.replace('/', '-')}rooms-v{_RENDERER_VERSION}-seed{self.seed}-{self.height}x{self.width}"
         return self.cache_dir / kind / f"{self.split}-{index:06d}.npz"
 
 

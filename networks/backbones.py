@@ -34,6 +34,7 @@ BACKBONES = {
     "Elite360M_SwinB": Backbone("swin_base_patch4_window7_224.ms_in1k", (0, 1, 2, 3), _SWIN),
     "Elite360M_ConvNeXtT": Backbone("convnext_tiny.fb_in1k", (0, 1, 2, 3)),
 }
+DEFAULT = "default"  # instead of the path of a checkpoint: the one in this repository
 TIMM_PREFIX = "timm:"  # followed by the name of any timm model
 
 

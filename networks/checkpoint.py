@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from networks import released_achievement
-from networks.backbones import find_backbone
+from networks.backbones import DEFAULT, find_backbone
 from networks.elite360m import Elite360M
 from networks.fusion import FUSIONS
 from networks.released_weights import (
@@ -21,6 +21,7 @@ from networks.saved_network import (
     ELITE360M,
     UNKNOWN_DATASET,
     SavedNetwork,
+    find_checkpoint,
     find_mismatches,
     load_state,
     other_program,
@@ -34,6 +35,7 @@ from utils.state_dicts import strip_prefixes
 from utils.tasks import METERS, TASK_NAMES, join_tasks
 
 _OWN_KEY = "erp_encoder.backbone."  # prefix in the state dict of every network of this program
+DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "elite360m_lite0_synthetic.pth"  # see docs/weights.md
 ICO_LEVELS = (2, 3, 4)  # supported levels of the icosphere
 
 
@@ -74,7 +76,7 @@ class ModelSettings:
         """As plain data."""
         return asdict(self)
 
-    def build_network(self, pretrained: bool = False) -> Elite360M:
+    def build_network(self, pretrained: bool | Path = False) -> Elite360M:
         """A network of these settings; see `Elite360M` for `pretrained`."""
         return Elite360M(
             self.backbone,
@@ -205,6 +207,23 @@ def _architecture(settings: ModelSettings) -> dict[str, str]:
         "--b2f": settings.b2f if fuses else "",
         "--ico_level": str(settings.ico_level) if fuses else "",
     }
+
+
+def open_checkpoint(path: str | Path, run: Path | None = None) -> Checkpoint:
+    """The checkpoint of a path given by a user, or the one in this repository.
+
+    Args:
+        path: see `find_checkpoint`, or DEFAULT; a file or folder of that name is ``./default``.
+        run: see `find_checkpoint`.
+
+    Raises:
+        UserError: when there is no checkpoint, or it cannot be used.
+    """
+    if path != DEFAULT:
+        return load_checkpoint(find_checkpoint(path, run))
+    if not DEFAULT_WEIGHTS.is_file():
+        raise UserError(f"the weights of this repository are missing: restore {DEFAULT_WEIGHTS}, or pass a checkpoint")
+    return load_checkpoint(DEFAULT_WEIGHTS)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -3,6 +3,8 @@
 As in the experiments of Yun & Cho, ICCV 2023, on NYU Depth v2.
 """
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -34,7 +36,7 @@ class DeepLab(nn.Module):
             backbone, whose last feature has stride 8 (resnet50) or 32 (the others).
         skip_connection: channels to which the feature at stride 8 is reduced for the skip connection; 0 for none.
         shared_head: all tasks share one ASPP and skip connection; otherwise each has its own.
-        pretrained: start the backbone from ImageNet weights (downloaded at first use).
+        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those of this file.
 
     Raises:
         UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown.
@@ -49,7 +51,7 @@ class DeepLab(nn.Module):
         output_stride: int = 8,
         skip_connection: int = 0,
         shared_head: bool = True,
-        pretrained: bool = True,
+        pretrained: bool | Path = True,
     ):
         super().__init__()
         self.tasks = tuple(tasks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class Backbone:
 
 
 # The strides of the last two stages become dilations.
+_CLASSIFIERS = ("fc", "classifier")  # their layers in torchvision, which are not used
 _DILATED = MappingProxyType({"replace_stride_with_dilation": (False, True, True)})
 
 BACKBONES = {
@@ -49,17 +51,17 @@ BACKBONES = {
 }
 
 
-def build_backbone(name: str, pretrained: bool) -> nn.Module:
+def build_backbone(name: str, pretrained: bool | Path) -> nn.Module:
     """A backbone, from normalized images (B, 3, H, W) to a dict of the two features FINE and DEEP.
 
     Its parameters have torchvision's names.
 
     Args:
         name: a key of BACKBONES.
-        pretrained: start from ImageNet weights, downloaded at first use.
+        pretrained: start from ImageNet weights, downloaded at first use, or from those of this file.
 
     Raises:
-        UserError: when there is no such backbone, or its weights cannot be downloaded.
+        UserError: when there is no such backbone, its weights cannot be downloaded, or those of the file do not fit.
     """
     if name not in BACKBONES:
         raise UserError(f"--basenet {name}: choose one of {', '.join(BACKBONES)}")
@@ -68,7 +70,12 @@ def build_backbone(name: str, pretrained: bool) -> nn.Module:
 
     backbone = BACKBONES[name]
     network = torchvision.models.get_model(name, weights=None, **backbone.arguments)
-    if pretrained:
+    if isinstance(pretrained, Path):
+        from networks.backbone_weights import read_backbone_weights
+
+        weights = read_backbone_weights(pretrained, network.state_dict(), _CLASSIFIERS)
+        network.load_state_dict(weights, strict=False)
+    elif pretrained:
         network.load_state_dict(_imagenet_weights(name))
     return create_feature_extractor(network, {backbone.fine: FINE, backbone.deep: DEEP})
 

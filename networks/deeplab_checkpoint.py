@@ -67,7 +67,7 @@ class DeepLabSettings:
         """As plain data."""
         return asdict(self)
 
-    def build_network(self, pretrained: bool = False) -> DeepLab:
+    def build_network(self, pretrained: bool | Path = False) -> DeepLab:
         """A network of these settings; see `DeepLab` for `pretrained`."""
         return DeepLab(
             self.tasks,

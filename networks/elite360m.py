@@ -11,6 +11,8 @@ The blocks of the paper's overview figure, in the order of `Elite360M.forward`:
 * a decoder and a head per task: `networks.decoders`, `networks.heads`.
 """
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -34,7 +36,7 @@ class Elite360M(nn.Module):
         tasks: any of depth, normal and segmentation. No modules are built for omitted tasks; with a single task
             there is no cross-task attention.
         ico_level: level of the icosphere, 20 * 4^level ICOSAP points; 4 is the paper's.
-        pretrained: start the ERP encoder from ImageNet weights (downloaded at first use).
+        pretrained: start the ERP encoder from ImageNet weights, downloaded at first use, or from those of this file.
         hierarchy: tables of the ICOSAP branch, instead of those built for `ico_level`.
         fusion: ``b2f`` (the paper's), only one of its attentions (``semantic`` or ``distance``), or ``none``: no
             ICOSAP branch.
@@ -52,7 +54,7 @@ class Elite360M(nn.Module):
         num_classes: int = 13,
         tasks: tuple[str, ...] = TASK_NAMES,
         ico_level: int = 4,
-        pretrained: bool = True,
+        pretrained: bool | Path = True,
         hierarchy: PointHierarchy | None = None,
         *,
         fusion: str = "b2f",

@@ -2,12 +2,14 @@
 
 import difflib
 import functools
+from pathlib import Path
 
 import timm
 import torch
 from timm.layers import Format
 from torch import nn
 
+from networks.backbone_weights import read_backbone_weights
 from networks.backbones import BACKBONES, TIMM_PREFIX, Backbone, find_backbone
 from utils.errors import UserError
 
@@ -24,7 +26,7 @@ class ERPEncoder(nn.Module):
 
     Args:
         backbone: a key of BACKBONES, or ``timm:NAME`` of a timm model with features at all STRIDES.
-        pretrained: start from ImageNet weights, downloaded at first use.
+        pretrained: start from ImageNet weights, downloaded at first use, or from those of this file.
 
     Attributes:
         skip_channels: channels of the three skip features, finest first.
@@ -32,10 +34,11 @@ class ERPEncoder(nn.Module):
         mean, std: of the RGB channels, as the backbone expects them to be normalized.
 
     Raises:
-        UserError: when there is no such backbone, it lacks a stride, or the ImageNet weights cannot be downloaded.
+        UserError: when there is no such backbone, it lacks a stride, the ImageNet weights cannot be downloaded, or
+            those of the file do not fit.
     """
 
-    def __init__(self, backbone: str, pretrained: bool):
+    def __init__(self, backbone: str, pretrained: bool | Path):
         super().__init__()
         found = find_backbone(backbone)
         if found is None:
@@ -78,16 +81,20 @@ def _require_timm_model(name: str, option: str) -> None:
     raise UserError(f"{option}: timm has no such {kind}{hint}")
 
 
-def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
-    """Create the timm model, returning its features.
+def _create(backbone: Backbone, pretrained: bool | Path) -> nn.Module:
+    """Create the timm model, returning its features; see `ERPEncoder` for `pretrained`.
 
     Raises:
-        UserError: when there are no ImageNet weights, or they cannot be downloaded. Other errors are defects of this
-            program or of timm and are not caught.
+        UserError: when there are no ImageNet weights, or they cannot be downloaded or do not fit. Other errors are
+            defects of this program or of timm and are not caught.
     """
     name, arguments = backbone.timm_name, dict(backbone.arguments)
     if backbone.out_indices is not None:
         arguments["out_indices"] = backbone.out_indices
+    if isinstance(pretrained, Path):
+        # As for downloaded weights, timm renames what the network of features calls otherwise.
+        arguments["pretrained_cfg_overlay"] = {"state_dict": _weights_of_file(name, pretrained)}
+        return timm.create_model(name, pretrained=True, features_only=True, **arguments)
     config = timm.get_pretrained_cfg(name)
     if pretrained and (config is None or not config.has_weights):
         raise UserError(f"timm has no weights of {name}: start from random ones with --no_pretrained")
@@ -100,6 +107,20 @@ def _create(backbone: Backbone, pretrained: bool) -> nn.Module:
             f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}); "
             "connect to the internet once, or start from random weights with --no_pretrained"
         ) from error
+
+
+def _weights_of_file(name: str, path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a file for a timm model, without those of the classifier.
+
+    Raises:
+        UserError: when they do not fit.
+    """
+    with torch.device("meta"):  # names and shapes only
+        model = timm.create_model(name)
+    classifier = (model.pretrained_cfg or {}).get("classifier") or ()
+    return read_backbone_weights(
+        path, model.state_dict(), (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    )
 
 
 def _is_failed_download(error: Exception) -> bool:

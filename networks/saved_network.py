@@ -53,7 +53,7 @@ class NetworkSettings(Protocol):
     def as_dict(self) -> dict:
         """As plain data."""
 
-    def build_network(self, pretrained: bool = False) -> torch.nn.Module:
+    def build_network(self, pretrained: bool | Path = False) -> torch.nn.Module:
         """A network of these settings."""
 
 

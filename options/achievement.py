@@ -13,6 +13,7 @@ from networks.deeplab_backbones import BACKBONES
 from options.argument_file import SUFFIX, ArgumentFileParser
 from options.groups import (
     FLAGS_OF_METHODS,
+    add_backbone_weights,
     add_max_bad_steps,
     add_prediction_options,
     add_run_options,
@@ -25,7 +26,17 @@ from utils.tasks import TASK_NAMES
 # What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
 FIXED_ON_RESUME = (
     *("app", "arch", "basenet", "normal_size", "output_stride", "skip_connection", "shared_head", "no_pretrained"),
-    *("ckpt", "size", "train_dataset", "test_dataset", "num_classes", "normal_axes", "normals", "raw_depth"),
+    *(
+        "backbone_weights",
+        "ckpt",
+        "size",
+        "train_dataset",
+        "test_dataset",
+        "num_classes",
+        "normal_axes",
+        "normals",
+        "raw_depth",
+    ),
     *("val_split", "num_train", "num_val", "min_scale", "max_scale", "batch_size", "seed", "amp", "label_smoothing"),
     *("optim", "momentum", "tencent_trick", "model_ema", "model_ema_momentum"),
     *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),
@@ -164,7 +175,10 @@ def eval_parser() -> ArgumentFileParser:
 def predict_parser() -> Parser:
     """Options of predict_achievement.py."""
     parser = Parser("Predict depth, surface normals and semantics of perspective images.")
-    add_prediction_options(parser, checkpoint_aliases=("--ckpt",))
+    parser.add_argument(
+        "--checkpoint", "--ckpt", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run"
+    )
+    add_prediction_options(parser)
     cameras = parser.add_argument_group(
         "cameras", "For the point clouds. If neither is given: the focal length in EXIF, or else NYU v2's camera."
     ).add_mutually_exclusive_group()
@@ -208,6 +222,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--shared_head", type=switch, default=True, metavar="BOOL", help="all tasks share one ASPP")
     group.add_argument("--no_pretrained", action="store_true", help="start the backbone from random weights")
+    add_backbone_weights(group)
     group.add_argument(
         "--ckpt",
         metavar="PATH",

@@ -15,13 +15,13 @@ NUM_TRAIN, NUM_VAL = 1000, 100  # rooms of Synthetic
 _ON_DISK = tuple(name for name in DATASETS if name != "Synthetic")
 # Flags that only some datasets have, and which.
 _DATASETS_OF_FLAG = {
-    **dict.fromkeys(("num_train", "num_val", "cache_dir"), ("Synthetic",)),
+    **dict.fromkeys(("num_train", "num_val", "cache_dir", "rooms"), ("Synthetic",)),
     **dict.fromkeys(("dataset_rootdir", "train_list", "val_list"), _ON_DISK),
     "normal_frame": tuple(name for name in _ON_DISK if name != "Folder"),  # dataset.json says it
     "metric_depth": ("Struc3D",),
 }
-_PASSED_ON = ("cache_dir", "normal_frame", "metric_depth")  # to the dataset, under the same name
-_NOT_GIVEN = (None, False, "camera")  # the default of --normal_frame is what all other datasets have
+_PASSED_ON = ("cache_dir", "rooms", "normal_frame", "metric_depth")  # to the dataset, under the same name
+_NOT_GIVEN = (None, False, "camera", "furnished")  # the default of --normal_frame is what all other datasets have
 
 
 def training_set(options: argparse.Namespace) -> PanoramaDataset:
@@ -34,6 +34,7 @@ def training_set(options: argparse.Namespace) -> PanoramaDataset:
         yaw=not options.disable_yaw_rotation_augmentation,
         flip=not options.disable_LR_flip_augmentation,
         color=not options.disable_color_augmentation,
+        photo=options.photo_augmentation,
     )
     if options.dataset == "Synthetic":
         arguments = {"num_rooms": options.num_train or NUM_TRAIN}

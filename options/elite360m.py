@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from datasets import DATASETS, SPLITS
-from networks.backbones import BACKBONES, TIMM_PREFIX, find_backbone
+from networks.backbones import BACKBONES, DEFAULT, TIMM_PREFIX, find_backbone
 from options.groups import (
+    add_backbone_weights,
     add_balancing_options,
     add_device_options,
     add_inference_speed_options,
@@ -24,8 +25,19 @@ from utils.tasks import TASK_NAMES, TASK_VALUES
 FIXED_ON_RESUME = (
     *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
+    *("photo_augmentation", "rooms"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
-    *("load_weights_dir", "batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
+    *(
+        "backbone_weights",
+        "load_weights_dir",
+        "batch_size",
+        "grad_accum",
+        "seed",
+        "ema_decay",
+        "amp",
+        "balancing",
+        "loss_weights",
+    ),
     *("potential", "potential_from", "margin", "focusing_factor"),
 )
 # ... and what may change: it applies from the step that was reached. Of paths the content counts: the same samples.
@@ -36,6 +48,7 @@ FREE_ON_RESUME = (
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
+PAPER_BACKBONE = "Elite360M_Res18"
 EXPORT_FORMATS = ("onnx", "torch-export")
 
 
@@ -63,11 +76,13 @@ def eval_parser() -> argparse.ArgumentParser:
     data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
     data.add_argument("--batch_size", type=positive, default=1, metavar="N", help="panoramas per batch and process")
     network = _add_network_options(parser)
+    network.set_defaults(backbone=None)
     source = network.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--load_weights_dir",
         metavar="PATH",
-        help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training",
+        help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training; "
+        f"{DEFAULT}: the weights in this repository, for which --backbone is not needed",
     )
     source.add_argument(
         "--predictions",
@@ -136,6 +151,7 @@ def compare_parser() -> argparse.ArgumentParser:
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
+    _add_checkpoint_option(parser)
     add_prediction_options(parser)
     parser.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
     _add_tta_option(parser)
@@ -145,7 +161,7 @@ def predict_parser() -> argparse.ArgumentParser:
 def demo_parser() -> argparse.ArgumentParser:
     """Options of demo_elite360m.py."""
     parser = Parser("Try a checkpoint on a web page that only this machine can open.")
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
+    _add_checkpoint_option(parser)
     parser.add_argument("--port", type=port, default=7860, metavar="N", help="port of 127.0.0.1 to serve the page on")
     add_device_options(parser, one_process=True)
     return parser
@@ -168,7 +184,7 @@ def export_parser() -> argparse.ArgumentParser:
         "normals and logits at the same size. Not included: resizing images to H x W, labels and colors, "
         "point clouds, and averaging over mirrored or turned views."
     )
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
+    _add_checkpoint_option(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
     parser.add_argument(
         "--format", required=True, choices=EXPORT_FORMATS, help="onnx for ONNX runtimes, torch-export for torch"
@@ -225,6 +241,13 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
     group.add_argument(
         "--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; 100 if not given"
     )
+    group.add_argument(
+        "--rooms",
+        default="furnished",
+        choices=("furnished", "varied"),
+        help="Synthetic: furnished, single rooms of similar size; varied, also corridors, halls and neighboring rooms "
+        "in any colors",
+    )
     group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
     return group
 
@@ -234,7 +257,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     group.add_argument(
         "--backbone",
         type=backbone,
-        default="Elite360M_Res18",
+        default=PAPER_BACKBONE,
         metavar="NAME",
         help=f"of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with features "
         "at strides 4, 8, 16 and 32",
@@ -256,6 +279,12 @@ def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
         "--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; 1000 if not given"
     )
     group.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
+    group.add_argument(
+        "--photo_augmentation",
+        action="store_true",
+        help="random exposure, white balance, glare, blur, noise and JPEG: for networks that shall see other cameras' "
+        "photographs",
+    )
     group.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
         action="store_true",
@@ -291,6 +320,7 @@ def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="start the ERP encoder from random weights instead of downloaded ImageNet weights",
     )
+    add_backbone_weights(group)
     group.add_argument(
         "--load_weights_dir",
         metavar="PATH",
@@ -307,6 +337,15 @@ def _add_mismatch_option(group: argparse._ActionsContainer) -> None:
         metavar="TASK",
         help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
         "dataset's",
+    )
+
+
+def _add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help=f"a checkpoint file, or the folder of a run; {DEFAULT}: the weights in this repository (docs/weights.md)",
     )
 
 

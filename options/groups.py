@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from losses.balancing import BALANCINGS
 from options.parser import count, fraction, positive, rate, seed
+from utils.errors import UserError
 from utils.tasks import TASK_NAMES
 
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save
@@ -116,6 +118,35 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_backbone_weights(group: argparse._ActionsContainer) -> None:
+    """ImageNet weights of the backbone without a download."""
+    group.add_argument(
+        "--backbone_weights",
+        metavar="FILE",
+        help="start the backbone from the weights of this file, a state dict of the whole classification network, "
+        "instead of downloaded ones",
+    )
+
+
+def check_backbone_weights(options: argparse.Namespace, weights_option: str) -> None:
+    """Whether the options that say where weights come from go together.
+
+    Args:
+        weights_option: name of the one for weights of the whole network.
+
+    Raises:
+        UserError: when they do not.
+    """
+    for other in ("no_pretrained", weights_option):
+        if options.backbone_weights and getattr(options, other):
+            raise UserError(f"--backbone_weights and --{other} both say where weights come from: drop one of the two")
+
+
+def pretrained_of(options: argparse.Namespace) -> bool | Path:
+    """Where the weights of a new network's backbone come from: a file, a download (True), or nowhere (False)."""
+    return Path(options.backbone_weights) if options.backbone_weights else not options.no_pretrained
+
+
 def add_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """What changes the speed and memory of a training, but not the function."""
     group = add_inference_speed_options(parser)
@@ -208,15 +239,8 @@ def add_saving_options(
     )
 
 
-def add_prediction_options(parser: argparse.ArgumentParser, checkpoint_aliases: tuple[str, ...] = ()) -> None:
-    """What to predict with, from and to. `checkpoint_aliases`: further flags of --checkpoint."""
-    parser.add_argument(
-        "--checkpoint",
-        *checkpoint_aliases,
-        required=True,
-        metavar="PATH",
-        help="a checkpoint file, or the folder of a run",
-    )
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """What to predict from, where to, and how."""
     parser.add_argument(
         "--input",
         required=True,

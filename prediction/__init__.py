@@ -2,7 +2,7 @@
 
 from prediction import load_elite360m
 
-model = load_elite360m("workdirs/Synthetic/depth_normal_segmentation/Elite360M_Res18")
+model = load_elite360m()  # the weights of this repository; or a run folder or checkpoint file
 result = model.predict("room.jpg")
 result.point_cloud().save_ply("room.ply")
 

@@ -7,7 +7,8 @@ import torch
 
 from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
-from networks.checkpoint import load_checkpoint
+from networks.backbones import DEFAULT
+from networks.checkpoint import open_checkpoint
 from prediction.input_image import as_rgb, require_panorama
 from prediction.result import PanoramaPrediction
 from prediction.trained_model import ImageLike, TrainedModel
@@ -18,7 +19,7 @@ from tasks import TASKS
 class PanoramaModel(TrainedModel):
     """A trained network for panoramas, see `load_elite360m` and `TrainedModel`."""
 
-    _read = staticmethod(load_checkpoint)
+    _open = staticmethod(open_checkpoint)
 
     def predict(self, image: ImageLike, tta: int = 1, force: bool = False) -> PanoramaPrediction:
         """Predict from one panorama, at the training size of the network (`settings.height` x `width`).
@@ -79,7 +80,15 @@ class PanoramaModel(TrainedModel):
         return ViewAverage(self._predictor, tta, self.settings.normal_frame).with_plain(self._as_batch(images))
 
 
-load_elite360m = PanoramaModel.load
+def load_elite360m(
+    path: str | Path = DEFAULT,
+    device: torch.device | str | None = None,
+    amp: str = "off",
+    compiled: bool = False,
+    channels_last: bool = False,
+) -> PanoramaModel:
+    """Load a trained network for panoramas, by default the weights of this repository; see `TrainedModel.load`."""
+    return PanoramaModel.load(path, device, amp, compiled, channels_last)
 
 
 def _seam_scores(predictions: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from datasets.perspective import fit_colors, padded_size
-from networks.deeplab_checkpoint import load_deeplab_checkpoint
+from networks.deeplab_checkpoint import DeepLabCheckpoint, load_deeplab_checkpoint
+from networks.saved_network import find_checkpoint
 from prediction.cameras import Camera, CameraFlags
 from prediction.input_image import as_rgb, read_image
 from prediction.own_size import at_own_size
@@ -19,7 +20,9 @@ from utils.pinhole import Pinhole
 class PerspectiveModel(TrainedModel):
     """A trained network for perspective images, see `load_achievement` and `TrainedModel`."""
 
-    _read = staticmethod(load_deeplab_checkpoint)
+    @staticmethod
+    def _open(path: str | Path) -> DeepLabCheckpoint:
+        return load_deeplab_checkpoint(find_checkpoint(path))
 
     def predict(self, image: ImageLike, camera: Pinhole | None = None) -> PerspectivePrediction:
         """Predict from one image, at its own size.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from networks.saved_network import SavedNetwork, find_checkpoint
+from networks.saved_network import SavedNetwork
 from prediction.predictor import predictor_of
 from training.setup import precision_of
 
@@ -28,7 +28,7 @@ class TrainedModel:
         precision: of its computations, see `training.setup.precision_of`.
     """
 
-    _read: ClassVar[Callable[[Path], SavedNetwork]]  # reads a checkpoint of the program
+    _open: ClassVar[Callable[[str | Path], SavedNetwork]]  # the checkpoint of a path given by the user
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class TrainedModel:
             UserError: when there is no checkpoint, or it cannot be used.
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(cls._read(find_checkpoint(path)), device, amp, compiled, channels_last)
+        return cls(cls._open(path), device, amp, compiled, channels_last)
 
     def _as_batch(self, images: list[np.ndarray]) -> torch.Tensor:
         """Images (H, W, 3) uint8 at the size of the network as its input (B, 3, H, W)."""

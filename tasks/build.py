@@ -9,8 +9,7 @@ from torch import nn
 
 from losses.balancing.base import Balancing
 from losses.balancing.uncertainty import UncertaintyWeighting
-from networks.checkpoint import Checkpoint, ModelSettings, load_checkpoint
-from networks.saved_network import find_checkpoint
+from networks.checkpoint import Checkpoint, ModelSettings, open_checkpoint
 from tasks import TASKS
 from tasks.task import Task
 from training.objective import LossTerm, TrainingObjective
@@ -59,7 +58,7 @@ def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Modu
     Raises:
         UserError: when the weights cannot be loaded, or are of another architecture.
     """
-    checkpoint = load_checkpoint(find_checkpoint(path, run))
+    checkpoint = open_checkpoint(path, run)
     checkpoint.require_same_architecture(settings)
     network = settings.build_network()
     differences = checkpoint.differences(settings) + checkpoint.load_into(network, settings)

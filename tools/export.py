@@ -25,9 +25,8 @@ import json
 
 import torch
 
-from networks.checkpoint import Checkpoint, load_checkpoint
+from networks.checkpoint import Checkpoint, open_checkpoint
 from networks.elite360m import Elite360M
-from networks.saved_network import find_checkpoint
 from prediction.export_formats import FORMATS, Format
 from prediction.export_graph import traced
 from utils.errors import UserError, exit_on_user_error
@@ -41,7 +40,7 @@ def main(options: argparse.Namespace) -> None:
     check_size(options.height, options.width)
     file_format, out = FORMATS[options.format], Path(options.out)
     file_format.require(out)
-    checkpoint = load_checkpoint(find_checkpoint(options.checkpoint))
+    checkpoint = open_checkpoint(options.checkpoint)
     height, width = options.height or checkpoint.settings.height, options.width or checkpoint.settings.width
     network = checkpoint.build_network().eval()
     program = traced(network, height, width, options.dynamic_batch)

@@ -8,7 +8,7 @@ import argparse
 import numpy as np
 
 from datasets import SPLITS
-from datasets.synthetic import SyntheticRooms
+from datasets.synthetic import ROOMS, SyntheticRooms
 from visual.color_scale import ColorScale
 from visual.drawing import label_colors, normal_colors, save_image, scale_colors
 
@@ -19,10 +19,11 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
     parser.add_argument("--num", type=int, default=4, help="number of rooms (default: 4)")
     parser.add_argument("--split", default="train", choices=SPLITS, help="split of the rooms (default: train)")
+    parser.add_argument("--rooms", default="furnished", choices=tuple(ROOMS), help="see --rooms in training")
     parser.add_argument("--height", type=int, default=256, help="height of the panoramas (default: 256)")
     parser.add_argument("--truth", action="store_true", help="also show depth, normals and labels")
     options = parser.parse_args()
-    rooms = SyntheticRooms(options.split, options.num, options.height, 2 * options.height)
+    rooms = SyntheticRooms(options.split, options.num, options.height, 2 * options.height, rooms=options.rooms)
     tiles = []
     for index in range(options.num):
         room = rooms.read(index)

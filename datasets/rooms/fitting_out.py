@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.rooms import fittings
+from datasets.rooms import fittings, household
 from datasets.rooms.floor_plan import FloorPlan, Footprint, Place
 from datasets.rooms.scene import Light, Part
 from datasets.rooms.shapes import box
@@ -24,8 +24,10 @@ def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
     return parts
 
 
-def put_windows(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> tuple[list[Part], list[Light]]:
-    """Up to `count` windows of one height, sometimes with radiators below, and their daylight."""
+def put_windows(
+    plan: FloorPlan, count: int, style: Style, rng: np.random.Generator, curtains: bool = False
+) -> tuple[list[Part], list[Light]]:
+    """Up to `count` windows of one height, sometimes with radiators below or `curtains`, and their daylight."""
     parts: list[Part] = []
     lights: list[Light] = []
     low, high = rng.uniform(0.75, 1.05), min(plan.ceiling - 0.2, rng.uniform(1.95, 2.4))
@@ -39,6 +41,9 @@ def put_windows(plan: FloorPlan, count: int, style: Style, rng: np.random.Genera
         place = plan.at_wall(*spot)
         parts += fittings.window(place, width, low, high, style)
         warm = Footprint.around(plan.at_wall(*spot, distance=0.1), width * 0.8, 0.18)
+        if curtains and rng.random() < 0.6:
+            hem = 0.03 if rng.random() < 0.6 else low - 0.1
+            parts += household.curtains(place, width, hem, min(high + 0.15, plan.ceiling), style, rng)
         if heated and plan.claim_wall(*spot, width * 0.8, 0.0, low - 0.06) and plan.claim(warm):
             parts += fittings.radiator(place, width * 0.8, style)
         before = place.at(0, 0.3)
@@ -68,6 +73,19 @@ def put_pictures(plan: FloorPlan, count: int, style: Style, rng: np.random.Gener
         spot = _free_wall(plan, width + 0.1, low, low + size, rng)
         if spot:
             parts += fittings.picture(plan.at_wall(*spot), width, low, low + size, style, rng)
+    return parts
+
+
+def put_shelves(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
+    """Up to `count` boards on walls, above each other or alone, with things on them."""
+    parts: list[Part] = []
+    for _ in range(count):
+        width, low, boards = rng.uniform(0.6, 3.0), rng.uniform(1.1, 1.6), int(rng.integers(1, 4))
+        high = min(low + 0.4 * boards, plan.ceiling)
+        spot = _free_wall(plan, width, low - 0.1, high, rng)
+        if spot:
+            for i in range(int((high - low) / 0.4 + 1e-6)):
+                parts += household.wall_shelf(plan.at_wall(*spot), width, low + 0.4 * i, style, rng)
     return parts
 
 

@@ -91,18 +91,34 @@ class FloorPlan:
     """
 
     def __init__(self, width: float, length: float, ceiling: float, cut: tuple[float, float] | None = None):
-        self.half_x, self.half_z, self.ceiling = width / 2, length / 2, ceiling
-        x, z = self.half_x, self.half_z
-        self._floor: list[Footprint] = []
-        self._overhead: list[Footprint] = []
-        self.corners: tuple[tuple[float, float], ...] = ((-x, -z), (x, -z), (x, z), (-x, z))
+        x, z = width / 2, length / 2
         if cut:
-            missing = Footprint(x - cut[0] / 2, z - cut[1] / 2, cut[0] / 2, cut[1] / 2)
-            self._floor.append(missing)
-            self._overhead.append(missing)
             inner_x, inner_z = x - cut[0], z - cut[1]
-            self.corners = ((-x, -z), (x, -z), (x, inner_z), (inner_x, inner_z), (inner_x, z), (-x, z))
-        self.walls = [solid for solid in shell(self.corners, ceiling) if solid.kind == Kind.WALL]
+            missing = [Footprint(x - cut[0] / 2, z - cut[1] / 2, cut[0] / 2, cut[1] / 2)]
+            self._enclose(
+                ((-x, -z), (x, -z), (x, inner_z), (inner_x, inner_z), (inner_x, z), (-x, z)), ceiling, missing
+            )
+        else:
+            self._enclose(((-x, -z), (x, -z), (x, z), (-x, z)), ceiling, [])
+
+    @classmethod
+    def within(cls, corners: tuple[tuple[float, float], ...], ceiling: float, missing: list[Footprint]) -> "FloorPlan":
+        """A plan of any outline, see `shapes.shell`, whose bounding rectangle is centered at the origin.
+
+        Args:
+            corners: of the outline.
+            ceiling: its height in meters.
+            missing: the parts of the bounding rectangle that are not inside.
+        """
+        plan = cls.__new__(cls)
+        plan._enclose(corners, ceiling, missing)
+        return plan
+
+    def _enclose(self, corners: tuple[tuple[float, float], ...], ceiling: float, missing: list[Footprint]) -> None:
+        self.half_x, self.half_z = (max(values) for values in zip(*corners, strict=True))
+        self.corners, self.ceiling = corners, ceiling
+        self._floor, self._overhead = list(missing), list(missing)
+        self.walls = [solid for solid in shell(corners, ceiling) if solid.kind == Kind.WALL]
         self._on_walls: list[list[tuple[float, float, float, float]]] = [[] for _ in self.walls]
 
     def is_free(self, footprint: Footprint, overhead: bool = False) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.rooms import clutter, furniture
+from datasets.rooms import clutter, furniture, household
 from datasets.rooms.floor_plan import FloorPlan, Footprint, Place
 from datasets.rooms.scene import Light, Part
 from datasets.rooms.style import Style
@@ -121,6 +121,56 @@ class Furnisher:
                 parts += clutter.floor_lamp(place, self.style)
                 lights.append(Light(place.x, place.z, 1.42, (0.5, 0.4, 0.27), shadows=False))
         return parts, lights
+
+    def beds(self, count: int) -> list[Part]:
+        """Up to `count` beds with their heads against walls."""
+        parts: list[Part] = []
+        for _ in range(count):
+            width = self.rng.uniform(0.9, 1.9)
+            place = self._against_wall(width + 0.1, 2.15, 1.3)
+            if place:
+                parts += household.bed(place, width, self.style, self.rng)
+        return parts
+
+    def cabinets(self, count: int) -> list[Part]:
+        """Up to `count` chests or wardrobes against walls."""
+        parts: list[Part] = []
+        for _ in range(count):
+            width, height = self.rng.uniform(0.5, 2.4), self.rng.uniform(0.6, 2.2)
+            place = self._against_wall(width, household.CABINET_DEPTH, height)
+            if place:
+                parts += household.cabinet(place, width, height, self.style, self.rng)
+        return parts
+
+    def kitchens(self, count: int) -> list[Part]:
+        """Up to `count` counters with cupboards along walls."""
+        parts: list[Part] = []
+        for _ in range(count):
+            width = self.rng.uniform(1.4, 4.0)
+            place = self._against_wall(width, household.COUNTER_DEPTH + 0.03, 2.25)
+            if place:
+                parts += household.kitchen(place, width, self.style, self.rng)
+        return parts
+
+    def piles(self, count: int) -> list[Part]:
+        """Up to `count` piles of anything, low or as high as a person."""
+        parts: list[Part] = []
+        for _ in range(count):
+            size, height = self.rng.uniform(0.4, 1.3), self.rng.uniform(0.3, 1.9)
+            near = self.rng.random() < 0.6
+            place = self._against_wall(size, size, height) if near else self._anywhere(size, size, any_angle=True)
+            if place:
+                parts += household.pile(place, size, height, self.style, self.rng)
+        return parts
+
+    def rugs(self, count: int) -> list[Part]:
+        """`count` rugs, also below furniture."""
+        parts: list[Part] = []
+        for _ in range(count):
+            x, z = self.rng.uniform(-0.7, 0.7, 2) * (self.plan.half_x, self.plan.half_z)
+            place = Place(x, z, self.rng.uniform(-np.pi, np.pi) if self.rng.random() < 0.2 else 0.0)
+            parts += household.rug(place, *self.rng.uniform(0.8, 3.5, 2), self.style, self.rng)
+        return parts
 
     def _laid_table(self, place: Place, size_x: float, size_z: float) -> list[Part]:
         parts = furniture.table(place, size_x, size_z, 0.74, self.style)

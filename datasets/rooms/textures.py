@@ -184,6 +184,32 @@ def drawers(p: Patch, m: Material) -> np.ndarray:
     return _mix(wood(p, m), m.second, np.maximum(0.8 * gaps, knob))
 
 
+def wallpaper(p: Patch, m: Material) -> np.ndarray:
+    """A repeated ornament of the second color on the first one; `scale` is its period."""
+    row = np.floor(p.t / m.scale)
+    x = 2 * np.pi * (p.s / m.scale + 0.5 * (row % 2))
+    y = 2 * np.pi * p.t / m.scale
+    ornament = (
+        np.cos(x) * np.cos(y) + 0.6 * np.cos(2 * x + y) + 0.5 * np.cos(3 * y - x) + 0.4 * np.cos(3 * x) * np.cos(y)
+    )
+    covered = 0.35 + (_step(ornament - 0.3, 0.6) - 0.35) * _fade(p, m.scale / 4)
+    return _mix(_tint(m.color, 1 + 0.06 * _noise(p, 0.5)), m.second, 0.75 * covered)
+
+
+def mottled(p: Patch, m: Material) -> np.ndarray:
+    """Irregular patches of both colors at several sizes, as of rugs, marble or things that lie about."""
+    coarse, fine = _noise(p, m.scale), _noise(p, m.scale / 4)
+    blend = np.clip(0.5 + 2.2 * coarse + 1.2 * fine, 0, 1)
+    return _mix(m.color, m.second, blend) * (1 + 0.5 * _noise(p, m.scale / 12))[:, None]
+
+
+def folds(p: Patch, m: Material) -> np.ndarray:
+    """Cloth that hangs in upright folds; `scale` is their width."""
+    shift = 1.5 * value_noise(p.s / m.scale / 3, p.t * 0.7, p.seed)
+    shade = 0.78 + 0.22 * np.cos(2 * np.pi * (p.s / m.scale + shift)) * _fade(p, m.scale / 2)
+    return _tint(m.color, shade * (1 + 0.1 * _noise(p, 0.05)))
+
+
 def _book_start(book: np.ndarray, seed: np.ndarray) -> np.ndarray:
     """Where a book begins, in units of their mean thickness."""
     return book + 0.7 * (hash_unit(book, seed, 2) - 0.5)

@@ -120,3 +120,12 @@ def test_wrong_arguments_are_refused():
         with pytest.raises(IndexError):
             dataset.read(index)
     assert len(list(dataset)) == len(dataset) == 2
+
+
+def test_varied_rooms_are_others_with_other_names_and_caches(tmp_path):
+    plain, varied = (SyntheticRooms("train", 2, 16, 32, cache_dir=tmp_path, rooms=r) for r in ("furnished", "varied"))
+    assert plain.sample_names()[1] == "synthetic/train/0/000001"
+    assert varied.sample_names()[1] == "synthetic/varied/train/0/000001"
+    assert not np.array_equal(plain.read(1).rgb, varied.read(1).rgb)
+    assert len(list(tmp_path.rglob("*.npz"))) == 2
+    assert_same(varied.read(1), SyntheticRooms("train", 2, 16, 32, rooms="varied").read(1))

@@ -16,6 +16,7 @@ from options.elite360m import (
     predict_parser,
     train_parser,
 )
+from options.groups import check_backbone_weights, pretrained_of
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,8 @@ TRAIN_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "num_train"),
     *("val_split", "train_list", "val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
-    *("backbone", "task", "ico_level", "no_pretrained", "load_weights_dir"),
+    *("photo_augmentation", "rooms"),
+    *("backbone", "task", "ico_level", "no_pretrained", "backbone_weights", "load_weights_dir"),
     *("num_epochs", "batch_size", "learning_rate", "lr_schedule", "seed"),
     *("weight_decay", "warmup_epochs", "grad_accum", "grad_clip", "ema_decay", "max_bad_steps"),
     *("amp", "no_tf32", "compile", "channels_last", "deterministic", "recompute"),
@@ -34,7 +36,7 @@ TRAIN_OPTIONS = {
 }
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
-    *("val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
+    *("val_list", "normal_frame", "metric_depth", "skip_bad_samples", "rooms"),
     *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "device", "gpu_devices", "local_rank"),
     *("amp", "no_tf32", "compile", "channels_last"),
     *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
@@ -182,3 +184,13 @@ def test_unknown_dataset_and_split():
         build_dataset("NYU", None, "train")
     with pytest.raises(UserError, match="train, val, test"):
         build_dataset("Synthetic", None, "training")
+
+
+@pytest.mark.parametrize("other", ["no_pretrained", "load_weights_dir"])
+def test_weights_come_from_one_place(other):
+    options = train_parser().parse_args(["--backbone_weights", "lite0.pth"])
+    check_backbone_weights(options, "load_weights_dir")
+    assert pretrained_of(options) == Path("lite0.pth")
+    setattr(options, other, "run")
+    with pytest.raises(UserError, match=f"--backbone_weights .*--{other}"):
+        check_backbone_weights(options, "load_weights_dir")
