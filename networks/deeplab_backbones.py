@@ -40,8 +40,8 @@ class Backbone:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
-# The strides of the last two stages become dilations.
 _CLASSIFIERS = ("fc", "classifier")  # their layers in torchvision, which are not used
+# The strides of the last two stages become dilations.
 _DILATED = MappingProxyType({"replace_stride_with_dilation": (False, True, True)})
 
 BACKBONES = {

@@ -15,6 +15,7 @@ from options.groups import (
     FLAGS_OF_METHODS,
     add_backbone_weights,
     add_max_bad_steps,
+    add_mismatch_option,
     add_prediction_options,
     add_run_options,
     add_saving_options,
@@ -161,14 +162,7 @@ def eval_parser() -> ArgumentFileParser:
     )
     group = parser.add_argument_group("evaluation")
     group.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
-    group.add_argument(
-        "--allow_mismatch",
-        nargs="+",
-        choices=TASK_NAMES,
-        default=[],
-        metavar="TASK",
-        help="evaluate these tasks although the meaning of the checkpoint's predictions differs from the dataset's",
-    )
+    add_mismatch_option(group)
     return parser
 
 

@@ -10,6 +10,7 @@ from options.groups import (
     add_balancing_options,
     add_device_options,
     add_inference_speed_options,
+    add_mismatch_option,
     add_optimization_options,
     add_prediction_options,
     add_run_options,
@@ -19,25 +20,15 @@ from options.groups import (
 from options.parser import Parser, count, port, positive
 from options.protocol import add_protocol_options
 from utils.errors import UserError
-from utils.tasks import TASK_NAMES, TASK_VALUES
+from utils.tasks import TASK_VALUES
 
 # What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
 FIXED_ON_RESUME = (
     *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
-    *("photo_augmentation", "rooms"),
+    *("photo_augmentation", "rooms", "backbone_weights", "load_weights_dir"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
-    *(
-        "backbone_weights",
-        "load_weights_dir",
-        "batch_size",
-        "grad_accum",
-        "seed",
-        "ema_decay",
-        "amp",
-        "balancing",
-        "loss_weights",
-    ),
+    *("batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
     *("potential", "potential_from", "margin", "focusing_factor"),
 )
 # ... and what may change: it applies from the step that was reached. Of paths the content counts: the same samples.
@@ -96,7 +87,7 @@ def eval_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--overwrite", action="store_true", help="replace the results of another evaluation in the same folder"
     )
-    _add_mismatch_option(run)
+    add_mismatch_option(run)
     run.add_argument(
         "--trivial",
         action="store_true",
@@ -137,7 +128,7 @@ def compare_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trivial", action="store_true", help="also compare with maps that do not use the image")
     parser.add_argument("--cost", action="store_true", help="also measure the cost of the networks")
     parser.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to compare")
-    _add_mismatch_option(parser)
+    add_mismatch_option(parser)
     data = _add_data_options(parser, num_workers=8)
     data.set_defaults(height=None, width=None)
     data.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
@@ -325,18 +316,6 @@ def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
         "--load_weights_dir",
         metavar="PATH",
         help="start from these weights: a checkpoint file, a run folder, or a --log_dir of an earlier training",
-    )
-
-
-def _add_mismatch_option(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--allow_mismatch",
-        nargs="+",
-        choices=TASK_NAMES,
-        default=[],
-        metavar="TASK",
-        help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
-        "dataset's",
     )
 
 

@@ -239,6 +239,19 @@ def add_saving_options(
     )
 
 
+def add_mismatch_option(group: argparse._ActionsContainer) -> None:
+    """Whether to evaluate although predictions and ground truth mean different things."""
+    group.add_argument(
+        "--allow_mismatch",
+        nargs="+",
+        choices=TASK_NAMES,
+        default=[],
+        metavar="TASK",
+        help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
+        "dataset's",
+    )
+
+
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """What to predict from, where to, and how."""
     parser.add_argument(

@@ -37,6 +37,7 @@ from PIL import Image
 from datasets.classes import STANFORD2D3D
 from datasets.panorama import resize_rgb
 from datasets.preparation.axes import ALL_AXES, axes_in_words
+from datasets.preparation.normal_codes import decode_normals, encode_normals
 from datasets.preparation.normals_from_depth import normals_from_depth
 from datasets.stanford2d3d import AREAS, DEPTH_UNITS, MISSING_DEPTH, UNKNOWN_ID, panorama_files
 from options.parser import Parser, count, positive
@@ -47,6 +48,7 @@ from utils.parallel import map_with_progress
 
 LABEL_LIST = "semantic_labels.json"
 UNKNOWN_CLASS = "<UNK>"
+_MIDDLE_CODE = 127.5  # of normals: n = v / 127.5 - 1
 LARGEST_ANGLE = 20.0  # degrees, median: above, normals are not in the camera frame
 _TIE = 0.1  # degrees, mean: candidates within it are equally good
 _FIT_HEIGHT = 256  # pixels: fine enough for furniture, coarse enough for the quantization of depth
@@ -164,7 +166,7 @@ def convert(
         "rgb": resize_rgb(maps["rgb"], height, 2 * height),
         "depth": small["depth"],
         "semantic": label_ids(small["semantic"], small["rgb"], labels),
-        "normal": encode_normals(decode_normals(small["normal"]) @ frame.rotation.T),
+        "normal": encode_normals(decode_normals(small["normal"], _MIDDLE_CODE) @ frame.rotation.T),
     }
     return images, frame
 
@@ -184,7 +186,7 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     depth = _nearest(depth, height)
     meters = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
     implied = normals_from_depth(meters)[::2, ::2]
-    stored = decode_normals(_nearest(normal, height))[::2, ::2]
+    stored = decode_normals(_nearest(normal, height), _MIDDLE_CODE)[::2, ::2]
     known = implied.any(axis=-1) & stored.any(axis=-1)
     implied, stored = implied[known], stored[known]  # (N, 3)
     level = np.abs(implied[:, 1]) > np.cos(np.pi / 4)
@@ -215,20 +217,6 @@ def _candidates(rotation: np.ndarray) -> tuple[np.ndarray, list[str]]:
             rotations.append(axis @ matrix)
             conventions.append(f"{words} and axes {axes_in_words(axis)}")
     return np.stack(rotations), conventions
-
-
-def decode_normals(stored: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) of published 8-bit normals; zero where they are missing (middle gray, or black)."""
-    normal = (stored.astype(np.float64) - 127.5) / 127.5
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.where((length > 0.5) & (length < 1.5), normal / length, 0)
-
-
-def encode_normals(normal: np.ndarray) -> np.ndarray:
-    """Unit vectors (H, W, 3) as 8-bit colors; (0, 0, 0) where they are missing."""
-    colors = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
-    colors[~normal.any(axis=-1)] = 0
-    return colors
 
 
 def label_ids(colors: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from datasets.preparation.matterport_rig import (
     skybox_to_erp,
     turned,
 )
+from datasets.preparation.normal_codes import decode_normals, encode_normals
 from datasets.preparation.pinhole_normals import (
     NEAR_ANGLE,
     AxesMeasurement,
@@ -34,7 +35,7 @@ from utils.sphere import erp_rays
 MAX_PITCH = 0.5  # degrees between views and skybox, of a viewpoint whose cameras are read rightly
 _MIN_NEAR = 0.5  # fraction of the normals that agree with depth under the right axes
 _UNLABELED = len(MPCAT40)  # mpcat40 index
-_NORMAL_CODES = 32768  # n = v / 32768 - 1
+_MIDDLE_CODE = 32768  # of published normals: n = v / 32768 - 1
 
 
 @dataclass
@@ -103,7 +104,7 @@ class PanoramaMaker:
         if not views:
             raise UserError(f"{self.scan.path('depth', self.viewpoint)}: none of the views can be used")
         axes = self._find_axes(views) if with_normals else np.eye(3)
-        maps = stitch(views, self.height, lambda codes: decode_normals(codes) @ axes.T)
+        maps = stitch(views, self.height, lambda codes: decode_normals(codes, _MIDDLE_CODE) @ axes.T)
         self.measured.disagreement = maps.disagreement
         stored = {"depth": encode_depth(maps.depth)}
         return stored | ({"normal": encode_normals(maps.normal)} if with_normals else {})
@@ -195,29 +196,15 @@ def face_ids(category: np.ndarray, mpcat40_of: dict[int, int]) -> np.ndarray:
     return ids[inverse]
 
 
-def decode_normals(codes: np.ndarray) -> np.ndarray:
-    """Unit vectors (..., 3), owners' axes, of published normals (..., 3) uint16; zero where they are missing."""
-    normal = codes / _NORMAL_CODES - 1
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.where((length > 0.5) & (length < 1.5), normal / np.maximum(length, 0.5), 0)
-
-
 def _compare_normals(view: PlacedView) -> AxesMeasurement:
     """The normals of a view and those that its depth implies."""
     implied = implied_normals(view.depth, view.camera)
     height, width = implied.shape[:2]
     small = cv2.resize(view.normal, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return measure_axes(decode_normals(small), implied)
+    return measure_axes(decode_normals(small, _MIDDLE_CODE), implied)
 
 
 def encode_depth(meters: np.ndarray) -> np.ndarray:
     """Stored depth (H, W) uint16: 1/4000 m, 0 where it is missing or too large."""
     units = np.rint(meters * DEPTH_UNITS)
     return np.where(units <= np.iinfo(np.uint16).max, units, 0).astype(np.uint16)
-
-
-def encode_normals(normal: np.ndarray) -> np.ndarray:
-    """Stored normals (H, W, 3) uint8: n = 2 v / 255 - 1, black where they are missing."""
-    codes = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
-    codes[~normal.any(axis=-1)] = 0
-    return codes

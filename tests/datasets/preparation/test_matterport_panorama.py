@@ -3,7 +3,8 @@ import pytest
 
 from datasets.matterport3d import MPCAT40
 from datasets.on_disk import NORMAL_MAP_8BIT
-from datasets.preparation.matterport_panorama import decode_normals, encode_depth, encode_normals, face_ids
+from datasets.preparation.matterport_panorama import encode_depth, face_ids
+from datasets.preparation.normal_codes import decode_normals, encode_normals
 
 
 def test_ids_are_the_index_plus_one():
@@ -15,7 +16,8 @@ def test_ids_are_the_index_plus_one():
 
 def test_published_normals():
     codes = np.array([[32768, 65535, 32768], [32768, 32768, 32768], [0, 0, 0], [52429, 32768, 6554]], np.uint16)
-    assert decode_normals(codes) == pytest.approx(np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0], [0.6, 0, -0.8]]), abs=1e-4)
+    expected = np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0], [0.6, 0, -0.8]])
+    assert decode_normals(codes, 32768) == pytest.approx(expected, abs=1e-4)
 
 
 def test_stored_normals():
