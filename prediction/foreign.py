@@ -227,6 +227,8 @@ class ForeignPredictions:
         if stored.shape[2:] != (3,):
             raise UserError(f"{path} is of shape {stored.shape}: normals are (H, W, 3)")
         if stored.dtype.kind == "u":
+            if not stored.any(axis=-1).all():
+                raise UserError(f"{path} holds black normals, which are missing ones: predict every pixel")
             stored = stored.astype(np.float32) * (2 / np.iinfo(stored.dtype).max) - 1
         values = torch.from_numpy(stored.astype(np.float32)).movedim(-1, 0)
         components = [

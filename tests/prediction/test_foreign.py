@@ -75,6 +75,9 @@ def test_images(tmp_path, maps):
     cv2.imwrite(str(tmp_path / "room_rgb_normal.png"), codes[..., ::-1])
     cv2.imwrite(str(tmp_path / "room_rgb_labels.png"), maps["labels"].astype(np.uint8))
     check(opened(tmp_path).predict(BATCH), maps, tolerance=6e-4)
+    codes[0, 0] = 0
+    cv2.imwrite(str(tmp_path / "room_rgb_normal.png"), codes[..., ::-1])
+    refused(lambda: opened(tmp_path, ("normal",)).predict(BATCH), "room_rgb_normal.png", "black")
 
 
 def test_openexr(tmp_path, maps):
