@@ -75,6 +75,11 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
     dataset = open_dataset(options, settings.height, settings.width)
     checkpoint.require(options.backbone, parse_tasks(options.task), len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), dataset.tasks, options.allow_mismatch)
+    if (dataset.height, dataset.width) != (settings.height, settings.width):
+        comparison["notes"].append(
+            f"evaluated at {dataset.height}x{dataset.width}, trained at {settings.height}x{settings.width} "
+            "(--height, --width): errors may be much larger than at the size of the training"
+        )
     candidate = network_candidate(checkpoint, device, options.tta, options.amp, options.compile, options.channels_last)
     run_evaluation(options, candidate, folder_of(options.backbone), comparison, dataset, protocol, device)
 

@@ -200,12 +200,18 @@ def test_evaluation(evaluation):
 
 
 def test_cost(log_dir, run, tmp_path, capsys):
-    """Parameters of the checkpoint; multiply-adds of one forward pass, which grow with the number of pixels."""
+    """Parameters of the checkpoint; multiply-adds of one forward pass, which grow with the number of pixels.
+
+    A size that is not the training's is noted.
+    """
     results = {}
     for height in (32, 64):
         size = ["--height", str(height), "--width", str(2 * height), "--num_val", "1"]
         folder = evaluate(log_dir, tmp_path / str(height), *size, "--cost")
-        results[height] = json.loads((folder / "results.json").read_text())["cost"]
+        content = json.loads((folder / "results.json").read_text())
+        results[height] = content["cost"]
+        assert len(content["notes"]) == (height != 32)
+        assert all("--height" in note for note in content["notes"])
     network = load_checkpoint(run / "models/weights_last/last_model.pth").build_network()
     assert results[32]["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert 3 < results[64]["multiply_adds"] / results[32]["multiply_adds"] < 4.5
