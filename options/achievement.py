@@ -14,6 +14,7 @@ from options.argument_file import SUFFIX, ArgumentFileParser
 from options.groups import (
     FLAGS_OF_METHODS,
     add_backbone_weights,
+    add_keep_exponents,
     add_max_bad_steps,
     add_mismatch_option,
     add_prediction_options,
@@ -40,7 +41,7 @@ FIXED_ON_RESUME = (
     ),
     *("val_split", "num_train", "num_val", "min_scale", "max_scale", "batch_size", "seed", "amp", "label_smoothing"),
     *("optim", "momentum", "tencent_trick", "model_ema", "model_ema_momentum"),
-    *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),
+    *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor", "keep_exponents"),
 )
 # ... and what may change: it applies from the step that was reached. Of files the content counts: the options in them.
 FREE_ON_RESUME = (
@@ -364,6 +365,7 @@ def _add_balancing_options(parser: argparse.ArgumentParser) -> None:
         metavar="G",
         help="amtl, dtp: exponent of the remaining gap; 2 if not given, as in the paper's experiments",
     )
+    add_keep_exponents(group)
 
 
 class _Replace(argparse.Action):

@@ -46,6 +46,8 @@ def balancing_settings(
         "margin": MARGIN if options.margin is None else options.margin,
         "focusing_factor": FOCUSING_FACTOR if options.focusing_factor is None else options.focusing_factor,
     }
+    if options.keep_exponents:
+        given["keep_exponents"] = True
     if "loss_weights" in wanted:
         defaults = dict(loss_weights or {task: TASKS[task].loss_weight for task in tasks})
         given["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
@@ -53,7 +55,7 @@ def balancing_settings(
             raise UserError("--loss_weights: all are 0, so nothing would be learned")
     if "potential" in wanted:
         given["potential"] = _potential(options, tasks, validation_options)
-    return {"name": name, **{option: given[option] for option in wanted}}
+    return {"name": name, **{option: given[option] for option in wanted if option in given}}
 
 
 def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:

@@ -29,7 +29,7 @@ FIXED_ON_RESUME = (
     *("photo_augmentation", "rooms", "backbone_weights", "load_weights_dir"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
     *("batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
-    *("potential", "potential_from", "margin", "focusing_factor"),
+    *("potential", "potential_from", "margin", "focusing_factor", "keep_exponents"),
 )
 # ... and what may change: it applies from the step that was reached. Of paths the content counts: the same samples.
 FREE_ON_RESUME = (

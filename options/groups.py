@@ -19,6 +19,7 @@ FLAGS_OF_METHODS = {
     "potential_from": "potential",
     "margin": "margin",
     "focusing_factor": "focusing_factor",
+    "keep_exponents": "keep_exponents",
 }
 
 
@@ -115,6 +116,18 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         type=rate,
         metavar="G",
         help="achievement, dtp: exponent of the remaining gap; 2 if not given",
+    )
+    add_keep_exponents(group)
+
+
+def add_keep_exponents(group: argparse._ActionsContainer) -> None:
+    """What a geometric mean does without a task."""
+    group.add_argument(
+        "--keep_exponents",
+        action="store_const",
+        const=True,
+        help="geometric means: a batch without labels of a task keeps the exponents of the others, instead of scaling "
+        "them up to a sum of one",
     )
 
 

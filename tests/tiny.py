@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -154,12 +155,15 @@ def freeze_norms(module: nn.Module) -> None:
 
 
 def tiny_objective(
-    balancing: str = "uncertainty", network: TinyMultiTask | None = None, amp_type: torch.dtype | None = None
+    balancing: str = "uncertainty",
+    network: TinyMultiTask | None = None,
+    amp_type: torch.dtype | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> TrainingObjective:
-    """In training mode, around a copy of the network."""
+    """In training mode, around a copy of the network; `options` are further ones of the balancing method."""
     network = tiny_network() if network is None else copy.deepcopy(network)
     losses = {task: loss_term(task) for task in network.tasks}
-    method = build_balancing(balancing, network.tasks, **BALANCING_OPTIONS)
+    method = build_balancing(balancing, network.tasks, **BALANCING_OPTIONS, **options)
     return TrainingObjective(network, losses, method, resize_targets, amp_type).train()
 
 
@@ -169,17 +173,18 @@ def tiny_stepper(
     frozen: bool = False,
     amp_type: torch.dtype | None = None,
     device: torch.device = CPU,
+    options: Mapping[str, object] = MappingProxyType({}),
     **settings,
 ) -> Stepper:
     """A fresh one.
 
     Args:
-        balancing, network, amp_type: see `tiny_objective`.
+        balancing, network, amp_type, options: see `tiny_objective`.
         frozen: whether BatchNorm uses its running statistics.
         device: of the weights.
         settings: of `OptimizationSettings`.
     """
-    objective = tiny_objective(balancing, network, amp_type)
+    objective = tiny_objective(balancing, network, amp_type, options)
     if frozen:
         freeze_norms(objective)
     settings = OptimizationSettings(**{"num_steps": 20, "learning_rate": 1e-3, **settings})

@@ -34,23 +34,29 @@ def _torchjd(aggregator: str, **arguments: object) -> MethodSpec:
 BALANCINGS = {
     "uncertainty": MethodSpec("losses.balancing.uncertainty", "UncertaintyWeighting", {}, ("loss_weights",)),
     "fixed": MethodSpec("losses.balancing.fixed", "FixedWeights", {}, ("loss_weights",)),
-    "geometric": MethodSpec("losses.balancing.fixed", "GeometricLoss", {}),
+    "geometric": MethodSpec("losses.balancing.fixed", "GeometricLoss", {}, ("keep_exponents",)),
     "dwa": MethodSpec("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": False}),
-    "dwa-geometric": MethodSpec("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": True}),
+    "dwa-geometric": MethodSpec(
+        *("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": True}),
+        ("keep_exponents",),
+    ),
     "rlw": MethodSpec("losses.balancing.rlw", "RandomWeights", {"geometric": False}, ("seed",)),
-    "rlw-geometric": MethodSpec("losses.balancing.rlw", "RandomWeights", {"geometric": True}, ("seed",)),
+    "rlw-geometric": MethodSpec(
+        *("losses.balancing.rlw", "RandomWeights", {"geometric": True}),
+        ("seed", "keep_exponents"),
+    ),
     "dtp": MethodSpec(
         *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": False}),
         ("focusing_factor",),
     ),
     "dtp-geometric": MethodSpec(
         *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": True}),
-        ("focusing_factor",),
+        ("focusing_factor", "keep_exponents"),
     ),
     "gradnorm": MethodSpec("losses.balancing.gradnorm", "GradNorm", {}),
     "achievement": MethodSpec(
         *("losses.balancing.achievement", "Achievement", {"geometric": True}),
-        ("potential", "margin", "focusing_factor"),
+        ("potential", "margin", "focusing_factor", "keep_exponents"),
     ),
     "achievement-arithmetic": MethodSpec(
         *("losses.balancing.achievement", "Achievement", {"geometric": False}),
@@ -71,8 +77,8 @@ def build_balancing(name: str, tasks: tuple[str, ...], **options: object) -> "Ba
 
     Args:
         name: a key of BALANCINGS.
-        options: arguments of the method; others are ignored.
+        options: arguments of the method, of which `keep_exponents` has a default; others are ignored.
     """
     method = BALANCINGS[name]
-    chosen = {option: options[option] for option in method.options}
+    chosen = {option: options[option] for option in method.options if option in options}
     return getattr(import_module(method.module), method.class_name)(tasks, **method.arguments, **chosen)

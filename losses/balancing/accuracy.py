@@ -14,8 +14,8 @@ class AccuracyWeights(WeightedLosses):
     forever; here both leave the average unchanged.
     """
 
-    def __init__(self, tasks: tuple[str, ...], geometric: bool):
-        super().__init__(tasks, geometric)
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, keep_exponents: bool = False):
+        super().__init__(tasks, geometric, keep_exponents)
         self.register_buffer("_accuracies", torch.full((len(tasks),), torch.nan))  # NaN: unknown so far
 
     def validated(self, accuracies: dict[str, float | None]) -> None:

@@ -23,6 +23,7 @@ class Achievement(AccuracyWeights):
         potential: P_t of each task, above 0 and up to 1.
         margin: m.
         focusing_factor: gamma.
+        keep_exponents: see `WeightedLosses`.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class Achievement(AccuracyWeights):
         potential: dict[str, float],
         margin: float,
         focusing_factor: float,
+        keep_exponents: bool = False,
     ):
-        super().__init__(tasks, geometric)
+        super().__init__(tasks, geometric, keep_exponents)
         self._focusing_factor = focusing_factor
         self.register_buffer("_goals", torch.tensor([potential[task] * (1 + margin) for task in tasks]))
 

@@ -92,16 +92,19 @@ class WeightedLosses(Balancing):
     does not change the direction of its gradient. If a step has several batches, each has separate c_t.
 
     A task without labels in the batch is excluded from the mean, and the exponents of the others are rescaled to sum to
-    one. (In the released code of Yun & Cho, ICCV 2023, its loss of 0 makes the product 0 and its gradient NaN.)
+    one, or kept as they are: then batches with fewer labels have smaller gradients where losses are below 1. (In the
+    released code of Yun & Cho, ICCV 2023, its loss of 0 makes the product 0 and its gradient NaN.)
 
     Args:
         tasks: names, in the same order as those of the network.
         geometric: a geometric mean instead of a sum.
+        keep_exponents: of the geometric mean, when tasks have no labels in the batch.
     """
 
-    def __init__(self, tasks: tuple[str, ...], geometric: bool):
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, keep_exponents: bool = False):
         super().__init__(tasks)
         self.geometric = geometric
+        self.keep_exponents = keep_exponents
         self.needs_loss_values = geometric
         self._values = self._present = None  # of this step: loss of each task, and whether it has labels
 
@@ -125,7 +128,10 @@ class WeightedLosses(Balancing):
             global_values = all_sum(values) / world_size() if self.needs_loss_values else values.detach()
             coefficients = fractions * self.coefficients(global_values, present)
             self._note(fractions * global_values, present)
-        return (coefficients * values).sum()
+        total = (coefficients * values).sum()
+        if self.keep_exponents:  # the gradient is that of the product, the value not yet
+            total = total + total.detach() * (1 / self._exponents(present).sum().clamp_min(_SMALLEST) - 1)
+        return total
 
     def _note(self, values: torch.Tensor, present: torch.Tensor) -> None:
         """Accumulate the losses of the batches of a step."""
@@ -136,13 +142,17 @@ class WeightedLosses(Balancing):
 
     def coefficients(self, values: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """The weight of each dL_t, (T,), given the losses (T,) of the batch and which tasks have labels in it (T,)."""
-        weights = self.task_weights().to(values)
         if not self.geometric:
-            return weights
-        exponents = _sum_to_one(weights * present)
+            return self.task_weights().to(values)
+        exponents = self._exponents(present).to(values)
         values = values.clamp_min(_SMALLEST)
         mean = (exponents * values.log()).sum().exp()
         return exponents * mean / values
+
+    def _exponents(self, present: torch.Tensor) -> torch.Tensor:
+        """Exponents (T,) of the mean, 0 for tasks without labels, given which have some (T,)."""
+        weights = self.task_weights()
+        return _sum_to_one(weights) * present if self.keep_exponents else _sum_to_one(weights * present)
 
     def weights(self) -> dict[str, float]:
         """Weights of the sum, or exponents of the mean."""

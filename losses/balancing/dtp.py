@@ -19,10 +19,11 @@ class DynamicTaskPrioritization(AccuracyWeights):
         tasks: names, in the same order as those of the network.
         geometric: the weights are exponents.
         focusing_factor: gamma.
+        keep_exponents: see `WeightedLosses`.
     """
 
-    def __init__(self, tasks: tuple[str, ...], geometric: bool, focusing_factor: float):
-        super().__init__(tasks, geometric)
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, focusing_factor: float, keep_exponents: bool = False):
+        super().__init__(tasks, geometric, keep_exponents)
         self._focusing_factor = focusing_factor
 
     def task_weights(self) -> torch.Tensor:

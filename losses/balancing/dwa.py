@@ -17,8 +17,8 @@ class DynamicWeightAverage(WeightedLosses):
     The geometric form has the exponents softmax_t(rho_t / tau).
     """
 
-    def __init__(self, tasks: tuple[str, ...], geometric: bool):
-        super().__init__(tasks, geometric)
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, keep_exponents: bool = False):
+        super().__init__(tasks, geometric, keep_exponents)
         self.needs_loss_values = True
         for name in ("_sums", "_counts"):  # over the steps of this epoch
             self.register_buffer(name, torch.zeros(len(tasks)))

@@ -24,10 +24,15 @@ class FixedWeights(WeightedLosses):
 
 
 class GeometricLoss(WeightedLosses):
-    """prod_t L_t^{1/T}, the geometric loss strategy (Chennupati et al., MultiNet++, CVPR Workshops 2019)."""
+    """prod_t L_t^{1/T}, the geometric loss strategy (Chennupati et al., MultiNet++, CVPR Workshops 2019).
 
-    def __init__(self, tasks: tuple[str, ...]):
-        super().__init__(tasks, geometric=True)
+    Args:
+        tasks: names, in the same order as those of the network.
+        keep_exponents: see `WeightedLosses`.
+    """
+
+    def __init__(self, tasks: tuple[str, ...], keep_exponents: bool = False):
+        super().__init__(tasks, True, keep_exponents)
         self.register_buffer("_weights", torch.ones(len(tasks)))
 
     def task_weights(self) -> torch.Tensor:

@@ -16,10 +16,11 @@ class RandomWeights(WeightedLosses):
         tasks: names, in the same order as those of the network.
         geometric: the weights are exponents.
         seed: 0 or more.
+        keep_exponents: see `WeightedLosses`.
     """
 
-    def __init__(self, tasks: tuple[str, ...], geometric: bool, seed: int):
-        super().__init__(tasks, geometric)
+    def __init__(self, tasks: tuple[str, ...], geometric: bool, seed: int, keep_exponents: bool = False):
+        super().__init__(tasks, geometric, keep_exponents)
         self._seed = seed
         self.register_buffer("_weights", torch.empty(len(tasks)))
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))

@@ -121,6 +121,8 @@ def test_a_task_without_labels(case):
     (_, balancing) = validated_twice(case, "achievement", potential=case.potential, focusing_factor=2.0)[-1]
     present = [True] * (len(case.tasks) - 1) + [False]
     compare(case, "INTENDED_missing_last_renorm", balancing, present)
+    balancing.keep_exponents = True
+    compare(case, "INTENDED_missing_last_keep", balancing, present)
 
 
 def test_dynamic_task_prioritization(case):
@@ -167,8 +169,8 @@ def test_every_combination_of_the_model_cases_is_compared(case):
     compared = {f"mtl_{name}_{stage}" for name in ("amtl", "amtl-a") for stage in ("init", "v1", "v2")}
     compared |= {f"mtl_{name}_{stage}" for name in ("dtp", "dtp-g") for stage in ("v1", "v2")}
     compared |= {f"mtl_{name}" for name in ("geometric", "weighted-sum", "rlw", "rlw-g")}
-    compared |= {f"mtl_INTENDED_{name}" for name in ("dwa", "dwa-g", "missing_last_renorm")}
-    others = {stem for stem in stems if "RELEASED_DEFECT" in stem} | {"mtl_INTENDED_missing_last_keep"}
+    compared |= {f"mtl_INTENDED_{name}" for name in ("dwa", "dwa-g", "missing_last_renorm", "missing_last_keep")}
+    others = {stem for stem in stems if "RELEASED_DEFECT" in stem}
     assert stems - others == compared
 
 
@@ -294,6 +296,9 @@ def test_geometric_mean_with_given_exponents(tiny):
     compare_tiny(tiny, "geometric_fixed", balancing)
     for task in tiny.tasks:
         compare_tiny(tiny, f"INTENDED_geometric_fixed_renorm_without_{task}", balancing, absent=task)
+    balancing.keep_exponents = True
+    for task in tiny.tasks:
+        compare_tiny(tiny, f"INTENDED_geometric_fixed_keep_without_{task}", balancing, absent=task)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("dwa", "dwa"), ("dwa-g", "dwa-geometric")])

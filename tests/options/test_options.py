@@ -31,7 +31,7 @@ TRAIN_OPTIONS = {
     *("amp", "no_tf32", "compile", "channels_last", "deterministic", "recompute"),
     *("resume", "overwrite", "save_steps", "max_minutes", "log_grad_norms"),
     *("fusion", "b2f", "cross_task", "no_intermediate_losses"),
-    *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor"),
+    *("balancing", "loss_weights", "potential", "potential_from", "margin", "focusing_factor", "keep_exponents"),
     *("log_dir", "log_frequency", "save_frequency", "device", "gpu_devices", "local_rank"),
 }
 EVAL_OPTIONS = {

@@ -1,6 +1,7 @@
 """Every balancing method in the training engine: it trains, resumes, and leaves alone what has no labels."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -61,6 +62,25 @@ def test_a_task_without_labels_is_left_alone(name, missing):
     balancing.validated({task: None if task == missing else 0.4 for task in TASKS})
     if hasattr(balancing, "accuracies"):
         assert balancing.accuracies.tolist() == pytest.approx([0.3 if task == missing else 0.31 for task in TASKS])
+
+
+@pytest.mark.parametrize("missing", TASKS)
+@pytest.mark.parametrize("name", [name for name, spec in BALANCINGS.items() if "keep_exponents" in spec.options])
+def test_kept_exponents(name, missing):
+    """The product of the other losses to the power of their weights, by autograd; the missing task's head stays."""
+    batch = without_labels(BATCH, missing)
+    stepper = tiny_stepper(name, frozen=True, options={"keep_exponents": True})
+    exponents = stepper.objective.balancing.weights()
+    losses, gradients = step_gradients(stepper, [batch])
+    objective = tiny_objective("geometric")
+    freeze_norms(objective)
+    objective.begin_step([batch])
+    values = dict(zip(TASKS, task_losses(objective(batch), TASKS), strict=True))
+    product = math.prod(values[task] ** exponents[task] for task in TASKS if task != missing)
+    product.backward()
+    assert losses["total"] == pytest.approx(product.item(), rel=1e-5)
+    reference = {key: p.grad for key, p in objective.named_parameters() if p.grad is not None}
+    assert_same_gradients(gradients, reference)
 
 
 @pytest.mark.parametrize("missing", TASKS)
