@@ -1,13 +1,14 @@
 """The training objective: a network, the losses of its tasks, and their balancing."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
 
 from losses.balancing.base import Balancing, task_loss
-from losses.reduction import PixelLoss, global_means
+from losses.reduction import PixelLoss, TaskLoss, global_means
 from utils.distributed import all_sum
 from utils.precision import at_least_float32
 
@@ -38,11 +39,14 @@ class LossTerm(NamedTuple):
 
     Attributes:
         loss: of (prediction, batch): the prediction and the ground truth of the batch at the same size.
-        valid_mask: of (batch): a boolean tensor, true where there is ground truth.
+        valid_mask: of (batch): a boolean tensor (B, ...), true where there is ground truth.
+        pseudo_loss: of (prediction, prediction of a teacher, mask): the loss against the teacher's prediction over the
+            images of the mask (B,); None: there is none.
     """
 
     loss: Callable[[torch.Tensor, dict], PixelLoss]
     valid_mask: Callable[[dict], torch.Tensor]
+    pseudo_loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], PixelLoss] | None = None
 
 
 class TrainingObjective(nn.Module):
@@ -57,6 +61,9 @@ class TrainingObjective(nn.Module):
         resize_targets: from a batch and (height, width) to its ground truth at that size, for intermediate predictions.
         amp_type: of autocast; None: float32 throughout. Losses, softmaxes and the normalization of normals are always
             in float32.
+        teachers: trained networks, on the device and in eval mode; each predicts one of the tasks, and its predictions
+            stand for the ground truth in images that have none for this task. They are no part of the module: neither
+            trained nor saved with it.
 
     Attributes:
         has_pixels: per task, whether any pixel of this step's batches so far, in any process, counts in the loss, (T,)
@@ -70,11 +77,13 @@ class TrainingObjective(nn.Module):
         balancing: Balancing,
         resize_targets: Callable[[dict, tuple[int, int]], dict] | None = None,
         amp_type: torch.dtype | None = None,
+        teachers: Mapping[str, nn.Module] = MappingProxyType({}),
     ):
         super().__init__()
         self._losses = losses
         self._resize_targets = resize_targets
         self._amp_type = amp_type
+        self._teachers = dict(teachers)
         self.network = network
         self.balancing = balancing
         self.has_pixels: torch.Tensor | None = None
@@ -108,10 +117,18 @@ class TrainingObjective(nn.Module):
         rgb = batch["rgb"]
         with torch.autocast(rgb.device.type, self._amp_type, enabled=self._amp_type is not None):
             predictions = self.network(rgb)
-        return self.losses(predictions, batch, fractions)
+            with torch.no_grad():
+                pseudo_labels = {task: teacher(rgb)[task] for task, teacher in self._teachers.items()}
+        return self.losses(predictions, batch, fractions, pseudo_labels)
 
-    def losses(self, predictions: dict, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """As `forward`, given predictions in training mode."""
+    def losses(
+        self,
+        predictions: dict,
+        batch: dict,
+        fractions: torch.Tensor | None = None,
+        pseudo_labels: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    ) -> dict[str, torch.Tensor]:
+        """As `forward`, given predictions in training mode and those of the teachers."""
         tasks = self.network.tasks
         pixel_losses = [self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks]
         if small_predictions := predictions.get("intermediate"):
@@ -119,9 +136,13 @@ class TrainingObjective(nn.Module):
             pixel_losses += [
                 self._losses[task].loss(at_least_float32(small_predictions[task]), small_batch) for task in tasks
             ]
+        num_losses = len(pixel_losses)
+        pixel_losses += [self._pseudo_loss(task, predictions, pseudo_labels, batch) for task in pseudo_labels]
         means = global_means(pixel_losses)
         final = dict(zip(tasks, means, strict=False))
-        intermediate = dict(zip(tasks, means[len(tasks) :], strict=False))
+        for task, pseudo in zip(pseudo_labels, means[num_losses:], strict=True):
+            final[task] = TaskLoss(final[task].value + pseudo.value, final[task].num_pixels + pseudo.num_pixels)
+        intermediate = dict(zip(tasks, means[len(tasks) : num_losses], strict=False))
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
         has_pixels = torch.stack(num_pixels) > 0
         self.has_pixels = has_pixels if self.has_pixels is None else self.has_pixels | has_pixels
@@ -134,6 +155,14 @@ class TrainingObjective(nn.Module):
             if task in intermediate:
                 named[f"intermediate_{task}"] = fraction * intermediate[task].value
         return {"total": total, **named}
+
+    def _pseudo_loss(
+        self, task: str, predictions: dict, pseudo_labels: Mapping[str, torch.Tensor], batch: dict
+    ) -> PixelLoss:
+        """Loss against the predictions of a teacher in the images without ground truth."""
+        term = self._losses[task]
+        unlabeled = ~term.valid_mask(batch).flatten(1).any(dim=1)
+        return term.pseudo_loss(at_least_float32(predictions[task]), at_least_float32(pseudo_labels[task]), unlabeled)
 
 
 def task_losses(losses: dict[str, torch.Tensor], tasks: tuple[str, ...]) -> list[torch.Tensor]:
