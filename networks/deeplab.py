@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
-from networks.deeplab_backbones import BACKBONES, DEEP, FINE, build_backbone
+from networks.perspective_backbones import BACKBONES, DEEP, FINE, build_backbone
 from utils.precision import at_least_float32
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,7 +30,7 @@ class DeepLab(nn.Module):
     Args:
         tasks: any of depth, normal and segmentation, in the order in which they are balanced.
         num_classes: K, the number of semantic classes.
-        backbone: a key of `networks.deeplab_backbones.BACKBONES`.
+        backbone: a key of `networks.perspective_backbones.BACKBONES`.
         normal_size: channels of the ASPP.
         output_stride: 8, 16 or 32: selects the ATROUS_RATES. As in the released code it does not change the
             backbone, whose last feature has stride 8 (resnet50) or 32 (the others).

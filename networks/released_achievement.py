@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES
 from utils.errors import UserError
 from utils.state_dicts import require_fit, strip_prefixes
 

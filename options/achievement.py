@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from datasets import PERSPECTIVE_DATASETS, SPLITS
 from losses.balancing import BALANCINGS
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES
 from options.argument_file import SUFFIX, ArgumentFileParser
 from options.groups import (
     FLAGS_OF_METHODS,

@@ -10,7 +10,7 @@ import torchvision.models
 from losses.balancing import build_balancing
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
 from networks.deeplab import ASPP, Context, DeepLab
-from networks.deeplab_backbones import BACKBONES, DEEP, FINE, build_backbone
+from networks.perspective_backbones import BACKBONES, DEEP, FINE, build_backbone
 from training.objective import LossTerm, TrainingObjective
 from utils.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from networks.deeplab import DeepLab
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES
 from options.achievement import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,

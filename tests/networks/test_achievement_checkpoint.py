@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
 from networks.checkpoint import ModelSettings, load_checkpoint
-from networks.deeplab_checkpoint import DeepLabSettings, load_deeplab_checkpoint
 from networks.released_achievement import released_key
 from networks.saved_network import save_checkpoint
 from utils.errors import LONGEST_LINE, UserError
 from utils.tasks import ALONG_AXIS
 
-SETTINGS = DeepLabSettings(
+SETTINGS = AchievementSettings(
     backbone="mobilenet_v2",
     tasks=("segmentation", "normal"),
     height=48,
@@ -49,7 +49,7 @@ def refused(load, *arguments) -> str:
 
 
 def test_round_trip(path, network):
-    checkpoint = load_deeplab_checkpoint(path)
+    checkpoint = load_achievement_checkpoint(path)
     assert checkpoint.settings == SETTINGS
     assert checkpoint.settings.depth_unit == ALONG_AXIS
     assert (checkpoint.epoch, checkpoint.balancing) == (3, "dwa")
@@ -68,7 +68,7 @@ def test_each_program_refuses_the_checkpoints_of_the_other(path, tmp_path):
     other = tmp_path / "other.pth"
     settings = ModelSettings("Elite360M_Res18", ("depth",), 2, 64, 128, "Synthetic", ("wall",), ((1, 2, 3),))
     save_checkpoint(other, settings, torch.nn.Linear(1, 1), torch.nn.Identity(), epoch=1)
-    message = refused(load_deeplab_checkpoint, other)
+    message = refused(load_achievement_checkpoint, other)
     assert str(other) in message
     assert "eval_elite360m.py" in message
 
@@ -78,7 +78,7 @@ def test_released_weights(network, tmp_path):
     state = {released_key(key): value for key, value in network.state_dict().items()}
     for name, content in (("bare.pth", state), ("whole.pth", {"epoch": 3, "model": state})):
         torch.save(content, tmp_path / name)
-        checkpoint = load_deeplab_checkpoint(tmp_path / name)
+        checkpoint = load_achievement_checkpoint(tmp_path / name)
         settings = checkpoint.settings
         assert (settings.backbone, settings.tasks, settings.normal_size) == ("mobilenet_v2", SETTINGS.tasks, 8)
         assert (settings.output_stride, settings.skip_connection, len(settings.class_names)) == (32, 4, 3)
@@ -105,14 +105,14 @@ def test_released_weights(network, tmp_path):
 def test_unknown_settings(network, tmp_path, setting, value):
     settings = replace(SETTINGS, **{setting: value})
     save_checkpoint(tmp_path / "a.pth", settings, network, torch.nn.Identity(), epoch=3)
-    message = refused(load_deeplab_checkpoint, tmp_path / "a.pth")
+    message = refused(load_achievement_checkpoint, tmp_path / "a.pth")
     assert setting in message
     assert "a.pth" in message
 
 
 def test_a_file_of_something_else(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "a.pth")
-    assert "a.pth" in refused(load_deeplab_checkpoint, tmp_path / "a.pth")
+    assert "a.pth" in refused(load_achievement_checkpoint, tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_file_of_something_else(tmp_path):
     ],
 )
 def test_a_checkpoint_of_another_network(path, asked, flag):
-    checkpoint = load_deeplab_checkpoint(path)
+    checkpoint = load_achievement_checkpoint(path)
     checkpoint.require("mobilenet_v2", ("normal",), 40)
     message = refused(checkpoint.require, *asked)
     assert flag in message
@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_network(path, asked, flag):
     ],
 )
 def test_weights_to_start_from(path, setting, value, flag):
-    checkpoint = load_deeplab_checkpoint(path)
+    checkpoint = load_achievement_checkpoint(path)
     checkpoint.require_same_architecture(replace(SETTINGS, height=96, width=96))
     message = refused(checkpoint.require_same_architecture, replace(SETTINGS, **{setting: value}))
     assert flag in message

@@ -8,7 +8,7 @@ import torch
 
 from networks import released_weights
 from networks.deeplab import ATROUS_RATES, DeepLab
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES
 from networks.released_achievement import convert_released_weights, is_released_format, released_architecture
 from networks.saved_network import (
     ACHIEVEMENT,
@@ -29,11 +29,11 @@ _RELEASED_SIZE = (480, 640)  # of the released code's experiments; its files do 
 
 
 @dataclass(frozen=True)
-class DeepLabSettings:
+class AchievementSettings:
     """The architecture of a network, and the meaning of its predictions.
 
     Attributes:
-        backbone: a key of `networks.deeplab_backbones.BACKBONES`.
+        backbone: a key of `networks.perspective_backbones.BACKBONES`.
         tasks: task names in the order of --app.
         height, width: of the training images, in pixels.
         dataset: name of the training dataset.
@@ -94,13 +94,13 @@ _ARCHITECTURE = {
 
 
 @dataclass(frozen=True)
-class DeepLabCheckpoint(SavedNetwork):
+class AchievementCheckpoint(SavedNetwork):
     """A loaded checkpoint of DeepLab; see `SavedNetwork`."""
 
-    settings: DeepLabSettings
+    settings: AchievementSettings
     backbone_flag, tasks_flag, between_tasks = "--basenet", "--app", " "
 
-    def require_same_architecture(self, settings: DeepLabSettings) -> None:
+    def require_same_architecture(self, settings: AchievementSettings) -> None:
         """Make sure that a network of these settings can start from the weights.
 
         Raises:
@@ -118,7 +118,7 @@ def _words(value: object) -> str:
     return " ".join(value) if isinstance(value, tuple) else f"{value}"
 
 
-def load_deeplab_checkpoint(path: Path) -> DeepLabCheckpoint:
+def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
     """Read a checkpoint of DeepLab, of this program or the released one.
 
     Raises:
@@ -126,7 +126,7 @@ def load_deeplab_checkpoint(path: Path) -> DeepLabCheckpoint:
     """
     digest, content = read_checkpoint(path, ACHIEVEMENT)
     if "format" in content:
-        return parse_checkpoint(path, digest, content, DeepLabCheckpoint, DeepLabSettings, _are_known)
+        return parse_checkpoint(path, digest, content, AchievementCheckpoint, AchievementSettings, _are_known)
     state = strip_prefixes(content)
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
@@ -135,7 +135,7 @@ def load_deeplab_checkpoint(path: Path) -> DeepLabCheckpoint:
     raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
 
 
-def _are_known(settings: DeepLabSettings) -> dict[str, bool]:
+def _are_known(settings: AchievementSettings) -> dict[str, bool]:
     """Whether the value of each setting is one that this program knows."""
     return {
         "backbone": settings.backbone in BACKBONES,
@@ -150,11 +150,11 @@ def _are_known(settings: DeepLabSettings) -> dict[str, bool]:
     }
 
 
-def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> DeepLabCheckpoint:
+def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> AchievementCheckpoint:
     """The released code saves only weights: the size of its experiments, and placeholder classes, are supplied."""
     architecture = released_architecture(state, path)
     num_classes = architecture.pop("num_classes")
-    settings = DeepLabSettings(
+    settings = AchievementSettings(
         height=_RELEASED_SIZE[0],
         width=_RELEASED_SIZE[1],
         dataset=UNKNOWN_DATASET,
@@ -163,4 +163,4 @@ def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]
         **architecture,
     )
     network = convert_released_weights(state, settings.build_network().state_dict(), path)
-    return DeepLabCheckpoint(path, digest, settings, network, weighting={})
+    return AchievementCheckpoint(path, digest, settings, network, weighting={})
