@@ -58,7 +58,7 @@ class DeepLab(nn.Module):
         self.register_buffer("rgb_mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("rgb_std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.backbone = build_backbone(backbone, pretrained)
-        fine, deep = BACKBONES[backbone].fine_channels, BACKBONES[backbone].deep_channels
+        fine, deep = BACKBONES[backbone].fine.channels, BACKBONES[backbone].deep.channels
         rates = ATROUS_RATES[output_stride]
         # The released code has this activation after the skip connection's convolution.
         skip_activation = nn.ReLU if shared_head else nn.ReLU6

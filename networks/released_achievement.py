@@ -99,7 +99,7 @@ def released_architecture(state: dict[str, torch.Tensor], source: str | Path = "
         "num_classes": len(logits),
         "backbone": backbone,
         "normal_size": len(state[_LAST_OF_ASPP]),
-        "output_stride": BACKBONES[backbone].stride,
+        "output_stride": BACKBONES[backbone].deep.stride,
         "skip_connection": len(skip),
     }
 
