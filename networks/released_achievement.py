@@ -46,7 +46,7 @@ _PREFIXES = [
     (r"contexts\.shared\.aspp\.project\.(\d)\.", r"predict.shared_aspp.out_conv.<\1>."),
     (r"contexts\.shared\.skip\.(\d)\.", r"predict.skip_conv.<\1>."),
     *((rf"heads\.{ours}\.0\.(\d)\.", rf"predict.{theirs}.0.<\1>.") for ours, theirs in _TASKS.items()),
-    *((rf"heads\.{ours}\.1\.", rf"predict.{theirs}.1.") for ours, theirs in _TASKS.items()),
+    *((rf"heads\.{ours}\.1\.(weight|bias)", rf"predict.{theirs}.1.\1") for ours, theirs in _TASKS.items()),
 ]
 
 # A key that only a network with this backbone has.
