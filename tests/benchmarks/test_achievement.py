@@ -52,6 +52,7 @@ def test_a_small_step(tmp_path, monkeypatch, capsys):
     small = ["--size", "32", "32", "--batch_size", "2", "--steps", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["achievement.py", "--networks", network, *small])
     monkeypatch.setattr(achievement, "CFG_FOLDERS", {"seg+depth+normal": achievement.CFG_FOLDERS["seg+depth+normal"]})
+    monkeypatch.setattr(achievement, "SINGLE_TASKS", {})
     achievement.main()
     assert "14.17 M" in capsys.readouterr().out
     measured = json.loads((tmp_path / f"achievement_{network}.json").read_text())["seg+depth+normal"]
