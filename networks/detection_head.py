@@ -19,10 +19,10 @@ class DetectionHead(nn.Module):
         width: channels of the levels.
         num_logits: per anchor.
         head_type, activation: see `networks.vmm.VMM`.
-        is_rare: logits start so that their sigmoid is PRIOR.
+        with_prior: logits start so that their sigmoid is PRIOR.
     """
 
-    def __init__(self, width: int, num_logits: int, head_type: str, activation: Activation, is_rare: bool):
+    def __init__(self, width: int, num_logits: int, head_type: str, activation: Activation, with_prior: bool):
         super().__init__()
 
         def per_level(values: int) -> nn.ModuleList:
@@ -30,7 +30,7 @@ class DetectionHead(nn.Module):
 
         self.boxes = per_level(4)
         self.classes = per_level(num_logits)
-        if is_rare:
+        if with_prior:
             for layers in self.classes:
                 last = layers.pointwise if head_type == "dsconv" else layers.project[1]
                 nn.init.constant_(last.bias, -math.log(1 / PRIOR - 1))

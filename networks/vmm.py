@@ -66,7 +66,8 @@ class VMM(PerspectiveNetwork):
         for task in self.tasks:
             if task == DETECTION:
                 is_sigmoid = cls_head == "sigmoid"
-                head = DetectionHead(normal_size, num_classes - is_sigmoid, head_type, act, is_rare=is_sigmoid)
+                num_logits = num_classes - 1 if is_sigmoid else num_classes
+                head = DetectionHead(normal_size, num_logits, head_type, act, with_prior=is_sigmoid)
             else:
                 head = build_dense_head(task, num_classes, partial(_dense_layers, normal_size))
             self.heads[task] = head

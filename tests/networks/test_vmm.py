@@ -75,7 +75,7 @@ def test_predictions(head_type, cls_head, num_logits):
 @pytest.mark.parametrize("head_type", ["mbconv", "dsconv"])
 def test_detection_is_in_the_order_of_the_anchors(head_type):
     """Level by level, row by row, the three anchors of a location together."""
-    head = DetectionHead(4, 2, head_type, torch.nn.ReLU6, is_rare=True).eval()
+    head = DetectionHead(4, 2, head_type, torch.nn.ReLU6, with_prior=True).eval()
     sizes = [(4, 6), (2, 3), (1, 2)]
     levels = tuple(torch.randn(1, 4, *size) for size in sizes)
     with torch.no_grad():
