@@ -4,7 +4,7 @@ import pytest
 
 from tests.achievement_golden import FILES, FOLDER
 
-COMPARED = {"DeepLab", "losses", "metrics", "combination", "evaluation", "transform"}
+COMPARED = {"DeepLab", "VMM", "detection", "losses", "metrics", "combination", "evaluation", "transform"}
 
 
 def test_there_are_files():
