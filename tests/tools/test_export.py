@@ -26,7 +26,8 @@ from utils.errors import UserError
 from utils.provenance import sha256
 
 ROOT = Path(__file__).parents[2]
-SMALL = replace(SETTINGS, backbone="Elite360M_Res18", height=32, width=64)
+SMALL = replace(SETTINGS, backbone="timm:test_efficientnet", height=32, width=64)
+LARGE = replace(SMALL, height=64, width=128)
 IMAGE = "docs/example_room.png"
 SAME = 2e-5  # largest deviation of depth from prediction's that rounding explains; any other way has more
 SNIPPETS = [
@@ -79,16 +80,18 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def small_checkpoint(tmp_path_factory):
-    """Without the points of the icosphere, whose graph takes most of the time."""
-    return write_checkpoint(
-        tmp_path_factory.mktemp("small") / "model.pth", replace(SMALL, backbone="timm:test_efficientnet", fusion="none")
-    )
+def large_checkpoint(tmp_path_factory):
+    """The same network, made for images of the size of `exported`."""
+    return write_checkpoint(tmp_path_factory.mktemp("large") / "model.pth", LARGE)
 
 
-def exporter(checkpoint, folder, *more):
-    """Gives the file of a form, by its suffix. The network is traced once for both forms, which takes long."""
-    programs = []
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory):
+    """Gives the file of a form, by its suffix: of all parts of the network, at another size than the checkpoint's.
+
+    The network is traced once for both forms, which takes long.
+    """
+    folder, programs = tmp_path_factory.mktemp("exported"), []
 
     def traced_once(network, *how):
         if not programs:
@@ -101,20 +104,12 @@ def exporter(checkpoint, folder, *more):
             pytest.importorskip("onnxruntime")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("tools.export.traced", traced_once)
-            return export(checkpoint, folder / f"elite360m{suffix}", "--dynamic_batch", *more)
+            out = folder / f"elite360m{suffix}"
+            return export(
+                checkpoint, out, "--dynamic_batch", "--height", str(LARGE.height), "--width", str(LARGE.width)
+            )
 
     return file
-
-
-@pytest.fixture(scope="module")
-def larger(checkpoint, tmp_path_factory):
-    """Files of all parts of the network, at another size than the checkpoint's."""
-    return exporter(checkpoint, tmp_path_factory.mktemp("larger"), "--height", "64", "--width", "128")
-
-
-@pytest.fixture(scope="module")
-def exported(small_checkpoint, tmp_path_factory):
-    return exporter(small_checkpoint, tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture(scope="module")
@@ -143,43 +138,31 @@ def run_file(request):
 
 
 @pytest.mark.slow
-def test_any_batch(run_file, small_checkpoint):
-    network = network_of(small_checkpoint)
+def test_any_batch_at_another_size(run_file, checkpoint):
+    network = network_of(checkpoint)
     for batch in (1, 2, 3):
-        rgb = torch.rand(batch, 3, 32, 64)
-        with torch.no_grad():
-            assert_same(run_file(rgb), network(rgb))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_another_size(checkpoint, larger, suffix):
-    path, network = larger(suffix), network_of(checkpoint)
-    for batch in (1, 2, 3):
-        rgb = torch.rand(batch, 3, 64, 128)
+        rgb = torch.rand(batch, 3, LARGE.height, LARGE.width)
         with torch.no_grad():
             expected = network(rgb)
         assert list(expected) == ["depth", "normal", "segmentation"]
-        assert_same(run(path, rgb), expected)
+        assert_same(run_file(rgb), expected)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tasks", "suffix"), [(("normal",), ".onnx"), (("depth", "segmentation"), ".pt2")])
-def test_other_tasks(tmp_path, tasks, suffix):
+def test_other_tasks(tmp_path):
     """At the checkpoint's size, one panorama at a time."""
-    if suffix == ".onnx":
-        pytest.importorskip("onnxruntime")
-    settings = replace(SMALL, backbone="timm:test_efficientnet", tasks=tasks)
-    checkpoint = write_checkpoint(tmp_path / "model.pth", settings)
-    path, rgb = export(checkpoint, tmp_path / f"model{suffix}"), torch.rand(1, 3, 32, 64)
+    checkpoint = write_checkpoint(
+        tmp_path / "model.pth", replace(SMALL, fusion="none", tasks=("depth", "segmentation"))
+    )
+    path, rgb = export(checkpoint, tmp_path / "model.pt2"), torch.rand(1, 3, 32, 64)
     with torch.no_grad():
         assert_same(run(path, rgb), network_of(checkpoint)(rgb))
 
 
 @pytest.mark.slow
-def test_colors_are_normalised_inside(run_file, small_checkpoint):
-    rgb = torch.rand(1, 3, 32, 64)
-    unnormalised = network_of(small_checkpoint)
+def test_colors_are_normalised_inside(run_file, checkpoint):
+    rgb = torch.rand(1, 3, LARGE.height, LARGE.width)
+    unnormalised = network_of(checkpoint)
     normalised = (rgb - unnormalised.rgb_mean) / unnormalised.rgb_std
     unnormalised.rgb_mean.zero_()
     unnormalised.rgb_std.fill_(1)
@@ -199,9 +182,9 @@ def position_codes(checkpoint):
 
 
 @pytest.mark.slow
-def test_every_operation_in_onnx_depends_on_the_input(larger, checkpoint):
+def test_every_operation_in_onnx_depends_on_the_input(exported, checkpoint):
     onnx = pytest.importorskip("onnx")
-    graph = onnx.load(larger(".onnx")).graph
+    graph = onnx.load(exported(".onnx")).graph
     depend = {"rgb"}
     for node in graph.node:
         assert depend.intersection(node.input), f"{node.name} could be worked out once"
@@ -219,21 +202,21 @@ def operations(program):
 
 
 @pytest.mark.slow
-def test_plain_graph(larger):
+def test_plain_graph(exported):
     """Nothing that saves memory in training, and no chunks: there are as many operations at any size."""
-    names = operations(torch.export.load(larger(".pt2")))
+    names = operations(torch.export.load(exported(".pt2")))
     assert not [name for name in names if "checkpoint" in name or "autograd" in name or name.endswith("_.default")]
     network = replace(SMALL, ico_level=3).build_network().eval()
-    assert operations(traced(network, height=64, width=128, dynamic_batch=True)) == names
+    assert operations(traced(network, LARGE.height, LARGE.width, dynamic_batch=True)) == names
 
 
 @pytest.mark.slow
-def test_metadata(torch_program, small_checkpoint):
+def test_metadata(torch_program, checkpoint):
     ours = json.loads(torch_program[1])
-    assert ours["checkpoint_sha256"] == sha256(small_checkpoint)
+    assert ours["checkpoint_sha256"] == sha256(checkpoint)
     assert json.loads(ours["class_names"]) == list(SMALL.class_names)
     assert json.loads(ours["tasks"]) == ["depth", "normal", "segmentation"]
-    assert (ours["height"], ours["width"]) == ("32", "64")
+    assert (ours["height"], ours["width"]) == ("64", "128")
     assert (ours["depth_unit"], ours["normal_frame"]) == ("metres along the ray", "camera")
     assert ours["axes"].startswith("x right, y down, z forward")
 
@@ -249,10 +232,10 @@ def test_metadata_in_onnx(onnx_file, torch_program):
         for each in (*model.graph.input, *model.graph.output)
     }
     assert sizes == {
-        "rgb": ["batch", 3, 32, 64],
-        "depth": ["batch", 1, 32, 64],
-        "normal": ["batch", 3, 32, 64],
-        "segmentation": ["batch", len(SMALL.class_names), 32, 64],
+        "rgb": ["batch", 3, 64, 128],
+        "depth": ["batch", 1, 64, 128],
+        "normal": ["batch", 3, 64, 128],
+        "segmentation": ["batch", len(SMALL.class_names), 64, 128],
     }
 
 
@@ -324,8 +307,8 @@ def readme_folder(exported, code, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def expected(small_checkpoint):
-    return load_elite360m(small_checkpoint, device="cpu").predict(ROOT / IMAGE)
+def expected(large_checkpoint):
+    return load_elite360m(large_checkpoint, device="cpu").predict(ROOT / IMAGE)
 
 
 def predicted_by(code: str) -> tuple[np.ndarray, np.ndarray]:
@@ -376,7 +359,7 @@ def test_there_is_a_snippet_for_each_format():
 def test_names_of_the_graph_do_not_collide(tmp_path):
     """Without the ICOSAP branch the mean of the segmentation head's weights is the first of its name."""
     pytest.importorskip("onnxruntime")
-    network = Elite360M("Elite360M_Res18", 3, ("segmentation",), ico_level=2, pretrained=False, fusion="none").eval()
+    network = Elite360M(SMALL.backbone, 3, ("segmentation",), pretrained=False, fusion="none").eval()
     path = tmp_path / "model.onnx"
     FORMATS["onnx"].write(traced(network, 32, 64, dynamic_batch=False), network.tasks, {}, path)
     rgb = torch.rand(1, 3, 32, 64)
