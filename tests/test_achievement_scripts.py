@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
+from torch.nn import BatchNorm2d
+from torchvision.models.efficientnet import EfficientNet, _efficientnet_conf
+from torchvision.models.resnet import Bottleneck, ResNet
 
 import eval_achievement
 import predict_achievement
@@ -210,9 +214,34 @@ def nyu(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def shallow_backbones(monkeypatch):
+    """Backbones of one block per stage, with the features of the whole ones: large files take most of the time."""
+    get_model = torchvision.models.get_model
+
+    def shallow(name: str, **arguments):
+        if name == "resnet50":
+            return ResNet(
+                Bottleneck,
+                [1, 1, 1, 1],
+                width_per_group=4,
+                replace_stride_with_dilation=arguments["replace_stride_with_dilation"],
+            )
+        if name == "efficientnet_v2_s":
+            stages, last_channel = _efficientnet_conf(name)
+            for stage in stages:
+                stage.num_layers = 1
+            return EfficientNet(
+                stages, dropout=0.0, last_channel=last_channel, norm_layer=partial(BatchNorm2d, eps=1e-3)
+            )
+        return get_model(name, **arguments)
+
+    monkeypatch.setattr(torchvision.models, "get_model", shallow)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CFG_FILES)
-def test_a_cfg_file_trains_resumes_and_is_evaluated(name, nyu, tmp_path):
+def test_a_cfg_file_trains_resumes_and_is_evaluated(name, nyu, shallow_backbones, tmp_path):
     """Word for word as in the documentation, but small: stopped after a step, resumed to two epochs, evaluated."""
     cfg = [str(CFG_FILES[name]), "--dataset_root", str(nyu), "--root_folder", str(tmp_path)]
     small = ["--size", "32", "48", "--normal_size", "8", "--batch_size", "2", "--num_workers", "0", "--amp", "off"]
