@@ -2,11 +2,21 @@
 
 import contextlib
 import io
+from types import ModuleType
 
 import numpy as np
 
 from metrics.voc_ap import DetectedBoxes, ObjectBoxes
 from utils.extras import import_extra
+
+
+def import_pycocotools() -> tuple[ModuleType, ModuleType]:
+    """Its modules ``coco`` and ``cocoeval``.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    return import_extra("pycocotools.coco", "mAP_coco"), import_extra("pycocotools.cocoeval", "mAP_coco")
 
 
 def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> float:
@@ -15,18 +25,17 @@ def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> f
     Raises:
         UserError: when pycocotools is not installed.
     """
-    coco_api = import_extra("pycocotools.coco", "mAP_coco")
-    evaluation_api = import_extra("pycocotools.cocoeval", "mAP_coco")
+    coco, cocoeval = import_pycocotools()
+    if not len(detections.images):
+        return 0.0
     with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
-        truth = coco_api.COCO()
+        truth = coco.COCO()
         truth.dataset = _dataset(detections, objects)
         truth.createIndex()
         corners = detections.boxes
         rows = np.column_stack([detections.images, corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        results = truth.loadRes(np.column_stack([rows, detections.scores, detections.labels])) if len(rows) else None
-        if results is None:
-            return 0.0
-        evaluation = evaluation_api.COCOeval(truth, results, "bbox")
+        results = truth.loadRes(np.column_stack([rows, detections.scores, detections.labels]))
+        evaluation = cocoeval.COCOeval(truth, results, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -37,27 +46,16 @@ def _dataset(detections: DetectedBoxes, objects: ObjectBoxes) -> dict:
     """The ground truth as in a file of COCO's; the first pixel is that from 0 to 1."""
     corner = objects.boxes[:, :2] - 1
     sides = objects.boxes[:, 2:] - corner
-    annotations = [
-        {
-            "id": number,
-            "image_id": image,
-            "category_id": label,
-            "bbox": [*first, *side],
-            "area": side[0] * side[1],
-            "iscrowd": int(is_crowd),
-        }
-        for number, (image, label, first, side, is_crowd) in enumerate(
-            zip(
-                objects.images.tolist(),
-                objects.labels.tolist(),
-                corner.tolist(),
-                sides.tolist(),
-                objects.is_difficult,
-                strict=True,
-            ),
-            start=1,  # 0 means not matched
-        )
-    ]
+    columns = {
+        "id": np.arange(len(sides)) + 1,  # 0 means not matched
+        "image_id": objects.images,
+        "category_id": objects.labels,
+        "bbox": np.column_stack([corner, sides]),
+        "area": sides.prod(1),
+        "iscrowd": objects.is_difficult.astype(int),
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    annotations = [dict(zip(columns, row, strict=True)) for row in rows]
     images = np.union1d(detections.images, objects.images).tolist()
     labels = np.union1d(detections.labels, objects.labels).tolist()
     return {

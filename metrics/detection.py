@@ -3,10 +3,18 @@
 import numpy as np
 import torch
 
-from metrics.coco_ap import coco_average_precision
+from metrics.coco_ap import coco_average_precision, import_pycocotools
 from metrics.perspective import PerspectiveMetric
 from metrics.task_metric import BatchMetrics
-from metrics.voc_ap import THRESHOLDS, AveragePrecisions, DetectedBoxes, ObjectBoxes, average_precisions
+from metrics.voc_ap import (
+    NO_DETECTIONS,
+    NO_OBJECTS,
+    THRESHOLDS,
+    AveragePrecisions,
+    DetectedBoxes,
+    ObjectBoxes,
+    average_precisions,
+)
 from utils.boxes import detect, stored_pixels
 from utils.distributed import gather_objects
 
@@ -30,7 +38,10 @@ class DetectionMetric(PerspectiveMetric):
 
     Args:
         num_classes: C, with the background. C - 1 logits are those of one sigmoid per class, C those of a softmax.
-        with_coco: whether to compute `mAP_coco` as well, which takes a while (needs pycocotools).
+        with_coco: whether to compute `mAP_coco` as well.
+
+    Raises:
+        UserError: when that is wanted and pycocotools is not installed.
     """
 
     image_metric_names = ()
@@ -40,9 +51,10 @@ class DetectionMetric(PerspectiveMetric):
         super().__init__(num_classes, device)
         self.with_coco = with_coco
         if with_coco:
+            import_pycocotools()  # now, not after all images
             self.dataset_metric_names = (*self.dataset_metric_names, COCO)
-        self._detections: list[tuple[np.ndarray, ...]] = []  # per batch, the fields of DetectedBoxes
-        self._objects: list[tuple[np.ndarray, ...]] = []  # per batch, those of ObjectBoxes
+        self._detections = [NO_DETECTIONS]  # per batch
+        self._objects = [NO_OBJECTS]
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         """No metrics; keeps the detections and the objects of a batch.
@@ -59,10 +71,14 @@ class DetectionMetric(PerspectiveMetric):
         index, objects = torch.as_tensor(batch["index"]).cpu().numpy(), batch["objects"].cpu().numpy()
         labels, scores, boxes = (values.cpu().numpy() for values in (found.labels, found.scores, boxes))
         image, place = np.nonzero(labels)
-        self._detections.append((index[image], labels[image, place], scores[image, place], boxes[image, place]))
+        self._detections.append(
+            DetectedBoxes(index[image], labels[image, place], scores[image, place], boxes[image, place])
+        )
         image, place = np.nonzero(objects[..., 4])
         objects = objects[image, place]
-        self._objects.append((index[image], objects[:, 4].astype(np.int64), objects[:, :4], objects[:, 5] > 0))
+        self._objects.append(
+            ObjectBoxes(index[image], objects[:, 4].astype(np.int64), objects[:, :4], objects[:, 5] > 0)
+        )
         no_values = torch.zeros(len(prediction), 0, dtype=torch.float64, device=prediction.device)
         return BatchMetrics(no_values, batch["objects"][..., 4].gt(0).any(1))
 
@@ -97,7 +113,7 @@ def mean_average_precisions(precisions: AveragePrecisions) -> dict[str, float]:
     return metrics
 
 
-def _in_order(of_processes: tuple[list[tuple[np.ndarray, ...]], ...]) -> list[np.ndarray]:
+def _in_order(of_processes: tuple[list[DetectedBoxes] | list[ObjectBoxes], ...]) -> list[np.ndarray]:
     """The fields of all batches of all processes joined, ordered by the first one; of an image in the given order."""
     batches = [fields for batches in of_processes for fields in batches]
     fields = [np.concatenate(values) for values in zip(*batches, strict=True)]

@@ -48,6 +48,11 @@ class ObjectBoxes(NamedTuple):
     is_difficult: np.ndarray
 
 
+_NONE = np.zeros(0, np.int64)
+NO_DETECTIONS = DetectedBoxes(_NONE, _NONE, np.zeros(0, np.float32), np.zeros((0, 4)))
+NO_OBJECTS = ObjectBoxes(_NONE, _NONE, np.zeros((0, 4)), np.zeros(0, bool))
+
+
 @dataclass(frozen=True)
 class AveragePrecisions:
     """Average precisions of the C - 1 classes, those from 1, at the THRESHOLDS; NaN for classes without an object.
@@ -126,7 +131,7 @@ def _curve(
         is_difficult: (M,) of all objects.
         count: number of objects of the class that are not difficult.
     """
-    counted = np.flatnonzero(is_near & ~is_difficult[found]) if len(is_difficult) else np.zeros(0, np.int64)
+    counted = np.flatnonzero(is_near & ~is_difficult[found])
     _, first = np.unique(found[counted], return_index=True)
     is_right = np.zeros(len(is_near), bool)
     is_right[counted[first]] = True

@@ -1,6 +1,7 @@
 """Average precision of detections: against the classic loop of the VOC devkit, pycocotools, and the released code."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from metrics.coco_ap import coco_average_precision
 from metrics.detection import DetectionMetric, mean_average_precisions
 from metrics.evaluator import Evaluator
 from metrics.voc_ap import (
+    NO_DETECTIONS,
     THRESHOLDS,
     DetectedBoxes,
     ObjectBoxes,
@@ -22,6 +24,7 @@ from metrics.voc_ap import (
 from tests.achievement_golden import files_of, load
 from utils.anchors import anchor_boxes
 from utils.boxes import Detections, encode
+from utils.errors import UserError
 
 C = 5  # classes with the background
 
@@ -119,10 +122,9 @@ def test_an_iou_at_the_threshold_is_not_above_it():
 
 def test_no_detections_and_boxes_that_are_not_finite():
     objects = ObjectBoxes(np.zeros(1, int), np.ones(1, int), np.array([[1.0, 1, 10, 10]]), np.zeros(1, bool))
-    none = DetectedBoxes(np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros((0, 4)))
     nan = DetectedBoxes(np.zeros(1, int), np.ones(1, int), np.ones(1), np.full((1, 4), np.nan))
     assert best_objects(nan, objects)[0] == 0
-    for detections in (none, nan):
+    for detections in (NO_DETECTIONS, nan):
         assert mean_average_precisions(average_precisions(detections, objects, C))["mAP"] == 0
 
 
@@ -151,8 +153,7 @@ def test_coco():
     halves = 51 / 101  # the recalls up to 0.5
     all_found = halves + 50 / 101 * 2 / 3
     assert coco_average_precision(detections, objects) == pytest.approx((4 * all_found + 6 * halves) / 10)
-    none = DetectedBoxes(*(values[:0] for values in detections))
-    assert coco_average_precision(none, objects) == 0
+    assert coco_average_precision(NO_DETECTIONS, objects) == 0
 
 
 def predictions_of(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -207,6 +208,7 @@ def test_metric():
 
 def test_no_ground_truth():
     metric = DetectionMetric(C)
+    assert metric.dataset_metrics() == {}
     prediction = predictions_of(torch.tensor([[0.1, 0.1, 0.5, 0.5, 1]]), (64, 64))
     of_batch = metric.batch_metrics(prediction, batch_of(0, [], (64, 64), (64, 64)))
     assert not of_batch.has_ground_truth.any()
@@ -215,12 +217,34 @@ def test_no_ground_truth():
 
 def test_coco_is_an_option(monkeypatch):
     monkeypatch.setattr(metrics.detection, "coco_average_precision", lambda detections, objects: 0.25)
+    monkeypatch.setattr(metrics.detection, "import_pycocotools", lambda: None)
     metric = DetectionMetric(C, with_coco=True)
     boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5, 1]])
     metric.batch_metrics(predictions_of(boxes, (64, 64)), batch_of(0, [[7, 7, 33, 33, 1, 0]], (64, 64), (64, 64)))
     results = metric.dataset_metrics()
     assert results["mAP_coco"] == 0.25
     assert results.keys() == set(metric.metric_names)
+
+
+def test_pycocotools_is_missed_at_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    monkeypatch.delitem(sys.modules, "pycocotools.coco", raising=False)
+    with pytest.raises(UserError, match="pip install pycocotools"):
+        DetectionMetric(C, with_coco=True)
+
+
+def test_processes_add_up(monkeypatch):
+    """Each with some of the images, one with none; equal scores are in the order of the images."""
+    parts = [DetectionMetric(C) for _ in range(3)]
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5, 1], [0.6, 0.6, 0.9, 0.9, 2]])
+    for index, part in ((2, parts[0]), (0, parts[0]), (1, parts[2])):
+        objects = [[7, 7, 33, 33, 1, 0], [1, 1, 20, 20, 2, 0]]
+        part.batch_metrics(predictions_of(boxes, (64, 64)), batch_of(index, objects, (64, 64), (64, 64)))
+    kept = [(part._detections, part._objects) for part in parts]
+    monkeypatch.setattr(metrics.detection, "gather_objects", lambda value: kept)
+    detections, objects = parts[1].gathered()
+    assert detections.images.tolist() == objects.images.tolist() == [0, 0, 1, 1, 2, 2]
+    assert parts[1].dataset_metrics()["mAP_50"] == 0.5
 
 
 def test_detections_are_those_of_the_network(monkeypatch):
