@@ -21,7 +21,7 @@ from tqdm import tqdm
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import evaluate
-from networks.deeplab_checkpoint import DeepLabCheckpoint, load_deeplab_checkpoint
+from networks.achievement_checkpoint import AchievementCheckpoint, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint
 from options.perspective import describe, evaluation_set, loading_settings, run_folder_of
 from reports.perspective import describe_evaluation, write_results
@@ -43,14 +43,14 @@ def main(options: argparse.Namespace) -> None:
     tune_malloc()
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
-        checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
+        checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
         if len(set(gather_objects(checkpoint.sha256))) > 1:
             raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
         run_evaluation(options, checkpoint, evaluation_set(options, options.split, options.size), device)
 
 
 def run_evaluation(
-    options: argparse.Namespace, checkpoint: DeepLabCheckpoint, dataset: PerspectiveDataset, device: torch.device
+    options: argparse.Namespace, checkpoint: AchievementCheckpoint, dataset: PerspectiveDataset, device: torch.device
 ) -> None:
     """Evaluate the network of a checkpoint and write the results."""
     tasks = tuple(options.app)
@@ -81,7 +81,7 @@ def run_evaluation(
 
 def evaluate_network(
     options: argparse.Namespace,
-    checkpoint: DeepLabCheckpoint,
+    checkpoint: AchievementCheckpoint,
     network: torch.nn.Module,
     dataset: PerspectiveDataset,
     device: torch.device,

@@ -22,7 +22,7 @@ from datasets.loading import evaluation_batches, training_batches
 from losses.balancing import build_balancing
 from losses.balancing.base import Balancing
 from metrics.summary import summary_score
-from networks.deeplab_checkpoint import DeepLabSettings, load_deeplab_checkpoint
+from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint, load_state
 from options.balancing import balancing_settings, check_balancing
 from options.groups import check_backbone_weights, pretrained_of
@@ -113,7 +113,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
 
 
 def start_objective(
-    settings: DeepLabSettings,
+    settings: AchievementSettings,
     tasks: dict[str, Task],
     balancing: Balancing,
     options: argparse.Namespace,
@@ -127,7 +127,7 @@ def start_objective(
     starts_anew = not (resumed or options.ckpt)
     network = settings.build_network(pretrained=starts_anew and pretrained_of(options))
     if options.ckpt and not resumed:
-        checkpoint = load_deeplab_checkpoint(find_checkpoint(options.ckpt))
+        checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
         checkpoint.require_same_architecture(settings)
         load_state(network, checkpoint.network, checkpoint.path)
     return build_objective(network, balancing, AMP_TYPES[options.amp], tasks)

@@ -1,4 +1,4 @@
-"""The measurements of benchmarks/model.py and benchmarks/deeplab.py, each made in a separate process.
+"""The measurements of benchmarks/model.py and benchmarks/achievement.py, each made in a separate process.
 
     python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
@@ -27,6 +27,7 @@ from metrics.evaluator import evaluate
 from networks.checkpoint import ModelSettings
 from networks.elite360m import Elite360M
 from networks.saved_network import save_checkpoint
+from networks.vmm import VMM
 from options.data import evaluation_set, loading_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
@@ -40,6 +41,7 @@ from visual.drawing import save_image
 
 NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}
 CLASSES = Matterport3D.classes
+VOC_CLASSES = 21  # with the background
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 PARTS = {
@@ -94,7 +96,7 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
     return timed(step, warm_ups, calls)
 
 
-def deeplab_training(arguments: list[str], warm_ups: int, calls: int) -> dict:
+def achievement_training(arguments: list[str], warm_ups: int, calls: int) -> dict:
     """Optimizer steps of train_achievement.py with these options; parameters and multiply-adds of one image.
 
     Returns:
@@ -102,12 +104,22 @@ def deeplab_training(arguments: list[str], warm_ups: int, calls: int) -> dict:
     """
     stepper, batch = perspective_stepper_and_batch(arguments, DEVICE)
     measured = timed(lambda: stepper.step([batch]), warm_ups, calls)
-    network = stepper.network.eval()
+    return measured | size_of(stepper.network, batch["rgb"][:1])
+
+
+def vmm_size(tasks: list[str], height: int, width: int) -> dict:
+    """Parameters and multiply-adds of VMM for one image in inference, with the classes of VOC; nothing is computed."""
+    with torch.device("meta"):
+        return size_of(VMM(tuple(tasks), VOC_CLASSES, pretrained=False), torch.empty(1, 3, height, width))
+
+
+def size_of(network: torch.nn.Module, rgb: torch.Tensor) -> dict:
+    """``parameters``, and ``multiply_adds`` of convolutions and matrix products in inference."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        network(batch["rgb"][:1])
+        network.eval()(rgb)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return measured | {"parameters": parameters, "multiply_adds": counter.get_total_flops() / 2}
+    return {"parameters": parameters, "multiply_adds": counter.get_total_flops() / 2}
 
 
 def evaluation(folder: str, backbone: str, height: int) -> dict:
@@ -294,7 +306,7 @@ def machine_rate() -> float:
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (machine, inference, training, deeplab_training, evaluation, floor, bf16, checkpoint)
+    for measure in (machine, inference, training, achievement_training, vmm_size, evaluation, floor, bf16, checkpoint)
 }
 
 

@@ -3,24 +3,22 @@
 As in the experiments of Yun & Cho, ICCV 2023, on NYU Depth v2.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
-from networks.deeplab_backbones import BACKBONES, DEEP, FINE, build_backbone
-from utils.precision import at_least_float32
+from networks.perspective_backbones import BACKBONES, DEEP, FINE, build_backbone
+from networks.perspective_network import PerspectiveNetwork, build_dense_head, resize
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (6, 12, 18)}  # of the ASPP, by --output_stride
 DROPOUT = 0.1
 SHARED = "shared"  # the key of the context that all tasks share
 
 
-class DeepLab(nn.Module):
+class DeepLab(PerspectiveNetwork):
     """One image in, a dense prediction per task out.
 
         backbone -> ASPP (+ skip) -> a head per task
@@ -30,7 +28,7 @@ class DeepLab(nn.Module):
     Args:
         tasks: any of depth, normal and segmentation, in the order in which they are balanced.
         num_classes: K, the number of semantic classes.
-        backbone: a key of `networks.deeplab_backbones.BACKBONES`.
+        backbone: a key of `networks.perspective_backbones.BACKBONES`.
         normal_size: channels of the ASPP.
         output_stride: 8, 16 or 32: selects the ATROUS_RATES. As in the released code it does not change the
             backbone, whose last feature has stride 8 (resnet50) or 32 (the others).
@@ -53,12 +51,9 @@ class DeepLab(nn.Module):
         shared_head: bool = True,
         pretrained: bool | Path = True,
     ):
-        super().__init__()
-        self.tasks = tuple(tasks)
-        self.register_buffer("rgb_mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("rgb_std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        super().__init__(tasks)
         self.backbone = build_backbone(backbone, pretrained)
-        fine, deep = BACKBONES[backbone].fine_channels, BACKBONES[backbone].deep_channels
+        fine, deep = BACKBONES[backbone].fine.channels, BACKBONES[backbone].deep.channels
         rates = ATROUS_RATES[output_stride]
         # The released code has this activation after the skip connection's convolution.
         skip_activation = nn.ReLU if shared_head else nn.ReLU6
@@ -69,7 +64,8 @@ class DeepLab(nn.Module):
             }
         )
         width = normal_size + skip_connection
-        self.heads = nn.ModuleDict({task: _build_head(task, width, normal_size, num_classes) for task in self.tasks})
+        build_layers = partial(_head_layers, width, normal_size)
+        self.heads = nn.ModuleDict({task: build_dense_head(task, num_classes, build_layers) for task in self.tasks})
 
     def forward(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
         """Predict from images.
@@ -82,7 +78,7 @@ class DeepLab(nn.Module):
             For each task of the network: ``depth`` (B, 1, H, W) meters, of any sign, ``normal`` (B, 3, H, W) unit
             vectors, ``segmentation`` (B, K, H, W) logits.
         """
-        features = self.backbone((rgb - self.rgb_mean) / self.rgb_std)
+        features = self.backbone(self.normalize(rgb))
         contexts = {name: context(features[FINE], features[DEEP]) for name, context in self.contexts.items()}
         shared = contexts.get(SHARED)
         return {task: head(contexts.get(task, shared), rgb.shape[-2:]) for task, head in self.heads.items()}
@@ -128,7 +124,7 @@ class Context(nn.Module):
         context = self.aspp(deep)
         if self.skip is None:
             return context
-        return torch.cat([_resize(context, fine.shape[-2:]), self.skip(fine)], dim=1)
+        return torch.cat([resize(context, fine.shape[-2:]), self.skip(fine)], dim=1)
 
 
 class ASPP(nn.Module):
@@ -153,37 +149,13 @@ class ASPP(nn.Module):
         return self.dropout(self.project(torch.cat([*branches, pooled], dim=1)))
 
 
-class Head(nn.Sequential):
-    """Predictions (B, out, H, W) of the image's size, from features (B, C, h, w)."""
-
-    def __init__(self, in_channels: int, width: int, out_channels: int):
-        super().__init__(
-            Conv2dNormActivation(in_channels, width, 3, activation_layer=nn.ReLU),
-            nn.Conv2d(width, out_channels, kernel_size=1),
-        )
-
-    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        return _resize(at_least_float32(super().forward(x)), size)
-
-
-class NormalHead(Head):
-    """Unit normals (B, 3, H, W)."""
-
-    def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        return F.normalize(super().forward(x, size), dim=1)
-
-
-def _build_head(task: str, in_channels: int, width: int, num_classes: int) -> Head:
-    if task == "normal":
-        return NormalHead(in_channels, width, 3)
-    return Head(in_channels, width, {"depth": 1, "segmentation": num_classes}[task])
+def _head_layers(in_channels: int, width: int, out_channels: int) -> list[nn.Module]:
+    return [
+        Conv2dNormActivation(in_channels, width, 3, activation_layer=nn.ReLU),
+        nn.Conv2d(width, out_channels, kernel_size=1),
+    ]
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> Conv2dNormActivation:
     """Convolution, BatchNorm, ReLU6: a layer of the ASPP."""
     return Conv2dNormActivation(in_channels, out_channels, kernel_size, dilation=dilation, activation_layer=nn.ReLU6)
-
-
-def _resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(B, C, h, w) at another size (H, W), bilinearly."""
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)

@@ -1,11 +1,13 @@
-"""Weights of the released code of Yun & Cho (ICCV 2023): its names of the parameters of `networks.deeplab`."""
+"""Weights of the released code of Yun & Cho (ICCV 2023): its names of the parameters of DeepLab and VMM."""
 
 import re
 from pathlib import Path
 
 import torch
 
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES, PYRAMIDS
+from networks.released_vmm import PREFIXES as VMM_PREFIXES
+from networks.released_vmm import is_released_vmm, released_vmm_architecture
 from utils.errors import UserError
 from utils.state_dicts import require_fit, strip_prefixes
 
@@ -37,13 +39,14 @@ _PREFIXES = [
     (r"backbone\.(features\.[456]\.\d+)\.block\.3\.(\d)\.", r"backbone.\1.blocks.proj_conv.<\2>."),
     # Stems, and the last layer of MobileNetV2
     (r"backbone\.(features\.\d+)\.(\d)\.", r"backbone.\1.<\2>."),
+    *VMM_PREFIXES,
     # DeepLab
     (r"contexts\.shared\.aspp\.branches\.(\d)\.(\d)\.", r"predict.shared_aspp.features.\1.<\2>."),
     (r"contexts\.shared\.aspp\.pooled\.(\d)\.", r"predict.shared_aspp.features.4.1.<\1>."),
     (r"contexts\.shared\.aspp\.project\.(\d)\.", r"predict.shared_aspp.out_conv.<\1>."),
     (r"contexts\.shared\.skip\.(\d)\.", r"predict.skip_conv.<\1>."),
     *((rf"heads\.{ours}\.0\.(\d)\.", rf"predict.{theirs}.0.<\1>.") for ours, theirs in _TASKS.items()),
-    *((rf"heads\.{ours}\.1\.", rf"predict.{theirs}.1.") for ours, theirs in _TASKS.items()),
+    *((rf"heads\.{ours}\.1\.(weight|bias)", rf"predict.{theirs}.1.\1") for ours, theirs in _TASKS.items()),
 ]
 
 # A key that only a network with this backbone has.
@@ -56,10 +59,10 @@ _LAST_OF_ASPP = "predict.shared_aspp.out_conv.conv.weight"
 
 
 def released_key(key: str) -> str:
-    """The released code's name of a parameter or buffer of `DeepLab`.
+    """The released code's name of a parameter or buffer of `DeepLab` or `VMM`.
 
     Raises:
-        KeyError: when it has none; those of networks with an ASPP per task are not known.
+        KeyError: when it has none; those of networks with an ASPP per task, and of the normals of VMM, are not known.
     """
     for ours, theirs in _PREFIXES:
         renamed, found = re.subn(f"^{ours}", theirs, key)
@@ -71,36 +74,48 @@ def released_key(key: str) -> str:
 
 
 def is_released_format(state: dict) -> bool:
-    """Whether a state dict carries the released code's names of a DeepLab."""
-    return any(str(key).endswith(_LAST_OF_ASPP) for key in state)
+    """Whether a state dict carries the released code's names of a DeepLab or VMM."""
+    return is_released_vmm(state) or any(str(key).endswith(_LAST_OF_ASPP) for key in state)
 
 
 def released_architecture(state: dict[str, torch.Tensor], source: str | Path = "the released format") -> dict:
-    """The arguments of `DeepLab` that fit released weights, inferred from their keys and shapes.
+    """``arch`` and the arguments of the network that fit released weights, inferred from their keys and shapes.
 
-    Without segmentation ``num_classes`` is 0. Where both 16 and 32 are possible, ``output_stride`` is 32: they have the
-    same rates.
+    Without detection and segmentation ``num_classes`` is 0. See `_deeplab_architecture` and `released_vmm_architecture`
+    for what is ambiguous.
 
     Raises:
         UserError: naming `source`, when they cannot be inferred.
     """
     state = strip_prefixes(state)
     backbone = next((name for name, key in _MARKS.items() if key in state), None)
+    if is_released_vmm(state):
+        found = released_vmm_architecture(state, backbone)
+        expected = f"VMM with one of {', '.join(PYRAMIDS)}, and without normals"
+    else:
+        found = _deeplab_architecture(state, backbone)
+        expected = f"DeepLab with one of {', '.join(BACKBONES)} and an ASPP that all tasks share"
+    if found is None:
+        raise UserError(f"weights in {source}: they are not those of a released {expected}; use another file")
+    return found
+
+
+def _deeplab_architecture(state: dict[str, torch.Tensor], backbone: str | None) -> dict | None:
+    """``arch`` and the arguments of `DeepLab`; None if they cannot be inferred.
+
+    Where both 16 and 32 are possible, ``output_stride`` is 32: they have the same rates.
+    """
     tasks = tuple(ours for ours, theirs in _TASKS.items() if f"predict.{theirs}.1.weight" in state)
     if backbone is None or not tasks or _LAST_OF_ASPP not in state:
-        raise UserError(
-            f"weights in {source}: they are not those of a released DeepLab with one of {', '.join(BACKBONES)} and an "
-            "ASPP that all tasks share; use another file"
-        )
-    logits = state.get("predict.segmentor.1.weight", ())
-    skip = state.get("predict.skip_conv.conv.weight", ())
+        return None
     return {
+        "arch": "DeepLab",
         "tasks": tasks,
-        "num_classes": len(logits),
+        "num_classes": len(state.get("predict.segmentor.1.weight", ())),
         "backbone": backbone,
         "normal_size": len(state[_LAST_OF_ASPP]),
-        "output_stride": BACKBONES[backbone].stride,
-        "skip_connection": len(skip),
+        "output_stride": BACKBONES[backbone].deep.stride,
+        "skip_connection": len(state.get("predict.skip_conv.conv.weight", ())),
     }
 
 
@@ -111,11 +126,12 @@ def convert_released_weights(
 
     Args:
         state: the released code's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
-        own_state: the state dict of a `DeepLab` whose tasks share one ASPP: its keys and shapes are needed.
+        own_state: the state dict of our network (a `DeepLab` must have one ASPP for all tasks): its keys and shapes are
+            needed.
         source: the file, for messages.
 
     Returns:
-        A state dict for the `DeepLab`.
+        A state dict for our network.
 
     Raises:
         UserError: when keys are missing, unknown or of another shape.

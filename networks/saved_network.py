@@ -19,7 +19,7 @@ from utils.checkpoint_files import LAST_MODEL, load_plain_data, save_content
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
-from utils.tasks import TASK_NAMES
+from utils.tasks import CLASS_TASKS, DETECTION, TASK_NAMES
 
 VERSION = 1
 UNKNOWN_DATASET = "unknown (released weights)"
@@ -107,7 +107,7 @@ class SavedNetwork:
         if missing := [task for task in tasks if task not in settings.tasks]:
             trained = self._option_of(settings.tasks)
             raise UserError(f"{self.path} was trained with {trained}, not for {missing[0]}: pass {trained}")
-        if "segmentation" in tasks:
+        if set(CLASS_TASKS) & set(tasks):
             self.require_classes(num_classes)
 
     def require_classes(self, num_classes: int) -> None:
@@ -125,7 +125,7 @@ class SavedNetwork:
 
     def other_tasks_remedy(self) -> str:
         """How to use this network with a dataset of other classes, as the end of a message; empty if it cannot be."""
-        others = tuple(task for task in self.settings.tasks if task != "segmentation")
+        others = tuple(task for task in self.settings.tasks if task not in CLASS_TASKS)
         return f", or evaluate its other tasks with {self._option_of(others)}" if others else ""
 
     def _option_of(self, tasks: tuple[str, ...]) -> str:
@@ -163,10 +163,12 @@ def find_mismatches(settings: NetworkSettings, target: Meaning, tasks: tuple[str
     """
     if settings.dataset == UNKNOWN_DATASET:
         return {}
+    classes = _first_other_class(settings.class_names, target.class_names)
     compared = {
         "depth": Mismatch("the unit of depth", settings.depth_unit, target.depth_unit),
         "normal": Mismatch("the frame of the normals", settings.normal_frame, target.normal_frame),
-        "segmentation": _first_other_class(settings.class_names, target.class_names),
+        "segmentation": classes,
+        DETECTION: classes,
     }
     wanted = {task: compared[task] for task in tasks if task in compared}
     return {task: mismatch for task, mismatch in wanted.items() if mismatch.predicted != mismatch.truth}
@@ -341,7 +343,7 @@ def _common_settings_known(settings: NetworkSettings) -> dict[str, bool]:
     return {
         "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
         "dataset": isinstance(settings.dataset, str),
-        "class_names": (bool(names) or "segmentation" not in settings.tasks)
+        "class_names": (bool(names) or not set(CLASS_TASKS) & set(settings.tasks))
         and all(isinstance(name, str) for name in names),
         "class_colours": len(colors) == len(names) and all(len(color) == 3 for color in colors),
         "depth_unit": isinstance(settings.depth_unit, str),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from datasets import PERSPECTIVE_DATASETS, SPLITS
 from losses.balancing import BALANCINGS
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES
 from options.argument_file import SUFFIX, ArgumentFileParser
 from options.groups import (
     FLAGS_OF_METHODS,
@@ -414,7 +414,7 @@ def _complete(parser: ArgumentFileParser, options: argparse.Namespace) -> None:
         parser.error(f"--min_scale {options.min_scale:g} --max_scale {options.max_scale:g}: 0 < minimum <= maximum")
     options.size = options.size * 2 if len(options.size) == 1 else options.size
     options.test_dataset = options.test_dataset or options.train_dataset
-    options.output_stride = options.output_stride or BACKBONES[options.basenet].stride
+    options.output_stride = options.output_stride or BACKBONES[options.basenet].deep.stride
     for flag, name in (("--potential", "potential"), ("--loss_weight", "loss_weights")):
         values = getattr(options, name)
         if values is None:

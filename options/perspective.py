@@ -8,7 +8,7 @@ from datasets.loading import LoadingSettings
 from datasets.nyuv2 import NYUv2
 from datasets.perspective import PerspectiveDataset
 from datasets.perspective_augment import PerspectiveAugmentation
-from networks.deeplab_checkpoint import DeepLabSettings
+from networks.achievement_checkpoint import AchievementSettings
 from options.achievement import REFERENCE_BATCH
 from training.loop import LoopSettings
 from training.optimizers import OptimizationSettings
@@ -134,9 +134,9 @@ def loop_settings(options: argparse.Namespace) -> LoopSettings:
     )
 
 
-def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -> DeepLabSettings:
+def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -> AchievementSettings:
     """What the network is, and what its predictions mean."""
-    return DeepLabSettings(
+    return AchievementSettings(
         backbone=options.basenet,
         tasks=tuple(options.app),
         height=options.size[0],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.nyuv2_layouts import NYU_CAMERA, WINDOW, OwnersLayout
-from networks.deeplab_checkpoint import DeepLabSettings
+from networks.achievement_checkpoint import AchievementSettings
 from utils.errors import UserError
 from utils.padding import padded_size
 from utils.pinhole import Pinhole
@@ -50,7 +50,7 @@ class CameraFlags:
         self,
         size: tuple[int, int],
         focal_length: float | None,
-        settings: DeepLabSettings,
+        settings: AchievementSettings,
         name: str | Path = "the image",
     ) -> Camera:
         """The camera of an image.
@@ -77,7 +77,7 @@ class CameraFlags:
         return Camera(training_camera(size, settings), "NYU v2's")
 
 
-def training_camera(size: tuple[int, int], settings: DeepLabSettings) -> Pinhole:
+def training_camera(size: tuple[int, int], settings: AchievementSettings) -> Pinhole:
     """The camera that a network takes an image of (H, W) to be from: NYU v2's, as the training images show it.
 
     Most copies of NYU v2 are a window of what the camera sees. In an image of another aspect ratio the principal point

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from datasets.perspective import fit_colors
-from networks.deeplab_checkpoint import DeepLabCheckpoint, load_deeplab_checkpoint
+from networks.achievement_checkpoint import AchievementCheckpoint, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint
 from prediction.cameras import Camera, CameraFlags
 from prediction.input_image import as_rgb, read_image
@@ -22,8 +22,8 @@ class PerspectiveModel(TrainedModel):
     """A trained network for perspective images, see `load_achievement` and `TrainedModel`."""
 
     @staticmethod
-    def _open(path: str | Path) -> DeepLabCheckpoint:
-        return load_deeplab_checkpoint(find_checkpoint(path))
+    def _open(path: str | Path) -> AchievementCheckpoint:
+        return load_achievement_checkpoint(find_checkpoint(path))
 
     def predict(self, image: ImageLike, camera: Pinhole | None = None) -> PerspectivePrediction:
         """Predict from one image, at its own size.

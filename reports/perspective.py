@@ -3,7 +3,7 @@
 from datasets.perspective import PerspectiveDataset
 from metrics.perspective import PER_IMAGE, PER_PIXEL, PROTOCOL
 from metrics.summary import ACCURACY, summary_score
-from networks.deeplab_checkpoint import DeepLabCheckpoint
+from networks.achievement_checkpoint import AchievementCheckpoint
 from reports.results import origin_of, write_tables
 from training.run_folder import RunFolder
 from utils.files import write_text
@@ -11,7 +11,10 @@ from utils.text import metrics_line
 
 
 def describe_evaluation(
-    results: dict[str, dict[str, float]], checkpoint: DeepLabCheckpoint, dataset: PerspectiveDataset, rows: list[dict]
+    results: dict[str, dict[str, float]],
+    checkpoint: AchievementCheckpoint,
+    dataset: PerspectiveDataset,
+    rows: list[dict],
 ) -> dict:
     """The content of results.json."""
     return {

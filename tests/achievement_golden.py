@@ -6,13 +6,21 @@ ACHIEVEMENT_GOLDEN are used if it is set.
 
 import gzip
 import json
+import math
 import os
+import re
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch import nn
+from torchvision.ops import StochasticDepth
+
+from networks.deeplab import DeepLab
+from networks.released_achievement import convert_released_weights
+from networks.vmm import VMM
 
 FOLDER = Path(os.environ.get("ACHIEVEMENT_GOLDEN") or Path(__file__).parent / "golden" / "achievement")
 # Of each kind of file an entry that no other kind has.
@@ -25,6 +33,8 @@ _MARKS = {
     "detection": "anchors640_stride",
     "average precision": "ap_area",
 }
+# The last biases of the classification heads of VMM.
+_PRIOR = re.compile(r"conf\.\d\.(blocks\.proj_conv\.normal|pointwise)\.bias")
 
 
 def kind_of(path: Path) -> str:
@@ -80,6 +90,8 @@ def _weights(key: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
         x = 0.75 + 0.1 * x
     elif key.endswith("bias"):
         x = 0.05 * x
+        if _PRIOR.fullmatch(key):
+            x = x.astype(np.float32) - math.log(99)
     else:
         x = x * gain / np.sqrt(np.prod(shape[1:]))
     return x.astype(np.float32)
@@ -98,7 +110,8 @@ def model_inputs(meta: SimpleNamespace) -> dict[str, np.ndarray]:
     normals = normals * (g.random((count, 1, height, width)) >= 0.15)
     labels = g.integers(0, meta.num_classes, (count, height, width))
     labels[g.random((count, height, width)) < 0.15] = 255
-    labels[meta.no_segmentation], depth[meta.no_depth], normals[meta.no_normal] = 255, 0, 0
+    for values, task, absent in ((labels, "segmentation", 255), (depth, "depth", 0), (normals, "normal", 0)):
+        values[getattr(meta, f"no_{task}", [])] = absent
     return {"images": images.astype(np.float32), "depth": depth, "normals": normals, "labels": labels}
 
 
@@ -115,3 +128,59 @@ def targets(depth: np.ndarray, normals: np.ndarray, labels: np.ndarray) -> dict[
         "normal_mask": (normals != 0).any(dim=1, keepdim=True),
         "semantic": torch.where(labels == 255, -1, labels.long()),
     }
+
+
+def model_case(path: Path) -> SimpleNamespace:
+    """A model case: the network with the released weights, in float64, and what it was fed with.
+
+    Attributes:
+        arrays, meta, shapes: see `load`, `load_meta`, `released_shapes`.
+        network: without dropout and stochastic depth.
+        rgb: (B, 3, H, W): the released code takes images that are normalized already, these are not.
+        batch: the dense ground truth, see `targets`.
+        boxes: per image its boxes (n, 5): corners (x1, y1, x2, y2) as fractions of the image, class; maybe none.
+    """
+    arrays, shapes = load(path), released_shapes(path)
+    meta = load_meta(arrays)
+    network = _build_network(meta)
+    network.load_state_dict(convert_released_weights(released_state(shapes, meta.gain), network.state_dict()))
+    network.double()
+    for module in network.modules():
+        if isinstance(module, (nn.Dropout2d, StochasticDepth)):
+            module.p = 0.0
+
+    inputs = model_inputs(meta)
+    sums = [inputs["images"], np.abs(inputs["images"]), inputs["depth"], inputs["normals"], inputs["labels"]]
+    sums = [x.sum(dtype=np.float64) for x in sums]
+    np.testing.assert_allclose(sums, arrays["check_inputs"], rtol=1e-6, atol=1e-3)
+    return SimpleNamespace(
+        arrays=arrays,
+        meta=meta,
+        shapes=shapes,
+        network=network,
+        rgb=torch.from_numpy(inputs["images"]).double() * network.rgb_std + network.rgb_mean,
+        batch=targets(inputs["depth"], inputs["normals"], inputs["labels"]),
+        boxes=[torch.from_numpy(arrays.get(f"boxes_image{i}", np.zeros((0, 5)))) for i in range(meta.batch)],
+    )
+
+
+def _build_network(meta: SimpleNamespace) -> DeepLab | VMM:
+    network, names = {
+        "DeepLab": (DeepLab, ("output_stride", "skip_connection", "shared_head")),
+        "VMM": (VMM, ("head_type", "activation")),
+    }[meta.arch]
+    arguments = {name: getattr(meta, name) for name in ("backbone", "normal_size", *names)}
+    return network(tuple(meta.app), meta.num_classes, pretrained=False, **arguments)
+
+
+def check_batch_statistics(state: dict[str, torch.Tensor], arrays: dict[str, np.ndarray], rtol: float) -> None:
+    """Compare running statistics after one batch in training mode, `state` by released names."""
+    checked = [name.removesuffix("_key") for name in arrays if name.startswith("bn") and name.endswith("_key")]
+    assert checked
+    for name in checked:
+        key = str(arrays[f"{name}_key"])
+        for suffix, ours in (("var", state[key]), ("mean", state[key.replace("running_var", "running_mean")])):
+            theirs = arrays[f"{name}_{suffix}"]
+            error = np.abs(ours[:8].numpy() - theirs).max() / np.abs(theirs).max()
+            print(f"{name}_{suffix}: {error:.1e}")  # shown with pytest -rP
+            assert error < rtol, key

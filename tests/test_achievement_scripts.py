@@ -14,7 +14,7 @@ import train_achievement
 from datasets.perspective import PerspectiveDataset, unpack
 from datasets.preparation.nyu_layouts import write_nyu_dataset
 from datasets.synthetic_nyu import SyntheticNYU
-from networks.deeplab_checkpoint import load_deeplab_checkpoint
+from networks.achievement_checkpoint import load_achievement_checkpoint
 from options.achievement import parse_evaluation, parse_prediction, parse_training
 from options.perspective import run_folder_of
 from tasks import FOLDERS
@@ -82,7 +82,7 @@ def test_training_writes_its_files(run, root_folder):
     assert {"loss/total", "loss/segmentation", "weight/depth", "run/learning_rate"} <= step.keys()
     assert step["run/learning_rate"] == pytest.approx(1e-3 * 2 / 32)
     assert [line["epoch"] for line in validation] == [1, 1, 1], "a line per task"
-    settings = load_deeplab_checkpoint(run.last_model).settings
+    settings = load_achievement_checkpoint(run.last_model).settings
     assert (settings.tasks, settings.dataset) == (("segmentation", "depth", "normal"), "SyntheticNYU")
     assert settings.source["classes"] == 40
 
@@ -143,7 +143,7 @@ def test_training_from_given_weights(run, tmp_path):
     """With a rate of 0 they stay as they are; those of another architecture are refused."""
     given = ["--ckpt", str(run.root), "--max_epoch", "1", "--lr", "0"]
     before, after = (
-        load_deeplab_checkpoint(path).network for path in (run.last_model, train(tmp_path, *given).last_model)
+        load_achievement_checkpoint(path).network for path in (run.last_model, train(tmp_path, *given).last_model)
     )
     for name, value in before.items():
         assert torch.equal(after[name], value) or "running" in name or "tracked" in name, name
@@ -182,7 +182,7 @@ def test_resuming_is_exact(tmp_path, more):
     for state in states:
         del state["signature"], state["parts"]["log"]["metrics_size"]
     assert_identical(*states)
-    networks = [load_deeplab_checkpoint(run.last_model).network for run in (whole, resumed)]
+    networks = [load_achievement_checkpoint(run.last_model).network for run in (whole, resumed)]
     assert_identical(*networks)
 
 
@@ -221,7 +221,7 @@ def test_a_cfg_file_trains_resumes_and_is_evaluated(name, nyu, tmp_path):
     options = parse_training([*training, "--resume"])
     train_achievement.main(options)
     run = RunFolder(run_folder_of(options), FOLDERS)
-    assert load_deeplab_checkpoint(run.last_model).epoch == 2
+    assert load_achievement_checkpoint(run.last_model).epoch == 2
     assert run.best_of_all.is_file()
     options = parse_evaluation([*cfg, *small, "--ckpt", str(run.best_of_all)])
     eval_achievement.main(options)

@@ -1,4 +1,4 @@
-"""Measurements in separate processes; tests/benchmarks/test_deeplab.py has one that succeeds."""
+"""Measurements in separate processes; tests/benchmarks/test_achievement.py has one that succeeds."""
 
 import pytest
 

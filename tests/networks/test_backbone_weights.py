@@ -7,8 +7,8 @@ import timm
 import torch
 import torchvision.models
 
-from networks.deeplab_backbones import build_backbone
 from networks.erp_encoder import ERPEncoder
+from networks.perspective_backbones import build_backbone
 from utils.errors import LONGEST_LINE, UserError
 
 LITE = "timm:tf_efficientnet_lite0"

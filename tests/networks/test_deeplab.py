@@ -10,7 +10,7 @@ import torchvision.models
 from losses.balancing import build_balancing
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
 from networks.deeplab import ASPP, Context, DeepLab
-from networks.deeplab_backbones import BACKBONES, DEEP, FINE, build_backbone
+from networks.perspective_backbones import BACKBONES, DEEP, FINE, MIDDLE, build_backbone
 from training.objective import LossTerm, TrainingObjective
 from utils.errors import UserError
 
@@ -59,13 +59,14 @@ def test_number_of_parameters(arguments, count):
 )
 def test_backbones(name, count):
     """Their parameters, and what BACKBONES says of their features."""
+    names = (FINE, MIDDLE, DEEP)
     with torch.device("meta"):
-        backbone = build_backbone(name, pretrained=False)
+        backbone = build_backbone(name, pretrained=False, features=names)
         features = backbone(torch.zeros(2, 3, 64, 96))
     assert num_parameters(backbone) == count
-    spec = BACKBONES[name]
-    assert features[FINE].shape == (2, spec.fine_channels, 8, 12)
-    assert features[DEEP].shape == (2, spec.deep_channels, 64 // spec.stride, 96 // spec.stride)
+    for key in names:
+        _, channels, stride = getattr(BACKBONES[name], key)
+        assert features[key].shape == (2, channels, 64 // stride, 96 // stride)
 
 
 @pytest.mark.parametrize("skip_connection", [0, 6])

@@ -8,21 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
 from losses.reduction import global_means
-from networks.deeplab import DeepLab
-from networks.released_achievement import convert_released_weights, released_architecture, released_key
-from tests.achievement_golden import (
-    files_of,
-    load,
-    load_meta,
-    model_inputs,
-    released_shapes,
-    released_state,
-    targets,
-)
+from networks.released_achievement import released_architecture, released_key
+from tests.achievement_golden import check_batch_statistics, files_of, load, load_meta, model_case
 
 RTOL = 1e-6  # of losses, of BatchNorm's statistics, and of outputs, as a fraction of the largest
 GRADIENT_RTOL = 1e-5
@@ -34,65 +24,26 @@ def param(path: Path):
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if meta.backbone == "resnet50" else [])
 
 
-def build_network(meta: SimpleNamespace) -> DeepLab:
-    return DeepLab(
-        tuple(meta.app),
-        meta.num_classes,
-        meta.backbone,
-        meta.normal_size,
-        meta.output_stride,
-        meta.skip_connection,
-        meta.shared_head,
-        pretrained=False,
-    )
-
-
-def no_dropout(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, (nn.Dropout2d, StochasticDepth)):
-            module.p = 0.0
-
-
 @pytest.fixture(scope="module", params=[param(path) for path in files_of("DeepLab")])
 def golden(request) -> SimpleNamespace:
     """The arrays of a file, and what our network computes from the same weights and inputs."""
-    arrays = load(request.param)
-    meta = load_meta(arrays)
-    if not meta.shared_head:
+    if not load_meta(load(request.param)).shared_head:
         pytest.skip("released names of networks with an ASPP per task are not known")
-    shapes = released_shapes(request.param)
-    network = build_network(meta)
-    state = convert_released_weights(released_state(shapes, meta.gain), network.state_dict())
-    network.load_state_dict(state)
-    network.double()
-
-    inputs = model_inputs(meta)
-    sums = [inputs["images"], np.abs(inputs["images"]), inputs["depth"], inputs["normals"], inputs["labels"]]
-    sums = [x.sum(dtype=np.float64) for x in sums]
-    np.testing.assert_allclose(sums, arrays["check_inputs"], rtol=1e-6, atol=1e-3)
-    batch = targets(inputs["depth"], inputs["normals"], inputs["labels"])
-    # theirs takes normalized images
-    rgb = torch.from_numpy(inputs["images"]).double() * network.rgb_std + network.rgb_mean
-
+    case = model_case(request.param)
+    network = case.network
     with torch.no_grad():
-        outputs = network.eval()(rgb)
-    no_dropout(network)
-    predictions = network.train()(rgb)
+        outputs = network.eval()(case.rgb)
+    predictions = network.train()(case.rgb)
     losses = {
-        "segmentation": partial(segmentation_loss, label_smoothing=getattr(meta, "label_smoothing", 0.0)),
+        "segmentation": partial(segmentation_loss, label_smoothing=getattr(case.meta, "label_smoothing", 0.0)),
         "depth": depth_loss,
         "normal": normal_loss,
     }
-    values = [loss.value for loss in global_means([losses[task](predictions[task], batch) for task in network.tasks])]
-    return SimpleNamespace(
-        arrays=arrays,
-        meta=meta,
-        shapes=shapes,
-        network=network,
-        outputs=outputs,
-        values=values,
-        gradients=task_gradients(network, values),
-    )
+    values = [
+        loss.value for loss in global_means([losses[task](predictions[task], case.batch) for task in network.tasks])
+    ]
+    gradients = task_gradients(network, values)
+    return SimpleNamespace(**vars(case), outputs=outputs, values=values, gradients=gradients)
 
 
 def task_gradients(network: nn.Module, values: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
@@ -122,7 +73,7 @@ def test_architecture_is_inferred(golden):
     assert found.pop("num_classes") == (meta.num_classes if "segmentation" in meta.app else 0)
     same_rates = (16, 32)
     assert found.pop("output_stride") in (same_rates if meta.output_stride in same_rates else (8,))
-    assert found == {name: getattr(meta, name) for name in ("backbone", "normal_size", "skip_connection")}
+    assert found == {name: getattr(meta, name) for name in ("arch", "backbone", "normal_size", "skip_connection")}
 
 
 def test_outputs(golden):
@@ -150,15 +101,7 @@ def test_losses(golden):
 def test_batch_statistics(golden):
     """Running statistics after one batch in training mode."""
     state = {released_key(key): value for key, value in golden.network.state_dict().items()}
-    checked = [name.removesuffix("_key") for name in golden.arrays if name.startswith("bn") and name.endswith("_key")]
-    assert checked
-    for name in checked:
-        key = str(golden.arrays[f"{name}_key"])
-        for suffix, ours in (("var", state[key]), ("mean", state[key.replace("running_var", "running_mean")])):
-            theirs = golden.arrays[f"{name}_{suffix}"]
-            error = np.abs(ours[:8].numpy() - theirs).max() / np.abs(theirs).max()
-            report(f"{name}_{suffix}", error)
-            assert error < RTOL, key
+    check_batch_statistics(state, golden.arrays, RTOL)
 
 
 def test_gradient_norms(golden):

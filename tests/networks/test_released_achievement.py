@@ -4,26 +4,43 @@ import pytest
 import torch
 
 from networks.deeplab import DeepLab
+from networks.perspective_network import PerspectiveNetwork
 from networks.released_achievement import (
     convert_released_weights,
     is_released_format,
     released_architecture,
     released_key,
 )
+from networks.vmm import VMM
 from utils.errors import UserError
 
-ARGUMENTS = {
-    "tasks": ("segmentation", "depth"),
-    "num_classes": 7,
-    "normal_size": 8,
-    "skip_connection": 6,
-    "output_stride": 32,
+_COMMON = {"tasks": ("segmentation", "depth"), "num_classes": 7, "normal_size": 8}
+DEEPLAB = {"arch": "DeepLab", **_COMMON, "skip_connection": 6, "output_stride": 32}
+VMM_ALL = {"arch": "VMM", **_COMMON, "tasks": ("detection", "segmentation", "depth")}
+CASES = {
+    "DeepLab mobilenet_v2": {**DEEPLAB, "backbone": "mobilenet_v2"},
+    "DeepLab efficientnet_v2_s": {**DEEPLAB, "backbone": "efficientnet_v2_s"},
+    "VMM": {**VMM_ALL, "backbone": "mobilenet_v2", "head_type": "mbconv", "cls_head": "sigmoid"},
+    "VMM dsconv": {**VMM_ALL, "backbone": "mobilenet_v2", "head_type": "dsconv", "cls_head": "softmax"},
+    "VMM detection": {
+        **{**VMM_ALL, "tasks": ("detection",)},
+        **{"backbone": "mobilenet_v2", "head_type": "mbconv", "cls_head": "sigmoid"},
+    },
 }
 
 
-@pytest.fixture(scope="module", params=["mobilenet_v2", "efficientnet_v2_s"])
-def network(request) -> DeepLab:
-    return DeepLab(backbone=request.param, pretrained=False, **ARGUMENTS)
+def build(arch: str, **arguments) -> PerspectiveNetwork:
+    return {"DeepLab": DeepLab, "VMM": VMM}[arch](pretrained=False, **arguments)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request) -> tuple[dict, PerspectiveNetwork]:
+    return CASES[request.param], build(**CASES[request.param])
+
+
+@pytest.fixture
+def network(case) -> PerspectiveNetwork:
+    return case[1]
 
 
 @pytest.fixture
@@ -41,12 +58,12 @@ def test_round_trip(network, released):
     assert all(torch.equal(converted[key], state[key]) for key in state)
 
 
-def test_architecture(network, released):
+def test_architecture(case, released):
+    arguments, network = case
     found = released_architecture(released)
-    backbone = found.pop("backbone")
-    assert found == ARGUMENTS
+    assert found == arguments
     with torch.device("meta"):
-        again = DeepLab(backbone=backbone, pretrained=False, **found)
+        again = build(**found)
     assert again.state_dict().keys() == network.state_dict().keys()
 
 
@@ -66,31 +83,51 @@ def test_architecture(network, released):
         ("backbone.features.6.14.block.3.1.bias", "backbone.features.6.14.blocks.proj_conv.normal.bias"),
         ("contexts.shared.aspp.pooled.0.weight", "predict.shared_aspp.features.4.1.conv.weight"),
         ("heads.normal.1.bias", "predict.surface_normal.1.bias"),
+        ("transition.2.1.running_mean", "transition.2.normal.running_mean"),
+        ("neck.1.down.0.expand.0.weight", "FPN.1.upwards.0.blocks.expand_conv.conv.weight"),
+        ("neck.0.down.1.depthwise.1.bias", "FPN.0.upwards.1.blocks.central_conv.normal.bias"),
+        ("neck.0.down.1.depthwise.weight", "FPN.0.upwards.1.depthwise.weight"),
+        ("neck.0.down.1.pointwise.1.weight", "FPN.0.upwards.1.pointwise.normal.weight"),
+        ("heads.detection.boxes.2.project.0.weight", "loc.2.blocks.proj_conv.conv.weight"),
+        ("heads.detection.classes.0.pointwise.bias", "conf.0.pointwise.bias"),
+        ("heads.segmentation.0.depthwise.weight", "segment.0.depthwise.weight"),
+        ("heads.depth.1.project.1.weight", "depth.1.blocks.proj_conv.normal.weight"),
     ],
 )
 def test_names(ours, theirs):
     assert released_key(ours) == theirs
 
 
-def test_names_of_separate_heads_are_not_known():
+@pytest.mark.parametrize("key", ["contexts.depth.aspp.pooled.0.weight", "heads.normal.1.project.0.weight"])
+def test_names_that_are_not_known(key):
+    """Those of an ASPP per task, and of a head for normals of VMM."""
     with pytest.raises(KeyError):
-        released_key("contexts.depth.aspp.pooled.0.weight")
+        released_key(key)
 
 
 def test_weights_that_do_not_fit(network, released):
     """The message names the file and the keys."""
-    del released["predict.depth.1.bias"]
-    released["predict.segmentor.1.bias"] = torch.zeros(9)
+    *_, missing, other = released
+    del released[missing]
+    released[other] = torch.zeros(9, 9)
     released["stranger"] = torch.zeros(1)
     with pytest.raises(UserError) as caught:
         convert_released_weights(released, network.state_dict(), "best.pth")
     message = str(caught.value)
-    assert all(part in message for part in ("best.pth", "predict.depth.1.bias", "predict.segmentor.1.bias", "stranger"))
+    assert all(part in message for part in ("best.pth", missing[-30:], other[-30:], "stranger"))
     assert len(message) < 500
 
 
-@pytest.mark.parametrize("prefix", ["predict.shared_aspp.out_conv", "predict.segmentor.1|predict.depth.1", "backbone"])
+@pytest.mark.parametrize(
+    "prefix", ["predict.shared_aspp.out_conv|transition.0", "predict.segmentor.1|predict.depth.1|conf|segment|depth"]
+)
 def test_other_weights(released, prefix):
     others = {key: value for key, value in released.items() if not key.startswith(tuple(prefix.split("|")))}
+    with pytest.raises(UserError, match=r"best\.pth"):
+        released_architecture(others, "best.pth")
+
+
+def test_other_backbones(released):
+    others = {key: value for key, value in released.items() if not key.startswith("backbone")}
     with pytest.raises(UserError, match=r"best\.pth"):
         released_architecture(others, "best.pth")

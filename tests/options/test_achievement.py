@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from networks.deeplab import DeepLab
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES
 from options.achievement import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
@@ -58,7 +58,7 @@ def test_a_cfg_file_is_a_training(path):
     folder = path.parent.relative_to(ROOT / "cfg").parts[0]
     short = {"segmentation": "seg"}
     assert "+".join(short.get(task, task) for task in options.app) == folder or options.app == [folder]
-    assert options.output_stride == BACKBONES[options.basenet].stride
+    assert options.output_stride == BACKBONES[options.basenet].deep.stride
     assert ("Plus" in path.stem) == (options.skip_connection == 48)
     with torch.device("meta"):
         network = DeepLab(

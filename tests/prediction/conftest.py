@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from networks.achievement_checkpoint import AchievementSettings
 from networks.checkpoint import ModelSettings
-from networks.deeplab_checkpoint import DeepLabSettings
 from networks.saved_network import save_checkpoint
 from prediction import load_achievement, load_elite360m
 
@@ -38,7 +38,7 @@ def model(checkpoint):
 
 @pytest.fixture(scope="session")
 def perspective_settings():
-    return DeepLabSettings(
+    return AchievementSettings(
         backbone="mobilenet_v2",
         tasks=("segmentation", "depth", "normal"),
         height=48,

@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 from datasets.perspective import PerspectiveImage, pack, unpack, without_maps
-from networks.deeplab_checkpoint import load_deeplab_checkpoint
+from networks.achievement_checkpoint import load_achievement_checkpoint
 from prediction import PerspectivePrediction, load_achievement, load_elite360m
 from prediction.cameras import Camera
 from utils.errors import UserError
@@ -26,7 +26,7 @@ def rgb():
 
 @pytest.fixture
 def network(perspective_checkpoint):
-    return load_deeplab_checkpoint(perspective_checkpoint).build_network().eval()
+    return load_achievement_checkpoint(perspective_checkpoint).build_network().eval()
 
 
 def assert_equal_maps(result: PerspectivePrediction, expected: dict[str, torch.Tensor]) -> None:

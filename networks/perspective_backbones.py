@@ -1,4 +1,4 @@
-"""The backbones of DeepLab: networks of torchvision, by their names there.
+"""The backbones of DeepLab and VMM: networks of torchvision, by their names there.
 
 torch is imported when a network is built, so that this file is read at once.
 """
@@ -9,35 +9,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from utils.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
 
-FINE, DEEP = "fine", "deep"  # keys of the features
+FINE, MIDDLE, DEEP = "fine", "middle", "deep"  # keys of the features
+
+
+class Feature(NamedTuple):
+    """A feature of a network of torchvision: the name of its node there, its channels, its stride."""
+
+    node: str
+    channels: int
+    stride: int
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of torchvision, of which two features are used.
+    """A network of torchvision, of which some features are used.
 
     Attributes:
         weights: which of torchvision's ImageNet weights.
-        fine, deep: where its features are: at stride 8, and the last one.
-        fine_channels, deep_channels: of these features.
-        stride: of the last one.
+        fine: the feature at stride 8.
+        middle: the one between the others.
+        deep: the last one.
         arguments: of torchvision's constructor.
     """
 
     weights: str
-    fine: str
-    deep: str
-    fine_channels: int
-    deep_channels: int
-    stride: int
+    fine: Feature
+    middle: Feature
+    deep: Feature
     arguments: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_pyramid(self) -> bool:
+        """Whether each feature has half the size of the one before."""
+        return (self.fine.stride, self.middle.stride, self.deep.stride) == (8, 16, 32)
 
 
 _CLASSIFIERS = ("fc", "classifier")  # their layers in torchvision, which are not used
@@ -45,20 +56,34 @@ _CLASSIFIERS = ("fc", "classifier")  # their layers in torchvision, which are no
 _DILATED = MappingProxyType({"replace_stride_with_dilation": (False, True, True)})
 
 BACKBONES = {
-    "resnet50": Backbone("IMAGENET1K_V2", "layer2", "layer4", 512, 2048, 8, _DILATED),
-    "mobilenet_v2": Backbone("IMAGENET1K_V2", "features.6", "features.18", 32, 1280, 32),
-    "efficientnet_v2_s": Backbone("IMAGENET1K_V1", "features.3", "features.6", 64, 256, 32),
+    "resnet50": Backbone(
+        "IMAGENET1K_V2", Feature("layer2", 512, 8), Feature("layer3", 1024, 8), Feature("layer4", 2048, 8), _DILATED
+    ),
+    "mobilenet_v2": Backbone(
+        "IMAGENET1K_V2",
+        Feature("features.6", 32, 8),
+        Feature("features.13", 96, 16),
+        Feature("features.18", 1280, 32),
+    ),
+    "efficientnet_v2_s": Backbone(
+        "IMAGENET1K_V1",
+        Feature("features.3", 64, 8),
+        Feature("features.5", 160, 16),
+        Feature("features.6", 256, 32),
+    ),
 }
+PYRAMIDS = tuple(name for name, backbone in BACKBONES.items() if backbone.is_pyramid)
 
 
-def build_backbone(name: str, pretrained: bool | Path) -> nn.Module:
-    """A backbone, from normalized images (B, 3, H, W) to a dict of the two features FINE and DEEP.
+def build_backbone(name: str, pretrained: bool | Path, features: tuple[str, ...] = (FINE, DEEP)) -> nn.Module:
+    """A backbone, from normalized images (B, 3, H, W) to a dict of features.
 
     Its parameters have torchvision's names.
 
     Args:
         name: a key of BACKBONES.
         pretrained: start from ImageNet weights, downloaded at first use, or from those of this file.
+        features: some of FINE, MIDDLE and DEEP.
 
     Raises:
         UserError: when there is no such backbone, its weights cannot be downloaded, or those of the file do not fit.
@@ -77,7 +102,7 @@ def build_backbone(name: str, pretrained: bool | Path) -> nn.Module:
         network.load_state_dict(weights, strict=False)
     elif pretrained:
         network.load_state_dict(_imagenet_weights(name))
-    return create_feature_extractor(network, {backbone.fine: FINE, backbone.deep: DEEP})
+    return create_feature_extractor(network, {getattr(backbone, name).node: name for name in features})
 
 
 def _imagenet_weights(name: str) -> dict:

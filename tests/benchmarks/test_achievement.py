@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks import deeplab
+from benchmarks import achievement, workers
 
 
 def row(parameters: float, multiply_adds: float, seconds: list[float]) -> dict:
@@ -23,7 +23,7 @@ ROWS = {
 
 
 def test_table():
-    lines = deeplab.table(ROWS, batch_size=8).splitlines()
+    lines = achievement.table(ROWS, batch_size=8).splitlines()
     assert lines[2] == "| segmentation | 10.00 M | 4.0 G | 2.00 s | 4.00 s | 4.00 | 2.00 GB |"
     assert len(lines) == 2 + len(ROWS)
     assert len({line.count("|") for line in lines}) == 1
@@ -31,21 +31,31 @@ def test_table():
 
 def test_ratios():
     """11 / (10 + 10), 3 / (4 + 2), 3 / (2 + 2); 12 / 40, 5 / 10, 4 / 8."""
-    two, three = deeplab.ratio_table(ROWS).splitlines()[2:]
+    two, three = achievement.ratio_table(ROWS).splitlines()[2:]
     assert two == "| seg+depth / segmentation + depth | 0.550 | 0.500 | 0.750 | 0.750 |"
     assert three == "| seg+depth+normal / segmentation + depth + normal | 0.300 | 0.500 | 0.500 | 0.500 |"
+
+
+def test_size_of_vmm():
+    """Figures of the released network, with 21 classes at 640x640: the paper gives a ratio of 0.3373."""
+    sizes = {tasks: workers.vmm_size(names, 640, 640) for tasks, names in achievement.VMM_TASKS.items()}
+    assert sizes["seg+det+depth"]["parameters"] == 20_089_132
+    assert sizes["depth"]["multiply_adds"] == pytest.approx(46.975e9 / 2, rel=2e-3)  # there with those of resizing
+    whole, single = achievement.size_table(sizes), achievement.ratio_table(sizes)
+    assert "| seg+det+depth | 20.09 M | 23.87 G |" in whole
+    assert single.splitlines()[2] == "| seg+det+depth / segmentation + detection + depth | 0.335 | 0.339 |"
 
 
 @pytest.mark.slow  # processes that import torch
 def test_a_small_step(tmp_path, monkeypatch, capsys):
     network = "DeepLabV3Plus_MobileNetV2"
     small = ["--size", "32", "32", "--batch_size", "2", "--steps", "1", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["deeplab.py", "--networks", network, *small])
-    monkeypatch.setattr(deeplab, "CFG_FOLDERS", {"seg+depth+normal": deeplab.CFG_FOLDERS["seg+depth+normal"]})
-    monkeypatch.setattr(deeplab, "SINGLE_TASKS", {})
-    deeplab.main()
+    monkeypatch.setattr(sys, "argv", ["achievement.py", "--networks", network, *small])
+    monkeypatch.setattr(achievement, "CFG_FOLDERS", {"seg+depth+normal": achievement.CFG_FOLDERS["seg+depth+normal"]})
+    monkeypatch.setattr(achievement, "SINGLE_TASKS", {})
+    achievement.main()
     assert "14.17 M" in capsys.readouterr().out
-    measured = json.loads((tmp_path / f"deeplab_{network}.json").read_text())["seg+depth+normal"]
+    measured = json.loads((tmp_path / f"achievement_{network}.json").read_text())["seg+depth+normal"]
     assert measured["parameters"] == 14_173_068  # of the released network
     assert len(measured["times"]) == 1
     assert measured["peak_bytes"] >= measured["built_bytes"] > 0  # both include this process's, where it is larger

@@ -1,4 +1,4 @@
-"""Checkpoints of DeepLab: see `networks.saved_network`."""
+"""Checkpoints of DeepLab and VMM: see `networks.saved_network`."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 
 from networks import released_weights
+from networks.achievement_choices import ACTIVATIONS, ARCHITECTURES, CLS_HEADS, HEAD_TYPES
 from networks.deeplab import ATROUS_RATES, DeepLab
-from networks.deeplab_backbones import BACKBONES
+from networks.perspective_backbones import BACKBONES, PYRAMIDS
 from networks.released_achievement import convert_released_weights, is_released_format, released_architecture
 from networks.saved_network import (
     ACHIEVEMENT,
@@ -19,29 +20,32 @@ from networks.saved_network import (
     parse_checkpoint,
     read_checkpoint,
 )
+from networks.vmm import VMM
 from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.state_dicts import strip_prefixes
-from utils.tasks import ALONG_AXIS
+from utils.tasks import ALONG_AXIS, CLASS_TASKS, PERSPECTIVE_TASK_NAMES, TASK_NAMES
 
-ARCHITECTURES = ("DeepLab",)  # values of --arch
-_RELEASED_SIZE = (480, 640)  # of the released code's experiments; its files do not tell
+_RELEASED_SIZES = {"DeepLab": (480, 640), "VMM": (640, 640)}  # of the released code's experiments; files do not tell
 
 
 @dataclass(frozen=True)
-class DeepLabSettings:
+class AchievementSettings:
     """The architecture of a network, and the meaning of its predictions.
 
     Attributes:
-        backbone: a key of `networks.deeplab_backbones.BACKBONES`.
+        backbone: a key of `networks.perspective_backbones.BACKBONES`; of VMM one of its PYRAMIDS.
         tasks: task names in the order of --app.
         height, width: of the training images, in pixels.
         dataset: name of the training dataset.
-        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB (spelled as the key in checkpoints).
+        class_names, class_colours: of the K semantic classes, with the background of detection; colors are 8-bit RGB
+            (spelled as the key in checkpoints).
         depth_unit: unit of depth, in words.
         normal_frame: "camera".
         arch: one of ARCHITECTURES.
-        normal_size, output_stride, skip_connection, shared_head: see `DeepLab`.
+        normal_size: see `DeepLab` and `VMM`.
+        output_stride, skip_connection, shared_head: see `DeepLab`; without meaning for VMM.
+        head_type, activation, cls_head: see `VMM`; without meaning for DeepLab.
         source: what figures depend on: copy of the data, class set, source of the normals.
     """
 
@@ -61,56 +65,65 @@ class DeepLabSettings:
     output_stride: int = 8
     skip_connection: int = 0
     shared_head: bool = True
+    head_type: str = "mbconv"
+    activation: str = "relu6"
+    cls_head: str = "sigmoid"
     source: dict = field(default_factory=dict)
 
     def as_dict(self) -> dict:
         """As plain data."""
         return asdict(self)
 
-    def build_network(self, pretrained: bool | Path = False) -> DeepLab:
+    def build_network(self, pretrained: bool | Path = False) -> DeepLab | VMM:
         """A network of these settings; see `DeepLab` for `pretrained`."""
-        return DeepLab(
+        network = {"DeepLab": DeepLab, "VMM": VMM}[self.arch]
+        arguments = {name: getattr(self, name) for name in _OF_ARCHITECTURE[self.arch].values()}
+        return network(
             self.tasks,
             len(self.class_names),
-            self.backbone,
-            self.normal_size,
-            self.output_stride,
-            self.skip_connection,
-            self.shared_head,
-            pretrained,
+            backbone=self.backbone,
+            normal_size=self.normal_size,
+            pretrained=pretrained,
+            **arguments,
         )
 
 
-# Options that define the architecture, and the settings that they become.
-_ARCHITECTURE = {
+# Options that define the network, and the settings that they become: of all architectures, and of each.
+_OF_ALL = {
     "--app": "tasks",
     "--arch": "arch",
     "--basenet": "backbone",
     "--normal_size": "normal_size",
-    "--output_stride": "output_stride",
-    "--skip_connection": "skip_connection",
-    "--shared_head": "shared_head",
+}
+_OF_ARCHITECTURE = {
+    "DeepLab": {
+        "--output_stride": "output_stride",
+        "--skip_connection": "skip_connection",
+        "--shared_head": "shared_head",
+    },
+    "VMM": {"--head_type": "head_type", "--activation": "activation", "--cls_head": "cls_head"},
 }
 
 
 @dataclass(frozen=True)
-class DeepLabCheckpoint(SavedNetwork):
-    """A loaded checkpoint of DeepLab; see `SavedNetwork`."""
+class AchievementCheckpoint(SavedNetwork):
+    """A loaded checkpoint of DeepLab or VMM; see `SavedNetwork`."""
 
-    settings: DeepLabSettings
+    settings: AchievementSettings
     backbone_flag, tasks_flag, between_tasks = "--basenet", "--app", " "
 
-    def require_same_architecture(self, settings: DeepLabSettings) -> None:
+    def require_same_architecture(self, settings: AchievementSettings) -> None:
         """Make sure that a network of these settings can start from the weights.
 
         Raises:
             UserError: naming the options that differ, with both values.
         """
-        pairs = {flag: (getattr(self.settings, name), getattr(settings, name)) for flag, name in _ARCHITECTURE.items()}
+        options = _OF_ALL | _OF_ARCHITECTURE[settings.arch]
+        pairs = {flag: (getattr(self.settings, name), getattr(settings, name)) for flag, name in options.items()}
         different = [f"{flag} {_words(then)} (not {_words(now)})" for flag, (then, now) in pairs.items() if then != now]
         if different:
             raise UserError(f"--ckpt {self.path} was trained with {', '.join(different)}: pass the same options")
-        if "segmentation" in settings.tasks:
+        if set(CLASS_TASKS) & set(settings.tasks):
             self.require_classes(len(settings.class_names))
 
 
@@ -118,15 +131,15 @@ def _words(value: object) -> str:
     return " ".join(value) if isinstance(value, tuple) else f"{value}"
 
 
-def load_deeplab_checkpoint(path: Path) -> DeepLabCheckpoint:
-    """Read a checkpoint of DeepLab, of this program or the released one.
+def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
+    """Read a checkpoint of DeepLab or VMM, of this program or the released one.
 
     Raises:
         UserError: when the file is neither, is damaged, or holds more than plain data.
     """
     digest, content = read_checkpoint(path, ACHIEVEMENT)
     if "format" in content:
-        return parse_checkpoint(path, digest, content, DeepLabCheckpoint, DeepLabSettings, _are_known)
+        return parse_checkpoint(path, digest, content, AchievementCheckpoint, AchievementSettings, _are_known)
     state = strip_prefixes(content)
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
@@ -135,32 +148,38 @@ def load_deeplab_checkpoint(path: Path) -> DeepLabCheckpoint:
     raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
 
 
-def _are_known(settings: DeepLabSettings) -> dict[str, bool]:
+def _are_known(settings: AchievementSettings) -> dict[str, bool]:
     """Whether the value of each setting is one that this program knows."""
+    is_vmm = settings.arch == "VMM"
     return {
-        "backbone": settings.backbone in BACKBONES,
         "arch": settings.arch in ARCHITECTURES,
+        "backbone": settings.backbone in (PYRAMIDS if is_vmm else BACKBONES),
+        "tasks": bool(settings.tasks) and set(PERSPECTIVE_TASK_NAMES if is_vmm else TASK_NAMES) >= set(settings.tasks),
         "height": isinstance(settings.height, int) and settings.height > 0,
         "width": isinstance(settings.width, int) and settings.width > 0,
         "normal_size": isinstance(settings.normal_size, int) and settings.normal_size > 0,
         "output_stride": settings.output_stride in ATROUS_RATES,
         "skip_connection": isinstance(settings.skip_connection, int) and settings.skip_connection >= 0,
         "shared_head": isinstance(settings.shared_head, bool),
+        "head_type": settings.head_type in HEAD_TYPES,
+        "activation": settings.activation in ACTIVATIONS,
+        "cls_head": settings.cls_head in CLS_HEADS,
         "source": isinstance(settings.source, dict),
     }
 
 
-def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> DeepLabCheckpoint:
+def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> AchievementCheckpoint:
     """The released code saves only weights: the size of its experiments, and placeholder classes, are supplied."""
     architecture = released_architecture(state, path)
     num_classes = architecture.pop("num_classes")
-    settings = DeepLabSettings(
-        height=_RELEASED_SIZE[0],
-        width=_RELEASED_SIZE[1],
+    height, width = _RELEASED_SIZES[architecture["arch"]]
+    settings = AchievementSettings(
+        height=height,
+        width=width,
         dataset=UNKNOWN_DATASET,
         class_names=tuple(f"class {i}" for i in range(num_classes)),
         class_colours=distinct_colors(num_classes),
         **architecture,
     )
     network = convert_released_weights(state, settings.build_network().state_dict(), path)
-    return DeepLabCheckpoint(path, digest, settings, network, weighting={})
+    return AchievementCheckpoint(path, digest, settings, network, weighting={})

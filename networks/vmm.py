@@ -1,0 +1,121 @@
+"""VMM, the network of Yun & Cho (ICCV 2023) for detection and dense tasks at once."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision.ops import Conv2dNormActivation
+
+from networks.bifpn import InvertedBottleneck, SeparableConv, TriBiFPN
+from networks.detection_head import DetectionHead
+from networks.perspective_backbones import BACKBONES, DEEP, FINE, MIDDLE, PYRAMIDS, build_backbone
+from networks.perspective_network import PerspectiveNetwork, build_dense_head, resize
+from utils.errors import UserError
+from utils.tasks import DETECTION
+
+LEVELS = (FINE, MIDDLE, DEEP)  # of strides 8, 16 and 32
+NUM_NECKS = 2
+_ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "swish": nn.SiLU, "silu": nn.SiLU}
+_DOWN = {"mbconv": InvertedBottleneck, "dsconv": SeparableConv}
+
+
+class VMM(PerspectiveNetwork):
+    """One image in, boxes and a dense prediction per task out.
+
+        backbone -> transition (1x1) -> two TriBiFPN -> detection head of each level
+                                                     -> joined at stride 8 -> a head per dense task
+
+    Args:
+        tasks: any of detection, depth, normal and segmentation, in the order in which they are balanced.
+        num_classes: K, the number of classes, with the background.
+        backbone: one of `networks.perspective_backbones.PYRAMIDS`.
+        normal_size: channels of the levels.
+        head_type: "mbconv" or "dsconv": inverted bottlenecks or separable convolutions in neck and detection head.
+        activation: of transition, neck and detection head: a value of `networks.achievement_choices.ACTIVATIONS`.
+        cls_head: "sigmoid": K - 1 logits per anchor, of the classes without the background; "softmax": K.
+        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those of this file.
+
+    Raises:
+        UserError: when the ImageNet weights cannot be downloaded, or the backbone has no features at the three strides.
+    """
+
+    def __init__(
+        self,
+        tasks: tuple[str, ...],
+        num_classes: int,
+        backbone: str = "efficientnet_v2_s",
+        normal_size: int = 64,
+        head_type: str = "mbconv",
+        activation: str = "relu6",
+        cls_head: str = "sigmoid",
+        pretrained: bool | Path = True,
+    ):
+        super().__init__(tasks)
+        if backbone not in PYRAMIDS:
+            raise UserError(f"--basenet {backbone}: with --arch VMM choose one of {', '.join(PYRAMIDS)}")
+        act = _ACTIVATIONS[activation]
+        self.backbone = build_backbone(backbone, pretrained, LEVELS)
+        self.transition = nn.ModuleList(
+            Conv2dNormActivation(getattr(BACKBONES[backbone], level).channels, normal_size, 1, activation_layer=act)
+            for level in LEVELS
+        )
+        build_down = partial(_DOWN[head_type], normal_size, normal_size, act, stride=2)
+        self.neck = nn.Sequential(*(TriBiFPN(build_down) for _ in range(NUM_NECKS)))
+        self.heads = nn.ModuleDict()
+        for task in self.tasks:
+            if task == DETECTION:
+                is_sigmoid = cls_head == "sigmoid"
+                num_logits = num_classes - 1 if is_sigmoid else num_classes
+                head = DetectionHead(normal_size, num_logits, head_type, act, with_prior=is_sigmoid)
+            else:
+                head = build_dense_head(task, num_classes, partial(_dense_layers, normal_size))
+            self.heads[task] = head
+
+    def forward(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Predict from images.
+
+        Args:
+            rgb: (B, 3, H, W) colors in [0, 1].
+
+        Returns:
+            For each task of the network: ``detection`` (B, A, 4 + K - 1) or (B, A, 4 + K): for the A anchors of
+            `utils.anchors.anchor_boxes` the offsets of the box, encoded as by SSD, and logits, see `cls_head`;
+            ``depth`` (B, 1, H, W) meters, of any sign, ``normal`` (B, 3, H, W) unit vectors, ``segmentation``
+            (B, K, H, W) logits.
+        """
+        features = self.backbone(self.normalize(rgb))
+        levels = self.neck(
+            tuple(transition(features[level]) for transition, level in zip(self.transition, LEVELS, strict=True))
+        )
+        size = levels[0].shape[-2:]
+        joined = None
+        if set(self.tasks) != {DETECTION}:
+            joined = torch.cat([levels[0], *(resize(level, size) for level in levels[1:])], dim=1)  # (B, 3C, H/8, W/8)
+        return {
+            task: head(levels) if task == DETECTION else head(joined, rgb.shape[-2:])
+            for task, head in self.heads.items()
+        }
+
+    @property
+    def last_shared_weight(self) -> nn.Parameter:
+        """Weight of the last convolution on which all levels depend: the coarsest level's in the neck before the last.
+
+        In the last neck the finest level is a sum without convolutions, and each convolution is of coarser levels only.
+        (The released code takes a scale of the very last BatchNorm, which is of the coarsest level alone.)
+        """
+        coarsest = self.neck[-2].down[-1]
+        return [module for module in coarsest.modules() if isinstance(module, nn.Conv2d)][-1].weight
+
+    def own_parameters(self, task: str) -> list[nn.Parameter]:
+        """Parameters with a gradient from the losses of this task only."""
+        return list(self.heads[task].parameters())
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Parameters with gradients from the losses of several tasks."""
+        return [p for module in (self.backbone, self.transition, self.neck) for p in module.parameters()]
+
+
+def _dense_layers(width: int, out_channels: int) -> list[nn.Module]:
+    """Of a dense head, from the joined levels; with ReLU6 whatever the activation of the rest, as released."""
+    return [SeparableConv(len(LEVELS) * width, width), InvertedBottleneck(width, out_channels)]
