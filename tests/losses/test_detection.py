@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torchvision.ops import complete_box_iou_loss
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
+import losses.detection
 from losses.atss import match_anchors
 from losses.detection import (
     complete_iou_loss,
@@ -71,10 +72,10 @@ def test_complete_iou():
     """By the specification, and torchvision's where its gate does not matter."""
     first = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.6, 0.9], [0, 0, 0.1, 0.1]], dtype=torch.float64)
     second = torch.tensor([[0.15, 0.1, 0.55, 0.6], [0.6, 0.1, 0.9, 0.5], [0, 0, 0.12, 0.08]], dtype=torch.float64)
-    losses = complete_iou_loss(first, second)
-    assert losses.tolist() == pytest.approx([0.374753, 1.163717, 0.319306], abs=1e-6)
-    assert losses.tolist() == pytest.approx(list(map(plain_ciou, first.tolist(), second.tolist())), rel=1e-6)
-    assert losses[0].item() == pytest.approx(complete_box_iou_loss(first[0], second[0]).item(), rel=1e-5)
+    found = complete_iou_loss(first, second)
+    assert found.tolist() == pytest.approx([0.374753, 1.163717, 0.319306], abs=1e-6)
+    assert found.tolist() == pytest.approx(list(map(plain_ciou, first.tolist(), second.tolist())), rel=1e-6)
+    assert found[0].item() == pytest.approx(complete_box_iou_loss(first[0], second[0]).item(), rel=1e-5)
 
 
 def test_complete_iou_of_equal_boxes():
@@ -112,13 +113,13 @@ def plain_losses(prediction: torch.Tensor, boxes: torch.Tensor, options: dict) -
                 errors = (prediction[a, :4] - encode(target, anchors[a])).abs().tolist()
                 box_sum += sum(e - 0.5 if e > 1 else e * e / 2 for e in errors)
         if options["cls_loss_type"] == "CE":
-            losses = -logits.log_softmax(0)
+            entropies = -logits.log_softmax(0)
             if n < 0:
-                background.append(losses[0].item())
+                background.append(entropies[0].item())
             else:
-                weights = torch.full_like(losses, (1 - iou) / CLASSES)
+                weights = torch.full_like(entropies, (1 - iou) / CLASSES)
                 weights[label] = iou
-                class_sum += (weights * losses).sum().item()
+                class_sum += (weights * entropies).sum().item()
         else:
             for k, p in enumerate(logits.sigmoid().tolist(), start=1):
                 y = iou if n >= 0 and k == label else 0.0
@@ -132,12 +133,12 @@ def plain_losses(prediction: torch.Tensor, boxes: torch.Tensor, options: dict) -
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "-".join(map(str, options.values())))
 def test_plain_formulas(options, batch):
     prediction = random_prediction(options["cls_loss_type"])
-    losses = detection_losses(prediction, batch, **options)
+    found = detection_losses(prediction, batch, **options)
     plain = [plain_losses(prediction[i].detach(), batch["boxes"][i], options) for i in (0, 2)]
     box, classes, positives = (sum(values) for values in zip(*plain, strict=True))
-    assert losses.num_positives == positives > 10
-    assert losses.box.item() == pytest.approx(box, rel=1e-6)
-    assert losses.classes.item() == pytest.approx(classes, rel=1e-6)
+    assert found.num_positives == positives > 10
+    assert found.box.item() == pytest.approx(box, rel=1e-6)
+    assert found.classes.item() == pytest.approx(classes, rel=1e-6)
     loss = detection_loss(prediction, batch, **options)
     (mean,) = global_means([loss])
     assert mean.value.item() == pytest.approx((box + classes) / positives, rel=1e-6)
@@ -165,6 +166,17 @@ def test_no_positive_anchor(options, boxes):
     assert torch.equal(prediction.grad, torch.zeros_like(prediction))
 
 
+def test_negatives_count_if_another_process_has_positives(monkeypatch):
+    """As they would in one process with all images."""
+    monkeypatch.setattr(losses.detection, "all_sum", lambda count: count + 5)
+    prediction = random_prediction("focal")
+    batch = batch_of(torch.tensor([[[0.4, 0.4, 0.405, 0.41, 1]]]).expand(3, 1, 5))
+    loss = detection_loss(prediction, batch)
+    assert loss.num_pixels == 0
+    negatives = torchvision_focal_loss(prediction[..., 4:], torch.zeros_like(prediction[..., 4:]), reduction="sum")
+    assert loss.total.item() == pytest.approx(negatives.item())
+
+
 @pytest.mark.parametrize("cls_loss_type", ["focal", "CE"])
 def test_perfect_boxes(cls_loss_type, batch):
     """Boxes predicted as they are: no box loss, no NaN, and the IoU-aware targets are the hard ones."""
@@ -187,10 +199,10 @@ def test_perfect_boxes(cls_loss_type, batch):
 def test_by_the_specification():
     boxes = torch.tensor([[[0.1, 0.1, 0.4, 0.5, 3], [0.55, 0.5, 0.6, 0.58, 7], [0.2, 0.2, 0.35, 0.45, 5]]])
     prediction = torch.cat([torch.zeros(1, 25200, 4), torch.full((1, 25200, 20), -4.59512)], dim=2)
-    losses = detection_losses(prediction, batch_of(boxes, (640, 640)))
-    assert losses.num_positives == 36
-    assert (losses.box / 36).item() == pytest.approx(5.617165, rel=1e-5)
-    assert (losses.classes / 36).item() == pytest.approx(0.143763, rel=1e-5)
+    found = detection_losses(prediction, batch_of(boxes, (640, 640)))
+    assert found.num_positives == 36
+    assert (found.box / 36).item() == pytest.approx(5.617165, rel=1e-5)
+    assert (found.classes / 36).item() == pytest.approx(0.143763, rel=1e-5)
 
 
 def as_double(*arrays: np.ndarray) -> list[torch.Tensor]:
@@ -223,9 +235,9 @@ def test_released_class_losses(path):
 def test_released_box_losses(path):
     arrays = load(path)
     first, second = as_double(arrays["ciou_box1"], arrays["ciou_box2"])
-    losses = complete_iou_loss(first.requires_grad_(), second)
-    losses.sum().backward()
-    np.testing.assert_allclose(losses.detach(), arrays["ciou_loss"], rtol=1e-8)
+    found = complete_iou_loss(first.requires_grad_(), second)
+    found.sum().backward()
+    np.testing.assert_allclose(found.detach(), arrays["ciou_loss"], rtol=1e-8)
     np.testing.assert_allclose(first.grad, arrays["ciou_grad_box1"], rtol=1e-8, atol=1e-10)
 
 
@@ -247,14 +259,14 @@ def test_released_losses(path, dtype, rtol):
     )
     for name, iou_aware in (("iou_aware", True), ("hard", False)):
         prediction = torch.cat([offsets, logits], dim=2).requires_grad_()
-        losses = detection_losses(prediction, batch, iou_aware=iou_aware)
-        assert close(losses.box / losses.num_positives, arrays[f"mbox_focal_{name}_box"], rtol)
-        assert close(losses.classes / losses.num_positives, arrays[f"mbox_focal_{name}_class"], rtol)
+        found = detection_losses(prediction, batch, iou_aware=iou_aware)
+        assert close(found.box / found.num_positives, arrays[f"mbox_focal_{name}_box"], rtol)
+        assert close(found.classes / found.num_positives, arrays[f"mbox_focal_{name}_class"], rtol)
         global_means([detection_loss(prediction, batch, iou_aware=iou_aware)])[0].value.backward()
         norms = [part.norm().item() for part in prediction.grad.split([4, classes], dim=2)]
         assert norms == pytest.approx(arrays[f"mbox_focal_{name}_grad_norm_loc_conf"].tolist(), rel=10 * rtol)
         prediction = torch.cat([offsets, background, logits], dim=2)
-        losses = detection_losses(prediction, batch, cls_loss_type="CE", iou_aware=iou_aware)
-        assert close(losses.classes / losses.num_positives, arrays[f"mbox_CE_{name}_class"], rtol)
-    losses = detection_losses(torch.cat([offsets, logits], dim=2), batch, loc_loss_type="L1", loc_weight=1)
-    assert close(losses.box / losses.num_positives, arrays["mbox_focal_L1_box_weight1"], rtol)
+        found = detection_losses(prediction, batch, cls_loss_type="CE", iou_aware=iou_aware)
+        assert close(found.classes / found.num_positives, arrays[f"mbox_CE_{name}_class"], rtol)
+    found = detection_losses(torch.cat([offsets, logits], dim=2), batch, loc_loss_type="L1", loc_weight=1)
+    assert close(found.box / found.num_positives, arrays["mbox_focal_L1_box_weight1"], rtol)
