@@ -43,9 +43,9 @@ def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> f
 
 
 def _dataset(detections: DetectedBoxes, objects: ObjectBoxes) -> dict:
-    """The ground truth as in a file of COCO's; the first pixel is that from 0 to 1."""
+    """The ground truth as in a file of COCO's. As boxes to train for, those of VOC end before their last pixel."""
     corner = objects.boxes[:, :2] - 1
-    sides = objects.boxes[:, 2:] - corner
+    sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
     columns = {
         "id": np.arange(len(sides)) + 1,  # 0 means not matched
         "image_id": objects.images,

@@ -141,7 +141,7 @@ def test_coco():
     objects = ObjectBoxes(
         np.array([0, 1, 1]),
         np.array([1, 1, 1]),
-        np.array([[1.0, 1, 100, 100], [1, 1, 100, 100], [201, 201, 300, 300]]),
+        np.array([[1.0, 1, 101, 101], [1, 1, 101, 101], [201, 201, 301, 301]]),
         np.array([False, False, True]),
     )
     detections = DetectedBoxes(
