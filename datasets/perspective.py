@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from datasets.base import ImageDataset, channels_first, on_device
+from utils.padding import padded_size
 from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -95,14 +96,6 @@ class PerspectiveImage:
     def _each(self, change: Callable[[str, np.ndarray], np.ndarray]) -> "PerspectiveImage":
         """All maps changed by a function of name and array."""
         return replace(self, **{name: change(name, getattr(self, name)) for name in _PADDING})
-
-
-def padded_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
-    """The smallest size (H, W) that holds an image of `size` and has the aspect ratio of height x width."""
-    rows, columns = size
-    if columns * height > rows * width:
-        return int(columns * height / width + 0.5), columns
-    return rows, int(rows * width / height + 0.5)
 
 
 def fit_colors(rgb: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional
 
-from datasets.perspective import PerspectiveImage, padded_size
+from datasets.perspective import PerspectiveImage
+from utils.padding import padded_size
 
 _BRIGHTNESS, _HUE = 32 / 255, 18 / 255 * 360  # added; of 1, and in degrees
 _FACTORS = 0.5, 1.5  # contrast and saturation are multiplied

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 # Of each task (metric, sign of its exponent): the sign is -1 where less is better.
 SUMMARIZED = {
+    "detection": (("mAP", 1),),
     "segmentation": (("mIoU", 1),),
     "depth": (("d1", 1), ("rms", -1)),
     "normal": (("11.25", 1), ("mean", -1), ("median", -1)),
 }
 # Of each task the metric, 0 to 1, that achievement-based balancing takes for its accuracy.
-ACCURACY = {"segmentation": "mIoU", "depth": "d1", "normal": "11.25"}
+ACCURACY = {"detection": "mAP", "segmentation": "mIoU", "depth": "d1", "normal": "11.25"}
 
 
 def summary_score(metrics: Mapping[str, Mapping[str, float]]) -> float:
@@ -19,7 +20,8 @@ def summary_score(metrics: Mapping[str, Mapping[str, float]]) -> float:
     More is better. The score is 0 when one of the metrics is 0, and NaN when one is NaN or no task has metrics.
 
     Args:
-        metrics: of each task, by their names in `metrics.perspective`; tasks without any do not count.
+        metrics: of each task, by their names in `metrics.perspective` and `metrics.detection`; tasks without any do not
+            count.
     """
     scores = [_task_score(task, values) for task, values in metrics.items() if values]
     return _geometric_mean(scores)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.nyuv2_layouts import NYU_CAMERA, WINDOW, OwnersLayout
-from datasets.perspective import padded_size
 from networks.achievement_checkpoint import AchievementSettings
 from utils.errors import UserError
+from utils.padding import padded_size
 from utils.pinhole import Pinhole
 
 

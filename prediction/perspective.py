@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.perspective import fit_colors, padded_size
+from datasets.perspective import fit_colors
 from networks.achievement_checkpoint import AchievementCheckpoint, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint
 from prediction.cameras import Camera, CameraFlags
@@ -14,6 +14,7 @@ from prediction.own_size import at_own_size
 from prediction.result import PerspectivePrediction
 from prediction.trained_model import ImageLike, TrainedModel
 from tasks import TASKS
+from utils.padding import padded_size
 from utils.pinhole import Pinhole
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from datasets.loading import LoadingSettings, evaluation_batches, training_batches
-from datasets.perspective import PerspectiveDataset, PerspectiveImage, fit_colors, pack, padded_size, unpack
+from datasets.perspective import PerspectiveDataset, PerspectiveImage, fit_colors, pack, unpack
 from datasets.perspective_augment import PerspectiveAugmentation, distort_colors, zoomed
 from datasets.synthetic_nyu import SyntheticNYU
 from tests.achievement_golden import files_of, load
+from utils.padding import padded_size
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CPU = torch.device("cpu")

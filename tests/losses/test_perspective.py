@@ -120,7 +120,6 @@ SMOOTHING = "seg_loss_smoothing_"  # the start of names that end with a label sm
 
 @pytest.mark.parametrize("path", files_of("losses"), ids=lambda path: path.stem)
 def test_released_values(path):
-    """Parts with a teacher's labels are left out: there are no teachers."""
     arrays = load(path)
     batch = targets(arrays["depth_gt"], arrays["normal_gt"], arrays["seg_labels"])
     logits, depth, normal = (

@@ -7,15 +7,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
 from losses.reduction import global_means
 from networks.released_achievement import released_architecture, released_key
 from tests.achievement_golden import check_batch_statistics, files_of, load, load_meta, model_case
+from tests.achievement_gradients import (
+    check_gradient_norms,
+    check_losses,
+    check_shared_gradients,
+    report,
+    task_gradients,
+)
 
 RTOL = 1e-6  # of losses, of BatchNorm's statistics, and of outputs, as a fraction of the largest
-GRADIENT_RTOL = 1e-5
 
 
 def param(path: Path):
@@ -46,20 +51,6 @@ def golden(request) -> SimpleNamespace:
     return SimpleNamespace(**vars(case), outputs=outputs, values=values, gradients=gradients)
 
 
-def task_gradients(network: nn.Module, values: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """The gradient of each task's loss, by our names of the parameters; zeros where a loss does not reach."""
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    gradients = []
-    for value in values:
-        found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-        gradients.append(dict(zip(names, found, strict=True)))
-    return gradients
-
-
-def report(name: str, error: float) -> None:
-    print(f"{name}: {error:.1e}")  # shown with pytest -rP
-
-
 def test_names_and_shapes(golden):
     """All entries of the released state dict, in its order."""
     ours = {released_key(key): tuple(value.shape) for key, value in golden.network.state_dict().items()}
@@ -88,14 +79,9 @@ def test_outputs(golden):
 
 
 def test_losses(golden):
-    theirs = golden.arrays["task_losses"]
-    ours = np.array([value.item() for value in golden.values])
-    error = (np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1e-30)).max()
-    report("losses", error)
-    np.testing.assert_allclose(ours, theirs, rtol=RTOL)
-    np.testing.assert_allclose(ours.sum(), golden.arrays["loss_sum"], rtol=RTOL)
-    for task, value in zip(golden.meta.app, ours, strict=True):
-        np.testing.assert_allclose(value, golden.arrays[f"loss_{task}"], rtol=RTOL)
+    check_losses(golden, RTOL)
+    for task, value in zip(golden.meta.app, golden.values, strict=True):
+        np.testing.assert_allclose(value.item(), golden.arrays[f"loss_{task}"], rtol=RTOL)
 
 
 def test_batch_statistics(golden):
@@ -105,31 +91,11 @@ def test_batch_statistics(golden):
 
 
 def test_gradient_norms(golden):
-    totals = {
-        released_key(name): sum(gradients[name] for gradients in golden.gradients).norm().item()
-        for name in golden.gradients[0]
-    }
-    theirs = dict(zip(golden.arrays["grad_keys"].tolist(), golden.arrays["grad_norms"].tolist(), strict=True))
-    assert totals.keys() == theirs.keys()
-    worst = 0.0
-    for key, norm in theirs.items():
-        if norm > 1e-6:
-            worst = max(worst, abs(totals[key] - norm) / norm)
-            assert totals[key] == pytest.approx(norm, rel=GRADIENT_RTOL), key
-        else:  # an exact zero seen through rounding
-            assert totals[key] < 1e-6, key
-    report("gradient norms", worst)
+    check_gradient_norms(golden)
 
 
 def test_inner_products_of_the_shared_gradients(golden):
-    shared = {id(parameter) for parameter in golden.network.shared_parameters()}
-    names = [name for name, parameter in golden.network.named_parameters() if id(parameter) in shared]
-    assert sum(golden.gradients[0][name].numel() for name in names) == golden.arrays["trunk_param_count"]
-    rows = [torch.stack([g[name].flatten() for g in golden.gradients]) for name in names]
-    ours, theirs = sum(row @ row.T for row in rows).numpy(), golden.arrays["trunk_gram"]
-    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-    report("inner products", error)
-    assert error < GRADIENT_RTOL
+    check_shared_gradients(golden)
 
 
 def test_own_parameters_are_reached_by_one_task_alone(golden):

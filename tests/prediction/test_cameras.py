@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from datasets.nyuv2_layouts import NYU_CAMERA, stored_camera
-from datasets.perspective import padded_size
 from prediction.cameras import CameraFlags, training_camera
 from prediction.input_image import read_image
 from utils.errors import UserError
+from utils.padding import padded_size
 from utils.pinhole import Pinhole
 
 EXIF, FOCAL_LENGTH, ORIENTATION = 0x8769, 0xA405, 0x112

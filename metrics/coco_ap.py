@@ -1,0 +1,65 @@
+"""Average precision of detections as COCO computes it, by pycocotools."""
+
+import contextlib
+import io
+from types import ModuleType
+
+import numpy as np
+
+from metrics.voc_ap import DetectedBoxes, ObjectBoxes
+from utils.extras import import_extra
+
+
+def import_pycocotools() -> tuple[ModuleType, ModuleType]:
+    """Its modules ``coco`` and ``cocoeval``.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    return import_extra("pycocotools.coco", "mAP_coco"), import_extra("pycocotools.cocoeval", "mAP_coco")
+
+
+def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> float:
+    """AP over the IoUs 0.50:0.05:0.95 of boxes of all areas; difficult objects are crowds, which need not be found.
+
+    Raises:
+        UserError: when pycocotools is not installed.
+    """
+    coco, cocoeval = import_pycocotools()
+    if not len(detections.images):
+        return 0.0
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
+        truth = coco.COCO()
+        truth.dataset = _dataset(detections, objects)
+        truth.createIndex()
+        corners = detections.boxes
+        rows = np.column_stack([detections.images, corners[:, :2], corners[:, 2:] - corners[:, :2]])
+        results = truth.loadRes(np.column_stack([rows, detections.scores, detections.labels]))
+        evaluation = cocoeval.COCOeval(truth, results, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return float(evaluation.stats[0])
+
+
+def _dataset(detections: DetectedBoxes, objects: ObjectBoxes) -> dict:
+    """The ground truth as in a file of COCO's. As boxes to train for, those of VOC end before their last pixel."""
+    corner = objects.boxes[:, :2] - 1
+    sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
+    columns = {
+        "id": np.arange(len(sides)) + 1,  # 0 means not matched
+        "image_id": objects.images,
+        "category_id": objects.labels,
+        "bbox": np.column_stack([corner, sides]),
+        "area": sides.prod(1),
+        "iscrowd": objects.is_difficult.astype(int),
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    annotations = [dict(zip(columns, row, strict=True)) for row in rows]
+    images = np.union1d(detections.images, objects.images).tolist()
+    labels = np.union1d(detections.labels, objects.labels).tolist()
+    return {
+        "images": [{"id": image} for image in images],
+        "annotations": annotations,
+        "categories": [{"id": label} for label in labels],
+    }
