@@ -28,6 +28,12 @@ def boxes_of_objects(objects: np.ndarray) -> np.ndarray:
     return _with_area(boxes)
 
 
+def clip_objects(objects: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The part of objects (M, 6) that is in an image of H x W, without those of which nothing is."""
+    limits = np.array([width, height, width, height]) + 1
+    return _with_area(np.concatenate([objects[:, :4].clip(1, limits), objects[:, 4:]], axis=1))
+
+
 def shifted(boxes: np.ndarray, down: float, right: float) -> np.ndarray:
     """Boxes (n, 5) in an image with so many more pixels above and left of it."""
     return boxes + np.array([right, down, right, down, 0], np.float32)

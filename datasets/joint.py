@@ -1,7 +1,7 @@
 """Joint training on several datasets, each with ground truth of some of the tasks: --train_dataset VOC NYU_BTS.
 
-The samples are those of all datasets in a row. In a sample, ground truth that its dataset lacks is missing, as described
-in `datasets.perspective`; the losses leave it out. Evaluations are of one dataset at a time.
+The samples are those of all datasets in a row. Ground truth that the dataset of a sample lacks is missing in it, as
+described in `datasets.perspective`; the losses leave it out. Evaluations are of one dataset at a time.
 """
 
 from collections.abc import Sequence

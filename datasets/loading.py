@@ -175,8 +175,8 @@ def _collate(samples: list[dict]) -> dict:
     """A batch of the good samples, as arrays, and all errors as ``bad``.
 
     Arrays are sent to the main process through a pipe while the worker continues; tensors would be copied to new shared
-    memory first, which takes longer. Boxes and objects, of which samples have different numbers, are filled up with rows
-    of zeros.
+    memory first, which takes longer. Boxes and objects, of which samples have different numbers, are filled up with
+    rows of zeros.
     """
     bad = [message for sample in samples for message in sample.pop("bad")]
     good = [sample for sample in samples if sample]

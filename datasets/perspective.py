@@ -13,16 +13,16 @@ key             shape, type                meaning
 ``depth_mask``  (1, H, W) bool             1 mm < depth < 10 m
 ``normal_mask`` (1, H, W) bool             where the normal is known
 ``boxes``       (N, 5) float32             x1, y1, x2, y2 as fractions of W and H, and the class, 1 or more
-``objects``     (M, 6) float64             what detections are evaluated by: corners in pixels of the stored image, whose
-                                           first pixel is 1, the class, and 1 if the object is difficult, else 0
+``objects``     (M, 6) float64             what detections are evaluated by: corners in pixels of the stored image,
+                                           whose first pixel is 1, the class, and 1 if the object is difficult, else 0
 ``stored_size`` (2,) int64                 H, W of the stored image
 ``id``          str                        names the sample
 ``index``       int                        its place in the dataset
 =============== ========================== ==========================================================================
 
 Ground truth that is not there, or that no task needs, is missing in all pixels, as is the padding of images of another
-aspect ratio: zeros, -1, masks that are false, no boxes. In a batch N and M are the largest of its samples; rows of zeros,
-whose class is the background, fill the others up.
+aspect ratio: zeros, -1, masks that are false, no boxes. In a batch N and M are the largest of its samples; the others
+are filled up with rows of zeros, whose class is the background.
 """
 
 from abc import abstractmethod
@@ -157,6 +157,10 @@ class PerspectiveDataset(ImageDataset):
     def read(self, index: int) -> PerspectiveImage:
         """Read an image with its ground truth, at the stored size."""
 
+    def missing_files(self) -> list[str]:
+        """Paths of all files that should be read and are not there."""
+        return []
+
     def describe_source(self) -> dict[str, str | int | float | None]:
         """What metrics depend on, for checkpoints and results."""
         return {"classes": len(self.classes)}
@@ -174,7 +178,7 @@ class PerspectiveDataset(ImageDataset):
 
 
 def pack(image: PerspectiveImage, index: int, stored_size: tuple[int, int] | None = None) -> dict:
-    """An image as arrays that can be stacked: what `unpack` takes. The stored size is that of the image if not given."""
+    """An image as arrays that can be stacked: what `unpack` takes. Its stored size is that of the image by default."""
     arrays = {name: np.ascontiguousarray(getattr(image, name)) for name in _PADDING}
     arrays["boxes"] = moving.scaled(image.boxes, 1 / image.size[0], 1 / image.size[1])
     arrays["objects"] = image.objects
