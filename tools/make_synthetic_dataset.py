@@ -5,8 +5,8 @@
 N rooms for training and N for testing. Every fourth training room (at least the last) belongs to the split "val"; with
 Struc3D and Folder, whose "val" is no part of the training split, as many more rooms are written; with the copies of
 NYU v2 (NYUv2-M and so on, see docs/nyuv2.md), VOC, COCO and NYU_BTS "val" is chosen on reading. VOC and COCO hold
-colored shapes instead of rooms. The same rooms come out every time; --seed gives others. `synthetic_dataset.json` in the
-folder describes its content.
+colored shapes instead of rooms. The same images come out every time; --seed gives others. `synthetic_dataset.json` in
+the folder describes its content.
 """
 
 import argparse
