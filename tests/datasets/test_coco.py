@@ -73,7 +73,7 @@ def test_images(written):
         expected = [one for one in drawn(index).shapes if not one.is_special]
         crowds += len(drawn(index).shapes) - len(expected)
         bounds = np.array([[*one.bounds(), one.label] for one in expected]).reshape(-1, 5)
-        assert np.array_equal(image.boxes, bounds + [0, 0, 1, 1, 0])
+        assert np.array_equal(image.boxes, np.add(bounds, [0, 0, 1, 1, 0]))
         assert np.array_equal(image.objects[:, :4] - 1, image.boxes[:, :4])
         assert not image.objects[:, 5].any()
     assert crowds
