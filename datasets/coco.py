@@ -4,7 +4,8 @@
   ``mscoco`` or ``COCO`` there. The test images are those of val2017; "val" is a tenth of those of train2017.
 * **Classes**: 81 for both tasks, the background and the 80 things. The released code has as many for detection as for
   segmentation, too, but 171 with stuff, of which two are beyond its network.
-* **Boxes**, clipped to the image; none of crowds.
+* **Boxes** are clipped to the image. Crowds have none; among the objects they are the difficult ones, as they need not
+  be found. Corners of objects are COCO's plus 1, so that they relate to boxes as VOC's do.
 * **Segmentation**: the maps of COCO-Stuff in ``stuff/{train,val}2017``, of which stuff is background, if that folder is
   there; else the outlines of the instances, drawn by pycocotools. Crowds are ignored.
 """
@@ -21,9 +22,8 @@ from datasets.held_out import indices_of_split
 from datasets.perspective import PerspectiveDataset, PerspectiveImage, without_maps
 from utils.errors import UserError
 from utils.images import ImageFile
-from utils.tasks import DETECTION
+from utils.tasks import CLASS_TASKS, DETECTION
 
-_TASKS = (DETECTION, "segmentation")
 _OUTLINE = ("segmentation", "area", "iscrowd", "category_id")  # what `instance_labels` needs
 _MOST_COMPARED = 16  # maps of COCO-Stuff, to find out which numbers they hold
 
@@ -45,7 +45,7 @@ class COCO(PerspectiveDataset):
 
     name = "COCO"
     classes = COCO_CLASSES
-    labeled_tasks = _TASKS
+    labeled_tasks = CLASS_TASKS
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class COCO(PerspectiveDataset):
         width: int,
         augment: Callable[[PerspectiveImage, int, int], PerspectiveImage] | None = None,
         hold_out_val: bool = False,
-        tasks: tuple[str, ...] = _TASKS,
+        tasks: tuple[str, ...] = CLASS_TASKS,
     ):
         super().__init__(height, width, augment, tasks)
         self.split = split
@@ -163,10 +163,10 @@ def read_instances(path: Path) -> tuple[list[dict], dict[int, list[dict]]]:
 
 
 def objects_of(annotations: list[dict]) -> np.ndarray:
-    """The objects (M, 6) float64 of an image, see `datasets.boxes`, without crowds."""
+    """The objects (M, 6) float64 of an image, see `datasets.boxes`; crowds are difficult ones."""
     rows = []
     for one in annotations:
-        if not one["iscrowd"]:
-            x, y, width, height = one["bbox"]
-            rows.append([x + 1, y + 1, x + width + 1, y + height + 1, LABEL_OF_ID[one["category_id"]], 0])
+        x, y, width, height = one["bbox"]
+        corners = [x + 1, y + 1, x + width + 1, y + height + 1]
+        rows.append([*corners, LABEL_OF_ID[one["category_id"]], one["iscrowd"]])
     return np.array(rows, np.float64).reshape(-1, 6)

@@ -11,8 +11,7 @@ import torch
 
 from datasets.perspective import PerspectiveDataset, PerspectiveImage
 from utils.errors import UserError
-
-_TASKS_WITH_CLASSES = {"detection", "segmentation"}
+from utils.tasks import CLASS_TASKS
 
 
 class JointDataset(PerspectiveDataset):
@@ -40,7 +39,7 @@ class JointDataset(PerspectiveDataset):
         self.sizes = tuple(map(len, datasets))
         self._ends = list(accumulate(self.sizes))
         self.labeled_tasks = tuple(dict.fromkeys(task for one in datasets for task in one.labeled_tasks))
-        with_classes = [one for one in datasets if _TASKS_WITH_CLASSES & {*one.labeled_tasks} & {*one.tasks}]
+        with_classes = [one for one in datasets if {*CLASS_TASKS} & {*one.labeled_tasks} & {*one.tasks}]
         self.classes = (with_classes or datasets)[0].classes
         for other in with_classes[1:]:
             if other.classes.names != self.classes.names:

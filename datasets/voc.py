@@ -23,7 +23,7 @@ from datasets.perspective import PerspectiveDataset, PerspectiveImage, without_m
 from utils.colors import distinct_colors
 from utils.errors import UserError
 from utils.images import ImageFile
-from utils.tasks import DETECTION, IGNORE_LABEL
+from utils.tasks import CLASS_TASKS, DETECTION, IGNORE_LABEL
 
 VOC_CLASSES = SemanticClasses(
     names=(
@@ -35,7 +35,6 @@ VOC_CLASSES = SemanticClasses(
 YEARS = ("2007", "2012")
 TRAIN_LIST, SEGMENTATION_TEST_LIST = "trainvalsegdet", "segval"  # not the owners'
 _BORDER = 255  # in masks: not evaluated
-_TASKS = (DETECTION, "segmentation")
 
 
 class VOC(PerspectiveDataset):
@@ -55,7 +54,7 @@ class VOC(PerspectiveDataset):
 
     name = "VOC"
     classes = VOC_CLASSES
-    labeled_tasks = _TASKS
+    labeled_tasks = CLASS_TASKS
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class VOC(PerspectiveDataset):
         width: int,
         augment: Callable[[PerspectiveImage, int, int], PerspectiveImage] | None = None,
         hold_out_val: bool = False,
-        tasks: tuple[str, ...] = _TASKS,
+        tasks: tuple[str, ...] = CLASS_TASKS,
     ):
         super().__init__(height, width, augment, tasks)
         self.root = find_voc(Path(root))

@@ -15,9 +15,10 @@ METERS = "metres along the ray"  # the unit of depth as written to checkpoints a
 ALONG_AXIS = "metres along the optical axis"  # the same of perspective images
 RELATIVE = "relative: the largest depth of each image is 10"  # of Structured3D, as in the paper
 
-TASK_NAMES = ("depth", "normal", "segmentation")  # in the order of `tasks.TASKS`
+TASK_NAMES = ("depth", "normal", "segmentation")  # of panoramas, in the order of `tasks.TASKS`
 DETECTION = "detection"
-PERSPECTIVE_TASK_NAMES = (DETECTION, "segmentation", "depth", "normal")  # in the order of the paper
+PERSPECTIVE_TASK_NAMES = (DETECTION, "segmentation", "depth", "normal")  # of images of perspective cameras
+CLASS_TASKS = (DETECTION, "segmentation")  # those that predict classes
 # The values of --task, in the released code's spelling and order.
 TASK_VALUES = (
     *("depth", "segmentation", "normal", "depth_segmentation", "depth_normal", "normal_segmentation"),

@@ -63,7 +63,7 @@ def test_classes():
 
 
 def test_images(written):
-    """Every shape that is no crowd has a box, to the ends of its last pixels; crowds have none at all."""
+    """Every shape that is no crowd has a box, to the ends of its last pixels; crowds are difficult objects."""
     dataset = opened(written)
     assert len(dataset) == NUM
     assert dataset.missing_files() == []
@@ -74,8 +74,9 @@ def test_images(written):
         crowds += len(drawn(index).shapes) - len(expected)
         bounds = np.array([[*one.bounds(), one.label] for one in expected]).reshape(-1, 5)
         assert np.array_equal(image.boxes, np.add(bounds, [0, 0, 1, 1, 0]))
-        assert np.array_equal(image.objects[:, :4] - 1, image.boxes[:, :4])
-        assert not image.objects[:, 5].any()
+        is_crowd = image.objects[:, 5] == 1
+        assert np.array_equal(image.objects[~is_crowd, :5] - [1, 1, 1, 1, 0], image.boxes)
+        assert is_crowd.tolist() == [one.is_special for one in drawn(index).shapes]
     assert crowds
     assert len(opened(written, "test")) == NUM
 

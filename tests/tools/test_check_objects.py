@@ -47,7 +47,7 @@ def test_all_right(trees, capsys, name):
     assert ("hold labels of their class" in screen) == (name != "NYU_BTS")
     assert "panorama" not in screen
     assert check(name, trees(name), "--split", "test") == 0
-    assert "train " not in capsys.readouterr().out
+    assert "\ntrain " not in capsys.readouterr().out
 
 
 def test_boxes_of_other_images(trees, tmp_path, capsys):
