@@ -28,6 +28,9 @@ DATASETS = {
 }
 PERSPECTIVE_DATASETS = {
     "NYUv2": ("datasets.nyuv2", "NYUv2"),
+    "VOC": ("datasets.voc", "VOC"),
+    "COCO": ("datasets.coco", "COCO"),
+    "NYU_BTS": ("datasets.nyu_bts", "NYUBTS"),
     "SyntheticNYU": ("datasets.synthetic_nyu", "SyntheticNYU"),
 }
 SPLITS = ("train", "val", "test")
@@ -84,8 +87,8 @@ def build_perspective_dataset(
         height, width: size of the samples in pixels.
         augment: makes random training images; None: images are padded and resized.
         tasks: names of the tasks whose ground truth is needed; no other is read.
-        arguments: ``num_classes`` of both; ``SyntheticNYU``: num_rooms, seed; ``NYUv2``: hold_out_val, normal_axes,
-            normals, raw_depth.
+        arguments: those that not all datasets take. ``SyntheticNYU``: num_rooms, seed; those on disk: hold_out_val;
+            both of NYU's classes: num_classes; ``NYUv2``: normal_axes, normals, raw_depth, partial_labels.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no image is found.

@@ -4,18 +4,19 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from datasets.base import ImageDataset
+from datasets.sampling import MixingSampler, SeededIndex, SeededSampler
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
+
+_OF_ANY_LENGTH = {"boxes", "objects"}
 
 
 class Batches:
@@ -94,17 +95,23 @@ class LoadingSettings:
         num_workers: worker processes; 0 reads in this process.
         skip_bad: skip samples that cannot be read, instead of raising an error.
         drop_last: leave out the last batch of a training epoch if it is smaller.
+        mix_ratio: of a `datasets.joint.JointDataset`, what its datasets contribute to an epoch, see
+            `datasets.sampling.MixingSampler`; None: all their samples once.
     """
 
     batch_size: int = 1
     num_workers: int = 0
     skip_bad: bool = False
     drop_last: bool = False
+    mix_ratio: tuple[float, ...] | None = None
 
 
 def training_batches(dataset: ImageDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
     """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
-    sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
+    if settings.mix_ratio:
+        sampler = MixingSampler(dataset, dataset.sizes, settings.mix_ratio, world_size(), rank(), seed)
+    else:
+        sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
     reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
     return _batches(
         reader, sampler, settings, device, keep_workers=settings.num_workers > 0, drop_last=settings.drop_last
@@ -128,30 +135,6 @@ def report_bad_samples(*all_batches: Batches) -> None:
     if bad and is_main():
         lines = "\n".join(f"  {message}" for message in bad)
         print(f"{len(bad)} bad {'sample was' if len(bad) == 1 else 'samples were'} skipped:\n{lines}", file=sys.stderr)
-
-
-class SeededIndex(NamedTuple):
-    """A sample to augment: its index, and the seed of its augmentation."""
-
-    index: int
-    seed: int
-
-
-class SeededSampler(DistributedSampler):
-    """A `DistributedSampler` that seeds the augmentation of each sample by (seed, epoch, index).
-
-    Augmentations differ between epochs, and do not depend on the number of processes and workers.
-
-    Attributes:
-        first: number of samples to skip at the beginning of the epoch; `len` is still that of the whole epoch.
-    """
-
-    first = 0
-
-    def __iter__(self) -> Iterator[SeededIndex]:
-        for index in islice(super().__iter__(), self.first, None):
-            entropy = np.random.SeedSequence([self.seed, self.epoch, index])
-            yield SeededIndex(index, int(entropy.generate_state(1)[0]))
 
 
 class _Reader(Dataset):
@@ -192,19 +175,24 @@ def _collate(samples: list[dict]) -> dict:
     """A batch of the good samples, as arrays, and all errors as ``bad``.
 
     Arrays are sent to the main process through a pipe while the worker continues; tensors would be copied to new shared
-    memory first, which takes longer.
+    memory first, which takes longer. Boxes and objects, of which samples have different numbers, are filled up with
+    rows of zeros.
     """
     bad = [message for sample in samples for message in sample.pop("bad")]
     good = [sample for sample in samples if sample]
     if not good:
         return {"bad": bad}
     ids = [sample.pop("id") for sample in good]
+    for key in _OF_ANY_LENGTH & good[0].keys():
+        length = max(len(sample[key]) for sample in good)
+        for sample in good:
+            sample[key] = np.pad(sample[key], ((0, length - len(sample[key])), (0, 0)))
     return {key: np.stack([sample[key] for sample in good]) for key in good[0]} | {"id": ids, "bad": bad}
 
 
 def _batches(
     reader: _Reader,
-    sampler: DistributedSampler | range,
+    sampler: SeededSampler | range,
     settings: LoadingSettings,
     device: torch.device,
     keep_workers: bool,

@@ -8,14 +8,15 @@
 * **Normals**: their axes are found by comparison with depth, unless they are given. Samples are in our camera frame.
 """
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 
+from datasets.held_out import held_out
 from datasets.nyuv2_classes import CLASS_SETS, LABELS_13_OF_40
 from datasets.nyuv2_layouts import COUNTS, Layout, find_layout
+from datasets.partial_labels import read_partial_labels
 from datasets.perspective import PerspectiveDataset, PerspectiveImage, without_maps
 from datasets.preparation.pinhole_normals import (
     NORMAL_AXES,
@@ -29,7 +30,6 @@ from utils.tasks import TASK_NAMES
 
 OUR_AXES = "right-down-forward"
 _KIND_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
-_HELD_OUT = 0.1  # fraction of the training images
 _MOST_COMPARED = 16  # images from which the axes of the normals are found
 
 
@@ -43,6 +43,8 @@ class NYUv2(PerspectiveDataset):
         num_classes: 13 or 40; None: those of the copy. 13 can be made of 40.
         normal_axes: a key of `NORMAL_AXES`, the axes of the stored normals; None: found by comparison with depth.
         normals, raw_depth: for the owners' file, see `datasets.nyuv2_layouts.OwnersLayout`.
+        partial_labels: a list that says of each training image which tasks it has ground truth of, see
+            `datasets.partial_labels`; that of the others is missing in the split "train", as if it had not been stored.
 
     Attributes:
         layout: the copy.
@@ -71,6 +73,7 @@ class NYUv2(PerspectiveDataset):
         normal_axes: str | None = None,
         normals: str | None = None,
         raw_depth: bool = False,
+        partial_labels: str | Path | None = None,
     ):
         super().__init__(height, width, augment, tasks)
         self.root = Path(root)
@@ -85,12 +88,24 @@ class NYUv2(PerspectiveDataset):
         self.ids, self.expected_count, self.hold_out = self._choose(split, hold_out_val)
         if not self.ids:
             raise UserError(f"{self.root} (copy {self.layout.letter}) holds no image of the split {split}")
+        self._tasks_of = {}
+        self._partial_labels = partial_labels and split == "train" and Path(partial_labels)
+        if self._partial_labels:
+            self._tasks_of = read_partial_labels(self._partial_labels, self.layout.ids("train"))
         self.axes, self.axes_agreement = self._find_axes(normal_axes) if "normal" in self.tasks else (None, None)
 
     @property
     def kinds(self) -> list[str]:
         """What is read: "rgb" and the maps that the tasks need."""
-        return ["rgb", *(kind for task, kind in _KIND_OF_TASK.items() if task in self.tasks)]
+        return self._kinds_for(self.tasks)
+
+    @staticmethod
+    def _kinds_for(tasks: Collection[str]) -> list[str]:
+        return ["rgb", *(kind for task, kind in _KIND_OF_TASK.items() if task in tasks)]
+
+    def _kinds_of(self, image_id: str) -> list[str]:
+        """What is read of an image."""
+        return self._kinds_for({*self.tasks} & {*self._tasks_of.get(image_id, self.tasks)})
 
     def describe_source(self) -> dict[str, str | int | None]:
         """What figures depend on, for the results: copy, classes, size on the disk, normals, how "val" is chosen."""
@@ -104,11 +119,13 @@ class NYUv2(PerspectiveDataset):
         if self.axes:
             facts |= {"normals": self.layout.normal_source, "normal_axes": self.axes}
             facts["normal_axes_agreement"] = self.axes_agreement and round(self.axes_agreement, 3)
+        if self._partial_labels:
+            facts["partial_labels"] = self._partial_labels.name
         return facts
 
     def missing_files(self) -> list[str]:
-        """Paths of all files that should be read and are not there."""
-        return [str(path) for one in self.ids for path in self.layout.files(one, self.kinds) if not path.is_file()]
+        paths = (path for one in self.ids for path in self.layout.files(one, self._kinds_of(one)))
+        return [str(path) for path in paths if not path.is_file()]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,14 +141,15 @@ class NYUv2(PerspectiveDataset):
         """
         image_id, layout = self.ids[index], self.layout
         image = without_maps(layout.rgb(image_id), image_id)
-        if "depth" in self.tasks:
+        kinds = self._kinds_of(image_id)
+        if "depth" in kinds:
             image.depth = layout.depth(image_id)
-        if "segmentation" in self.tasks:
+        if "semantic" in kinds:
             labels = layout.labels(image_id)
             image.semantic = labels if len(self.classes) == layout.num_classes else LABELS_13_OF_40[labels]
-        if "normal" in self.tasks:
+        if "normal" in kinds:
             image.normal = layout.normals(image_id) * NORMAL_AXES[self.axes]
-        for kind in self.kinds[1:]:
+        for kind in kinds[1:]:
             shape = getattr(image, kind).shape[:2]
             if shape != image.rgb.shape[:2]:
                 words = " and ".join("x".join(map(str, size)) for size in (image.rgb.shape[:2], shape))
@@ -143,11 +161,11 @@ class NYUv2(PerspectiveDataset):
         if split == "test":
             return self.layout.ids("test"), COUNTS["test"], "not used"
         ids = self.layout.ids("train")
-        held_out, words = hold_out(ids, self.layout)
+        kept_out, words = hold_out(ids, self.layout)
         if split == "train":
-            kept = [one for one in ids if not (hold_out_val and one in held_out)]
-            return kept, COUNTS["train"] - (len(held_out) if hold_out_val else 0), words if hold_out_val else "not used"
-        return [one for one in ids if one in held_out], len(held_out), words
+            kept = [one for one in ids if not (hold_out_val and one in kept_out)]
+            return kept, COUNTS["train"] - (len(kept_out) if hold_out_val else 0), words if hold_out_val else "not used"
+        return [one for one in ids if one in kept_out], len(kept_out), words
 
     def _find_axes(self, given: str | None) -> tuple[str, float | None]:
         """The axes of the stored normals, and the agreement with depth by which they were found."""
@@ -187,21 +205,11 @@ def measured_axes(layout: Layout, image_id: str):
 def hold_out(ids: list[str], layout: Layout) -> tuple[set[str], str]:
     """About a tenth of the training images, to choose by, and how they were chosen.
 
-    Whole scenes if the copy tells the scene of every image: two images of one show much the same. The choice depends on
-    names alone, so that a part of the data does not change it for the rest.
+    Whole scenes if the copy tells the scene of every image: two images of one show much the same.
     """
-    group_of = {image_id: layout.scene(image_id) for image_id in ids}
-    by_scene = bool(ids) and all(group_of.values())
-    if not by_scene:
-        group_of = {image_id: image_id for image_id in ids}
-    order = sorted(set(group_of.values()), key=lambda name: hashlib.sha256(f"val/{name}".encode()).digest())
-    wanted, chosen = round(_HELD_OUT * len(ids)) or min(1, len(ids) - 1), set()
-    for group in order:
-        if len(chosen) >= wanted:
-            break
-        members = {image_id for image_id, own in group_of.items() if own == group}
-        if len(chosen) + len(members) < len(ids):
-            chosen |= members
+    scenes = [layout.scene(image_id) for image_id in ids]
+    by_scene = bool(ids) and all(scenes)
+    chosen = held_out(ids, scenes if by_scene else ids)
     words = "whole scenes" if by_scene else "single images at random, as the copy tells no scenes"
     return chosen, f"{len(chosen)} of the {len(ids)} training images: {words}"
 

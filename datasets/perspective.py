@@ -12,25 +12,31 @@ key             shape, type                meaning
 ``semantic``    (H, W) int64               class labels, -1 = ignore
 ``depth_mask``  (1, H, W) bool             1 mm < depth < 10 m
 ``normal_mask`` (1, H, W) bool             where the normal is known
+``boxes``       (N, 5) float32             x1, y1, x2, y2 as fractions of W and H, and the class, 1 or more
+``objects``     (M, 6) float64             what detections are evaluated by: corners in pixels of the stored image,
+                                           whose first pixel is 1, the class, and 1 if the object is difficult, else 0
+``stored_size`` (2,) int64                 H, W of the stored image
 ``id``          str                        names the sample
 ``index``       int                        its place in the dataset
 =============== ========================== ==========================================================================
 
 Ground truth that is not there, or that no task needs, is missing in all pixels, as is the padding of images of another
-aspect ratio: zeros, -1, masks that are false.
+aspect ratio: zeros, -1, masks that are false, no boxes. In a batch N and M are the largest of its samples; the others
+are filled up with rows of zeros, whose class is the background.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import torch
 
+from datasets import boxes as moving
 from datasets.base import ImageDataset, channels_first, on_device
 from utils.padding import padded_size
-from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH
+from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 MIN_DEPTH = 0.001  # meters; both bounds are excluded
@@ -50,6 +56,8 @@ class PerspectiveImage:
         normal: (H, W, 3) float32 unit vectors toward the camera, x right, y down, z forward; (0, 0, 0) = missing.
         semantic: (H, W) int8 labels, -1 = ignore.
         id: names the image.
+        boxes: (n, 5) float32 in pixels of this image, see `datasets.boxes`.
+        objects: (M, 6) float64 of the stored image, see `datasets.boxes`; they do not move.
     """
 
     rgb: np.ndarray
@@ -57,6 +65,8 @@ class PerspectiveImage:
     normal: np.ndarray
     semantic: np.ndarray
     id: str
+    boxes: np.ndarray = field(default_factory=moving.no_boxes)
+    objects: np.ndarray = field(default_factory=moving.no_objects)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,11 +79,13 @@ class PerspectiveImage:
         if (rows, columns) == (height, width):
             return self
         borders = top, height - rows - top, left, width - columns - left
-        return self._each(lambda name, array: _with_borders(name, array, borders))
+        padded = self._each(lambda name, array: _with_borders(name, array, borders))
+        return replace(padded, boxes=moving.shifted(self.boxes, top, left))
 
     def cropped(self, top: int, left: int, height: int, width: int) -> "PerspectiveImage":
-        """A window of the image."""
-        return self._each(lambda _, array: array[top : top + height, left : left + width])
+        """A window of the image, with the part of each box that is in it."""
+        window = self._each(lambda _, array: array[top : top + height, left : left + width])
+        return replace(window, boxes=moving.clipped(moving.shifted(self.boxes, -top, -left), height, width))
 
     def resized(self, height: int, width: int) -> "PerspectiveImage":
         """The image at another size: colors and normals averaged by area, depth and labels from the nearest pixel.
@@ -82,12 +94,18 @@ class PerspectiveImage:
         """
         if self.size == (height, width):
             return self
-        return self._each(lambda name, array: _at_size(name, array, height, width))
+        rows, columns = self.size
+        resized = self._each(lambda name, array: _at_size(name, array, height, width))
+        return replace(resized, boxes=moving.scaled(self.boxes, height / rows, width / columns))
 
     def flipped(self) -> "PerspectiveImage":
         """The mirror image; the x component of the normals is negated."""
         mirrored = self._each(lambda _, array: cv2.flip(array, 1))
-        return replace(mirrored, normal=mirrored.normal * np.array([-1, 1, 1], np.float32))
+        return replace(
+            mirrored,
+            normal=mirrored.normal * np.array([-1, 1, 1], np.float32),
+            boxes=moving.mirrored(self.boxes, self.size[1]),
+        )
 
     def fitted(self, height: int, width: int) -> "PerspectiveImage":
         """The image for evaluation: padded at its right or lower border to the aspect ratio, then resized."""
@@ -120,13 +138,21 @@ class PerspectiveDataset(ImageDataset):
     """A dataset of perspective images at one size, see `ImageDataset`.
 
     Without `augment` (see `datasets.perspective_augment`), which brings them to H x W as well, images are fitted to it.
+
+    Attributes:
+        labeled_tasks: names of the tasks for which the dataset has any ground truth.
     """
 
     depth_unit: str = ALONG_AXIS
+    labeled_tasks: tuple[str, ...] = TASK_NAMES
 
     @abstractmethod
     def read(self, index: int) -> PerspectiveImage:
         """Read an image with its ground truth, at the stored size."""
+
+    def missing_files(self) -> list[str]:
+        """Paths of all files that should be read and are not there."""
+        return []
 
     def describe_source(self) -> dict[str, str | int | float | None]:
         """What metrics depend on, for checkpoints and results."""
@@ -136,7 +162,7 @@ class PerspectiveDataset(ImageDataset):
         """The sample after reading and resizing or augmentation, not decoded yet (see `pack`)."""
         image = self.read(index)
         prepare = self.augment or PerspectiveImage.fitted
-        return pack(prepare(image, self.height, self.width), index)
+        return pack(prepare(image, self.height, self.width), index, image.size)
 
     @staticmethod
     def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
@@ -144,10 +170,12 @@ class PerspectiveDataset(ImageDataset):
         return unpack(packed, device)
 
 
-def pack(image: PerspectiveImage, index: int) -> dict:
-    """An image as arrays that can be stacked: what `unpack` takes."""
+def pack(image: PerspectiveImage, index: int, stored_size: tuple[int, int] | None = None) -> dict:
+    """An image as arrays that can be stacked: what `unpack` takes. Its stored size is that of the image by default."""
     arrays = {name: np.ascontiguousarray(getattr(image, name)) for name in _PADDING}
-    return arrays | {"id": image.id, "index": index}
+    arrays["boxes"] = moving.scaled(image.boxes, 1 / image.size[0], 1 / image.size[1])
+    arrays["objects"] = image.objects
+    return arrays | {"stored_size": np.array(stored_size or image.size), "id": image.id, "index": index}
 
 
 def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
@@ -165,6 +193,7 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
         "semantic": semantic.long(),
         "depth_mask": (depth > MIN_DEPTH) & (depth < MAX_DEPTH),
         "normal_mask": normal_mask,
+        **{key: on_device(packed[key], device) for key in ("boxes", "objects", "stored_size")},
         "id": packed["id"],
         "index": packed["index"],
     }

@@ -232,7 +232,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--test_dataset", type=dataset, metavar="NAME", help="to validate on; that of the training if not given"
     )
-    group.add_argument("--dataset_root", metavar="DIR", help="folder of NYUv2")
+    group.add_argument("--dataset_root", metavar="DIR", help="folder of the datasets on disk")
     group.add_argument(
         *("-s", "--size"),
         type=positive,

@@ -18,7 +18,8 @@ from utils.errors import UserError
 NUM_TRAIN, NUM_VAL = 800, 100  # images of SyntheticNYU
 _OPTIMIZERS = {"sgd": "sgd", "rms_prop": "rmsprop", "adam": "adam", "adamw": "adamw"}  # the paper's names, ours
 _LOWEST_RATE = 1e-5  # at which the schedule `plateau` ends
-_OF_NYUV2 = ("dataset_root", "normal_axes", "normals", "raw_depth")
+_OF_NYUV2 = ("normal_axes", "normals", "raw_depth")
+_SYNTHETIC = "SyntheticNYU"
 
 
 def training_set(options: argparse.Namespace) -> PerspectiveDataset:
@@ -29,7 +30,7 @@ def training_set(options: argparse.Namespace) -> PerspectiveDataset:
     """
     arguments = (
         {"num_rooms": options.num_train or NUM_TRAIN}
-        if options.train_dataset == "SyntheticNYU"
+        if options.train_dataset == _SYNTHETIC
         else {"hold_out_val": options.val_split == "val"}
     )
     augment = PerspectiveAugmentation(options.min_scale, options.max_scale)
@@ -46,7 +47,7 @@ def evaluation_set(options: argparse.Namespace, split: str, size: tuple[int, int
     Raises:
         UserError: see `_open`.
     """
-    arguments = {"num_rooms": options.num_val or NUM_VAL} if options.test_dataset == "SyntheticNYU" else {}
+    arguments = {"num_rooms": options.num_val or NUM_VAL} if options.test_dataset == _SYNTHETIC else {}
     return _open(options, options.test_dataset, split, size, **arguments)
 
 
@@ -63,19 +64,27 @@ def _open(
         if getattr(options, flag) and "NYUv2" not in used:
             raise UserError(f"--{flag} is for NYUv2: drop it for {used[0]}")
     for flag in ("num_train", "num_val"):
-        if getattr(options, flag) and "SyntheticNYU" not in used:
+        if getattr(options, flag) and _SYNTHETIC not in used:
             raise UserError(f"--{flag} is for SyntheticNYU: drop it for {used[0]}")
+    if options.dataset_root and set(used) == {_SYNTHETIC}:
+        raise UserError(f"--dataset_root is for datasets on disk: drop it for {_SYNTHETIC}")
+    if options.num_classes and not {"NYUv2", _SYNTHETIC} & set(used):
+        raise UserError(f"--num_classes is for NYUv2 and SyntheticNYU: drop it for {used[0]}")
     root = None
-    if name == "NYUv2":
+    if name != _SYNTHETIC:
         root = options.dataset_root
         if root is None:
-            raise UserError("NYUv2 needs --dataset_root, the folder that holds it")
+            raise UserError(f"{name} needs --dataset_root, the folder that holds it")
+    if name == "NYUv2":
         arguments |= {"num_classes": options.num_classes, "normal_axes": options.normal_axes}
         arguments |= {"normals": options.normals, "raw_depth": options.raw_depth}
-    elif options.num_classes:
+    elif name == _SYNTHETIC and options.num_classes:
         arguments["num_classes"] = options.num_classes
     dataset = build_perspective_dataset(name, root, split, *size, tasks=tuple(options.app), **arguments)
-    if isinstance(dataset, NYUv2) and not options.skip_bad_samples and (missing := dataset.missing_files()):
+    for task in dataset.tasks:
+        if task not in dataset.labeled_tasks:
+            raise UserError(f"--app {task}: {name} has no ground truth of it")
+    if not options.skip_bad_samples and (missing := dataset.missing_files()):
         raise UserError(
             f"{len(missing)} files of split {split} are missing: add them, or pass --skip_bad_samples to skip their "
             f"images; the first is {missing[0]}"

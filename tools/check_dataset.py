@@ -14,14 +14,18 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
 from torch.utils.data import default_collate
+from tqdm import tqdm
 
-from datasets import DATASETS, SPLITS, build_dataset, build_perspective_dataset
+from datasets import DATASETS, PERSPECTIVE_DATASETS, SPLITS, build_dataset, build_perspective_dataset
+from datasets.checks.finding import Finding
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
+from datasets.checks.objects import ObjectMeasurement, evaluate_objects, measure_dataset
 from datasets.checks.perspective import (
     ImageMeasurement,
     evaluate_images,
@@ -33,6 +37,8 @@ from datasets.folder import described_tasks
 from datasets.folder_description import read_description
 from datasets.nyuv2 import OUR_AXES, NYUv2
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles
+from datasets.perspective import PerspectiveDataset
+from datasets.preparation.detection_layouts import DETECTION_WRITERS
 from datasets.preparation.nyu_layouts import NYU_WRITERS
 from datasets.preparation.pinhole_normals import NORMAL_AXES
 from datasets.preparation.synthetic_layouts import NOTE
@@ -49,7 +55,8 @@ PREVIEW_HEIGHT = 256  # pixels of each map
 _MAX_NAMES = 20  # of files or panoramas to list
 _SCREEN_WIDTH = 100  # columns
 _HEADING_WIDTH = 11  # columns
-_NYU = "NYUv2"  # the only dataset of perspective images
+_NYU = "NYUv2"  # the only dataset of perspective images with the maps of all tasks
+_OBJECTS = tuple(DETECTION_WRITERS)  # those that are checked by their boxes, or by depth alone
 _FOLDER = "Folder"  # the only one that is described by a file
 _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
@@ -239,8 +246,7 @@ def report_contents(
 ) -> list[str]:
     """Print what the panoramas or images hold; return what is wrong."""
     names = dataset.classes.names
-    sizes = Counter(one.size for one in measured)
-    print_rows("sizes", [", ".join(f"{size}: {num}" for size, num in sizes.most_common())])
+    report_sizes(measured)
     if isinstance(dataset, NYUv2):
         findings = evaluate_images(measured, names, normal_axes, dataset.layout.normal_source)
     else:
@@ -252,13 +258,25 @@ def report_contents(
             relative_to_largest=dataset.name == "Struc3D",
             in_meters=dataset.depth_unit == METERS,
         )
+    pixels = image_class_pixels if isinstance(dataset, NYUv2) else class_pixels
+    has_labels = any(one.labels is not None for one in measured)
+    return report_findings(findings, class_table(pixels(measured), names) if has_labels else [])
+
+
+def report_sizes(measured: list[Measurement | ImageMeasurement | ObjectMeasurement]) -> None:
+    """Print how many of them have which size."""
+    sizes = Counter(one.size for one in measured)
+    print_rows("sizes", wrapped([", ".join(cut([f"{size}: {num}" for size, num in sizes.most_common()]))]))
+
+
+def report_findings(findings: list[Finding], table: list[str]) -> list[str]:
+    """Print findings, with a table below that on labels; return what is wrong."""
     heading = None
     for finding in findings:
         print_rows(finding.heading if finding.heading != heading else "", wrapped(finding.rows))
         heading = finding.heading
-        if heading == "labels" and any(one.labels is not None for one in measured):
-            pixels = image_class_pixels if isinstance(dataset, NYUv2) else class_pixels
-            print_rows("", class_table(pixels(measured), names))
+        if heading == "labels":
+            print_rows("", table)
     outliers = [name for finding in findings for name in finding.outliers]
     print_rows("outliers", wrapped(cut(outliers)))
     return [problem for finding in findings for problem in finding.problems]
@@ -357,11 +375,42 @@ def check(options: argparse.Namespace) -> list[str]:
     return problems
 
 
+def check_objects(options: argparse.Namespace) -> list[str]:
+    """The same for datasets with boxes, or with depth alone."""
+    written = synthetic_counts(options.dataset, options.dataset_rootdir)
+    size = {"height": PREVIEW_HEIGHT, "width": PREVIEW_HEIGHT * 4 // 3}
+    module, name = PERSPECTIVE_DATASETS[options.dataset]
+    tasks = getattr(import_module(module), name).labeled_tasks
+    build = partial(build_perspective_dataset, options.dataset, str(options.dataset_rootdir), hold_out_val=True)
+    parts: dict[str, PerspectiveDataset] = open_splits(options, partial(build, tasks=tasks, **size))
+    measured, bad, missing = [], [], []
+    for part, dataset in parts.items():
+        missing += dataset.missing_files()
+        results = measure_dataset(dataset, options.num_workers)
+        for result in tqdm(results, f"reading {part}", len(dataset), unit="file", dynamic_ncols=True):
+            (bad if isinstance(result, str) else measured).append(result)
+    by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
+    print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
+    for part, dataset in parts.items():
+        print_rows(part, [f"{len(dataset)} images"])
+    problems = report_names("missing", missing, "file is missing", "files are missing")
+    problems += report_names("bad", bad, "image cannot be used", "images cannot be used")
+    if measured:
+        classes = next(iter(parts.values())).classes.names
+        labels = [one.labels for one in measured if one.labels is not None]
+        report_sizes(measured)
+        table = class_table(np.sum(labels, axis=0), classes) if labels else []
+        problems += report_findings(evaluate_objects(measured, tasks, classes), table)
+    return problems
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(__doc__.partition("\n")[0])
     stored = tuple(name for name in DATASETS if name != "Synthetic")
-    parser.add_argument("--dataset", required=True, choices=(*stored, _NYU), help="dataset that it should be")
+    parser.add_argument(
+        "--dataset", required=True, choices=(*stored, _NYU, *_OBJECTS), help="dataset that it should be"
+    )
     parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
@@ -395,6 +444,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--preview and --out go together")
     if options.dataset == _NYU and (options.train_list or options.val_list or options.normal_frame != "camera"):
         parser.error("--train_list, --val_list and --normal_frame are not for NYUv2: drop them")
+    only_panoramas = options.train_list or options.val_list or options.normal_frame != "camera"
+    if options.dataset in _OBJECTS and (only_panoramas or options.task or options.preview):
+        parser.error(f"only --split and --num_workers can be passed for {options.dataset}")
     if options.dataset == _FOLDER and options.normal_frame != "camera":
         parser.error("--normal_frame is not for Folder, whose dataset.json says it: drop it")
     if options.dataset != _NYU and options.normal_axes:
@@ -408,7 +460,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse(arguments)
     with exit_on_user_error():
-        problems = check(options)
+        problems = check_objects(options) if options.dataset in _OBJECTS else check(options)
     if not problems:
         print("all right")
         return 0

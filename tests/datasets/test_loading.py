@@ -16,6 +16,7 @@ from datasets.augment import Augmentation
 from datasets.loading import evaluation_batches, training_batches
 from datasets.panorama import Panorama, PanoramaDataset
 from datasets.preparation.synthetic_layouts import write_dataset
+from datasets.sampling import SeededIndex
 from options.data import describe, evaluation_set, loading_settings, training_set, validation_set
 from options.elite360m import eval_parser, train_parser
 from utils.errors import UserError
@@ -261,7 +262,7 @@ def test_augmentation_leaves_the_generators_alone(monkeypatch):
         for name in ("manual_seed", "manual_seed_all"):
             monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[loading.SeededIndex(1, seed=3)]
+    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[SeededIndex(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
     monkeypatch.undo()
     torch.manual_seed(3)

@@ -58,8 +58,9 @@ def test_transform_equals_the_released_one(path, number):
         h, w, height, width = (int(size) for size in file["cases"][number])
         prefix = f"case{number}_"
         prefix += "" if prefix + "label" in file else "INTENDED_"
-        names = ("image_uint8", "label", "depth_mm", "normal", "normalised_strided")
-        rgb, label, depth, normal, colors = (file[prefix + name] for name in names)
+        names = ("image_uint8", "label", "depth_mm", "normal", "normalised_strided", "boxes")
+        rgb, label, depth, normal, colors, boxes = (file[prefix + name] for name in names)
+        fractions = file[f"case{number}_boxes_in"]
         rng = np.random.default_rng(10 * int(file["seed"]) + number)
     image = rng.integers(0, 256, (h, w, 3)).astype(np.uint8)
     labels = rng.integers(0, 21, (h, w)).astype(np.int8)
@@ -67,7 +68,9 @@ def test_transform_equals_the_released_one(path, number):
     vectors = rng.standard_normal((h, w, 3))
     vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
     meters = millimeters.astype(np.float32) / np.float32(1000)
-    fitted = PerspectiveImage(image, meters, vectors, labels, "").fitted(height, width)
+    stored_boxes = (fractions * [w, h, w, h, 1]).astype(np.float32)
+    fitted = PerspectiveImage(image, meters, vectors, labels, "", stored_boxes).fitted(height, width)
+    assert np.allclose(pack(fitted, 0)["boxes"], boxes, atol=1e-6)
     assert np.array_equal(fitted.rgb.transpose(2, 0, 1), rgb)
     assert np.array_equal(fit_colors(image, height, width), fitted.rgb)
     assert np.array_equal(fitted.semantic.astype(np.uint8), label)  # -1 is 255

@@ -145,7 +145,7 @@ def test_the_later_source_of_potentials_counts(tmp_path):
         ["--size", "1", "2", "3"],
         ["--min_scale", "2"],
         ["--batch_size", "1"],
-        ["--train_dataset", "VOC"],
+        ["--train_dataset", "HME"],
         ["--skip_connection", "True"],
         ["--shared_head", "maybe"],
         ["--output_stride", "4"],

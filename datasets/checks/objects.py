@@ -1,0 +1,142 @@
+"""The checks of images with boxes, of datasets such as VOC and COCO, and of images with depth alone.
+
+The bounds come from synthetic images with known faults; no real ones were available.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_depth
+from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
+from datasets.perspective import PerspectiveDataset, PerspectiveImage
+from utils.errors import UserError
+from utils.tasks import DETECTION
+
+_MILLIMETERS = 1000
+_MAX_CODE = 65535
+_MIN_FILLED = 0.9  # fraction of the boxes in which there are labels of their class
+
+
+@dataclass(frozen=True)
+class ObjectMeasurement:
+    """One image.
+
+    Attributes:
+        id, size: such as "VOC2007/000001" and "500x375".
+        objects: (K,) objects of each class that are not difficult; `num_difficult` are the others.
+        num_outside: objects that are not within the image.
+        labels: (K,) pixels of each class; None if the image has no label.
+        num_filled, num_compared: boxes in an image with labels, and how many of them hold labels of their class.
+        depth: see `DepthValues`, in millimeters; None if no task needs it.
+    """
+
+    id: str
+    size: str
+    objects: np.ndarray
+    num_difficult: int
+    num_outside: int
+    labels: np.ndarray | None
+    num_filled: int
+    num_compared: int
+    depth: DepthValues | None
+
+
+def measure_objects(image: PerspectiveImage, tasks: Sequence[str], num_classes: int) -> ObjectMeasurement:
+    """Measure an image at its stored size."""
+    rows, columns = image.size
+    kept = image.objects[image.objects[:, 5] == 0]
+    x1, y1, x2, y2 = image.objects[:, :4].T
+    outside = (x1 < 1) | (y1 < 1) | (x2 > columns + 1) | (y2 > rows + 1) | (x2 <= x1) | (y2 <= y1)
+    has_labels = bool((image.semantic >= 0).any())
+    codes = np.rint(image.depth.astype(np.float64) * _MILLIMETERS).clip(0, _MAX_CODE).astype(np.uint16)
+    return ObjectMeasurement(
+        id=image.id,
+        size=f"{columns}x{rows}",
+        objects=np.bincount(kept[:, 4].astype(int), minlength=num_classes),
+        num_difficult=len(image.objects) - len(kept),
+        num_outside=int(outside.sum()),
+        labels=np.bincount(image.semantic[image.semantic >= 0], minlength=num_classes) if has_labels else None,
+        num_filled=sum(_is_filled(box, image.semantic) for box in image.boxes) if has_labels else 0,
+        num_compared=len(image.boxes) if has_labels else 0,
+        depth=measure_depth(codes, 1 / _MILLIMETERS) if "depth" in tasks else None,
+    )
+
+
+def measure_dataset(dataset: PerspectiveDataset, num_workers: int) -> Iterator[ObjectMeasurement | str]:
+    """Measurements of all images of a dataset, in its order; an error message in place of one that cannot be read."""
+    return iter(DataLoader(_Measured(dataset), batch_size=None, num_workers=num_workers))
+
+
+def evaluate_objects(
+    measured: Sequence[ObjectMeasurement], tasks: Sequence[str], names: Sequence[str]
+) -> list[Finding]:
+    """What is found in the measurements of all images, check by check.
+
+    Args:
+        tasks: of the dataset.
+        names: of the classes.
+    """
+    findings = []
+    if DETECTION in tasks:
+        findings.append(_evaluate_boxes(measured, names))
+    if "segmentation" in tasks:
+        findings.append(_evaluate_labels(measured))
+    if "depth" in tasks:
+        ids, depths = [one.id for one in measured], [one.depth for one in measured]
+        findings.append(evaluate_depth(ids, depths, relative_to_largest=False, noun="images"))
+    return findings
+
+
+def _evaluate_boxes(measured: Sequence[ObjectMeasurement], names: Sequence[str]) -> Finding:
+    counts = np.sum([one.objects for one in measured], axis=0)
+    difficult = sum(one.num_difficult for one in measured)
+    empty = sum(not one.objects.any() for one in measured)
+    finding = Finding(
+        "objects", [f"{counts.sum()}, and {difficult} difficult; {empty} images have none"], noun="images"
+    )
+    if not counts.any():
+        finding.problems.append("no image has an object")
+    never = [name for name, number in zip(names[1:], counts[1:], strict=True) if not number]
+    if never:
+        finding.rows.append(f"never: {', '.join(never)}")
+    outliers = [f"{one.id}: {one.num_outside} objects beyond the image" for one in measured if one.num_outside]
+    finding.add_outliers(outliers, len(measured), "objects beyond the image", TOLERATED_OUTLIERS)
+    return finding
+
+
+def _evaluate_labels(measured: Sequence[ObjectMeasurement]) -> Finding:
+    with_labels = sum(one.labels is not None for one in measured)
+    finding = Finding("labels", [f"in {with_labels} of {len(measured)} images"], noun="images")
+    if not with_labels:
+        finding.problems.append("no image has labels")
+    compared, filled = (sum(getattr(one, name) for one in measured) for name in ("num_compared", "num_filled"))
+    if compared:
+        finding.rows.append(f"{filled / compared:.1%} of the boxes there hold labels of their class")
+        if filled < _MIN_FILLED * compared:
+            finding.problems.append("boxes and labels do not match")
+    return finding
+
+
+def _is_filled(box: np.ndarray, labels: np.ndarray) -> bool:
+    x1, y1, x2, y2 = (round(float(number)) for number in box[:4])
+    return bool((labels[y1 : y2 + 1, x1 : x2 + 1] == int(box[4])).any())
+
+
+class _Measured(Dataset):
+    """The measurements of the images of a dataset."""
+
+    def __init__(self, dataset: PerspectiveDataset):
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> ObjectMeasurement | str:
+        try:
+            image = self._dataset.read(index)
+        except UserError as error:
+            return str(error)
+        return measure_objects(image, self._dataset.tasks, len(self._dataset.classes))

@@ -1,0 +1,82 @@
+"""In which order, and with which seeds, the samples of a training epoch are read."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Dataset, DistributedSampler
+
+from utils.errors import UserError
+
+
+class SeededIndex(NamedTuple):
+    """A sample to augment: its index, and the seed of its augmentation."""
+
+    index: int
+    seed: int
+
+
+class SeededSampler(DistributedSampler):
+    """A `DistributedSampler` that seeds the augmentation of each sample by (seed, epoch, index).
+
+    Augmentations differ between epochs, and do not depend on the number of processes and workers.
+
+    Attributes:
+        first: number of samples to skip at the beginning of the epoch; `len` is still that of the whole epoch.
+    """
+
+    first = 0
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        for index in islice(super().__iter__(), self.first, None):
+            yield self._seeded(index)
+
+    def _seeded(self, index: int, repetition: int = 0) -> SeededIndex:
+        """The sample `index`, which has been used so many times in this epoch before."""
+        entropy = [self.seed, self.epoch, index, *([repetition] if repetition else [])]
+        return SeededIndex(index, int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+
+class MixingSampler(SeededSampler):
+    """A `SeededSampler` of several datasets in a row, which contribute to an epoch in a given ratio.
+
+    An epoch has as many samples as all datasets together, in random order. A dataset with more samples than its part is
+    represented by a random choice, another one in every epoch; one with fewer is gone through several times, and each
+    time its samples are augmented differently.
+
+    Args:
+        dataset: the datasets in a row, see `datasets.joint.JointDataset`.
+        sizes: their numbers of samples.
+        ratio: their parts of an epoch, of any sum.
+        num_replicas, rank: number of processes, and which one this is.
+        seed: of order, choice and augmentation.
+
+    Raises:
+        UserError: when there are not as many parts as datasets, or one is not above 0.
+    """
+
+    def __init__(
+        self, dataset: Dataset, sizes: Sequence[int], ratio: Sequence[float], num_replicas: int, rank: int, seed: int
+    ):
+        super().__init__(dataset, num_replicas, rank, shuffle=True, seed=seed)
+        if len(ratio) != len(sizes) or not all(0 < part < float("inf") for part in ratio):
+            raise UserError(f"--mix_ratio {' '.join(map(str, ratio))}: pass {len(sizes)} numbers above 0")
+        self._sizes = sizes
+        # Of each dataset: where its part of an epoch, before the shuffle, begins and ends.
+        bounds = np.rint(np.cumsum([0, *ratio]) / np.sum(ratio) * sum(sizes)).astype(int).tolist()
+        self._parts = list(pairwise(bounds))
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        epoch = [choice for place in range(len(self._sizes)) for choice in self._choices(place)]
+        for position in islice(DistributedSampler.__iter__(self), self.first, None):
+            yield self._seeded(*epoch[position])
+
+    def _choices(self, place: int) -> Iterator[tuple[int, int]]:
+        """The samples of a dataset in this epoch: index, and how many times it was there before."""
+        size, (begin, end) = self._sizes[place], self._parts[place]
+        offset = sum(self._sizes[:place])
+        rng = np.random.default_rng([self.seed, self.epoch, place])
+        for repetition in range(-(-(end - begin) // size)):
+            for index in rng.permutation(size)[: end - begin - repetition * size]:
+                yield offset + int(index), repetition
