@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint of DeepLab, of this program or the one of Yun & Cho (ICCV 2023), on perspective images.
+"""Evaluate a checkpoint of DeepLab or VMM, of this program or the one of Yun & Cho (ICCV 2023), on perspective images.
 
     python eval_achievement.py cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --ckpt FILE --dataset_root ./NYUD_MT
 
@@ -18,16 +18,16 @@ import argparse
 import torch
 from tqdm import tqdm
 
+from datasets.joint import JointDataset
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import evaluate
 from networks.achievement_checkpoint import AchievementCheckpoint, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint
-from options.perspective import describe, evaluation_set, loading_settings, run_folder_of
+from options.perspective import describe, evaluation_sets, loading_settings, run_folder_of, tasks_of
 from reports.perspective import describe_evaluation, write_results
-from tasks import FOLDERS
 from tasks.meaning import compare_meaning, display_settings_of
-from tasks.perspective import build_evaluator, perspective_tasks
+from tasks.perspective import PERSPECTIVE_FOLDERS, build_evaluator, tasks_with_labels
 from training.evaluation_folder import IDENTITY, EvaluationFolder
 from training.run_folder import RunFolder
 from training.setup import precision_of, prepare_device, prepare_network
@@ -46,13 +46,17 @@ def main(options: argparse.Namespace) -> None:
         checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
         if len(set(gather_objects(checkpoint.sha256))) > 1:
             raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
-        run_evaluation(options, checkpoint, evaluation_set(options, options.split, options.size), device)
+        run_evaluation(options, checkpoint, evaluation_sets(options, options.split, options.size), device)
 
 
 def run_evaluation(
-    options: argparse.Namespace, checkpoint: AchievementCheckpoint, dataset: PerspectiveDataset, device: torch.device
+    options: argparse.Namespace,
+    checkpoint: AchievementCheckpoint,
+    datasets: list[PerspectiveDataset],
+    device: torch.device,
 ) -> None:
-    """Evaluate the network of a checkpoint and write the results."""
+    """Evaluate the network of a checkpoint on each dataset and write the results."""
+    dataset = datasets[0] if len(datasets) == 1 else JointDataset(datasets)
     tasks = tuple(options.app)
     checkpoint.require(options.basenet, tasks, len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
@@ -69,12 +73,14 @@ def run_evaluation(
         "precision (--no_tf32, --device)": precision_of(device),
     }
     identity = facts | {f"data: {name}": value for name, value in dataset.describe_source().items()}
-    folder = EvaluationFolder(root, identity, FOLDERS, options.overwrite)
+    folder = EvaluationFolder(root, identity, PERSPECTIVE_FOLDERS, options.overwrite)
     with folder.open():
         if is_main():
-            print(describe(dataset), *comparison["notes"], sep="\n")
+            print(*map(describe, datasets), *comparison["notes"], sep="\n")
         origin = {IDENTITY: identity, **comparison}
-        evaluate_network(options, checkpoint, network, dataset, device, folder.run, origin)
+        results, rows = evaluate_network(options, checkpoint, network, datasets, device, folder.run)
+        if is_main():
+            write_results(folder.run, describe_evaluation(results, checkpoint, dataset, rows) | origin, rows)
     if is_main():
         print(f"written to {root}")
 
@@ -83,29 +89,34 @@ def evaluate_network(
     options: argparse.Namespace,
     checkpoint: AchievementCheckpoint,
     network: torch.nn.Module,
-    dataset: PerspectiveDataset,
+    datasets: list[PerspectiveDataset],
     device: torch.device,
     run: RunFolder,
-    origin: dict,
-) -> None:
-    """Evaluate a network and write the results.
+) -> tuple[dict[str, dict[str, float]], list[dict]]:
+    """Evaluate a network, of the checkpoint and on the device, on each dataset for the tasks that it has labels of.
 
-    Args:
-        network: of the checkpoint, on the device.
-        run: folder to write to.
-        origin: entries of results.json about what was evaluated.
+    Images are drawn into the folder `run`.
+
+    Returns:
+        Metrics per task, in the order of --app, and those of each image, counted through all datasets.
     """
-    tasks = perspective_tasks(tuple(options.app))
-    batches = evaluation_batches(dataset, loading_settings(options), device)
-    displays = {name: task.display for name, task in tasks.items()}
-    shown_settings = DisplaySettings.of(checkpoint.settings)
-    draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
-    evaluator = build_evaluator(tasks, len(dataset.classes), device)
-    progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
-    results, rows = evaluate(network, progress, evaluator, on_batch=draw)
-    report_bad_samples(batches)
-    if is_main():
-        write_results(run, describe_evaluation(results, checkpoint, dataset, rows) | origin, rows)
+    with_coco = any(dataset.name == "COCO" for dataset in datasets)
+    all_tasks = tasks_of(options, checkpoint.settings.cls_head, with_coco)
+    results, rows, first = {}, [], 0
+    for dataset in datasets:
+        tasks = tasks_with_labels(all_tasks, dataset)
+        batches = evaluation_batches(dataset, loading_settings(options), device)
+        displays = {name: task.display for name, task in tasks.items()}
+        shown_settings = DisplaySettings.of(checkpoint.settings)
+        draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
+        evaluator = build_evaluator(tasks, len(dataset.classes), device)
+        progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
+        of_tasks, of_images = evaluate(network, progress, evaluator, on_batch=draw)
+        report_bad_samples(batches)
+        results |= of_tasks
+        rows += [row | {"index": first + row["index"]} for row in of_images]
+        first += len(dataset)
+    return {task: results[task] for task in all_tasks}, rows
 
 
 if __name__ == "__main__":

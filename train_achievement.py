@@ -1,4 +1,4 @@
-"""Train DeepLab on perspective images, on GPUs or the CPU, as the program of Yun & Cho (ICCV 2023).
+"""Train DeepLab or VMM on perspective images, on GPUs or the CPU, as the program of Yun & Cho (ICCV 2023).
 
 One process:   python train_achievement.py cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --dataset_root ./NYUD_MT
 Two GPUs:      torchrun --nproc_per_node 2 train_achievement.py ...
@@ -19,8 +19,8 @@ from functools import partial
 import torch
 
 from datasets.loading import evaluation_batches, training_batches
+from datasets.perspective import PerspectiveDataset
 from losses.balancing import build_balancing
-from losses.balancing.base import Balancing
 from metrics.summary import summary_score
 from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint, load_state
@@ -29,27 +29,27 @@ from options.groups import check_backbone_weights, pretrained_of
 from options.perspective import (
     describe,
     effective_rate,
-    evaluation_set,
+    evaluation_sets,
     loading_settings,
     loop_settings,
     model_settings,
     optimization_settings,
+    require_same_classes,
     run_folder_of,
+    tasks_of,
     training_set,
 )
-from tasks import FOLDERS
 from tasks.build import build_objective
-from tasks.epoch_end import Validation
+from tasks.epoch_end import Validation, ValidationSet
 from tasks.fitting import Plan, launch, train_network
-from tasks.perspective import build_evaluator, perspective_tasks
+from tasks.perspective import PERSPECTIVE_FOLDERS, build_evaluator, tasks_with_labels
 from tasks.task import Task
-from training.objective import TrainingObjective
+from tasks.teachers import load_teachers
 from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
 from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
 from training.stop import StopRequest
 from utils.distributed import is_main, rank
-from utils.errors import UserError
 
 
 def main(options: argparse.Namespace) -> None:
@@ -64,28 +64,28 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     Returns:
         True if training was aborted because of non-finite losses.
     """
-    tasks = perspective_tasks(tuple(options.app), options.label_smoothing)
+    tasks = tasks_of(options)
     defaults = {name: task.loss_weight for name, task in tasks.items()}
     chosen_balancing = balancing_settings(options, tuple(tasks), defaults, VALIDATION_OPTIONS)
     balancing = build_balancing(tasks=tuple(tasks), **chosen_balancing)
     check_balancing(options, balancing)
-    folder = RunFolder(run_folder_of(options), FOLDERS)
+    folder = RunFolder(run_folder_of(options), PERSPECTIVE_FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
     prepare_device(options.deterministic, tf32=not options.no_tf32)
     seed_generators(options.seed + rank())  # DDP broadcasts the initial weights
 
-    train_set, val_set = training_set(options), evaluation_set(options, options.val_split, options.size)
+    train_set, val_sets = training_set(options), evaluation_sets(options, options.val_split, options.size)
     settings = model_settings(options, train_set)
-    if "segmentation" in tasks and val_set.classes.names != settings.class_names:
-        raise UserError(f"--test_dataset {options.test_dataset}: other classes than {options.train_dataset}")
+    require_same_classes(val_sets, settings, options)
+    teachers = load_teachers(options.teacher or [], settings, device)
     if is_main():
-        print(describe(train_set), describe(val_set), sep="\n")
+        print(*map(describe, (train_set, *val_sets)), sep="\n")
         print(f"training on {device}, with a learning rate of {effective_rate(options):g}")
     train_batches = training_batches(train_set, loading_settings(options), options.seed, device)
-    val_batches = evaluation_batches(val_set, loading_settings(options), device)
     facts = {
         "training samples (--dataset_root)": train_set.fingerprint(),
-        "validation samples (--dataset_root)": val_set.fingerprint(),
+        "validation samples (--dataset_root)": ", ".join(dataset.fingerprint() for dataset in val_sets),
+        "teachers (--teacher)": teachers.hashes,
         "balancing (--potential_from)": chosen_balancing,
         "meaning of the predictions (--train_dataset)": settings.as_dict(),
     }
@@ -93,13 +93,13 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     if run.is_complete():
         return False
 
-    objective = start_objective(settings, tasks, balancing, options, resumed=run.resumed)
+    network = start_network(settings, options, resumed=run.resumed)
+    objective = build_objective(network, balancing, AMP_TYPES[options.amp], tasks, teachers.networks)
     prepare_network(objective.network, options.channels_last, options.compile)
     loop = loop_settings(options)
     validation = Validation(
         tasks=tasks,
-        build_evaluator=partial(build_evaluator, tasks, len(settings.class_names), device),
-        batches=val_batches,
+        sets=validation_sets(val_sets, tasks, options, device),
         draw_every=options.log_frequency,
         keep_every=options.save_frequency,
         last=options.num_epochs,
@@ -112,14 +112,8 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     return train_network(objective, settings, train_batches, plan, run, device, stop)
 
 
-def start_objective(
-    settings: AchievementSettings,
-    tasks: dict[str, Task],
-    balancing: Balancing,
-    options: argparse.Namespace,
-    resumed: bool,
-) -> TrainingObjective:
-    """The network and its losses, starting from ImageNet, random or given weights; any weights will do when resuming.
+def start_network(settings: AchievementSettings, options: argparse.Namespace, resumed: bool) -> torch.nn.Module:
+    """The network, starting from ImageNet, random or given weights; any weights will do when resuming.
 
     Raises:
         UserError: when weights cannot be loaded, or are of another architecture.
@@ -130,7 +124,20 @@ def start_objective(
         checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
         checkpoint.require_same_architecture(settings)
         load_state(network, checkpoint.network, checkpoint.path)
-    return build_objective(network, balancing, AMP_TYPES[options.amp], tasks)
+    return network
+
+
+def validation_sets(
+    datasets: list[PerspectiveDataset], tasks: dict[str, Task], options: argparse.Namespace, device: torch.device
+) -> tuple[ValidationSet, ...]:
+    """The images of each dataset, with an evaluator of the tasks that it has ground truth of."""
+    return tuple(
+        ValidationSet(
+            evaluation_batches(dataset, loading_settings(options), device),
+            partial(build_evaluator, tasks_with_labels(tasks, dataset), len(dataset.classes), device),
+        )
+        for dataset in datasets
+    )
 
 
 if __name__ == "__main__":

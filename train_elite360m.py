@@ -31,7 +31,7 @@ from options.groups import check_backbone_weights, pretrained_of
 from options.training import loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS, TASKS, build_evaluator
 from tasks.build import build_objective, network_from
-from tasks.epoch_end import Validation
+from tasks.epoch_end import Validation, ValidationSet
 from tasks.fitting import Plan, launch, train_network
 from training.objective import TrainingObjective
 from training.run import RunOptions, TrainingRun
@@ -88,8 +88,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     loop = loop_settings(options)
     validation = Validation(
         tasks={task: TASKS[task] for task in tasks},
-        build_evaluator=partial(build_evaluator, tasks, len(settings.class_names), device),
-        batches=val_batches,
+        sets=(ValidationSet(val_batches, partial(build_evaluator, tasks, len(settings.class_names), device)),),
         draw_every=options.log_frequency,
         keep_every=options.save_frequency,
         last=options.num_epochs,

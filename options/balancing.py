@@ -12,6 +12,7 @@ from tasks import FOLDERS, TASKS
 from training.resume import plain, read_settings
 from training.run_folder import RunFolder
 from utils.errors import UserError
+from utils.tasks import PERSPECTIVE_TASK_NAMES
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
 # Of Elite360M: see `balancing_settings`.
@@ -122,7 +123,7 @@ def _measured_potential(
     """
     lines = _read_metrics(run)
     accuracies: dict[str, list[float]] = {}
-    for task in TASKS:
+    for task in PERSPECTIVE_TASK_NAMES:
         values = [line[f"accuracy/{task}"] for line in lines if line.get(f"accuracy/{task}") is not None]
         if values:
             accuracies[task] = values

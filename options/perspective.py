@@ -4,51 +4,81 @@ import argparse
 from pathlib import Path
 
 from datasets import build_perspective_dataset
+from datasets.joint import JointDataset
 from datasets.loading import LoadingSettings
 from datasets.nyuv2 import NYUv2
 from datasets.perspective import PerspectiveDataset
 from datasets.perspective_augment import PerspectiveAugmentation
 from networks.achievement_checkpoint import AchievementSettings
-from options.achievement import REFERENCE_BATCH
+from options.achievement_groups import REFERENCE_BATCH
+from tasks.perspective import DetectionOptions, perspective_tasks
+from tasks.task import Task
 from training.loop import LoopSettings
 from training.optimizers import OptimizationSettings
 from utils.distributed import world_size
 from utils.errors import UserError
+from utils.tasks import CLASS_TASKS
 
 NUM_TRAIN, NUM_VAL = 800, 100  # images of SyntheticNYU
 _OPTIMIZERS = {"sgd": "sgd", "rms_prop": "rmsprop", "adam": "adam", "adamw": "adamw"}  # the paper's names, ours
 _LOWEST_RATE = 1e-5  # at which the schedule `plateau` ends
-_OF_NYUV2 = ("normal_axes", "normals", "raw_depth")
-_SYNTHETIC = "SyntheticNYU"
+_NYU, _SYNTHETIC = "NYUv2", "SyntheticNYU"
 
 
 def training_set(options: argparse.Namespace) -> PerspectiveDataset:
-    """The training split of --train_dataset, augmented.
+    """The training splits of --train_dataset, augmented.
 
     Raises:
-        UserError: see `_open`; when it has not enough images for a batch.
+        UserError: see `_open`; when they have not enough images for a batch, or do not go together.
     """
-    arguments = (
-        {"num_rooms": options.num_train or NUM_TRAIN}
-        if options.train_dataset == _SYNTHETIC
-        else {"hold_out_val": options.val_split == "val"}
-    )
     augment = PerspectiveAugmentation(options.min_scale, options.max_scale)
-    dataset = _open(options, options.train_dataset, "train", options.size, augment=augment, **arguments)
+    datasets = []
+    for name in options.train_dataset.split("+"):
+        arguments = {"hold_out_val": options.val_split == "val"}
+        if name == _SYNTHETIC:
+            arguments = {"num_rooms": options.num_train or NUM_TRAIN}
+        elif name == _NYU:
+            arguments["partial_labels"] = options.partial_labels
+        datasets.append(_open(options, name, "train", options.size, augment=augment, **arguments))
+    _require_labels("--train_dataset", datasets, options.app)
+    dataset = datasets[0] if len(datasets) == 1 else JointDataset(datasets)
+    if options.mix_ratio and not 1 < len(datasets) == len(options.mix_ratio):
+        raise UserError(f"--mix_ratio: {len(options.mix_ratio)} parts for {len(datasets)} datasets (--train_dataset)")
     own = len(dataset) // world_size()
     if own < options.batch_size:
         raise UserError(f"--batch_size {options.batch_size}: there are {own} training images per process: pass less")
     return dataset
 
 
-def evaluation_set(options: argparse.Namespace, split: str, size: tuple[int, int]) -> PerspectiveDataset:
-    """A split of --test_dataset at H x W.
+def evaluation_sets(options: argparse.Namespace, split: str, size: tuple[int, int]) -> list[PerspectiveDataset]:
+    """A split of each --test_dataset at H x W.
 
     Raises:
-        UserError: see `_open`.
+        UserError: see `_open`; when no dataset, or more than one, has ground truth of a task.
     """
-    arguments = {"num_rooms": options.num_val or NUM_VAL} if options.test_dataset == _SYNTHETIC else {}
-    return _open(options, options.test_dataset, split, size, **arguments)
+    datasets = []
+    for name in options.test_dataset.split("+"):
+        arguments = {"num_rooms": options.num_val or NUM_VAL} if name == _SYNTHETIC else {}
+        datasets.append(_open(options, name, split, size, **arguments))
+    _require_labels("--test_dataset", datasets, options.app)
+    for task in options.app:
+        having = [dataset.name for dataset in datasets if task in dataset.labeled_tasks]
+        if len(having) > 1:
+            raise UserError(f"--test_dataset: {' and '.join(having)} have ground truth of {task}: pass one of them")
+    return datasets
+
+
+def _require_labels(flag: str, datasets: list[PerspectiveDataset], tasks: list[str]) -> None:
+    """Make sure that each task has ground truth in a dataset, and each dataset has ground truth of a task."""
+    names = " and ".join(dataset.name for dataset in datasets)
+    for task in tasks:
+        if not any(task in dataset.labeled_tasks for dataset in datasets):
+            raise UserError(
+                f"--app {task}: {names} of {flag} {'has' if len(datasets) == 1 else 'have'} no ground truth"
+            )
+    for dataset in datasets:
+        if not set(tasks) & set(dataset.labeled_tasks):
+            raise UserError(f"{flag}: {dataset.name} has no ground truth of --app {' '.join(tasks)}: drop it")
 
 
 def _open(
@@ -59,37 +89,39 @@ def _open(
     Raises:
         UserError: when flags are for another dataset, it cannot be opened, or files are missing.
     """
-    used = (options.train_dataset, options.test_dataset)
-    for flag in _OF_NYUV2:
-        if getattr(options, flag) and "NYUv2" not in used:
-            raise UserError(f"--{flag} is for NYUv2: drop it for {used[0]}")
-    for flag in ("num_train", "num_val"):
-        if getattr(options, flag) and _SYNTHETIC not in used:
-            raise UserError(f"--{flag} is for SyntheticNYU: drop it for {used[0]}")
-    if options.dataset_root and set(used) == {_SYNTHETIC}:
-        raise UserError(f"--dataset_root is for datasets on disk: drop it for {_SYNTHETIC}")
-    if options.num_classes and not {"NYUv2", _SYNTHETIC} & set(used):
-        raise UserError(f"--num_classes is for NYUv2 and SyntheticNYU: drop it for {used[0]}")
+    _check_flags(options)
     root = None
     if name != _SYNTHETIC:
         root = options.dataset_root
         if root is None:
             raise UserError(f"{name} needs --dataset_root, the folder that holds it")
-    if name == "NYUv2":
+    if name == _NYU:
         arguments |= {"num_classes": options.num_classes, "normal_axes": options.normal_axes}
         arguments |= {"normals": options.normals, "raw_depth": options.raw_depth}
     elif name == _SYNTHETIC and options.num_classes:
         arguments["num_classes"] = options.num_classes
     dataset = build_perspective_dataset(name, root, split, *size, tasks=tuple(options.app), **arguments)
-    for task in dataset.tasks:
-        if task not in dataset.labeled_tasks:
-            raise UserError(f"--app {task}: {name} has no ground truth of it")
     if not options.skip_bad_samples and (missing := dataset.missing_files()):
         raise UserError(
             f"{len(missing)} files of split {split} are missing: add them, or pass --skip_bad_samples to skip their "
             f"images; the first is {missing[0]}"
         )
     return dataset
+
+
+def _check_flags(options: argparse.Namespace) -> None:
+    """Make sure that a dataset is there for each flag that not all have."""
+    used = {*options.train_dataset.split("+"), *options.test_dataset.split("+")}
+    of_datasets = {
+        **dict.fromkeys(("normal_axes", "normals", "raw_depth", "partial_labels"), (_NYU,)),
+        **dict.fromkeys(("num_train", "num_val"), (_SYNTHETIC,)),
+        "num_classes": (_NYU, _SYNTHETIC),
+    }
+    for flag, names in of_datasets.items():
+        if getattr(options, flag) and not used.intersection(names):
+            raise UserError(f"--{flag} is for {' and '.join(names)}: drop it for {options.train_dataset}")
+    if options.dataset_root and used == {_SYNTHETIC}:
+        raise UserError(f"--dataset_root is for datasets on disk: drop it for {_SYNTHETIC}")
 
 
 def describe(dataset: PerspectiveDataset) -> str:
@@ -102,9 +134,44 @@ def describe(dataset: PerspectiveDataset) -> str:
     )
 
 
+def tasks_of(options: argparse.Namespace, cls_head: str | None = None, with_coco: bool = False) -> dict[str, Task]:
+    """The tasks of --app.
+
+    Args:
+        options: of the command line.
+        cls_head: of the network; None: --cls_head.
+        with_coco: see `metrics.detection.DetectionMetric`.
+    """
+    detection = DetectionOptions(
+        size=tuple(options.size),
+        cls_head=cls_head or options.cls_head,
+        cls_loss_type=options.cls_loss_type,
+        loc_loss_type=options.loc_loss_type,
+        iou_aware=options.iou_aware_cls,
+        loc_weight=options.loc_weight,
+        with_coco=with_coco,
+    )
+    return perspective_tasks(tuple(options.app), options.label_smoothing, detection)
+
+
+def require_same_classes(
+    datasets: list[PerspectiveDataset], settings: AchievementSettings, options: argparse.Namespace
+) -> None:
+    """Make sure that the classes of the test datasets are those of the training.
+
+    Raises:
+        UserError: when they are not.
+    """
+    for dataset in datasets:
+        has_classes = set(CLASS_TASKS) & set(settings.tasks) & set(dataset.labeled_tasks)
+        if has_classes and dataset.classes.names != settings.class_names:
+            raise UserError(f"--test_dataset {dataset.name}: other classes than {options.train_dataset}")
+
+
 def loading_settings(options: argparse.Namespace) -> LoadingSettings:
     """The options that concern loading samples."""
-    return LoadingSettings(options.batch_size, options.num_workers, options.skip_bad_samples, drop_last=True)
+    mix_ratio = tuple(options.mix_ratio) if options.mix_ratio else None
+    return LoadingSettings(options.batch_size, options.num_workers, options.skip_bad_samples, True, mix_ratio)
 
 
 def effective_rate(options: argparse.Namespace) -> float:
@@ -160,6 +227,9 @@ def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -
         output_stride=options.output_stride,
         skip_connection=options.skip_connection,
         shared_head=options.shared_head,
+        head_type=options.head_type,
+        activation=options.activation,
+        cls_head=options.cls_head,
         source=train_set.describe_source(),
     )
 

@@ -1,6 +1,7 @@
 """The result files of an evaluation on perspective images."""
 
 from datasets.perspective import PerspectiveDataset
+from metrics.detection import PROTOCOL as DETECTION_PROTOCOL
 from metrics.perspective import PER_IMAGE, PER_PIXEL, PROTOCOL
 from metrics.summary import ACCURACY, summary_score
 from networks.achievement_checkpoint import AchievementCheckpoint
@@ -8,6 +9,8 @@ from reports.results import origin_of, write_tables
 from training.run_folder import RunFolder
 from utils.files import write_text
 from utils.text import metrics_line
+
+PROTOCOLS = PROTOCOL | DETECTION_PROTOCOL
 
 
 def describe_evaluation(
@@ -17,11 +20,13 @@ def describe_evaluation(
     rows: list[dict],
 ) -> dict:
     """The content of results.json."""
+    names = [name for metrics in results.values() for name in metrics]
+    endings = {ending for ending in PROTOCOLS if any(name.endswith(ending) for name in names)}
     return {
         "results": results,
         "accuracy": {task: metrics.get(ACCURACY[task]) for task, metrics in results.items()},
         "summary_score": summary_score(results),
-        "protocol": PROTOCOL,
+        "protocol": {name: text for name, text in PROTOCOLS.items() if name in results or name in endings},
         "source": dataset.describe_source(),
         "class_names": dataset.classes.names,
         "basenet": checkpoint.settings.backbone,
@@ -39,7 +44,7 @@ def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     comments = [*endings, f"# {summary['dataset']}, split {summary['split']}: {facts}"]
     comments += [f"# {note}" for note in summary["notes"]]
     for task, metrics in summary["results"].items():
-        lines = [f"# {PROTOCOL[task]}", *comments]
+        lines = [f"# {PROTOCOLS[task]}", *comments]
         if metrics:
             print(f"{task}: {metrics_line({key: x for key, x in metrics.items() if PER_IMAGE not in key})}")
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +22,15 @@ def build_objective(
     balancing: Balancing | None = None,
     amp_type: torch.dtype | None = None,
     tasks: Mapping[str, Task] = TASKS,
+    teachers: Mapping[str, nn.Module] = MappingProxyType({}),
 ) -> TrainingObjective:
-    """A network with the losses of its tasks, balanced as in Elite360M's paper by default."""
+    """A network with the losses of its tasks, balanced as in Elite360M's paper by default; see `TrainingObjective`."""
     if balancing is None:
         balancing = UncertaintyWeighting(network.tasks, loss_weights(network.tasks))
-    losses = {task: LossTerm(tasks[task].loss, tasks[task].valid_mask) for task in network.tasks}
-    return TrainingObjective(network, losses, balancing, resize_targets, amp_type)
+    losses = {
+        task: LossTerm(tasks[task].loss, tasks[task].valid_mask, tasks[task].pseudo_loss) for task in network.tasks
+    }
+    return TrainingObjective(network, losses, balancing, resize_targets, amp_type, teachers)
 
 
 def loss_weights(tasks: tuple[str, ...]) -> Mapping[str, float]:

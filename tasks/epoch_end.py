@@ -21,13 +21,25 @@ SUMMARY = "all tasks"  # among the best scores: that of `Validation.summary`
 
 
 @dataclass(frozen=True)
+class ValidationSet:
+    """Images to validate on.
+
+    Attributes:
+        batches: of the images.
+        build_evaluator: makes a new evaluator of the tasks that they have ground truth of.
+    """
+
+    batches: Batches
+    build_evaluator: Callable[[], Evaluator]
+
+
+@dataclass(frozen=True)
 class Validation:
     """How, when and by what a training is validated.
 
     Attributes:
         tasks: of the network, by name.
-        build_evaluator: makes a new evaluator of these tasks.
-        batches: of the validation set.
+        sets: images for some of the tasks each.
         draw_every: draw images of every N-th batch.
         keep_every: keep the model of every N-th epoch.
         first: epoch from which on it is validated.
@@ -38,8 +50,7 @@ class Validation:
     """
 
     tasks: Mapping[str, Task]
-    build_evaluator: Callable[[], Evaluator]
-    batches: Batches
+    sets: tuple[ValidationSet, ...]
     draw_every: int
     keep_every: int
     last: int
@@ -91,20 +102,23 @@ class EpochEnd:
             self.save_models(results, summary)
 
     def validate(self) -> dict[str, dict[str, float]]:
-        """Metrics of the validation set, per task."""
+        """Metrics of the validation sets, per task."""
         network, epoch = self.stepper.network, self.progress.epoch
         broadcast_buffers(network)
         network.eval()
-        draw = panel_writer(
-            self.folder.image,
-            {name: task.display for name, task in self.validation.tasks.items()},
-            DisplaySettings.of(self.settings),
-            epoch,
-            self.validation.draw_every,
-            partial(self.log.image, epoch=epoch),
-        )
-        results, _ = evaluate(network, self.validation.batches, self.validation.build_evaluator(), on_batch=draw)
-        return results
+        results = {}
+        for images in self.validation.sets:
+            evaluator = images.build_evaluator()
+            draw = panel_writer(
+                self.folder.image,
+                {name: self.validation.tasks[name].display for name in evaluator.metrics},
+                DisplaySettings.of(self.settings),
+                epoch,
+                self.validation.draw_every,
+                partial(self.log.image, epoch=epoch),
+            )
+            results |= evaluate(network, images.batches, evaluator, on_batch=draw)[0]
+        return {task: results[task] for task in self.validation.tasks}
 
     def save_models(self, results: dict[str, dict[str, float]], summary: float | None = None) -> None:
         """Write the last model, those that are now the best of a task or of all tasks, and every N-th."""

@@ -83,5 +83,5 @@ def train_network(
     log.close()
     report_stop_reason(stop, progress, outcome)
     if outcome == "finished":
-        report_bad_samples(batches, plan.validation.batches)
+        report_bad_samples(batches, *(images.batches for images in plan.validation.sets))
     return outcome == "diverged"

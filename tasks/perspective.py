@@ -1,51 +1,119 @@
-"""The tasks of DeepLab on images of perspective cameras, as in the experiments of Yun & Cho, ICCV 2023."""
+"""The tasks on images of perspective cameras, as in the experiments of Yun & Cho, ICCV 2023."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
+from datasets.perspective import PerspectiveDataset
+from losses.detection import detection_loss
+from losses.detection import valid_mask as positive_anchors
+from losses.distillation import (
+    depth_distillation,
+    detection_distillation,
+    normal_distillation,
+    segmentation_distillation,
+)
 from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from metrics.detection import DetectionMetric
 from metrics.evaluator import Evaluator
 from metrics.perspective import DepthMetric, NormalMetric, SegmentationMetric
 from metrics.summary import ACCURACY
-from tasks import DEPTH, NORMAL, SEGMENTATION
+from tasks import DEPTH, FOLDERS, NORMAL, SEGMENTATION
 from tasks.task import Task
+from utils.tasks import DETECTION
+from visual.boxes import DetectionDisplay
+
+PERSPECTIVE_FOLDERS = {**FOLDERS, DETECTION: DETECTION}
 
 
-def perspective_tasks(names: tuple[str, ...], label_smoothing: float = 0.0) -> dict[str, Task]:
+@dataclass(frozen=True)
+class DetectionOptions:
+    """Which detection: see `losses.detection.detection_losses` and `networks.vmm.VMM`, whose arguments these are.
+
+    Attributes:
+        size: of the images, (H, W).
+        with_coco: see `metrics.detection.DetectionMetric`.
+    """
+
+    size: tuple[int, int]
+    cls_head: str = "sigmoid"
+    cls_loss_type: str = "focal"
+    loc_loss_type: str = "IoU"
+    iou_aware: bool = True
+    loc_weight: float = 10.0
+    with_coco: bool = False
+
+
+def perspective_tasks(
+    names: tuple[str, ...], label_smoothing: float = 0.0, detection: DetectionOptions | None = None
+) -> dict[str, Task]:
     """The tasks of these names, in this order.
 
-    Their models are the best by what the paper takes for accuracies: mIoU, and the fractions of pixels with
+    Their models are the best by what the paper takes for accuracies: mAP, mIoU, and the fractions of pixels with
     delta < 1.25 and below 11.25 degrees. Loss weights are 1/T.
 
     Args:
-        names: some of `utils.tasks.TASK_NAMES`.
+        names: some of `utils.tasks.PERSPECTIVE_TASK_NAMES`.
         label_smoothing: of the loss of segmentation, 0 to 1.
+        detection: needed for that task.
     """
-    losses = {
-        "depth": depth_loss,
-        "normal": normal_loss,
-        "segmentation": partial(segmentation_loss, label_smoothing=label_smoothing),
-    }
-    metrics = {"depth": DepthMetric, "normal": NormalMetric, "segmentation": SegmentationMetric}
     tasks = {}
     for name in names:
-        of_panoramas = {"depth": DEPTH, "normal": NORMAL, "segmentation": SEGMENTATION}[name]
-        tasks[name] = Task(
-            name=name,
-            folder=of_panoramas.folder,
-            loss=losses[name],
-            valid_mask=of_panoramas.valid_mask,
-            loss_weight=1 / len(names),
-            metric=metrics[name],
-            best_metric=ACCURACY[name],
-            higher_is_better=True,
-            accuracy_metric=(ACCURACY[name], 1.0),
-            display=of_panoramas.display,
-        )
+        task = _detection_task(detection) if name == DETECTION else _dense_task(name, label_smoothing)
+        tasks[name] = replace(task, loss_weight=1 / len(names))
     return tasks
 
 
-def build_evaluator(tasks: dict[str, Task], num_classes: int, device: torch.device | str = "cpu") -> Evaluator:
+def _detection_task(options: DetectionOptions) -> Task:
+    loss_options = {
+        name: getattr(options, name) for name in ("cls_loss_type", "loc_loss_type", "iou_aware", "loc_weight")
+    }
+    return Task(
+        name=DETECTION,
+        folder=DETECTION,
+        loss=partial(detection_loss, **loss_options),
+        valid_mask=positive_anchors,
+        pseudo_loss=partial(detection_distillation, loc_weight=options.loc_weight),
+        loss_weight=1.0,
+        metric=partial(DetectionMetric, with_coco=options.with_coco),
+        best_metric=ACCURACY[DETECTION],
+        higher_is_better=True,
+        accuracy_metric=(ACCURACY[DETECTION], 1.0),
+        display=DetectionDisplay(options.size, options.cls_head == "softmax"),
+    )
+
+
+def _dense_task(name: str, label_smoothing: float) -> Task:
+    losses = {
+        "depth": (depth_loss, depth_distillation),
+        "normal": (normal_loss, normal_distillation),
+        "segmentation": (partial(segmentation_loss, label_smoothing=label_smoothing), segmentation_distillation),
+    }
+    metrics = {"depth": DepthMetric, "normal": NormalMetric, "segmentation": SegmentationMetric}
+    of_panoramas = {"depth": DEPTH, "normal": NORMAL, "segmentation": SEGMENTATION}[name]
+    loss, pseudo_loss = losses[name]
+    return Task(
+        name=name,
+        folder=of_panoramas.folder,
+        loss=loss,
+        valid_mask=of_panoramas.valid_mask,
+        pseudo_loss=pseudo_loss,
+        loss_weight=1.0,
+        metric=metrics[name],
+        best_metric=ACCURACY[name],
+        higher_is_better=True,
+        accuracy_metric=(ACCURACY[name], 1.0),
+        display=of_panoramas.display,
+    )
+
+
+def tasks_with_labels(tasks: Mapping[str, Task], dataset: PerspectiveDataset) -> dict[str, Task]:
+    """The tasks that a dataset has ground truth of."""
+    return {name: task for name, task in tasks.items() if name in dataset.labeled_tasks}
+
+
+def build_evaluator(tasks: Mapping[str, Task], num_classes: int, device: torch.device | str = "cpu") -> Evaluator:
     """An evaluator of these tasks, without a seam score: these images have two ends."""
     return Evaluator({name: task.metric(num_classes, device) for name, task in tasks.items()})

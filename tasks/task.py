@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ class Task:
         higher_is_better: of `best_metric`.
         accuracy_metric: the metric used as accuracy, and its maximum.
         display: visualization of its maps.
+        pseudo_loss: against a teacher, see `training.objective.LossTerm`; None: there is none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Task:
     higher_is_better: bool
     accuracy_metric: tuple[str, float]
     display: Display
+    pseudo_loss: Callable[[Tensor, Tensor, Tensor], PixelLoss] | None = field(default=None, kw_only=True)
 
     def is_better(self, score: float | None, best: float | None) -> bool:
         """Whether a score beats the best so far. None (no score) and NaN never do."""

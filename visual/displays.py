@@ -74,6 +74,16 @@ class Display(ABC):
     def colorize(self, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None) -> np.ndarray:
         """Color image (H, W, 3) uint8 of a map, in the colors of a scale; None: that of this map."""
 
+    def draw(
+        self, rgb: np.ndarray, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None
+    ) -> np.ndarray:
+        """Color image (H, W, 3) uint8 of a map, given the image that it belongs to."""
+        return self.colorize(values, settings, scale)
+
+    def draw_error(self, rgb: np.ndarray, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Color image (H, W, 3) uint8 of the error of a map, given the image that it belongs to."""
+        return self.colorize_error(prediction, target)
+
     @abstractmethod
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
         """A predicted map as integers, for a viewer."""

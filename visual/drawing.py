@@ -130,6 +130,15 @@ def data_url(file: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
+def write_tag(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
+    """Draw a line of text on a patch of a color, its upper left corner at (x, y), moved to be within the image."""
+    width = _text_width(text) + 4
+    left = max(0, min(position[0], image.shape[1] - width))
+    top = max(0, min(position[1], image.shape[0] - 14))
+    image[top : top + 14, left : left + width] = color
+    _write(image, text, (left + 2, top + 11), _BLACK if sum(color) > 330 else _WHITE)
+
+
 def _text_width(text: str) -> int:
     """Width of a line of text in pixels."""
     (width, _), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)

@@ -74,8 +74,8 @@ def error_panel(
     Prediction and ground truth share one color scale.
     """
     scale = display.scale((prediction, target), settings)
-    images = [display.colorize(values, settings, scale) for values in (prediction, target)]
-    error = display.colorize_error(prediction, target)
+    images = [display.draw(rgb, values, settings, scale) for values in (prediction, target)]
+    error = display.draw_error(rgb, prediction, target)
     ground_truth = _with_marks(f"{task}: ground truth", display.marks(target, settings))
     captions = ["RGB", f"{task}: prediction", ground_truth, f"{task}: error"]
     return panel([rgb, *images, error], captions, [None, scale, scale, display.error_scale(settings)])
@@ -95,7 +95,7 @@ def maps_panel(
         [
             rgb,
             *(
-                display.colorize(values, settings, scale)
+                display.draw(rgb, values, settings, scale)
                 for (display, values), scale in zip(shown, scales, strict=True)
             ),
         ],

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from losses.reduction import global_means
-from tasks.epoch_end import SUMMARY, EpochEnd, Validation
+from tasks.epoch_end import SUMMARY, EpochEnd, Validation, ValidationSet
 from tasks.perspective import build_evaluator, perspective_tasks
 from training.run_folder import RunFolder
 from training.state import Progress
@@ -82,7 +82,7 @@ def test_weights_are_equal_parts():
 def plan(**settings) -> Validation:
     tasks = perspective_tasks(("depth",))
     settings = {"draw_every": 1, "keep_every": 100, "last": 10, **settings}
-    return Validation(tasks, lambda: build_evaluator(tasks, 2), batches=[], **settings)
+    return Validation(tasks, (ValidationSet([], lambda: build_evaluator(tasks, 2)),), **settings)
 
 
 @pytest.mark.parametrize(

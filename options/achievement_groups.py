@@ -1,0 +1,277 @@
+"""Groups of options of the second program. Nothing here imports torch."""
+
+import argparse
+
+from datasets import PERSPECTIVE_DATASETS
+from losses.balancing import BALANCINGS
+from networks.achievement_choices import ACTIVATIONS, ARCHITECTURES, CLS_HEADS, HEAD_TYPES
+from networks.perspective_backbones import BACKBONES
+from options.groups import add_backbone_weights, add_keep_exponents, add_max_bad_steps
+from options.parser import count, fraction, positive, rate, seed
+from options.released_options import DATASET_NAMES, METHOD_NAMES, dataset, method
+from utils.tasks import PERSPECTIVE_TASK_NAMES
+
+REFERENCE_BATCH = 32  # images for which --lr is meant
+CLASS_LOSSES, BOX_LOSSES = ("focal", "CE"), ("IoU", "L1")  # see `losses.detection`
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Which tasks, and which network; of those of one architecture the defaults are completed later."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--app",
+        nargs="+",
+        choices=PERSPECTIVE_TASK_NAMES,
+        default=["segmentation", "depth", "normal"],
+        metavar="TASK",
+        help=f"what to predict: {', '.join(PERSPECTIVE_TASK_NAMES)}; --potential and --loss_weight have the same order",
+    )
+    group.add_argument("-a", "--arch", default="DeepLab", choices=ARCHITECTURES, help="architecture")
+    group.add_argument(
+        "--basenet",
+        choices=tuple(BACKBONES),
+        help="backbone; resnet50 if not given, of VMM efficientnet_v2_s",
+    )
+    group.add_argument(
+        "--normal_size", type=positive, metavar="N", help="channels of the ASPP, 256 if not given; of VMM's neck, 64"
+    )
+    group.add_argument("--no_pretrained", action="store_true", help="start the backbone from random weights")
+    add_backbone_weights(group)
+    group.add_argument(
+        "--ckpt",
+        metavar="PATH",
+        help="a checkpoint file or a run folder: to start from in training, to evaluate in evaluation",
+    )
+    _add_deeplab_options(parser.add_argument_group("DeepLab"))
+    _add_vmm_options(parser.add_argument_group("VMM"))
+
+
+def _add_deeplab_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--output_stride",
+        type=int,
+        choices=(8, 16, 32),
+        help="chooses the ASPP's rates: 12, 24, 36 for 8, else 6, 12, 18; that of the backbone if not given",
+    )
+    group.add_argument(
+        "--skip_connection",
+        type=count,
+        metavar="N",
+        help="channels of the skip connection of DeepLabV3+; 0, the default: none, DeepLabV3",
+    )
+    group.add_argument(
+        "--shared_head", type=switch, metavar="BOOL", help="whether all tasks share one ASPP, as by default"
+    )
+
+
+def _add_vmm_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--head_type", choices=HEAD_TYPES, help="layers of neck and detection heads; mbconv if not given"
+    )
+    group.add_argument("--activation", choices=ACTIVATIONS, help="of neck and detection heads; relu6 if not given")
+    group.add_argument(
+        "--cls_head",
+        choices=CLS_HEADS,
+        help="class probabilities of detection; softmax if not given",
+    )
+    group.add_argument(
+        "--cls_loss_type", choices=CLASS_LOSSES, help="loss of the classes: focal with sigmoid, CE with softmax"
+    )
+    group.add_argument("--loc_loss_type", default="IoU", choices=BOX_LOSSES, help="loss of the boxes")
+    group.add_argument(
+        "--iou_aware_cls", action="store_true", help="the target of the right class is the IoU of its box, not 1"
+    )
+    group.add_argument("--loc_weight", type=rate, default=10.0, metavar="W", help="of the loss of the boxes")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """What to train and validate on."""
+    group = parser.add_argument_group("data")
+    names = f"{', '.join(PERSPECTIVE_DATASETS)}, or {', '.join(DATASET_NAMES)} as in the released code"
+    group.add_argument(
+        "--train_dataset",
+        type=dataset,
+        nargs="+",
+        default=["NYUv2"],
+        metavar="NAME",
+        help=f"to train on, several together: {names}",
+    )
+    group.add_argument(
+        "--test_dataset",
+        type=dataset,
+        nargs="+",
+        metavar="NAME",
+        help="to validate on, one after another; those of the training if not given",
+    )
+    group.add_argument("--dataset_root", metavar="DIR", help="folder of the datasets on disk")
+    group.add_argument(
+        "--mix_ratio",
+        type=rate,
+        nargs="+",
+        metavar="R",
+        help="parts of the training datasets in an epoch; by their sizes if not given",
+    )
+    group.add_argument(
+        "--partial_labels", metavar="FILE", help="NYUv2: list of the tasks that each training image has labels for"
+    )
+    group.add_argument(
+        *("-s", "--size"),
+        type=positive,
+        nargs="+",
+        default=[480, 640],
+        metavar="N",
+        help="height and width of the images; one number for squares",
+    )
+    group.add_argument("--num_classes", type=int, choices=(13, 40), help="those of the copy of NYUv2 if not given")
+    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals, found if not given")
+    group.add_argument("--normals", metavar="SOURCE", help="NYUv2, the owners' file: where normals come from")
+    group.add_argument("--raw_depth", action="store_true", help="NYUv2, the owners' file: depth as it was measured")
+    group.add_argument(
+        "--val_split",
+        default="test",
+        choices=("test", "val"),
+        help="validate on the test split, as the released code does, or on val, which is then kept out of training",
+    )
+    group.add_argument("--num_train", type=positive, metavar="N", help="SyntheticNYU: images; 800 if not given")
+    group.add_argument("--num_val", type=positive, metavar="N", help="SyntheticNYU: to evaluate on; 100 if not given")
+    group.add_argument("--min_scale", type=rate, default=2 / 3, metavar="S", help="smallest zoom of the augmentation")
+    group.add_argument("--max_scale", type=rate, default=4 / 3, metavar="S", help="largest zoom of the augmentation")
+    group.add_argument("--num_workers", type=count, default=8, metavar="N", help="processes that load data")
+    group.add_argument("--skip_bad_samples", action="store_true", help="skip images with bad files, and list them")
+
+
+def add_optimization_options(parser: argparse.ArgumentParser) -> None:
+    """How long to train, and how weights are updated."""
+    group = parser.add_argument_group("optimization")
+    group.add_argument("-b", "--batch_size", type=positive, default=32, metavar="N", help="images per process and step")
+    group.add_argument("--optim", default="sgd", choices=("sgd", "rms_prop", "adam", "adamw"), help="optimizer")
+    group.add_argument("--momentum", type=fraction, default=0.9, metavar="M", help="of sgd and rms_prop")
+    group.add_argument("--weight_decay", type=rate, default=5e-4, metavar="RATE", help="decoupled in adamw alone")
+    group.add_argument(
+        "--tencent_trick", action="store_true", help="no weight decay for biases and normalization layers"
+    )
+    group.add_argument("--model-ema", action="store_true", help="evaluate and save a moving average of the weights")
+    group.add_argument("--model-ema-momentum", type=fraction, default=0.9999, metavar="M", help="of that average")
+    group.add_argument(
+        "--lr",
+        type=rate,
+        default=1e-3,
+        metavar="RATE",
+        help=f"learning rate for {REFERENCE_BATCH} images per step, as in the released code: multiplied by "
+        f"--batch_size times processes / {REFERENCE_BATCH}",
+    )
+    group.add_argument(
+        *("-sched", "--scheduler"),
+        default="plateau",
+        choices=("poly", "cosine", "plateau", "step"),
+        help="after the warm-up: (1 - progress)^0.9; half a cosine; --factor after --patience validations without a "
+        "better score of all tasks; a tenth after --cold_epoch, and again --freeze_epoch later",
+    )
+    group.add_argument("--patience", type=count, default=20, metavar="N", help="plateau: validations")
+    group.add_argument("--factor", type=fraction, default=0.5, metavar="F", help="plateau: of each reduction")
+    group.add_argument(
+        *("-max", "--max_epoch", "--num_epochs"),
+        dest="num_epochs",
+        type=positive,
+        default=200,
+        metavar="N",
+        help="passes over the training set",
+    )
+    group.add_argument(
+        *("-wi", "--warmup_epoch"),
+        type=count,
+        default=2,
+        metavar="N",
+        help="epochs of linear warm-up, before the end of which nothing is validated",
+    )
+    group.add_argument("-ci", "--cold_epoch", type=count, default=80, metavar="N", help="step: epochs before it")
+    group.add_argument("-fi", "--freeze_epoch", type=count, default=40, metavar="N", help="step: epochs between both")
+    group.add_argument("--label_smoothing", type=fraction, default=0.0, metavar="S", help="of segmentation")
+    group.add_argument(
+        "--teacher",
+        nargs="+",
+        metavar="PATH",
+        help="checkpoints or runs of one task each, whose predictions are the labels of images without any",
+    )
+    add_max_bad_steps(group)
+    group.add_argument(
+        *("--random_seed", "--seed"),
+        dest="seed",
+        type=seed,
+        default=100,
+        metavar="N",
+        help="seed of weights, shuffling and augmentation",
+    )
+
+
+def add_balancing_options(parser: argparse.ArgumentParser) -> None:
+    """How the tasks' losses become one."""
+    group = parser.add_argument_group("balancing of the tasks' losses")
+    paper = {ours: theirs for theirs, ours in METHOD_NAMES.items()}
+    group.add_argument(
+        *("--loss_metric", "--balancing"),
+        dest="balancing",
+        type=method,
+        default="fixed",
+        metavar="NAME",
+        help=f"{', '.join(f'{paper[name]} ({name})' if name in paper else name for name in BALANCINGS)}",
+    )
+    group.add_argument(
+        *("--loss_weight", "--loss_weights"),
+        dest="loss_weights",
+        type=rate,
+        nargs="+",
+        metavar="W",
+        help="weighted-sum, uncertainty: weights in the order of --app; 1 / number of tasks if not given",
+    )
+    group.add_argument(
+        "--potential",
+        action=_Replace,
+        replaces="potential_from",
+        type=rate,
+        nargs="+",
+        metavar="ACCURACY",
+        help="amtl: accuracies that single-task training reaches, in the order of --app: mIoU, fraction of pixels with "
+        "delta < 1.25 (depth) or below 11.25 degrees (normal)",
+    )
+    group.add_argument(
+        "--potential_from",
+        action=_Replace,
+        replaces="potential",
+        nargs="+",
+        metavar="RUN",
+        help="amtl: run folders of single-task trainings, instead of --potential",
+    )
+    group.add_argument(
+        "--margin",
+        type=rate,
+        metavar="M",
+        help="amtl: relative margin added to each potential; 0.05 if not given, as in the paper's experiments",
+    )
+    group.add_argument(
+        "--focusing_factor",
+        type=rate,
+        metavar="G",
+        help="amtl, dtp: exponent of the remaining gap; 2 if not given, as in the paper's experiments",
+    )
+    add_keep_exponents(group)
+
+
+class _Replace(argparse.Action):
+    """Stores a value and forgets that of another option: of a file and the command line, the later one counts."""
+
+    def __init__(self, *arguments, replaces: str, **more):
+        super().__init__(*arguments, **more)
+        self._replaces = replaces
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values)
+        setattr(namespace, self._replaces, None)
+
+
+def switch(text: str) -> bool:
+    """Type of an option: True or False."""
+    values = {"true": True, "false": False, "1": True, "0": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text} is neither True nor False")
+    return values[text.lower()]

@@ -1,0 +1,66 @@
+"""What Yun & Cho's released code (ICCV 2023) calls datasets and methods, and its options that are not here."""
+
+import argparse
+
+from datasets import PERSPECTIVE_DATASETS
+from losses.balancing import BALANCINGS
+
+DATASET_NAMES = {"NYU_MT": "NYUv2", "NYU": "NYU_BTS"}  # the released names, ours
+METHOD_NAMES = {  # the same for --loss_metric
+    **{"weighted-sum": "fixed", "amtl": "achievement", "amtl-a": "achievement-arithmetic", "grad-norm": "gradnorm"},
+    **{"dwa-g": "dwa-geometric", "rlw-g": "rlw-geometric", "dtp-g": "dtp-geometric"},
+}
+_UNKNOWN_METHODS = {  # of the released code, and why they are not here
+    "fmtl": "its focusing factor never had an effect in the released code, so there is nothing to compare with",
+    "imtl": "it crashed in the released code; imtl-g is its part on gradients",
+    **dict.fromkeys(("kd-mtl", "kd-amtl"), "the released code never chose it, and it fits no network"),
+    **dict.fromkeys(("pcgrad-amtl", "cagrad-amtl"), "it added up gradients by mistake; take one of both"),
+}
+_ALWAYS = "the launcher, torchrun, decides it"
+# Options of the released code that are refused, and why.
+REFUSED = {
+    "--year": "it had no effect",
+    "--frozen_stages": "it had no effect",
+    "--normal_type": "it had no effect",
+    "--fine_tune": "it had no effect",
+    "--fine_tune_iter": "it had no effect",
+    "--alpha": "it had no effect: GradNorm's exponent is 1.5",
+    "--output": "it had no effect",
+    "--multiple_lr": "no cfg file used it: all parts learn at --lr",
+    "--training_size": "training and validation have the same --size",
+    "--mix_up": "it did not work",
+    "--remove_ckpt": "kept are the last, the best, and the models of every --save_freq-th epoch",
+    "--resume_epoch": "--resume continues at the step that was reached",
+    "--sync_bn": "processes on GPUs always share the statistics of BatchNorm",
+    **dict.fromkeys(("--dist_url", "--world_size"), _ALWAYS),
+    "--use_FPN": "VMM has one neck, triv2-bifpn",
+    "--from_scratch": "it is for EfficientDet, which is not here: --no_pretrained starts from random weights",
+}
+
+
+class Refuse(argparse.Action):
+    """Reports why an option of the released code is not here."""
+
+    def __init__(self, option_strings, dest, **more):
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.error(f"{option_string}: drop it, {REFUSED[option_string]}")
+
+
+def dataset(text: str) -> str:
+    """Type of an option: our name of a dataset."""
+    name = DATASET_NAMES.get(text, text)
+    if name not in PERSPECTIVE_DATASETS:
+        raise argparse.ArgumentTypeError(f"{text}: choose one of {', '.join((*PERSPECTIVE_DATASETS, *DATASET_NAMES))}")
+    return name
+
+
+def method(text: str) -> str:
+    """Type of an option: our name of a balancing method."""
+    name = METHOD_NAMES.get(text, text)
+    if name in _UNKNOWN_METHODS:
+        raise argparse.ArgumentTypeError(f"{text} is not here: {_UNKNOWN_METHODS[name]}")
+    if name not in BALANCINGS:
+        raise argparse.ArgumentTypeError(f"{text}: choose one of {', '.join((*METHOD_NAMES, *BALANCINGS))}")
+    return name
