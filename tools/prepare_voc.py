@@ -10,12 +10,11 @@
 Files that exist are left as they are.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from datasets.preparation.voc_lists import Summary, prepare
-from options.parser import Parser, count
+from options.parser import Parser
 from utils.errors import exit_on_user_error
 
 
@@ -34,10 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--root", required=True, type=Path, metavar="DIR", help="folder of VOC2007 and VOC2012")
     parser.add_argument("--sbd", type=Path, metavar="DIR", help="folder of SBD, for its masks (default: without)")
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that write")
     options = parser.parse_args(arguments)
     with exit_on_user_error():
-        summary = prepare(options.root, options.sbd, options.num_workers)
+        summary = prepare(options.root, options.sbd)
     report(summary)
 
 

@@ -33,9 +33,11 @@ class DetectionWriter(ABC):
 
     Attributes:
         libraries: modules that writing needs.
+        is_slow: whether images are worth several processes, which take seconds to start.
     """
 
     libraries: tuple[str, ...] = ()
+    is_slow: bool = False
 
     @abstractmethod
     def make(self, index: int, part: str, height: int, seed: int) -> DrawnImage | PerspectiveImage:
@@ -112,6 +114,8 @@ class COCOWriter(DetectionWriter):
 class NYUBTSWriter(DetectionWriter):
     """NYU v2 for BTS: rooms, two in each scene."""
 
+    is_slow = True
+
     def make(self, index: int, part: str, height: int, seed: int) -> PerspectiveImage:
         camera = NYU_CAMERA.scaled(height, height * 4 // 3)
         return SyntheticNYU(part, index + 1, camera.height, camera.width, seed=seed).read(index)
@@ -149,7 +153,8 @@ def write_detection_dataset(
     claim(out, {"layout": layout_name, "counts": counts, "height": height, "seed": first_seed})
     for part in counts:
         work = partial(writer.make, part=part, height=height, seed=first_seed)
-        images = map_with_progress(work, range(num), num_workers, f"drawing {layout_name} {part}")
+        processes = num_workers if writer.is_slow else 0
+        images = map_with_progress(work, range(num), processes, f"drawing {layout_name} {part}")
         writer.write(out, part, list(images))
 
 

@@ -9,17 +9,16 @@
 
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from datasets.nyuv2_decoding import read_mat
 from datasets.preparation.nyu_layouts import save_image
 from datasets.voc import SEGMENTATION_TEST_LIST, TRAIN_LIST, YEARS, find_voc, read_ids, same_image
 from utils.errors import UserError
 from utils.files import atomic_path, write_text
-from utils.parallel import map_with_progress
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,12 @@ class Summary:
     masks: dict[str, tuple[int, int]]
 
 
-def prepare(root: Path, sbd: Path | None, num_workers: int) -> Summary:
+def prepare(root: Path, sbd: Path | None = None) -> Summary:
     """Write what is missing. What is there is left as it is; a stopped run continues where it was.
 
     Args:
         root: see `datasets.voc.find_voc`.
         sbd: folder of SBD, with ``cls/<id>.mat``, or one above it; None: without its masks.
-        num_workers: processes that write masks.
 
     Raises:
         UserError: when lists of the owners are missing, there is no SBD, a mask of it is damaged, or scipy, which
@@ -73,8 +71,8 @@ def prepare(root: Path, sbd: Path | None, num_workers: int) -> Summary:
             sources |= {one: owners} if owners.is_file() else {}
         folder = root / f"VOC{year}" / "SegmentationClassAug"
         todo = [path for one, path in sources.items() if not (folder / f"{one}.png").exists()]
-        for _ in map_with_progress(partial(write_mask, folder=folder), todo, num_workers, f"masks of {year}"):
-            pass
+        for path in tqdm(todo, f"masks of {year}", unit="file", dynamic_ncols=True):
+            write_mask(path, folder)
         there = sum((folder / f"{one}.png").exists() for one in ids)
         masks[year] = there, len(todo)
     written = [_write_list(root, year, TRAIN_LIST, ids) for year, ids in lists.items()]

@@ -31,7 +31,7 @@ def bare(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(bare, tmp_path_factory):
     root = shutil.copytree(bare, tmp_path_factory.mktemp("prepared") / "VOC")
-    prepare(root, root / "benchmark_RELEASE", num_workers=0)
+    prepare(root, root / "benchmark_RELEASE")
     return root
 
 

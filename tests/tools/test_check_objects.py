@@ -23,7 +23,7 @@ def trees(tmp_path_factory):
             written[name] = tmp_path_factory.mktemp(name) / "tree"
             write_detection_dataset(name, NUM, written[name], height=48)
             if name == "VOC":
-                prepare(written[name], None, num_workers=0)
+                prepare(written[name])
         return written[name]
 
     return tree
@@ -78,3 +78,14 @@ def test_flags_of_other_datasets(tmp_path, more, capsys):
     with pytest.raises(SystemExit, match="2"):
         check("VOC", tmp_path, *more)
     assert "--split" in capsys.readouterr().err
+
+
+def test_objects_beyond_the_image(trees, tmp_path, capsys):
+    pytest.importorskip("scipy")
+    root = shutil.copytree(trees("VOC"), tmp_path / "tree")
+    for path in (root / "VOC2012" / "Annotations").glob("*.xml"):
+        path.write_text(path.read_text().replace("<xmax>", "<xmax>9"))
+    assert check("VOC", root) == 1
+    screen = capsys.readouterr().out
+    assert "objects beyond the image" in screen.splitlines()[-1]
+    assert "outliers   VOC2012/" in screen

@@ -38,7 +38,7 @@ def root(tmp_path):
 
 
 def run(root, *more):
-    main(["--root", str(root), "--num_workers", "0", *map(str, more)])
+    main(["--root", str(root), *map(str, more)])
 
 
 def masks(root, year):
