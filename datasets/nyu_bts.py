@@ -83,7 +83,7 @@ class NYUBTS(PerspectiveDataset):
             UserError: when one of its files is missing, damaged or not what it should be.
         """
         rgb, depth = self.files[index]
-        image = without_maps(ImageFile(self._folder / rgb).rgb(), rgb)
+        image = without_maps(ImageFile(self._folder / rgb).rgb(), str(Path(rgb).with_suffix("")))
         if "depth" in self.tasks:
             image.depth = ImageFile(self._folder / depth).single_channel("depth", bits=16) / _MILLIMETERS
             if image.depth.shape != image.rgb.shape[:2]:
