@@ -73,7 +73,7 @@ def parse_training(arguments: Sequence[str] | None = None) -> argparse.Namespace
     options = parser.parse_args(arguments)
     _forget_other_method(options, arguments)
     _complete(parser, options)
-    if options.batch_size == 1:
+    if options.batch_size == 1 and options.arch == "DeepLab":
         parser.error("--batch_size 1: a step needs 2 images or more, for the statistics of the ASPP's pooled features")
     return options
 

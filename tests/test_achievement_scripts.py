@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
-from torch.nn import BatchNorm2d
-from torchvision.models.efficientnet import EfficientNet, _efficientnet_conf
-from torchvision.models.resnet import Bottleneck, ResNet
 
 import eval_achievement
 import predict_achievement
 import train_achievement
 from datasets.perspective import PerspectiveDataset, unpack
-from datasets.preparation.nyu_layouts import write_nyu_dataset
 from datasets.synthetic_nyu import SyntheticNYU
 from networks.achievement_checkpoint import load_achievement_checkpoint
 from options.achievement import parse_evaluation, parse_prediction, parse_training
@@ -30,7 +25,6 @@ from utils.errors import UserError
 from visual.drawing import save_image
 
 ROOT = Path(__file__).parents[1]
-CFG_FILES = {str(path.relative_to(ROOT / "cfg")): path for path in sorted((ROOT / "cfg").glob("*/*/*.cfg"))}
 SMALL = [
     *("--train_dataset", "SyntheticNYU", "--size", "48", "64", "--num_val", "2", "--num_workers", "0"),
     *("--basenet", "mobilenet_v2", "--skip_connection", "4", "--normal_size", "8", "--batch_size", "2"),
@@ -204,59 +198,6 @@ def test_potentials_of_single_task_trainings(tmp_path):
     assert balancing["potential"] == pytest.approx(known)
     other = ["--size", "64", "64", "--potential_from", *(str(runs[task].root) for task in known)]
     assert "--size" in refused(train, tmp_path, *more, *other)
-
-
-@pytest.fixture(scope="module")
-def nyu(tmp_path_factory):
-    """Synthetic images as a copy of NYU v2."""
-    root = tmp_path_factory.mktemp("nyu") / "copy"
-    write_nyu_dataset("NYUv2-M", 2, root, 96)
-    return root
-
-
-@pytest.fixture
-def shallow_backbones(monkeypatch):
-    """Backbones of one block per stage, with the features of the whole ones: large files take most of the time."""
-    get_model = torchvision.models.get_model
-
-    def shallow(name: str, **arguments):
-        if name == "resnet50":
-            return ResNet(
-                Bottleneck,
-                [1, 1, 1, 1],
-                width_per_group=4,
-                replace_stride_with_dilation=arguments["replace_stride_with_dilation"],
-            )
-        if name == "efficientnet_v2_s":
-            stages, last_channel = _efficientnet_conf(name)
-            for stage in stages:
-                stage.num_layers = 1
-            return EfficientNet(
-                stages, dropout=0.0, last_channel=last_channel, norm_layer=partial(BatchNorm2d, eps=1e-3)
-            )
-        return get_model(name, **arguments)
-
-    monkeypatch.setattr(torchvision.models, "get_model", shallow)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CFG_FILES)
-def test_a_cfg_file_trains_resumes_and_is_evaluated(name, nyu, shallow_backbones, tmp_path):
-    """Word for word as in the documentation, but small: stopped after a step, resumed to two epochs, evaluated."""
-    cfg = [str(CFG_FILES[name]), "--dataset_root", str(nyu), "--root_folder", str(tmp_path)]
-    small = ["--size", "32", "48", "--normal_size", "8", "--batch_size", "2", "--num_workers", "0", "--amp", "off"]
-    training = [*cfg, *small, "--no_pretrained", "--max_epoch", "2"]
-    train_achievement.main(parse_training([*training, *ONE_STEP]))
-    options = parse_training([*training, "--resume"])
-    train_achievement.main(options)
-    run = RunFolder(run_folder_of(options), FOLDERS)
-    assert load_achievement_checkpoint(run.last_model).epoch == 2
-    assert run.best_of_all.is_file()
-    options = parse_evaluation([*cfg, *small, "--ckpt", str(run.best_of_all)])
-    eval_achievement.main(options)
-    results = json.loads((run.root / "evaluation_test" / "results.json").read_text())
-    assert results["results"].keys() == set(options.app)
-    assert results["source"]["copy"]
 
 
 def train_in_processes(root_folder: Path, number: int, num_processes: int) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from networks.deeplab import DeepLab
 from networks.perspective_backbones import BACKBONES
+from networks.vmm import VMM
 from options.achievement import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
@@ -20,12 +21,24 @@ from options.achievement import (
     train_parser,
 )
 from options.balancing import balancing_settings
-from options.perspective import effective_rate, optimization_settings
+from options.perspective import effective_rate, optimization_settings, tasks_of
 from tasks.perspective import perspective_tasks
 
 ROOT = Path(__file__).parents[2]
 CFGS = sorted(ROOT.glob("cfg/**/*.cfg"))
-PAPER_FOLDERS = ["depth/NYU_MT", "normal/NYU_MT", "seg+depth+normal/NYU_MT", "seg+depth/NYU", "segmentation/NYU"]
+DEEPLAB_CFGS, VMM_CFGS = ([path for path in CFGS if path.name.startswith(arch)] for arch in ("DeepLab", "VMM"))
+DEEPLAB_FOLDERS = ["depth/NYU_MT", "normal/NYU_MT", "seg+depth+normal/NYU_MT", "seg+depth/NYU", "segmentation/NYU"]
+# Of VMM: tasks, data, the learning rate as it is written, and for one process.
+VMM_FILES = {
+    "depth/NYU": (["depth"], "NYU_BTS", 8e-4, 8e-4),
+    "detection/COCO": (["detection"], "COCO", 1e-3, 1e-3),
+    "detection/VOC": (["detection"], "VOC", 1e-3, 1e-3),
+    "seg+depth+normal/NYU_MT": (["segmentation", "depth", "normal"], "NYUv2", 2e-3, 5e-4),
+    "seg+det+depth/VOC+NYU": (["detection", "segmentation", "depth"], "VOC+NYU_BTS", 1e-4, 1e-4),
+    "seg+det/VOC": (["segmentation", "detection"], "VOC", 1e-4, 1e-4),
+    "segmentation/COCO": (["segmentation"], "COCO", 1e-3, 5e-4),
+    "segmentation/VOC": (["segmentation"], "VOC", 1e-4, 1e-4),
+}
 
 
 def refused(capsys, *arguments: str) -> str:
@@ -45,13 +58,39 @@ def test_every_option_is_fixed_or_free_when_a_run_is_resumed():
 
 
 def test_there_is_a_file_for_each_network_in_each_folder():
-    folders = {str(path.parent.relative_to(ROOT / "cfg")) for path in CFGS}
-    assert sorted(folders) == PAPER_FOLDERS
-    assert len({path.name for path in CFGS}) == 4
-    assert len(CFGS) == 20
+    folders = {str(path.parent.relative_to(ROOT / "cfg")) for path in DEEPLAB_CFGS}
+    assert sorted(folders) == DEEPLAB_FOLDERS
+    assert len({path.name for path in DEEPLAB_CFGS}) == 4
+    assert len(DEEPLAB_CFGS) == 20
+    assert {str(path.parent.relative_to(ROOT / "cfg")) for path in VMM_CFGS} == VMM_FILES.keys()
+    assert len(CFGS) == len(DEEPLAB_CFGS) + len(VMM_CFGS)
 
 
-@pytest.mark.parametrize("path", CFGS, ids=lambda path: str(path.relative_to(ROOT / "cfg")))
+@pytest.mark.parametrize("path", VMM_CFGS, ids=lambda path: str(path.parent.relative_to(ROOT / "cfg")))
+def test_a_cfg_file_of_vmm_is_a_training(path):
+    """With the values of the paper's experiments, and a network of the published number of parameters."""
+    options = parse_training([str(path)])
+    tasks, data, written, effective = VMM_FILES[str(path.parent.relative_to(ROOT / "cfg"))]
+    assert (options.app, options.train_dataset, options.test_dataset) == (tasks, data, data)
+    assert (options.lr, effective_rate(options)) == (written, pytest.approx(effective))
+    balancing = balancing_settings(options, tuple(tasks), dict.fromkeys(tasks, 1.0), VALIDATION_OPTIONS)
+    assert balancing["name"] == ("achievement" if len(tasks) > 1 else "fixed")
+    if "detection" in tasks:
+        detection = tasks_of(options)["detection"].loss.keywords
+        assert detection == {"cls_loss_type": "focal", "loc_loss_type": "IoU", "iou_aware": True, "loc_weight": 10}
+    num_classes = {"VOC": 21, "COCO": 81, "NYUv2": 40}.get(data, 21)
+    with torch.device("meta"):
+        network = VMM(
+            tuple(tasks), num_classes, options.basenet, options.normal_size, options.head_type,
+            options.activation, options.cls_head, pretrained=False,
+        )  # fmt: skip
+    published = {"detection/VOC": 20_038_272, "segmentation/VOC": 19_977_786, "depth/NYU": 19_975_186}
+    published["seg+det+depth/VOC+NYU"] = 20_089_132
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == published.get(str(path.parent.relative_to(ROOT / "cfg")), count)
+
+
+@pytest.mark.parametrize("path", DEEPLAB_CFGS, ids=lambda path: str(path.relative_to(ROOT / "cfg")))
 def test_a_cfg_file_is_a_training(path):
     """It parses, its network can be built, its losses be balanced; the output stride is that of the backbone."""
     options = parse_training([str(path)])
@@ -82,6 +121,12 @@ def test_runs_of_cfg_files_do_not_share_a_folder():
 def test_what_follows_from_other_options():
     options = parse_training(["--app", "depth", "normal", "--size", "64", "--basenet", "mobilenet_v2"])
     assert (options.size, options.output_stride, options.test_dataset) == ([64, 64], 32, "NYUv2")
+    options = parse_training(["--arch", "VMM", "--train_dataset", "VOC", "NYU", "--batch_size", "1"])
+    assert (options.basenet, options.normal_size, options.cls_head, options.cls_loss_type) == (
+        *("efficientnet_v2_s", 64),
+        *("softmax", "CE"),
+    )
+    assert (options.train_dataset, options.test_dataset) == ("VOC+NYU_BTS", "VOC+NYU_BTS")
     options = parse_training(["--app", "depth", "normal", "--potential", "0.8", "0.4", "--loss_weight", "1", "2"])
     assert options.potential == [("depth", 0.8), ("normal", 0.4)]
     assert options.loss_weights == [("depth", 1.0), ("normal", 2.0)]
@@ -140,6 +185,11 @@ def test_the_later_source_of_potentials_counts(tmp_path):
     [
         ["--app", "depth", "depth"],
         ["--app", "detection"],
+        ["--head_type", "mbconv"],
+        ["--cls_loss_type", "focal"],
+        ["--skip_connection", "48", "--arch", "VMM"],
+        ["--cls_loss_type", "CE", "--arch", "VMM", "--cls_head", "sigmoid"],
+        ["--train_dataset", "VOC", "NYU", "VOC"],
         ["--potential", "0.5"],
         ["--loss_weight", "1", "1"],
         ["--size", "1", "2", "3"],
