@@ -1,7 +1,6 @@
 """The command lines. Nothing here imports torch, so that --help answers at once."""
 
 import argparse
-from pathlib import Path
 
 from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES, DEFAULT, TIMM_PREFIX, find_backbone
@@ -117,7 +116,8 @@ def compare_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="NAME=PATH",
-        help="a checkpoint, a folder with predictions.json, or one with the results.json of an evaluation",
+        help=f"a checkpoint ({DEFAULT}: the weights in this repository), a folder with predictions.json, or one with "
+        "the results.json of an evaluation",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
@@ -338,12 +338,12 @@ def _add_tta_option(group: argparse._ActionsContainer) -> None:
     )
 
 
-def named_path(text: str) -> tuple[str, Path]:
+def named_path(text: str) -> tuple[str, str]:
     """Type of an option: NAME=PATH."""
     name, _, path = text.partition("=")
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text} is not like NAME=PATH")
-    return name, Path(path)
+    return name, path
 
 
 def backbone(text: str) -> str:

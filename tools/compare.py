@@ -5,7 +5,7 @@
 
 Writes comparison.md, comparison.csv, comparison.json and, with --report, comparison.html. An entry of --of is
 NAME=PATH: a folder with results.json is a finished evaluation, one with predictions.json the predictions of any
-program, anything else a checkpoint.
+program, anything else a checkpoint; `default` stands for the weights in this repository.
 """
 
 from options.elite360m import check_size, compare_parser
@@ -29,8 +29,8 @@ from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
-from networks.checkpoint import Checkpoint, load_checkpoint
-from networks.saved_network import find_checkpoint
+from networks.backbones import DEFAULT
+from networks.checkpoint import Checkpoint, open_checkpoint
 from options.data import evaluation_set, loading_settings
 from options.evaluation import evaluated_batches
 from options.protocol import protocol_of
@@ -93,20 +93,22 @@ def require_folder(path: Path) -> None:
         raise UserError(f"--out {path} cannot be written to: pass another folder")
 
 
-def read_source(path: Path) -> Source:
-    """What a path of --of holds.
+def read_source(path: str) -> Source:
+    """What a path of --of holds; for checkpoints see `open_checkpoint`.
 
     Raises:
         UserError: when it holds nothing to compare.
     """
-    if (path / _RESULTS).is_file():
-        try:
-            results = json.loads((path / _RESULTS).read_text(encoding="utf-8"))
-            results["results"], results["checkpoint"]["path"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path / _RESULTS} is damaged, or not of this program: evaluate again") from error
-        return results
-    return read_declaration(path) if (path / DECLARATION).is_file() else load_checkpoint(find_checkpoint(path))
+    file = Path(path) / _RESULTS
+    if path == DEFAULT or not file.is_file():
+        is_foreign = path != DEFAULT and (Path(path) / DECLARATION).is_file()
+        return read_declaration(path) if is_foreign else open_checkpoint(path)
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        results["results"], results["checkpoint"]["path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged, or not of this program: evaluate again") from error
+    return results
 
 
 def size_of(options: argparse.Namespace, sources: Iterable[Source]) -> tuple[int, int]:
@@ -221,7 +223,7 @@ def compare(
 def candidate_of(
     options: argparse.Namespace,
     source: Checkpoint | Declaration,
-    path: Path,
+    path: str,
     dataset: PanoramaDataset,
     class_map: ClassMap | None,
     device: torch.device,
@@ -247,7 +249,7 @@ def candidate_of(
 
 
 def finished(
-    name: str, path: Path, results: dict, options: argparse.Namespace, dataset: PanoramaDataset, protocol: Protocol
+    name: str, path: str, results: dict, options: argparse.Namespace, dataset: PanoramaDataset, protocol: Protocol
 ) -> Compared:
     """A finished evaluation.
 

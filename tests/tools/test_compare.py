@@ -11,7 +11,7 @@ from torch import nn
 
 import eval_elite360m
 from datasets.synthetic import SyntheticRooms
-from networks.checkpoint import ModelSettings, load_checkpoint
+from networks.checkpoint import DEFAULT_WEIGHTS, ModelSettings, load_checkpoint
 from networks.saved_network import save_checkpoint
 from options.elite360m import compare_parser, eval_parser
 from tools import compare
@@ -90,6 +90,17 @@ def test_all_kinds(folder, tmp_path, capsys):
     assert "| da2 | files |" in capsys.readouterr().out
     with pytest.raises(UserError, match="--overwrite"):
         compare.main(options_of("--of", *of, "--out", str(out)))
+
+
+def test_default_weights(folder, tmp_path):
+    """Named as for the other programs; a folder of that name is another."""
+    (tmp_path / "default").symlink_to(folder / "files")
+    of = ["--of", "net=default", f"files={tmp_path / 'default'}"]
+    line = [*of, "--task", "depth", "--height", "32", "--width", "64", "--out", str(tmp_path / "out")]
+    compare.main(options_of(*line))
+    predictions = json.loads((tmp_path / "out/comparison.json").read_text())["predictions"]
+    paths = {name: Path(one["path"]) for name, one in predictions.items()}
+    assert paths == {"net": DEFAULT_WEIGHTS, "files": tmp_path / "default"}
 
 
 @pytest.mark.parametrize(
