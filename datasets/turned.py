@@ -1,12 +1,13 @@
 """Panoramas as a turned camera would have taken them, to measure how robust predictions are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from utils.batches import ChangedBatches
 from utils.sphere import angles_to_pixels, erp_rays, rays_to_angles, yaw_rotation
 
 Turn = tuple[float, float, float]  # degrees: yaw to the right, pitch upwards, roll clockwise
@@ -23,7 +24,7 @@ def turn_rotation(turn: Turn) -> np.ndarray:
     return yaw_rotation(yaw) @ up @ clockwise
 
 
-class TurnedBatches:
+class TurnedBatches(ChangedBatches):
     """Batches of panoramas turned by the same angles; for the keys see `datasets.panorama`.
 
     Colors are interpolated bilinearly; ground truth is that of the nearest pixel, with the normals in the frame of the
@@ -36,23 +37,17 @@ class TurnedBatches:
     """
 
     def __init__(self, batches: Iterable[dict], turn: Turn, normal_frame: str):
-        self._batches = batches
+        super().__init__(batches)
         self._turn = turn
         self._normal_frame = normal_frame
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[dict]:
-        for batch in self._batches:
-            yield self._turned(batch)
-
-    def _turned(self, batch: dict) -> dict:
+    def change(self, batch: dict) -> dict:
         rgb = batch["rgb"]
         place, grid, rotation = _sampling(self._turn, *rgb.shape[-2:], rgb.device)
         nearest = {
             key: batch[key].flatten(-2)[..., place].unflatten(-1, rgb.shape[-2:])
-            for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic")
+            for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic", "mask")
+            if key in batch
         }
         if self._normal_frame == "camera":
             nearest["normal"] = torch.einsum("ji,bjhw->bihw", rotation, nearest["normal"])  # the inverse

@@ -36,8 +36,10 @@ PROTOCOL = {
 def describe_protocol(protocol: Protocol) -> dict[str, str]:
     """What each metric is, by task, by its name, or by the ending of its key, but for those of `metrics.joint`."""
     described = PROTOCOL | protocol.describe()
-    if protocol.region.pole_crop or protocol.region.without_black:
-        described["region"] = f"all metrics but the seam score: {protocol.region.describe()}"
+    region = protocol.region
+    if region.pole_crop or region.without_black or protocol.mask:
+        masked = f", without the black pixels of --mask (sha256 {protocol.mask[:16]})" if protocol.mask else ""
+        described["region"] = f"all metrics that use ground truth: {region.describe()}{masked}"
     if protocol.pool_pixels:
         described[PER_PIXEL] = "the same metric of the valid pixels of all images together"
     return described

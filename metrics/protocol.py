@@ -109,12 +109,14 @@ class Protocol:
         pool_pixels: whether metrics of the pixels of all images together are added (PER_PIXEL), but for those of depth
             protocols with a region of their own.
         more: further metrics, of MORE_METRICS.
+        mask: SHA-256 of the masks of pixels that count (--mask), in all protocols; empty: there are none.
     """
 
     region: Region = Region()
     depth: tuple[DepthProtocol, ...] = (DepthProtocol(),)
     pool_pixels: bool = False
     more: tuple[str, ...] = ()
+    mask: str = ""
 
     def describe(self) -> dict[str, str]:
         """The protocols of depth in words, by the ending of their keys; "depth": that of the keys without one."""

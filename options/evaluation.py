@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasets.class_maps import ClassMap, MergedBatches
+from datasets.masks import MaskedBatches, Masks
 from datasets.panorama import PanoramaDataset
 from datasets.turned import TurnedBatches
 from metrics.protocol import Region
@@ -22,8 +23,11 @@ def evaluated_batches(
     normal_frame: str,
     region: Region,
 ) -> Iterable[dict]:
-    """Batches as they are evaluated: with merged classes, turned, and without what is outside of the region."""
+    """Batches as they are evaluated: with merged classes, turned with their masks, and without what is outside of the
+    region and the masks."""
     batches = MergedBatches(loaded, class_map) if class_map else loaded
+    if options.mask:
+        batches = MaskedBatches(batches, Masks(options.mask))
     if options.turn:
         batches = TurnedBatches(batches, tuple(options.turn), normal_frame)
     return RegionBatches(batches, region)

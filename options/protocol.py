@@ -59,6 +59,11 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
     group.add_argument(
+        "--mask",
+        metavar="PATH",
+        help="leave out pixels that are black in this gray image, or in each panorama's own of a folder (ID.png)",
+    )
+    group.add_argument(
         "--turn",
         type=float,
         nargs=3,
@@ -114,18 +119,33 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
         raise UserError(f"--more_metrics {more[0]} needs depth: drop it, or change --task")
     others = [one for name in dict.fromkeys(options.protocol) for one in PRESETS[name](options.dataset)]
     main_and_aligned = aligned(tuple(options.align), depth, options.align_weights == "solid_angle")
-    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool, more)
+    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool, more, mask_digest(options) or "")
+
+
+def mask_digest(options: argparse.Namespace) -> str | None:
+    """What identifies the masks of --mask; None without them.
+
+    Raises:
+        UserError: when they do not exist.
+    """
+    if not options.mask:
+        return None
+    from datasets.masks import Masks  # imports torch
+
+    return Masks(options.mask).digest()
 
 
 def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
-    """The options of a protocol as one entry of what identifies an evaluation; None if all have their defaults."""
+    """The options of a protocol as entries of what identifies an evaluation; None where they have their defaults."""
     parser = argparse.ArgumentParser()
     add_protocol_options(parser)
     defaults = vars(parser.parse_args([]))
     given = [
-        f"--{name} {_text(getattr(options, name))}" for name in defaults if getattr(options, name) != defaults[name]
+        f"--{name} {_text(getattr(options, name))}"
+        for name in defaults
+        if name != "mask" and getattr(options, name) != defaults[name]
     ]
-    return {"protocol": " ".join(given) or None}
+    return {"protocol": " ".join(given) or None, "--mask sha256": mask_digest(options)}
 
 
 def _text(value: object) -> str:

@@ -7,23 +7,23 @@ The maps of a sample are found by its id, without the suffix, in the folder, or 
 
 import hashlib
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from datasets.classes import SemanticClasses
+from datasets.sample_files import SampleFiles
+from utils.array_files import ARRAY_SUFFIXES, read_array
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.openexr import read_openexr
 from utils.tasks import METERS, RELATIVE, TASK_NAMES
 
 DECLARATION = "predictions.json"
-SUFFIXES = (".npy", ".npz", ".exr", ".png")
+SUFFIXES = (*ARRAY_SUFFIXES, ".exr", ".png")
 _DATASET = "predictions of another program"
 _ENDINGS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 _UNITS = {"m": 1.0, "mm": 0.001, "relative": 1.0}
@@ -152,7 +152,7 @@ class ForeignPredictions:
         self._tasks = tasks
         self._num_classes = len(classes)
         self._size = height, width
-        self._used: dict[tuple[Path, str], str] = {}  # the sample that each file was read for
+        self._files = SampleFiles(self.path)
         if missing := [task for task in tasks if task not in declaration.tasks]:
             predicted = ", ".join(declaration.tasks) or "nothing"
             raise UserError(f"{self.path / DECLARATION} describes {predicted}, not {missing[0]}: choose another --task")
@@ -186,27 +186,15 @@ class ForeignPredictions:
             )
         return np.array([known[name.casefold()] for name in renamed])
 
-    def _find(self, sample: str, task: str) -> Path | None:
-        """The file that holds a map of a sample."""
-        stem = Path(sample).with_suffix("")
-        for place in (self.path / stem, self.path / stem.name):
-            candidates = [place.with_name(f"{place.name}_{_ENDINGS[task]}{suffix}") for suffix in SUFFIXES]
-            for path in (*candidates, place.with_name(f"{place.name}.npz")):
-                if path.is_file():
-                    return path
-        return None
-
     def _read(self, sample: str, task: str) -> torch.Tensor:
         """The prediction of a sample, (., H, W) float32."""
-        path = self._find(sample, task)
+        path = self._files.find(sample, (*(f"_{_ENDINGS[task]}{suffix}" for suffix in SUFFIXES), ".npz"))
         if path is None:
             stem, ending = Path(sample).with_suffix(""), _ENDINGS[task]
             raise UserError(
                 f"{self.path} has no {task} of {sample}: expected {stem}_{ending} or {stem.name}_{ending} with "
                 f"{', '.join(SUFFIXES)}, or {stem.name}.npz"
             )
-        if self._used.setdefault((path, task), sample) != sample:
-            raise UserError(f"{path} stands for several samples: repeat the folders of their ids in {self.path}")
         stored = read_map(path, _ENDINGS[task])
         if stored.shape[:2] != self._declaration.size:
             height, width = self._declaration.size
@@ -269,17 +257,7 @@ def read_map(path: Path, name: str) -> np.ndarray:
     if path.suffix == ".png":
         file = ImageFile(path)
         return file.three_channels() if name == "normal" else file.single_channel(name)
-    try:
-        content = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return content
-        with content:
-            is_only = len(content) == 1 and path.stem.endswith(f"_{name}")
-            return content[next(iter(content)) if is_only else name]
-    except KeyError as error:
-        raise UserError(f"{path} holds no array {name}") from error
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged, or holds no array: {f'{error}'[:100]}") from error
+    return read_array(path, None if path.stem.endswith(f"_{name}") else name)
 
 
 def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:

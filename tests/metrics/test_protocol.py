@@ -255,6 +255,26 @@ def test_the_poles_and_black_pixels_are_left_out_of_all_tasks():
     assert torch.equal(cropped["semantic"] >= 0, (batch["semantic"] >= 0) & inside[:, 0])
 
 
+def test_masked_pixels_are_left_out_by_all_protocols():
+    """Also by those that have a region of their own."""
+    batch = batch_of() | {"mask": torch.rand(3, 1, HEIGHT, WIDTH) > 0.5}
+    prediction = prediction_of(batch)
+    results = results_of(Protocol(depth=(DepthProtocol(), *PRESETS["mtpano"]("MP3D"))), batch, {"depth": prediction})
+    masks = batch["mask"][:, 0].numpy()
+    released, close = [], []
+    for (p, d, _, _), mask in zip(arrays(batch, prediction), masks, strict=True):
+        valid = mask & (d > 0) & (d <= 10)
+        released.append(formulas(p[valid].clip(0.1, 10), d[valid].clip(0.1, 10), uniform(d[valid])))
+        close.append([values[mask & (d > 0) & (d <= 3.2)] for values in (p.clip(1e-3), d)])
+    assert with_ending(results["depth"], "") == pytest.approx(mean_over_images(released))
+    p, d = (np.concatenate(values) for values in zip(*close, strict=True))
+    assert with_ending(results["depth"], "_mtpano") == pytest.approx(formulas(p, d, uniform(d)))
+    (masked,) = RegionBatches([batch], Region())
+    assert torch.equal(masked["normal_mask"], batch["normal_mask"] & batch["mask"])
+    assert torch.equal(masked["semantic"] >= 0, (batch["semantic"] >= 0) & batch["mask"][:, 0])
+    assert "0123" in describe_protocol(Protocol(mask="0123"))["region"]
+
+
 def test_pixels_of_all_images_together():
     batch = batch_of()
     batch["depth_mask"][1] = False  # no depth at all

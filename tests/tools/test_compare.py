@@ -4,6 +4,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -133,6 +134,24 @@ def test_turned(folder, tmp_path):
         metrics.append(predictions["net"]["results"]["depth"]["rms"])
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-5)
     assert metrics[2] != pytest.approx(metrics[0], rel=1e-4)
+
+
+def test_masked(folder, tmp_path):
+    """A white mask changes nothing, another one does."""
+    metrics = []
+    for value in (255, 0):
+        mask = np.full((64, 128), 255, np.uint8)
+        mask[:, :64] = value
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        out = tmp_path / f"{value}"
+        of = ["--of", f"net={folder / 'first.pth'}", "--mask", str(tmp_path / "mask.png")]
+        compare.main(options_of(*of, "--out", str(out)))
+        predictions = json.loads((out / "comparison.json").read_text())["predictions"]
+        metrics.append(predictions["net"]["results"])
+    plain = json.loads((evaluation(folder) / "results.json").read_text())["results"]
+    for task, name in (("depth", "rms"), ("normal", "mean"), ("segmentation", "pixAcc")):
+        assert metrics[0][task][name] == pytest.approx(plain[task][name], rel=1e-5)
+        assert metrics[1][task][name] != pytest.approx(plain[task][name], rel=1e-4)
 
 
 def test_a_file_is_no_folder(folder, tmp_path):
