@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datasets.base import ImageDataset
+from utils.batches import STORED
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
@@ -77,7 +78,7 @@ def decoded_ahead(
             yield ahead
         # Nothing of the next batch may be used before it is complete; its memory is not free before it was used.
         torch.cuda.current_stream(device).wait_stream(side)
-        for value in decoded.values():
+        for value in (*decoded.values(), *decoded.get(STORED, {}).values()):
             if isinstance(value, torch.Tensor):
                 value.record_stream(torch.cuda.current_stream(device))
         ahead = decoded
@@ -198,8 +199,18 @@ def _collate(samples: list[dict]) -> dict:
     good = [sample for sample in samples if sample]
     if not good:
         return {"bad": bad}
-    ids = [sample.pop("id") for sample in good]
-    return {key: np.stack([sample[key] for sample in good]) for key in good[0]} | {"id": ids, "bad": bad}
+    return _stacked(good) | {"bad": bad}
+
+
+def _stacked(samples: list[dict]) -> dict:
+    """The arrays of samples, and of those at the size of their files if they have them, stacked; ids as a list."""
+    batch: dict = {"id": [sample.pop("id") for sample in samples]}
+    stored = [sample.pop(STORED) for sample in samples if STORED in sample]
+    if stored and len({sample["depth"].shape for sample in stored}) + len(samples) - len(stored) > 1:
+        raise UserError(f"{batch['id'][0]} and others of its batch are of different sizes: pass --batch_size 1")
+    if stored:
+        batch[STORED] = _stacked(stored)
+    return batch | {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
 
 def _batches(

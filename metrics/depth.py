@@ -10,7 +10,9 @@ from metrics.breakdown import PixelError
 from metrics.pooling import ImageSums
 from metrics.protocol import PER_PIXEL, SMALLEST_DEPTH, SOLID_ANGLE, DepthProtocol, Protocol, limits
 from metrics.region import depth_mask
+from metrics.resizing import resized
 from metrics.task_metric import RELEASED, BatchMetrics, PixelMetric, RowSums, pooled_means, with_solid_angle
+from utils.batches import STORED
 
 METRICS = (
     *("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3"),
@@ -100,7 +102,7 @@ class DepthMetric(PixelMetric):
         for one in self.protocol.depth:
             sums = self._sums(one, prediction, batch)
             profiles = sums.profiles if not one.name else profiles
-            weights = self.row_weights(batch["depth"])
+            weights = self.row_weights(sums.first_error)
             if not one.pool_pixels:
                 values += [depth_metrics(sums.means(weights[name])) for name in one.weightings]
                 has_ground_truth += len(one.weightings) * len(METRICS) * [sums.counts.sum(-1) > 0]
@@ -126,6 +128,9 @@ class DepthMetric(PixelMetric):
 
     def _sums(self, one: DepthProtocol, prediction: torch.Tensor, batch: dict) -> RowSums:
         """Sums of the errors by a protocol; with profiles for the one without a name."""
+        if one.at_truth_size:
+            batch = batch.get(STORED, batch)
+            prediction = resized("depth", prediction, batch["depth"].shape[-2:])
         target = batch["depth"]
         mask = (depth_mask(one.region, batch) if one.region else batch["depth_mask"])[:, 0]
         if one.align != "none":

@@ -13,7 +13,9 @@ from utils.tasks import IGNORE_LABEL
 
 
 def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
-    """The most likely class (B, H, W) of logits (B, K, H, W), the first of several."""
+    """The most likely class (B, H, W) of logits (B, K, H, W), the first of several; or of labels (B, 1, H, W)."""
+    if not logits.is_floating_point():
+        return logits[:, 0]
     return logits.max(dim=1).indices  # the same as argmax, but several times faster on CPUs
 
 

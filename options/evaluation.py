@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.class_maps import ClassMap, MergedBatches
+from datasets.class_maps import ClassMap, MergedBatches, find_class_map
 from datasets.masks import MaskedBatches, Masks
 from datasets.panorama import PanoramaDataset
 from datasets.turned import TurnedBatches
@@ -31,6 +31,15 @@ def evaluated_batches(
     if options.turn:
         batches = TurnedBatches(batches, tuple(options.turn), normal_frame)
     return RegionBatches(batches, region)
+
+
+def class_map_of(options: argparse.Namespace) -> ClassMap | None:
+    """The map to the classes of --classes; None without them.
+
+    Raises:
+        UserError: when the dataset's classes cannot be merged to them.
+    """
+    return find_class_map(options.classes, options.dataset) if options.classes else None
 
 
 def identify(

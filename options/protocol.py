@@ -59,6 +59,11 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
     group.add_argument(
+        "--at_truth_size",
+        action="store_true",
+        help="resize predictions to the stored ground truth, instead of that to the predictions",
+    )
+    group.add_argument(
         "--mask",
         metavar="PATH",
         help="leave out pixels that are black in this gray image, or in each panorama's own of a folder (ID.png)",
@@ -73,7 +78,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--more_metrics",
         nargs="+",
-        choices=MORE_METRICS,
+        choices=tuple(MORE_METRICS),
         default=[],
         metavar="NAME",
         help=f"further metrics, at more cost: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
@@ -111,15 +116,17 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
     if options.turn and not all(map(math.isfinite, options.turn)):
         raise UserError("--turn takes three finite angles in degrees")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
-    if "consistency" in more and (options.normal_frame != "camera" or not {"depth", "normal"} <= {*tasks}):
-        raise UserError(
-            "--more_metrics consistency needs depth and normals in the camera frame: drop it, or change --task"
-        )
-    if more and "depth" not in tasks:
-        raise UserError(f"--more_metrics {more[0]} needs depth: drop it, or change --task")
+    if "consistency" in more and options.normal_frame != "camera":
+        raise UserError("--more_metrics consistency needs normals in the camera frame: drop it, or --normal_frame")
+    if lacking := next((name for name in more if not {*MORE_METRICS[name]} <= {*tasks}), None):
+        needed = " and ".join(MORE_METRICS[lacking])
+        raise UserError(f"--more_metrics {lacking} needs {needed}: drop it, or change --task")
     others = [one for name in dict.fromkeys(options.protocol) for one in PRESETS[name](options.dataset)]
     main_and_aligned = aligned(tuple(options.align), depth, options.align_weights == "solid_angle")
-    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool, more, mask_digest(options) or "")
+    if options.trivial and options.at_truth_size:
+        raise UserError("--trivial fits maps of the size of the predictions: drop it, or --at_truth_size")
+    depths, pools_pixels = (*main_and_aligned, *others), "pixel" in options.pool
+    return Protocol(region, depths, pools_pixels, more, mask_digest(options) or "", options.at_truth_size)
 
 
 def mask_digest(options: argparse.Namespace) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from datasets.class_maps import ClassMap
 from datasets.classes import SemanticClasses
 from datasets.sample_files import SampleFiles
 from utils.array_files import ARRAY_SUFFIXES, read_array
@@ -125,8 +126,8 @@ class ForeignPredictions:
         declaration: of that folder.
         tasks: to read.
         classes: of the dataset.
-        height, width: H x W of the predictions to return: maps of another size are resized, depth and normals
-            bilinearly, labels by nearest neighbor.
+        class_map: to the coarser classes that are evaluated, if they are not those of the dataset: predictions may be
+            in either.
 
     Attributes:
         path, sha256, epoch, settings: as of a `networks.saved_network.SavedNetwork`.
@@ -143,27 +144,25 @@ class ForeignPredictions:
         declaration: Declaration,
         tasks: tuple[str, ...],
         classes: SemanticClasses,
-        height: int,
-        width: int,
+        class_map: ClassMap | None = None,
     ):
         self.path = Path(folder)
         self.sha256 = declaration.sha256
         self._declaration = declaration
         self._tasks = tasks
-        self._num_classes = len(classes)
-        self._size = height, width
         self._files = SampleFiles(self.path)
         if missing := [task for task in tasks if task not in declaration.tasks]:
             predicted = ", ".join(declaration.tasks) or "nothing"
             raise UserError(f"{self.path / DECLARATION} describes {predicted}, not {missing[0]}: choose another --task")
-        self._labels = self._map_classes(classes) if "segmentation" in tasks else None
+        self._labels = self._map_classes(classes, class_map) if "segmentation" in tasks else None
         unit = RELATIVE if declaration.unit == "relative" else METERS
         self.settings = ForeignSettings(
             declaration.tasks, classes.names, classes.colors, unit, declaration.frame or "camera"
         )
 
     def predict(self, batch: dict) -> dict[str, torch.Tensor]:
-        """The predictions of a batch, on its device: depth (B, 1, H, W), normal (B, 3, H, W), logits (B, K, H, W).
+        """The predictions of a batch, on its device and at the declared size H x W: depth (B, 1, H, W), normal
+        (B, 3, H, W), labels (B, 1, H, W) int64 for segmentation.
 
         Raises:
             UserError: when a file is missing, damaged, of another size, holds other values than declared, or would
@@ -174,9 +173,13 @@ class ForeignPredictions:
             task: torch.stack([self._read(sample, task) for sample in batch["id"]]).to(device) for task in self._tasks
         }
 
-    def _map_classes(self, classes: SemanticClasses) -> np.ndarray:
-        """The label of the dataset of each declared one, (K',)."""
+    def _map_classes(self, classes: SemanticClasses, class_map: ClassMap | None) -> np.ndarray:
+        """The label to evaluate of each declared one, (K',)."""
         known = {name.casefold(): label for label, name in enumerate(classes.names)}
+        if class_map:
+            known = {name: class_map.labels[label] for name, label in known.items()}
+            classes = class_map.classes
+            known |= {name.casefold(): label for label, name in enumerate(classes.names)}
         renamed = [self._declaration.class_map.get(name, name) for name in self._declaration.classes]
         if unknown := [name for name in renamed if name.casefold() not in known]:
             listed = ", ".join(unknown[:_SHOWN])
@@ -187,7 +190,7 @@ class ForeignPredictions:
         return np.array([known[name.casefold()] for name in renamed])
 
     def _read(self, sample: str, task: str) -> torch.Tensor:
-        """The prediction of a sample, (., H, W) float32."""
+        """The prediction of a sample, (., H, W)."""
         path = self._files.find(sample, (*(f"_{_ENDINGS[task]}{suffix}" for suffix in SUFFIXES), ".npz"))
         if path is None:
             stem, ending = Path(sample).with_suffix(""), _ENDINGS[task]
@@ -209,7 +212,7 @@ class ForeignPredictions:
         depth = torch.from_numpy(stored.astype(np.float32)) * _UNITS.get(unit, unit)
         if not depth.isfinite().all():
             raise UserError(f"{path} holds depths that are not finite: predict every pixel")
-        return self._resized(depth[None], "bilinear")
+        return depth[None]
 
     def _decode_normal(self, stored: np.ndarray, path: Path) -> torch.Tensor:
         if stored.shape[2:] != (3,):
@@ -225,24 +228,15 @@ class ForeignPredictions:
         normal = torch.stack(components)
         if not (normal.norm(dim=0) > _SHORTEST).all():  # NaN is not, either
             raise UserError(f"{path} holds normals that are not finite or of length 0: predict every pixel")
-        return F.normalize(self._resized(F.normalize(normal, dim=0), "bilinear"), dim=0)
+        return F.normalize(normal, dim=0)
 
     def _decode_labels(self, stored: np.ndarray, path: Path) -> torch.Tensor:
-        """Logits: 1 for the predicted class, 0 for the others."""
         if stored.ndim != 2 or stored.dtype.kind not in "iu":
             raise UserError(f"{path} holds {stored.dtype} of shape {stored.shape}: labels are integers, (H, W)")
         if stored.min() < 0 or stored.max() >= len(self._labels):
             wrong = stored.max() if stored.min() >= 0 else stored.min()
             raise UserError(f"{path} holds the label {wrong}, but {DECLARATION} names {len(self._labels)} classes")
-        labels = torch.from_numpy(self._labels[stored])
-        logits = F.one_hot(labels, self._num_classes).movedim(-1, 0).float()
-        return self._resized(logits, "nearest-exact")
-
-    def _resized(self, values: torch.Tensor, mode: str) -> torch.Tensor:
-        """Maps (., h, w) at the size of the predictions."""
-        if values.shape[1:] == self._size:
-            return values
-        return F.interpolate(values[None], self._size, mode=mode)[0]
+        return torch.from_numpy(self._labels[stored])[None]
 
 
 def read_map(path: Path, name: str) -> np.ndarray:

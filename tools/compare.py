@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from datasets.class_maps import ClassMap, find_class_map
+from datasets.class_maps import ClassMap
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PredictedBatches, evaluate_predictions
@@ -32,7 +32,7 @@ from metrics.protocol import Protocol
 from networks.backbones import DEFAULT
 from networks.checkpoint import Checkpoint, open_checkpoint
 from options.data import evaluation_set, loading_settings
-from options.evaluation import evaluated_batches
+from options.evaluation import class_map_of, evaluated_batches
 from options.protocol import protocol_of
 from prediction.candidate import Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -70,6 +70,7 @@ def main(options: argparse.Namespace) -> None:
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
         dataset = evaluation_set(options, options.split, *size_of(options, sources.values()))
+        dataset.keeps_stored = protocol.needs_stored
         comparison = compare(options, sources, dataset, protocol, device)
     out.mkdir(parents=True, exist_ok=True)
     if options.report:
@@ -162,7 +163,8 @@ class Judge:
                     small[task][index] = copy_small(task, batch, predictions[task][i], i)
 
         progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
-        results, _ = evaluate_predictions(PredictedBatches(progress, candidate.predict), evaluator, on_batch=show)
+        predicted = PredictedBatches(progress, candidate.predict, self.protocol.at_truth_size)
+        results, _ = evaluate_predictions(predicted, evaluator, on_batch=show)
         source, cost = candidate.source, None
         if self.options.cost and isinstance(source, Checkpoint):
             cost = measure_cost(source, candidate.predict, self.dataset.height, self.dataset.width, self.device)
@@ -177,7 +179,7 @@ def compare(
     device: torch.device,
 ) -> Comparison:
     """Evaluate what is not evaluated yet, one after the other."""
-    class_map = find_class_map(options.classes, options.dataset) if options.classes else None
+    class_map = class_map_of(options)
     paths = dict(options.of)
     # All are checked before the first is evaluated.
     candidates = {
@@ -239,11 +241,10 @@ def candidate_of(
     elif options.turn:
         raise UserError(f"--turn needs a network, which {path} is not: drop one of the two")
     else:
-        size = dataset.height, dataset.width
-        source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, *size)
+        source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, class_map)
         build = partial(foreign_candidate, source)
     compare_meaning(source, display_settings_of(dataset), dataset.tasks, options.allow_mismatch)
-    if class_map and "segmentation" in dataset.tasks:
+    if class_map and isinstance(source, Checkpoint) and "segmentation" in dataset.tasks:
         return lambda: build().with_classes(class_map)
     return build
 

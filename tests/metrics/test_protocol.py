@@ -10,6 +10,8 @@ from metrics.evaluator import Evaluator, describe_protocol
 from metrics.protocol import ALIGNMENTS, PRESETS, DepthProtocol, Protocol, Region, aligned
 from metrics.region import RegionBatches
 from tasks import build_evaluator
+from tests.metrics.test_resizing import interpolated
+from utils.batches import STORED
 from utils.sphere import erp_solid_angles
 
 HEIGHT, WIDTH, CLASSES = 20, 40, 3
@@ -160,6 +162,23 @@ def test_presets(name, endings):
         assert with_ending(results, ending) == pytest.approx(formula(arrays(batch, prediction)), rel=1e-9)
         assert ending in described
     assert with_ending(results, "") == pytest.approx(unifuse(arrays(batch, prediction)))
+
+
+def test_pager_compares_at_the_size_of_the_ground_truth():
+    """The others at the size of the predictions."""
+    stored = batch_of()
+    small = {key: value[..., ::2, ::2] if value.ndim > 2 else value for key, value in stored.items() if key != "id"}
+    small |= {"id": stored["id"], STORED: stored}
+    prediction = prediction_of(small) + 0.05
+    protocol = Protocol(depth=(DepthProtocol(), *PRESETS["pager"]("MP3D")))
+    assert protocol.needs_stored
+    assert not Protocol(depth=(DepthProtocol(), *PRESETS["da2"]("MP3D"))).needs_stored
+    results = results_of(protocol, small, {"depth": prediction})["depth"]
+    large = np.stack([interpolated(p, (HEIGHT, WIDTH)) for p in prediction.double().numpy()])
+    images = arrays(stored, torch.from_numpy(large))
+    assert with_ending(results, "_pager") == pytest.approx(pager(images), rel=1e-5)
+    assert with_ending(results, "_pager_scale") == pytest.approx(pager(images, "scale"), rel=1e-5)
+    assert with_ending(results, "") == pytest.approx(unifuse(arrays(small, prediction)))
 
 
 def test_every_preset_is_tested():
