@@ -8,10 +8,10 @@ import torch
 from metrics.alignment import fit_depth
 from metrics.breakdown import PixelError
 from metrics.pooling import ImageSums
-from metrics.protocol import PER_PIXEL, SMALLEST_DEPTH, SOLID_ANGLE, DepthProtocol, Protocol, limits
+from metrics.protocol import PER_PIXEL, SMALLEST_DEPTH, SOLID_ANGLE, DepthProtocol, limits
 from metrics.region import depth_mask
 from metrics.resizing import resized
-from metrics.task_metric import RELEASED, BatchMetrics, PixelMetric, RowSums, pooled_means, with_solid_angle
+from metrics.task_metric import BatchMetrics, PixelMetric, RowSums, pooled_means, with_solid_angle
 from utils.batches import STORED
 
 METRICS = (
@@ -73,17 +73,10 @@ class DepthMetric(PixelMetric):
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
     breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))
 
-    def __init__(
-        self,
-        num_classes: int,
-        device: torch.device | str = "cpu",
-        with_breakdown: bool = False,
-        protocol: Protocol = RELEASED,
-    ):
-        super().__init__(num_classes, device, with_breakdown, protocol)
+    def set_up(self) -> None:
         self.image_metric_names = tuple(
             f"{name}{one.ending}{weighting}"
-            for one in protocol.depth
+            for one in self.protocol.depth
             if not one.pool_pixels
             for weighting in one.weightings
             for name in METRICS
@@ -91,8 +84,8 @@ class DepthMetric(PixelMetric):
         # Of each sum that is kept of an image, the ending of the keys of its metrics.
         self._pooled = [
             (one, weighting, f"{one.ending}{'' if one.pool_pixels else PER_PIXEL}{weighting}")
-            for one in protocol.depth
-            if one.pool_pixels or (protocol.pool_pixels and not one.region)
+            for one in self.protocol.depth
+            if one.pool_pixels or (self.protocol.pool_pixels and not one.region)
             for weighting in one.weightings
         ]
         self.sums = ImageSums(len(self._pooled) * (1 + _NUM_ERRORS)) if self._pooled else None
