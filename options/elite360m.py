@@ -23,9 +23,9 @@ from utils.tasks import TASK_VALUES
 
 # What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
 FIXED_ON_RESUME = (
-    *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
+    *("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "num_val", "val_split"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
-    *("photo_augmentation", "rooms", "backbone_weights", "load_weights_dir"),
+    *("num_train", "photo_augmentation", "rooms", "backbone_weights", "load_weights_dir"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
     *("batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
     *("potential", "potential_from", "margin", "focusing_factor"),
@@ -222,6 +222,12 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         default="camera",
         choices=("camera", "world"),
         help="frame of the stored normals; world ones, of the building, do not turn with the camera",
+    )
+    group.add_argument(
+        "--fold",
+        type=int,
+        choices=(1, 2, 3),
+        help="S2D3D: split of three-fold cross-validation, with the test areas 5 (the default), 2 and 4, or 1, 3 and 6",
     )
     group.add_argument("--metric_depth", action="store_true", help="Struc3D: meters, not the paper's 10 d / max d")
     group.add_argument(

@@ -53,6 +53,7 @@ def identify(
         "--dataset": options.dataset,
         "--dataset_rootdir": str(Path(options.dataset_rootdir).resolve()) if options.dataset_rootdir else None,
         "--split": options.split,
+        "--fold": options.fold,
         "--val_list sha256": hashlib.sha256(Path(options.val_list).read_bytes()).hexdigest()
         if options.val_list
         else None,

@@ -42,6 +42,7 @@ def describe_evaluation(
         "backbone": name if options.predictions else options.backbone,
         "dataset": options.dataset,
         "split": options.split,
+        "fold": options.fold,
         "classes": options.classes,
         "tta": options.tta,
         "turn": options.turn,

@@ -211,7 +211,8 @@ def compare(
         compared.append(Compared(BASELINE, baselines.results()["fixed_map"]))
     report_bad_samples(loaded)
     facts = {
-        "dataset": f"{options.dataset}, {options.val_list or 'split ' + options.split}",
+        "dataset": f"{options.dataset}, {options.val_list or 'split ' + options.split}"
+        + (f" of fold {options.fold}" if options.fold else ""),
         "images": f"{len(judge.ids) or len(dataset)} of {dataset.width}x{dataset.height} pixels (width x height)",
         "depth": dataset.depth_unit,
         "normals": f"in the {dataset.normal_frame} frame",
@@ -259,6 +260,7 @@ def finished(
     """
     asked = {
         **{"dataset": options.dataset, "split": options.split, "list": options.val_list, "classes": options.classes},
+        "fold": options.fold,
         **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
         "turn": options.turn,
         "protocol": describe_protocols(protocol),
