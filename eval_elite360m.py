@@ -87,7 +87,8 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
 
 def evaluate_foreign(options: argparse.Namespace, protocol: Protocol, device: torch.device) -> None:
     """Evaluate the predictions of another program."""
-    for flag, is_given in (("--tta", options.tta > 1), ("--cost", options.cost), ("--turn", options.turn)):
+    needing = {"--tta": options.tta > 1, "--cost": options.cost, "--turn": options.turn, "--zoom": options.zoom != 1}
+    for flag, is_given in needing.items():
         if is_given:
             raise UserError(f"{flag} needs a network: drop it for --predictions")
     declaration = read_declaration(options.predictions)

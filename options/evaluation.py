@@ -23,13 +23,13 @@ def evaluated_batches(
     normal_frame: str,
     region: Region,
 ) -> Iterable[dict]:
-    """Batches as they are evaluated: with merged classes, turned with their masks, and without what is outside of the
-    region and the masks."""
+    """Batches as they are evaluated: with merged classes, turned or zoomed with their masks, and without what is
+    outside of the region and the masks."""
     batches = MergedBatches(loaded, class_map) if class_map else loaded
     if options.mask:
         batches = MaskedBatches(batches, Masks(options.mask))
-    if options.turn:
-        batches = TurnedBatches(batches, tuple(options.turn), normal_frame)
+    if options.turn or options.zoom != 1:
+        batches = TurnedBatches(batches, tuple(options.turn or (0.0, 0.0, 0.0)), normal_frame, options.zoom)
     return RegionBatches(batches, region)
 
 

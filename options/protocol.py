@@ -22,6 +22,8 @@ from utils.tasks import MAX_DEPTH, parse_tasks
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     """What is compared, and how it is averaged; the defaults are those of the released code."""
     group = parser.add_argument_group("protocol")
+    _add_region(group)
+    _add_changes(group)
     group.add_argument(
         "--align",
         nargs="+",
@@ -35,10 +37,6 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         choices=("uniform", "solid_angle"),
         default="uniform",
         help="weights of the pixels in these fits",
-    )
-    group.add_argument("--min_depth", type=rate, default=0.0, metavar="M", help="leave out ground truth up to M meters")
-    group.add_argument(
-        "--max_depth", type=positive_rate, default=MAX_DEPTH, metavar="M", help="leave out ground truth beyond M meters"
     )
     group.add_argument(
         "--clamp_depth",
@@ -55,25 +53,9 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help="image: means over images; pixel: adds metrics of the pixels of all images together (_per_pixel)",
     )
     group.add_argument(
-        "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
-    )
-    group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
-    group.add_argument(
         "--at_truth_size",
         action="store_true",
         help="resize predictions to the stored ground truth, instead of that to the predictions",
-    )
-    group.add_argument(
-        "--mask",
-        metavar="PATH",
-        help="leave out pixels that are black in this gray image, or in each panorama's own of a folder (ID.png)",
-    )
-    group.add_argument(
-        "--turn",
-        type=float,
-        nargs=3,
-        metavar=("YAW", "PITCH", "ROLL"),
-        help="evaluate a network on panoramas of a camera turned by these degrees, to the right, up and clockwise",
     )
     group.add_argument(
         "--more_metrics",
@@ -96,6 +78,42 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_region(group: argparse._ArgumentGroup) -> None:
+    """Which pixels are compared."""
+    group.add_argument("--min_depth", type=rate, default=0.0, metavar="M", help="leave out ground truth up to M meters")
+    group.add_argument(
+        "--max_depth", type=positive_rate, default=MAX_DEPTH, metavar="M", help="leave out ground truth beyond M meters"
+    )
+    group.add_argument(
+        "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
+    )
+    group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
+    group.add_argument(
+        "--mask",
+        metavar="PATH",
+        help="leave out pixels that are black in this gray image, or in each panorama's own of a folder (ID.png)",
+    )
+
+
+def _add_changes(group: argparse._ArgumentGroup) -> None:
+    """How panoramas are changed before a network sees them."""
+    group.add_argument(
+        "--turn",
+        type=float,
+        nargs=3,
+        metavar=("YAW", "PITCH", "ROLL"),
+        help="evaluate a network on panoramas of a camera turned by these degrees, to the right, up and clockwise",
+    )
+    group.add_argument(
+        "--zoom",
+        type=positive_rate,
+        default=1.0,
+        metavar="S",
+        help="evaluate a network, without normals, on panoramas whose front is enlarged S times by a Moebius "
+        "transformation of the sphere",
+    )
+
+
 def protocol_of(options: argparse.Namespace) -> Protocol:
     """The protocol of an evaluation.
 
@@ -115,6 +133,8 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
         raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
     if options.turn and not all(map(math.isfinite, options.turn)):
         raise UserError("--turn takes three finite angles in degrees")
+    if options.zoom != 1 and "normal" in parse_tasks(options.task):
+        raise UserError("--zoom changes directions, so normals mean nothing: pass a --task without normal, or drop it")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
     if "consistency" in more and options.normal_frame != "camera":
         raise UserError("--more_metrics consistency needs normals in the camera frame: drop it, or --normal_frame")

@@ -46,6 +46,7 @@ def describe_evaluation(
         "classes": options.classes,
         "tta": options.tta,
         "turn": options.turn,
+        "zoom": options.zoom,
         "list": options.val_list,
         **origin_of(source, dataset, num_images),
     }

@@ -49,6 +49,7 @@ from utils.errors import UserError, exit_on_user_error
 from visual.displays import DisplaySettings
 
 _RESULTS = "results.json"
+_OLDER = {"zoom": 1.0}  # what evaluations mean that do not tell it
 BASELINE = "baseline: fixed maps"
 
 Source = Checkpoint | Declaration | dict  # a checkpoint, predictions of another program, or a finished evaluation
@@ -218,6 +219,7 @@ def compare(
         "normals": f"in the {dataset.normal_frame} frame",
         "classes": options.classes or "",
         "turn": " ".join(map(str, options.turn or ())),
+        "zoom": f"{options.zoom:g}" if options.zoom != 1 else "",
     }
     ids = {index: judge.ids[index] for index in sorted(shown & judge.ids.keys())}
     return Comparison(compared, dataset.tasks, protocol, describe_protocols(protocol), facts, ids, settings)
@@ -239,8 +241,9 @@ def candidate_of(
     if isinstance(source, Checkpoint):
         source.require(source.settings.backbone, dataset.tasks, len(dataset.classes))
         build = partial(network_candidate, source, device, 1, options.amp, options.compile, options.channels_last)
-    elif options.turn:
-        raise UserError(f"--turn needs a network, which {path} is not: drop one of the two")
+    elif options.turn or options.zoom != 1:
+        flag = "--turn" if options.turn else "--zoom"
+        raise UserError(f"{flag} needs a network, which {path} is not: drop one of the two")
     else:
         source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, class_map)
         build = partial(foreign_candidate, source)
@@ -263,9 +266,10 @@ def finished(
         "fold": options.fold,
         **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
         "turn": options.turn,
+        "zoom": options.zoom,
         "protocol": describe_protocols(protocol),
     }
-    if different := [key for key, value in asked.items() if results.get(key) != value]:
+    if different := [key for key, value in asked.items() if results.get(key, _OLDER.get(key)) != value]:
         raise UserError(
             f"{path} is an evaluation with another {different[0]}: evaluate again, or pass its options here"
         )

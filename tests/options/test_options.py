@@ -41,7 +41,7 @@ EVAL_OPTIONS = {
     *("amp", "no_tf32", "compile", "channels_last"),
     *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
     *("predictions", "classes", "align", "align_weights", "min_depth", "max_depth", "clamp_depth", "pool"),
-    *("pole_crop", "mask_black", "mask", "at_truth_size", "protocol", "more_metrics", "turn", "cost"),
+    *("pole_crop", "mask_black", "mask", "at_truth_size", "protocol", "more_metrics", "turn", "zoom", "cost"),
 }
 PREDICT_OPTIONS = {
     *("checkpoint", "input", "out", "save", "overwrite", "force", "tta", "batch_size", "device", "gpu_devices"),

@@ -56,6 +56,7 @@ def test_masks_are_identified_by_their_content(tmp_path):
         ("--more_metrics points --task normal", "--more_metrics points"),
         ("--more_metrics cube_seams normal_mse --task depth", "--more_metrics normal_mse"),
         ("--turn 0 nan 0", "--turn"),
+        ("--zoom 2", "--zoom"),
         ("--mask nowhere.png", "--mask"),
     ],
 )

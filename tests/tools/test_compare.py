@@ -115,6 +115,7 @@ def test_default_weights(folder, tmp_path):
         (["a={folder}/first.pth", "a={folder}/second.pth"], [], "--of"),
         (["a={folder}/nothing"], [], "nothing"),
         (["a={folder}/files"], ["--turn", "0", "10", "0"], "--turn"),
+        (["a={folder}/files"], ["--zoom", "2", "--task", "depth"], "--zoom"),
     ],
 )
 def test_refused(folder, tmp_path, of, more, named):
