@@ -22,36 +22,9 @@ from utils.tasks import MAX_DEPTH, parse_tasks
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     """What is compared, and how it is averaged; the defaults are those of the released code."""
     group = parser.add_argument_group("protocol")
-    _add_region(group)
+    _add_comparison(group)  # in this order in the identity of an evaluation
+    _add_left_out(group)
     _add_changes(group)
-    group.add_argument(
-        "--align",
-        nargs="+",
-        choices=tuple(ALIGNMENTS),
-        default=["none"],
-        metavar="FIT",
-        help=f"of predicted depth to each image: {', '.join(ALIGNMENTS)}; each adds metrics whose names end in its own",
-    )
-    group.add_argument(
-        "--align_weights",
-        choices=("uniform", "solid_angle"),
-        default="uniform",
-        help="weights of the pixels in these fits",
-    )
-    group.add_argument(
-        "--clamp_depth",
-        choices=CLAMPINGS,
-        default="both",
-        help="which depths are clamped to that range (from 0.1 m)",
-    )
-    group.add_argument(
-        "--pool",
-        nargs="+",
-        choices=("image", "pixel"),
-        default=["image"],
-        metavar="HOW",
-        help="image: means over images; pixel: adds metrics of the pixels of all images together (_per_pixel)",
-    )
     group.add_argument(
         "--at_truth_size",
         action="store_true",
@@ -78,12 +51,44 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_region(group: argparse._ArgumentGroup) -> None:
-    """Which pixels are compared."""
+def _add_comparison(group: argparse._ArgumentGroup) -> None:
+    """How depth is compared, and metrics are averaged."""
+    group.add_argument(
+        "--align",
+        nargs="+",
+        choices=tuple(ALIGNMENTS),
+        default=["none"],
+        metavar="FIT",
+        help=f"of predicted depth to each image: {', '.join(ALIGNMENTS)}; each adds metrics whose names end in its own",
+    )
+    group.add_argument(
+        "--align_weights",
+        choices=("uniform", "solid_angle"),
+        default="uniform",
+        help="weights of the pixels in these fits",
+    )
     group.add_argument("--min_depth", type=rate, default=0.0, metavar="M", help="leave out ground truth up to M meters")
     group.add_argument(
         "--max_depth", type=positive_rate, default=MAX_DEPTH, metavar="M", help="leave out ground truth beyond M meters"
     )
+    group.add_argument(
+        "--clamp_depth",
+        choices=CLAMPINGS,
+        default="both",
+        help="which depths are clamped to that range (from 0.1 m)",
+    )
+    group.add_argument(
+        "--pool",
+        nargs="+",
+        choices=("image", "pixel"),
+        default=["image"],
+        metavar="HOW",
+        help="image: means over images; pixel: adds metrics of the pixels of all images together (_per_pixel)",
+    )
+
+
+def _add_left_out(group: argparse._ArgumentGroup) -> None:
+    """Which pixels no metric counts."""
     group.add_argument(
         "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
     )
