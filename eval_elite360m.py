@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from datasets.class_maps import find_class_map
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.baselines import Baselines
@@ -30,7 +29,7 @@ from metrics.protocol import Protocol
 from networks.backbones import DEFAULT, folder_of
 from networks.checkpoint import open_checkpoint
 from options.data import describe, evaluation_set, loading_settings
-from options.evaluation import evaluated_batches, identify
+from options.evaluation import class_map_of, evaluated_batches, identify
 from options.protocol import protocol_of
 from prediction.candidate import BatchPredictor, Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -81,19 +80,21 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
             "(--height, --width): errors may be much larger than at the size of the training"
         )
     candidate = network_candidate(checkpoint, device, options.tta, options.amp, options.compile, options.channels_last)
+    if (class_map := class_map_of(options)) and "segmentation" in dataset.tasks:
+        candidate = candidate.with_classes(class_map)
     run_evaluation(options, candidate, folder_of(options.backbone), comparison, dataset, protocol, device)
 
 
 def evaluate_foreign(options: argparse.Namespace, protocol: Protocol, device: torch.device) -> None:
     """Evaluate the predictions of another program."""
-    for flag, is_given in (("--tta", options.tta > 1), ("--cost", options.cost), ("--turn", options.turn)):
+    needing = {"--tta": options.tta > 1, "--cost": options.cost, "--turn": options.turn, "--zoom": options.zoom != 1}
+    for flag, is_given in needing.items():
         if is_given:
             raise UserError(f"{flag} needs a network: drop it for --predictions")
     declaration = read_declaration(options.predictions)
     dataset = open_dataset(options, *declaration.size)
-    predictions = ForeignPredictions(
-        options.predictions, declaration, dataset.tasks, dataset.classes, dataset.height, dataset.width
-    )
+    class_map = class_map_of(options)
+    predictions = ForeignPredictions(options.predictions, declaration, dataset.tasks, dataset.classes, class_map)
     comparison = compare_meaning(predictions, display_settings_of(dataset), dataset.tasks, options.allow_mismatch)
     name = predictions.path.resolve().name
     run_evaluation(options, foreign_candidate(predictions), name, comparison, dataset, protocol, device)
@@ -119,11 +120,10 @@ def run_evaluation(
         name: of the candidate, and of the folder of its results.
         comparison: of its meaning with that of the dataset.
     """
+    dataset.keeps_stored = protocol.needs_stored
     identity = identify(options, candidate.source, dataset, precision_of(device, options.amp))
-    class_map = find_class_map(options.classes, options.dataset) if options.classes else None
-    if class_map:
-        dataset.classes = class_map.classes  # from here on, those of all labels and logits
-        candidate = candidate.with_classes(class_map) if "segmentation" in dataset.tasks else candidate
+    if class_map := class_map_of(options):
+        dataset.classes = class_map.classes  # from here on, those of all labels and predictions
     root = Path(options.log_dir) / name / options.task
     folder = EvaluationFolder(root, identity, FOLDERS, options.overwrite)
     with folder.open():
@@ -162,7 +162,7 @@ class Evaluation:
     def predicted(self, predict: BatchPredictor) -> PredictedBatches:
         """Each batch and its predictions."""
         progress = tqdm(self.batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)
-        return PredictedBatches(progress, predict)
+        return PredictedBatches(progress, predict, self.protocol.at_truth_size)
 
     def build_evaluator(self, with_breakdown: bool = False) -> Evaluator:
         """A new evaluator of the tasks."""

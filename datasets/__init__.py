@@ -57,7 +57,8 @@ def build_dataset(
         augment: random augmentation, for training.
         tasks: names of the tasks whose ground truth is needed; no other is read.
         arguments: those that not all datasets take. ``Synthetic``: num_rooms, seed, cache_dir; those on disk:
-            hold_out_val, list_file, normal_frame (see `datasets.on_disk`; not ``Folder``); ``Struc3D``: metric_depth.
+            hold_out_val, list_file, normal_frame (see `datasets.on_disk`; not ``Folder``); ``Struc3D``: metric_depth;
+            ``S2D3D``: fold.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no panorama is found.

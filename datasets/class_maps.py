@@ -1,6 +1,6 @@
 """Coarser sets of semantic classes, to evaluate in, for datasets whose classes they are made of."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +10,7 @@ from datasets import CLASS_MAPS
 from datasets.classes import SemanticClasses
 from datasets.nyuv2_classes import LABELS_13_OF_40, NYUV2_13
 from datasets.structured3d import KEPT_CLASSES
+from utils.batches import ChangedBatches
 from utils.errors import UserError
 from utils.tasks import IGNORE_LABEL
 
@@ -44,19 +45,15 @@ class ClassMap:
         return merged.scatter_reduce_(1, index, logits, "amax")
 
 
-class MergedBatches:
+class MergedBatches(ChangedBatches):
     """Batches with labels merged to coarser classes; for the keys see `datasets.panorama`."""
 
     def __init__(self, batches: Iterable[dict], class_map: ClassMap):
-        self._batches = batches
+        super().__init__(batches)
         self._class_map = class_map
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[dict]:
-        for batch in self._batches:
-            yield batch | {"semantic": self._class_map.merge_labels(batch["semantic"])}
+    def change(self, batch: dict) -> dict:
+        return batch | {"semantic": self._class_map.merge_labels(batch["semantic"])}
 
 
 def find_class_map(name: str, dataset: str) -> ClassMap:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.base import ImageDataset
 from datasets.sampling import MixingSampler, SeededIndex, SeededSampler
+from utils.batches import STORED
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
@@ -78,7 +79,7 @@ def decoded_ahead(
             yield ahead
         # Nothing of the next batch may be used before it is complete; its memory is not free before it was used.
         torch.cuda.current_stream(device).wait_stream(side)
-        for value in decoded.values():
+        for value in (*decoded.values(), *decoded.get(STORED, {}).values()):
             if isinstance(value, torch.Tensor):
                 value.record_stream(torch.cuda.current_stream(device))
         ahead = decoded
@@ -182,12 +183,22 @@ def _collate(samples: list[dict]) -> dict:
     good = [sample for sample in samples if sample]
     if not good:
         return {"bad": bad}
-    ids = [sample.pop("id") for sample in good]
-    for key in _OF_ANY_LENGTH & good[0].keys():
-        length = max(len(sample[key]) for sample in good)
-        for sample in good:
+    return _stacked(good) | {"bad": bad}
+
+
+def _stacked(samples: list[dict]) -> dict:
+    """The arrays of samples, and of those at the size of their files if they have them, stacked; ids as a list."""
+    batch: dict = {"id": [sample.pop("id") for sample in samples]}
+    stored = [sample.pop(STORED) for sample in samples if STORED in sample]
+    if stored and len({sample["depth"].shape for sample in stored}) + len(samples) - len(stored) > 1:
+        raise UserError(f"{batch['id'][0]} and others of its batch are of different sizes: pass --batch_size 1")
+    if stored:
+        batch[STORED] = _stacked(stored)
+    for key in _OF_ANY_LENGTH & samples[0].keys():
+        length = max(len(sample[key]) for sample in samples)
+        for sample in samples:
             sample[key] = np.pad(sample[key], ((0, length - len(sample[key])), (0, 0)))
-    return {key: np.stack([sample[key] for sample in good]) for key in good[0]} | {"id": ids, "bad": bad}
+    return batch | {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
 
 def _batches(

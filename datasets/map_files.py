@@ -1,22 +1,21 @@
 """Depth and normals in the formats of `datasets.folder`: lossless images, .npy, .npz, Radiance .hdr and OpenEXR."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from utils.array_files import ARRAY_SUFFIXES, read_array
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.openexr import read_openexr
 
-_ARRAY_SUFFIXES = (".npy", ".npz")
 _FLOAT_IMAGE_SUFFIXES = (".hdr", ".exr")
 _COLOR_CHANNELS = (("R", "G", "B"), ("X", "Y", "Z"))  # names in OpenEXR files
 
 
 def holds_floats(path: str) -> bool:
     """Whether it is a file of an array, or a float image, by its suffix."""
-    return Path(path).suffix.lower() in (*_ARRAY_SUFFIXES, *_FLOAT_IMAGE_SUFFIXES)
+    return Path(path).suffix.lower() in (*ARRAY_SUFFIXES, *_FLOAT_IMAGE_SUFFIXES)
 
 
 def read_depth(path: Path) -> np.ndarray:
@@ -65,16 +64,8 @@ def _read_floats(path: Path) -> np.ndarray:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    """The array of a .npy file, or the only one of a .npz file."""
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.lib.npyio.NpzFile):
-            with content as arrays:
-                if len(arrays.files) != 1:
-                    raise UserError(f"{path} holds {len(arrays.files)} arrays: expected one")
-                content = arrays[arrays.files[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not an array of numbers, or is damaged") from error
+    """The numbers of a .npy file, or of the only array of a .npz file."""
+    content = read_array(path)
     if content.dtype.kind not in "uif":
         raise UserError(f"{path} holds {content.dtype} values: expected numbers")
     return content.astype(np.float32)

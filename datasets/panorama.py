@@ -14,6 +14,8 @@ key             shape, type                meaning
 ``normal_mask`` (1, H, W) bool             where the normal is known
 ``id``          str                        name of the sample, for example the relative path of its RGB image
 ``index``       int                        index in the dataset
+``stored``      dict                       all of these at the size of the files, if `PanoramaDataset.keeps_stored` and
+                                           it is another
 =============== ========================== ==========================================================================
 
 Ground truth that is unavailable, or that no task needs, is missing in all pixels: zeros, -1, False in masks.
@@ -30,6 +32,7 @@ import numpy as np
 import torch
 
 from datasets.base import ImageDataset, channels_first, on_device
+from utils.batches import STORED
 from utils.tasks import MAX_DEPTH, METERS
 
 
@@ -86,10 +89,15 @@ def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class PanoramaDataset(ImageDataset):
-    """A dataset of panoramas of one size, W = 2H, see `ImageDataset`; `augment`: from and to a `Panorama`."""
+    """A dataset of panoramas of one size, W = 2H, see `ImageDataset`; `augment`: from and to a `Panorama`.
+
+    Attributes:
+        keeps_stored: whether samples also have all maps at the size of their files, without augmentation.
+    """
 
     depth_unit: str = METERS
     noun = "panoramas"
+    keeps_stored: bool = False
 
     @abstractmethod
     def read(self, index: int) -> Panorama:
@@ -97,8 +105,12 @@ class PanoramaDataset(ImageDataset):
 
     def packed(self, index: int) -> dict:
         """The sample after reading, resizing and augmentation, not decoded yet (see `pack`)."""
-        panorama = self.read(index).resized(self.height, self.width)
-        return pack(self.augment(panorama) if self.augment else panorama, index)
+        stored = self.read(index)
+        panorama = stored.resized(self.height, self.width)
+        packed = pack(self.augment(panorama) if self.augment else panorama, index)
+        if self.keeps_stored and stored is not panorama:
+            packed[STORED] = pack(stored, index)
+        return packed
 
     @staticmethod
     def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
@@ -125,7 +137,8 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
 
     In place where possible, as allocation dominates the time.
     """
-    stored = {key: on_device(packed[key], device) for key in packed if key not in ("id", "index")}
+    stored = {key: on_device(packed[key], device) for key in packed if key not in ("id", "index", STORED)}
+    whole = {STORED: unpack(packed[STORED], device)} if STORED in packed else {}
     depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
     depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
     normal, normal_mask = _decode_normal(stored["normal"], stored["normal_map"])
@@ -138,6 +151,7 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
         "normal_mask": normal_mask,
         "id": packed["id"],
         "index": packed["index"],
+        **whole,
     }
 
 

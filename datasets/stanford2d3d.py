@@ -7,36 +7,66 @@
 * **Normals**: n = 2 v / 255 - 1, black or (128, 128, 128) = missing, in the camera frame (x right, y down, z forward)
   after preparation. The published ones are in the frame of the building: if they were only resized, use
   ``--normal_frame world``.
-* **Split** by area, the official first fold: areas 5a and 5b for testing. Area 3 is our validation set; the paper's
-  program trains on it.
+* **Split** by area, the official folds: by default the first, areas 5a and 5b for testing; the second tests on areas 2
+  and 4, the third on 1, 3 and 6. The validation set is our choice: area 3 of the first two folds, area 4 of the third;
+  the paper's program trains on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 
 from datasets.classes import STANFORD2D3D
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table
+from datasets.panorama import Panorama
+from utils.tasks import TASK_NAMES
 
-AREAS = {"train": ("area_1", "area_2", "area_4", "area_6"), "val": ("area_3",), "test": ("area_5a", "area_5b")}
+COUNTS = {"area_1": 190, "area_2": 299, "area_3": 85, "area_4": 258, "area_5a": 143, "area_5b": 230, "area_6": 208}
+FOLDS = {
+    1: {"train": ("area_1", "area_2", "area_4", "area_6"), "val": ("area_3",), "test": ("area_5a", "area_5b")},
+    2: {"train": ("area_1", "area_5a", "area_5b", "area_6"), "val": ("area_3",), "test": ("area_2", "area_4")},
+    3: {"train": ("area_2", "area_5a", "area_5b"), "val": ("area_4",), "test": ("area_1", "area_3", "area_6")},
+}
+AREAS = FOLDS[1]
 UNKNOWN_ID = 255
 MISSING_DEPTH = 65535
 DEPTH_UNITS = 512  # per meter
 
 
 class Stanford2D3D(DiskPanoramaDataset):
-    """See the top of this file, and `DiskPanoramaDataset` for the arguments."""
+    """See the top of this file, and `DiskPanoramaDataset` for the other arguments.
+
+    Args:
+        fold: 1, 2 or 3.
+    """
 
     name = "S2D3D"
-    counts = {"train": 955, "val": 85, "test": 373}  # noqa: RUF012 - a constant
     val_within_train = True
     example = "area_1/rgb/camera_*_frame_equirectangular_domain_rgb.png"
     classes = STANFORD2D3D
     labels = label_table({label: label for label in range(len(STANFORD2D3D))}, ignored=[UNKNOWN_ID])
     labels_remedy = "make them with tools/prepare_stanford2d3d.py"
 
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        height: int,
+        width: int,
+        augment: Callable[[Panorama], Panorama] | None = None,
+        hold_out_val: bool = False,
+        list_file: str | Path | None = None,
+        normal_frame: str = "camera",
+        tasks: tuple[str, ...] = TASK_NAMES,
+        fold: int = 1,
+    ):
+        self._areas = FOLDS[fold]
+        self.counts = {part: sum(COUNTS[area] for area in areas) for part, areas in self._areas.items()}
+        super().__init__(root, split, height, width, augment, hold_out_val, list_file, normal_frame, tasks)
+
     def find(self, part: str) -> Iterable[PanoramaFiles]:
-        for area in AREAS[part]:
+        for area in self._areas[part]:
             for camera in self.names(panorama_files(area, "*_domain")):
                 yield panorama_files(area, f"{camera}_domain")
 

@@ -1,12 +1,13 @@
-"""Panoramas as a turned camera would have taken them, to measure how robust predictions are."""
+"""Panoramas as a turned camera would have taken them, or zoomed, to measure how robust predictions are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from utils.batches import ChangedBatches
 from utils.sphere import angles_to_pixels, erp_rays, rays_to_angles, yaw_rotation
 
 Turn = tuple[float, float, float]  # degrees: yaw to the right, pitch upwards, roll clockwise
@@ -23,36 +24,43 @@ def turn_rotation(turn: Turn) -> np.ndarray:
     return yaw_rotation(yaw) @ up @ clockwise
 
 
-class TurnedBatches:
-    """Batches of panoramas turned by the same angles; for the keys see `datasets.panorama`.
+def unzoomed(rays: np.ndarray, zoom: float) -> np.ndarray:
+    """The directions (..., 3) that zoomed panoramas show in the directions of unit rays (..., 3).
+
+    A Moebius transformation of the sphere: at an angle t from the forward direction z, a panorama zoomed by s shows
+    what is at the angle 2 arctan(tan(t / 2) / s), in the same direction around z. It preserves angles.
+    """
+    x, y, z = np.moveaxis(rays, -1, 0)
+    behind = (1 - z) / zoom**2
+    return np.stack([2 * x / zoom, 2 * y / zoom, 1 + z - behind], axis=-1) / (1 + z + behind)[..., None]
+
+
+class TurnedBatches(ChangedBatches):
+    """Batches of panoramas turned by the same angles, and zoomed then; for the keys see `datasets.panorama`.
 
     Colors are interpolated bilinearly; ground truth is that of the nearest pixel, with the normals in the frame of the
-    turned camera.
+    turned camera. Zooming changes directions alone: the values of depth and normals stay.
 
     Args:
         batches: to turn.
         turn: of the camera.
         normal_frame: "camera", or "world", whose normals stay as they are.
+        zoom: see `unzoomed`.
     """
 
-    def __init__(self, batches: Iterable[dict], turn: Turn, normal_frame: str):
-        self._batches = batches
+    def __init__(self, batches: Iterable[dict], turn: Turn, normal_frame: str, zoom: float = 1.0):
+        super().__init__(batches)
         self._turn = turn
         self._normal_frame = normal_frame
+        self._zoom = zoom
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[dict]:
-        for batch in self._batches:
-            yield self._turned(batch)
-
-    def _turned(self, batch: dict) -> dict:
+    def change(self, batch: dict) -> dict:
         rgb = batch["rgb"]
-        place, grid, rotation = _sampling(self._turn, *rgb.shape[-2:], rgb.device)
+        place, grid, rotation = _sampling(self._turn, self._zoom, *rgb.shape[-2:], rgb.device)
         nearest = {
             key: batch[key].flatten(-2)[..., place].unflatten(-1, rgb.shape[-2:])
-            for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic")
+            for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic", "mask")
+            if key in batch
         }
         if self._normal_frame == "camera":
             nearest["normal"] = torch.einsum("ji,bjhw->bihw", rotation, nearest["normal"])  # the inverse
@@ -63,12 +71,13 @@ class TurnedBatches:
 
 @lru_cache(maxsize=4)
 def _sampling(
-    turn: Turn, height: int, width: int, device: torch.device
+    turn: Turn, zoom: float, height: int, width: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Nearest pixels (H * W,) in a flattened upright image, the sampling grid (1, H, W, 2) of one with a column more on
     either side, and the rotation (3, 3)."""
     rotation = turn_rotation(turn)
-    row, column = angles_to_pixels(*rays_to_angles(erp_rays(height, width) @ rotation.T), height, width)
+    rays = unzoomed(erp_rays(height, width), zoom) @ rotation.T
+    row, column = angles_to_pixels(*rays_to_angles(rays), height, width)
     nearest_row, nearest_column = np.rint(row).clip(0, height - 1), np.rint(column) % width
     place = torch.tensor((nearest_row * width + nearest_column).astype(np.int64).ravel(), device=device)
     x, y = 2 * (column + 1) / (width + 1) - 1, 2 * row / (height - 1) - 1

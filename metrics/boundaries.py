@@ -65,7 +65,6 @@ def _f1(predicted: torch.Tensor, true: torch.Tensor, radius: int) -> torch.Tenso
 
 BOUNDARIES = JointMetric(
     task="depth",
-    needs=("depth",),
     names=tuple(f"boundary_f1_{radius}" for radius in RADII),
     description="F1 of edges, where depths of neighbors differ by more than a factor of 1.05, 1.1, 1.15, 1.2 or 1.25 "
     "(mean over them), within 1, 2 or 3 pixels, across the left/right border too; predictions as they are; mean over "

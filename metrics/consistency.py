@@ -49,7 +49,6 @@ def consistency(predictions: dict[str, torch.Tensor], batch: dict) -> JointValue
 
 CONSISTENCY = JointMetric(
     task="normal",
-    needs=("depth", "normal"),
     names=("consistency", "consistency_median", f"consistency{SOLID_ANGLE}"),
     description="needs no ground truth: angle in degrees between the predicted normals and those of the predicted "
     "depth, by differences of the points beside each pixel, without edges of depth; mean over images of the mean, or "

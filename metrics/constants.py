@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from utils.sphere import angles_to_pixels, erp_rays, erp_solid_angles, pixels_to_angles
+from utils.sphere import angles_to_pixels, erp_rays, erp_solid_angles, pixels_to_angles, rays_to_angles
 from utils.tasks import MAX_DEPTH
 
 DISTANCES = np.linspace(0, MAX_DEPTH, 11)  # meters: edges of the bins of true depth, the last one closed
@@ -65,7 +65,27 @@ def spread_pixels(number: int, height: int, width: int, device: torch.device) ->
     return torch.tensor(row.clip(0, height - 1) * width + column % width, device=device)
 
 
+@lru_cache(maxsize=16)
+def pixels_beside_cube_edges(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Places in a flattened ERP image of the pixels nearest to H / 2 points on either side of each edge of a cube along
+    the axes, one pixel of height from it, (2, 12, H / 2) int64."""
+    along = (2 * np.arange(height // 2) + 1) / (height // 2) - 1
+    pairs = [(axis, (axis + 1) % 3) for axis in range(3)]  # of the axes that two faces look along
+    signs = np.array([1, -1])
+    sides = []
+    for angle in (np.pi / 4 - np.pi / height, np.pi / 4 + np.pi / height):
+        points = np.empty((3, 2, 2, height // 2, 3))  # pair, sign along the first, along the second
+        for edge, (first, second) in enumerate(pairs):
+            points[edge, ..., first] = np.sqrt(2) * np.cos(angle) * signs[:, None, None]
+            points[edge, ..., second] = np.sqrt(2) * np.sin(angle) * signs[:, None]
+            points[edge, ..., 3 - first - second] = along
+        sides.append(points.reshape(12, -1, 3))
+    places = angles_to_pixels(*rays_to_angles(np.array(sides)), height, width)
+    row, column = (np.rint(x).astype(np.int64) for x in places)
+    return torch.tensor(row.clip(0, height - 1) * width + column % width, device=device)
+
+
 CACHED = (
     *(solid_angles, inner_distances, bands_of_rows, rows_between_poles, integer_solid_angles),
-    *(rays, spread_pixels),
+    *(rays, spread_pixels, pixels_beside_cube_edges),
 )

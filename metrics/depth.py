@@ -8,9 +8,11 @@ import torch
 from metrics.alignment import fit_depth
 from metrics.breakdown import PixelError
 from metrics.pooling import ImageSums
-from metrics.protocol import PER_PIXEL, SMALLEST_DEPTH, SOLID_ANGLE, DepthProtocol, Protocol, limits
+from metrics.protocol import PER_PIXEL, SMALLEST_DEPTH, SOLID_ANGLE, DepthProtocol, limits
 from metrics.region import depth_mask
-from metrics.task_metric import RELEASED, BatchMetrics, PixelMetric, RowSums, pooled_means, with_solid_angle
+from metrics.resizing import resized
+from metrics.task_metric import BatchMetrics, PixelMetric, RowSums, pooled_means, with_solid_angle
+from utils.batches import STORED
 
 METRICS = (
     *("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3"),
@@ -71,17 +73,10 @@ class DepthMetric(PixelMetric):
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
     breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))
 
-    def __init__(
-        self,
-        num_classes: int,
-        device: torch.device | str = "cpu",
-        with_breakdown: bool = False,
-        protocol: Protocol = RELEASED,
-    ):
-        super().__init__(num_classes, device, with_breakdown, protocol)
+    def set_up(self) -> None:
         self.image_metric_names = tuple(
             f"{name}{one.ending}{weighting}"
-            for one in protocol.depth
+            for one in self.protocol.depth
             if not one.pool_pixels
             for weighting in one.weightings
             for name in METRICS
@@ -89,8 +84,8 @@ class DepthMetric(PixelMetric):
         # Of each sum that is kept of an image, the ending of the keys of its metrics.
         self._pooled = [
             (one, weighting, f"{one.ending}{'' if one.pool_pixels else PER_PIXEL}{weighting}")
-            for one in protocol.depth
-            if one.pool_pixels or (protocol.pool_pixels and not one.region)
+            for one in self.protocol.depth
+            if one.pool_pixels or (self.protocol.pool_pixels and not one.region)
             for weighting in one.weightings
         ]
         self.sums = ImageSums(len(self._pooled) * (1 + _NUM_ERRORS)) if self._pooled else None
@@ -100,7 +95,7 @@ class DepthMetric(PixelMetric):
         for one in self.protocol.depth:
             sums = self._sums(one, prediction, batch)
             profiles = sums.profiles if not one.name else profiles
-            weights = self.row_weights(batch["depth"])
+            weights = self.row_weights(sums.first_error)
             if not one.pool_pixels:
                 values += [depth_metrics(sums.means(weights[name])) for name in one.weightings]
                 has_ground_truth += len(one.weightings) * len(METRICS) * [sums.counts.sum(-1) > 0]
@@ -126,6 +121,9 @@ class DepthMetric(PixelMetric):
 
     def _sums(self, one: DepthProtocol, prediction: torch.Tensor, batch: dict) -> RowSums:
         """Sums of the errors by a protocol; with profiles for the one without a name."""
+        if one.at_truth_size:
+            batch = batch.get(STORED, batch)
+            prediction = resized("depth", prediction, batch["depth"].shape[-2:])
         target = batch["depth"]
         mask = (depth_mask(one.region, batch) if one.region else batch["depth_mask"])[:, 0]
         if one.align != "none":

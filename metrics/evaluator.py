@@ -15,8 +15,10 @@ from metrics.breakdown import Breakdown
 from metrics.joint import JointMetric
 from metrics.perspective import PerspectiveMetric
 from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
+from metrics.resizing import resized
 from metrics.seam import ColumnDifference, seam_scores
 from metrics.task_metric import RELEASED, TaskMetric
+from utils.batches import STORED
 from utils.distributed import gather_objects
 
 PROTOCOL = {
@@ -36,8 +38,12 @@ PROTOCOL = {
 def describe_protocol(protocol: Protocol) -> dict[str, str]:
     """What each metric is, by task, by its name, or by the ending of its key, but for those of `metrics.joint`."""
     described = PROTOCOL | protocol.describe()
-    if protocol.region.pole_crop or protocol.region.without_black:
-        described["region"] = f"all metrics but the seam score: {protocol.region.describe()}"
+    region = protocol.region
+    if region.pole_crop or region.without_black or protocol.mask:
+        masked = f", without the black pixels of --mask (sha256 {protocol.mask[:16]})" if protocol.mask else ""
+        described["region"] = f"all metrics that use ground truth: {region.describe()}{masked}"
+    if protocol.at_truth_size:
+        described["size"] = "predictions resized to the stored ground truth"
     if protocol.pool_pixels:
         described[PER_PIXEL] = "the same metric of the valid pixels of all images together"
     return described
@@ -162,18 +168,33 @@ def evaluate(
 
 
 class PredictedBatches:
-    """Pairs of a batch and its predictions.
+    """Pairs of a batch and its predictions, which are resized to it if they are of another size.
 
     Not a generator: an interrupted loop over it ends at once, and with it the progress bar of its batches.
+
+    Args:
+        batches: to predict.
+        predict: from a batch to predictions.
+        at_truth_size: whether the batches of the pairs are those at the size of the stored ground truth.
     """
 
-    def __init__(self, batches: Iterable[dict], predict: Callable[[dict], dict[str, torch.Tensor]]):
+    def __init__(
+        self,
+        batches: Iterable[dict],
+        predict: Callable[[dict], dict[str, torch.Tensor]],
+        at_truth_size: bool = False,
+    ):
         self._batches = batches
         self._predict = predict
+        self._at_truth_size = at_truth_size
 
     def __iter__(self) -> Iterator[tuple[dict, dict[str, torch.Tensor]]]:
         for batch in self._batches:
-            yield batch, self._predict(batch)
+            predictions = self._predict(batch)
+            if self._at_truth_size:
+                batch = batch.get(STORED, batch)
+            size = batch["rgb"].shape[-2:]
+            yield batch, {task: resized(task, prediction, size) for task, prediction in predictions.items()}
 
 
 @torch.no_grad()

@@ -18,14 +18,12 @@ class JointMetric(NamedTuple):
 
     Attributes:
         task: whose metrics it is listed with.
-        needs: the tasks whose predictions it is computed from.
         names: of its n values.
         description: of what they are.
         of_batch: from predictions and batch to the values.
     """
 
     task: str
-    needs: tuple[str, ...]
     names: tuple[str, ...]
     description: str
     of_batch: Callable[[dict[str, torch.Tensor], dict], JointValues]

@@ -4,8 +4,8 @@ import torch
 
 from metrics.breakdown import PixelError
 from metrics.pooling import ImageSums, add_angles, angle_histogram, histogram_median
-from metrics.protocol import PER_PIXEL, Protocol
-from metrics.task_metric import RELEASED, BatchMetrics, PixelMetric, pooled_means, with_solid_angle
+from metrics.protocol import PER_PIXEL
+from metrics.task_metric import BatchMetrics, PixelMetric, pooled_means, with_solid_angle
 from metrics.weighted import weighted_medians
 from utils.distributed import all_sum
 
@@ -24,17 +24,10 @@ class NormalMetric(PixelMetric):
     pixel_errors = (PixelError("angular error", "°"),)
     breakdown_rows = (0,)
 
-    def __init__(
-        self,
-        num_classes: int,
-        device: torch.device | str = "cpu",
-        with_breakdown: bool = False,
-        protocol: Protocol = RELEASED,
-    ):
-        super().__init__(num_classes, device, with_breakdown, protocol)
-        if protocol.pool_pixels:
+    def set_up(self) -> None:
+        if self.protocol.pool_pixels:
             self.sums = ImageSums(len(METRICS))  # weight and mean errors: the median is of a histogram
-            self._histogram = angle_histogram(device)
+            self._histogram = angle_histogram(self.device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         mask = batch["normal_mask"][:, 0]

@@ -65,9 +65,8 @@ class SegmentationMetric(PerspectiveMetric):
     dataset_metric_names = ("mIoU", "pixAcc")
     image_metric_names = tuple(name + PER_IMAGE for name in dataset_metric_names)
 
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
-        super().__init__(num_classes, device)
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    def set_up(self) -> None:
+        self.confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64, device=self.device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         confusion = confusion_matrices(predicted_labels(prediction), batch["semantic"], self.num_classes)
@@ -85,10 +84,9 @@ class DepthMetric(PerspectiveMetric):
     dataset_metric_names = ("d1", "d2", "d3", "rms", "log_rms", "abs_rel", "sq_rel", "log10", "si_log")
     image_metric_names = tuple(name + PER_IMAGE for name in dataset_metric_names)
 
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
-        super().__init__(num_classes, device)
-        self._sums = torch.zeros(len(self.dataset_metric_names), dtype=torch.float64, device=device)
-        self._count = torch.zeros((), dtype=torch.int64, device=device)
+    def set_up(self) -> None:
+        self._sums = torch.zeros(len(self.dataset_metric_names), dtype=torch.float64, device=self.device)
+        self._count = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         mask = batch["depth_mask"]
@@ -109,10 +107,9 @@ class NormalMetric(PerspectiveMetric):
     image_metric_names = ("mean", "median", "11.25", "22.5", "30")
     dataset_metric_names = tuple(name + PER_PIXEL for name in image_metric_names)
 
-    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
-        super().__init__(num_classes, device)
-        self._sums = torch.zeros(1 + len(ANGLES), dtype=torch.float64, device=device)
-        self._histogram = angle_histogram(device)
+    def set_up(self) -> None:
+        self._sums = torch.zeros(1 + len(ANGLES), dtype=torch.float64, device=self.device)
+        self._histogram = angle_histogram(self.device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         mask = batch["normal_mask"]

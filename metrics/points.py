@@ -52,7 +52,6 @@ def _f1(precision: torch.Tensor, recall: torch.Tensor) -> torch.Tensor:
 
 POINTS = JointMetric(
     task="depth",
-    needs=("depth",),
     names=("chamfer", *(f"f1_{limit:.2f}" for limit in THRESHOLDS)),
     description=f"meters, and fractions: points of {NUM_DIRECTIONS} directions, evenly distributed over the sphere; "
     "mean of the mean distances to the nearest point of the other set, and F1 of being nearer than 0.05, 0.1, 0.25 m; "

@@ -21,7 +21,13 @@ ALIGNMENTS = {
     "scale_shift": "scale and shift of the prediction by least squares",
     "disparity": "scale and shift of 1 / prediction by least squares of 1 / depth",
 }
-MORE_METRICS = ("consistency", "points", "boundaries")  # computed on request
+MORE_METRICS = {  # computed on request: the tasks whose predictions they need
+    "consistency": ("depth", "normal"),
+    "points": ("depth",),
+    "boundaries": ("depth",),
+    "cube_seams": ("depth",),
+    "normal_mse": ("normal",),
+}
 CLAMPINGS = ("both", "prediction", "none")
 
 
@@ -61,6 +67,7 @@ class DepthProtocol:
             the region has none.
         pool_pixels: whether the metrics are those of the pixels of all images together, not means over images.
         weightings: suffixes of the metrics: "", SOLID_ANGLE.
+        at_truth_size: whether predictions are resized to the stored ground truth, instead of that to the predictions.
     """
 
     name: str = ""
@@ -70,6 +77,7 @@ class DepthProtocol:
     clamp: str = "both"
     pool_pixels: bool = False
     weightings: tuple[str, ...] = ("", SOLID_ANGLE)
+    at_truth_size: bool = False
 
     @property
     def ending(self) -> str:
@@ -90,6 +98,7 @@ class DepthProtocol:
                 else "mean over images of the mean over valid pixels",
                 ALIGNMENTS[self.align]
                 + (", weighted by solid angle" if self.fit_by_solid_angle and self.align != "none" else ""),
+                *(["prediction resized to the stored ground truth"] if self.at_truth_size else []),
             )
         )
 
@@ -109,12 +118,21 @@ class Protocol:
         pool_pixels: whether metrics of the pixels of all images together are added (PER_PIXEL), but for those of depth
             protocols with a region of their own.
         more: further metrics, of MORE_METRICS.
+        mask: SHA-256 of the masks of pixels that count (--mask), in all protocols; empty: there are none.
+        at_truth_size: whether predictions are resized to the stored ground truth, instead of that to the predictions.
     """
 
     region: Region = Region()
     depth: tuple[DepthProtocol, ...] = (DepthProtocol(),)
     pool_pixels: bool = False
     more: tuple[str, ...] = ()
+    mask: str = ""
+    at_truth_size: bool = False
+
+    @property
+    def needs_stored(self) -> bool:
+        """Whether the ground truth is needed at its stored size."""
+        return self.at_truth_size or any(one.at_truth_size for one in self.depth)
 
     def describe(self) -> dict[str, str]:
         """The protocols of depth in words, by the ending of their keys; "depth": that of the keys without one."""
@@ -143,9 +161,11 @@ def _da2(dataset: str) -> tuple[DepthProtocol, ...]:
 
 
 def _pager(dataset: str) -> tuple[DepthProtocol, ...]:
-    """Without 14 % (MP3D) or 15 % (S2D3D) of the height at each pole, up to the 128 m that its files can hold."""
+    """Without 14 % (MP3D) or 15 % (S2D3D) of the height at each pole, up to the 128 m that its files can hold; at the
+    size of the ground truth."""
     cropped = {"MP3D": 0.14, "S2D3D": 0.15}.get(dataset, 0.0)
-    plain = DepthProtocol("pager", Region(max_depth=128.0, pole_crop=180 * cropped), clamp="none", weightings=("",))
+    region = Region(max_depth=128.0, pole_crop=180 * cropped)
+    plain = DepthProtocol("pager", region, clamp="none", weightings=("",), at_truth_size=True)
     return (plain, *(replace(plain, name=f"pager_{fit}", align=fit) for fit in ("scale", "scale_shift")))
 
 

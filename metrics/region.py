@@ -1,18 +1,22 @@
 """The pixels that an evaluation measures on, as masks on the device."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 
 from metrics.constants import rows_between_poles
 from metrics.protocol import Region
+from utils.batches import ChangedBatches
 from utils.tasks import IGNORE_LABEL
 
 
 def region_mask(region: Region, batch: dict) -> torch.Tensor:
-    """The pixels of a region, whatever the task, (B, 1, H, W) bool, or (1, 1, H, 1) if it is of whole rows."""
+    """The pixels of a region and of the batch's masks, if it has any, whatever the task: (B, 1, H, W) bool, or
+    (1, 1, H, 1) if they are whole rows."""
     depth = batch["depth"]
     mask = rows_between_poles(depth.shape[-2], region.pole_crop, depth.device)[None, None, :, None]
+    if "mask" in batch:
+        mask = mask & batch["mask"]
     return mask & (batch["rgb"] > 0).any(1, keepdim=True) if region.without_black else mask
 
 
@@ -22,24 +26,19 @@ def depth_mask(region: Region, batch: dict) -> torch.Tensor:
     return (depth > region.min_depth) & (depth <= region.max_depth) & region_mask(region, batch)
 
 
-class RegionBatches:
-    """Batches without the ground truth outside of a region; for the keys see `datasets.panorama`."""
+class RegionBatches(ChangedBatches):
+    """Batches without the ground truth outside of a region and of their masks; for the keys see `datasets.panorama`."""
 
     def __init__(self, batches: Iterable[dict], region: Region):
-        self._batches = batches
+        super().__init__(batches)
         self._region = region
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[dict]:
-        if self._region == Region():
-            yield from self._batches
-            return
-        for batch in self._batches:
-            inside = region_mask(self._region, batch)
-            yield batch | {
-                "depth_mask": depth_mask(self._region, batch),
-                "normal_mask": batch["normal_mask"] & inside,
-                "semantic": batch["semantic"].where(inside[:, 0], IGNORE_LABEL),
-            }
+    def change(self, batch: dict) -> dict:
+        if self._region == Region() and "mask" not in batch:
+            return batch
+        inside = region_mask(self._region, batch)
+        return batch | {
+            "depth_mask": depth_mask(self._region, batch),
+            "normal_mask": batch["normal_mask"] & inside,
+            "semantic": batch["semantic"].where(inside[:, 0], IGNORE_LABEL),
+        }

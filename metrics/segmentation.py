@@ -6,14 +6,16 @@ import torch
 
 from metrics.breakdown import Breakdown, PixelError
 from metrics.constants import integer_solid_angles
-from metrics.protocol import SOLID_ANGLE, Protocol
-from metrics.task_metric import RELEASED, BatchMetrics, TaskMetric, with_solid_angle
+from metrics.protocol import SOLID_ANGLE
+from metrics.task_metric import BatchMetrics, TaskMetric, with_solid_angle
 from utils.distributed import all_sum
 from utils.tasks import IGNORE_LABEL
 
 
 def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
-    """The most likely class (B, H, W) of logits (B, K, H, W), the first of several."""
+    """The most likely class (B, H, W) of logits (B, K, H, W), the first of several; or of labels (B, 1, H, W)."""
+    if not logits.is_floating_point():
+        return logits[:, 0]
     return logits.max(dim=1).indices  # the same as argmax, but several times faster on CPUs
 
 
@@ -82,15 +84,8 @@ class SegmentationMetric(TaskMetric):
     metric_names = (*with_solid_angle(("mIoU", "pixAcc", "mAcc", "fwIoU")), *image_metric_names)
     pixel_errors = (PixelError("fraction of wrong labels", ""),)
 
-    def __init__(
-        self,
-        num_classes: int,
-        device: torch.device | str = "cpu",
-        with_breakdown: bool = False,
-        protocol: Protocol = RELEASED,
-    ):
-        super().__init__(num_classes, device, with_breakdown, protocol)
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    def set_up(self) -> None:
+        self.confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64, device=self.device)
         self.confusion_by_solid_angle = torch.zeros_like(self.confusion)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:

@@ -70,6 +70,11 @@ class TaskMetric(ABC):
         self.profiles = ErrorProfiles(self.pixel_errors) if with_breakdown else None
         self.protocol = protocol
         self.sums: ImageSums | None = None
+        self.set_up()
+
+    @abstractmethod
+    def set_up(self) -> None:
+        """Prepare what is collected of all images; called once, at the end of the constructor."""
 
     @abstractmethod
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:

@@ -16,7 +16,7 @@ from utils.tasks import PERSPECTIVE_TASK_NAMES
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
 # Of Elite360M: see `balancing_settings`.
-_VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "val_split", "val_list", "num_val")
+_VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "val_split", "val_list", "num_val")
 
 
 def balancing_settings(

@@ -19,8 +19,9 @@ _DATASETS_OF_FLAG = {
     **dict.fromkeys(("dataset_rootdir", "train_list", "val_list"), _ON_DISK),
     "normal_frame": tuple(name for name in _ON_DISK if name != "Folder"),  # dataset.json says it
     "metric_depth": ("Struc3D",),
+    "fold": ("S2D3D",),
 }
-_PASSED_ON = ("cache_dir", "rooms", "normal_frame", "metric_depth")  # to the dataset, under the same name
+_PASSED_ON = ("cache_dir", "rooms", "normal_frame", "metric_depth", "fold")  # to the dataset, under the same name
 _NOT_GIVEN = (None, False, "camera", "furnished")  # the default of --normal_frame is what all other datasets have
 
 
@@ -79,6 +80,8 @@ def _open(options: argparse.Namespace, split: str, height: int, width: int, **ar
             raise UserError(f"--{flag} is for --dataset {', '.join(names)}: drop it for {options.dataset}")
         if flag in _PASSED_ON:
             arguments[flag] = getattr(options, flag)
+    if options.fold and options.val_list and getattr(options, "train_list", True):
+        raise UserError("--fold chooses panoramas, and so does --val_list: drop one of the two")
     if options.cache_dir:  # here, not in a worker: fails with a clearer error
         Path(options.cache_dir).mkdir(parents=True, exist_ok=True)
     tasks = parse_tasks(options.task)
@@ -109,9 +112,10 @@ def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
     """One line on what was opened: how many panoramas, of how many, and what depth and normals mean."""
     expected = dataset.expected_count if isinstance(dataset, DiskPanoramaDataset) else None
     missing = f" of the {expected} of the complete dataset" if expected not in (None, len(dataset)) else ""
+    fold = f"fold {options.fold}, " if options.fold else ""
     return (
-        f"{options.dataset}, split {dataset.split}: {len(dataset)} panoramas{missing}; depth in {dataset.depth_unit}; "
-        f"normals in the {dataset.normal_frame} frame"
+        f"{options.dataset}, {fold}split {dataset.split}: {len(dataset)} panoramas{missing}; depth in "
+        f"{dataset.depth_unit}; normals in the {dataset.normal_frame} frame"
     )
 
 

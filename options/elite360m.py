@@ -1,7 +1,6 @@
 """The command lines. Nothing here imports torch, so that --help answers at once."""
 
 import argparse
-from pathlib import Path
 
 from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES, DEFAULT, TIMM_PREFIX, find_backbone
@@ -24,9 +23,9 @@ from utils.tasks import TASK_VALUES
 
 # What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
 FIXED_ON_RESUME = (
-    *("dataset", "height", "width", "normal_frame", "metric_depth", "num_val", "val_split", "num_train"),
+    *("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "num_val", "val_split"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
-    *("photo_augmentation", "rooms", "backbone_weights", "load_weights_dir"),
+    *("num_train", "photo_augmentation", "rooms", "backbone_weights", "load_weights_dir"),
     *("backbone", "task", "ico_level", "fusion", "b2f", "cross_task", "no_intermediate_losses", "no_pretrained"),
     *("batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
     *("potential", "potential_from", "margin", "focusing_factor", "keep_exponents"),
@@ -117,7 +116,8 @@ def compare_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="NAME=PATH",
-        help="a checkpoint, a folder with predictions.json, or one with the results.json of an evaluation",
+        help=f"a checkpoint ({DEFAULT}: the weights in this repository), a folder with predictions.json, or one with "
+        "the results.json of an evaluation",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
@@ -222,6 +222,12 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         default="camera",
         choices=("camera", "world"),
         help="frame of the stored normals; world ones, of the building, do not turn with the camera",
+    )
+    group.add_argument(
+        "--fold",
+        type=int,
+        choices=(1, 2, 3),
+        help="S2D3D: split of three-fold cross-validation, with the test areas 5 (the default), 2 and 4, or 1, 3 and 6",
     )
     group.add_argument("--metric_depth", action="store_true", help="Struc3D: meters, not the paper's 10 d / max d")
     group.add_argument(
@@ -338,12 +344,12 @@ def _add_tta_option(group: argparse._ActionsContainer) -> None:
     )
 
 
-def named_path(text: str) -> tuple[str, Path]:
+def named_path(text: str) -> tuple[str, str]:
     """Type of an option: NAME=PATH."""
     name, _, path = text.partition("=")
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text} is not like NAME=PATH")
-    return name, Path(path)
+    return name, path
 
 
 def backbone(text: str) -> str:

@@ -5,7 +5,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.class_maps import ClassMap, MergedBatches
+from datasets.class_maps import ClassMap, MergedBatches, find_class_map
+from datasets.masks import MaskedBatches, Masks
 from datasets.panorama import PanoramaDataset
 from datasets.turned import TurnedBatches
 from metrics.protocol import Region
@@ -22,11 +23,23 @@ def evaluated_batches(
     normal_frame: str,
     region: Region,
 ) -> Iterable[dict]:
-    """Batches as they are evaluated: with merged classes, turned, and without what is outside of the region."""
+    """Batches as they are evaluated: with merged classes, turned or zoomed with their masks, and without what is
+    outside of the region and the masks."""
     batches = MergedBatches(loaded, class_map) if class_map else loaded
-    if options.turn:
-        batches = TurnedBatches(batches, tuple(options.turn), normal_frame)
+    if options.mask:
+        batches = MaskedBatches(batches, Masks(options.mask))
+    if options.turn or options.zoom != 1:
+        batches = TurnedBatches(batches, tuple(options.turn or (0.0, 0.0, 0.0)), normal_frame, options.zoom)
     return RegionBatches(batches, region)
+
+
+def class_map_of(options: argparse.Namespace) -> ClassMap | None:
+    """The map to the classes of --classes; None without them.
+
+    Raises:
+        UserError: when the dataset's classes cannot be merged to them.
+    """
+    return find_class_map(options.classes, options.dataset) if options.classes else None
 
 
 def identify(
@@ -40,6 +53,7 @@ def identify(
         "--dataset": options.dataset,
         "--dataset_rootdir": str(Path(options.dataset_rootdir).resolve()) if options.dataset_rootdir else None,
         "--split": options.split,
+        "--fold": options.fold,
         "--val_list sha256": hashlib.sha256(Path(options.val_list).read_bytes()).hexdigest()
         if options.val_list
         else None,

@@ -22,6 +22,37 @@ from utils.tasks import MAX_DEPTH, parse_tasks
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     """What is compared, and how it is averaged; the defaults are those of the released code."""
     group = parser.add_argument_group("protocol")
+    _add_comparison(group)  # in this order in the identity of an evaluation
+    _add_left_out(group)
+    _add_changes(group)
+    group.add_argument(
+        "--at_truth_size",
+        action="store_true",
+        help="resize predictions to the stored ground truth, instead of that to the predictions",
+    )
+    group.add_argument(
+        "--more_metrics",
+        nargs="+",
+        choices=tuple(MORE_METRICS),
+        default=[],
+        metavar="NAME",
+        help=f"further metrics, at more cost: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
+    )
+    group.add_argument(
+        "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
+    )
+    group.add_argument(
+        "--protocol",
+        nargs="+",
+        choices=tuple(PRESETS),
+        default=[],
+        metavar="NAME",
+        help=f"add depth metrics by the protocol of another program: {', '.join(PRESETS)}; see docs/evaluate.md",
+    )
+
+
+def _add_comparison(group: argparse._ArgumentGroup) -> None:
+    """How depth is compared, and metrics are averaged."""
     group.add_argument(
         "--align",
         nargs="+",
@@ -54,10 +85,23 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOW",
         help="image: means over images; pixel: adds metrics of the pixels of all images together (_per_pixel)",
     )
+
+
+def _add_left_out(group: argparse._ArgumentGroup) -> None:
+    """Which pixels no metric counts."""
     group.add_argument(
         "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
     )
     group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
+    group.add_argument(
+        "--mask",
+        metavar="PATH",
+        help="leave out pixels that are black in this gray image, or in each panorama's own of a folder (ID.png)",
+    )
+
+
+def _add_changes(group: argparse._ArgumentGroup) -> None:
+    """How panoramas are changed before a network sees them."""
     group.add_argument(
         "--turn",
         type=float,
@@ -66,23 +110,12 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help="evaluate a network on panoramas of a camera turned by these degrees, to the right, up and clockwise",
     )
     group.add_argument(
-        "--more_metrics",
-        nargs="+",
-        choices=MORE_METRICS,
-        default=[],
-        metavar="NAME",
-        help=f"further metrics, at more cost: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
-    )
-    group.add_argument(
-        "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
-    )
-    group.add_argument(
-        "--protocol",
-        nargs="+",
-        choices=tuple(PRESETS),
-        default=[],
-        metavar="NAME",
-        help=f"add depth metrics by the protocol of another program: {', '.join(PRESETS)}; see docs/evaluate.md",
+        "--zoom",
+        type=positive_rate,
+        default=1.0,
+        metavar="S",
+        help="evaluate a network, without normals, on panoramas whose front is enlarged S times by a Moebius "
+        "transformation of the sphere",
     )
 
 
@@ -105,27 +138,46 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
         raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
     if options.turn and not all(map(math.isfinite, options.turn)):
         raise UserError("--turn takes three finite angles in degrees")
+    if options.zoom != 1 and "normal" in parse_tasks(options.task):
+        raise UserError("--zoom changes directions, so normals mean nothing: pass a --task without normal, or drop it")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
-    if "consistency" in more and (options.normal_frame != "camera" or not {"depth", "normal"} <= {*tasks}):
-        raise UserError(
-            "--more_metrics consistency needs depth and normals in the camera frame: drop it, or change --task"
-        )
-    if more and "depth" not in tasks:
-        raise UserError(f"--more_metrics {more[0]} needs depth: drop it, or change --task")
+    if "consistency" in more and options.normal_frame != "camera":
+        raise UserError("--more_metrics consistency needs normals in the camera frame: drop it, or --normal_frame")
+    if lacking := next((name for name in more if not {*MORE_METRICS[name]} <= {*tasks}), None):
+        needed = " and ".join(MORE_METRICS[lacking])
+        raise UserError(f"--more_metrics {lacking} needs {needed}: drop it, or change --task")
     others = [one for name in dict.fromkeys(options.protocol) for one in PRESETS[name](options.dataset)]
     main_and_aligned = aligned(tuple(options.align), depth, options.align_weights == "solid_angle")
-    return Protocol(region, (*main_and_aligned, *others), "pixel" in options.pool, more)
+    if options.trivial and options.at_truth_size:
+        raise UserError("--trivial fits maps of the size of the predictions: drop it, or --at_truth_size")
+    depths, pools_pixels = (*main_and_aligned, *others), "pixel" in options.pool
+    return Protocol(region, depths, pools_pixels, more, mask_digest(options) or "", options.at_truth_size)
+
+
+def mask_digest(options: argparse.Namespace) -> str | None:
+    """What identifies the masks of --mask; None without them.
+
+    Raises:
+        UserError: when they do not exist.
+    """
+    if not options.mask:
+        return None
+    from datasets.masks import Masks  # imports torch
+
+    return Masks(options.mask).digest()
 
 
 def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
-    """The options of a protocol as one entry of what identifies an evaluation; None if all have their defaults."""
+    """The options of a protocol as entries of what identifies an evaluation; None where they have their defaults."""
     parser = argparse.ArgumentParser()
     add_protocol_options(parser)
     defaults = vars(parser.parse_args([]))
     given = [
-        f"--{name} {_text(getattr(options, name))}" for name in defaults if getattr(options, name) != defaults[name]
+        f"--{name} {_text(getattr(options, name))}"
+        for name in defaults
+        if name != "mask" and getattr(options, name) != defaults[name]
     ]
-    return {"protocol": " ".join(given) or None}
+    return {"protocol": " ".join(given) or None, "--mask sha256": mask_digest(options)}
 
 
 def _text(value: object) -> str:

@@ -29,7 +29,7 @@ class Candidate:
     plain: BatchPredictor | None = None
 
     def with_classes(self, class_map: ClassMap) -> "Candidate":
-        """The same with logits of coarser classes."""
+        """The same network with logits of coarser classes."""
 
         def merged(predict: BatchPredictor) -> BatchPredictor:
             def predict_merged(batch: dict) -> dict[str, torch.Tensor]:

@@ -7,23 +7,24 @@ The maps of a sample are found by its id, without the suffix, in the folder, or 
 
 import hashlib
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from datasets.class_maps import ClassMap
 from datasets.classes import SemanticClasses
+from datasets.sample_files import SampleFiles
+from utils.array_files import ARRAY_SUFFIXES, read_array
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.openexr import read_openexr
 from utils.tasks import METERS, RELATIVE, TASK_NAMES
 
 DECLARATION = "predictions.json"
-SUFFIXES = (".npy", ".npz", ".exr", ".png")
+SUFFIXES = (*ARRAY_SUFFIXES, ".exr", ".png")
 _DATASET = "predictions of another program"
 _ENDINGS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 _UNITS = {"m": 1.0, "mm": 0.001, "relative": 1.0}
@@ -125,8 +126,8 @@ class ForeignPredictions:
         declaration: of that folder.
         tasks: to read.
         classes: of the dataset.
-        height, width: H x W of the predictions to return: maps of another size are resized, depth and normals
-            bilinearly, labels by nearest neighbor.
+        class_map: to the coarser classes that are evaluated, if they are not those of the dataset: predictions may be
+            in either.
 
     Attributes:
         path, sha256, epoch, settings: as of a `networks.saved_network.SavedNetwork`.
@@ -143,27 +144,25 @@ class ForeignPredictions:
         declaration: Declaration,
         tasks: tuple[str, ...],
         classes: SemanticClasses,
-        height: int,
-        width: int,
+        class_map: ClassMap | None = None,
     ):
         self.path = Path(folder)
         self.sha256 = declaration.sha256
         self._declaration = declaration
         self._tasks = tasks
-        self._num_classes = len(classes)
-        self._size = height, width
-        self._used: dict[tuple[Path, str], str] = {}  # the sample that each file was read for
+        self._files = SampleFiles(self.path)
         if missing := [task for task in tasks if task not in declaration.tasks]:
             predicted = ", ".join(declaration.tasks) or "nothing"
             raise UserError(f"{self.path / DECLARATION} describes {predicted}, not {missing[0]}: choose another --task")
-        self._labels = self._map_classes(classes) if "segmentation" in tasks else None
+        self._labels = self._map_classes(classes, class_map) if "segmentation" in tasks else None
         unit = RELATIVE if declaration.unit == "relative" else METERS
         self.settings = ForeignSettings(
             declaration.tasks, classes.names, classes.colors, unit, declaration.frame or "camera"
         )
 
     def predict(self, batch: dict) -> dict[str, torch.Tensor]:
-        """The predictions of a batch, on its device: depth (B, 1, H, W), normal (B, 3, H, W), logits (B, K, H, W).
+        """The predictions of a batch, on its device and at the declared size H x W: depth (B, 1, H, W), normal
+        (B, 3, H, W), labels (B, 1, H, W) int64 for segmentation.
 
         Raises:
             UserError: when a file is missing, damaged, of another size, holds other values than declared, or would
@@ -174,9 +173,13 @@ class ForeignPredictions:
             task: torch.stack([self._read(sample, task) for sample in batch["id"]]).to(device) for task in self._tasks
         }
 
-    def _map_classes(self, classes: SemanticClasses) -> np.ndarray:
-        """The label of the dataset of each declared one, (K',)."""
+    def _map_classes(self, classes: SemanticClasses, class_map: ClassMap | None) -> np.ndarray:
+        """The label to evaluate of each declared one, (K',)."""
         known = {name.casefold(): label for label, name in enumerate(classes.names)}
+        if class_map:
+            known = {name: class_map.labels[label] for name, label in known.items()}
+            classes = class_map.classes
+            known |= {name.casefold(): label for label, name in enumerate(classes.names)}
         renamed = [self._declaration.class_map.get(name, name) for name in self._declaration.classes]
         if unknown := [name for name in renamed if name.casefold() not in known]:
             listed = ", ".join(unknown[:_SHOWN])
@@ -186,27 +189,15 @@ class ForeignPredictions:
             )
         return np.array([known[name.casefold()] for name in renamed])
 
-    def _find(self, sample: str, task: str) -> Path | None:
-        """The file that holds a map of a sample."""
-        stem = Path(sample).with_suffix("")
-        for place in (self.path / stem, self.path / stem.name):
-            candidates = [place.with_name(f"{place.name}_{_ENDINGS[task]}{suffix}") for suffix in SUFFIXES]
-            for path in (*candidates, place.with_name(f"{place.name}.npz")):
-                if path.is_file():
-                    return path
-        return None
-
     def _read(self, sample: str, task: str) -> torch.Tensor:
-        """The prediction of a sample, (., H, W) float32."""
-        path = self._find(sample, task)
+        """The prediction of a sample, (., H, W)."""
+        path = self._files.find(sample, (*(f"_{_ENDINGS[task]}{suffix}" for suffix in SUFFIXES), ".npz"))
         if path is None:
             stem, ending = Path(sample).with_suffix(""), _ENDINGS[task]
             raise UserError(
                 f"{self.path} has no {task} of {sample}: expected {stem}_{ending} or {stem.name}_{ending} with "
                 f"{', '.join(SUFFIXES)}, or {stem.name}.npz"
             )
-        if self._used.setdefault((path, task), sample) != sample:
-            raise UserError(f"{path} stands for several samples: repeat the folders of their ids in {self.path}")
         stored = read_map(path, _ENDINGS[task])
         if stored.shape[:2] != self._declaration.size:
             height, width = self._declaration.size
@@ -221,7 +212,7 @@ class ForeignPredictions:
         depth = torch.from_numpy(stored.astype(np.float32)) * _UNITS.get(unit, unit)
         if not depth.isfinite().all():
             raise UserError(f"{path} holds depths that are not finite: predict every pixel")
-        return self._resized(depth[None], "bilinear")
+        return depth[None]
 
     def _decode_normal(self, stored: np.ndarray, path: Path) -> torch.Tensor:
         if stored.shape[2:] != (3,):
@@ -237,24 +228,15 @@ class ForeignPredictions:
         normal = torch.stack(components)
         if not (normal.norm(dim=0) > _SHORTEST).all():  # NaN is not, either
             raise UserError(f"{path} holds normals that are not finite or of length 0: predict every pixel")
-        return F.normalize(self._resized(F.normalize(normal, dim=0), "bilinear"), dim=0)
+        return F.normalize(normal, dim=0)
 
     def _decode_labels(self, stored: np.ndarray, path: Path) -> torch.Tensor:
-        """Logits: 1 for the predicted class, 0 for the others."""
         if stored.ndim != 2 or stored.dtype.kind not in "iu":
             raise UserError(f"{path} holds {stored.dtype} of shape {stored.shape}: labels are integers, (H, W)")
         if stored.min() < 0 or stored.max() >= len(self._labels):
             wrong = stored.max() if stored.min() >= 0 else stored.min()
             raise UserError(f"{path} holds the label {wrong}, but {DECLARATION} names {len(self._labels)} classes")
-        labels = torch.from_numpy(self._labels[stored])
-        logits = F.one_hot(labels, self._num_classes).movedim(-1, 0).float()
-        return self._resized(logits, "nearest-exact")
-
-    def _resized(self, values: torch.Tensor, mode: str) -> torch.Tensor:
-        """Maps (., h, w) at the size of the predictions."""
-        if values.shape[1:] == self._size:
-            return values
-        return F.interpolate(values[None], self._size, mode=mode)[0]
+        return torch.from_numpy(self._labels[stored])[None]
 
 
 def read_map(path: Path, name: str) -> np.ndarray:
@@ -269,17 +251,7 @@ def read_map(path: Path, name: str) -> np.ndarray:
     if path.suffix == ".png":
         file = ImageFile(path)
         return file.three_channels() if name == "normal" else file.single_channel(name)
-    try:
-        content = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return content
-        with content:
-            is_only = len(content) == 1 and path.stem.endswith(f"_{name}")
-            return content[next(iter(content)) if is_only else name]
-    except KeyError as error:
-        raise UserError(f"{path} holds no array {name}") from error
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged, or holds no array: {f'{error}'[:100]}") from error
+    return read_array(path, None if path.stem.endswith(f"_{name}") else name)
 
 
 def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:

@@ -47,7 +47,7 @@ class Table:
     Attributes:
         title: of the table.
         columns: names of the metrics.
-        rows: (protocol, evaluation, value of each metric or None, whether each is the best by this protocol).
+        rows: (protocol, evaluation, value of each metric or None, whether each is shown as the best by it).
     """
 
     title: str
@@ -108,10 +108,9 @@ class Comparison:
             }
             values = {name: of_one for name, of_one in values.items() if any(x is not None for x in of_one)}
             best = [_best(name, [row[i] for row in values.values()]) for i, name in enumerate(names)]
-            rows += [
-                (ending.lstrip("_"), name, row, [x is not None and x == top for x, top in zip(row, best, strict=True)])
-                for name, row in values.items()
-            ]
+            for name, row in values.items():
+                is_best = [top is not None and number(x) == number(top) for x, top in zip(row, best, strict=True)]
+                rows.append((ending.lstrip("_"), name, row, is_best))
         return Table(task, names, rows)
 
 

@@ -42,9 +42,11 @@ def describe_evaluation(
         "backbone": name if options.predictions else options.backbone,
         "dataset": options.dataset,
         "split": options.split,
+        "fold": options.fold,
         "classes": options.classes,
         "tta": options.tta,
         "turn": options.turn,
+        "zoom": options.zoom,
         "list": options.val_list,
         **origin_of(source, dataset, num_images),
     }

@@ -9,10 +9,12 @@ from metrics.baselines import Baselines
 from metrics.boundaries import BOUNDARIES
 from metrics.consistency import CONSISTENCY
 from metrics.constant_baselines import ConstantClass, ConstantDepth, ConstantNormal
+from metrics.cube_seams import CUBE_SEAMS
 from metrics.depth import DepthMetric
 from metrics.evaluator import Evaluator
 from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
+from metrics.normal_mse import NORMAL_MSE
 from metrics.points import POINTS
 from metrics.protocol import MORE_METRICS, Protocol
 from metrics.seam import depth_differences, label_differences, normal_differences
@@ -80,7 +82,7 @@ SEGMENTATION = PanoramaTask(
 
 # The order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
-JOINT_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES), strict=True))
+JOINT_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
@@ -97,7 +99,7 @@ def build_evaluator(
     Further metrics that need the predictions of other tasks are left out.
     """
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown, protocol) for task in tasks}
-    joint = tuple(JOINT_METRICS[name] for name in protocol.more if set(JOINT_METRICS[name].needs) <= set(tasks))
+    joint = tuple(JOINT_METRICS[name] for name in protocol.more if set(MORE_METRICS[name]) <= set(tasks))
     return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, joint)
 
 

@@ -5,7 +5,7 @@
 
 Writes comparison.md, comparison.csv, comparison.json and, with --report, comparison.html. An entry of --of is
 NAME=PATH: a folder with results.json is a finished evaluation, one with predictions.json the predictions of any
-program, anything else a checkpoint.
+program, anything else a checkpoint; `default` stands for the weights in this repository.
 """
 
 from options.elite360m import check_size, compare_parser
@@ -24,15 +24,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from datasets.class_maps import ClassMap, find_class_map
+from datasets.class_maps import ClassMap
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.panorama import PanoramaDataset
 from metrics.evaluator import PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
-from networks.checkpoint import Checkpoint, load_checkpoint
-from networks.saved_network import find_checkpoint
+from networks.backbones import DEFAULT
+from networks.checkpoint import Checkpoint, open_checkpoint
 from options.data import evaluation_set, loading_settings
-from options.evaluation import evaluated_batches
+from options.evaluation import class_map_of, evaluated_batches
 from options.protocol import protocol_of
 from prediction.candidate import Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -49,6 +49,7 @@ from utils.errors import UserError, exit_on_user_error
 from visual.displays import DisplaySettings
 
 _RESULTS = "results.json"
+_OLDER = {"zoom": 1.0}  # what evaluations mean that do not tell it
 BASELINE = "baseline: fixed maps"
 
 Source = Checkpoint | Declaration | dict  # a checkpoint, predictions of another program, or a finished evaluation
@@ -70,6 +71,7 @@ def main(options: argparse.Namespace) -> None:
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
         dataset = evaluation_set(options, options.split, *size_of(options, sources.values()))
+        dataset.keeps_stored = protocol.needs_stored
         comparison = compare(options, sources, dataset, protocol, device)
     out.mkdir(parents=True, exist_ok=True)
     if options.report:
@@ -93,20 +95,22 @@ def require_folder(path: Path) -> None:
         raise UserError(f"--out {path} cannot be written to: pass another folder")
 
 
-def read_source(path: Path) -> Source:
-    """What a path of --of holds.
+def read_source(path: str) -> Source:
+    """What a path of --of holds; for checkpoints see `open_checkpoint`.
 
     Raises:
         UserError: when it holds nothing to compare.
     """
-    if (path / _RESULTS).is_file():
-        try:
-            results = json.loads((path / _RESULTS).read_text(encoding="utf-8"))
-            results["results"], results["checkpoint"]["path"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path / _RESULTS} is damaged, or not of this program: evaluate again") from error
-        return results
-    return read_declaration(path) if (path / DECLARATION).is_file() else load_checkpoint(find_checkpoint(path))
+    file = Path(path) / _RESULTS
+    if path == DEFAULT or not file.is_file():
+        is_foreign = path != DEFAULT and (Path(path) / DECLARATION).is_file()
+        return read_declaration(path) if is_foreign else open_checkpoint(path)
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        results["results"], results["checkpoint"]["path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged, or not of this program: evaluate again") from error
+    return results
 
 
 def size_of(options: argparse.Namespace, sources: Iterable[Source]) -> tuple[int, int]:
@@ -160,7 +164,8 @@ class Judge:
                     small[task][index] = copy_small(task, batch, predictions[task][i], i)
 
         progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
-        results, _ = evaluate_predictions(PredictedBatches(progress, candidate.predict), evaluator, on_batch=show)
+        predicted = PredictedBatches(progress, candidate.predict, self.protocol.at_truth_size)
+        results, _ = evaluate_predictions(predicted, evaluator, on_batch=show)
         source, cost = candidate.source, None
         if self.options.cost and isinstance(source, Checkpoint):
             cost = measure_cost(source, candidate.predict, self.dataset.height, self.dataset.width, self.device)
@@ -175,7 +180,7 @@ def compare(
     device: torch.device,
 ) -> Comparison:
     """Evaluate what is not evaluated yet, one after the other."""
-    class_map = find_class_map(options.classes, options.dataset) if options.classes else None
+    class_map = class_map_of(options)
     paths = dict(options.of)
     # All are checked before the first is evaluated.
     candidates = {
@@ -207,12 +212,14 @@ def compare(
         compared.append(Compared(BASELINE, baselines.results()["fixed_map"]))
     report_bad_samples(loaded)
     facts = {
-        "dataset": f"{options.dataset}, {options.val_list or 'split ' + options.split}",
+        "dataset": f"{options.dataset}, {options.val_list or 'split ' + options.split}"
+        + (f" of fold {options.fold}" if options.fold else ""),
         "images": f"{len(judge.ids) or len(dataset)} of {dataset.width}x{dataset.height} pixels (width x height)",
         "depth": dataset.depth_unit,
         "normals": f"in the {dataset.normal_frame} frame",
         "classes": options.classes or "",
         "turn": " ".join(map(str, options.turn or ())),
+        "zoom": f"{options.zoom:g}" if options.zoom != 1 else "",
     }
     ids = {index: judge.ids[index] for index in sorted(shown & judge.ids.keys())}
     return Comparison(compared, dataset.tasks, protocol, describe_protocols(protocol), facts, ids, settings)
@@ -221,7 +228,7 @@ def compare(
 def candidate_of(
     options: argparse.Namespace,
     source: Checkpoint | Declaration,
-    path: Path,
+    path: str,
     dataset: PanoramaDataset,
     class_map: ClassMap | None,
     device: torch.device,
@@ -234,20 +241,20 @@ def candidate_of(
     if isinstance(source, Checkpoint):
         source.require(source.settings.backbone, dataset.tasks, len(dataset.classes))
         build = partial(network_candidate, source, device, 1, options.amp, options.compile, options.channels_last)
-    elif options.turn:
-        raise UserError(f"--turn needs a network, which {path} is not: drop one of the two")
+    elif options.turn or options.zoom != 1:
+        flag = "--turn" if options.turn else "--zoom"
+        raise UserError(f"{flag} needs a network, which {path} is not: drop one of the two")
     else:
-        size = dataset.height, dataset.width
-        source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, *size)
+        source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, class_map)
         build = partial(foreign_candidate, source)
     compare_meaning(source, display_settings_of(dataset), dataset.tasks, options.allow_mismatch)
-    if class_map and "segmentation" in dataset.tasks:
+    if class_map and isinstance(source, Checkpoint) and "segmentation" in dataset.tasks:
         return lambda: build().with_classes(class_map)
     return build
 
 
 def finished(
-    name: str, path: Path, results: dict, options: argparse.Namespace, dataset: PanoramaDataset, protocol: Protocol
+    name: str, path: str, results: dict, options: argparse.Namespace, dataset: PanoramaDataset, protocol: Protocol
 ) -> Compared:
     """A finished evaluation.
 
@@ -256,11 +263,13 @@ def finished(
     """
     asked = {
         **{"dataset": options.dataset, "split": options.split, "list": options.val_list, "classes": options.classes},
+        "fold": options.fold,
         **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
         "turn": options.turn,
+        "zoom": options.zoom,
         "protocol": describe_protocols(protocol),
     }
-    if different := [key for key, value in asked.items() if results.get(key) != value]:
+    if different := [key for key, value in asked.items() if results.get(key, _OLDER.get(key)) != value]:
         raise UserError(
             f"{path} is an evaluation with another {different[0]}: evaluate again, or pass its options here"
         )

@@ -64,7 +64,7 @@ class Display(ABC):
 
     @abstractmethod
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
-        """A prediction (., H, W) as a map."""
+        """A prediction (., H, W) as a map; of semantics, logits or labels (1, H, W)."""
 
     @abstractmethod
     def target_map(self, batch: dict, i: int) -> np.ndarray:
@@ -205,7 +205,8 @@ class LabelDisplay(Display):
     caption = "semantics"
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
-        return prediction.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        labels = prediction.argmax(dim=0) if prediction.is_floating_point() else prediction[0]
+        return labels.to(torch.uint8).cpu().numpy()
 
     def target_map(self, batch: dict, i: int) -> np.ndarray:
         return batch["semantic"][i].cpu().numpy()

@@ -26,6 +26,13 @@ def test_structured3d_in_13_classes():
     assert class_map.classes is NYUV2_13
 
 
+def test_names_in_both_sets_are_the_same_class():
+    """So predictions of either may be evaluated."""
+    class_map = find_class_map(NYU13, "Struc3D")
+    for name, label in zip(Structured3D.classes.names, class_map.labels, strict=True):
+        assert NYUV2_13.names[label] == name or name not in NYUV2_13.names
+
+
 def test_merging():
     """The most likely class of merged logits is the merged most likely class; -1 stays."""
     class_map = find_class_map(NYU13, "Struc3D")

@@ -103,6 +103,20 @@ def test_lists(matterport, tmp_path):
     assert training_set(options)[0]["id"] == files[0].rgb
 
 
+def test_folds(tmp_path):
+    """The tree has areas 1 (train) and 3 (val) for training, and 5a for testing."""
+    write_dataset("S2D3D", num=2, out=tmp_path, height=32)
+    options = train_options("--dataset", "S2D3D", "--dataset_rootdir", str(tmp_path))
+    assert {file.rgb[:6] for file in validation_set(options).files} == {"area_5"}
+    options.fold = 3
+    assert {file.rgb[:6] for file in training_set(options).files} == {"area_5"}
+    assert {file.rgb[:6] for file in validation_set(options).files} == {"area_1", "area_3"}
+    assert "fold 3, split test" in describe(validation_set(options), options)
+    evaluation = eval_parser().parse_args(["--load_weights_dir", "x", "--fold", "2", "--val_list", "list.txt"])
+    with pytest.raises(UserError, match=r"--fold .*--val_list"):
+        evaluation_set(evaluation, "test", 32, 64)
+
+
 SPLITS_OF_FILES = [("train", "scene_00000"), ("test", "scene_03250"), ("val", "scene_03000")]
 
 
@@ -340,7 +354,7 @@ def test_what_synthetic_would_ignore_is_refused(flags):
 
 
 @pytest.mark.parametrize(
-    "flags", [("--num_train", "7"), ("--num_val", "5"), ("--cache_dir", "cache"), ("--metric_depth",)]
+    "flags", [("--num_train", "7"), ("--num_val", "5"), ("--cache_dir", "cache"), ("--metric_depth",), ("--fold", "2")]
 )
 def test_what_a_dataset_on_disk_would_ignore_is_refused(matterport, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)

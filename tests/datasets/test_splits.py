@@ -57,6 +57,19 @@ def test_stanford2d3d(stanford):
     assert count("S2D3D", stanford, "train", hold_out_val=True) == 1040 - 85
 
 
+def test_folds_of_stanford2d3d(stanford):
+    """Every area is tested once, by no fold trained on too; the first is the default."""
+    for fold, tested in ((1, ("5a", "5b")), (2, ("2", "4")), (3, ("1", "3", "6"))):
+        parts = {}
+        for split in ("train", "val", "test"):
+            dataset = build_dataset("S2D3D", stanford, split, 32, 64, fold=fold, hold_out_val=True)
+            assert len(dataset) == dataset.expected_count
+            parts[split] = {files.rgb.partition("/")[0] for files in dataset.files}
+        assert parts["test"] == {f"area_{area}" for area in tested}
+        assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == len(AREAS)
+        assert count("S2D3D", stanford, "train", fold=fold) == 1413 - sum(AREAS[area] for area in tested)
+
+
 def test_stanford2d3d_files(stanford):
     dataset = build_dataset("S2D3D", stanford, "test", 32, 64)
     assert {files.rgb.split("/")[0] for files in dataset.files} == {"area_5a", "area_5b"}

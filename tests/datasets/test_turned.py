@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.turned import TurnedBatches, turn_rotation
+from datasets.turned import TurnedBatches, turn_rotation, unzoomed
 from utils.sphere import erp_rays
 
 HEIGHT, WIDTH = 64, 128
@@ -63,3 +63,31 @@ def test_a_yaw_of_whole_columns_is_a_roll():
         assert torch.allclose(found[key].double(), batch[key].roll(-WIDTH // 8, dims=-1).double(), atol=1e-4), key
     world = turned(batch, (45, 0, 0), "world")["normal"]
     assert torch.allclose(world, batch["normal"].roll(-WIDTH // 8, dims=-1))
+
+
+def test_zoom_in_the_stereographic_plane():
+    """Projected from behind, points are divided by the zoom; two zooms are one by the product, 1 is none."""
+    rays = erp_rays(16, 32)
+
+    def plane(rays: np.ndarray) -> np.ndarray:
+        return (rays[..., 0] + 1j * rays[..., 1]) / (1 + rays[..., 2])
+
+    for zoom in (0.4, 3.0):
+        assert plane(unzoomed(rays, zoom)) == pytest.approx(plane(rays) / zoom)
+        assert np.linalg.norm(unzoomed(rays, zoom), axis=-1) == pytest.approx(1)
+        assert unzoomed(unzoomed(rays, zoom), 2.0) == pytest.approx(unzoomed(rays, 2 * zoom))
+    assert unzoomed(rays, 1.0) == pytest.approx(rays)
+
+
+def test_zoomed_panoramas():
+    """What is 2 arctan(tan(45 degrees / 2) / 2) to the right comes to 45 degrees, with its depth and label."""
+    batch = room(np.eye(3))
+    (zoomed,) = TurnedBatches([batch], (0.0, 0.0, 0.0), "camera", zoom=2.0)
+    angle = 2 * np.arctan(np.tan(np.pi / 8) / 2)
+    row, column = HEIGHT // 2, round(WIDTH / 2 + WIDTH / 8 - 0.5)
+    source = round(WIDTH / 2 + angle / (2 * np.pi) * WIDTH - 0.5)
+    assert abs(zoomed["depth"][0, 0, row, column] - batch["depth"][0, 0, row, source]) < 0.1
+    assert zoomed["semantic"][0, row, column] == batch["semantic"][0, row, source]
+    assert (zoomed["semantic"] == 2).sum() > 1.2 * (batch["semantic"] == 2).sum(), "the wall in front is larger"
+    (same,) = TurnedBatches([batch], (0.0, 0.0, 0.0), "camera", zoom=1.0)
+    assert torch.equal(same["depth"], batch["depth"])

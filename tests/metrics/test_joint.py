@@ -1,19 +1,22 @@
 """Further metrics, against closed forms and against loops in NumPy."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from metrics.boundaries import RADII, RATIOS, boundary_scores
-from metrics.consistency import consistency, normals_of_depth
-from metrics.points import NUM_DIRECTIONS, THRESHOLDS, point_scores
+from metrics.boundaries import BOUNDARIES, RADII, RATIOS, boundary_scores
+from metrics.consistency import CONSISTENCY, consistency, normals_of_depth
+from metrics.cube_seams import CUBE_SEAMS, cube_seam_scores
+from metrics.normal_mse import NORMAL_MSE, squared_angles
+from metrics.points import NUM_DIRECTIONS, POINTS, THRESHOLDS, point_scores
 from metrics.protocol import ALIGNMENTS, MORE_METRICS, PRESETS, DepthProtocol, Protocol, aligned
 from tasks import JOINT_METRICS, TASKS, build_evaluator
 from tests.cuda.pretend import host_waits
 from utils.cpu_kernels import without_cpu_kernels
-from utils.sphere import erp_rays
+from utils.sphere import angles_to_pixels, erp_rays, rays_to_angles
 
 HEIGHT, WIDTH = 32, 64
 
@@ -137,6 +140,67 @@ def test_steps_beside_missing_pixels_do_not_count():
     assert boundary_scores({"depth": true}, {"depth": true.where(mask, torch.nan), "depth_mask": mask}).is_known
 
 
+def face_of(rays: np.ndarray) -> np.ndarray:
+    """The face of the cube, 0 to 5, of rays (..., 3): where the largest coordinate points."""
+    axis = np.abs(rays).argmax(-1)
+    return 2 * axis + (np.take_along_axis(rays, axis[..., None], -1)[..., 0] < 0)
+
+
+def plain_cube_seams(depth: np.ndarray) -> list[float]:
+    """Point by point: along each edge, the pixels nearest to one pixel of height to either side."""
+    height, width = depth.shape
+    low, high = np.quantile(depth, [0.01, 0.99], method="inverted_cdf")
+    number, step = height // 2, math.pi / height
+    broken, severe, defects = [], [], []
+    for first, second in itertools.combinations(range(3), 2):
+        for signs in itertools.product((1, -1), repeat=2):
+            jumps = []
+            for i in range(number):
+                found = []
+                for angle in (math.pi / 4 - step, math.pi / 4 + step):
+                    ray = np.zeros(3)
+                    ray[first] = signs[0] * math.sqrt(2) * math.cos(angle)
+                    ray[second] = signs[1] * math.sqrt(2) * math.sin(angle)
+                    ray[3 - first - second] = (2 * i + 1) / number - 1
+                    row, column = angles_to_pixels(*rays_to_angles(ray), height, width)
+                    found.append(depth[min(max(round(row), 0), height - 1), round(column) % width])
+                jumps.append(abs(found[0] - found[1]) / (high - low))
+            share = np.mean([jump > 0.02 for jump in jumps])
+            defects.append(share)
+            broken.append(share > 0.1)
+            severe.append(np.mean(jumps) > 0.015)
+    return [np.mean(defects), np.mean(broken), np.mean(severe)]
+
+
+def test_cube_seams_against_loops():
+    smooth = torch.nn.functional.avg_pool2d(torch.rand(2, 1, HEIGHT, WIDTH), 5, 1, 2)
+    for scale in (0.01, 1.0):  # most jumps of the first are below the limits
+        depth = 2 + scale * smooth + torch.linspace(0, 1, HEIGHT)[:, None] ** 2
+        values, known = cube_seam_scores({"depth": depth}, {})
+        for i in range(2):
+            assert values[i].tolist() == pytest.approx(plain_cube_seams(depth[i, 0].double().numpy()))
+        assert known.all()
+
+
+def test_seams_of_faces():
+    """Faces of different depths: all edges are broken; one face that is farther has 4 of the 12."""
+    faces = torch.tensor(face_of(erp_rays(64, 128)))
+    for depths, expected in (([1, 2, 3, 4, 5, 6], 1), ([1, 1, 1, 1, 2, 1], 1 / 3), ([2] * 6, 0)):
+        depth = torch.tensor(depths).float()[faces][None, None]
+        assert cube_seam_scores({"depth": depth}, {}).values[0].tolist() == pytest.approx([expected] * 3)
+
+
+def test_normal_mse():
+    batch = {"normal": torch.randn(2, 3, 4, 8), "normal_mask": torch.rand(2, 1, 4, 8) > 0.4}
+    batch["normal_mask"][1] = False
+    predicted = torch.randn(2, 3, 4, 8)
+    values, known = squared_angles({"normal": predicted}, batch)
+    assert known.tolist() == [True, False]
+    cosine = torch.cosine_similarity(predicted.double(), batch["normal"].double(), dim=1)
+    expected = (cosine.arccos().rad2deg() ** 2)[0][batch["normal_mask"][0, 0]].mean()
+    assert values[0].tolist() == pytest.approx([expected.item()])
+
+
 def test_in_an_evaluation():
     """One fetch of everything; images without depth have none of those that need it."""
     batch = {
@@ -153,7 +217,7 @@ def test_in_an_evaluation():
     predictions = {"depth": 1 + 0.1 * torch.rand(2, 1, HEIGHT, WIDTH), "normal": torch.randn(2, 3, HEIGHT, WIDTH)}
     predictions["segmentation"] = torch.randn(2, 3, HEIGHT, WIDTH)
     depth = (*aligned(tuple(ALIGNMENTS), DepthProtocol(), True), *(one for f in PRESETS.values() for one in f("MP3D")))
-    protocol = Protocol(depth=depth, more=MORE_METRICS, pool_pixels=True)
+    protocol = Protocol(depth=depth, more=tuple(MORE_METRICS), pool_pixels=True)
     evaluator = build_evaluator(tuple(TASKS), 3, protocol=protocol)
     with without_cpu_kernels():
         evaluator.update(predictions, batch)
@@ -165,5 +229,5 @@ def test_in_an_evaluation():
     for joint in JOINT_METRICS.values():
         for name in joint.names:
             assert math.isfinite(results[joint.task][name])
-            assert (f"{joint.task}/{name}" in rows[1]) == (joint.task == "normal")
-    assert build_evaluator(("depth",), 3, protocol=protocol)._joint == tuple(JOINT_METRICS[x] for x in MORE_METRICS[1:])
+            assert (f"{joint.task}/{name}" in rows[1]) == (joint in (CONSISTENCY, CUBE_SEAMS, NORMAL_MSE))
+    assert build_evaluator(("depth",), 3, protocol=protocol)._joint == (POINTS, BOUNDARIES, CUBE_SEAMS)

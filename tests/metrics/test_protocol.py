@@ -10,6 +10,8 @@ from metrics.evaluator import Evaluator, describe_protocol
 from metrics.protocol import ALIGNMENTS, PRESETS, DepthProtocol, Protocol, Region, aligned
 from metrics.region import RegionBatches
 from tasks import build_evaluator
+from tests.metrics.test_resizing import interpolated
+from utils.batches import STORED
 from utils.sphere import erp_solid_angles
 
 HEIGHT, WIDTH, CLASSES = 20, 40, 3
@@ -162,6 +164,23 @@ def test_presets(name, endings):
     assert with_ending(results, "") == pytest.approx(unifuse(arrays(batch, prediction)))
 
 
+def test_pager_compares_at_the_size_of_the_ground_truth():
+    """The others at the size of the predictions."""
+    stored = batch_of()
+    small = {key: value[..., ::2, ::2] if value.ndim > 2 else value for key, value in stored.items() if key != "id"}
+    small |= {"id": stored["id"], STORED: stored}
+    prediction = prediction_of(small) + 0.05
+    protocol = Protocol(depth=(DepthProtocol(), *PRESETS["pager"]("MP3D")))
+    assert protocol.needs_stored
+    assert not Protocol(depth=(DepthProtocol(), *PRESETS["da2"]("MP3D"))).needs_stored
+    results = results_of(protocol, small, {"depth": prediction})["depth"]
+    large = np.stack([interpolated(p, (HEIGHT, WIDTH)) for p in prediction.double().numpy()])
+    images = arrays(stored, torch.from_numpy(large))
+    assert with_ending(results, "_pager") == pytest.approx(pager(images), rel=1e-5)
+    assert with_ending(results, "_pager_scale") == pytest.approx(pager(images, "scale"), rel=1e-5)
+    assert with_ending(results, "") == pytest.approx(unifuse(arrays(small, prediction)))
+
+
 def test_every_preset_is_tested():
     assert set(PRESETS) == {"unifuse", "da2", "pager", "mtpano"}
 
@@ -253,6 +272,26 @@ def test_the_poles_and_black_pixels_are_left_out_of_all_tasks():
     assert torch.equal(cropped["depth_mask"], batch["depth_mask"] & inside)
     assert torch.equal(cropped["normal_mask"], batch["normal_mask"] & inside)
     assert torch.equal(cropped["semantic"] >= 0, (batch["semantic"] >= 0) & inside[:, 0])
+
+
+def test_masked_pixels_are_left_out_by_all_protocols():
+    """Also by those that have a region of their own."""
+    batch = batch_of() | {"mask": torch.rand(3, 1, HEIGHT, WIDTH) > 0.5}
+    prediction = prediction_of(batch)
+    results = results_of(Protocol(depth=(DepthProtocol(), *PRESETS["mtpano"]("MP3D"))), batch, {"depth": prediction})
+    masks = batch["mask"][:, 0].numpy()
+    released, close = [], []
+    for (p, d, _, _), mask in zip(arrays(batch, prediction), masks, strict=True):
+        valid = mask & (d > 0) & (d <= 10)
+        released.append(formulas(p[valid].clip(0.1, 10), d[valid].clip(0.1, 10), uniform(d[valid])))
+        close.append([values[mask & (d > 0) & (d <= 3.2)] for values in (p.clip(1e-3), d)])
+    assert with_ending(results["depth"], "") == pytest.approx(mean_over_images(released))
+    p, d = (np.concatenate(values) for values in zip(*close, strict=True))
+    assert with_ending(results["depth"], "_mtpano") == pytest.approx(formulas(p, d, uniform(d)))
+    (masked,) = RegionBatches([batch], Region())
+    assert torch.equal(masked["normal_mask"], batch["normal_mask"] & batch["mask"])
+    assert torch.equal(masked["semantic"] >= 0, (batch["semantic"] >= 0) & batch["mask"][:, 0])
+    assert "0123" in describe_protocol(Protocol(mask="0123"))["region"]
 
 
 def test_pixels_of_all_images_together():

@@ -22,7 +22,7 @@ from utils.errors import UserError
 ROOT = Path(__file__).parents[2]
 TRAIN_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "num_train"),
-    *("val_split", "train_list", "val_list", "normal_frame", "metric_depth", "skip_bad_samples"),
+    *("val_split", "train_list", "val_list", "normal_frame", "metric_depth", "fold", "skip_bad_samples"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
     *("photo_augmentation", "rooms"),
     *("backbone", "task", "ico_level", "no_pretrained", "backbone_weights", "load_weights_dir"),
@@ -36,12 +36,12 @@ TRAIN_OPTIONS = {
 }
 EVAL_OPTIONS = {
     *("dataset", "dataset_rootdir", "height", "width", "num_workers", "num_val", "cache_dir", "split", "batch_size"),
-    *("val_list", "normal_frame", "metric_depth", "skip_bad_samples", "rooms"),
+    *("val_list", "normal_frame", "metric_depth", "fold", "skip_bad_samples", "rooms"),
     *("backbone", "task", "load_weights_dir", "log_dir", "log_frequency", "device", "gpu_devices", "local_rank"),
     *("amp", "no_tf32", "compile", "channels_last"),
     *("trivial", "report", "tta", "overwrite", "allow_mismatch"),
     *("predictions", "classes", "align", "align_weights", "min_depth", "max_depth", "clamp_depth", "pool"),
-    *("pole_crop", "mask_black", "protocol", "more_metrics", "turn", "cost"),
+    *("pole_crop", "mask_black", "mask", "at_truth_size", "protocol", "more_metrics", "turn", "zoom", "cost"),
 }
 PREDICT_OPTIONS = {
     *("checkpoint", "input", "out", "save", "overwrite", "force", "tta", "batch_size", "device", "gpu_devices"),

@@ -1,6 +1,7 @@
 """Options of the protocol of an evaluation."""
 
 import argparse
+import hashlib
 
 import pytest
 
@@ -16,7 +17,7 @@ def options_of(line: str = "") -> argparse.Namespace:
 
 def test_defaults_are_the_released_protocol():
     assert protocol_of(options_of()) == Protocol()
-    assert identity_of(options_of()) == {"protocol": None}
+    assert identity_of(options_of()) == {"protocol": None, "--mask sha256": None}
 
 
 def test_several_protocols():
@@ -33,6 +34,14 @@ def test_the_identity_of_an_evaluation_has_the_options():
     assert identity_of(options_of("--pole_crop 20 --align median"))["protocol"] == "--align median --pole_crop 20.0"
 
 
+def test_masks_are_identified_by_their_content(tmp_path):
+    (tmp_path / "mask.png").write_bytes(b"abc")
+    options = options_of(f"--mask {tmp_path}/mask.png")
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert identity_of(options) == {"protocol": None, "--mask sha256": digest}
+    assert protocol_of(options) == Protocol(mask=digest)
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [
@@ -40,11 +49,15 @@ def test_the_identity_of_an_evaluation_has_the_options():
         ("--pole_crop 90", "--pole_crop 90"),
         ("--trivial --max_depth 20", "--trivial"),
         ("--trivial --clamp_depth none", "--clamp_depth"),
+        ("--trivial --at_truth_size", "--at_truth_size"),
         ("--dataset Struc3D --protocol unifuse da2", "--protocol da2"),
         ("--more_metrics consistency --task depth", "--more_metrics consistency"),
         ("--more_metrics consistency --normal_frame world --dataset S2D3D", "--more_metrics consistency"),
         ("--more_metrics points --task normal", "--more_metrics points"),
+        ("--more_metrics cube_seams normal_mse --task depth", "--more_metrics normal_mse"),
         ("--turn 0 nan 0", "--turn"),
+        ("--zoom 2", "--zoom"),
+        ("--mask nowhere.png", "--mask"),
     ],
 )
 def test_refused(line, named):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from datasets.class_maps import ClassMap
 from datasets.classes import SemanticClasses
 from prediction.foreign import DECLARATION, ForeignPredictions, read_declaration
 from tests.utils.test_openexr import write_openexr
@@ -42,15 +43,15 @@ def declare(folder, **changes):
     (folder / DECLARATION).write_text(json.dumps(content))
 
 
-def opened(folder, tasks=("depth", "normal", "segmentation"), size=(HEIGHT, WIDTH)) -> ForeignPredictions:
-    return ForeignPredictions(folder, read_declaration(folder), tasks, CLASSES, *size)
+def opened(folder, tasks=("depth", "normal", "segmentation"), class_map=None) -> ForeignPredictions:
+    return ForeignPredictions(folder, read_declaration(folder), tasks, CLASSES, class_map)
 
 
 def check(predictions: dict, maps: dict, tolerance: float = 1e-6):
     assert predictions["depth"][0, 0].numpy() == pytest.approx(maps["depth"], abs=tolerance)
     assert predictions["normal"][0].movedim(0, -1).numpy() == pytest.approx(maps["normal"], abs=20 * tolerance)
-    assert np.array_equal(predictions["segmentation"][0].argmax(0), np.array([2, 0, 1])[maps["labels"]])
-    assert predictions["segmentation"].shape == (1, 3, HEIGHT, WIDTH)
+    assert np.array_equal(predictions["segmentation"][0, 0], np.array([2, 0, 1])[maps["labels"]])
+    assert predictions["segmentation"].shape == (1, 1, HEIGHT, WIDTH)
 
 
 def test_arrays(tmp_path, maps):
@@ -113,15 +114,20 @@ def test_meaning(tmp_path):
     assert opened(tmp_path).settings.class_names == CLASSES.names
 
 
-def test_another_size(tmp_path, maps):
-    """Enlarged twice: labels are repeated, means stay."""
+def test_coarser_classes(tmp_path, maps):
+    """Declared in the dataset's classes, in the coarser ones, or in both."""
+    coarser = SemanticClasses(names=("structure", "Furniture"), colors=((0, 0, 0), (1, 1, 1)))
+    class_map = ClassMap(coarser, (0, 0, 1))
     save(tmp_path, maps)
-    declare(tmp_path)
-    predictions = opened(tmp_path, size=(2 * HEIGHT, 2 * WIDTH)).predict(BATCH)
-    assert predictions["depth"].mean().item() == pytest.approx(maps["depth"].mean(), rel=1e-3)
-    labels = predictions["segmentation"][0].argmax(0)
-    assert np.array_equal(labels, np.array([2, 0, 1])[maps["labels"]].repeat(2, 0).repeat(2, 1))
-    assert predictions["normal"].norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
+    for names, labels in (
+        (["sofa", "wall", "floor"], [1, 0, 0]),
+        (["furniture", "structure", "wall"], [1, 0, 0]),
+        (["structure", "furniture", "sofa"], [0, 1, 1]),
+    ):
+        declare(tmp_path, classes=names)
+        predicted = opened(tmp_path, ("segmentation",), class_map).predict(BATCH)["segmentation"]
+        assert np.array_equal(predicted[0, 0], np.array(labels)[maps["labels"]])
+    refused(lambda: opened(tmp_path), "structure", DECLARATION)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,11 @@ def test_tables():
     assert depth.rows[4][3][rms], "equal values are both the best"
     assert depth.rows[5][3][rms]
     assert not segmentation.rows[2][3][0], "NaN is not"
+    comparison = make_comparison()
+    comparison.compared[0].results["depth"]["rms"] = 0.250001
+    rows = comparison.tables()[0].rows
+    assert rows[0][3][rms], "nor may rounding decide between values that are displayed alike"
+    assert rows[1][3][rms]
     assert [table.title for table in further] == ["depth: further metrics", "cost of one panorama"]
     assert further[1].rows == [("", "a|b", [9770698, 12.5, None], [False] * 3)]
 

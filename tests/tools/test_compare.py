@@ -4,16 +4,20 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import eval_elite360m
+from datasets import build_dataset
+from datasets.preparation.synthetic_layouts import write_dataset
 from datasets.synthetic import SyntheticRooms
-from networks.checkpoint import ModelSettings, load_checkpoint
+from networks.checkpoint import DEFAULT_WEIGHTS, ModelSettings, load_checkpoint
 from networks.saved_network import save_checkpoint
 from options.elite360m import compare_parser, eval_parser
+from tests.metrics.test_resizing import interpolated
 from tools import compare
 from utils.errors import UserError
 
@@ -92,6 +96,17 @@ def test_all_kinds(folder, tmp_path, capsys):
         compare.main(options_of("--of", *of, "--out", str(out)))
 
 
+def test_default_weights(folder, tmp_path):
+    """Named as for the other programs; a folder of that name is another."""
+    (tmp_path / "default").symlink_to(folder / "files")
+    of = ["--of", "net=default", f"files={tmp_path / 'default'}"]
+    line = [*of, "--task", "depth", "--height", "32", "--width", "64", "--out", str(tmp_path / "out")]
+    compare.main(options_of(*line))
+    predictions = json.loads((tmp_path / "out/comparison.json").read_text())["predictions"]
+    paths = {name: Path(one["path"]) for name, one in predictions.items()}
+    assert paths == {"net": DEFAULT_WEIGHTS, "files": tmp_path / "default"}
+
+
 @pytest.mark.parametrize(
     ("of", "more", "named"),
     [
@@ -100,6 +115,7 @@ def test_all_kinds(folder, tmp_path, capsys):
         (["a={folder}/first.pth", "a={folder}/second.pth"], [], "--of"),
         (["a={folder}/nothing"], [], "nothing"),
         (["a={folder}/files"], ["--turn", "0", "10", "0"], "--turn"),
+        (["a={folder}/files"], ["--zoom", "2", "--task", "depth"], "--zoom"),
     ],
 )
 def test_refused(folder, tmp_path, of, more, named):
@@ -122,6 +138,52 @@ def test_turned(folder, tmp_path):
         metrics.append(predictions["net"]["results"]["depth"]["rms"])
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-5)
     assert metrics[2] != pytest.approx(metrics[0], rel=1e-4)
+
+
+def test_at_the_size_of_the_ground_truth(folder, tmp_path):
+    """Network and files are enlarged alike; rms against a plain formula."""
+    write_dataset("S2D3D", 1, tmp_path / "tree", height=64)
+    samples = (
+        build_dataset("S2D3D", tmp_path / "tree", "test", 64, 128),
+        build_dataset("S2D3D", tmp_path / "tree", "test", 32, 64),
+    )
+    large, small = (dataset[0] for dataset in samples)
+    network = load_checkpoint(folder / "first.pth").build_network().eval()
+    with torch.no_grad():
+        depth = network(small["rgb"][None])["depth"][0].numpy()
+    (tmp_path / "files").mkdir()
+    np.save(tmp_path / "files" / f"{Path(small['id']).stem}_depth.npy", depth[0])
+    (tmp_path / "files/predictions.json").write_text(json.dumps({"size": [32, 64], "unit": "m"}))
+    line = ["--of", f"net={folder / 'first.pth'}", f"files={tmp_path / 'files'}", "--protocol", "pager", "unifuse"]
+    line += ["--dataset", "S2D3D", "--dataset_rootdir", str(tmp_path / "tree"), "--task", "depth", "--num_workers", "0"]
+    error = interpolated(depth, (64, 128)) - large["depth"].numpy()
+    rms_at_truth = np.sqrt((error[large["depth_mask"].numpy()] ** 2).mean())
+    rms = np.sqrt(((depth - small["depth"].numpy())[small["depth_mask"].numpy()] ** 2).mean())
+    for flags, expected in ((["--at_truth_size"], rms_at_truth), ([], rms)):
+        out = tmp_path / f"out{len(flags)}"
+        compare.main(compare_parser().parse_args([*line, *flags, "--clamp_depth", "none", "--out", str(out)]))
+        predictions = json.loads((out / "comparison.json").read_text())["predictions"]
+        for name in ("net", "files"):
+            assert predictions[name]["results"]["depth"]["rms"] == pytest.approx(expected, rel=1e-5)
+        assert predictions["net"]["results"]["depth"] == pytest.approx(predictions["files"]["results"]["depth"])
+
+
+def test_masked(folder, tmp_path):
+    """A white mask changes nothing, another one does."""
+    metrics = []
+    for value in (255, 0):
+        mask = np.full((64, 128), 255, np.uint8)
+        mask[:, :64] = value
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        out = tmp_path / f"{value}"
+        of = ["--of", f"net={folder / 'first.pth'}", "--mask", str(tmp_path / "mask.png")]
+        compare.main(options_of(*of, "--out", str(out)))
+        predictions = json.loads((out / "comparison.json").read_text())["predictions"]
+        metrics.append(predictions["net"]["results"])
+    plain = json.loads((evaluation(folder) / "results.json").read_text())["results"]
+    for task, name in (("depth", "rms"), ("normal", "mean"), ("segmentation", "pixAcc")):
+        assert metrics[0][task][name] == pytest.approx(plain[task][name], rel=1e-5)
+        assert metrics[1][task][name] != pytest.approx(plain[task][name], rel=1e-4)
 
 
 def test_a_file_is_no_folder(folder, tmp_path):
