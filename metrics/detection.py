@@ -53,6 +53,8 @@ class DetectionMetric(PerspectiveMetric):
         if with_coco:
             import_pycocotools()  # now, not after all images
             self.dataset_metric_names = (*self.dataset_metric_names, COCO)
+
+    def set_up(self) -> None:
         self._detections = [NO_DETECTIONS]  # per batch
         self._objects = [NO_OBJECTS]
 

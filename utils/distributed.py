@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,12 @@ from torch import nn
 from utils.errors import UserError
 
 T = TypeVar("T")
+# torch 2.14 has renamed this argument, and warns of the old name.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(nn.parallel.DistributedDataParallel).parameters
+)
 
 
 def is_distributed() -> bool:
@@ -111,7 +118,7 @@ def distribute(module: nn.Module, device: torch.device) -> nn.Module:
     module.to(device)
     if not is_distributed():
         return module
-    settings = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
+    settings = {_SYNC_BUFFERS: False, "gradient_as_bucket_view": True}
     if device.type == "cuda":  # SyncBatchNorm exists for CUDA only
         module = convert_sync_batchnorm(module)  # timm's: torch's drops the activations of timm's BatchNormAct2d
         settings["device_ids"] = [device.index]
