@@ -626,7 +626,9 @@ def test_no_download_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capfd):
 def test_two_processes_train(tmp_path):
     """By torchrun; the documentation's commands, which CI runs, also use torch.distributed.launch."""
     command = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), "--gpu_devices", "0", "1"]
-    done = launch(["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train_elite360m.py", *command])
+    done = launch(
+        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train_elite360m.py", *command]
+    )
     assert done.returncode == 0, done.stderr
     run = tmp_path / TRIPLE / BACKBONE_FOLDER
     trained = load_checkpoint(run / "models/weights_last/last_model.pth")

@@ -110,13 +110,13 @@ def call_script(script: str, arguments: list[str], *_) -> None:
 
 @pytest.fixture
 def quick_starts(monkeypatch):
-    """The scripts run in processes that have torch already, but for the first of each: importing it takes seconds."""
-    launch, started = Training._launch, set()
+    """The scripts run in processes that have torch already, but for the first: importing it takes seconds."""
+    launch, started = Training._launch, []
 
     def start(self, script: str, arguments: list[str], threads: int) -> None:
-        if script in started:
+        if started:
             return Launch(partial(call_script, script, arguments), 1).wait()
-        started.add(script)
+        started.append(script)
         return launch(self, script, arguments, threads)
 
     monkeypatch.setattr(Training, "_launch", start)
