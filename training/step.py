@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
+from training.averaging import MovingAverage
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings, build_optimizer
 from training.schedule import Plateau, build_scheduler
@@ -53,48 +53,6 @@ class _Launched:
     num_images: int
     ids: list[str]
     flags: HostCopy
-
-
-class MovingAverage(AveragedModel):
-    """Exponential moving average of weights and statistics; integer buffers are copied.
-
-    torch's update copies the number of steps to the GPU every time, for which the host would wait.
-    """
-
-    def __init__(self, network: nn.Module, decay: float):
-        super().__init__(network, use_buffers=True)
-        self._decay = decay
-
-    def update_parameters(self, model: nn.Module) -> None:
-        """Add the weights and buffers of `model`; those of the first call replace all."""
-        self.average(model)
-        self.n_averaged += 1
-
-    @torch.no_grad()
-    def average(self, model: nn.Module, unless: torch.Tensor | None = None) -> None:
-        """As `update_parameters`, but the call is not counted.
-
-        Args:
-            model: whose weights and buffers are added.
-            unless: a boolean scalar on the device; if true, the average stays as it is, and `model` must be as it was
-                in the last call.
-        """
-        averaged, copied = ([], []), ([], [])
-        is_first = int(self.n_averaged) == 0  # on the CPU
-        own, new = ([*module.parameters(), *module.buffers()] for module in (self.module, model))
-        for pair in zip(own, new, strict=True):
-            lists = averaged if pair[0].is_floating_point() and not is_first else copied
-            for tensors, tensor in zip(lists, pair, strict=True):
-                tensors.append(tensor)
-        if averaged[0] and unless is None:
-            torch._foreach_lerp_(*averaged, 1 - self._decay)
-        elif averaged[0]:  # a product with 1 plus a product with 0: exact, up to signs of zeros
-            updated, keep = torch._foreach_lerp(*averaged, 1 - self._decay), unless.float()
-            torch._foreach_mul_(updated, 1 - keep)
-            torch._foreach_mul_(averaged[0], keep)
-            torch._foreach_add_(averaged[0], updated)
-        if copied[0]:
-            torch._foreach_copy_(*copied)
 
 
 class Stepper:
@@ -170,7 +128,7 @@ class Stepper:
         self._kept.note()
         with nondeterminism_reported():
             losses, finite = self._backward(batches)
-        # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
+        # One exchange for all questions. Apart from some balancing methods, the host needs nothing else from the GPU.
         questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
         flags = all_max(torch.stack(questions).int())
         ids = [sample for batch in batches for sample in batch["id"]]
@@ -217,7 +175,7 @@ class Stepper:
             return StepResult(launched.losses, launched.num_images, problem, stop, overflowed=True)
         self.objective.balancing.end_step()
         if self.ema:
-            self.ema.average(self.objective.network)
+            self.ema.update_parameters(self.objective.network)
         return self._good_result(launched, stop, without_pixels)
 
     def _launch_update(self, flags: torch.Tensor) -> None:
@@ -229,7 +187,7 @@ class Stepper:
         self.objective.balancing.end_step()
         self._kept.put_back_if(is_bad)
         if self.ema:
-            self.ema.average(self.objective.network, unless=is_bad)
+            self.ema.update_parameters(self.objective.network, unless=is_bad)
 
     def _good_result(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
         """The result of a step with an update, which is counted."""
