@@ -164,7 +164,7 @@ class Stepper:
             self._kept.put_back()  # running statistics may be non-finite, too
             self.optimizer.zero_grad()
             return _bad_result(launched, stop)
-        self._clip()
+        self._clip()  # with the zeros of tasks without pixels, as in `_launch_update`: they may change how sums round
         self._skip_update(without_pixels)
         self.scaler.step(self.optimizer)
         overflowed = self._update_scale()
