@@ -10,7 +10,7 @@ from torch import nn
 
 from training.averaging import MovingAverage
 from training.objective import TrainingObjective
-from training.optimizers import OptimizationSettings, build_optimizer
+from training.optimizers import OptimizationSettings, build_optimizer, start_momentum
 from training.schedule import Plateau, build_scheduler
 from training.setup import nondeterminism_reported
 from training.skipping import HostCopy, KeptBuffers, step_unless
@@ -284,11 +284,13 @@ class Stepper:
         """Restore a `state_dict`, but keep the learning rate, schedule and weight decay of this stepper."""
         self.objective.load_state_dict(state["objective"])
         own = [
-            {"lr": group["initial_lr"], "weight_decay": group["weight_decay"]} for group in self.optimizer.param_groups
+            {name: value for name, value in group.items() if name != "params"} | {"lr": group["initial_lr"]}
+            for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, options in zip(self.optimizer.param_groups, own, strict=True):
             group.update(options)
+        start_momentum(self.optimizer)
         self._plateau.load_state_dict(state["plateau"])
         self.scheduler = self._build_scheduler(steps_done=state["steps_done"])
         self.scaler.load_state_dict(state["scaler"])

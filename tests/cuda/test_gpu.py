@@ -191,7 +191,10 @@ def test_resumed_bit_for_bit(device, deterministic):
 def test_late_results_are_the_same(device, deterministic):
     """With --deterministic, bit for bit: of good steps, a bad one, and one without labels of a task."""
     batch = real_batch(device)
-    bad, unlabelled = batch | {"rgb": batch["rgb"] * torch.nan}, batch | {"semantic": -torch.ones_like(batch["semantic"])}
+    bad, unlabelled = (
+        batch | {"rgb": batch["rgb"] * torch.nan},
+        batch | {"semantic": -torch.ones_like(batch["semantic"])},
+    )
     states, problems = [], []
     for late in (False, True):
         stepper = real_stepper(device, late=late)
