@@ -86,6 +86,7 @@ def fit(
                 stops = count(stepper.settle())
                 log.grad_norms(stepper.grad_norms(group[0]))
             stops |= count(stepper.step(group, wants_to_stop=stop.reason() is not None))
+            # The result may be that of the step before; what follows needs that of this one.
             may_diverge = progress.bad_steps + 1 >= settings.max_bad_steps
             if is_written or is_saved or stops or may_diverge or number == steps_per_epoch:
                 stops |= count(stepper.settle())
