@@ -187,7 +187,7 @@ def test_resumed_bit_for_bit(device, deterministic):
     assert_identical(second.state_dict(), first.state_dict())
 
 
-@gpu_only
+@either
 def test_late_results_are_the_same(device, deterministic):
     """With --deterministic, bit for bit: of good steps, a bad one, and one without labels of a task."""
     batch = real_batch(device)
