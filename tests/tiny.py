@@ -174,6 +174,7 @@ def tiny_stepper(
     amp_type: torch.dtype | None = None,
     device: torch.device = CPU,
     options: Mapping[str, object] = MappingProxyType({}),
+    late: bool | None = None,
     **settings,
 ) -> Stepper:
     """A fresh one.
@@ -182,13 +183,14 @@ def tiny_stepper(
         balancing, network, amp_type, options: see `tiny_objective`.
         frozen: whether BatchNorm uses its running statistics.
         device: of the weights.
+        late: see `Stepper`.
         settings: of `OptimizationSettings`.
     """
     objective = tiny_objective(balancing, network, amp_type, options)
     if frozen:
         freeze_norms(objective)
     settings = OptimizationSettings(**{"num_steps": 20, "learning_rate": 1e-3, **settings})
-    return Stepper(objective, distribute(objective, device), settings, device)
+    return Stepper(objective, distribute(objective, device), settings, device, late)
 
 
 def parameters(stepper: Stepper) -> dict[str, torch.Tensor]:

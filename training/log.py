@@ -133,10 +133,9 @@ class TrainingLog:
             tasks = ", ".join(sorted(self._never_trained))
             tqdm.write(f"epoch {epoch}: no sample has ground truth for {tasks}: not trained", file=sys.stderr)
 
-    @property
-    def next_is_written(self) -> bool:
-        """Whether the next step ends a window, whose metrics are written."""
-        return (self._step + 1) % self._log_frequency == 0
+    def writes(self, steps_ahead: int) -> bool:
+        """Whether the step that many steps after the last one ends a window, whose metrics are written."""
+        return (self._step + steps_ahead) % self._log_frequency == 0
 
     def grad_norms(self, norms: dict[str, float]) -> None:
         """Log each task's gradient norm for the next step."""

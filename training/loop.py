@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol, TypeVar
 
 from training.log import TrainingLog
 from training.state import Progress
-from training.step import Stepper
+from training.step import Stepper, StepResult
 from training.stop import StopRequest
 from utils.distributed import barrier
 
@@ -73,21 +74,26 @@ def fit(
         ``"finished"``, ``"stopped"`` or ``"diverged"``.
     """
     steps_per_epoch = settings.steps_per_epoch(len(batches))
+    count = partial(_count, log=log, progress=progress)
     while progress.epoch <= settings.num_epochs:
         batches.set_epoch(progress.epoch, first_batch=progress.step * settings.grad_accum)
         stepper.objective.train()
-        groups = batched(batches, settings.grad_accum)
-        for group in log.watch(groups, progress.epoch, progress.step, steps_per_epoch):
-            if settings.log_grad_norms and log.next_is_written:
+        groups = log.watch(batched(batches, settings.grad_accum), progress.epoch, progress.step, steps_per_epoch)
+        for number, group in enumerate(groups, start=progress.step + 1):
+            is_written, is_saved = log.writes(number - progress.step), number % settings.save_steps == 0
+            stops = False
+            if settings.log_grad_norms and is_written:
+                stops = count(stepper.settle())
                 log.grad_norms(stepper.grad_norms(group[0]))
-            result = stepper.step(group, wants_to_stop=stop.reason() is not None)
-            log.step(result)
-            progress.step += 1
-            progress.bad_steps = progress.bad_steps + 1 if result.problem else 0
+            stops |= count(stepper.step(group, wants_to_stop=stop.reason() is not None))
+            # The result may be that of the step before; what follows needs that of this one.
+            may_diverge = progress.bad_steps + 1 >= settings.max_bad_steps
+            if is_written or is_saved or stops or may_diverge or number == steps_per_epoch:
+                stops |= count(stepper.settle())
             diverged = progress.bad_steps >= settings.max_bad_steps
-            if diverged or result.stop or progress.step % settings.save_steps == 0:
+            if diverged or stops or is_saved:
                 save()
-            if diverged or result.stop:
+            if diverged or stops:
                 return "diverged" if diverged else "stopped"
         save()  # a run that is killed during validation need not repeat the last steps of the epoch
         end_epoch()
@@ -95,6 +101,16 @@ def fit(
         save()
         barrier()  # no process continues before the files are written
     return "finished"
+
+
+def _count(result: StepResult | None, log: TrainingLog, progress: Progress) -> bool:
+    """Log and count a step if there is one. Returns: whether to stop after it."""
+    if result is None:
+        return False
+    log.step(result)
+    progress.step += 1
+    progress.bad_steps = progress.bad_steps + 1 if result.problem else 0
+    return result.stop
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -69,7 +69,22 @@ def build_optimizer(network: nn.Module, balancing: nn.Module, settings: Optimiza
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=rate, fused=True)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=momentum)
+        optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
+        start_momentum(optimizer)
+        return optimizer
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=rate, alpha=RMSPROP_ALPHA, momentum=momentum)
     raise ValueError(f"optimizer must be adamw, adam, sgd or rmsprop, got {settings.optimizer!r}")
+
+
+def start_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give all parameters of SGD the momentum 0 that have none yet.
+
+    Where torch skips an update on the device, momentum that was to start in it would be memory that nobody set.
+    """
+    for group in optimizer.param_groups:
+        if isinstance(optimizer, torch.optim.SGD) and group["momentum"]:
+            for parameter in group["params"]:
+                state = optimizer.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)

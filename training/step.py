@@ -7,12 +7,13 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
+from training.averaging import MovingAverage
 from training.objective import TrainingObjective
-from training.optimizers import OptimizationSettings, build_optimizer
+from training.optimizers import OptimizationSettings, build_optimizer, start_momentum
 from training.schedule import Plateau, build_scheduler
 from training.setup import nondeterminism_reported
+from training.skipping import HostCopy, KeptBuffers, step_unless
 from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
 
@@ -38,41 +39,37 @@ class StepResult:
     without_pixels: frozenset[str] = frozenset()
 
 
-class MovingAverage(AveragedModel):
-    """Exponential moving average of weights and statistics; integer buffers are copied.
+@dataclass(frozen=True)
+class _Launched:
+    """A step whose outcome the host does not know yet.
 
-    torch's update copies the number of steps to the GPU every time, for which the host would wait.
+    Attributes:
+        losses, num_images: see `StepResult`.
+        ids: of the images of this process.
+        flags: integers, not 0 for yes: whether the step is bad, whether to stop, and per task whether it has no pixels.
     """
 
-    def __init__(self, network: nn.Module, decay: float):
-        super().__init__(network, use_buffers=True)
-        self._decay = decay
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Add the weights and buffers of `model`; those of the first call replace all."""
-        averaged, copied = ([], []), ([], [])
-        is_first = int(self.n_averaged) == 0  # on the CPU
-        own, new = ([*module.parameters(), *module.buffers()] for module in (self.module, model))
-        for pair in zip(own, new, strict=True):
-            lists = averaged if pair[0].is_floating_point() and not is_first else copied
-            for tensors, tensor in zip(lists, pair, strict=True):
-                tensors.append(tensor)
-        if averaged[0]:
-            torch._foreach_lerp_(*averaged, 1 - self._decay)
-        if copied[0]:
-            torch._foreach_copy_(*copied)
-        self.n_averaged += 1
+    losses: dict[str, torch.Tensor]
+    num_images: int
+    ids: list[str]
+    flags: HostCopy
 
 
 class Stepper:
     """Takes optimizer steps.
+
+    A step on a GPU is launched before the host knows whether the losses of the step before were finite: the GPU skips
+    updates by itself, and the host reads what happened, and adapts the learning rate, before it launches the next
+    update. Everything is the same as if it had waited, bit for bit; only results come a step late. Where the host has
+    to wait anyway, or torch cannot skip updates on the device, results are those of the step itself: on the CPU, with
+    gradients that are combined by a balancing method, with the loss scale of fp16, and optimizers that are not fused.
 
     Args:
         objective: the network and its losses.
         parallel_objective: the same, wrapped for distributed training.
         settings: of the optimization.
         device: of the weights.
+        late: whether results may come a step late; None: on GPUs.
     """
 
     def __init__(
@@ -81,6 +78,7 @@ class Stepper:
         parallel_objective: nn.Module,
         settings: OptimizationSettings,
         device: torch.device,
+        late: bool | None = None,
     ):
         self.objective = objective
         self.device = device
@@ -105,53 +103,108 @@ class Stepper:
         self.ema = None
         if settings.ema_decay:
             self.ema = MovingAverage(objective.network, settings.ema_decay)
-        self._buffers = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
-        self._buffers_before = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._kept = KeptBuffers(objective)
+        self._own = [objective.network.own_parameters(task) for task in objective.network.tasks]
+        of_one_task = {parameter for own in self._own for parameter in own}
+        self._shared = [parameter for parameter in objective.parameters() if parameter not in of_one_task]
+        may_be_late = device.type == "cuda" if late is None else late
+        waits = settings.fp16 or objective.balancing.gradient_scope == "shared"
+        self._is_late = may_be_late and not waits and bool(self.optimizer.defaults.get("fused"))
+        self._launched: _Launched | None = None  # with an outcome to be settled
 
     @property
     def network(self) -> nn.Module:
         """The network to evaluate and to save: the moving average of the weights if there is one."""
         return self.objective.network if self.ema is None else self.ema.module
 
-    def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult:
+    def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult | None:
         """One update from the global batch: `batches` and those of the other processes.
 
         When a loss or gradient is non-finite in any process, no process updates its weights.
+
+        Returns:
+            The result; or, if results come late, that of the step before unless it is settled.
         """
-        torch._foreach_copy_(self._buffers_before, self._buffers)
+        self._kept.note()
         with nondeterminism_reported():
             losses, finite = self._backward(batches)
-        # One exchange for all questions. Apart from some balancing methods, nothing else in a step waits for the GPU.
+        # One exchange for all questions. Apart from some balancing methods, the host needs nothing else from the GPU.
         questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
-        is_bad, stop, *without_pixels = all_max(torch.stack(questions).int()).tolist()
-        num_images = sum(len(batch["rgb"]) for batch in batches)
+        flags = all_max(torch.stack(questions).int())
+        ids = [sample for batch in batches for sample in batch["id"]]
+        launched = _Launched(losses, sum(len(batch["rgb"]) for batch in batches), ids, HostCopy(flags))
+        if not self._is_late:
+            return self._update(launched)
+        earlier = self.settle()  # what the update depends on
+        self._launched = launched
+        self._launch_update(flags.bool())
+        return earlier
+
+    def settle(self) -> StepResult | None:
+        """The result of the last step if it is late; waits for it. To be called before anything else than a step."""
+        launched, self._launched = self._launched, None
+        if launched is None:
+            return None
+        is_bad, stop, without_pixels = self._outcome(launched)
         if is_bad:
-            torch._foreach_copy_(self._buffers, self._buffers_before)  # running statistics may be non-finite, too
+            self.objective.balancing.undo_step()
+            return _bad_result(launched, stop)
+        return self._good_result(launched, stop, without_pixels)
+
+    def _outcome(self, launched: _Launched) -> tuple[bool, bool, frozenset[str]]:
+        """Whether a step is bad, whether to stop, and the tasks without pixels."""
+        is_bad, stop, *without_pixels = launched.flags.read()
+        tasks = zip(self.objective.network.tasks, without_pixels, strict=True)
+        return bool(is_bad), bool(stop), frozenset(task for task, nothing in tasks if nothing)
+
+    def _update(self, launched: _Launched) -> StepResult:
+        """Wait for the outcome of a step and do what follows from it."""
+        is_bad, stop, without_pixels = self._outcome(launched)
+        if is_bad:
+            self._kept.put_back()  # running statistics may be non-finite, too
             self.optimizer.zero_grad()
-            return StepResult(losses, num_images, _describe(losses, batches), bool(stop))
-        tasks = self.objective.network.tasks
-        without_pixels = frozenset(task for task, nothing in zip(tasks, without_pixels, strict=True) if nothing)
+            return _bad_result(launched, stop)
+        self._clip()  # with the zeros of tasks without pixels, as in `_launch_update`: they may change how sums round
         self._skip_update(without_pixels)
-        if self._grad_clip:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
         self.scaler.step(self.optimizer)
         overflowed = self._update_scale()
         self.optimizer.zero_grad()
         if overflowed:
             # The initial scale is too large and decreases in a few steps; below 1 the scale is not the cause.
             problem = "gradients in half precision" if self.scaler.get_scale() < 1 else ""
-            return StepResult(losses, num_images, problem, bool(stop), overflowed=True)
-        self.scheduler.step()
+            return StepResult(launched.losses, launched.num_images, problem, stop, overflowed=True)
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
-        return StepResult(losses, num_images, "", bool(stop), without_pixels=without_pixels)
+        return self._good_result(launched, stop, without_pixels)
+
+    def _launch_update(self, flags: torch.Tensor) -> None:
+        """As `_update`, apart from the result: on the device, whose flags (2 + T,) bool say what is left out."""
+        is_bad, _, *without_pixels = flags
+        self._clip()
+        of_tasks = [(own, is_bad | nothing) for own, nothing in zip(self._own, without_pixels, strict=True)]
+        step_unless(self.optimizer, [(self._shared, is_bad), *of_tasks])
+        self.objective.balancing.end_step()
+        self._kept.put_back_if(is_bad)
+        if self.ema:
+            self.ema.update_parameters(self.objective.network, unless=is_bad)
+
+    def _good_result(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
+        """The result of a step with an update, which is counted."""
+        self.scheduler.step()
+        if self.ema:
+            self.ema.n_averaged += 1
+        return StepResult(launched.losses, launched.num_images, "", stop, without_pixels=without_pixels)
 
     def validated(self, score: float) -> None:
         """Called after each validation with a score, higher being better, on which the schedule may depend."""
         if self._reads_scores:
             self._plateau.validated(score)
+
+    def _clip(self) -> None:
+        if self._grad_clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
 
     def _update_scale(self) -> bool:
         """Update the loss scale of fp16. Returns: whether gradients overflowed and the step was skipped."""
@@ -211,7 +264,13 @@ class Stepper:
         return norms
 
     def state_dict(self) -> dict:
-        """Everything that the next step depends on, except the options."""
+        """Everything that the next step depends on, except the options.
+
+        Raises:
+            RuntimeError: when the last step is not settled.
+        """
+        if self._launched:
+            raise RuntimeError("the last step has to be settled before its state is saved")
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps_done": self.scheduler.last_epoch,
@@ -225,11 +284,13 @@ class Stepper:
         """Restore a `state_dict`, but keep the learning rate, schedule and weight decay of this stepper."""
         self.objective.load_state_dict(state["objective"])
         own = [
-            {"lr": group["initial_lr"], "weight_decay": group["weight_decay"]} for group in self.optimizer.param_groups
+            {name: value for name, value in group.items() if name != "params"} | {"lr": group["initial_lr"]}
+            for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, options in zip(self.optimizer.param_groups, own, strict=True):
             group.update(options)
+        start_momentum(self.optimizer)
         self._plateau.load_state_dict(state["plateau"])
         self.scheduler = self._build_scheduler(steps_done=state["steps_done"])
         self.scaler.load_state_dict(state["scaler"])
@@ -256,12 +317,14 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-def _describe(losses: dict[str, torch.Tensor], batches: list[dict]) -> str:
-    """Which losses are non-finite, and the samples of those processes."""
-    names = [name for name, loss in losses.items() if not loss.isfinite()]
-    ids = [sample for batch in batches for sample in batch["id"]] if names else []
-    everywhere = gather_objects((names, ids))
+def _bad_result(launched: _Launched, stop: bool) -> StepResult:
+    """The result of a step without an update: it says which losses are non-finite, and the samples of those processes.
+
+    All processes make this call.
+    """
+    names = [name for name, loss in launched.losses.items() if not loss.isfinite()]
+    everywhere = gather_objects((names, launched.ids if names else []))
     all_names = dict.fromkeys(name for names, _ in everywhere for name in names)
-    if not all_names:
-        return "gradients"
-    return f"{', '.join(all_names)} of {', '.join(sample for _, ids in everywhere for sample in ids)}"
+    ids = ", ".join(sample for _, ids in everywhere for sample in ids)
+    problem = f"{', '.join(all_names)} of {ids}" if all_names else "gradients"
+    return StepResult(launched.losses, launched.num_images, problem, stop)

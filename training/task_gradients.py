@@ -48,7 +48,7 @@ class TaskGradients:
             Whether they are finite, bool. If not, no gradient was set.
         """
         num_shared = len(self._shared)
-        shared = torch.stack([_flat(some[:num_shared]) for some in self._gradients])  # (T, P)
+        shared = torch.stack([flat(some[:num_shared]) for some in self._gradients])  # (T, P)
         shared = all_sum(shared) / world_size()
         gramian = shared @ shared.T
         finite = gramian.isfinite().all()
@@ -58,12 +58,12 @@ class TaskGradients:
             weights = self._balancing.update_from_gramian(gramian)
             _set_gradients(self._shared, weights @ shared)
             for own, some in zip(self._own, self._gradients, strict=True):
-                _set_gradients(own, all_sum(_flat(some[num_shared:])) / world_size())
+                _set_gradients(own, all_sum(flat(some[num_shared:])) / world_size())
         self._gradients = []
         return finite
 
 
-def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+def flat(tensors: list[torch.Tensor]) -> torch.Tensor:
     """Flatten and concatenate tensors: (P,)."""
     return torch.cat([tensor.flatten() for tensor in tensors])
 

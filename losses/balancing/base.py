@@ -66,7 +66,13 @@ class Balancing(nn.Module, ABC):
         """
 
     def end_step(self) -> None:
-        """Called after each optimizer step, except steps that were skipped because of non-finite losses."""
+        """Called after each optimizer step, except steps that were skipped because of non-finite losses.
+
+        Or also after those: then their changes of buffers are undone, and `undo_step` is called before the next call.
+        """
+
+    def undo_step(self) -> None:
+        """Undo what `end_step` changed besides buffers; called before the next `end_step`."""
 
     def end_epoch(self) -> None:
         """Called after each epoch."""

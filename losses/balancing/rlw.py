@@ -36,6 +36,9 @@ class RandomWeights(WeightedLosses):
         self._num_steps += 1
         self._draw()
 
+    def undo_step(self) -> None:
+        self._num_steps -= 1
+
     def _count_again(self) -> None:
         self._num_steps = int(self._step)
 

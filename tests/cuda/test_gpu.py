@@ -62,7 +62,11 @@ def real_batch(device: torch.device) -> dict:
 
 
 def real_stepper(
-    device: torch.device, amp_type: torch.dtype | None = None, channels_last: bool = False, compiled: bool = False
+    device: torch.device,
+    amp_type: torch.dtype | None = None,
+    channels_last: bool = False,
+    compiled: bool = False,
+    late: bool = False,
 ) -> Stepper:
     """The network of the paper over few ICOSAP points, with the same weights every time."""
     torch.manual_seed(0)
@@ -70,7 +74,7 @@ def real_stepper(
     prepare_network(network, channels_last, compiled)
     objective = build_objective(network, amp_type=amp_type).train()
     settings = OptimizationSettings(num_steps=20, fp16=amp_type == torch.float16)
-    return Stepper(objective, distribute(objective, device), settings, device)
+    return Stepper(objective, distribute(objective, device), settings, device, late)
 
 
 def first_losses(device: torch.device, **settings) -> dict[str, float]:
@@ -183,6 +187,39 @@ def test_resumed_bit_for_bit(device, deterministic):
     assert_identical(second.state_dict(), first.state_dict())
 
 
+@either
+def test_late_results_are_the_same(device, deterministic):
+    """With --deterministic, bit for bit: of good steps, a bad one, and one without labels of a task."""
+    batch = real_batch(device)
+    bad, unlabelled = (
+        batch | {"rgb": batch["rgb"] * torch.nan},
+        batch | {"semantic": -torch.ones_like(batch["semantic"])},
+    )
+    states, problems = [], []
+    for late in (False, True):
+        stepper = real_stepper(device, late=late)
+        results = [stepper.step([some]) for some in (batch, bad, batch, unlabelled, batch)]
+        results.append(stepper.settle())
+        states.append(stepper.state_dict())
+        problems.append([result.problem for result in results if result])
+    assert_identical(states[1], states[0])
+    assert problems[1] == problems[0]
+    assert [bool(problem) for problem in problems[0]] == [False, True, False, False, False]
+
+
+@gpu_only
+def test_no_step_with_a_late_result_waits(device):
+    """The first ones make what is kept."""
+    stepper, batch = real_stepper(device, late=True), real_batch(device)
+    for _ in range(3):
+        stepper.step([batch])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        stepper.step([batch])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @gpu_only
 def test_batches_decoded_ahead(device):
     """The same as those decoded on the CPU, though the GPU is kept busy with each of them."""
@@ -214,7 +251,8 @@ def test_memory_does_not_grow(device):
 def losses_in_process(rank: int, processes: int) -> dict[str, float]:
     """Those of this process's share of four images."""
     where = torch.device("cuda", rank)
-    losses = tiny_stepper("fixed", device=where).step([moved(tiny_batch(range(rank, 4, processes)), where)]).losses
+    stepper = tiny_stepper("fixed", device=where, late=False)
+    losses = stepper.step([moved(tiny_batch(range(rank, 4, processes)), where)]).losses
     return {name: loss.item() for name, loss in losses.items()}
 
 

@@ -13,6 +13,7 @@ from tasks.build import build_objective
 from tests.cuda.pretend import host_waits
 from tests.tiny import CPU, tiny_batch, tiny_stepper
 from training.optimizers import OptimizationSettings
+from training.skipping import HostCopy
 from training.step import Stepper
 from utils.cpu_kernels import without_cpu_kernels
 
@@ -53,33 +54,63 @@ def test_what_is_counted():
     assert names == ["_local_scalar_dense", "index", "numpy"]
 
 
-@pytest.mark.parametrize("settings", [{}, {"grad_clip": 1.0}, {"optimizer": "sgd"}], ids=str)
-def test_a_step(settings):
-    stepper = tiny_stepper(**settings)
-    assert_one_wait(stepper, [tiny_batch([0, 1])])
+@pytest.mark.parametrize("settings", [{}, {"grad_clip": 1.0, "optimizer": "adam"}, {"optimizer": "sgd"}], ids=str)
+def test_a_step(settings, read_late):
+    assert_no_wait(tiny_stepper(late=True, **settings), [tiny_batch([0, 1])], read_late)
 
 
 @pytest.mark.parametrize("name", [name for name in BALANCINGS if name not in SURGERY])
-def test_a_step_of_every_method(name):
-    assert_one_wait(tiny_stepper(name), [tiny_batch([0]), tiny_batch([1])])
+def test_a_step_of_every_method(name, read_late):
+    assert_no_wait(tiny_stepper(name, late=True), [tiny_batch([0]), tiny_batch([1])], read_late)
 
 
-def test_a_step_of_the_network():
+@pytest.mark.parametrize("settings", [{"optimizer": "rmsprop"}, {"late": False}], ids=str)
+def test_a_step_whose_result_is_not_late(settings):
+    """It waits once, for the flags."""
+    stepper, batch = tiny_stepper(**{"late": True, **settings}), tiny_batch([0, 1])
+    stepper.step([batch])
+    with host_waits() as names:
+        stepper.step([batch])
+    assert names == ["tolist"]
+
+
+def test_a_step_of_the_network(read_late):
     objective = build_objective(Elite360M("Elite360M_Res18", CLASSES, ico_level=2, pretrained=False)).train()
+    stepper = Stepper(objective, objective, OptimizationSettings(num_steps=9), CPU, late=True)
     with without_cpu_kernels():
-        assert_one_wait(Stepper(objective, objective, OptimizationSettings(num_steps=9), CPU), [random_batch()])
+        assert_no_wait(stepper, [random_batch()], read_late)
 
 
-def assert_one_wait(stepper: Stepper, batches: list[dict]) -> None:
-    """A step waits once, for the flags; the network and its losses never do. A first step makes what is kept."""
+@pytest.fixture
+def read_late(monkeypatch) -> list[bool]:
+    """For each copy on the host that is read: whether another one was made since, that of the next step."""
+    copies, late = [], []
+    made, read = HostCopy.__init__, HostCopy.read
+
+    def noted(copy: HostCopy, tensor: torch.Tensor) -> None:
+        copies.append(copy)
+        made(copy, tensor)
+
+    def uncounted(copy: HostCopy) -> list:
+        late.append(copies[-1] is not copy)
+        with torch._C.DisableTorchFunction():
+            return read(copy)
+
+    monkeypatch.setattr(HostCopy, "__init__", noted)
+    monkeypatch.setattr(HostCopy, "read", uncounted)
+    return late
+
+
+def assert_no_wait(stepper: Stepper, batches: list[dict], read_late: list[bool]) -> None:
+    """A step reads the flags of the step before, and waits for nothing else. A first step makes what is kept."""
     stepper.step(batches)
+    assert read_late == []
     with host_waits() as names:
         stepper.step(batches)
-    assert names == ["tolist"]
-    with host_waits() as names:
-        stepper.objective.begin_step(batches)
-        stepper.objective(batches[0])
     assert names == []
+    assert read_late == [True]
+    stepper.settle()
+    assert read_late == [True, False]
 
 
 def test_the_average_of_the_weights(monkeypatch):
@@ -87,7 +118,9 @@ def test_the_average_of_the_weights(monkeypatch):
     stepper = tiny_stepper(ema_decay=0.9)
     stepper.step([tiny_batch([0, 1])])
     monkeypatch.setattr(torch.Tensor, "to", lambda *_, **__: pytest.fail("moved"))
-    stepper.ema.update_parameters(stepper.objective.network)
+    with host_waits() as names:
+        stepper.ema.update_parameters(stepper.objective.network, unless=torch.tensor(False))
+    assert names == ["_local_scalar_dense"], "the number of steps, which is on the CPU"
 
 
 def test_an_evaluated_batch():

@@ -77,6 +77,7 @@ def train(
     dropout: float = 0.2,
     log_frequency: int = 1,
     end_epoch=lambda progress: None,
+    late: bool = False,
     **settings,
 ) -> Outcome:
     """Two epochs, unless told otherwise; a state is saved after every step.
@@ -90,6 +91,7 @@ def train(
         dropout: of the network.
         log_frequency: steps of a line in metrics.jsonl.
         end_epoch: called with the progress at the end of an epoch.
+        late: whether results of steps come a step late.
         settings: of the loop.
     """
     run = RunFolder(root, FOLDERS)
@@ -98,9 +100,9 @@ def train(
     random.seed(5 if resume else 0)
     np.random.seed(5 if resume else 0)  # noqa: NPY002
     batches = batches or TinyBatches()
-    stepper = tiny_stepper(
-        balancing, tiny_network(dropout=dropout), schedule="cosine", num_steps=8, ema_decay=0.9, grad_clip=50.0
-    )
+    network = tiny_network(dropout=dropout)
+    optimization = {"schedule": "cosine", "num_steps": 8, "ema_decay": 0.9, "grad_clip": 50.0}
+    stepper = tiny_stepper(balancing, network, late=late, **optimization)
     log = TrainingLog(run, log_frequency, stepper.objective.balancing, stepper.optimizer, resumed=resume)
     progress = Progress()
     parts = {"stepper": stepper, "log": log, "progress": progress}
@@ -136,6 +138,10 @@ def assert_same_end(ours: Outcome, theirs: Outcome) -> None:
     """The same weights, averages, moments, schedules, generators, best scores and logged losses."""
     assert ours.outcome == theirs.outcome == "finished"
     assert_same_state(ours, theirs)
+    assert_same_lines(ours, theirs)
+
+
+def assert_same_lines(ours: Outcome, theirs: Outcome) -> None:
     times = ("run/images_per_second", "run/data_wait_share", "run/memory_gb")
     lines = [[{k: v for k, v in line.items() if k not in times} for line in x.lines] for x in (ours, theirs)]
     assert lines[0] == lines[1]
@@ -275,8 +281,10 @@ def test_batches_of_a_step():
     assert list(groups) == []
 
 
-def test_gives_up_when_no_loss_is_finite(tmp_path, capsys):
-    outcome = train(tmp_path, batches=TinyBatches(bad=(2, 3, 4)), max_bad_steps=3, save_steps=100)
+@pytest.mark.parametrize("late", [False, True])
+def test_gives_up_when_no_loss_is_finite(tmp_path, capsys, late):
+    batches = TinyBatches(bad=(2, 3, 4))
+    outcome = train(tmp_path, batches=batches, max_bad_steps=3, save_steps=100, late=late, log_frequency=100)
     assert outcome.outcome == "diverged"
     assert outcome.events == ["save 1 4"]
     assert outcome.state["parts"]["progress"]["bad_steps"] == 3
@@ -311,3 +319,47 @@ def test_gradient_norms_change_nothing(tmp_path):
     """Without dropout, for which they draw random numbers."""
     with_norms, without = (train(tmp_path / str(x), dropout=0.0, log_grad_norms=x) for x in (True, False))
     assert_same_state(with_norms, without)
+
+
+@pytest.mark.parametrize("settings", [{}, {"save_steps": 3}, {"log_grad_norms": True}], ids=str)
+@pytest.mark.parametrize("balancing", ["uncertainty", "rlw", "gradnorm"])
+def test_results_that_come_late_change_nothing(tmp_path, balancing, settings, capsys):
+    """Not even the order of what is saved and logged."""
+    settings = {"save_steps": 100, "log_frequency": 3, **settings}
+    outcomes, printed = [], []
+    for late in (False, True):
+        batches = TinyBatches(bad=(2, 3, 5))
+        outcomes.append(train(tmp_path / str(late), batches=batches, balancing=balancing, late=late, **settings))
+        printed.append([line for line in capsys.readouterr().err.split("\n") if "not finite" in line])
+    assert_same_end(*outcomes)
+    assert outcomes[0].events == outcomes[1].events
+    assert [len(lines) for lines in printed] == [3, 3]
+    assert printed[0] == printed[1]
+
+
+@pytest.mark.parametrize("save_steps", [2, 3])
+def test_killed_with_late_results(whole, tmp_path, save_steps):
+    """A state is that of all steps so far."""
+    settings = {"late": True, "save_steps": save_steps, "log_frequency": 100}
+    with pytest.raises(Killed):
+        train(tmp_path, batches=TinyBatches(killed_at=NUM_BATCHES), **settings)
+    resumed = train(tmp_path, resume=True, **settings)
+    assert resumed.epochs[0] == (1, save_steps)
+    assert_same_state(resumed, whole)
+
+
+def test_stopped_with_late_results(whole, tmp_path):
+    """A step later; the state that is left is that of this step."""
+    settings = {"late": True, "save_steps": 100, "log_frequency": 100}
+    stopped = train(tmp_path, stop=iter([None, "time is up", "time is up"]).__next__, **settings)
+    assert (stopped.outcome, stopped.events) == ("stopped", ["save 1 3"])
+    assert_same_state(train(tmp_path, resume=True, **settings), whole)
+
+
+@pytest.mark.parametrize("max_bad_steps", [1, 2])
+def test_gives_up_at_once_with_late_results(tmp_path, max_bad_steps):
+    """Not a step later."""
+    settings = {"late": True, "save_steps": 100, "log_frequency": 100}
+    outcome = train(tmp_path, batches=TinyBatches(bad=(2, 3)), max_bad_steps=max_bad_steps, **settings)
+    assert outcome.outcome == "diverged"
+    assert (outcome.progress.step, outcome.progress.bad_steps) == (1 + max_bad_steps, max_bad_steps)

@@ -74,6 +74,19 @@ def wishes(rank: int, processes: int) -> bool:
     return tiny_stepper().step([tiny_batch([rank])], wants_to_stop=rank == processes - 1).stop
 
 
+def states_of_late_results(rank: int, processes: int) -> list[tuple[dict, list[str]]]:
+    """The state and the problems of a stepper that waits, and of a late one, after a bad step in the last process."""
+    first, second, third = (tiny_batch([2 * rank + 4 * i, 2 * rank + 4 * i + 1]) for i in range(3))
+    second = spoilt(second) if rank == processes - 1 else second
+    outcomes = []
+    for late in (False, True):
+        stepper = tiny_stepper("dwa", late=late)
+        results = [stepper.step([batch]) for batch in (first, second, without_labels(third, "kind"), third)]
+        results.append(stepper.settle())
+        outcomes.append((stepper.state_dict(), [result.problem for result in results if result]))
+    return outcomes
+
+
 def restored_draw(rank: int, folder: str) -> tuple[float, float]:
     """A random number that is drawn after a state was saved, and the one that is drawn when it was restored."""
     run = RunFolder(Path(folder), FOLDERS)
@@ -94,6 +107,7 @@ def in_process(rank: int, processes: int, folder: str) -> dict:
         "bad": bad_step(rank, processes),
         "moved": [moved_tasks(num_with_labels, rank) for num_with_labels in range(processes + 1)],
         "stop": wishes(rank, processes),
+        "late": states_of_late_results(rank, processes),
         "draws": restored_draw(rank, folder),
     }
 
@@ -140,6 +154,14 @@ def test_labels_in_one_process_are_labels_of_all(together):
 
 def test_one_process_stops_all(together):
     assert [results["stop"] for results in together] == [True, True]
+
+
+def test_late_results_are_the_same(together):
+    for results in together:
+        (waiting, problems), (late, late_problems) = results["late"]
+        assert_identical(late, waiting)
+        assert late_problems == problems
+        assert [bool(problem) for problem in problems] == [False, True, False, False]
 
 
 def test_every_process_gets_its_own_generators_back(together):

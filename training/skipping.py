@@ -1,0 +1,70 @@
+"""Leaving out an update on the device, by flags that the host need not know yet."""
+
+import torch
+from torch import nn
+
+from training.task_gradients import flat
+
+
+class HostCopy:
+    """A copy of a tensor on its way to the host, which may go on working until it reads it."""
+
+    def __init__(self, tensor: torch.Tensor):
+        self._copy = tensor.to("cpu", non_blocking=True)  # from a GPU into pinned memory
+        self._arrived = torch.cuda.current_stream(tensor.device).record_event() if tensor.is_cuda else None
+
+    def read(self) -> list:
+        """The values; waits for what was asked of the GPU before the copy, not for what was asked of it since."""
+        if self._arrived:
+            self._arrived.synchronize()
+        return self._copy.tolist()
+
+
+class KeptBuffers:
+    """Copies of what steps change in the buffers of a module, to undo a step.
+
+    That is all floating-point buffers, such as running statistics, and counters: single integers.
+    """
+
+    def __init__(self, module: nn.Module):
+        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+        for buffer in module.buffers():
+            if buffer.is_floating_point() or buffer.ndim == 0:
+                by_type.setdefault(buffer.dtype, []).append(buffer)
+        self._buffers = [*by_type.values()]
+        self._before = [[torch.empty_like(buffer) for buffer in some] for some in self._buffers]
+
+    def note(self) -> None:
+        """Copy the buffers."""
+        for before, now in zip(self._before, self._buffers, strict=True):
+            torch._foreach_copy_(before, now)
+
+    def put_back(self) -> None:
+        """Set the buffers to the copies."""
+        for before, now in zip(self._before, self._buffers, strict=True):
+            torch._foreach_copy_(now, before)
+
+    def put_back_if(self, condition: torch.Tensor) -> None:
+        """As `put_back` if a boolean scalar on the device is true. In few operations: buffers are small but many."""
+        for before, now in zip(self._before, self._buffers, strict=True):
+            chosen = torch.where(condition, flat(before), flat(now)).split([buffer.numel() for buffer in now])
+            torch._foreach_copy_(now, [values.view_as(buffer) for values, buffer in zip(chosen, now, strict=True)])
+
+
+def step_unless(optimizer: torch.optim.Optimizer, parts: list[tuple[list[nn.Parameter], torch.Tensor]]) -> None:
+    """A step of a fused optimizer that leaves out some parameters, with their moments and step counters.
+
+    Args:
+        optimizer: fused, such that it takes the flag by which `torch.amp.GradScaler` tells it of overflows.
+        parts: of the parameters, each with a boolean scalar on the device: true to leave them out.
+    """
+    gradients = {parameter: parameter.grad for parameters, _ in parts for parameter in parameters}
+    optimizer.zero_grad()
+    for parameters, is_left_out in parts:
+        for parameter in parameters:
+            parameter.grad = gradients[parameter]
+        optimizer.found_inf = is_left_out.float()
+        optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+    optimizer.found_inf = None
