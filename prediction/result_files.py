@@ -15,7 +15,7 @@ import numpy as np
 
 from prediction.description import Describer, Description
 from prediction.file_predictor import FilePredictor
-from prediction.input_image import TONE_MAPPING, InputImage
+from prediction.input_image import TONE_MAPPING, InputImage, read_image
 from prediction.naming import Job
 from prediction.result import Prediction
 from tasks import TASKS
@@ -27,7 +27,8 @@ from visual.drawing import save_image
 
 _DESCRIPTION = ".json"
 
-Writer = Callable[[Prediction, Path], None]
+Writer = Callable[[Prediction, Path, Path], None]  # of a prediction, its image file and the file to write
+_GLB = ("glb", "mesh")  # kinds that need trimesh, written only if asked for
 
 
 class ResultFiles:
@@ -37,7 +38,7 @@ class ResultFiles:
 
     Args:
         predictor: whose predictions.
-        kinds: values of --save; None: all that the model can produce, except glb.
+        kinds: values of --save; None: all that the model can produce, except glb and mesh.
         overwrite: whether to replace existing results.
 
     Raises:
@@ -49,9 +50,9 @@ class ResultFiles:
         possible = _writers(model.settings.tasks)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
-        chosen = kinds or [kind for kind in possible if kind != "glb"]
-        if "glb" in chosen and find_spec("trimesh") is None:
-            raise UserError("--save glb needs trimesh: pip install trimesh")
+        chosen = kinds or [kind for kind in possible if kind not in _GLB]
+        if (needed := [kind for kind in chosen if kind in _GLB]) and find_spec("trimesh") is None:
+            raise UserError(f"--save {needed[0]} needs trimesh: pip install trimesh")
         self._writers = {ending: writer for kind in chosen for ending, writer in possible[kind].items()}
         self._predictor = predictor
         self._overwrite = overwrite
@@ -125,7 +126,7 @@ class ResultFiles:
                 # Short names, as those of the results may have the maximum length.
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
                 for ending, write in self._writers.items():
-                    write(prediction, complete[ending])
+                    write(prediction, job.image, complete[ending])
                 stale, kept = self._other_files(job, image)
                 names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
                 description = self._describer.describe(job, image, prediction, names)
@@ -164,14 +165,20 @@ def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
         writers[display.map_name] = {
             f"_{ending}": partial(_write_map, task, encode) for ending, encode in display.files.items()
         }
-    writers["panel"] = {"_panel.png": lambda prediction, path: save_image(path, prediction.panel())}
+    writers["panel"] = {"_panel.png": lambda prediction, _, path: save_image(path, prediction.panel())}
     if "depth" in writers:
-        writers["ply"] = {"_points.ply": lambda prediction, path: prediction.point_cloud().save_ply(path)}
-        writers["glb"] = {"_points.glb": lambda prediction, path: prediction.point_cloud().save_glb(path)}
+        writers["ply"] = {"_points.ply": lambda prediction, _, path: prediction.point_cloud().save_ply(path)}
+        writers["glb"] = {"_points.glb": lambda prediction, _, path: prediction.point_cloud().save_glb(path)}
+        writers["mesh"] = {"_mesh.glb": _write_mesh}
     return writers
 
 
-def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) -> None:
+def _write_mesh(prediction: Prediction, image: Path, path: Path) -> None:
+    """Write the mesh with the image as its texture, read again as predictions hold it at their own size."""
+    prediction.mesh(read_image(image).rgb).save_glb(path)
+
+
+def _write_map(task: str, encode: Encoding, prediction: Prediction, image: Path, path: Path) -> None:
     """Write the encoded map of a task as .npy or as an image, depending on the suffix, atomically."""
     values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
     if path.suffix != ".npy":
