@@ -27,7 +27,8 @@ from visual.drawing import save_image
 
 _DESCRIPTION = ".json"
 
-Writer = Callable[[Prediction, Path, Path], None]  # of a prediction, its image file and the file to write
+Texture = Callable[[], np.ndarray]  # the image of a prediction, (any, any, 3) uint8, at its full size
+Writer = Callable[[Prediction, Texture, Path], None]
 _GLB = ("glb", "mesh")  # kinds that need trimesh, written only if asked for
 
 
@@ -47,7 +48,7 @@ class ResultFiles:
 
     def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool):
         model = predictor.model
-        possible = _writers(model.settings.tasks)
+        possible = writers_of(model.settings.tasks)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
         chosen = kinds or [kind for kind in possible if kind not in _GLB]
@@ -126,7 +127,7 @@ class ResultFiles:
                 # Short names, as those of the results may have the maximum length.
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
                 for ending, write in self._writers.items():
-                    write(prediction, job.image, complete[ending])
+                    write(prediction, lambda: read_image(job.image).rgb, complete[ending])
                 stale, kept = self._other_files(job, image)
                 names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
                 description = self._describer.describe(job, image, prediction, names)
@@ -157,7 +158,7 @@ class ResultFiles:
             )
 
 
-def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
+def writers_of(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
     """For each value of --save that a network of these tasks supports: endings of files, and their writers."""
     writers: dict[str, dict[str, Writer]] = {}
     for task in tasks:
@@ -169,16 +170,11 @@ def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
     if "depth" in writers:
         writers["ply"] = {"_points.ply": lambda prediction, _, path: prediction.point_cloud().save_ply(path)}
         writers["glb"] = {"_points.glb": lambda prediction, _, path: prediction.point_cloud().save_glb(path)}
-        writers["mesh"] = {"_mesh.glb": _write_mesh}
+        writers["mesh"] = {"_mesh.glb": lambda prediction, texture, path: prediction.mesh(texture()).save_glb(path)}
     return writers
 
 
-def _write_mesh(prediction: Prediction, image: Path, path: Path) -> None:
-    """Write the mesh with the image as its texture, read again as predictions hold it at their own size."""
-    prediction.mesh(read_image(image).rgb).save_glb(path)
-
-
-def _write_map(task: str, encode: Encoding, prediction: Prediction, image: Path, path: Path) -> None:
+def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Texture, path: Path) -> None:
     """Write the encoded map of a task as .npy or as an image, depending on the suffix, atomically."""
     values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
     if path.suffix != ".npy":
@@ -191,4 +187,7 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, image: Path,
         temporary.write_bytes(content.getbuffer())
 
 
-ENDINGS = (_DESCRIPTION, *(ending for endings in _writers(TASKS).values() for ending in endings))  # of all result files
+ENDINGS = (
+    _DESCRIPTION,
+    *(ending for endings in writers_of(TASKS).values() for ending in endings),
+)  # of all result files
