@@ -28,9 +28,9 @@ class Viewer {
       find(".views").replaceChildren("this browser has no WebGL 2: only flat maps are shown");
       return;
     }
-    const onTap = (angles) => this.ruler.active && this.measureAt(...angles);
+    const onTap = (angles) => this.pressed(...angles);
     this.look = new LookAround(find(".look"), (u, v) => this.turned(u, v), onTap);
-    this.cloud = new PointCloud(find(".cloud"), () => this.cloudMoved(), (pixel) => this.tapped(pixel));
+    this.cloud = new PointCloud(find(".cloud"), () => this.cloudMoved(), (pixel) => this.pressed(...this.angles(pixel)));
     find(".look").addEventListener("pointermove", (event) => {
       this.showValues(...this.look.angles(event.offsetX, event.offsetY));
     });
@@ -121,8 +121,8 @@ class Viewer {
     image.addEventListener("pointermove", (event) => this.showValues(...this.mapAngles(event)));
     image.addEventListener("click", (event) => {
       const angles = this.mapAngles(event);
-      if (this.ruler.active) this.measureAt(...angles);
-      else this.look?.lookAt(...angles);
+      this.pressed(...angles);
+      if (!this.ruler.active) this.look?.lookAt(...angles);
     });
     const caption = make("figcaption", {}, make("span", { textContent: layer.caption }));
     if (layer.scale) caption.append(this.scale(layer.scale));
@@ -214,17 +214,17 @@ class Viewer {
     find(".compass").innerHTML = arrows.join("");
   }
 
-  /** A point of the cloud was pressed. */
-  tapped(pixel) {
-    const [x, y] = [pixel % this.data.width, Math.floor(pixel / this.data.width)];
-    const u = ((x + 0.5) / this.data.width - 0.5) * 2 * Math.PI;
-    const v = ((y + 0.5) / this.data.height - 0.5) * Math.PI;
+  /** A direction was pressed in one of the views. */
+  pressed(u, v) {
     this.showValues(u, v);
-    if (this.ruler.active) this.measureAt(u, v);
+    if (this.ruler.active) this.ruler.add(this.depth.point(this.pixel(u, v)), u, v);
   }
 
-  measureAt(u, v) {
-    this.ruler.add(this.depth.point(this.pixel(u, v)), u, v);
+  /** Longitude and latitude of a pixel of the maps. */
+  angles(pixel) {
+    const { width, height } = this.data;
+    const [x, y] = [pixel % width, Math.floor(pixel / width)];
+    return [((x + 0.5) / width - 0.5) * 2 * Math.PI, ((y + 0.5) / height - 0.5) * Math.PI];
   }
 
   mapAngles({ currentTarget: image, offsetX, offsetY }) {
