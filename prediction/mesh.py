@@ -11,7 +11,7 @@ from utils.errors import UserError
 from utils.extras import import_extra
 from utils.files import atomic_path
 from utils.pinhole import Pinhole
-from utils.sphere import depth_to_points
+from utils.sphere import angles_to_rays, pixels_to_angles
 from utils.tasks import METERS
 
 _JUMP = 0.05  # relative difference of depth between neighbors that is always bridged
@@ -50,6 +50,7 @@ class Mesh:
         mask: np.ndarray | None = None,
         camera: Pinhole | None = None,
         unit: str = METERS,
+        step: int = 1,
     ) -> "Mesh":
         """Two triangles between each four neighboring pixels, with the vertices at the centers of the pixels.
 
@@ -67,16 +68,23 @@ class Mesh:
             mask: (H, W) bool, which pixels to use; None: all.
             camera: that took the image; None for a panorama.
             unit: of depth, in words.
+            step: use every n-th row and column only, for fewer triangles.
 
         Raises:
             ValueError: when mask or camera have another size than `depth`.
         """
-        known = pixels_with_depth(depth, mask, camera)
-        inverse = np.divide(1, depth, where=known, out=np.full(depth.shape, np.nan))
-        points = np.where(known[..., None], camera.points(depth) if camera else depth_to_points(depth), 0)
-        index = np.arange(depth.size).reshape(depth.shape)
-        uv = _pixel_centers(*depth.shape)
-        points = points.reshape(-1, 3)
+        known = pixels_with_depth(depth, mask, camera)[::step, ::step]
+        rows, columns = (np.arange(0, size, step) for size in depth.shape)
+        uv = np.stack(np.meshgrid((columns + 0.5) / depth.shape[1], (rows + 0.5) / depth.shape[0]), axis=-1)
+        rays = (
+            camera.rays()[::step, ::step]
+            if camera
+            else angles_to_rays(*pixels_to_angles(rows[:, None], columns, *depth.shape))
+        )
+        used = np.where(known, depth[::step, ::step], 0).astype(np.float64)
+        inverse = np.divide(1, used, where=known, out=np.full(used.shape, np.nan))
+        points = (used[..., None] * rays).reshape(-1, 3)
+        index = np.arange(used.size).reshape(used.shape)
         if not camera:
             index, inverse, uv, poles = _wrapped(index, inverse, uv)
             points = np.concatenate([points, poles])
@@ -114,12 +122,6 @@ class Mesh:
         )
         with atomic_path(path) as temporary:
             temporary.write_bytes(trimesh.Scene(mesh).export(file_type="glb"))
-
-
-def _pixel_centers(height: int, width: int) -> np.ndarray:
-    """Texture coordinates (H, W, 2) of the centers of pixels."""
-    u, v = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
-    return np.stack([u, v], axis=-1)
 
 
 def _wrapped(

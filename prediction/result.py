@@ -16,6 +16,7 @@ from utils.sphere import depth_to_points
 from visual.displays import DisplaySettings
 from visual.panels import maps_panel
 
+_MESH_WIDTH = 1024  # of larger maps, a mesh connects every n-th pixel
 _PANEL_WIDTH = 1024  # of larger maps, a panel shows every n-th pixel, as its text has one size
 
 
@@ -84,6 +85,8 @@ class Prediction(ABC):
     def mesh(self, texture: np.ndarray | None = None) -> Mesh:
         """Textured triangles between the pixels that have a depth, see `Mesh.from_depth`.
 
+        They are between every n-th row and column of large maps, so that there are at most a million.
+
         Args:
             texture: the image (any, any, 3) uint8 in its full resolution; None: `rgb`.
 
@@ -92,7 +95,8 @@ class Prediction(ABC):
         """
         self._require_depth("a mesh")
         texture = self.rgb if texture is None else texture
-        return Mesh.from_depth(self.depth, texture, camera=self.pinhole, unit=self.settings.depth_unit)
+        step = -(-self.depth.shape[1] // _MESH_WIDTH)
+        return Mesh.from_depth(self.depth, texture, camera=self.pinhole, unit=self.settings.depth_unit, step=step)
 
     def _require_depth(self, what: str) -> None:
         if self.depth is None:

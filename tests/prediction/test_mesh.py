@@ -144,6 +144,19 @@ def test_a_perspective_image():
         Mesh.from_depth(np.ones((30, 20)), black(), camera=camera)
 
 
+@pytest.mark.parametrize("step", [2, 3])
+def test_fewer_triangles(step):
+    """Of every n-th pixel, also where their number does not divide the width."""
+    low, high = map(np.array, ROOMS["living room"])
+    mesh = Mesh.from_depth(box_depth(low, high), black(), step=step)
+    rows, columns = len(range(0, HEIGHT, step)), len(range(0, WIDTH, step))
+    assert len(mesh.faces) == 2 * rows * columns
+    assert trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).is_watertight
+    row, column = pixels_of(mesh)[rows * columns // 2, 0]
+    expected = box_depth(low, high)[row, column] * erp_rays(HEIGHT, WIDTH)[row, column]
+    assert mesh.vertices[mesh.faces[rows * columns // 2, 0]] == pytest.approx(expected, abs=1e-5)
+
+
 def test_no_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="triangles"):
         Mesh.from_depth(np.zeros((HEIGHT, WIDTH)), black()).save_glb(tmp_path / "room.glb")
