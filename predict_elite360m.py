@@ -14,6 +14,7 @@ Writes for each image, at the training size of the network, in the folder struct
     NAME_labels_colour.png   the same in colors, with a legend
     NAME_points.ply          one colored point per pixel, meters in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; only with --save glb
+    NAME_mesh.glb            textured triangles, y up; only with --save mesh
 
 The camera frame is x right, y down, z forward. Exit codes: 1 when an image could not be predicted, 2 when the command
 line or the disk did not allow for any more, 130 when interrupted.

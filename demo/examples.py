@@ -5,14 +5,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch.utils.data import default_collate
 
 from datasets.panorama import resize_rgb
 from datasets.synthetic import SyntheticRooms
 from prediction.input_image import as_rgb
+from tasks.meaning import display_settings_of
+from visual.displays import DisplaySettings
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _ROOMS = (6, 4, 11)  # of the test split
 _HEIGHT, _THUMBNAIL_HEIGHT = 512, 128  # pixels
+
+
+class Truth(NamedTuple):
+    """The ground truth of a panorama: a batch of one, as datasets give it, and what it means."""
+
+    batch: dict
+    meaning: DisplaySettings
 
 
 class Example(NamedTuple):
@@ -21,10 +31,12 @@ class Example(NamedTuple):
     Attributes:
         title: shown below it.
         read: from a height in pixels to the panorama (H, 2H, 3) uint8.
+        truth: from a height in pixels to its ground truth, if that is known.
     """
 
     title: str
     read: Callable[[int], np.ndarray]
+    truth: Callable[[int], Truth] | None = None
 
     def panorama(self) -> np.ndarray:
         """(512, 1024, 3) uint8."""
@@ -40,9 +52,16 @@ def examples() -> list[Example]:
     image = as_rgb(_DOCS / "example_room.png")
     return [
         Example("docs/example_room.png", lambda height: resize_rgb(image, height, 2 * height)),
-        *(Example(f"test room {index}", _room_reader(index)) for index in _ROOMS),
+        *map(_test_room, _ROOMS),
     ]
 
 
-def _room_reader(index: int) -> Callable[[int], np.ndarray]:
-    return lambda height: SyntheticRooms("test", index + 1, height, 2 * height).read(index).rgb
+def _test_room(index: int) -> Example:
+    def rooms(height: int) -> SyntheticRooms:
+        return SyntheticRooms("test", index + 1, height, 2 * height)
+
+    def truth(height: int) -> Truth:
+        dataset = rooms(height)
+        return Truth(default_collate([dataset[index]]), display_settings_of(dataset))
+
+    return Example(f"test room {index}", lambda height: rooms(height).read(index).rgb, truth)

@@ -5,33 +5,44 @@ import base64
 import cv2
 import numpy as np
 
-from prediction import Prediction
+from demo.examples import Truth
+from networks.saved_network import UNKNOWN_DATASET, NetworkSettings, find_mismatches
+from prediction import PanoramaPrediction
 from tasks import TASKS
+from visual.color_scale import ColorScale
 from visual.displays import Display, DisplaySettings, ValueMap
-from visual.drawing import data_url, encode_image
+from visual.drawing import data_url, encode_image, scale_colors
 
 _RGB_HEIGHT = 1024  # pixels at most, about the resolution of a screen
 _SCALE_COLORS = 256
 
 
-def layers(title: str, rgb: np.ndarray, prediction: Prediction) -> dict:
+def layers(title: str, rgb: np.ndarray, prediction: PanoramaPrediction, truth: Truth | None = None) -> dict:
     """The data of demo/web/viewer.js, ready for JSON: a layer for the panorama and one per task.
 
     Args:
         title: of the panorama.
         rgb: (H, W, 3) uint8, the panorama at any size.
         prediction: made from it.
+        truth: its ground truth at the size of the prediction, if that is known.
     """
     height, width = prediction.rgb.shape[:2]
     settings = DisplaySettings.of(prediction.settings)
-    maps = [_layer(TASKS[task].display, values, settings) for task, values in prediction.maps().items()]
+    comparable = _comparable(prediction.settings, truth)
+    maps = []
+    for task, values in prediction.maps().items():
+        display = TASKS[task].display
+        layer = {**_layer(display, values, settings), "seam": prediction.seam.get(task)}
+        if task in comparable:
+            layer["error"] = _error(display, values, display.target_map(truth.batch, 0), settings)
+        maps.append(layer)
     return {"title": title, "height": height, "width": width, "layers": [_rgb_layer(rgb), *maps]}
 
 
 def _rgb_layer(rgb: np.ndarray) -> dict:
     if len(rgb) > _RGB_HEIGHT:
         rgb = cv2.resize(rgb, (2 * _RGB_HEIGHT, _RGB_HEIGHT), interpolation=cv2.INTER_AREA)
-    return {"name": "RGB", "caption": "RGB", "image": _data_url(rgb, "jpeg")}
+    return {"name": "RGB", "title": "RGB", "caption": "RGB", "image": _data_url(rgb, "jpeg")}
 
 
 def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> dict:
@@ -39,6 +50,7 @@ def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> d
     scale = display.scale((values,), settings)
     layer = {
         "name": display.map_name,
+        "title": display.title,
         "caption": display.caption,
         "image": _data_url(display.colorize(values, settings, scale), "png"),
         "value_map": _as_text(value_map),
@@ -46,10 +58,32 @@ def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> d
     if value_map.classes:
         layer["legend"] = [(name, f"rgb{color}") for name, color in value_map.classes]
     if scale:
-        ramp = np.linspace(scale.low, scale.high, _SCALE_COLORS, dtype=np.float32)[None]
-        colors = display.colorize(ramp, settings, scale)
-        layer["scale"] = {**scale._asdict(), "image": _data_url(colors, "png")}
+        layer["scale"] = _scale(scale)
     return layer
+
+
+def _scale(scale: ColorScale) -> dict:
+    colors = scale_colors(np.linspace(scale.low, scale.high, _SCALE_COLORS, dtype=np.float32)[None], scale)
+    return {**scale._asdict(), "image": _data_url(colors, "png")}
+
+
+def _error(display: Display, values: np.ndarray, target: np.ndarray, settings: DisplaySettings) -> dict:
+    """The error of a map: in words, and as an image."""
+    error = {
+        "summary": display.error_summary(values, target),
+        "image": _data_url(display.colorize_error(values, target), "png"),
+    }
+    if scale := display.error_scale(settings):
+        error["scale"] = _scale(scale)
+    return error
+
+
+def _comparable(settings: NetworkSettings, truth: Truth | None) -> tuple[str, ...]:
+    """The tasks whose predictions are known to mean the same as the ground truth."""
+    if truth is None or settings.dataset == UNKNOWN_DATASET:
+        return ()
+    mismatches = find_mismatches(settings, truth.meaning, settings.tasks)
+    return tuple(task for task in settings.tasks if task not in mismatches)
 
 
 def _as_text(value_map: ValueMap) -> dict:

@@ -5,8 +5,10 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from demo.examples import examples
+from demo.downloads import Downloads
+from demo.examples import Example, examples
 from demo.layers import layers
+from demo.model_card import facts, limits
 from demo.uploads import MAX_MEGABYTES, read_upload
 from prediction import PanoramaModel
 from utils.errors import UserError
@@ -23,17 +25,24 @@ def style() -> dict:
 
 
 def build_page(model: PanoramaModel) -> gr.Blocks:
-    """The page of a model. It stores nothing: results are in the visitor's browser, uploads are read and removed."""
+    """The page of a model. It stores no files: uploads are read and removed, a few results are kept in memory."""
     rooms = examples()
+    downloads = Downloads(model)
 
-    def predict(title: str, rgb: np.ndarray) -> dict:
-        return layers(title, rgb, model.predict(rgb))
+    def predict(title: str, rgb: np.ndarray, room: Example | None = None) -> dict:
+        prediction = model.predict(rgb)
+        truth = room.truth(len(prediction.rgb)) if room and room.truth else None
+        files = {"key": downloads.add(title, rgb, prediction), "kinds": downloads.kinds}
+        return {**layers(title, rgb, prediction, truth), "files": files}
+
+    def download(wanted: dict) -> dict:
+        return downloads.file(wanted["key"], wanted["kind"])
 
     def on_upload(path: str) -> dict:
         try:
             rgb = read_upload(Path(path))
         except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            return {"error": str(error)}  # shown until the next panorama
         finally:
             Path(path).unlink(missing_ok=True)
         height, width = rgb.shape[:2]
@@ -42,10 +51,13 @@ def build_page(model: PanoramaModel) -> gr.Blocks:
 
     def on_choice(choice: gr.SelectData) -> dict:
         room = rooms[choice.index]
-        return predict(room.title, room.panorama())
+        return predict(room.title, room.panorama(), room)
 
     with gr.Blocks(title="Elite360M", analytics_enabled=False, fill_width=True) as page:
-        gr.Markdown(_heading(model))
+        gr.Markdown(f"# Elite360M\n{facts(model)}")
+        if text := limits(model):
+            with gr.Accordion("what to expect of it (docs/weights.md)", open=False):
+                gr.Markdown(text)
         with gr.Row():
             with gr.Column(scale=1, min_width=240):
                 upload = gr.File(label=f"panorama (2:1, up to {MAX_MEGABYTES} MB)", height=150)
@@ -63,25 +75,14 @@ def build_page(model: PanoramaModel) -> gr.Blocks:
                 viewer = gr.HTML(
                     html_template=_text("viewer.html"),
                     css_template=_text("viewer.css"),
-                    js_on_load=_text("views.js") + _text("viewer.js"),
+                    js_on_load="".join(map(_text, ("views.js", "measure.js", "viewer.js"))),
+                    server_functions=[download],
                 )
         shown = upload.upload(on_upload, upload, viewer, api_visibility="private", **_QUEUE)
         for outcome in (shown.success, shown.failure):
             outcome(lambda: None, None, upload, api_visibility="private", show_progress="hidden")  # ready for the next
         gallery.select(on_choice, None, viewer, api_visibility="private", **_QUEUE)
     return page
-
-
-def _heading(model: PanoramaModel) -> str:
-    settings = model.settings
-    facts = [
-        settings.backbone,
-        f"trained on {settings.dataset}",
-        f"{settings.width}x{settings.height} pixels",
-        f"predicts {', '.join(settings.tasks)}",
-        f"depth: {settings.depth_unit}",
-    ]
-    return f"# Elite360M\n{' · '.join(facts)}"
 
 
 def _text(name: str) -> str:

@@ -10,7 +10,7 @@ from options.parser import count, fraction, positive, rate, seed
 from utils.errors import UserError
 from utils.tasks import TASK_NAMES
 
-PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb")  # values of --save
+PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb", "mesh")  # values of --save
 
 # Flags that only some methods have, and the names of their arguments.
 FLAGS_OF_METHODS = {
@@ -281,7 +281,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=PREDICTION_KINDS,
         metavar="KIND",
-        help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb if not given; a .json is always written",
+        help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb and mesh if not given; always a .json",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")

@@ -9,12 +9,14 @@ result.point_cloud().save_ply("room.ply")
 Of perspective images instead of panoramas: `load_achievement`.
 """
 
+from prediction.mesh import Mesh
 from prediction.model import PanoramaModel, load_elite360m
 from prediction.perspective import PerspectiveModel, load_achievement
 from prediction.point_cloud import PointCloud
 from prediction.result import PanoramaPrediction, PerspectivePrediction, Prediction
 
 __all__ = [
+    "Mesh",
     "PanoramaModel",
     "PanoramaPrediction",
     "PerspectiveModel",

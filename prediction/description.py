@@ -38,14 +38,19 @@ class Description(NamedTuple):
 
 
 class Describer:
-    """Writes and reads the descriptions of predictions."""
+    """Writes and reads the descriptions of predictions.
+
+    Attributes:
+        meaning: entries that do not depend on the image: axes, units, classes, options, precision and model.
+        origin: what must be the same for results to be reused.
+    """
 
     def __init__(self, predictor: FilePredictor):
         self._predictor = predictor
         model = predictor.model
         settings = model.settings
         displays = [TASKS[task].display for task in settings.tasks]
-        self._meaning = {
+        self.meaning = {
             "axes": _AXES.format(forward=predictor.forward),
             **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
             **predictor.describe_options(),
@@ -57,7 +62,7 @@ class Describer:
                 "epoch": model.epoch,
             },
         }
-        self.origin = self._origin(json.loads(json.dumps(self._meaning)))
+        self.origin = self._origin(json.loads(json.dumps(self.meaning)))
         self._provenance = provenance()
 
     def describe(self, job: Job, image: InputImage, prediction: Prediction, names: frozenset[str]) -> dict:
@@ -73,7 +78,7 @@ class Describer:
                 **self._predictor.describe_image(image),
                 "tone_mapping": TONE_MAPPING if image.tone_mapped else None,
             },
-            **self._meaning,
+            **self.meaning,
             **self._predictor.describe_prediction(prediction),
             "files": sorted(names),
             **self._provenance,
@@ -104,6 +109,6 @@ class Describer:
             return Description(origin=None)
 
     def _origin(self, content: dict) -> dict:
-        origin = {key: content[key] for key in self._meaning}
+        origin = {key: content[key] for key in self.meaning}
         model = {key: value for key, value in origin["model"].items() if key != "checkpoint"}  # which may be moved
         return {**origin, "model": model}

@@ -7,15 +7,16 @@ from typing import Literal
 import numpy as np
 
 from utils.errors import UserError
+from utils.extras import import_extra
 from utils.files import atomic_path
 from utils.pinhole import Pinhole
 from utils.sphere import depth_to_points
 from utils.tasks import METERS
 
-_TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # 180 degrees about x
+TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # 180 degrees about x
 _PLY_AXES = {  # by the axis that points up: rotation from the camera frame, and axes in words
     "-y": (np.eye(3, dtype=np.float32), "x right, y down, z forward"),
-    "y": (np.diag(_TO_GLTF), "x right, y up, z backward"),
+    "y": (np.diag(TO_GLTF), "x right, y up, z backward"),
     "z": (np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32), "x right, y forward, z up"),
 }
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
@@ -64,16 +65,8 @@ class PointCloud:
         Raises:
             ValueError: when a map or the camera has another size than `depth`.
         """
-        maps = {"colors": colors, "normals": normals, "labels": labels, "mask": mask}
-        sizes = {name: values.shape[:2] for name, values in maps.items() if values is not None}
-        if camera:
-            sizes["camera"] = (camera.height, camera.width)
-        for name, size in sizes.items():
-            if size != depth.shape:
-                raise ValueError(f"{name} is of {size} pixels, but depth is {depth.shape}")
-        has_depth = np.isfinite(depth) & (depth > 0)
-        if mask is not None:
-            has_depth &= mask.astype(bool)
+        maps = {"colors": colors, "normals": normals, "labels": labels}
+        has_depth = pixels_with_depth(depth, mask, camera, **maps)
         known = np.where(has_depth, depth, 0)
         points = camera.points(known) if camera else depth_to_points(known)
         return cls(
@@ -125,10 +118,25 @@ class PointCloud:
         """
         if not len(self.xyz):
             raise UserError("no pixel has a depth: a GLB file needs points")
-        try:
-            import trimesh
-        except ImportError as error:
-            raise UserError("GLB files need trimesh: pip install trimesh") from error
-        scene = trimesh.Scene(trimesh.PointCloud(self.xyz * _TO_GLTF, colors=self.colors))
+        trimesh = import_extra("trimesh", "a GLB file")
+        scene = trimesh.Scene(trimesh.PointCloud(self.xyz * TO_GLTF, colors=self.colors))
         with atomic_path(path) as temporary:
             temporary.write_bytes(scene.export(file_type="glb"))
+
+
+def pixels_with_depth(
+    depth: np.ndarray, mask: np.ndarray | None, camera: Pinhole | None, **maps: np.ndarray | None
+) -> np.ndarray:
+    """Which pixels have a depth (finite, above 0) and are in the mask, (H, W) bool.
+
+    Raises:
+        ValueError: when mask, camera or one of the other maps have another size than `depth`.
+    """
+    sizes = {name: values.shape[:2] for name, values in {**maps, "mask": mask}.items() if values is not None}
+    if camera:
+        sizes["camera"] = (camera.height, camera.width)
+    for name, size in sizes.items():
+        if size != depth.shape:
+            raise ValueError(f"{name} is of {size} pixels, but depth is {depth.shape}")
+    has_depth = np.isfinite(depth) & (depth > 0)
+    return has_depth if mask is None else has_depth & mask.astype(bool)

@@ -7,6 +7,7 @@ import numpy as np
 
 from networks.saved_network import NetworkSettings
 from prediction.cameras import Camera
+from prediction.mesh import Mesh
 from prediction.point_cloud import PointCloud
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError
@@ -15,6 +16,7 @@ from utils.sphere import depth_to_points
 from visual.displays import DisplaySettings
 from visual.panels import maps_panel
 
+_MESH_WIDTH = 1024  # of larger maps, a mesh connects every n-th pixel
 _PANEL_WIDTH = 1024  # of larger maps, a panel shows every n-th pixel, as its text has one size
 
 
@@ -69,10 +71,7 @@ class Prediction(ABC):
         Raises:
             UserError: when the network does not predict depth.
         """
-        if self.depth is None:
-            raise UserError(
-                f"a point cloud needs depth, but the network predicts only {', '.join(self.settings.tasks)}"
-            )
+        self._require_depth("a point cloud")
         in_camera_frame = self.settings.normal_frame == "camera"
         return PointCloud.from_depth(
             self.depth,
@@ -82,6 +81,26 @@ class Prediction(ABC):
             camera=self.pinhole,
             unit=self.settings.depth_unit,
         )
+
+    def mesh(self, texture: np.ndarray | None = None) -> Mesh:
+        """Textured triangles between the pixels that have a depth, see `Mesh.from_depth`.
+
+        They are between every n-th row and column of large maps, so that there are at most a million.
+
+        Args:
+            texture: the image (any, any, 3) uint8 in its full resolution; None: `rgb`.
+
+        Raises:
+            UserError: when the network does not predict depth.
+        """
+        self._require_depth("a mesh")
+        texture = self.rgb if texture is None else texture
+        step = -(-self.depth.shape[1] // _MESH_WIDTH)
+        return Mesh.from_depth(self.depth, texture, camera=self.pinhole, unit=self.settings.depth_unit, step=step)
+
+    def _require_depth(self, what: str) -> None:
+        if self.depth is None:
+            raise UserError(f"{what} needs depth, but the network predicts only {', '.join(self.settings.tasks)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from prediction.description import Describer, Description
 from prediction.file_predictor import FilePredictor
-from prediction.input_image import TONE_MAPPING, InputImage
+from prediction.input_image import TONE_MAPPING, InputImage, read_image
 from prediction.naming import Job
 from prediction.result import Prediction
 from tasks import TASKS
@@ -27,7 +27,9 @@ from visual.drawing import save_image
 
 _DESCRIPTION = ".json"
 
-Writer = Callable[[Prediction, Path], None]
+Texture = Callable[[], np.ndarray]  # the image of a prediction, (any, any, 3) uint8, at its full size
+Writer = Callable[[Prediction, Texture, Path], None]
+_GLB = ("glb", "mesh")  # kinds that need trimesh, written only if asked for
 
 
 class ResultFiles:
@@ -37,7 +39,7 @@ class ResultFiles:
 
     Args:
         predictor: whose predictions.
-        kinds: values of --save; None: all that the model can produce, except glb.
+        kinds: values of --save; None: all that the model can produce, except glb and mesh.
         overwrite: whether to replace existing results.
 
     Raises:
@@ -46,12 +48,12 @@ class ResultFiles:
 
     def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool):
         model = predictor.model
-        possible = _writers(model.settings.tasks)
+        possible = writers_of(model.settings.tasks)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
-        chosen = kinds or [kind for kind in possible if kind != "glb"]
-        if "glb" in chosen and find_spec("trimesh") is None:
-            raise UserError("--save glb needs trimesh: pip install trimesh")
+        chosen = kinds or [kind for kind in possible if kind not in _GLB]
+        if (needed := [kind for kind in chosen if kind in _GLB]) and find_spec("trimesh") is None:
+            raise UserError(f"--save {needed[0]} needs trimesh: pip install trimesh")
         self._writers = {ending: writer for kind in chosen for ending, writer in possible[kind].items()}
         self._predictor = predictor
         self._overwrite = overwrite
@@ -125,7 +127,7 @@ class ResultFiles:
                 # Short names, as those of the results may have the maximum length.
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
                 for ending, write in self._writers.items():
-                    write(prediction, complete[ending])
+                    write(prediction, lambda: read_image(job.image).rgb, complete[ending])
                 stale, kept = self._other_files(job, image)
                 names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
                 description = self._describer.describe(job, image, prediction, names)
@@ -156,7 +158,7 @@ class ResultFiles:
             )
 
 
-def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
+def writers_of(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
     """For each value of --save that a network of these tasks supports: endings of files, and their writers."""
     writers: dict[str, dict[str, Writer]] = {}
     for task in tasks:
@@ -164,14 +166,15 @@ def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
         writers[display.map_name] = {
             f"_{ending}": partial(_write_map, task, encode) for ending, encode in display.files.items()
         }
-    writers["panel"] = {"_panel.png": lambda prediction, path: save_image(path, prediction.panel())}
+    writers["panel"] = {"_panel.png": lambda prediction, _, path: save_image(path, prediction.panel())}
     if "depth" in writers:
-        writers["ply"] = {"_points.ply": lambda prediction, path: prediction.point_cloud().save_ply(path)}
-        writers["glb"] = {"_points.glb": lambda prediction, path: prediction.point_cloud().save_glb(path)}
+        writers["ply"] = {"_points.ply": lambda prediction, _, path: prediction.point_cloud().save_ply(path)}
+        writers["glb"] = {"_points.glb": lambda prediction, _, path: prediction.point_cloud().save_glb(path)}
+        writers["mesh"] = {"_mesh.glb": lambda prediction, texture, path: prediction.mesh(texture()).save_glb(path)}
     return writers
 
 
-def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) -> None:
+def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Texture, path: Path) -> None:
     """Write the encoded map of a task as .npy or as an image, depending on the suffix, atomically."""
     values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
     if path.suffix != ".npy":
@@ -184,4 +187,7 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) 
         temporary.write_bytes(content.getbuffer())
 
 
-ENDINGS = (_DESCRIPTION, *(ending for endings in _writers(TASKS).values() for ending in endings))  # of all result files
+ENDINGS = (
+    _DESCRIPTION,
+    *(ending for endings in writers_of(TASKS).values() for ending in endings),
+)  # of all result files

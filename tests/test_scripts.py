@@ -346,7 +346,7 @@ def names(folder: Path) -> set[str]:
 
 
 def results(stem: str, *kinds: str) -> set[str]:
-    """Names of the files of these values of --save; every kind but glb when none is given."""
+    """Names of the files of these values of --save; every kind but glb and mesh when none is given."""
     endings = {
         "depth": ["_depth.npy", "_depth.png"],
         "normal": ["_normal.npy", "_normal.png"],
@@ -354,8 +354,9 @@ def results(stem: str, *kinds: str) -> set[str]:
         "panel": ["_panel.png"],
         "ply": ["_points.ply"],
         "glb": ["_points.glb"],
+        "mesh": ["_mesh.glb"],
     }
-    chosen = kinds or [kind for kind in PREDICTION_KINDS if kind != "glb"]
+    chosen = kinds or [kind for kind in PREDICTION_KINDS if kind not in ("glb", "mesh")]
     return {f"{stem}.json", *(stem + ending for kind in chosen for ending in endings[kind])}
 
 
@@ -419,12 +420,12 @@ def test_prediction_of_a_single_task(run, panorama, tmp_path):
     save_checkpoint(normals, settings, settings.build_network(), torch.nn.Module(), epoch=1)
     out = predict(normals, panorama, tmp_path / "out")
     assert names(out) == results("my room", "normal", "panel")
-    for kind in ("depth", "labels", "ply", "glb"):
+    for kind in ("depth", "labels", "ply", "glb", "mesh"):
         with pytest.raises(UserError, match=f"--save {kind}: .* predicts only normal"):
             predict(normals, panorama, tmp_path / "other", "--save", kind)
 
 
-@pytest.mark.parametrize("kinds", [("depth",), ("labels", "panel"), ("glb",)])
+@pytest.mark.parametrize("kinds", [("depth",), ("labels", "panel"), ("glb", "mesh")])
 def test_what_is_saved(run, panorama, tmp_path, kinds):
     assert names(predict(run, panorama, tmp_path / "out", "--save", *kinds)) == results("my room", *kinds)
 

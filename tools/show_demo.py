@@ -14,24 +14,27 @@ from utils.files import atomic_path
 
 
 def main() -> None:
-    """Choose a room, turn the view and take a screenshot."""
+    """Choose a room, measure a distance and take a screenshot."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.jpg)")
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
-    parser.add_argument("--room", type=int, default=0, help="index of the example room (default: 0)")
+    parser.add_argument("--room", type=int, default=3, help="index of the example room (default: 3)")
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--enable-unsafe-swiftshader"]
         )
-        page = browser.new_page(viewport={"width": 1440, "height": 790})
+        page = browser.new_page(viewport={"width": 1440, "height": 1200})
         page.goto(options.url)
         page.locator(".rooms .thumbnail-item").nth(options.room).click()
         page.locator("img[data-layer]").first.wait_for()
+        page.wait_for_timeout(500)
         flat = page.locator(".picture").first
         box = flat.bounding_box()
         flat.click(position={"x": 0.68 * box["width"], "y": 0.54 * box["height"]})  # turns the inside view
-        page.locator(".look").hover(position={"x": 330, "y": 240})
+        page.locator(".measure").click()
+        for x, y in ((120, 180), (400, 180)):
+            page.locator(".look").click(position={"x": x, "y": y})
         page.wait_for_timeout(500)
         with atomic_path(options.out) as temporary:
             page.screenshot(path=temporary, type="jpeg", quality=88)

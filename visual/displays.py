@@ -62,6 +62,11 @@ class Display(ABC):
     map_name: str
     caption: str
 
+    @property
+    def title(self) -> str:
+        """What the map shows, in a word."""
+        return self.caption.partition(":")[0]
+
     @abstractmethod
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
         """A prediction (., H, W) as a map; of semantics, logits or labels (1, H, W)."""
@@ -91,6 +96,10 @@ class Display(ABC):
     @abstractmethod
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Color image (H, W, 3) uint8 of the error of a map; ground truth that does not count is marked as itself."""
+
+    @abstractmethod
+    def error_summary(self, prediction: np.ndarray, target: np.ndarray) -> str:
+        """The error of a map over the pixels with ground truth, in words."""
 
     @property
     @abstractmethod
@@ -142,6 +151,10 @@ class DepthDisplay(Display):
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         return scale_colors(np.abs(prediction - target), ColorScale(0, MAX_DEPTH_ERROR, ""))
 
+    def error_summary(self, prediction: np.ndarray, target: np.ndarray) -> str:
+        error = np.abs(prediction - target)
+        return f"mean error {error[np.isfinite(error)].mean():.2f} m"
+
     @property
     def files(self) -> dict[str, Encoding]:
         return {"depth.npy": _as_it_is, "depth.png": _thousandths}
@@ -180,8 +193,10 @@ class NormalDisplay(Display):
         return ValueMap(np.rint(values * 127).astype(np.int8), 1 / 127)
 
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        angle = np.degrees(np.arccos(np.clip((prediction * target).sum(-1), -1, 1)))
-        return scale_colors(angle, ColorScale(0, MAX_ANGLE_ERROR, ""))
+        return scale_colors(_angles(prediction, target), ColorScale(0, MAX_ANGLE_ERROR, ""))
+
+    def error_summary(self, prediction: np.ndarray, target: np.ndarray) -> str:
+        return f"mean error {np.nanmean(_angles(prediction, target)):.1f}°"
 
     @property
     def files(self) -> dict[str, Encoding]:
@@ -245,12 +260,20 @@ class LabelDisplay(Display):
         error[target == IGNORE_LABEL] = 0
         return error
 
+    def error_summary(self, prediction: np.ndarray, target: np.ndarray) -> str:
+        return f"{100 * (prediction != target)[target != IGNORE_LABEL].mean():.0f} % of the pixels wrong"
+
 
 def occurring_classes(maps: tuple[np.ndarray, ...]) -> list[int]:
     """The labels in some label maps, the most frequent first, without IGNORE_LABEL."""
     labels, counts = np.unique(np.concatenate([labels.ravel() for labels in maps]), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [int(label) for label in labels[order] if label != IGNORE_LABEL]
+
+
+def _angles(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Angles (H, W) between unit vectors (H, W, 3) in degrees."""
+    return np.degrees(np.arccos(np.clip((prediction * target).sum(-1), -1, 1)))
 
 
 def _as_it_is(values: np.ndarray, settings: DisplaySettings) -> np.ndarray:

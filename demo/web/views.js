@@ -12,6 +12,35 @@ function axes(u, v) {
   return [cu, 0, -su, -sv * su, cv, -sv * cu, cv * su, sv, cv * cu];
 }
 
+/** Depth along the rays of a panorama: `values` times `step`, 0 where there is none. */
+class DepthMap {
+  constructor(width, height, { values, step }) {
+    Object.assign(this, { width, height, values, step });
+  }
+
+  /** The point of a pixel, (x, y, z); null if it has no depth. */
+  point(pixel) {
+    const depth = this.values[pixel] * this.step;
+    if (!depth) return null;
+    const u = (((pixel % this.width) + 0.5) / this.width - 0.5) * 2 * Math.PI;
+    const v = ((Math.floor(pixel / this.width) + 0.5) / this.height - 0.5) * Math.PI;
+    return [depth * Math.cos(v) * Math.sin(u), depth * Math.sin(v), depth * Math.cos(v) * Math.cos(u)];
+  }
+
+  /** Call a function with each point, or every n-th one, and its pixel. */
+  forEach(call, n = 1) {
+    for (let pixel = 0; pixel < this.values.length; pixel += n) {
+      const point = this.point(pixel);
+      if (point) call(point, pixel);
+    }
+  }
+}
+
+/** A vector (x, y, z) along the three columns of a matrix: right, down and forward. */
+function inAxes(m, [x, y, z]) {
+  return [m[0] * x + m[1] * y + m[2] * z, m[3] * x + m[4] * y + m[5] * z, m[6] * x + m[7] * y + m[8] * z];
+}
+
 // ---- Shaders ----------------------------------------------------------------------------------------------------
 
 const LOOK_VERTEX = `#version 300 es
@@ -41,6 +70,7 @@ uniform mat3 camera;
 uniform vec2 size;
 uniform float focal, unit, distance;  // unit: of depth; distance: of the eye from the middle
 uniform vec3 middle;                  // center of rotation
+uniform vec2 pan;                     // of the image, in half heights of the canvas
 out vec4 shade;
 void main() {  // vertex i is pixel i of the depth map
   ivec2 grid = textureSize(depth, 0);
@@ -53,7 +83,8 @@ void main() {  // vertex i is pixel i of the depth map
   vec3 seen = transpose(camera) * from_eye;
   const float near = 0.05, far = 200.0;
   float z = ((far + near) * seen.z - 2.0 * far * near) / (far - near);
-  gl_Position = vec4(seen.x * focal * size.y / size.x, -seen.y * focal, z, seen.z);
+  vec2 at_canvas = vec2(seen.x, -seen.y) * focal / seen.z + pan;
+  gl_Position = vec4(at_canvas.x * size.y / size.x * seen.z, at_canvas.y * seen.z, z, seen.z);
   // As large as the gap to the next row, so that surfaces have no holes.
   gl_PointSize = clamp(${(0.75 * Math.PI).toFixed(4)} * range / float(grid.y) * focal * size.y / seen.z, 1.0, 48.0);
   // Walls and ceiling are hidden from behind, so that one sees into the room; so are pixels without depth.
@@ -111,10 +142,10 @@ class Canvas {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
   }
 
-  setDepth(width, height, depth) {
+  setDepth({ width, height, values }) {
     const gl = this.gl;
     this.texture(1, gl.NEAREST);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, depth);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, values);
   }
 
   /** Draw `count` points or triangles. Uniforms by name: lists of 1, 2, 3 or, for the matrix, 9 numbers. */
@@ -133,43 +164,91 @@ class Canvas {
     gl.drawArrays(mode, 0, count);
   }
 
-  /** Call `turn` with the pixels of a drag, and `zoom` with the factor of a wheel event. */
-  onMove(turn, zoom) {
-    let last = null;
-    this.canvas.addEventListener("pointerdown", (event) => {
-      this.canvas.setPointerCapture(event.pointerId);
-      last = [event.clientX, event.clientY];
+  /**
+   * Call `turn` and `pan` with the pixels of a drag (of two fingers, or with the Shift key: `pan`), `zoom` with a factor,
+   * `tap` with a position, and `reset`: by mouse, fingers and keys. One finger that starts up or down scrolls the page.
+   */
+  onGestures({ turn, pan, zoom, tap, reset }) {
+    const canvas = this.canvas;
+    const down = new Map(); // from the id of a pointer to its last position
+    let way = 0; // of the pointer since it went down, in pixels
+    const spread = () => {
+      const [a, b] = [...down.values()];
+      return Math.hypot(a[0] - b[0], a[1] - b[1]);
+    };
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      down.set(event.pointerId, [event.clientX, event.clientY]);
+      way = down.size > 1 ? Infinity : 0;
     });
-    this.canvas.addEventListener("pointermove", (event) => {
-      if (!this.canvas.hasPointerCapture(event.pointerId)) return;
-      turn(event.clientX - last[0], event.clientY - last[1]);
-      last = [event.clientX, event.clientY];
+    canvas.addEventListener("pointermove", (event) => {
+      const last = down.get(event.pointerId);
+      if (!last) return;
+      const before = down.size === 2 && spread();
+      const [dx, dy] = [event.clientX - last[0], event.clientY - last[1]];
+      down.set(event.pointerId, [event.clientX, event.clientY]);
+      way += Math.hypot(dx, dy);
+      if (before) {
+        zoom(before / Math.max(spread(), 1));
+        pan(dx / 2, dy / 2);
+      } else if (down.size === 1) (event.shiftKey ? pan : turn)(dx, dy);
     });
-    this.canvas.addEventListener("wheel", (event) => {
+    canvas.addEventListener("pointerup", (event) => {
+      if (way < 5) tap(event.offsetX, event.offsetY);
+    });
+    for (const type of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(type, (event) => down.delete(event.pointerId));
+    }
+    // Two fingers zoom the view, not the page.
+    const keep = (event) => event.touches.length > 1 && event.preventDefault();
+    for (const type of ["touchstart", "touchmove"]) canvas.addEventListener(type, keep, { passive: false });
+    canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       zoom(Math.exp(clamp(event.deltaY, -100, 100) / 500));
     }, { passive: false });
+    canvas.addEventListener("keydown", (event) => {
+      const arrow = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      const move = event.shiftKey ? pan : turn;
+      if (arrow) move(...arrow.map((direction) => 20 * direction));
+      else if (event.key === "+" || event.key === "=") zoom(0.9);
+      else if (event.key === "-") zoom(1 / 0.9);
+      else if (event.key === "0" || event.key === "Home") reset();
+      else if (event.key === "Enter" || event.key === " ") tap(canvas.clientWidth / 2, canvas.clientHeight / 2);
+      else return;
+      event.preventDefault();
+    });
   }
 }
 
 // ---- From inside ------------------------------------------------------------------------------------------------
 
+const FIELD = 70 / DEGREES; // of view from inside at first, vertical
+
 class LookAround extends Canvas {
-  constructor(canvas, onTurn) {
+  constructor(canvas, onTurn, onTap) {
     super(canvas, LOOK_VERTEX, LOOK_FRAGMENT);
     this.onTurn = onTurn;
     this.u = this.v = 0;
-    this.field = 70 / DEGREES; // of view, vertical
-    this.onMove(
-      (dx, dy) => {
-        const perPixel = this.field / canvas.clientHeight; // the scene follows the pointer
-        this.lookAt(this.u - dx * perPixel, this.v - dy * perPixel);
-      },
-      (factor) => {
+    this.field = FIELD;
+    const turn = (dx, dy) => {
+      const perPixel = this.field / canvas.clientHeight; // the scene follows the pointer
+      this.lookAt(this.u - dx * perPixel, this.v - dy * perPixel);
+    };
+    this.onGestures({
+      turn,
+      pan: turn,
+      zoom: (factor) => {
         this.field = clamp(this.field * factor, 15 / DEGREES, 120 / DEGREES);
-        this.redraw();
+        this.lookAt(this.u, this.v);
       },
-    );
+      tap: (x, y) => onTap(this.angles(x, y)),
+      reset: () => this.reset(),
+    });
+  }
+
+  reset() {
+    this.field = FIELD;
+    this.lookAt(0, 0);
   }
 
   lookAt(u, v) {
@@ -195,46 +274,137 @@ class LookAround extends Canvas {
     const ray = [0, 1, 2].map((i) => camera[i] * seen[0] + camera[3 + i] * seen[1] + camera[6 + i] * seen[2]);
     return [Math.atan2(ray[0], ray[2]), Math.atan2(ray[1], Math.hypot(ray[0], ray[2]))];
   }
+
+  /** The pixel of the canvas at which a point is seen; null if it is not. */
+  place(point) {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const [x, y, z] = inAxes(axes(this.u, this.v), point);
+    return z > 0 ? [(width + (x / z) * this.focal() * height) / 2, ((y / z) * this.focal() + 1) * (height / 2)] : null;
+  }
 }
 
 // ---- From outside -----------------------------------------------------------------------------------------------
 
+const CLOUD_FOCAL = 1.8; // in half heights of the canvas
+const MARGIN = 0.94; // of the canvas that the points take at first
+
 class PointCloud extends Canvas {
-  constructor(canvas) {
+  constructor(canvas, onMove, onTap) {
     super(canvas, CLOUD_VERTEX, CLOUD_FRAGMENT);
-    this.onMove(
-      (dx, dy) => {
+    this.moved = onMove;
+    this.onGestures({
+      turn: (dx, dy) => {
         this.u += dx / 200;
         this.v = clamp(this.v + dy / 200, -Math.PI / 2, Math.PI / 2);
         this.redraw();
       },
-      (factor) => {
+      pan: (dx, dy) => {
+        const half = canvas.clientHeight / 2;
+        this.pan = [this.pan[0] + dx / half, this.pan[1] - dy / half];
+        this.redraw();
+      },
+      zoom: (factor) => {
         this.distance = clamp(this.distance * factor, 0.5, 60);
         this.redraw();
       },
-    );
+      tap: (x, y) => {
+        const pixel = this.pick(x, y);
+        if (pixel !== null) onTap(pixel);
+      },
+      reset: () => this.reset(),
+    });
   }
 
-  /** Show the points of a depth map, from above, at a distance at which the room fits. */
-  show(width, height, { values, step }) {
-    this.setDepth(width, height, values);
+  /** Show the points of a depth map. */
+  show(depth) {
+    this.depth = depth;
+    this.setDepth(depth);
+    this.reset();
+  }
+
+  /** Look from above, at a distance at which the visible points fill the canvas. */
+  reset() {
+    Object.assign(this, { u: 0.5, v: 0.8, pan: [0, 0], middle: [0, 0, 0], distance: 100 });
+    const fitted = new Map();
+    for (let i = 0; i < 6; i++) {
+      if (i < 4) fitted.clear(); // what is visible depends on the distance
+      this.fit(fitted);
+    }
+    this.redraw();
+  }
+
+  /** Move the points that are visible to the middle of the canvas, as near as all of them fit, with those of `fitted`. */
+  fit(fitted) {
+    const camera = axes(this.u, this.v);
+    const isVisible = this.visibility();
+    const add = (point, pixel) => isVisible(point) && fitted.set(pixel, inAxes(camera, point));
+    this.depth.forEach(add, Math.ceil(this.depth.values.length / 40000));
+    if (!fitted.size) return;
     const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];
-    values.forEach((value, i) => {
-      if (!value) return; // without a depth
-      const [u, v] = [((i % width) + 0.5) / width - 0.5, (Math.floor(i / width) + 0.5) / height - 0.5];
-      axes(2 * Math.PI * u, Math.PI * v).slice(6).forEach((forward, axis) => {
-        low[axis] = Math.min(low[axis], forward * value * step);
-        high[axis] = Math.max(high[axis], forward * value * step);
-      });
+    for (const point of fitted.values()) {
+      for (let axis = 0; axis < 3; axis++) {
+        low[axis] = Math.min(low[axis], point[axis]);
+        high[axis] = Math.max(high[axis], point[axis]);
+      }
+    }
+    const center = low.map((value, axis) => (value + high[axis]) / 2);
+    const aspect = this.canvas.clientWidth / this.canvas.clientHeight || 1;
+    let distance = 0;
+    for (const [x, y, z] of fitted.values()) {
+      const away = Math.max(Math.abs(x - center[0]) / aspect, Math.abs(y - center[1]));
+      distance = Math.max(distance, (CLOUD_FOCAL / MARGIN) * away - (z - center[2]));
+    }
+    this.middle = [0, 1, 2].map((i) => camera[i] * center[0] + camera[3 + i] * center[1] + camera[6 + i] * center[2]);
+    this.distance = distance;
+  }
+
+  /** A function that says whether a point is seen from the side of the camera that took the panorama. */
+  visibility() {
+    const forward = axes(this.u, this.v).slice(6);
+    const eye = this.middle.map((value, axis) => value - this.distance * forward[axis]);
+    return (point) => point.reduce((sum, value, axis) => sum + value * (value - eye[axis]), 0) > 0;
+  }
+
+  /** Where a point is seen: right, down and forward of the eye. */
+  seen(point) {
+    const [x, y, z] = inAxes(axes(this.u, this.v), point.map((value, axis) => value - this.middle[axis]));
+    return [x, y, z + this.distance];
+  }
+
+  /** The pixel of the canvas at which a point is seen; null if it is not. */
+  place(point) {
+    const [x, y, z] = this.seen(point);
+    const half = this.canvas.clientHeight / 2;
+    if (z < 0.05) return null;
+    return [
+      this.canvas.clientWidth / 2 + ((x / z) * CLOUD_FOCAL + this.pan[0]) * half,
+      half + ((y / z) * CLOUD_FOCAL - this.pan[1]) * half,
+    ];
+  }
+
+  /** The pixel of the depth map whose point is seen at a pixel of the canvas, the nearest one; null if there is none. */
+  pick(x, y) {
+    const isVisible = this.visibility();
+    let [best, nearest] = [null, Infinity];
+    this.depth.forEach((point, pixel) => {
+      const place = this.place(point);
+      if (!place || Math.hypot(place[0] - x, place[1] - y) > 6 || !isVisible(point)) return;
+      const [, , range] = this.seen(point);
+      if (range < nearest) [best, nearest] = [pixel, range];
     });
-    const middle = low.map((value, axis) => (value + high[axis]) / 2);
-    const distance = 0.85 * Math.hypot(...low.map((value, axis) => high[axis] - value));
-    Object.assign(this, { count: width * height, unit: step, middle, distance, u: 0.5, v: 0.8 });
+    return best;
+  }
+
+  /** The directions of a vector on the canvas, (right, down), at most 1 long. */
+  direction(vector) {
+    return inAxes(axes(this.u, this.v), vector).slice(0, 2);
   }
 
   redraw() {
-    const { unit, distance, middle } = this;
-    const uniforms = { camera: axes(this.u, this.v), focal: [1.8], unit: [unit], distance: [distance], middle };
-    this.draw(this.gl.POINTS, this.count, uniforms);
+    const { distance, middle, pan } = this;
+    const camera = axes(this.u, this.v);
+    const uniforms = { camera, focal: [CLOUD_FOCAL], unit: [this.depth.step], distance: [distance], middle, pan };
+    this.draw(this.gl.POINTS, this.depth.values.length, uniforms);
+    this.moved();
   }
 }

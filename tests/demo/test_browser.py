@@ -1,5 +1,6 @@
 """The page in a browser, served by the script as a user starts it. Needs Debian's chromium."""
 
+import io
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import demo_elite360m
 from datasets.classes import STANFORD2D3D
+from datasets.synthetic import SyntheticRooms
 from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.checkpoint import ModelSettings
 from networks.saved_network import save_checkpoint
@@ -25,6 +28,7 @@ from options.elite360m import demo_parser
 from prediction import load_elite360m
 from tasks import TASKS
 from utils.errors import UserError
+from utils.sphere import depth_to_points
 from visual.color_scale import depth_scale
 from visual.displays import DisplaySettings
 from visual.drawing import save_image
@@ -131,8 +135,8 @@ def visit(browser):
     """Opens pages that may ask 127.0.0.1 alone; fails when they ask anybody else or stumble."""
     contexts, complaints = [], []
 
-    def visit(url: str, browser: Browser = browser) -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+    def visit(url: str, browser: Browser = browser, width: int = 1440, has_touch: bool = False) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=has_touch)
         contexts.append(context)
 
         def only_here(route):
@@ -187,6 +191,11 @@ def middle_of(picture: np.ndarray, color: tuple[int, int, int]) -> tuple[float, 
     """Mean (x, y) of the pixels of about a color."""
     rows, columns = np.nonzero(np.abs(picture.astype(int) - color).max(-1) < 40)
     return float(columns.mean()), float(rows.mean())
+
+
+def area_of(picture: np.ndarray, color: tuple[int, int, int]) -> int:
+    """Number of pixels of about a color."""
+    return int((np.abs(picture.astype(int) - color).max(-1) < 40).sum())
 
 
 def is_near(color: np.ndarray, expected: tuple[int, int, int]) -> bool:
@@ -248,6 +257,11 @@ def test_every_layer_is_shown(demo, checkpoint, visit, panorama):
     scale = depth_scale((result.depth,), "m")
     assert page.locator(".scale").inner_text().split() == [f"{scale.low:g}", "m", f"{scale.high:g}", "m"]
     assert len(np.unique(shot(page, ".cloud").reshape(-1, 3), axis=0)) > 3, "the point cloud is drawn"
+    assert page.locator(".seam").all_inner_texts() == [f"seam {result.seam[task]:.1f}" for task in TASKS]
+    assert page.locator(".error").all_inner_texts() == ["error unknown"] * len(TASKS)
+    page.locator(".seam").first.click()
+    assert "longitude -180.0°" in page.locator(".look-caption").inner_text()
+    assert page.get_by_role("radio", checked=True).inner_text() == "depth"
 
 
 def test_values_under_the_pointer(demo, checkpoint, visit, panorama):
@@ -275,6 +289,17 @@ def test_values_under_the_pointer(demo, checkpoint, visit, panorama):
     told_longitude, _, *values = read_out(page)
     assert float(told_longitude.removeprefix("longitude ").removesuffix("°")) == pytest.approx(longitude, abs=1)
     assert values == on_the_map[2:]
+    # The distance from there to another pixel of the map.
+    page.get_by_role("button", name="measure").click()
+    page.locator(".look").focus()
+    page.keyboard.press("Enter")
+    x, y = 10.5 / WIDTH, 20.5 / HEIGHT
+    flat.click(position={"x": x * box["width"], "y": y * box["height"]})
+    points = depth_to_points(result.depth)
+    expected = np.linalg.norm(points[row, column] - points[20, 10])
+    told = page.locator(".distance").inner_text()
+    assert float(told.removeprefix("A to B: ").partition(" m")[0]) == pytest.approx(expected, abs=0.01)
+    assert page.locator(".picture").last.locator(".end").all_inner_texts() == ["A", "B"]
 
 
 def test_looking_around(demo, visit, panorama):
@@ -308,7 +333,10 @@ def test_the_layer_is_chosen_for_both_views(demo, checkpoint, visit, panorama):
     page = visit(demo.url)
     upload(page, panorama)
     before = shot(page, ".cloud")
-    page.get_by_role("radio", name="labels").click()
+    page.get_by_role("radio", name="RGB").focus()
+    for key in ("ArrowRight", "Enter", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.evaluate("document.activeElement.textContent") == "semantics", "the focus is not lost"
     label = load_elite360m(checkpoint).predict(panorama).labels[HEIGHT // 2, WIDTH // 2]
     assert is_near(centre(page, ".look"), STANFORD2D3D.colors[label])
     assert (shot(page, ".cloud") != before).any()
@@ -326,12 +354,20 @@ def test_the_point_cloud_turns(demo, visit, panorama):
     page.mouse.wheel(0, -400)
     page.wait_for_timeout(200)
     background = turned[3, 3]
+    drawn = np.argwhere((before != background).any(-1)[40:]) / np.array(before.shape[:2])  # below the button
+    assert np.ptp(drawn, axis=0).max() > 0.8, "it fills its pane"
     assert (shot(page, ".cloud") != background).any(-1).sum() > (turned != background).any(-1).sum(), "larger"
+    page.keyboard.press("Shift+ArrowLeft")
+    page.locator(".reset").last.click()
+    assert (shot(page, ".cloud") == before)[40:].all(), "as at first"
 
 
 def test_a_bad_upload_is_one_line_and_a_good_one_works_afterwards(demo, visit, panorama, tmp_path):
     page = visit(demo.url)
     upload(page, panorama)
+    at_first = area_of(shot(page, ".look"), (255, 255, 0))
+    page.locator(".look").hover()
+    page.mouse.wheel(0, -400)
     bad = {
         "notes.txt": "notes.txt is not an image, or is damaged",
         "photo.png": "photo.png is 300x200: a full panorama",
@@ -340,15 +376,16 @@ def test_a_bad_upload_is_one_line_and_a_good_one_works_afterwards(demo, visit, p
     save_image(tmp_path / "photo.png", np.zeros((200, 300, 3), dtype=np.uint8))
     for name, message in bad.items():
         page.set_input_files("input[type=file]", tmp_path / name)
-        toast = page.locator(".toast-body", has_text=message)
-        expect(toast).to_be_visible(timeout=SECONDS * 1000)
-        assert str(demo.temporary) not in toast.inner_text()
+        expect(page.get_by_role("alert").filter(has_text=message)).to_be_visible(timeout=SECONDS * 1000)
+        assert str(demo.temporary) not in page.get_by_role("alert").inner_text()
         assert page.locator(".title").inner_text() == panorama.name, "what was there stays"
-        toast.locator(".toast-close").click()
         page.wait_for_selector("input[type=file]", state="attached")
     again = tmp_path / "again.png"
     shutil.copy(panorama, again)
     upload(page, again)
+    assert not page.locator(".alert").is_visible()
+    area = area_of(shot(page, ".look"), (255, 255, 0))
+    assert area == pytest.approx(at_first, rel=0.1), "the zoom is not that of the last panorama"
 
 
 def test_too_many_bytes_are_refused(demo, visit, panorama, tmp_path):
@@ -360,11 +397,58 @@ def test_too_many_bytes_are_refused(demo, visit, panorama, tmp_path):
     upload(page, panorama)
 
 
-def test_rooms_to_choose_from(demo, visit):
+def test_rooms_to_choose_from(demo, checkpoint, visit):
     page = visit(demo.url)
     page.locator(".rooms .thumbnail-item").nth(1).click()
     expect(page.locator(".title")).to_have_text("test room 6", timeout=SECONDS * 1000)
     assert picture_of(page, "RGB").shape == (512, 1024, 3)
+    room = SyntheticRooms("test", 7, 512, 1024).read(6)
+    depth = load_elite360m(checkpoint).predict(room.rgb).depth
+    error = np.abs(depth - SyntheticRooms("test", 7, HEIGHT, WIDTH).read(6).depth).mean()
+    assert page.locator(".error").first.inner_text() == f"mean error {error:.2f} m"
+    assert page.locator(".error-map img").count() == len(TASKS)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="everything (.zip)").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert waiting.value.suggested_filename == "test room 6.zip"
+        assert len(archive.namelist()) == 11
+        assert np.array_equal(np.load(io.BytesIO(archive.read("test room 6_depth.npy"))), depth)
+
+
+def test_on_a_phone(demo, visit):
+    """One scrolls past the result, not to it; a finger that moves up scrolls the page, two zoom."""
+    page = visit(demo.url, width=390, has_touch=True)
+    page.locator(".rooms .thumbnail-item").nth(1).tap()
+    expect(page.locator(".title")).to_have_text("test room 6", timeout=SECONDS * 1000)
+    page.wait_for_timeout(800)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    box = page.locator(".look").bounding_box()
+    assert box["y"] + box["height"] / 2 < 900, "in view"
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+
+    def move(*fingers: tuple[tuple[float, float], tuple[float, float]]) -> None:
+        """Fingers from a place to another one, in steps."""
+        for step in range(11):
+            at = [{"x": x + a + (b - a) * step / 10, "y": y + c + (d - c) * step / 10} for (a, c), (b, d) in fingers]
+            touch.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": at})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(200)
+
+    def direction() -> list[float]:
+        """Longitude and latitude in the middle of the view."""
+        return [float(number) for number in re.findall(r"-?[\d.]+(?=°)", page.locator(".look-caption").inner_text())]
+
+    before = shot(page, ".look")
+    move(((-20, 0), (-90, 0)), ((20, 0), (90, 0)))
+    assert (shot(page, ".look") != before).any(), "larger"
+    assert page.evaluate("visualViewport.scale") == 1, "of the view, not of the page"
+    scrolled = page.evaluate("scrollY")
+    move(((0, 60), (0, -60)))
+    assert page.evaluate("scrollY") > scrolled + 50
+    assert abs(direction()[1]) < 3, "it hardly turns the view"
+    move(((60, 0), (-60, 0)))
+    assert abs(direction()[0]) > 3, "a finger that moves sideways does"
 
 
 def test_nothing_of_a_visitor_is_shown_to_another_or_kept(demo, visit, panorama, tmp_path):
@@ -396,9 +480,12 @@ def test_fewer_tasks_and_nothing_is_left(tasks, visit, panorama, tmp_path):
     with running(write_checkpoint(tmp_path / "model.pth", tasks), tmp_path) as demo:
         page = visit(demo.url)
         upload(page, panorama)
-        names = ["RGB", *(TASKS[task].display.map_name for task in tasks)]
+        names = ["RGB", *(TASKS[task].display.title for task in tasks)]
         assert page.get_by_role("radio").all_inner_texts() == names
         assert page.locator("img[data-layer]").count() == 1 + len(tasks)
+        downloads = page.locator(".downloads button").all_inner_texts()
+        assert downloads[: len(tasks)] == names[1:]
+        assert ("mesh (.glb)" in downloads) == page.locator(".measure").is_visible() == ("depth" in tasks)
         assert page.locator(".cloud").is_visible() == ("depth" in tasks)
         page.locator(".look").hover()
         assert len(read_out(page)) == 2 + len(tasks)

@@ -2,17 +2,22 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from torch.utils.data import default_collate
 
 from datasets.classes import STANFORD2D3D
+from datasets.panorama import Panorama, pack, unpack
+from demo.examples import Truth
 from demo.layers import layers
 from networks.checkpoint import ModelSettings
 from prediction import PanoramaPrediction
 from utils.tasks import RELATIVE
 from visual.color_scale import depth_scale
+from visual.displays import DisplaySettings
 from visual.drawing import label_colors, normal_colors, scale_colors
 
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
@@ -78,6 +83,28 @@ def test_what_colors_mean():
     assert np.array_equal(bar[:, [0, -1]], scale_colors(np.array([scale[:2]]), scale))
     assert [name for name, _ in labels["legend"]] == list(STANFORD2D3D.names)
     assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colors[2]}"
+
+
+def test_the_seam_and_the_error():
+    result = replace(prediction(("depth", "normal", "segmentation")), seam={"depth": 6.4, "normal": 1.0})
+    semantic = result.labels.astype(np.int8)
+    semantic[:2], semantic[2, :4] = -1, semantic[2, :4] ^ 1  # 4 of 96 are wrong
+    room = Panorama(result.rgb, result.depth + 0.5, result.normal[..., [1, 2, 0]], semantic, "room")
+    room.depth[0] = 0
+    meaning = DisplaySettings.of(result.settings)
+    truth = Truth(default_collate([unpack(pack(room, 0))]), meaning)
+    _, depth, normal, labels = layers("room", result.rgb, result, truth)["layers"]
+    assert [layer["seam"] for layer in (depth, normal, labels)] == [6.4, 1.0, None]
+    assert depth["error"]["summary"] == "mean error 0.50 m"
+    angles = np.degrees(np.arccos((result.normal * result.normal[..., [1, 2, 0]]).sum(-1)))
+    assert normal["error"]["summary"] == f"mean error {angles.mean():.1f}°"
+    assert labels["error"]["summary"] == "4 % of the pixels wrong"
+    assert picture(depth["error"]["image"]).shape == (8, 16, 3)
+    assert (depth["error"]["scale"]["high"], normal["error"]["scale"]["high"]) == (2, 90)
+    assert "scale" not in labels["error"]
+    assert "error" not in layers("room", result.rgb, result)["layers"][1]
+    others = truth._replace(meaning=meaning._replace(class_names=meaning.class_names[::-1]))
+    assert ["error" in layer for layer in layers("room", result.rgb, result, others)["layers"]] == [0, 1, 1, 0]
 
 
 def test_relative_depth_is_not_told_in_metres():

@@ -43,7 +43,7 @@ def described(out, name: str) -> dict:
 
 def test_files(predict, tmp_path, capsys):
     """At the size of each image, in the tree of the input."""
-    assert predict("--save", "depth", "normal", "labels", "panel", "ply", "glb", "--fov", "90") == 0
+    assert predict("--save", "depth", "normal", "labels", "panel", "ply", "glb", "mesh", "--fov", "90") == 0
     out = tmp_path / "out"
     for name, (height, width) in (("hall", (48, 64)), ("up/door", (60, 30)), ("wide", (20, 40))):
         depth = np.load(out / f"{name}_depth.npy")
@@ -57,6 +57,8 @@ def test_files(predict, tmp_path, capsys):
         np.testing.assert_allclose(points, expected, atol=1e-5)
         (read,) = trimesh.load(out / f"{name}_points.glb").geometry.values()
         np.testing.assert_allclose(read.vertices * (1, -1, -1), expected, atol=1e-5)
+        (mesh,) = trimesh.load(out / f"{name}_mesh.glb").geometry.values()
+        assert mesh.visual.material.baseColorTexture.size == (width, height)
         assert (out / f"{name}_panel.png").is_file()
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "cameras: --fov (3)"

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from prediction import PanoramaPrediction, PointCloud
-from prediction.point_cloud import _TO_GLTF
+from prediction.point_cloud import TO_GLTF
 from utils.errors import UserError
 from utils.pinhole import Pinhole
 from utils.sphere import erp_rays
@@ -85,7 +85,7 @@ def test_glb(ball, tmp_path):
     ball.point_cloud().save_glb(tmp_path / "ball.glb")
     (read,) = trimesh.load(tmp_path / "ball.glb").geometry.values()
     check_directions(read.vertices * (1, -1, -1), read.colors)
-    assert np.linalg.det(np.diag(_TO_GLTF)) == 1
+    assert np.linalg.det(np.diag(TO_GLTF)) == 1
 
 
 def test_glb_without_trimesh(ball, tmp_path, monkeypatch):

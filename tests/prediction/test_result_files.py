@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from networks.saved_network import save_checkpoint
 from prediction import load_elite360m
@@ -266,4 +267,15 @@ def test_a_missing_package_is_named_at_once(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(UserError, match=r"--save glb .*trimesh"):
         files("glb")
+    with pytest.raises(UserError, match=r"--save mesh .*trimesh"):
+        files("mesh")
     files("depth")
+
+
+def test_the_texture_of_a_mesh_is_the_whole_picture(model, files, job):
+    save_bmp(job.image, 90, size=(100, 200))
+    picture = read_image(job.image)
+    files("mesh").write(job, picture, model.predict(picture.rgb))
+    (mesh,) = trimesh.load(job.result("_mesh.glb")).geometry.values()
+    texture = mesh.visual.material.baseColorTexture
+    assert (texture.size, texture.getpixel((0, 0))[:3]) == ((200, 100), (90, 90, 90))
