@@ -35,7 +35,15 @@ def main(options: argparse.Namespace) -> int:
     with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
         model = load_achievement(options.checkpoint, device, options.amp, options.compile, options.channels_last)
         predictor = PerspectiveFilePredictor(model, CameraFlags(options.fov, options.intrinsics))
-        return predict_files(predictor, inputs, Path(options.out), options.save, options.overwrite, options.batch_size)
+        return predict_files(
+            predictor,
+            inputs,
+            Path(options.out),
+            options.save,
+            options.overwrite,
+            options.batch_size,
+            options.up or "-y",
+        )
 
 
 if __name__ == "__main__":

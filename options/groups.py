@@ -270,6 +270,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb if not given; a .json is always written",
     )
+    parser.add_argument(
+        "--up",
+        choices=("y", "z"),
+        help="axis that points up in .ply files, as viewers expect; if not given, y points down as in all other files",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")
     add_inference_speed_options(parser)

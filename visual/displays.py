@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, NO_LABEL
 from visual.color_scale import ColorScale, depth_scale
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
@@ -57,10 +57,15 @@ class ValueMap(NamedTuple):
 
 
 class Display(ABC):
-    """Visualization of a task's maps. `map_name`: their name in results and files; `caption`: of their images."""
+    """Visualization of a task's maps.
+
+    `map_name`: their name in results and files; `caption`: of their images; `missing`: the value in results of pixels
+    that an image does not show.
+    """
 
     map_name: str
     caption: str
+    missing: int = 0
 
     @abstractmethod
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
@@ -193,6 +198,7 @@ class LabelDisplay(Display):
 
     map_name = "labels"
     caption = "semantics"
+    missing = NO_LABEL
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
         return prediction.argmax(dim=0).to(torch.uint8).cpu().numpy()
@@ -236,10 +242,10 @@ class LabelDisplay(Display):
 
 
 def occurring_classes(maps: tuple[np.ndarray, ...]) -> list[int]:
-    """The labels in some label maps, the most frequent first, without IGNORE_LABEL."""
+    """The labels in some label maps, the most frequent first, without IGNORE_LABEL and NO_LABEL."""
     labels, counts = np.unique(np.concatenate([labels.ravel() for labels in maps]), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [int(label) for label in labels[order] if label != IGNORE_LABEL]
+    return [int(label) for label in labels[order] if label not in (IGNORE_LABEL, NO_LABEL)]
 
 
 def _as_it_is(values: np.ndarray, settings: DisplaySettings) -> np.ndarray:
