@@ -15,7 +15,7 @@ import torch
 from tasks import TASKS
 
 _COLOR_SIGMA = 12.0  # of 8-bit RGB
-_DEPTH_RATIO = 1.1  # depths of one surface differ by less
+_DEPTH_RATIO = 1.2  # depths of one surface differ by less
 _NORMAL_COSINE = 0.9  # and normals, too: by 26 degrees
 _CHUNK = 1 << 22  # numbers of a map of logits at a time: 16 MiB, of four neighbors
 
