@@ -171,6 +171,16 @@ def _add_sphere_options(parser: argparse.ArgumentParser) -> None:
         help="longitudes and latitudes of their borders in degrees; all of the sphere is -180 180 90 -90",
     )
     group.add_argument(
+        "--cubemap",
+        type=face_order,
+        nargs="?",
+        const="FRBLUD",
+        metavar="ORDER",
+        help="they are faces of a cube: crosses (4x3, 3x4), strips (6x1, 1x6), grids (3x2), or six square files "
+        "NAME_front, NAME_right, ...; letters of front, right, back, left, up and down in the order of strips and "
+        "grids (FRBLUD if not given; RLUDFB as of OpenGL)",
+    )
+    group.add_argument(
         "--upright",
         type=float,
         nargs=2,
@@ -384,6 +394,13 @@ def named_path(text: str) -> tuple[str, Path]:
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text} is not like NAME=PATH")
     return name, Path(path)
+
+
+def face_order(text: str) -> str:
+    """Type of an option: the letters F, R, B, L, U and D in any order."""
+    if sorted(text.upper()) != sorted("FRBLUD"):
+        raise argparse.ArgumentTypeError(f"{text} is not the letters F, R, B, L, U and D in some order")
+    return text.upper()
 
 
 def map_height(text: str) -> int | str:

@@ -257,8 +257,9 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         required=True,
+        nargs="+",
         metavar="PATH",
-        help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
+        help="images, folders (their images, with all subfolders), and patterns in quotes, such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to write to; it mirrors the tree of --input"

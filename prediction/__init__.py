@@ -13,12 +13,14 @@ from prediction.model import PanoramaModel, load_elite360m
 from prediction.perspective import PerspectiveModel, load_achievement
 from prediction.point_cloud import PointCloud
 from prediction.result import PanoramaPrediction, PerspectivePrediction, Prediction
+from prediction.sphere_placement import Placement
 
 __all__ = [
     "PanoramaModel",
     "PanoramaPrediction",
     "PerspectiveModel",
     "PerspectivePrediction",
+    "Placement",
     "PointCloud",
     "Prediction",
     "load_achievement",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from prediction.cameras import Camera
@@ -72,6 +73,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
         raise UserError(
             f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are supported"
         )
+    if file.is_heic:
+        raise UserError(f"{path} is a HEIC file, which is not read: save it as JPEG (heif-convert IN OUT.jpg)")
     colors = _decode(file, header)
     digest = sha256(path)
     if _version(path) != version:
@@ -85,8 +88,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
     return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest, **metadata)
 
 
-def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """A file, a Pillow image or an array as (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
+def as_rgb(image: np.ndarray | torch.Tensor | Image.Image | str | Path) -> np.ndarray:
+    """A file, a Pillow image, an array or a tensor as (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
 
     Raises:
         UserError: when a file cannot be read.
@@ -102,6 +105,8 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
                 raise ValueError("an image of integers has values from 0 to 65535")
             return _array_as_rgb(values.astype(np.uint16))
         return _array_as_rgb(np.asarray(image if image.mode == "F" else image.convert("RGB")))
+    if isinstance(image, torch.Tensor):
+        return _tensor_as_rgb(image)
     return _array_as_rgb(image)
 
 
@@ -173,6 +178,14 @@ def _version(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _tensor_as_rgb(image: torch.Tensor) -> np.ndarray:
+    """As torch's programs hold images: channels first."""
+    if image.ndim != 3 or len(image) not in (1, 3, 4):
+        raise ValueError(f"a tensor of an image is (3, H, W), (1, H, W) or (4, H, W), got {tuple(image.shape)}")
+    channels_last = image.detach().cpu().permute(1, 2, 0)
+    return _array_as_rgb((channels_last.float() if channels_last.is_floating_point() else channels_last).numpy())
 
 
 def _array_as_rgb(array: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Prediction of panoramas with a trained network, from images of any common format."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
 from networks.backbones import DEFAULT
 from networks.checkpoint import open_checkpoint
+from prediction.fisheye import refuse_fisheyes
 from prediction.gpano import parse_gpano
 from prediction.guided_size import at_panorama_size
 from prediction.input_image import as_rgb, read_image
@@ -30,18 +32,20 @@ class PanoramaModel(TrainedModel):
 
     def predict(
         self,
-        image: ImageLike,
+        image: ImageLike | Sequence[ImageLike],
         tta: int = 1,
         force: bool = False,
         height: Height = None,
         placement: Placement | None = None,
         mask: np.ndarray | None = None,
-    ) -> PanoramaPrediction:
-        """Predict from one panorama.
+    ) -> PanoramaPrediction | list[PanoramaPrediction]:
+        """Predict from one panorama, or from several at once.
 
         Args:
-            image: a file, a Pillow image, or an array (H, W, 3), RGB; also gray (H, W) or (H, W, 1), or with alpha
-                (H, W, 4), which is dropped. Arrays are uint8, uint16, or floats in [0, 1].
+            image: a file, a Pillow image, an array (H, W, 3) or a tensor (3, H, W), RGB; also gray (H, W) or (H, W, 1),
+                or with alpha (H, W, 4), which is dropped. Numbers are uint8, uint16, or floats in [0, 1]. A list of any
+                of these, an array (B, H, W, 3) or a tensor (B, 3, H, W) gives a list of predictions, of one forward
+                pass.
             tta: number of views to average, see `prediction.tta`; 1: the plain network.
             force: stretch an image that is not 2:1 instead of rejecting it. A pixel or two off do not count.
             height: of the maps, which are twice as wide, see `prediction.guided_size`; "own": that of the image; None:
@@ -49,20 +53,34 @@ class PanoramaModel(TrainedModel):
             placement: which part of the sphere the image shows; None: by the GPano metadata of a file, else all of it.
             mask: (H, W) bool, of the image, which pixels are valid; None: all.
 
+        Returns:
+            The prediction of the image, or a list of those of several.
+
         Raises:
             UserError: when a file cannot be read, or the image is not twice as wide as high.
             ValueError: when an array has another shape, type or range, or `tta` is less than 1.
         """
+        several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+        images = list(image) if several else [image]
+        panoramas = [self._panorama(one, force, height, placement, mask) for one in images]
+        predictions = self.predict_batch(panoramas, tta) if panoramas else []
+        return predictions if several else predictions[0]
+
+    def _panorama(
+        self, image: ImageLike, force: bool, height: Height, placement: Placement | None, mask: np.ndarray | None
+    ) -> PanoramaInput:
+        """One image, see `predict`."""
         file = read_image(image) if isinstance(image, str | Path) else None
         rgb = file.rgb if file else as_rgb(image)
         if mask is not None and mask.shape != rgb.shape[:2]:
             raise ValueError(f"the mask is {mask.shape}, the image {rgb.shape[:2]}")
         if placement is None:
             name = image if file else "the image"
+            if not force:
+                refuse_fisheyes(rgb, name, "force=True")
             gpano = parse_gpano(file.xmp) if file else None
             placement = SphereFlags(force=force, remedy=_REMEDY).of(rgb.shape[:2], gpano, name)
-        [prediction] = self.predict_batch([panorama_input(rgb, placement, height, self.settings.height, mask)], tta)
-        return prediction
+        return panorama_input(rgb, placement, height, self.settings.height, mask)
 
     def predict_batch(self, images: list[np.ndarray | PanoramaInput], tta: int = 1) -> list[PanoramaPrediction]:
         """Predict from several panoramas (H, 2H, 3) uint8 at once, each at its size; `tta` as in `predict`."""

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from prediction.cubemap import cubemap_as_panorama, face_files, split_cubemap
 from prediction.file_predictor import FilePredictor
+from prediction.fisheye import refuse_fisheyes
 from prediction.gpano import parse_gpano
 from prediction.input_image import InputImage, is_panorama, read_image
 from prediction.masks import MaskFiles, black_bars, read_mask
@@ -30,6 +32,7 @@ class PanoramaFilePredictor(FilePredictor):
         height: of the maps, see `PanoramaModel.predict`.
         masks: of the images, if any.
         without_black_bars: whether black rows at the top and at the bottom are not valid.
+        cubemap: images are faces of a cube, in strips and grids in this order, see `split_cubemap`; None: they are not.
     """
 
     model: PanoramaModel
@@ -44,6 +47,7 @@ class PanoramaFilePredictor(FilePredictor):
         height: Height = None,
         masks: MaskFiles | None = None,
         without_black_bars: bool = False,
+        cubemap: str | None = None,
     ):
         self.model = model
         self._tta = tta
@@ -51,17 +55,20 @@ class PanoramaFilePredictor(FilePredictor):
         self._height = height
         self._masks = masks
         self._without_black_bars = without_black_bars
+        self._cubemap = cubemap
 
     def read(self, path: Path) -> InputImage:
-        image = read_image(path)
+        image = self._read_cubemap(path) if self._cubemap else read_image(path)
         size = image.rgb.shape[:2]
         try:
             gpano = parse_gpano(image.xmp)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         placement = self._sphere.of(size, gpano, path)
+        if not self._sphere.force:
+            refuse_fisheyes(image.rgb, path, "--force")
         top, bottom = black_bars(image.rgb)
-        entries = {"black_rows": [top, bottom]}
+        entries = {**image.entries, "black_rows": [top, bottom]}
         used = None
         if self._masks:
             used, mask = read_mask(self._masks.of(path), size)
@@ -71,6 +78,20 @@ class PanoramaFilePredictor(FilePredictor):
             used[:top] = used[size[0] - bottom :] = False
         panorama = panorama_input(image.rgb, placement, self._height, self.model.settings.height, used)
         return image._replace(rgb=panorama.rgb, panorama=panorama, entries=entries)
+
+    def _read_cubemap(self, path: Path) -> InputImage:
+        """The image of a cube map as a panorama, or that of six files, given the first."""
+        image = read_image(path)
+        files = face_files(path) if image.size[0] == image.size[1] else None
+        if files is None:
+            faces, entries = split_cubemap(image.rgb, self._cubemap, path), {}
+        else:
+            images = {name: read_image(file) for name, file in files.items()}
+            faces = {name: one.rgb for name, one in images.items()}
+            if sizes := {one.size for one in images.values()} - {image.size}:
+                raise UserError(f"--cubemap: {path} is {image.size[0]}x{image.size[1]}, another face {sizes.pop()}")
+            entries = {"faces": {name: one.sha256 for name, one in images.items()}}
+        return image._replace(rgb=cubemap_as_panorama(faces), xmp=None, entries=entries)
 
     def predict(self, images: list[InputImage]) -> list[PanoramaPrediction]:
         return self.model.predict_batch([image.panorama for image in images], self._tta)
@@ -85,11 +106,12 @@ class PanoramaFilePredictor(FilePredictor):
             "sphere": str(self._sphere),
             "masked": self._masks is not None,
             "without_black_bars": self._without_black_bars,
+            "cubemap": self._cubemap,
         }
 
     def describe_image(self, image: InputImage) -> dict:
         (width, height), panorama = image.size, image.panorama
-        stretched = width != 2 * height and (panorama is None or panorama.placement is None)
+        stretched = width != 2 * height and not self._cubemap and (panorama is None or panorama.placement is None)
         return {"stretched": stretched, **image.entries}
 
     def describe_prediction(self, prediction: PanoramaPrediction) -> dict:
@@ -106,6 +128,8 @@ class PanoramaFilePredictor(FilePredictor):
     def accepts(self, image: dict) -> bool:
         if image.get("stretched") and not (self._sphere.force or is_panorama(image["width"], image["height"])):
             return False
+        if "faces" in image and image["faces"] != _hashes(face_files(Path(image["path"]))):
+            return False
         return self._masks is None or image.get("mask", {}).get("sha256") == sha256(self._masks.of(Path(image["path"])))
 
     def summary(self, descriptions: list[dict]) -> list[str]:
@@ -116,6 +140,10 @@ class PanoramaFilePredictor(FilePredictor):
         names = {"seam": "seam score", "seam_without_tta": "seam score without --tta"}
         found = {words: [one[name] for one in descriptions if name in one] for name, words in names.items()}
         return [*lines, *(f"{words}: {_mean_scores(scores)}" for words, scores in found.items() if scores)]
+
+
+def _hashes(files: dict[str, Path] | None) -> dict[str, str]:
+    return {name: sha256(path) for name, path in (files or {}).items()}
 
 
 def image_notes(inputs: list[dict], without_black_bars: bool) -> list[str]:

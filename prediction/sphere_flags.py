@@ -8,6 +8,10 @@ from prediction.input_image import is_panorama, require_panorama
 from prediction.sphere_placement import Placement, placement_of_gpano, placement_of_vfov
 from utils.errors import UserError
 
+_REMEDY = (
+    "--force stretches it; --vfov or --crop says which part of the sphere it shows; --cubemap reads faces of a cube"
+)
+
 
 @dataclass(frozen=True)
 class SphereFlags:
@@ -28,7 +32,7 @@ class SphereFlags:
     crop: tuple[float, float, float, float] | None = None
     upright: tuple[float, float] | None = None
     force: bool = False
-    remedy: str = "--force stretches it; --vfov or --crop says which part of the sphere it shows"
+    remedy: str = _REMEDY
 
     def __post_init__(self):
         if self.crop:
