@@ -21,7 +21,7 @@ from pathlib import Path
 from prediction import load_achievement
 from prediction.cameras import CameraFlags
 from prediction.command import predict_files, terminated_as_interrupted
-from prediction.inputs import find_jobs
+from prediction.inputs import find_all_jobs
 from prediction.perspective_files import PerspectiveFilePredictor
 from training.setup import prepare_device
 from utils.distributed import process_group
@@ -30,12 +30,20 @@ from utils.errors import exit_on_user_error
 
 def main(options: argparse.Namespace) -> int:
     """Run the command line; returns the exit code, see `predict_files`."""
-    inputs = find_jobs(options.input, Path(options.out))
+    inputs = find_all_jobs(options.input, Path(options.out))
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
         model = load_achievement(options.checkpoint, device, options.amp, options.compile, options.channels_last)
         predictor = PerspectiveFilePredictor(model, CameraFlags(options.fov, options.intrinsics))
-        return predict_files(predictor, inputs, Path(options.out), options.save, options.overwrite, options.batch_size)
+        return predict_files(
+            predictor,
+            inputs,
+            Path(options.out),
+            options.save,
+            options.overwrite,
+            options.batch_size,
+            options.up or "-y",
+        )
 
 
 if __name__ == "__main__":

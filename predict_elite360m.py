@@ -31,8 +31,11 @@ from pathlib import Path
 
 from prediction import load_elite360m
 from prediction.command import predict_files, terminated_as_interrupted
-from prediction.inputs import find_jobs
+from prediction.cubemap import only_fronts
+from prediction.inputs import find_all_jobs
+from prediction.masks import MaskFiles
 from prediction.panorama_files import PanoramaFilePredictor
+from prediction.sphere_flags import SphereFlags
 from training.setup import prepare_device
 from utils.distributed import process_group
 from utils.errors import exit_on_user_error
@@ -40,12 +43,26 @@ from utils.errors import exit_on_user_error
 
 def main(options: argparse.Namespace) -> int:
     """Run the command line; returns the exit code, see `predict_files`."""
-    inputs = find_jobs(options.input, Path(options.out))
+    sphere = SphereFlags(options.vfov, options.crop, options.upright, options.force)
+    masks = None if options.mask is None else MaskFiles(options.mask)
+    inputs = find_all_jobs(options.input, Path(options.out))
+    if options.cubemap:
+        inputs = inputs._replace(jobs=only_fronts(inputs.jobs))
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
         model = load_elite360m(options.checkpoint, device, options.amp, options.compile, options.channels_last)
-        predictor = PanoramaFilePredictor(model, options.tta, options.force)
-        return predict_files(predictor, inputs, Path(options.out), options.save, options.overwrite, options.batch_size)
+        predictor = PanoramaFilePredictor(
+            model, options.tta, sphere, options.height, masks, options.black_bars, options.cubemap
+        )
+        return predict_files(
+            predictor,
+            inputs,
+            Path(options.out),
+            options.save,
+            options.overwrite,
+            options.batch_size,
+            options.up or "-y",
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def read_upload(path: Path) -> np.ndarray:
     """
     try:
         rgb = read_image(path, MAX_MEGAPIXELS * 10**6).rgb
-        require_panorama(rgb, path)
+        require_panorama(rgb.shape[:2], path)
     except UserError as error:
         if not path.exists():  # gradio stores uploads of the same name and content in the same file
             raise UserError(f"{path.name} was dropped twice at the same time: drop it again") from error

@@ -16,7 +16,7 @@ from options.groups import (
     add_saving_options,
     add_speed_options,
 )
-from options.parser import Parser, count, port, positive
+from options.parser import Parser, angle, count, port, positive
 from options.protocol import add_protocol_options
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES
@@ -144,9 +144,59 @@ def predict_parser() -> argparse.ArgumentParser:
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
     _add_checkpoint_option(parser)
     add_prediction_options(parser)
-    parser.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
+    parser.add_argument(
+        "--height",
+        type=map_height,
+        metavar="PIXELS",
+        help="of the maps, which are twice as wide: a number, or own, that of the image; the training size of the "
+        "network if not given",
+    )
     _add_tta_option(parser)
+    _add_sphere_options(parser)
     return parser
+
+
+def _add_sphere_options(parser: argparse.ArgumentParser) -> None:
+    """Images that are not whole, upright spheres."""
+    group = parser.add_argument_group("images that are not whole, upright spheres, beyond their GPano metadata")
+    borders = group.add_mutually_exclusive_group()
+    borders.add_argument(
+        "--vfov", type=angle, metavar="DEGREES", help="they show this much of the sphere vertically, around the horizon"
+    )
+    borders.add_argument(
+        "--crop",
+        type=float,
+        nargs=4,
+        metavar=("LEFT", "RIGHT", "TOP", "BOTTOM"),
+        help="longitudes and latitudes of their borders in degrees; all of the sphere is -180 180 90 -90",
+    )
+    group.add_argument(
+        "--cubemap",
+        type=face_order,
+        nargs="?",
+        const="FRBLUD",
+        metavar="ORDER",
+        help="they are faces of a cube: crosses (4x3, 3x4), strips (6x1, 1x6), grids (3x2), or six square files "
+        "NAME_front, NAME_right, ...; letters of front, right, back, left, up and down in the order of strips and "
+        "grids (FRBLUD if not given; RLUDFB as of OpenGL)",
+    )
+    group.add_argument(
+        "--upright",
+        type=float,
+        nargs=2,
+        metavar=("PITCH", "ROLL"),
+        help="degrees by which the camera was turned upwards and clockwise",
+    )
+    group.add_argument(
+        "--mask",
+        metavar="PATH",
+        help="masks in the pixels of the images, white: valid, black: not (tripod, person); one image for all, or a "
+        "folder with one of the same name for each",
+    )
+    group.add_argument(
+        "--black_bars", action="store_true", help="black rows at the top and at the bottom are not valid"
+    )
+    group.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
 
 
 def demo_parser() -> argparse.ArgumentParser:
@@ -350,6 +400,18 @@ def named_path(text: str) -> tuple[str, str]:
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text} is not like NAME=PATH")
     return name, path
+
+
+def face_order(text: str) -> str:
+    """Type of an option: the letters F, R, B, L, U and D in any order."""
+    if sorted(text.upper()) != sorted("FRBLUD"):
+        raise argparse.ArgumentTypeError(f"{text} is not the letters F, R, B, L, U and D in some order")
+    return text.upper()
+
+
+def map_height(text: str) -> int | str:
+    """Type of an option: a number of rows, or "own"."""
+    return text if text == "own" else positive(text)
 
 
 def backbone(text: str) -> str:

@@ -270,8 +270,9 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         required=True,
+        nargs="+",
         metavar="PATH",
-        help="an image, a folder (its images, with all subfolders), or a pattern in quotes, such as 'photos/**/*.jpg'",
+        help="images, folders (their images, with all subfolders), and patterns in quotes, such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to write to; it mirrors the tree of --input"
@@ -282,6 +283,11 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         choices=PREDICTION_KINDS,
         metavar="KIND",
         help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb and mesh if not given; always a .json",
+    )
+    parser.add_argument(
+        "--up",
+        choices=("y", "z"),
+        help="axis that points up in .ply files, as viewers expect; if not given, y points down as in all other files",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")

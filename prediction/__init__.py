@@ -14,6 +14,7 @@ from prediction.model import PanoramaModel, load_elite360m
 from prediction.perspective import PerspectiveModel, load_achievement
 from prediction.point_cloud import PointCloud
 from prediction.result import PanoramaPrediction, PerspectivePrediction, Prediction
+from prediction.sphere_placement import Placement
 
 __all__ = [
     "Mesh",
@@ -21,6 +22,7 @@ __all__ = [
     "PanoramaPrediction",
     "PerspectiveModel",
     "PerspectivePrediction",
+    "Placement",
     "PointCloud",
     "Prediction",
     "load_achievement",

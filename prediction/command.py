@@ -15,7 +15,13 @@ from utils.errors import INTERRUPTED, UserError
 
 
 def predict_files(
-    predictor: FilePredictor, inputs: Inputs, out: Path, kinds: list[str] | None, overwrite: bool, batch_size: int
+    predictor: FilePredictor,
+    inputs: Inputs,
+    out: Path,
+    kinds: list[str] | None,
+    overwrite: bool,
+    batch_size: int,
+    up: str = "-y",
 ) -> int:
     """Predict images, write their results and print what came of it.
 
@@ -23,7 +29,7 @@ def predict_files(
         predictor: of the program.
         inputs: the images.
         out: folder of the results.
-        kinds, overwrite: see `ResultFiles`.
+        kinds, overwrite, up: see `ResultFiles`.
         batch_size: images to predict at a time.
 
     Returns:
@@ -32,7 +38,7 @@ def predict_files(
     Raises:
         UserError: when the options or existing results do not allow for it, or the disk is full.
     """
-    files = ResultFiles(predictor, kinds, overwrite)
+    files = ResultFiles(predictor, kinds, overwrite, up)
     files.check(inputs.jobs)
     require_writable(out)
     outcome = Outcome(failures=inputs.problems)

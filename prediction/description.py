@@ -8,6 +8,7 @@ from typing import NamedTuple
 from prediction.file_predictor import FilePredictor
 from prediction.input_image import TONE_MAPPING, InputImage
 from prediction.naming import Job
+from prediction.point_cloud import PLY_AXES
 from prediction.result import Prediction
 from tasks import TASKS
 from utils.provenance import provenance
@@ -43,15 +44,21 @@ class Describer:
     Attributes:
         meaning: entries that do not depend on the image: axes, units, classes, options, precision and model.
         origin: what must be the same for results to be reused.
+
+
+    Args:
+        predictor: whose predictions.
+        up: see `PointCloud.save_ply`.
     """
 
-    def __init__(self, predictor: FilePredictor):
+    def __init__(self, predictor: FilePredictor, up: str = "-y"):
         self._predictor = predictor
         model = predictor.model
         settings = model.settings
         displays = [TASKS[task].display for task in settings.tasks]
+        in_ply = "" if up == "-y" else f"; in .ply files: {PLY_AXES[up][1]}"
         self.meaning = {
-            "axes": _AXES.format(forward=predictor.forward),
+            "axes": _AXES.format(forward=predictor.forward) + in_ply,
             **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
             **predictor.describe_options(),
             "precision": model.precision,

@@ -28,12 +28,14 @@ class Header(NamedTuple):
         width, height: in pixels, as stored (before EXIF rotation).
         problem: why the first image in the file is not the one to predict; None if it is.
         focal_length: in millimeters on film of 36x24 mm, by EXIF; None if not there.
+        xmp: the XMP packet; None if not there.
     """
 
     width: int
     height: int
     problem: str | None = None
     focal_length: float | None = None
+    xmp: bytes | str | None = None
 
 
 def read_header(path: Path) -> Header | None:
@@ -51,8 +53,8 @@ def read_header(path: Path) -> Header | None:
         with open_image(path) as image:
             if not _is_decoded(image.format):
                 return None
-            size, focal_length = image.size, _focal_length(image)  # before the search for further images
-            return Header(*size, _problem(image), focal_length)
+            size, focal_length, xmp = image.size, _focal_length(image), _xmp(image)  # before the search for more
+            return Header(*size, _problem(image), focal_length, xmp)
     except Exception:  # plugins raise many kinds of errors on damaged files; the decoder reports them
         return None
 
@@ -97,6 +99,12 @@ def _problem(image: Image.Image) -> str | None:
         return None
     # A smaller second image is a preview.
     return "holds several images, as an animation does: save one of them as a file" if image.size == size else None
+
+
+def _xmp(image: Image.Image) -> bytes | str | None:
+    """Before the pixels, as Pillow would decode a PNG file to look behind them."""
+    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    return found if isinstance(found, bytes | str) else None
 
 
 def _focal_length(image: Image.Image) -> float | None:

@@ -1,16 +1,19 @@
 """Reading input images of any format as 8-bit RGB."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from prediction.cameras import Camera
 from prediction.image_formats import Header, open_image, read_header
+from prediction.panorama_input import PanoramaInput
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.provenance import sha256
@@ -33,8 +36,10 @@ class InputImage(NamedTuple):
         size: width and height of the file's image, also after `rgb` was resized.
         tone_mapped: whether the file held radiance (floats), converted by TONE_MAPPING.
         sha256: of the file, in hexadecimal.
-        focal_length: see `prediction.image_formats.Header`.
+        focal_length, xmp: see `prediction.image_formats.Header`.
         camera: that took the image, if it is a perspective one; None for panoramas.
+        panorama: the image as a whole panorama, once that is known; None for perspective images.
+        entries: further ones about the image, for the .json file.
     """
 
     rgb: np.ndarray
@@ -42,7 +47,10 @@ class InputImage(NamedTuple):
     tone_mapped: bool
     sha256: str
     focal_length: float | None = None
+    xmp: bytes | str | None = None
     camera: Camera | None = None
+    panorama: PanoramaInput | None = None
+    entries: Mapping[str, object] = MappingProxyType({})
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
@@ -65,21 +73,23 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
         raise UserError(
             f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are supported"
         )
+    if file.is_heic:
+        raise UserError(f"{path} is a HEIC file, which is not read: save it as JPEG (heif-convert IN OUT.jpg)")
     colors = _decode(file, header)
     digest = sha256(path)
     if _version(path) != version:
         raise UserError(f"{path} was written to while it was read: try again")
     size = (colors.shape[1], colors.shape[0])
-    focal_length = header.focal_length if header else None
+    metadata = {"focal_length": header.focal_length, "xmp": header.xmp} if header else {}
     if colors.dtype.kind == "f":
-        return InputImage(tone_map(colors), size, tone_mapped=True, sha256=digest, focal_length=focal_length)
+        return InputImage(tone_map(colors), size, tone_mapped=True, sha256=digest, **metadata)
     if colors.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
-    return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest, focal_length=focal_length)
+    return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest, **metadata)
 
 
-def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """A file, a Pillow image or an array as (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
+def as_rgb(image: np.ndarray | torch.Tensor | Image.Image | str | Path) -> np.ndarray:
+    """A file, a Pillow image, an array or a tensor as (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
 
     Raises:
         UserError: when a file cannot be read.
@@ -95,6 +105,8 @@ def as_rgb(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
                 raise ValueError("an image of integers has values from 0 to 65535")
             return _array_as_rgb(values.astype(np.uint16))
         return _array_as_rgb(np.asarray(image if image.mode == "F" else image.convert("RGB")))
+    if isinstance(image, torch.Tensor):
+        return _tensor_as_rgb(image)
     return _array_as_rgb(image)
 
 
@@ -103,20 +115,20 @@ def is_panorama(width: int, height: int) -> bool:
     return abs(width - 2 * height) <= min(_TOLERANCE, width / 20)
 
 
-def require_panorama(rgb: np.ndarray, name: str | Path, remedy: str | None = None) -> None:
+def require_panorama(size: tuple[int, int], name: str | Path, remedy: str | None = None) -> None:
     """Make sure that an image is a full panorama, see `is_panorama`.
 
     Args:
-        rgb: (H, W, 3).
+        size: (H, W).
         name: of the image, for the message.
-        remedy: the option that stretches other images, if any.
+        remedy: what can be done about other images, if anything.
 
     Raises:
         UserError: when it is not twice as wide as high.
     """
-    height, width = rgb.shape[:2]
+    height, width = size
     if not is_panorama(width, height):
-        hint = f" ({remedy} stretches it)" if remedy else ""
+        hint = f" ({remedy})" if remedy else ""
         raise UserError(f"{name} is {width}x{height}: a full panorama is twice as wide as high{hint}")
 
 
@@ -166,6 +178,14 @@ def _version(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _tensor_as_rgb(image: torch.Tensor) -> np.ndarray:
+    """As torch's programs hold images: channels first."""
+    if image.ndim != 3 or len(image) not in (1, 3, 4):
+        raise ValueError(f"a tensor of an image is (3, H, W), (1, H, W) or (4, H, W), got {tuple(image.shape)}")
+    channels_last = image.detach().cpu().permute(1, 2, 0)
+    return _array_as_rgb((channels_last.float() if channels_last.is_floating_point() else channels_last).numpy())
 
 
 def _array_as_rgb(array: np.ndarray) -> np.ndarray:

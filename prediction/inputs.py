@@ -35,6 +35,25 @@ class Inputs(NamedTuple):
         return f"{_in_words(self.left_out)} left out: {_kinds(self.left_out)}" if self.left_out else None
 
 
+def find_all_jobs(given: list[str], out: Path) -> Inputs:
+    """The images of several paths, see `find_jobs`; those that several of them name are taken once.
+
+    Raises:
+        UserError: as `find_jobs`, and when results of different images would have the same names.
+    """
+    found = [find_jobs(path, out) for path in given]
+    jobs: dict[Path, Job] = {}
+    for job in (job for inputs in found for job in inputs.jobs):
+        there = jobs.setdefault(job.stem, job)
+        if there.image.resolve() != job.image.resolve():
+            raise UserError(
+                f"--input: results of {there.image} and {job.image} would both be {job.stem}: predict one of them into "
+                "another --out"
+            )
+    left_out = sum((inputs.left_out for inputs in found), Counter())
+    return Inputs(list(jobs.values()), left_out, [problem for inputs in found for problem in inputs.problems])
+
+
 def find_jobs(given: str, out: Path) -> Inputs:
     """Find the images of --input and their places below --out, in the same folder structure.
 

@@ -1,5 +1,6 @@
 """Prediction of panoramas with a trained network, from images of any common format."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,19 @@ from datasets.panorama import resize_rgb
 from metrics.seam import seam_score
 from networks.backbones import DEFAULT
 from networks.checkpoint import open_checkpoint
-from prediction.input_image import as_rgb, require_panorama
+from prediction.fisheye import refuse_fisheyes
+from prediction.gpano import parse_gpano
+from prediction.guided_size import at_panorama_size
+from prediction.input_image import as_rgb, read_image
+from prediction.panorama_input import Height, PanoramaInput, panorama_input
 from prediction.result import PanoramaPrediction
+from prediction.sphere_flags import SphereFlags
+from prediction.sphere_placement import Placement
 from prediction.trained_model import ImageLike, TrainedModel
 from prediction.tta import ViewAverage
 from tasks import TASKS
+
+_REMEDY = "force=True stretches it, a placement says which part of the sphere it shows"
 
 
 class PanoramaModel(TrainedModel):
@@ -21,57 +30,97 @@ class PanoramaModel(TrainedModel):
 
     _open = staticmethod(open_checkpoint)
 
-    def predict(self, image: ImageLike, tta: int = 1, force: bool = False) -> PanoramaPrediction:
-        """Predict from one panorama, at the training size of the network (`settings.height` x `width`).
+    def predict(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        tta: int = 1,
+        force: bool = False,
+        height: Height = None,
+        placement: Placement | None = None,
+        mask: np.ndarray | None = None,
+    ) -> PanoramaPrediction | list[PanoramaPrediction]:
+        """Predict from one panorama, or from several at once.
 
         Args:
-            image: a file, a Pillow image, or an array (H, W, 3), RGB; also gray (H, W) or (H, W, 1), or with alpha
-                (H, W, 4), which is dropped. Arrays are uint8, uint16, or floats in [0, 1].
+            image: a file, a Pillow image, an array (H, W, 3) or a tensor (3, H, W), RGB; also gray (H, W) or (H, W, 1),
+                or with alpha (H, W, 4), which is dropped. Numbers are uint8, uint16, or floats in [0, 1]. A list of any
+                of these, an array (B, H, W, 3) or a tensor (B, 3, H, W) gives a list of predictions, of one forward
+                pass.
             tta: number of views to average, see `prediction.tta`; 1: the plain network.
             force: stretch an image that is not 2:1 instead of rejecting it. A pixel or two off do not count.
+            height: of the maps, which are twice as wide, see `prediction.guided_size`; "own": that of the image; None:
+                the training size of the network, `settings.height`.
+            placement: which part of the sphere the image shows; None: by the GPano metadata of a file, else all of it.
+            mask: (H, W) bool, of the image, which pixels are valid; None: all.
+
+        Returns:
+            The prediction of the image, or a list of those of several.
 
         Raises:
             UserError: when a file cannot be read, or the image is not twice as wide as high.
             ValueError: when an array has another shape, type or range, or `tta` is less than 1.
         """
-        rgb = as_rgb(image)
-        if not force:
-            require_panorama(rgb, image if isinstance(image, str | Path) else "the image", "force=True")
-        [prediction] = self.predict_batch([self.resize(rgb)], tta)
-        return prediction
+        several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+        images = list(image) if several else [image]
+        panoramas = [self._panorama(one, force, height, placement, mask) for one in images]
+        predictions = self.predict_batch(panoramas, tta) if panoramas else []
+        return predictions if several else predictions[0]
 
-    def resize(self, rgb: np.ndarray) -> np.ndarray:
-        """An image (any, any, 3) uint8 at the size of the network, (H, W, 3)."""
-        return resize_rgb(rgb, self.settings.height, self.settings.width)
+    def _panorama(
+        self, image: ImageLike, force: bool, height: Height, placement: Placement | None, mask: np.ndarray | None
+    ) -> PanoramaInput:
+        """One image, see `predict`."""
+        file = read_image(image) if isinstance(image, str | Path) else None
+        rgb = file.rgb if file else as_rgb(image)
+        if mask is not None and mask.shape != rgb.shape[:2]:
+            raise ValueError(f"the mask is {mask.shape}, the image {rgb.shape[:2]}")
+        if placement is None:
+            name = image if file else "the image"
+            if not force:
+                refuse_fisheyes(rgb, name, "force=True")
+            gpano = parse_gpano(file.xmp) if file else None
+            placement = SphereFlags(force=force, remedy=_REMEDY).of(rgb.shape[:2], gpano, name)
+        return panorama_input(rgb, placement, height, self.settings.height, mask)
 
-    def predict_batch(self, images: list[np.ndarray], tta: int = 1) -> list[PanoramaPrediction]:
-        """Predict from several resized panoramas (H, W, 3) uint8 at once; `tta` as in `predict`."""
+    def predict_batch(self, images: list[np.ndarray | PanoramaInput], tta: int = 1) -> list[PanoramaPrediction]:
+        """Predict from several panoramas (H, 2H, 3) uint8 at once, each at its size; `tta` as in `predict`."""
         if tta < 1:
             raise ValueError(f"tta must be 1 or more, got {tta}")
-        plain, averaged = self._run(images, tta)
+        panoramas = [image if isinstance(image, PanoramaInput) else PanoramaInput(image) for image in images]
+        resized = [resize_rgb(panorama.rgb, self.settings.height, self.settings.width) for panorama in panoramas]
+        plain, averaged = self._run(resized, tta)
         return [
             self._prediction(
-                rgb,
+                panorama,
+                resized[number],
                 tta,
                 {task: maps[number] for task, maps in plain.items()},
                 {task: maps[number] for task, maps in averaged.items()},
             )
-            for number, rgb in enumerate(images)
+            for number, panorama in enumerate(panoramas)
         ]
 
     def _prediction(
-        self, rgb: np.ndarray, tta: int, plain: dict[str, torch.Tensor], averaged: dict[str, torch.Tensor]
+        self,
+        panorama: PanoramaInput,
+        resized: np.ndarray,
+        tta: int,
+        plain: dict[str, torch.Tensor],
+        averaged: dict[str, torch.Tensor],
     ) -> PanoramaPrediction:
-        """The prediction of one image, from maps (., H, W) per task: of the plain network and averaged over views."""
-        displays = {task: TASKS[task].display for task in self.settings.tasks}
-        maps = {display.map_name: display.as_map(averaged[task]) for task, display in displays.items()}
+        """The prediction of one image, from maps (., h, w) per task: of the plain network and averaged over views."""
+        maps = at_panorama_size(averaged, resized, panorama.rgb)
+        if panorama.seen is not None:
+            maps = {task: _without_unseen(task, values, panorama.seen) for task, values in maps.items()}
         return PanoramaPrediction(
-            rgb=rgb,
+            rgb=panorama.rgb,
+            valid=panorama.valid,
+            placement=panorama.placement,
             settings=self.settings,
             tta=tta,
             seam=_seam_scores(averaged),
             plain_seam=_seam_scores(plain),
-            **maps,
+            **{TASKS[task].display.map_name: values for task, values in maps.items()},
         )
 
     @torch.no_grad()
@@ -93,3 +142,10 @@ def load_elite360m(
 
 def _seam_scores(predictions: dict[str, torch.Tensor]) -> dict[str, float]:
     return {task: seam_score(prediction, TASKS[task].column_difference) for task, prediction in predictions.items()}
+
+
+def _without_unseen(task: str, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """A copy of a map (H, W, ...) with nothing where an image does not show anything."""
+    values = values.copy()
+    values[~seen] = TASKS[task].display.missing
+    return values

@@ -1,12 +1,25 @@
 """Prediction of panoramas in files."""
 
+import os
 from pathlib import Path
 
+import numpy as np
+
+from prediction.cubemap import cubemap_as_panorama, face_files, split_cubemap
 from prediction.file_predictor import FilePredictor
-from prediction.input_image import InputImage, is_panorama, read_image, require_panorama
+from prediction.fisheye import refuse_fisheyes
+from prediction.gpano import parse_gpano
+from prediction.input_image import InputImage, is_panorama, read_image
+from prediction.masks import MaskFiles, black_bars, read_mask
 from prediction.model import PanoramaModel
+from prediction.panorama_input import Height, panorama_input
 from prediction.result import PanoramaPrediction
+from prediction.sphere_flags import SphereFlags
+from utils.errors import UserError
+from utils.provenance import sha256
 from utils.text import metrics_line
+
+_SMALL_BAR = 0.02  # of the height: fewer black rows are not worth a note
 
 
 class PanoramaFilePredictor(FilePredictor):
@@ -15,52 +28,142 @@ class PanoramaFilePredictor(FilePredictor):
     Args:
         model: the network.
         tta: number of averaged views.
-        force: whether images that are not 2:1 are stretched.
+        sphere: what the command line says of the part of the sphere that images show.
+        height: of the maps, see `PanoramaModel.predict`.
+        masks: of the images, if any.
+        without_black_bars: whether black rows at the top and at the bottom are not valid.
+        cubemap: images are faces of a cube, in strips and grids in this order, see `split_cubemap`; None: they are not.
     """
 
     model: PanoramaModel
-    flags = "--tta"
+    flags = "flags (such as --tta or --height)"
     forward = "the centre of the picture"
 
-    def __init__(self, model: PanoramaModel, tta: int = 1, force: bool = False):
+    def __init__(
+        self,
+        model: PanoramaModel,
+        tta: int = 1,
+        sphere: SphereFlags = SphereFlags(),  # noqa: B008 - frozen
+        height: Height = None,
+        masks: MaskFiles | None = None,
+        without_black_bars: bool = False,
+        cubemap: str | None = None,
+    ):
         self.model = model
         self._tta = tta
-        self._force = force
+        self._sphere = sphere
+        self._height = height
+        self._masks = masks
+        self._without_black_bars = without_black_bars
+        self._cubemap = cubemap
 
     def read(self, path: Path) -> InputImage:
+        image = self._read_cubemap(path) if self._cubemap else read_image(path)
+        size = image.rgb.shape[:2]
+        try:
+            gpano = parse_gpano(image.xmp)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        placement = self._sphere.of(size, gpano, path)
+        if not self._sphere.force:
+            refuse_fisheyes(image.rgb, path, "--force")
+        top, bottom = black_bars(image.rgb)
+        entries = {**image.entries, "black_rows": [top, bottom]}
+        used = None
+        if self._masks:
+            used, mask = read_mask(self._masks.of(path), size)
+            entries["mask"] = {"path": os.path.abspath(self._masks.of(path)), "sha256": mask.sha256}
+        if self._without_black_bars and (top or bottom):
+            used = np.ones(size, bool) if used is None else used
+            used[:top] = used[size[0] - bottom :] = False
+        panorama = panorama_input(image.rgb, placement, self._height, self.model.settings.height, used)
+        return image._replace(rgb=panorama.rgb, panorama=panorama, entries=entries)
+
+    def _read_cubemap(self, path: Path) -> InputImage:
+        """The image of a cube map as a panorama, or that of six files, given the first."""
         image = read_image(path)
-        if not self._force:
-            require_panorama(image.rgb, path, "--force")
-        return image._replace(rgb=self.model.resize(image.rgb))
+        files = face_files(path) if image.size[0] == image.size[1] else None
+        if files is None:
+            faces, entries = split_cubemap(image.rgb, self._cubemap, path), {}
+        else:
+            images = {name: read_image(file) for name, file in files.items()}
+            faces = {name: one.rgb for name, one in images.items()}
+            if sizes := {one.size for one in images.values()} - {image.size}:
+                raise UserError(f"--cubemap: {path} is {image.size[0]}x{image.size[1]}, another face {sizes.pop()}")
+            entries = {"faces": {name: one.sha256 for name, one in images.items()}}
+        return image._replace(rgb=cubemap_as_panorama(faces), xmp=None, entries=entries)
 
     def predict(self, images: list[InputImage]) -> list[PanoramaPrediction]:
-        return self.model.predict_batch([image.rgb for image in images], self._tta)
+        return self.model.predict_batch([image.panorama for image in images], self._tta)
 
     def describe_options(self) -> dict:
-        return {"width": self.model.settings.width, "height": self.model.settings.height, "tta": self._tta}
+        settings = self.model.settings
+        height = self._height or settings.height
+        return {
+            "width": height if height == "own" else 2 * height,
+            "height": height,
+            "tta": self._tta,
+            "sphere": str(self._sphere),
+            "masked": self._masks is not None,
+            "without_black_bars": self._without_black_bars,
+            "cubemap": self._cubemap,
+        }
 
     def describe_image(self, image: InputImage) -> dict:
-        width, height = image.size
-        return {"stretched": width != 2 * height}
+        (width, height), panorama = image.size, image.panorama
+        stretched = width != 2 * height and not self._cubemap and (panorama is None or panorama.placement is None)
+        return {"stretched": stretched, **image.entries}
 
     def describe_prediction(self, prediction: PanoramaPrediction) -> dict:
         plain = {"seam_without_tta": prediction.plain_seam} if prediction.tta > 1 else {}
-        return {"seam": prediction.seam, **plain}
+        height, width = prediction.rgb.shape[:2]
+        return {
+            "maps": {"width": width, "height": height},
+            "placement": None if prediction.placement is None else prediction.placement.as_dict(),
+            "valid": 1.0 if prediction.valid is None else float(prediction.valid.mean()),
+            "seam": prediction.seam,
+            **plain,
+        }
 
     def accepts(self, image: dict) -> bool:
-        return self._force or is_panorama(image.get("width", 1), image.get("height", 1))
+        if image.get("stretched") and not (self._sphere.force or is_panorama(image["width"], image["height"])):
+            return False
+        if "faces" in image and image["faces"] != _hashes(face_files(Path(image["path"]))):
+            return False
+        return self._masks is None or image.get("mask", {}).get("sha256") == sha256(self._masks.of(Path(image["path"])))
 
     def summary(self, descriptions: list[dict]) -> list[str]:
-        """Images that were taken for panoramas though they are not exactly 2:1, and the mean seam scores."""
-        inputs = [one["input"] for one in descriptions]
-        resized = [one for one in inputs if one["stretched"] and is_panorama(one["width"], one["height"])]
-        lines = []
-        if resized:
-            example = f"{resized[0]['path']} is {resized[0]['width']}x{resized[0]['height']}"
-            lines.append(f"note: {len(resized)} a pixel or two off 2:1 and resized, such as {example}")
+        """What was remarkable in images, and the mean seam scores."""
+        lines = image_notes([one["input"] for one in descriptions], self._without_black_bars)
+        if placed := [one["input"]["path"] for one in descriptions if one["placement"]]:
+            lines.append(f"note: {len(placed)} placed on the sphere, such as {placed[0]}: its .json says how")
         names = {"seam": "seam score", "seam_without_tta": "seam score without --tta"}
         found = {words: [one[name] for one in descriptions if name in one] for name, words in names.items()}
         return [*lines, *(f"{words}: {_mean_scores(scores)}" for words, scores in found.items() if scores)]
+
+
+def _hashes(files: dict[str, Path] | None) -> dict[str, str]:
+    return {name: sha256(path) for name, path in (files or {}).items()}
+
+
+def image_notes(inputs: list[dict], without_black_bars: bool) -> list[str]:
+    """Images that were taken for panoramas though they are not exactly 2:1, and those with black bars, as lines.
+
+    Args:
+        inputs: what the .json files say about the images.
+        without_black_bars: whether they were left out.
+    """
+    lines = []
+    resized = [one for one in inputs if one["stretched"] and is_panorama(one["width"], one["height"])]
+    if resized:
+        example = f"{resized[0]['path']} is {resized[0]['width']}x{resized[0]['height']}"
+        lines.append(f"note: {len(resized)} a pixel or two off 2:1 and resized, such as {example}")
+    barred = [one for one in inputs if max(one.get("black_rows", [0])) > _SMALL_BAR * one["height"]]
+    if barred and not without_black_bars:
+        top, bottom = barred[0]["black_rows"]
+        example = f"{barred[0]['path']} ({top} rows at the top, {bottom} at the bottom)"
+        lines.append(f"note: {len(barred)} with black bars, such as {example}: --black_bars marks them as not valid")
+    return lines
 
 
 def _mean_scores(scores: list[dict[str, float]]) -> str:

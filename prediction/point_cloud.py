@@ -10,16 +10,17 @@ from utils.errors import UserError
 from utils.extras import import_extra
 from utils.files import atomic_path
 from utils.pinhole import Pinhole
-from utils.sphere import depth_to_points
+from utils.sphere import erp_ray_rows
 from utils.tasks import METERS
 
 TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # 180 degrees about x
-_PLY_AXES = {  # by the axis that points up: rotation from the camera frame, and axes in words
+PLY_AXES = {  # by the axis that points up: rotation from the camera frame, and axes in words
     "-y": (np.eye(3, dtype=np.float32), "x right, y down, z forward"),
     "y": (np.diag(TO_GLTF), "x right, y up, z backward"),
     "z": (np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32), "x right, y forward, z up"),
 }
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
+_CHUNK = 1 << 20  # points at a time: clouds of large panoramas take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +68,10 @@ class PointCloud:
         """
         maps = {"colors": colors, "normals": normals, "labels": labels}
         has_depth = pixels_with_depth(depth, mask, camera, **maps)
-        known = np.where(has_depth, depth, 0)
-        points = camera.points(known) if camera else depth_to_points(known)
         return cls(
-            xyz=points[has_depth].astype(np.float32),
+            xyz=camera.points(np.where(has_depth, depth, 0))[has_depth].astype(np.float32)
+            if camera
+            else _panorama_points(depth, has_depth),
             colors=None if colors is None else colors[has_depth],
             normals=None if normals is None else normals[has_depth],
             labels=None if labels is None else labels[has_depth],
@@ -85,30 +86,33 @@ class PointCloud:
             up: the axis that points up in the file: "-y" for the axes as here; "y" (x right, z backward) and "z" (x
                 right, y forward) for viewers. All are rotations of each other.
         """
-        rotation, axes = _PLY_AXES[up]
-        columns = {"x y z": ("<f4", self.xyz @ rotation.T)}
+        rotation, axes = PLY_AXES[up]
+        columns = {"x y z": ("<f4", self.xyz, rotation)}
         if self.normals is not None:
-            columns["nx ny nz"] = ("<f4", self.normals @ rotation.T)
+            columns["nx ny nz"] = ("<f4", self.normals, rotation)
         if self.colors is not None:
-            columns["red green blue"] = ("u1", self.colors)
+            columns["red green blue"] = ("u1", self.colors, None)
         if self.labels is not None:
-            columns["label"] = ("u1", self.labels[:, None])
-        layout = [(name, kind) for names, (kind, _) in columns.items() for name in names.split()]
-        vertices = np.empty(len(self.xyz), dtype=layout)
-        for names, (_, values) in columns.items():
-            for name, column in zip(names.split(), values.T, strict=True):
-                vertices[name] = column
+            columns["label"] = ("u1", self.labels[:, None], None)
+        layout = [(name, kind) for names, (kind, *_) in columns.items() for name in names.split()]
         header = [
             "ply",
             "format binary_little_endian 1.0",
             f"comment {axes}, camera at the origin; made of depth in {self.unit}",
-            f"element vertex {len(vertices)}",
+            f"element vertex {len(self.xyz)}",
             *(f"property {_PLY_TYPES[kind]} {name}" for name, kind in layout),
             "end_header",
         ]
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             file.write("".join(f"{line}\n" for line in header).encode("ascii"))
-            file.write(vertices.tobytes())
+            for start in range(0, len(self.xyz), _CHUNK):
+                some = slice(start, start + _CHUNK)
+                vertices = np.empty(len(self.xyz[some]), dtype=layout)
+                for names, (_, values, turn) in columns.items():
+                    turned = values[some] if turn is None else values[some] @ turn.T
+                    for name, column in zip(names.split(), turned.T, strict=True):
+                        vertices[name] = column
+                file.write(vertices.tobytes())
 
     def save_glb(self, path: str | Path) -> None:
         """Write a binary glTF file of the colored points, atomically, in glTF's axes: x right, y **up**, z backward.
@@ -140,3 +144,16 @@ def pixels_with_depth(
             raise ValueError(f"{name} is of {size} pixels, but depth is {depth.shape}")
     has_depth = np.isfinite(depth) & (depth > 0)
     return has_depth if mask is None else has_depth & mask.astype(bool)
+
+
+def _panorama_points(depth: np.ndarray, has_depth: np.ndarray) -> np.ndarray:
+    """The points (N, 3) float32 of the pixels of a panorama that have a depth, both maps (H, W)."""
+    height, width = depth.shape
+    points = np.empty((np.count_nonzero(has_depth), 3), np.float32)
+    done = 0
+    for rows in np.array_split(np.arange(height), -(-depth.size // _CHUNK)):
+        some = has_depth[rows]
+        new = erp_ray_rows(rows, height, width)[some] * depth[rows][some][:, None]
+        points[done : done + len(new)] = new
+        done += len(new)
+    return points

@@ -9,6 +9,7 @@ from networks.saved_network import NetworkSettings
 from prediction.cameras import Camera
 from prediction.mesh import Mesh
 from prediction.point_cloud import PointCloud
+from prediction.sphere_placement import Placement
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError
 from utils.pinhole import Pinhole
@@ -33,6 +34,8 @@ class Prediction(ABC):
         normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
             `settings.normal_frame`), or None.
         labels: (H, W) uint8, indices into `settings.class_names`, or None.
+        valid: (H, W) bool, the pixels that the image shows and no mask excludes; None: all. What it does not show has
+            depth 0, normal (0, 0, 0) and label 255; predictions of masked pixels are kept.
 
     Maps of tasks that the network was not trained for are None.
     """
@@ -42,11 +45,17 @@ class Prediction(ABC):
     depth: np.ndarray | None = None
     normal: np.ndarray | None = None
     labels: np.ndarray | None = None
+    valid: np.ndarray | None = None
 
     @property
     @abstractmethod
     def pinhole(self) -> Pinhole | None:
         """The camera of a perspective image; None for panoramas."""
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the maps are of other pixels than the image's, so that `rgb` is needed with them."""
+        return False
 
     def points(self) -> np.ndarray:
         """The point (x, y, z) of each pixel, (H, W, 3), in the unit of depth."""
@@ -61,10 +70,11 @@ class Prediction(ABC):
         step = -(-self.rgb.shape[1] // _PANEL_WIDTH)
         maps = {task: np.ascontiguousarray(values[::step, ::step]) for task, values in self.maps().items()}
         rgb = np.ascontiguousarray(self.rgb[::step, ::step])
-        return maps_panel(rgb, maps, DISPLAYS, DisplaySettings.of(self.settings))
+        valid = None if self.valid is None else self.valid[::step, ::step]
+        return maps_panel(rgb, maps, DISPLAYS, DisplaySettings.of(self.settings), valid=valid)
 
     def point_cloud(self) -> PointCloud:
-        """One colored point per pixel that has a depth (finite, above 0), with normals and labels if available.
+        """One colored point per valid pixel with a depth (finite, above 0), with normals and labels if available.
 
         Normals in a world frame are omitted, as the points are in the camera frame.
 
@@ -78,6 +88,7 @@ class Prediction(ABC):
             colors=self.rgb,
             normals=self.normal if in_camera_frame else None,
             labels=self.labels,
+            mask=self.valid,
             camera=self.pinhole,
             unit=self.settings.depth_unit,
         )
@@ -96,7 +107,8 @@ class Prediction(ABC):
         self._require_depth("a mesh")
         texture = self.rgb if texture is None else texture
         step = -(-self.depth.shape[1] // _MESH_WIDTH)
-        return Mesh.from_depth(self.depth, texture, camera=self.pinhole, unit=self.settings.depth_unit, step=step)
+        unit = self.settings.depth_unit
+        return Mesh.from_depth(self.depth, texture, mask=self.valid, camera=self.pinhole, unit=unit, step=step)
 
     def _require_depth(self, what: str) -> None:
         if self.depth is None:
@@ -105,19 +117,25 @@ class Prediction(ABC):
 
 @dataclass(frozen=True, eq=False)
 class PanoramaPrediction(Prediction):
-    """The maps of one panorama at the training size of the network; z points to the center of the image.
+    """The maps of one panorama, at the training size of the network or the size asked for; z points to its center.
 
-    Depth is **along the ray**; `rgb` is the input of the network.
+    Depth is **along the ray**; `rgb` is the panorama at the size of the maps.
 
     Attributes:
         tta: number of averaged views.
         seam: per task, how much the prediction jumps across the left/right border (`metrics.seam`); about 1 is good.
         plain_seam: the same without averaging views.
+        placement: of the image in the panorama, if it is not a whole, upright sphere; None otherwise.
     """
 
     tta: int = 1
     seam: dict[str, float] = field(default_factory=dict)
     plain_seam: dict[str, float] = field(default_factory=dict)
+    placement: Placement | None = None
+
+    @property
+    def is_placed(self) -> bool:
+        return self.placement is not None
 
     @property
     def pinhole(self) -> None:

@@ -41,14 +41,15 @@ class ResultFiles:
         predictor: whose predictions.
         kinds: values of --save; None: all that the model can produce, except glb and mesh.
         overwrite: whether to replace existing results.
+        up: of .ply files, see `PointCloud.save_ply`.
 
     Raises:
         UserError: when the model cannot produce a kind, or a package is missing.
     """
 
-    def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool):
+    def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool, up: str = "-y"):
         model = predictor.model
-        possible = writers_of(model.settings.tasks)
+        possible = writers_of(model.settings.tasks, up)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
         chosen = kinds or [kind for kind in possible if kind not in _GLB]
@@ -57,7 +58,7 @@ class ResultFiles:
         self._writers = {ending: writer for kind in chosen for ending, writer in possible[kind].items()}
         self._predictor = predictor
         self._overwrite = overwrite
-        self._describer = Describer(predictor)
+        self._describer = Describer(predictor, up)
 
     def check(self, jobs: list[Job]) -> None:
         """Make sure that existing results of these images are from the same model and settings.
@@ -88,7 +89,9 @@ class ResultFiles:
             )
         if not self._predictor.accepts(there.image) or there.tone_mapping not in (None, TONE_MAPPING):
             return False
-        return all(path.name in there.names and path.is_file() for path in map(job.result, self._writers))
+        needed = {path.name for path in map(job.result, self._writers)}
+        extra = there.names.intersection(path.name for path in map(job.result, _EXTRA))
+        return needed <= there.names and all(job.stem.with_name(name).is_file() for name in needed | extra)
 
     def require_names(self, job: Job) -> None:
         """Make sure that the file names of the results of an image can be used.
@@ -121,15 +124,17 @@ class ResultFiles:
             UserError: when they cannot be written.
         """
         folder = job.stem.parent
+        extra = {ending: write for ending, (is_needed, write) in _EXTRA.items() if is_needed(prediction)}
+        writers = {**self._writers, **extra}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".prediction-") as temporary:
                 # Short names, as those of the results may have the maximum length.
-                complete = {ending: Path(temporary, f"result{ending}") for ending in (*self._writers, _DESCRIPTION)}
-                for ending, write in self._writers.items():
+                complete = {ending: Path(temporary, f"result{ending}") for ending in (*writers, _DESCRIPTION)}
+                for ending, write in writers.items():
                     write(prediction, lambda: read_image(job.image).rgb, complete[ending])
-                stale, kept = self._other_files(job, image)
-                names = frozenset(path.name for path in (*map(job.result, self._writers), *kept))
+                stale, kept = self._other_files(job, image, {*writers, _DESCRIPTION})
+                names = frozenset(path.name for path in (*map(job.result, writers), *kept))
                 description = self._describer.describe(job, image, prediction, names)
                 write_json(complete[_DESCRIPTION], description)
                 for path in (job.result(_DESCRIPTION), *stale):  # first, as the next lines may be interrupted
@@ -142,10 +147,10 @@ class ResultFiles:
             reason = getattr(cause, "strerror", None) or error
             raise UserError(f"the results of {job.image} cannot be written to {folder}: {reason}") from cause
 
-    def _other_files(self, job: Job, image: InputImage) -> tuple[list[Path], list[Path]]:
-        """Files of an earlier prediction that are not written now: the stale ones, and those to be kept."""
+    def _other_files(self, job: Job, image: InputImage, written: set[str]) -> tuple[list[Path], list[Path]]:
+        """Files of an earlier prediction whose endings are not written now: the stale ones, and those to be kept."""
         there = self._describer.read(job.result(_DESCRIPTION)) or Description(origin=None)
-        files = [job.result(ending) for ending in ENDINGS if ending not in (*self._writers, _DESCRIPTION)]
+        files = [job.result(ending) for ending in ENDINGS if ending not in written]
         files = [path for path in files if path.name in there.names and path.is_file()]
         is_same = (there.origin, there.sha256) == (self._describer.origin, image.sha256)
         return ([], files) if is_same else (files, [])
@@ -158,7 +163,7 @@ class ResultFiles:
             )
 
 
-def writers_of(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
+def writers_of(tasks: Iterable[str], up: str = "-y") -> dict[str, dict[str, Writer]]:
     """For each value of --save that a network of these tasks supports: endings of files, and their writers."""
     writers: dict[str, dict[str, Writer]] = {}
     for task in tasks:
@@ -168,10 +173,15 @@ def writers_of(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
         }
     writers["panel"] = {"_panel.png": lambda prediction, _, path: save_image(path, prediction.panel())}
     if "depth" in writers:
-        writers["ply"] = {"_points.ply": lambda prediction, _, path: prediction.point_cloud().save_ply(path)}
+        writers["ply"] = {"_points.ply": lambda prediction, _, path: prediction.point_cloud().save_ply(path, up)}
         writers["glb"] = {"_points.glb": lambda prediction, _, path: prediction.point_cloud().save_glb(path)}
-        writers["mesh"] = {"_mesh.glb": lambda prediction, texture, path: prediction.mesh(texture()).save_glb(path)}
+        writers["mesh"] = {"_mesh.glb": _write_mesh}
     return writers
+
+
+def _write_mesh(prediction: Prediction, texture: Texture, path: Path) -> None:
+    """Write the mesh, with the image as its texture if the image shows the whole sphere."""
+    prediction.mesh(None if prediction.is_placed else texture()).save_glb(path)
 
 
 def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Texture, path: Path) -> None:
@@ -187,7 +197,16 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Tex
         temporary.write_bytes(content.getbuffer())
 
 
-ENDINGS = (
-    _DESCRIPTION,
-    *(ending for endings in writers_of(TASKS).values() for ending in endings),
-)  # of all result files
+# Written whatever --save says, if they are needed to use the others: when, and how.
+_EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
+    "_valid.png": (
+        lambda prediction: prediction.valid is not None,
+        lambda prediction, _, path: save_image(path, prediction.valid.astype(np.uint8) * 255),
+    ),
+    "_rgb.png": (
+        lambda prediction: prediction.is_placed,
+        lambda prediction, _, path: save_image(path, prediction.rgb),
+    ),
+}
+# Of all result files.
+ENDINGS = (_DESCRIPTION, *_EXTRA, *(ending for endings in writers_of(TASKS).values() for ending in endings))

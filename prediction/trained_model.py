@@ -12,7 +12,7 @@ from networks.saved_network import SavedNetwork
 from prediction.predictor import predictor_of
 from training.setup import precision_of
 
-ImageLike = np.ndarray | Image.Image | str | Path
+ImageLike = np.ndarray | torch.Tensor | Image.Image | str | Path
 Model = TypeVar("Model", bound="TrainedModel")
 
 

@@ -456,7 +456,8 @@ def test_bad_pictures_do_not_stop_the_others(run, photos, tmp_path, capsys, patt
         f"{photos}/broken.png is truncated",
         f"{photos}/empty.jpg is not an image, or is damaged",
         f"{photos}/light.exr is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr",
-        f"{photos}/up stairs/square.png is 64x64: a full panorama is twice as wide as high (--force stretches it)",
+        f"{photos}/up stairs/square.png is 64x64: a full panorama is twice as wide as high (--force stretches it; "
+        "--vfov or --crop says which part of the sphere it shows; --cubemap reads faces of a cube)",
     ]
     assert f"2 predicted, 0 there already, 4 failed: {out}\n" in captured.out
     assert "seam score: depth " in captured.out

@@ -10,6 +10,7 @@ from PIL import Image
 from utils.errors import UserError
 
 _OPENEXR = b"\x76\x2f\x31\x01"  # magic number
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # brands
 _NO_IMAGE = "is not an image, or is damaged"
 _LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP", "PPM", "WEBP")  # by Pillow's names; TIFF and WebP can be lossy as well
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")  # by Pillow's names of its compressions
@@ -43,6 +44,11 @@ class ImageFile:
             head.startswith(b"\xff\xd8") and not self._is_whole_jpeg()
         ):
             raise UserError(f"{path} is truncated")
+
+    @property
+    def is_heic(self) -> bool:
+        """Whether it is a photograph of HEIF's HEVC kind, as of phones; neither OpenCV nor Pillow decode these."""
+        return self._data[4:8].tobytes() == b"ftyp" and self._data[8:12].tobytes() in _HEIC
 
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8, gray repeated, alpha dropped, rotated by its EXIF orientation."""

@@ -42,8 +42,12 @@ def pixels_to_angles(row: np.ndarray, col: np.ndarray, height: int, width: int) 
 @lru_cache(maxsize=8)
 def erp_rays(height: int, width: int) -> np.ndarray:
     """Unit rays (H, W, 3) through the pixel centers of an ERP image. The array is cached and read-only."""
-    u, v = pixels_to_angles(np.arange(height)[:, None], np.arange(width)[None, :], height, width)
-    return _read_only(angles_to_rays(u, v))
+    return _read_only(erp_ray_rows(np.arange(height), height, width))
+
+
+def erp_ray_rows(rows: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Unit rays (n, W, 3) of some rows (n,) of `erp_rays`, for images whose rays would fill the memory."""
+    return angles_to_rays(*pixels_to_angles(rows[:, None], np.arange(width)[None, :], height, width))
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from utils.errors import UserError
 
 MAX_DEPTH = 10.0  # meters: the range of the depth head and of every valid depth
 IGNORE_LABEL = -1  # of pixels without a class
+NO_LABEL = 255  # the same in predictions, which are 8 bits
 METERS = "metres along the ray"  # the unit of depth as written to checkpoints and results
 ALONG_AXIS = "metres along the optical axis"  # the same of perspective images
 RELATIVE = "relative: the largest depth of each image is 10"  # of Structured3D, as in the paper

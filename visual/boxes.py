@@ -63,6 +63,11 @@ class DetectionDisplay(Display):
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         return self.draw_error(np.zeros((*self._size, 3), np.uint8), prediction, target)
 
+    def error_summary(self, prediction: np.ndarray, target: np.ndarray) -> str:
+        shown = _shown(prediction)
+        fits = (_iou(shown[:, 2:], target[:, 2:]) > MIN_IOU) & (shown[:, :1] == target[:, 0])
+        return f"{fits.any(axis=0).sum()} of {len(target)} objects found"
+
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
         raise NotImplementedError("boxes have no value at each pixel")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH
+from utils.tasks import IGNORE_LABEL, MAX_DEPTH, NO_LABEL
 from visual.color_scale import ColorScale, depth_scale
 from visual.drawing import Colors, label_colors, legend, normal_colors, scale_colors, unit_symbol
 
@@ -57,10 +57,15 @@ class ValueMap(NamedTuple):
 
 
 class Display(ABC):
-    """Visualization of a task's maps. `map_name`: their name in results and files; `caption`: of their images."""
+    """Visualization of a task's maps.
+
+    `map_name`: their name in results and files; `caption`: of their images; `missing`: the value in results of pixels
+    that an image does not show.
+    """
 
     map_name: str
     caption: str
+    missing: int = 0
 
     @property
     def title(self) -> str:
@@ -218,6 +223,7 @@ class LabelDisplay(Display):
 
     map_name = "labels"
     caption = "semantics"
+    missing = NO_LABEL
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
         labels = prediction.argmax(dim=0) if prediction.is_floating_point() else prediction[0]
@@ -265,10 +271,10 @@ class LabelDisplay(Display):
 
 
 def occurring_classes(maps: tuple[np.ndarray, ...]) -> list[int]:
-    """The labels in some label maps, the most frequent first, without IGNORE_LABEL."""
+    """The labels in some label maps, the most frequent first, without IGNORE_LABEL and NO_LABEL."""
     labels, counts = np.unique(np.concatenate([labels.ravel() for labels in maps]), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [int(label) for label in labels[order] if label != IGNORE_LABEL]
+    return [int(label) for label in labels[order] if label not in (IGNORE_LABEL, NO_LABEL)]
 
 
 def _angles(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ _BAR_WIDTH = 76  # pixels
 _LEGEND_MARGIN = 8  # pixels beside a name
 _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+_STRIPE, _GRAYS = 4, (150, 110)  # width in pixels, and 8-bit grays, of what is not valid
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -47,7 +48,8 @@ def normal_colors(normal: np.ndarray) -> np.ndarray:
 
 def label_colors(labels: np.ndarray, class_colors: Colors) -> np.ndarray:
     """Labels (H, W) in the colors of their classes; ignored pixels are black."""
-    table = np.array([*class_colors, _BLACK], dtype=np.uint8)  # label -1 is the last entry
+    table = np.full((256, 3), _BLACK, dtype=np.uint8)  # label -1, 255 of 8 bits, is the last entry
+    table[: len(class_colors)] = class_colors
     return table[labels]
 
 
@@ -108,6 +110,16 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
     with atomic_path(path) as temporary:
         # Not cv2.imwrite, which fails silently on a full disk and on non-ASCII names.
         temporary.write_bytes(encode_image(image, temporary.suffix))
+
+
+def hatched(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """An image (H, W, 3) uint8 with diagonal stripes over the pixels that are not valid, (H, W) bool; None: all are."""
+    if valid is None:
+        return image
+    height, width = valid.shape
+    stripes = (np.arange(height)[:, None] + np.arange(width)) // _STRIPE % 2 == 1
+    lines = np.where(stripes, *_GRAYS).astype(np.uint8)
+    return np.where(valid[..., None], image, lines[..., None])
 
 
 def encode_image(image: np.ndarray, suffix: str) -> bytes:

@@ -8,7 +8,7 @@ import torch
 
 from utils.distributed import is_main
 from visual.displays import Display, DisplaySettings
-from visual.drawing import panel, save_image
+from visual.drawing import hatched, panel, save_image
 
 
 def panel_writer(
@@ -87,20 +87,23 @@ def maps_panel(
     displays: Mapping[str, Display],
     settings: DisplaySettings,
     caption: str = "RGB",
+    valid: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and legends."""
+    """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and legends.
+
+    Pixels that are not valid, (H, W) bool, are hatched; None: all are valid.
+    """
     shown = [(displays[task], values) for task, values in maps.items()]
     scales = [display.scale((values,), settings) for display, values in shown]
+    colored = [
+        display.draw(rgb, values, settings, scale) for (display, values), scale in zip(shown, scales, strict=True)
+    ]
+    if valid is not None and not valid.all():
+        caption = f"{caption} (hatched: not valid)"
     image = panel(
-        [
-            rgb,
-            *(
-                display.draw(rgb, values, settings, scale)
-                for (display, values), scale in zip(shown, scales, strict=True)
-            ),
-        ],
+        [hatched(image, valid) for image in (rgb, *colored)],
         [caption, *(_with_marks(display.caption, display.marks(values, settings)) for display, values in shown)],
-        [None, *(display.scale((values,), settings) for display, values in shown)],
+        [None, *scales],
     )
     legends = [display.legend((values,), settings, image.shape[1]) for display, values in shown]
     return np.vstack([image, *(legend for legend in legends if legend is not None)])

@@ -210,11 +210,11 @@ def test_missing(tmp_path):
 
 
 def test_only_panoramas():
-    require_panorama(orange(), "room.png", "--force")
+    require_panorama((32, 64), "room.png", "--force stretches it")
     with pytest.raises(UserError, match=r"room.png is 16x16: a full panorama is twice as wide as high \(--force str"):
-        require_panorama(orange(16, 16), "room.png", "--force")
+        require_panorama((16, 16), "room.png", "--force stretches it")
     with pytest.raises(UserError, match=r"room.png is 64x16: a full panorama is twice as wide as high$"):
-        require_panorama(orange(16, 64), "room.png")
+        require_panorama((16, 64), "room.png")
 
 
 @pytest.mark.parametrize(

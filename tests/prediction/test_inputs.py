@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from prediction.inputs import find_jobs
+from prediction.inputs import find_all_jobs, find_jobs
 from utils.errors import UserError
 
 
@@ -180,3 +180,14 @@ def test_results_are_no_input(photos):
     ):
         with pytest.raises(UserError, match="--out"):
             find_jobs(str(given), beside)
+
+
+def test_several_paths(photos, tmp_path):
+    """Each mirrors its own tree; what two of them name is one image."""
+    inputs = find_all_jobs([str(photos / "a.png"), str(photos), f"{photos}/house 1/up/*"], tmp_path / "out")
+    assert [str(job.stem.relative_to(tmp_path / "out")) for job in inputs.jobs] == [
+        *("a", "b", "house 1/hall", "house 1/up/hall", "hall"),
+    ]
+    assert inputs.left_out_line() == "1 file of another kind left out: 1 .txt"
+    with pytest.raises(UserError, match=r"--input: .*--out"):
+        find_all_jobs([f"{photos}/house 1/hall.png", f"{photos}/house 1/up/hall.png"], tmp_path / "out")

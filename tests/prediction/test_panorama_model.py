@@ -11,7 +11,7 @@ from networks.checkpoint import load_checkpoint
 from networks.elite360m import Elite360M
 from networks.released_weights import LOG_VARIANCES_KEY, released_key
 from networks.saved_network import save_checkpoint
-from prediction import Prediction, load_elite360m
+from prediction import Placement, Prediction, load_elite360m
 from prediction.tta import ViewAverage
 from utils.errors import UserError
 from visual.drawing import save_image
@@ -136,3 +136,40 @@ def test_released_weights(tmp_path):
 def test_no_checkpoint(tmp_path):
     with pytest.raises(UserError, match="no checkpoint"):
         load_elite360m(tmp_path)
+
+
+def test_tensors_and_lists(model, rgb, tmp_path):
+    """Each is the same image; several give a list."""
+    save_image(tmp_path / "room.png", rgb)
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    expected = model.predict(rgb).depth
+    for image in (tensor, tensor / 255, (tensor / 255).double(), tensor.to(torch.uint16) * 257):
+        np.testing.assert_array_equal(model.predict(image).depth, expected)
+    for images in ([rgb, tmp_path / "room.png"], (tensor, rgb), torch.stack([tensor, tensor]), np.stack([rgb, rgb])):
+        results = model.predict(images)
+        assert isinstance(results, list)
+        for result in results:
+            np.testing.assert_allclose(result.depth, expected, rtol=1e-4)
+    assert len(model.predict([rgb])) == 1
+    assert model.predict([]) == []
+
+
+@pytest.mark.parametrize("image", [torch.zeros(32, 64, 3), torch.full((3, 32, 64), 2.0), torch.zeros(64)])
+def test_tensors_that_are_no_images(model, image):
+    with pytest.raises(ValueError, match=r"\(3, H, W\)|from 0 to 1"):
+        model.predict(image)
+
+
+def test_part_of_the_sphere_and_mask(model, rgb):
+    """At the own size of the image; what is not seen is 0, what is masked is predicted, neither is valid."""
+    mask = np.ones((32, 64), bool)
+    mask[:, :32] = False
+    result = model.predict(rgb, height="own", placement=Placement(top=45, bottom=-45), mask=mask)
+    assert result.depth.shape == (64, 128)
+    assert not result.depth[:16].any()
+    assert (result.labels[:16] == 255).all()
+    assert result.depth[16:48].all()
+    assert result.valid.sum() == len(result.point_cloud().xyz) == 32 * 64
+    assert result.panel().dtype == np.uint8
+    with pytest.raises(ValueError, match="mask"):
+        model.predict(rgb, mask=mask[1:])

@@ -17,6 +17,7 @@ from prediction.input_image import InputImage, read_image
 from prediction.naming import Job
 from prediction.panorama_files import PanoramaFilePredictor
 from prediction.result_files import ResultFiles
+from prediction.sphere_flags import SphereFlags
 from utils.errors import UserError
 from utils.provenance import sha256
 from utils.tasks import RELATIVE
@@ -83,7 +84,7 @@ def files(model):
     """From values of --save, and other options, to the files."""
 
     def files(*kinds: str, tta: int = 1, force: bool = False, overwrite: bool = False) -> ResultFiles:
-        return ResultFiles(PanoramaFilePredictor(model, tta, force), list(kinds), overwrite)
+        return ResultFiles(PanoramaFilePredictor(model, tta, SphereFlags(force=force)), list(kinds), overwrite)
 
     return files
 

@@ -1,0 +1,39 @@
+"""Recognizing images of two fisheyes, as 360 cameras store them before they are stitched."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.panorama import resize_rgb
+from prediction.input_image import is_panorama
+from utils.errors import UserError
+
+_SIZE = 64  # pixels of a half, to look at
+_BLACK = 20  # of 8 bits: at most, outside of the circles
+_OUTSIDE, _INSIDE = 1.08, 0.9  # radii, of that of the circle in the half
+
+
+def refuse_fisheyes(rgb: np.ndarray, name: str | Path, remedy: str) -> None:
+    """Make sure that an image (H, W, 3) is not two circles side by side, with black corners.
+
+    Args:
+        rgb: the image.
+        name: of the image, for the message.
+        remedy: the option that predicts it nevertheless.
+
+    Raises:
+        UserError: when it is.
+    """
+    if not is_panorama(rgb.shape[1], rgb.shape[0]):
+        return
+    brightness = resize_rgb(rgb, _SIZE, 2 * _SIZE).max(axis=-1)
+    center = (np.arange(_SIZE) + 0.5) / _SIZE * 2 - 1
+    radius = np.hypot(center[:, None], center)
+    for half in (brightness[:, :_SIZE], brightness[:, _SIZE:]):
+        black_outside = (half[radius > _OUTSIDE] <= _BLACK).mean()
+        if black_outside < 0.95 or np.median(half[radius < _INSIDE]) <= 2 * _BLACK:
+            return
+    raise UserError(
+        f"{name} looks like two fisheyes: stitch them to one equirectangular panorama, with the camera's program or "
+        f"ffmpeg -i IN -vf v360=dfisheye:e:ih_fov=190:iv_fov=190 OUT ({remedy} predicts it as it is)"
+    )

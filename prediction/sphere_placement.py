@@ -1,0 +1,148 @@
+"""Where a panorama that is not a whole, upright sphere lies on it, and the whole one that it becomes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.panorama import resize_rgb
+from datasets.turned import turn_rotation
+from prediction.gpano import GPano
+from utils.errors import UserError
+from utils.projection import sample
+from utils.sphere import erp_ray_rows, rays_to_angles
+
+LARGEST_HEIGHT = 8192  # of a placed panorama: OpenCV resamples images of up to 32767 pixels
+_SUPERSAMPLING = 4  # at most: samples per pixel and direction
+_CHUNK = 1 << 20  # pixels at a time
+_TOLERANCE = 0.01  # of the aspect ratio of an image and its metadata
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The part of the sphere that an image shows, and how the camera was held, in degrees.
+
+    The image is equirectangular in the frame of the camera, of which left, right, top and bottom are borders.
+
+    Attributes:
+        left, right: longitudes; 0 is the center of the whole panorama, to the right they grow.
+        top, bottom: latitudes, upwards: 90 is the zenith.
+        pitch: of the camera, upwards.
+        roll: of the camera, clockwise.
+        heading: of longitude 0, clockwise from north, if known. It moves no pixel.
+        source: in words, how this is known.
+    """
+
+    left: float = -180.0
+    right: float = 180.0
+    top: float = 90.0
+    bottom: float = -90.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    heading: float | None = None
+    source: str = "a whole, upright sphere"
+
+    @property
+    def is_all_around(self) -> bool:
+        """Whether the left and the right border are the same."""
+        return self.right - self.left > 360 - 1e-6
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the image shows the whole sphere."""
+        return self.is_all_around and self.top - self.bottom > 180 - 1e-6
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is to be done: a whole, upright sphere with longitude 0 at its center."""
+        return self.is_whole and abs(self.left + 180) < 1e-6 and not self.pitch and not self.roll
+
+    def own_height(self, height: int) -> int:
+        """Rows of the whole panorama with the vertical resolution of an image of `height` rows."""
+        return min(round(height * 180 / (self.top - self.bottom)), LARGEST_HEIGHT)
+
+    def place(self, rgb: np.ndarray, height: int) -> np.ndarray:
+        """The whole, upright panorama (height, 2 height, 3) uint8 of an image (h, w, 3) uint8.
+
+        What the image does not show continues its nearest border.
+        """
+        full = len(rgb) * 180 / (self.top - self.bottom)
+        times = max(1, min(_SUPERSAMPLING, math.ceil(full / height - 0.5)))
+        shrink = min(1.0, times * height / full)
+        small = resize_rgb(rgb, max(1, round(len(rgb) * shrink)), max(1, round(rgb.shape[1] * shrink)))
+        return resize_rgb(self._sampled(small, times * height), height, 2 * height)
+
+    def place_mask(self, mask: np.ndarray, height: int) -> np.ndarray:
+        """Where a mask (h, w) bool of the image is set, (height, 2 height) bool; outside of the image nowhere."""
+        parts = []
+        for row, column in self._positions(height, mask.shape):
+            row, column = np.rint(row).astype(int), np.rint(column).astype(int)
+            seen = (row >= 0) & (row < len(mask)) & (column >= 0) & (column < mask.shape[1])
+            parts.append(seen & mask[row.clip(0, len(mask) - 1), column.clip(0, mask.shape[1] - 1)])
+        return np.concatenate(parts)
+
+    def as_dict(self) -> dict:
+        """As plain data."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def _sampled(self, image: np.ndarray, height: int) -> np.ndarray:
+        """The panorama (height, 2 height, 3), one bilinear sample of the image per pixel."""
+        before = after = image[:, :0]
+        if self.is_all_around:
+            before, after = image[:, -1:], image[:, :1]
+        around = np.concatenate([before, image, after], axis=1)
+        positions = self._positions(height, image.shape[:2])
+        return np.concatenate([sample(around, row, column + before.shape[1]) for row, column in positions])
+
+    def _positions(self, height: int, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Fractional (row, column), both (n, 2 height), in an image of (h, w) of the panorama's pixels, some rows at a
+        time."""
+        turn = turn_rotation((0.0, self.pitch, self.roll))
+        gap = (360 - (self.right - self.left)) / 2
+        for rows in np.array_split(np.arange(height), -(-2 * height * height // _CHUNK)):
+            rays = erp_ray_rows(rows, height, 2 * height)
+            if self.pitch or self.roll:
+                rays = rays @ turn  # the inverse of the turn, as vectors are rows
+            u, v = (np.degrees(angle) for angle in rays_to_angles(rays))
+            from_left = (u - self.left + gap) % 360 - gap  # what lies outside is split between both borders
+            row = (self.top + v) / (self.top - self.bottom) * size[0] - 0.5  # v grows downwards
+            yield row, from_left / (self.right - self.left) * size[1] - 0.5
+
+
+def placement_of_gpano(gpano: GPano, size: tuple[int, int]) -> Placement:
+    """The placement of an image of (H, W) by its metadata.
+
+    Raises:
+        UserError: when it is of another projection, or the metadata are of another image.
+    """
+    if gpano.projection != "equirectangular":
+        raise UserError(f"its GPano metadata says that it is {gpano.projection}: only equirectangular images are read")
+    borders = {}
+    if gpano.crop:
+        width, height, left, top, full_width, full_height = gpano.crop
+        if abs(size[1] / size[0] / (width / height) - 1) > _TOLERANCE:
+            raise UserError(
+                f"its GPano metadata is of an image of {width:g}x{height:g}, but it is {size[1]}x{size[0]}: say with "
+                "--crop which part of the sphere it shows (-180 180 90 -90: all)"
+            )
+        borders = {
+            "left": left / full_width * 360 - 180,
+            "right": (left + width) / full_width * 360 - 180,
+            "top": 90 - top / full_height * 180,
+            "bottom": 90 - (top + height) / full_height * 180,
+        }
+    return Placement(**borders, pitch=gpano.pitch, roll=gpano.roll, heading=gpano.heading, source="GPano")
+
+
+def placement_of_vfov(vfov: float, size: tuple[int, int]) -> Placement:
+    """The placement of an image of (H, W) around the horizon with this vertical field of view in degrees.
+
+    Raises:
+        UserError: when it would reach around the sphere more than once.
+    """
+    across = vfov * size[1] / size[0]
+    if across > 360 * (1 + _TOLERANCE):
+        raise UserError(f"--vfov {vfov:g}: an image of {size[1]}x{size[0]} would span {across:.0f} degrees, above 360")
+    across = 360 if across > 360 * (1 - _TOLERANCE) else across
+    return Placement(-across / 2, across / 2, vfov / 2, -vfov / 2, source="--vfov")
