@@ -15,8 +15,9 @@ from prediction.model import PanoramaModel
 from prediction.panorama_input import Height, panorama_input
 from prediction.result import PanoramaPrediction
 from prediction.sphere_flags import SphereFlags
+from prediction.video import VideoReader
 from utils.errors import UserError
-from utils.provenance import sha256
+from utils.provenance import sha256, sha256_once
 from utils.text import metrics_line
 
 _SMALL_BAR = 0.02  # of the height: fewer black rows are not worth a note
@@ -56,9 +57,22 @@ class PanoramaFilePredictor(FilePredictor):
         self._masks = masks
         self._without_black_bars = without_black_bars
         self._cubemap = cubemap
+        self._video: VideoReader | None = None  # that was read last
 
     def read(self, path: Path) -> InputImage:
-        image = self._read_cubemap(path) if self._cubemap else read_image(path)
+        return self._prepared(path, self._read_cubemap(path) if self._cubemap else read_image(path))
+
+    def read_frame(self, path: Path, frame: int) -> InputImage:
+        if self._video is None or self._video.path != path:
+            self._video = VideoReader(path)
+        rgb = self._video.frame(frame)
+        size = (rgb.shape[1], rgb.shape[0])
+        if self._cubemap:
+            rgb = cubemap_as_panorama(split_cubemap(rgb, self._cubemap, path))
+        return self._prepared(path, InputImage(rgb, size, tone_mapped=False, sha256=sha256_once(path)))
+
+    def _prepared(self, path: Path, image: InputImage) -> InputImage:
+        """An image, or a frame of a video, as `predict` takes it."""
         size = image.rgb.shape[:2]
         try:
             gpano = parse_gpano(image.xmp)

@@ -21,7 +21,7 @@ from prediction.result import Prediction
 from tasks import TASKS
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
-from utils.provenance import sha256
+from utils.provenance import sha256, sha256_once
 from visual.displays import DisplaySettings, Encoding
 from visual.drawing import save_image
 
@@ -78,7 +78,7 @@ class ResultFiles:
         if self._overwrite or (there := self._describer.read(job.result(_DESCRIPTION))) is None:
             return False
         self._require_same_origin(job, there)
-        if there.sha256 != sha256(job.image):
+        if there.sha256 != (sha256(job.image) if job.frame is None else sha256_once(job.image)):
             if there.path == os.path.abspath(job.image):  # the image has changed
                 return False
             raise UserError(
