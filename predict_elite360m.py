@@ -14,7 +14,7 @@ the input:
     NAME_labels.png          (H, W) 8-bit class labels
     NAME_labels_colour.png   the same in colors, with a legend
     NAME_valid.png           white where pixels are valid, if they are not everywhere
-    NAME_rgb.png             the panorama, if the image is turned or padded for it (--upright, --vfov, metadata)
+    NAME_rgb.png             the panorama, if the image was turned, padded or a cube map (--upright, --vfov, ...)
     NAME_points.ply          one colored point per valid pixel, meters in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; only with --save glb
 

@@ -82,7 +82,7 @@ class PanoramaFilePredictor(FilePredictor):
         if not self._sphere.force:
             refuse_fisheyes(image.rgb, path, "--force")
         top, bottom = black_bars(image.rgb)
-        entries = {**image.entries, "black_rows": [top, bottom]}
+        entries = {**image.entries, **({"black_rows": [top, bottom]} if top or bottom else {})}
         used = None
         if self._masks:
             used, mask = read_mask(self._masks.of(path), size)
@@ -91,6 +91,7 @@ class PanoramaFilePredictor(FilePredictor):
             used = np.ones(size, bool) if used is None else used
             used[:top] = used[size[0] - bottom :] = False
         panorama = panorama_input(image.rgb, placement, self._height, self.model.settings.height, used)
+        panorama = panorama._replace(from_cube=self._cubemap is not None)
         return image._replace(rgb=panorama.rgb, panorama=panorama, entries=entries)
 
     def _read_cubemap(self, path: Path) -> InputImage:

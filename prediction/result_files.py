@@ -196,7 +196,7 @@ _EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
         lambda prediction, path: save_image(path, prediction.valid.astype(np.uint8) * 255),
     ),
     "_rgb.png": (
-        lambda prediction: prediction.is_placed,
+        lambda prediction: prediction.is_resampled,
         lambda prediction, path: save_image(path, prediction.rgb),
     ),
 }
