@@ -1,8 +1,9 @@
 """Predict depth, surface normals and semantics of panoramas with a trained checkpoint.
 
-    python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER_OR_PATTERN --out DIR
+    python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILES_FOLDERS_OR_PATTERNS --out DIR
 
-Writes for each image, at the training size of the network, in the folder structure of the input:
+Writes for each image, or frame of a video, at the training size of the network or --height, in the folder structure of
+the input:
 
     NAME.json                units, axes and classes of the other files; model, input image, seam scores
     NAME_panel.png           the image and the predictions, with a scale in meters and the class names
@@ -12,7 +13,9 @@ Writes for each image, at the training size of the network, in the folder struct
     NAME_normal.png          the same in colors
     NAME_labels.png          (H, W) 8-bit class labels
     NAME_labels_colour.png   the same in colors, with a legend
-    NAME_points.ply          one colored point per pixel, meters in the camera frame, with normal and label
+    NAME_valid.png           white where pixels are valid, if they are not everywhere
+    NAME_rgb.png             the panorama, if the image was turned, padded or a cube map (--upright, --vfov, ...)
+    NAME_points.ply          one colored point per valid pixel, meters in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; only with --save glb
     NAME_mesh.glb            textured triangles, y up; only with --save mesh
 
@@ -32,29 +35,30 @@ from pathlib import Path
 from prediction import load_elite360m
 from prediction.command import predict_files, terminated_as_interrupted
 from prediction.cubemap import only_fronts
-from prediction.inputs import find_all_jobs
+from prediction.inputs import Inputs, find_all_jobs
 from prediction.masks import MaskFiles
 from prediction.panorama_files import PanoramaFilePredictor
 from prediction.sphere_flags import SphereFlags
+from prediction.video import frame_jobs, write_panel_videos
 from training.setup import prepare_device
 from utils.distributed import process_group
-from utils.errors import exit_on_user_error
+from utils.errors import INTERRUPTED, UserError, exit_on_user_error
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command line; returns the exit code, see `predict_files`."""
+    if options.video and options.save and "panel" not in options.save:
+        raise UserError("--video joins panels: add panel to --save")
     sphere = SphereFlags(options.vfov, options.crop, options.upright, options.force)
     masks = None if options.mask is None else MaskFiles(options.mask)
-    inputs = find_all_jobs(options.input, Path(options.out))
-    if options.cubemap:
-        inputs = inputs._replace(jobs=only_fronts(inputs.jobs))
+    inputs = _inputs(options)
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
         model = load_elite360m(options.checkpoint, device, options.amp, options.compile, options.channels_last)
         predictor = PanoramaFilePredictor(
             model, options.tta, sphere, options.height, masks, options.black_bars, options.cubemap
         )
-        return predict_files(
+        code = predict_files(
             predictor,
             inputs,
             Path(options.out),
@@ -63,6 +67,19 @@ def main(options: argparse.Namespace) -> int:
             options.batch_size,
             options.up or "-y",
         )
+    if options.video and code != INTERRUPTED:
+        for path in write_panel_videos(inputs.jobs, options.every):
+            print(f"panels joined: {path}")
+    return code
+
+
+def _inputs(options: argparse.Namespace) -> Inputs:
+    """The images, and the frames of videos."""
+    inputs = find_all_jobs(options.input, Path(options.out), videos=True)
+    if options.cubemap:
+        inputs = inputs._replace(jobs=only_fronts(inputs.jobs))
+    jobs, problems = frame_jobs(inputs.jobs, options.every)
+    return inputs._replace(jobs=jobs, problems=[*inputs.problems, *problems])
 
 
 if __name__ == "__main__":

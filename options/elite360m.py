@@ -152,6 +152,10 @@ def predict_parser() -> argparse.ArgumentParser:
         "network if not given",
     )
     _add_tta_option(parser)
+    parser.add_argument("--every", type=positive, default=1, metavar="N", help="of videos, predict every N-th frame")
+    parser.add_argument(
+        "--video", action="store_true", help="also join the panels of a video's frames to NAME_panel.mp4"
+    )
     _add_sphere_options(parser)
     return parser
 

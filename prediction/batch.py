@@ -53,10 +53,14 @@ def predict_all(
                 outcome.there += 1
             else:
                 files.require_names(job)
-                read.append((job, predictor.read(job.image)))
+                read.append((job, _read(predictor, job)))
         if len(read) == batch_size or job is jobs[-1]:
             _predict_and_write(predictor, read, files, outcome)
             read = []
+
+
+def _read(predictor: FilePredictor, job: Job) -> InputImage:
+    return predictor.read(job.image) if job.frame is None else predictor.read_frame(job.image, job.frame)
 
 
 def _predict_and_write(

@@ -82,6 +82,7 @@ class Describer:
                 "sha256": image.sha256,
                 "width": width,
                 "height": height,
+                **({} if job.frame is None else {"frame": job.frame}),
                 **self._predictor.describe_image(image),
                 "tone_mapping": TONE_MAPPING if image.tone_mapped else None,
             },

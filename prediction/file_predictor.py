@@ -6,6 +6,7 @@ from pathlib import Path
 from prediction.input_image import InputImage
 from prediction.result import Prediction
 from prediction.trained_model import TrainedModel
+from utils.errors import UserError
 
 
 class FilePredictor(ABC):
@@ -28,6 +29,14 @@ class FilePredictor(ABC):
         Raises:
             UserError: when it cannot be read, or is not what the program expects.
         """
+
+    def read_frame(self, path: Path, frame: int) -> InputImage:
+        """Read a frame of a video, counted from 1, as `predict` takes it.
+
+        Raises:
+            UserError: when it cannot be read.
+        """
+        raise UserError(f"{path}: videos are not read by this program: save its frames as images")
 
     @abstractmethod
     def predict(self, images: list[InputImage]) -> list[Prediction]:

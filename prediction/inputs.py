@@ -12,6 +12,7 @@ from typing import NamedTuple
 from prediction.image_formats import image_suffixes, read_header
 from prediction.naming import Job, stems
 from prediction.result_files import ENDINGS
+from prediction.video import VIDEO_SUFFIXES
 from utils.errors import UserError
 
 _SHOWN_KINDS = 8
@@ -35,13 +36,13 @@ class Inputs(NamedTuple):
         return f"{_in_words(self.left_out)} left out: {_kinds(self.left_out)}" if self.left_out else None
 
 
-def find_all_jobs(given: list[str], out: Path) -> Inputs:
+def find_all_jobs(given: list[str], out: Path, videos: bool = False) -> Inputs:
     """The images of several paths, see `find_jobs`; those that several of them name are taken once.
 
     Raises:
         UserError: as `find_jobs`, and when results of different images would have the same names.
     """
-    found = [find_jobs(path, out) for path in given]
+    found = [find_jobs(path, out, videos) for path in given]
     jobs: dict[Path, Job] = {}
     for job in (job for inputs in found for job in inputs.jobs):
         there = jobs.setdefault(job.stem, job)
@@ -54,7 +55,7 @@ def find_all_jobs(given: list[str], out: Path) -> Inputs:
     return Inputs(list(jobs.values()), left_out, [problem for inputs in found for problem in inputs.problems])
 
 
-def find_jobs(given: str, out: Path) -> Inputs:
+def find_jobs(given: str, out: Path, videos: bool = False) -> Inputs:
     """Find the images of --input and their places below --out, in the same folder structure.
 
     A folder is searched recursively for images, following links. A file or a pattern takes any file that it names, but
@@ -64,6 +65,7 @@ def find_jobs(given: str, out: Path) -> Inputs:
     Args:
         given: a file; a folder; or a pattern with ``*``, ``?``, ``[...]`` and ``**``.
         out: the folder to write to.
+        videos: whether videos in folders are images, too.
 
     Raises:
         UserError: when there are no images, or results would be written among them.
@@ -73,7 +75,7 @@ def find_jobs(given: str, out: Path) -> Inputs:
     folders = {folder: folder.resolve() for folder in {path.parent for path in named}}
     if not root.resolve().is_relative_to(out.resolve()):
         named = [path for path in named if not folders[path.parent].is_relative_to(out.resolve())]
-    images = sorted(path for path in named if takes_all or _is_image(path))
+    images = sorted(path for path in named if takes_all or _is_image(path, videos))
     left_out = Counter(path.suffix.lower() for path in set(named).difference(images))
     if not images:
         others = f", but {_in_words(left_out)}: {_kinds(left_out)}" if left_out else ""
@@ -150,10 +152,10 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-def _is_image(path: Path) -> bool:
+def _is_image(path: Path, videos: bool) -> bool:
     """By the suffix, so that damaged images are reported; without one, by the content."""
     if path.suffix:
-        return path.suffix.lower() in _suffixes()
+        return path.suffix.lower() in (_suffixes() | VIDEO_SUFFIXES if videos else _suffixes())
     try:
         return read_header(path) is not None
     except OSError:

@@ -116,6 +116,7 @@ class PanoramaModel(TrainedModel):
             rgb=panorama.rgb,
             valid=panorama.valid,
             placement=panorama.placement,
+            is_resampled=panorama.placement is not None or panorama.from_cube,
             settings=self.settings,
             tta=tta,
             seam=_seam_scores(averaged),

@@ -13,10 +13,12 @@ class Job(NamedTuple):
     Attributes:
         image: the input file.
         stem: results are written to STEM_depth.npy, STEM.json and so on.
+        frame: number of the frame, from 1, if the file is a video; None for images.
     """
 
     image: Path
     stem: Path
+    frame: int | None = None
 
     def result(self, ending: str) -> Path:
         """The file of a result: STEM followed by an ending."""

@@ -15,8 +15,9 @@ from prediction.model import PanoramaModel
 from prediction.panorama_input import Height, panorama_input
 from prediction.result import PanoramaPrediction
 from prediction.sphere_flags import SphereFlags
+from prediction.video import VideoReader
 from utils.errors import UserError
-from utils.provenance import sha256
+from utils.provenance import sha256, sha256_once
 from utils.text import metrics_line
 
 _SMALL_BAR = 0.02  # of the height: fewer black rows are not worth a note
@@ -56,9 +57,22 @@ class PanoramaFilePredictor(FilePredictor):
         self._masks = masks
         self._without_black_bars = without_black_bars
         self._cubemap = cubemap
+        self._video: VideoReader | None = None  # that was read last
 
     def read(self, path: Path) -> InputImage:
-        image = self._read_cubemap(path) if self._cubemap else read_image(path)
+        return self._prepared(path, self._read_cubemap(path) if self._cubemap else read_image(path))
+
+    def read_frame(self, path: Path, frame: int) -> InputImage:
+        if self._video is None or self._video.path != path:
+            self._video = VideoReader(path)
+        rgb = self._video.frame(frame)
+        size = (rgb.shape[1], rgb.shape[0])
+        if self._cubemap:
+            rgb = cubemap_as_panorama(split_cubemap(rgb, self._cubemap, path))
+        return self._prepared(path, InputImage(rgb, size, tone_mapped=False, sha256=sha256_once(path)))
+
+    def _prepared(self, path: Path, image: InputImage) -> InputImage:
+        """An image, or a frame of a video, as `predict` takes it."""
         size = image.rgb.shape[:2]
         try:
             gpano = parse_gpano(image.xmp)
@@ -68,7 +82,7 @@ class PanoramaFilePredictor(FilePredictor):
         if not self._sphere.force:
             refuse_fisheyes(image.rgb, path, "--force")
         top, bottom = black_bars(image.rgb)
-        entries = {**image.entries, "black_rows": [top, bottom]}
+        entries = {**image.entries, **({"black_rows": [top, bottom]} if top or bottom else {})}
         used = None
         if self._masks:
             used, mask = read_mask(self._masks.of(path), size)
@@ -77,6 +91,7 @@ class PanoramaFilePredictor(FilePredictor):
             used = np.ones(size, bool) if used is None else used
             used[:top] = used[size[0] - bottom :] = False
         panorama = panorama_input(image.rgb, placement, self._height, self.model.settings.height, used)
+        panorama = panorama._replace(from_cube=self._cubemap is not None)
         return image._replace(rgb=panorama.rgb, panorama=panorama, entries=entries)
 
     def _read_cubemap(self, path: Path) -> InputImage:

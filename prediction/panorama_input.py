@@ -18,12 +18,14 @@ class PanoramaInput(NamedTuple):
         seen: (H, 2H) bool, what the image shows; None: everything.
         valid: (H, 2H) bool, what it shows and masks do not exclude; None: everything.
         placement: of the image, if it is not a whole, upright sphere; None otherwise.
+        from_cube: whether the image was a cube map.
     """
 
     rgb: np.ndarray
     seen: np.ndarray | None = None
     valid: np.ndarray | None = None
     placement: Placement | None = None
+    from_cube: bool = False
 
 
 def panorama_input(
@@ -43,11 +45,12 @@ def panorama_input(
     if placement.is_plain:
         valid = None if used is None else resize_mask(used, height, 2 * height)
         return PanoramaInput(resize_rgb(rgb, height, 2 * height), valid=valid)
+    whole = placement.place(rgb, height)
     seen = placement.place_mask(np.ones(rgb.shape[:2], bool), height)
     valid = seen if used is None else placement.place_mask(used, height)
     if seen.all():
         seen, valid = None, None if used is None else valid
-    return PanoramaInput(placement.place(rgb, height), seen, valid, placement)
+    return PanoramaInput(whole, seen, valid, placement)
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -34,6 +34,7 @@ class Prediction(ABC):
         normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
             `settings.normal_frame`), or None.
         labels: (H, W) uint8, indices into `settings.class_names`, or None.
+        is_resampled: whether the maps are of other pixels than the image's, so that `rgb` is needed with them.
         valid: (H, W) bool, the pixels that the image shows and no mask excludes; None: all. What it does not show has
             depth 0, normal (0, 0, 0) and label 255; predictions of masked pixels are kept.
 
@@ -46,16 +47,12 @@ class Prediction(ABC):
     normal: np.ndarray | None = None
     labels: np.ndarray | None = None
     valid: np.ndarray | None = None
+    is_resampled: bool = False
 
     @property
     @abstractmethod
     def pinhole(self) -> Pinhole | None:
         """The camera of a perspective image; None for panoramas."""
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether the maps are of other pixels than the image's, so that `rgb` is needed with them."""
-        return False
 
     def points(self) -> np.ndarray:
         """The point (x, y, z) of each pixel, (H, W, 3), in the unit of depth."""
@@ -132,10 +129,6 @@ class PanoramaPrediction(Prediction):
     seam: dict[str, float] = field(default_factory=dict)
     plain_seam: dict[str, float] = field(default_factory=dict)
     placement: Placement | None = None
-
-    @property
-    def is_placed(self) -> bool:
-        return self.placement is not None
 
     @property
     def pinhole(self) -> None:

@@ -21,7 +21,7 @@ from prediction.result import Prediction
 from tasks import TASKS
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
-from utils.provenance import sha256
+from utils.provenance import sha256, sha256_once
 from visual.displays import DisplaySettings, Encoding
 from visual.drawing import save_image
 
@@ -80,7 +80,7 @@ class ResultFiles:
         if self._overwrite or (there := self._describer.read(job.result(_DESCRIPTION))) is None:
             return False
         self._require_same_origin(job, there)
-        if there.sha256 != sha256(job.image):
+        if there.sha256 != (sha256(job.image) if job.frame is None else sha256_once(job.image)):
             if there.path == os.path.abspath(job.image):  # the image has changed
                 return False
             raise UserError(
@@ -181,7 +181,7 @@ def writers_of(tasks: Iterable[str], up: str = "-y") -> dict[str, dict[str, Writ
 
 def _write_mesh(prediction: Prediction, texture: Texture, path: Path) -> None:
     """Write the mesh, with the image as its texture if the image shows the whole sphere."""
-    prediction.mesh(None if prediction.is_placed else texture()).save_glb(path)
+    prediction.mesh(None if prediction.is_resampled else texture()).save_glb(path)
 
 
 def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Texture, path: Path) -> None:
@@ -204,7 +204,7 @@ _EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
         lambda prediction, _, path: save_image(path, prediction.valid.astype(np.uint8) * 255),
     ),
     "_rgb.png": (
-        lambda prediction: prediction.is_placed,
+        lambda prediction: prediction.is_resampled,
         lambda prediction, _, path: save_image(path, prediction.rgb),
     ),
 }

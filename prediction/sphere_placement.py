@@ -66,9 +66,14 @@ class Placement:
         """The whole, upright panorama (height, 2 height, 3) uint8 of an image (h, w, 3) uint8.
 
         What the image does not show continues its nearest border.
+
+        Raises:
+            UserError: when the height is above LARGEST_HEIGHT.
         """
+        if height > LARGEST_HEIGHT:
+            raise UserError(f"--height {height}: images that are turned or padded become at most {LARGEST_HEIGHT} high")
         full = len(rgb) * 180 / (self.top - self.bottom)
-        times = max(1, min(_SUPERSAMPLING, math.ceil(full / height - 0.5)))
+        times = max(1, min(_SUPERSAMPLING, math.ceil(full / height - 0.5), LARGEST_HEIGHT // height))
         shrink = min(1.0, times * height / full)
         small = resize_rgb(rgb, max(1, round(len(rgb) * shrink)), max(1, round(rgb.shape[1] * shrink)))
         return resize_rgb(self._sampled(small, times * height), height, 2 * height)

@@ -4,6 +4,7 @@ import hashlib
 import platform
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -42,3 +43,14 @@ def _git_commit() -> str | None:
 def sha256(path: Path) -> str:
     """Hash of a file's content, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """As `sha256`, but of a large file that is asked for many times: computed again when its size or time changes."""
+    status = path.stat()
+    return _sha256_of_version(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _sha256_of_version(path: Path, _size: int, _time: int) -> str:
+    return sha256(path)

@@ -46,7 +46,7 @@ EVAL_OPTIONS = {
 PREDICT_OPTIONS = {
     *("checkpoint", "input", "out", "save", "overwrite", "force", "tta", "batch_size", "device", "gpu_devices"),
     *("amp", "no_tf32", "compile", "channels_last"),
-    *("height", "up", "vfov", "crop", "upright", "mask", "black_bars", "cubemap"),
+    *("height", "up", "vfov", "crop", "upright", "mask", "black_bars", "cubemap", "every", "video"),
 }
 DEMO_OPTIONS = {"checkpoint", "port", "device", "gpu_devices"}
 

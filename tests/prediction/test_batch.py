@@ -152,10 +152,10 @@ def test_a_full_disk_ends_it(predict, tmp_path, monkeypatch, capsys, number):
 
 
 def test_other_files_are_counted_in_the_last_line(predict, photos, capsys):
-    for name in ("a.heic", "b.heic", "c.mp4"):
+    for name in ("a.heic", "b.heic", "c.pdf"):
         (photos / name).touch()
     assert predict() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "3 files of other kinds left out: 2 .heic, 1 .mp4"
+    assert capsys.readouterr().out.splitlines()[-1] == "3 files of other kinds left out: 2 .heic, 1 .pdf"
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_before_any_prediction(predict, photos, tmp_path, monkeypatch):

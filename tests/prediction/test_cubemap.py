@@ -97,6 +97,8 @@ def test_the_command(checkpoint, faces, tmp_path):
 
     six = predict(tmp_path / "six", "six_out")
     np.testing.assert_array_equal(six, predict(tmp_path / "one.png", "one_out"))
+    rgb = read_image(tmp_path / "one_out" / "one_rgb.png").rgb
+    assert np.abs(rgb[::2, ::2].astype(int) - WORLD[::4, ::4]).max() <= 20, "the panorama that the maps belong to"
     save_image(tmp_path / "six" / "room_back.png", faces["front"])
     assert (predict(tmp_path / "six", "six_out") != six).any()
 

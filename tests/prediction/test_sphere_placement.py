@@ -98,6 +98,11 @@ def test_own_height():
     assert Placement(pitch=3).own_height(20000) == 8192
 
 
+def test_too_high():
+    with pytest.raises(UserError, match="--height 8193"):
+        panorama_input(WORLD, Placement(pitch=3), 8193, HEIGHT)
+
+
 def test_large_images_are_averaged():
     """Stripes as fine as a pixel would alias."""
     image = np.zeros((256, 512, 3), np.uint8)
