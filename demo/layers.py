@@ -7,7 +7,7 @@ import numpy as np
 
 from prediction import Prediction
 from tasks import TASKS
-from visual.displays import Display, DisplaySettings, ValueMap
+from visual.displays import DisplaySettings, PixelDisplay, ValueMap
 from visual.drawing import data_url, encode_image
 
 _RGB_HEIGHT = 1024  # pixels at most, about the resolution of a screen
@@ -34,7 +34,7 @@ def _rgb_layer(rgb: np.ndarray) -> dict:
     return {"name": "RGB", "caption": "RGB", "image": _data_url(rgb, "jpeg")}
 
 
-def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> dict:
+def _layer(display: PixelDisplay, values: np.ndarray, settings: DisplaySettings) -> dict:
     value_map = display.value_map(values, settings)
     scale = display.scale((values,), settings)
     layer = {

@@ -9,7 +9,6 @@ from prediction.file_predictor import FilePredictor
 from prediction.input_image import TONE_MAPPING, InputImage
 from prediction.naming import Job
 from prediction.result import Prediction
-from tasks import TASKS
 from utils.provenance import provenance
 from visual.displays import DisplaySettings
 
@@ -44,10 +43,12 @@ class Describer:
         self._predictor = predictor
         model = predictor.model
         settings = model.settings
-        displays = [TASKS[task].display for task in settings.tasks]
         self._meaning = {
             "axes": _AXES.format(forward=predictor.forward),
-            **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
+            **{
+                display.map_name: display.meaning(DisplaySettings.of(settings))
+                for display in predictor.displays.values()
+            },
             **predictor.describe_options(),
             "precision": model.precision,
             "model": {

@@ -1,11 +1,13 @@
 """What the programs of panoramas and of perspective images do differently with image files."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from prediction.input_image import InputImage
 from prediction.result import Prediction
 from prediction.trained_model import TrainedModel
+from visual.displays import Display
 
 
 class FilePredictor(ABC):
@@ -15,9 +17,11 @@ class FilePredictor(ABC):
         model: the network.
         flags: options that results depend on, for messages.
         forward: where the z axis of the camera frame points, in words.
+        displays: visualization of the predictions of each task.
     """
 
     model: TrainedModel
+    displays: Mapping[str, Display]
     flags: str
     forward: str
 

@@ -6,6 +6,7 @@ from prediction.file_predictor import FilePredictor
 from prediction.input_image import InputImage, is_panorama, read_image, require_panorama
 from prediction.model import PanoramaModel
 from prediction.result import PanoramaPrediction
+from tasks import DISPLAYS
 from utils.text import metrics_line
 
 
@@ -24,6 +25,7 @@ class PanoramaFilePredictor(FilePredictor):
 
     def __init__(self, model: PanoramaModel, tta: int = 1, force: bool = False):
         self.model = model
+        self.displays = {task: DISPLAYS[task] for task in model.settings.tasks}
         self._tta = tta
         self._force = force
 

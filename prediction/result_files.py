@@ -5,7 +5,7 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -18,11 +18,13 @@ from prediction.file_predictor import FilePredictor
 from prediction.input_image import TONE_MAPPING, InputImage
 from prediction.naming import Job
 from prediction.result import Prediction
-from tasks import TASKS
+from tasks import DISPLAYS
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
 from utils.provenance import sha256
-from visual.displays import DisplaySettings, Encoding
+from utils.tasks import DETECTION
+from visual.boxes import DetectionDisplay
+from visual.displays import Display, DisplaySettings, Encoding
 from visual.drawing import save_image
 
 _DESCRIPTION = ".json"
@@ -46,7 +48,7 @@ class ResultFiles:
 
     def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool):
         model = predictor.model
-        possible = _writers(model.settings.tasks)
+        possible = _writers(predictor.displays)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
         chosen = kinds or [kind for kind in possible if kind != "glb"]
@@ -156,11 +158,12 @@ class ResultFiles:
             )
 
 
-def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
-    """For each value of --save that a network of these tasks supports: endings of files, and their writers."""
+def _writers(displays: Mapping[str, Display | type[Display]]) -> dict[str, dict[str, Writer]]:
+    """For each value of --save that a network of the tasks of these displays supports: endings of files, and their
+    writers.
+    """
     writers: dict[str, dict[str, Writer]] = {}
-    for task in tasks:
-        display = TASKS[task].display
+    for task, display in displays.items():
         writers[display.map_name] = {
             f"_{ending}": partial(_write_map, task, encode) for ending, encode in display.files.items()
         }
@@ -172,8 +175,11 @@ def _writers(tasks: Iterable[str]) -> dict[str, dict[str, Writer]]:
 
 
 def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) -> None:
-    """Write the encoded map of a task as .npy or as an image, depending on the suffix, atomically."""
-    values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
+    """Write the encoded map of a task as .npy, .json or an image, depending on the suffix, atomically."""
+    values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings), prediction.rgb)
+    if path.suffix == ".json":
+        write_json(path, values)
+        return
     if path.suffix != ".npy":
         save_image(path, values)
         return
@@ -184,4 +190,5 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, path: Path) 
         temporary.write_bytes(content.getbuffer())
 
 
-ENDINGS = (_DESCRIPTION, *(ending for endings in _writers(TASKS).values() for ending in endings))  # of all result files
+_ALL_WRITERS = _writers({**DISPLAYS, DETECTION: DetectionDisplay})
+ENDINGS = (_DESCRIPTION, *(ending for endings in _ALL_WRITERS.values() for ending in endings))  # of all result files
