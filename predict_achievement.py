@@ -1,4 +1,4 @@
-"""Predict depth, surface normals and semantics of perspective images with a checkpoint of train_achievement.py.
+"""Predict boxes, depth, normals and semantics of perspective images with a checkpoint of train_achievement.py.
 
     python predict_achievement.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER_OR_PATTERN --out DIR
 
@@ -34,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
         model = load_achievement(options.checkpoint, device, options.amp, options.compile, options.channels_last)
-        predictor = PerspectiveFilePredictor(model, CameraFlags(options.fov, options.intrinsics))
+        predictor = PerspectiveFilePredictor(model, CameraFlags(options.fov, options.intrinsics), options.min_score)
         return predict_files(
             predictor,
             inputs,

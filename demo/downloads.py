@@ -16,7 +16,6 @@ from prediction import PanoramaModel, PanoramaPrediction
 from prediction.description import Describer
 from prediction.panorama_files import PanoramaFilePredictor
 from prediction.result_files import writers_of
-from tasks import TASKS
 from utils.errors import UserError
 from utils.files import write_json
 from utils.provenance import provenance
@@ -37,13 +36,13 @@ class Downloads:
 
     def __init__(self, model: PanoramaModel):
         self._predictor = PanoramaFilePredictor(model)
-        self._writers = writers_of(model.settings.tasks)
+        self._writers = writers_of(self._predictor.displays)
         self._results: OrderedDict[str, _Result] = OrderedDict()
 
     @property
     def kinds(self) -> list[tuple[str, str]]:
         """What can be downloaded: the values of --save, and ALL, each with its name on the page."""
-        maps = {display.map_name: display.title for display in (TASKS[task].display for task in TASKS)}
+        maps = {display.map_name: display.title for display in self._predictor.displays.values()}
         names = {**maps, "ply": "points (.ply)", "glb": "points (.glb)", "mesh": "mesh (.glb)"}
         return [*((kind, names.get(kind, kind)) for kind in self._writers), (ALL, "everything (.zip)")]
 

@@ -10,7 +10,7 @@ from networks.saved_network import UNKNOWN_DATASET, NetworkSettings, find_mismat
 from prediction import PanoramaPrediction
 from tasks import TASKS
 from visual.color_scale import ColorScale
-from visual.displays import Display, DisplaySettings, ValueMap
+from visual.displays import DisplaySettings, PixelDisplay, ValueMap
 from visual.drawing import data_url, encode_image, scale_colors
 
 _RGB_HEIGHT = 1024  # pixels at most, about the resolution of a screen
@@ -45,7 +45,7 @@ def _rgb_layer(rgb: np.ndarray) -> dict:
     return {"name": "RGB", "title": "RGB", "caption": "RGB", "image": _data_url(rgb, "jpeg")}
 
 
-def _layer(display: Display, values: np.ndarray, settings: DisplaySettings) -> dict:
+def _layer(display: PixelDisplay, values: np.ndarray, settings: DisplaySettings) -> dict:
     value_map = display.value_map(values, settings)
     scale = display.scale((values,), settings)
     layer = {
@@ -67,7 +67,7 @@ def _scale(scale: ColorScale) -> dict:
     return {**scale._asdict(), "image": _data_url(colors, "png")}
 
 
-def _error(display: Display, values: np.ndarray, target: np.ndarray, settings: DisplaySettings) -> dict:
+def _error(display: PixelDisplay, values: np.ndarray, target: np.ndarray, settings: DisplaySettings) -> dict:
     """The error of a map: in words, and as an image."""
     error = {
         "summary": display.error_summary(values, target),

@@ -143,7 +143,7 @@ def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
     parser = Parser("Predict depth, surface normals and semantics of panoramas.")
     _add_checkpoint_option(parser)
-    add_prediction_options(parser)
+    add_prediction_options(parser, with_detection=False)
     parser.add_argument(
         "--height",
         type=map_height,

@@ -11,6 +11,7 @@ from utils.errors import UserError
 from utils.tasks import TASK_NAMES
 
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb", "mesh")  # values of --save
+BOXES = "boxes"  # one more, of networks that detect
 
 # Flags that only some methods have, and the names of their arguments.
 FLAGS_OF_METHODS = {
@@ -265,8 +266,9 @@ def add_mismatch_option(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_prediction_options(parser: argparse.ArgumentParser) -> None:
-    """What to predict from, where to, and how."""
+def add_prediction_options(parser: argparse.ArgumentParser, with_detection: bool = True) -> None:
+    """What to predict from, where to, and how; with the options of detection, if the program knows that task."""
+    kinds = (BOXES,) * with_detection + PREDICTION_KINDS
     parser.add_argument(
         "--input",
         required=True,
@@ -280,15 +282,19 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save",
         nargs="+",
-        choices=PREDICTION_KINDS,
+        choices=kinds,
         metavar="KIND",
-        help=f"what to write: {', '.join(PREDICTION_KINDS)}; all but glb and mesh if not given; always a .json",
+        help=f"what to write: {', '.join(kinds)}; all but glb and mesh if not given; always a .json",
     )
     parser.add_argument(
         "--up",
         choices=("y", "z"),
         help="axis that points up in .ply files, as viewers expect; if not given, y points down as in all other files",
     )
+    if with_detection:
+        parser.add_argument(
+            "--min_score", type=fraction, metavar="S", help="lowest score of an object, 0 to 1; 0.3 if not given"
+        )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")
     add_inference_speed_options(parser)

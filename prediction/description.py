@@ -10,7 +10,6 @@ from prediction.input_image import TONE_MAPPING, InputImage
 from prediction.naming import Job
 from prediction.point_cloud import PLY_AXES
 from prediction.result import Prediction
-from tasks import TASKS
 from utils.provenance import provenance
 from visual.displays import DisplaySettings
 
@@ -55,11 +54,13 @@ class Describer:
         self._predictor = predictor
         model = predictor.model
         settings = model.settings
-        displays = [TASKS[task].display for task in settings.tasks]
         in_ply = "" if up == "-y" else f"; in .ply files: {PLY_AXES[up][1]}"
         self.meaning = {
             "axes": _AXES.format(forward=predictor.forward) + in_ply,
-            **{display.map_name: display.meaning(DisplaySettings.of(settings)) for display in displays},
+            **{
+                display.map_name: display.meaning(DisplaySettings.of(settings))
+                for display in predictor.displays.values()
+            },
             **predictor.describe_options(),
             "precision": model.precision,
             "model": {

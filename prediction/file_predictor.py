@@ -1,12 +1,14 @@
 """What the programs of panoramas and of perspective images do differently with image files."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from prediction.input_image import InputImage
 from prediction.result import Prediction
 from prediction.trained_model import TrainedModel
 from utils.errors import UserError
+from visual.displays import Display
 
 
 class FilePredictor(ABC):
@@ -16,9 +18,11 @@ class FilePredictor(ABC):
         model: the network.
         flags: options that results depend on, for messages.
         forward: where the z axis of the camera frame points, in words.
+        displays: visualization of the predictions of each task.
     """
 
     model: TrainedModel
+    displays: Mapping[str, Display]
     flags: str
     forward: str
 

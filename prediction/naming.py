@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,20 +34,19 @@ def stems(images: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
         images: relative paths.
         endings: of all possible results.
     """
-    folders = {folder for image in images for folder in image.parents if folder.name}
-    taken = {
-        folder.with_name(folder.name.removesuffix(ending))
-        for folder, ending in product(map(_folded, folders), endings)
-        if folder.name.endswith(ending) and folder.name != ending
-    }
+    endings = tuple(endings)
+    folders = {_folded(folder) for image in images for folder in image.parents if folder.name}
     with_suffix: set[Path] = set()
     while True:
         chosen = {image: image if image in with_suffix else image.with_suffix("") for image in images}
-        uses = Counter(_folded(stem) for stem in chosen.values())
+        results = {
+            image: [_folded(Job(image, stem).result(ending)) for ending in endings] for image, stem in chosen.items()
+        }
+        uses = Counter(path for paths in results.values() for path in paths)
         clashing = {
             image
-            for image, stem in chosen.items()
-            if image not in with_suffix and (uses[_folded(stem)] > 1 or _folded(stem) in taken)
+            for image, paths in results.items()
+            if image not in with_suffix and any(uses[path] > 1 or path in folders for path in paths)
         }
         if not clashing:
             return chosen

@@ -16,6 +16,7 @@ from prediction.panorama_input import Height, panorama_input
 from prediction.result import PanoramaPrediction
 from prediction.sphere_flags import SphereFlags
 from prediction.video import VideoReader
+from tasks import DISPLAYS
 from utils.errors import UserError
 from utils.provenance import sha256, sha256_once
 from utils.text import metrics_line
@@ -51,6 +52,7 @@ class PanoramaFilePredictor(FilePredictor):
         cubemap: str | None = None,
     ):
         self.model = model
+        self.displays = {task: DISPLAYS[task] for task in model.settings.tasks}
         self._tta = tta
         self._sphere = sphere
         self._height = height

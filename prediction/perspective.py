@@ -10,12 +10,13 @@ from networks.achievement_checkpoint import AchievementCheckpoint, load_achievem
 from networks.saved_network import find_checkpoint
 from prediction.cameras import Camera, CameraFlags
 from prediction.input_image import as_rgb, read_image
-from prediction.own_size import at_own_size
 from prediction.result import PerspectivePrediction
 from prediction.trained_model import ImageLike, TrainedModel
-from tasks import TASKS
+from tasks.perspective import perspective_displays
 from utils.padding import padded_size
 from utils.pinhole import Pinhole
+from visual.boxes import SHOWN_SCORE
+from visual.displays import Display
 
 
 class PerspectiveModel(TrainedModel):
@@ -25,12 +26,15 @@ class PerspectiveModel(TrainedModel):
     def _open(path: str | Path) -> AchievementCheckpoint:
         return load_achievement_checkpoint(find_checkpoint(path))
 
-    def predict(self, image: ImageLike, camera: Pinhole | None = None) -> PerspectivePrediction:
+    def predict(
+        self, image: ImageLike, camera: Pinhole | None = None, min_score: float = SHOWN_SCORE
+    ) -> PerspectivePrediction:
         """Predict from one image, at its own size.
 
         Args:
             image: as for `PanoramaModel.predict`, but of any aspect ratio.
             camera: that took it; None: the focal length in the EXIF of a file if there is one, else NYU v2's camera.
+            min_score: of the detections that are kept.
 
         Raises:
             UserError: when a file cannot be read.
@@ -43,31 +47,34 @@ class PerspectiveModel(TrainedModel):
             raise ValueError(f"the image is {size}, but the camera is of {camera.width}x{camera.height}")
         focal_length = file.focal_length if file else None
         known = Camera(camera, "given") if camera else CameraFlags().of(rgb.shape[:2], focal_length, self.settings)
-        [prediction] = self.predict_batch([rgb], [known])
+        [prediction] = self.predict_batch([rgb], [known], min_score)
         return prediction
 
-    def predict_batch(self, images: list[np.ndarray], cameras: list[Camera]) -> list[PerspectivePrediction]:
-        """Predict from several images, (any, any, 3) uint8 and their cameras, at once."""
+    def predict_batch(
+        self, images: list[np.ndarray], cameras: list[Camera], min_score: float = SHOWN_SCORE
+    ) -> list[PerspectivePrediction]:
+        """Predict from several images, (any, any, 3) uint8 and their cameras, at once; `min_score` as in `predict`."""
+        displays = perspective_displays(self.settings, min_score)
         predictions = self._run([fit_colors(rgb, self.settings.height, self.settings.width) for rgb in images])
         return [
-            self._prediction(rgb, camera, {task: maps[number] for task, maps in predictions.items()})
+            self._prediction(rgb, camera, displays, {task: maps[number] for task, maps in predictions.items()})
             for number, (rgb, camera) in enumerate(zip(images, cameras, strict=True))
         ]
 
     def _prediction(
-        self, rgb: np.ndarray, camera: Camera, predictions: dict[str, torch.Tensor]
+        self, rgb: np.ndarray, camera: Camera, displays: dict[str, Display], predictions: dict[str, torch.Tensor]
     ) -> PerspectivePrediction:
-        """The prediction of one image, from maps (., h, w) per task for the padded and resized one."""
+        """The prediction of one image, from those of the network for the padded and resized one."""
         size = rgb.shape[:2]
         padded = padded_size(size, self.settings.height, self.settings.width)
         maps = {
-            TASKS[task].display.map_name: at_own_size(task, predictions[task], size, padded) for task in predictions
+            display.map_name: display.as_map_at(predictions[task], size, padded) for task, display in displays.items()
         }
         return PerspectivePrediction(rgb=rgb, settings=self.settings, camera=camera, **maps)
 
     @torch.no_grad()
     def _run(self, images: list[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Predictions (B, ., h, w) per task for B images at the size of the network."""
+        """Predictions, such as (B, ., h, w), per task for B images at the size of the network."""
         return self._predictor(self._as_batch(images))
 
 

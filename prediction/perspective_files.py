@@ -8,6 +8,10 @@ from prediction.file_predictor import FilePredictor
 from prediction.input_image import InputImage, read_image
 from prediction.perspective import PerspectiveModel
 from prediction.result import PerspectivePrediction
+from tasks.perspective import perspective_displays
+from utils.errors import UserError
+from utils.tasks import DETECTION
+from visual.boxes import SHOWN_SCORE
 
 
 class PerspectiveFilePredictor(FilePredictor):
@@ -16,14 +20,22 @@ class PerspectiveFilePredictor(FilePredictor):
     Args:
         model: the network.
         cameras: what the command line says about them.
+        min_score: of the detections that are kept; None: SHOWN_SCORE.
+
+    Raises:
+        UserError: when there is a `min_score`, but the network does not detect.
     """
 
     model: PerspectiveModel
-    flags = "--fov or --intrinsics"
+    flags = "--fov, --intrinsics or --min_score"
     forward = "the optical axis"
 
-    def __init__(self, model: PerspectiveModel, cameras: CameraFlags):
+    def __init__(self, model: PerspectiveModel, cameras: CameraFlags, min_score: float | None = None):
+        if min_score is not None and DETECTION not in model.settings.tasks:
+            raise UserError(f"--min_score is for boxes, but {model.path} does not detect: drop it")
         self.model = model
+        self._min_score = SHOWN_SCORE if min_score is None else min_score
+        self.displays = perspective_displays(model.settings, self._min_score)
         self._cameras = cameras
 
     def read(self, path: Path) -> InputImage:
@@ -32,7 +44,8 @@ class PerspectiveFilePredictor(FilePredictor):
         return image._replace(camera=camera)
 
     def predict(self, images: list[InputImage]) -> list[PerspectivePrediction]:
-        return self.model.predict_batch([image.rgb for image in images], [image.camera for image in images])
+        cameras = [image.camera for image in images]
+        return self.model.predict_batch([image.rgb for image in images], cameras, self._min_score)
 
     def describe_options(self) -> dict:
         return {"camera_asked_for": str(self._cameras)}

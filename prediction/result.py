@@ -1,6 +1,7 @@
 """The predictions for an image."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
@@ -10,11 +11,12 @@ from prediction.cameras import Camera
 from prediction.mesh import Mesh
 from prediction.point_cloud import PointCloud
 from prediction.sphere_placement import Placement
-from tasks import DISPLAYS, TASKS
+from tasks import DISPLAYS
+from tasks.perspective import perspective_displays
 from utils.errors import UserError
 from utils.pinhole import Pinhole
 from utils.sphere import depth_to_points
-from visual.displays import DisplaySettings
+from visual.displays import Display, DisplaySettings
 from visual.panels import maps_panel
 
 _MESH_WIDTH = 1024  # of larger maps, a mesh connects every n-th pixel
@@ -51,6 +53,11 @@ class Prediction(ABC):
 
     @property
     @abstractmethod
+    def displays(self) -> Mapping[str, Display]:
+        """Visualization of the predictions of each task of the network."""
+
+    @property
+    @abstractmethod
     def pinhole(self) -> Pinhole | None:
         """The camera of a perspective image; None for panoramas."""
 
@@ -60,15 +67,15 @@ class Prediction(ABC):
 
     def maps(self) -> dict[str, np.ndarray]:
         """The map of each task of the network, in the format of its display (`visual.displays`)."""
-        return {task: getattr(self, TASKS[task].display.map_name) for task in self.settings.tasks}
+        return {task: getattr(self, display.map_name) for task, display in self.displays.items()}
 
     def panel(self) -> np.ndarray:
         """Image and predictions in colors, with scales and a legend, as one image (any, any, 3) uint8."""
         step = -(-self.rgb.shape[1] // _PANEL_WIDTH)
-        maps = {task: np.ascontiguousarray(values[::step, ::step]) for task, values in self.maps().items()}
+        maps = {task: self.displays[task].shrunk(values, step) for task, values in self.maps().items()}
         rgb = np.ascontiguousarray(self.rgb[::step, ::step])
         valid = None if self.valid is None else self.valid[::step, ::step]
-        return maps_panel(rgb, maps, DISPLAYS, DisplaySettings.of(self.settings), valid=valid)
+        return maps_panel(rgb, maps, self.displays, DisplaySettings.of(self.settings), valid=valid)
 
     def point_cloud(self) -> PointCloud:
         """One colored point per valid pixel with a depth (finite, above 0), with normals and labels if available.
@@ -131,6 +138,10 @@ class PanoramaPrediction(Prediction):
     placement: Placement | None = None
 
     @property
+    def displays(self) -> dict[str, Display]:
+        return {task: DISPLAYS[task] for task in self.settings.tasks}
+
+    @property
     def pinhole(self) -> None:
         return None
 
@@ -142,11 +153,19 @@ class PerspectivePrediction(Prediction):
     Depth is **along the optical axis**, the z coordinate; `rgb` is the image.
 
     Attributes:
-        camera: that took the image; depth, normals and labels do not depend on it, the points do.
+        camera: that took the image; depth, normals, labels and boxes do not depend on it, the points do.
+        boxes: (n, 6) float32, detections, the best first: class (an index into `settings.class_names`), score, and the
+            corners x1, y1, x2, y2 in pixels of the image: its upper left corner is 0, 0, its lower right one W, H. None
+            if the network does not detect.
     """
 
     _: KW_ONLY
     camera: Camera
+    boxes: np.ndarray | None = None
+
+    @property
+    def displays(self) -> dict[str, Display]:
+        return perspective_displays(self.settings)
 
     @property
     def pinhole(self) -> Pinhole:

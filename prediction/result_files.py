@@ -5,7 +5,7 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -18,11 +18,13 @@ from prediction.file_predictor import FilePredictor
 from prediction.input_image import TONE_MAPPING, InputImage, read_image
 from prediction.naming import Job
 from prediction.result import Prediction
-from tasks import TASKS
+from tasks import DISPLAYS
 from utils.errors import UserError
 from utils.files import atomic_path, write_json
 from utils.provenance import sha256, sha256_once
-from visual.displays import DisplaySettings, Encoding
+from utils.tasks import DETECTION
+from visual.boxes import DetectionDisplay
+from visual.displays import Display, DisplaySettings, Encoding
 from visual.drawing import save_image
 
 _DESCRIPTION = ".json"
@@ -49,7 +51,7 @@ class ResultFiles:
 
     def __init__(self, predictor: FilePredictor, kinds: list[str] | None, overwrite: bool, up: str = "-y"):
         model = predictor.model
-        possible = writers_of(model.settings.tasks, up)
+        possible = writers_of(predictor.displays, up)
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
         chosen = kinds or [kind for kind in possible if kind not in _GLB]
@@ -163,11 +165,12 @@ class ResultFiles:
             )
 
 
-def writers_of(tasks: Iterable[str], up: str = "-y") -> dict[str, dict[str, Writer]]:
-    """For each value of --save that a network of these tasks supports: endings of files, and their writers."""
+def writers_of(displays: Mapping[str, Display | type[Display]], up: str = "-y") -> dict[str, dict[str, Writer]]:
+    """For each value of --save that a network of the tasks of these displays supports: endings of files, and their
+    writers.
+    """
     writers: dict[str, dict[str, Writer]] = {}
-    for task in tasks:
-        display = TASKS[task].display
+    for task, display in displays.items():
         writers[display.map_name] = {
             f"_{ending}": partial(_write_map, task, encode) for ending, encode in display.files.items()
         }
@@ -185,8 +188,11 @@ def _write_mesh(prediction: Prediction, texture: Texture, path: Path) -> None:
 
 
 def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Texture, path: Path) -> None:
-    """Write the encoded map of a task as .npy or as an image, depending on the suffix, atomically."""
-    values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings))
+    """Write the encoded map of a task as .npy, .json or an image, depending on the suffix, atomically."""
+    values = encode(prediction.maps()[task], DisplaySettings.of(prediction.settings), prediction.rgb)
+    if path.suffix == ".json":
+        write_json(path, values)
+        return
     if path.suffix != ".npy":
         save_image(path, values)
         return
@@ -208,5 +214,6 @@ _EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
         lambda prediction, _, path: save_image(path, prediction.rgb),
     ),
 }
+_ALL_WRITERS = writers_of({**DISPLAYS, DETECTION: DetectionDisplay})
 # Of all result files.
-ENDINGS = (_DESCRIPTION, *_EXTRA, *(ending for endings in writers_of(TASKS).values() for ending in endings))
+ENDINGS = (_DESCRIPTION, *_EXTRA, *(ending for endings in _ALL_WRITERS.values() for ending in endings))

@@ -18,8 +18,9 @@ from tasks import TASKS
 from utils.files import write_text
 from utils.text import metric_title
 from visual.color_scale import ColorScale
-from visual.displays import Display, DisplaySettings, occurring_classes
+from visual.displays import Display, DisplaySettings
 from visual.drawing import data_url, scale_colors, unit_symbol
+from visual.map_displays import occurring_classes
 
 _FOLDER = Path(__file__).parent
 _BASELINES = ("constant", "fixed_map")  # keys of baselines in the summary

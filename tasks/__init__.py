@@ -23,7 +23,7 @@ from metrics.task_metric import RELEASED
 from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.task import PanoramaTask
 from utils.tasks import IGNORE_LABEL
-from visual.displays import DepthDisplay, LabelDisplay, NormalDisplay
+from visual.map_displays import DepthDisplay, LabelDisplay, NormalDisplay
 
 DEPTH = PanoramaTask(
     name="depth",

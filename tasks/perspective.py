@@ -20,10 +20,12 @@ from metrics.detection import DetectionMetric
 from metrics.evaluator import Evaluator
 from metrics.perspective import DepthMetric, NormalMetric, SegmentationMetric
 from metrics.summary import ACCURACY
-from tasks import DEPTH, FOLDERS, NORMAL, SEGMENTATION
+from networks.achievement_checkpoint import AchievementSettings
+from tasks import DEPTH, DISPLAYS, FOLDERS, NORMAL, SEGMENTATION
 from tasks.task import Task
 from utils.tasks import DETECTION
-from visual.boxes import DetectionDisplay
+from visual.boxes import SHOWN_SCORE, DetectionDisplay
+from visual.displays import Display
 
 PERSPECTIVE_FOLDERS = {**FOLDERS, DETECTION: DETECTION}
 
@@ -107,6 +109,18 @@ def _dense_task(name: str, label_smoothing: float) -> Task:
         accuracy_metric=(ACCURACY[name], 1.0),
         display=of_panoramas.display,
     )
+
+
+def perspective_displays(settings: AchievementSettings, min_score: float = SHOWN_SCORE) -> dict[str, Display]:
+    """Visualization of the predictions of a network, per task.
+
+    Args:
+        settings: of the network.
+        min_score: of the detections that are kept.
+    """
+    boxes = DetectionDisplay((settings.height, settings.width), settings.cls_head == "softmax", min_score)
+    displays = {**DISPLAYS, DETECTION: boxes}
+    return {task: displays[task] for task in settings.tasks}
 
 
 def tasks_with_labels(tasks: Mapping[str, Task], dataset: PerspectiveDataset) -> dict[str, Task]:

@@ -13,7 +13,7 @@ from metrics.perspective import PerspectiveMetric
 from metrics.seam import ColumnDifference
 from metrics.task_metric import TaskMetric
 from tasks.averaging import MapAveraging
-from visual.displays import Display
+from visual.displays import Display, PixelDisplay
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class PanoramaTask(Task):
     """A task on panoramas.
 
     Attributes:
+        display: of maps with a value at each pixel.
         unit: of `best_metric`; "m" stands for the dataset's unit of depth.
         image_metric: the metric that ranks images; `higher_is_better` applies to it, too.
         constant: from num_classes to the best constant prediction for each metric.
@@ -72,6 +73,7 @@ class PanoramaTask(Task):
         averaging: of predictions of several views.
     """
 
+    display: PixelDisplay
     unit: str
     image_metric: str
     constant: Callable[[int], ConstantBaseline]

@@ -20,6 +20,7 @@ _CAPTION_HEIGHT = 22  # pixels
 _BAR_WIDTH = 76  # pixels
 _LEGEND_MARGIN = 8  # pixels beside a name
 _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
+TAG_HEIGHT = 14  # pixels, see `write_tag`
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 _STRIPE, _GRAYS = 4, (150, 110)  # width in pixels, and 8-bit grays, of what is not valid
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
@@ -85,10 +86,18 @@ def unit_symbol(depth_unit: str) -> str:
     return "m" if depth_unit in (METERS, ALONG_AXIS) else ""
 
 
+def enlargement(width: int) -> int:
+    """How many times as large an image of this width is shown, so that there is room for text."""
+    return -(-_MIN_PANEL_WIDTH // width)
+
+
 def panel(images: list[np.ndarray], captions: list[str], bars: list[ColorScale | None]) -> np.ndarray:
-    """Captioned images of one size, two in a row, with color bars for those with a scale."""
+    """Captioned images of one size, two in a row, with color bars for those with a scale.
+
+    If the first one is small, all are shown enlarged, unless they are already, see `enlargement`.
+    """
     height, width = images[0].shape[:2]
-    factor = -(-_MIN_PANEL_WIDTH // width) if width < _MIN_PANEL_WIDTH else 1
+    factor = enlargement(width)
     height, width = height * factor, width * factor
     with_bars = any(bars)
     tiles = []
@@ -142,13 +151,19 @@ def data_url(file: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file).decode('ascii')}"
 
 
-def write_tag(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
-    """Draw a line of text on a patch of a color, its upper left corner at (x, y), moved to be within the image."""
-    width = _text_width(text) + 4
+def write_tag(
+    image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int], unit: int = 1
+) -> None:
+    """Draw a line of text on a patch of a color, its upper left corner at (x, y), moved to be within the image.
+
+    Args:
+        unit: how many times as large the text is; the patch is TAG_HEIGHT times that high.
+    """
+    width, height = (_text_width(text) + 4) * unit, TAG_HEIGHT * unit
     left = max(0, min(position[0], image.shape[1] - width))
-    top = max(0, min(position[1], image.shape[0] - 14))
-    image[top : top + 14, left : left + width] = color
-    _write(image, text, (left + 2, top + 11), _BLACK if sum(color) > 330 else _WHITE)
+    top = max(0, min(position[1], image.shape[0] - height))
+    image[top : top + height, left : left + width] = color
+    _write(image, text, (left + 2 * unit, top + 11 * unit), _BLACK if sum(color) > 330 else _WHITE, unit)
 
 
 def _text_width(text: str) -> int:
@@ -157,6 +172,6 @@ def _text_width(text: str) -> int:
     return width
 
 
-def _write(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int]) -> None:
-    """Draw a line of text with its lower left corner at (x, y)."""
-    cv2.putText(image, text, position, _FONT, _FONT_SCALE, color, 1, cv2.LINE_AA)
+def _write(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int], unit: int = 1) -> None:
+    """Draw a line of text with its lower left corner at (x, y), `unit` times as large as usual."""
+    cv2.putText(image, text, position, _FONT, _FONT_SCALE * unit, color, unit, cv2.LINE_AA)

@@ -1,13 +1,13 @@
 """Panels of images, predictions and errors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from utils.distributed import is_main
-from visual.displays import Display, DisplaySettings
+from visual.displays import Display, DisplaySettings, class_legend
 from visual.drawing import hatched, panel, save_image
 
 
@@ -77,7 +77,8 @@ def error_panel(
     images = [display.draw(rgb, values, settings, scale) for values in (prediction, target)]
     error = display.draw_error(rgb, prediction, target)
     ground_truth = _with_marks(f"{task}: ground truth", display.marks(target, settings))
-    captions = ["RGB", f"{task}: prediction", ground_truth, f"{task}: error"]
+    error_caption = _with_marks(f"{task}: error", display.error_marks)
+    captions = ["RGB", f"{task}: prediction", ground_truth, error_caption]
     return panel([rgb, *images, error], captions, [None, scale, scale, display.error_scale(settings)])
 
 
@@ -89,7 +90,7 @@ def maps_panel(
     caption: str = "RGB",
     valid: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and legends.
+    """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and a legend.
 
     Pixels that are not valid, (H, W) bool, are hatched; None: all are valid.
     """
@@ -105,11 +106,11 @@ def maps_panel(
         [caption, *(_with_marks(display.caption, display.marks(values, settings)) for display, values in shown)],
         [None, *scales],
     )
-    legends = [display.legend((values,), settings, image.shape[1]) for display, values in shown]
-    return np.vstack([image, *(legend for legend in legends if legend is not None)])
+    classes = list(dict.fromkeys(label for display, values in shown for label in display.classes((values,))))
+    return np.vstack([image, class_legend(classes, settings, image.shape[1])])
 
 
-def _with_marks(caption: str, marks: list[str]) -> str:
+def _with_marks(caption: str, marks: Sequence[str]) -> str:
     return f"{caption} ({', '.join(marks)})" if marks else caption
 
 

@@ -14,7 +14,6 @@ from datasets.classes import STANFORD2D3D
 from demo.downloads import ALL, Downloads
 from networks.checkpoint import ModelSettings
 from prediction import PanoramaPrediction
-from prediction.result_files import writers_of
 
 RGB = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
 
@@ -40,7 +39,7 @@ def content(file: dict) -> io.BytesIO:
 
 def test_files(downloads, prediction):
     key = downloads.add("hall.jpg (129x64, resized to 2:1)", RGB, prediction)
-    assert [kind for kind, _ in downloads.kinds] == [*writers_of(("depth", "normal")), ALL]
+    assert [kind for kind, _ in downloads.kinds] == ["depth", "normal", "panel", "ply", "glb", "mesh", ALL]
     ply = downloads.file(key, "ply")
     assert ply["name"] == "hall_points.ply"
     assert len(trimesh.load(content(ply), file_type="ply").vertices) == 8 * 16

@@ -20,6 +20,7 @@ from prediction.result_files import ENDINGS
         ({"a.png", "a.json/b.png"}, {"a.png", "a.json/b"}),
         ({"a.png", "a_depth.NPY/x/b.png", "c.png"}, {"a.png", "a_depth.NPY/x/b", "c"}),
         ({"a.png", "a_depth.png"}, {"a", "a_depth"}),
+        ({"a.png", "a_boxes.png", "b.png"}, {"a.png", "a_boxes.png", "b"}),
         ({"a.png", "a/b.png"}, {"a", "a/b"}),
     ],
 )

@@ -8,9 +8,10 @@ from torch import nn
 
 from losses.reduction import global_means
 from tasks.epoch_end import SUMMARY, EpochEnd, Validation, ValidationSet
-from tasks.perspective import build_evaluator, perspective_tasks
+from tasks.perspective import build_evaluator, perspective_displays, perspective_tasks
 from training.run_folder import RunFolder
 from training.state import Progress
+from utils.anchors import anchor_boxes
 
 NAMES = ("segmentation", "depth", "normal")
 
@@ -77,6 +78,19 @@ def test_losses_are_those_of_the_paper():
 def test_weights_are_equal_parts():
     assert {task.loss_weight for task in perspective_tasks(NAMES).values()} == {1 / 3}
     assert [task.loss_weight for task in perspective_tasks(("depth",)).values()] == [1.0]
+
+
+@pytest.mark.parametrize("cls_head", ["sigmoid", "softmax"])
+def test_displays_of_a_network(cls_head):
+    """Boxes are those of its class probabilities: a logit of the background, the first of a softmax, is no object."""
+    settings = SimpleNamespace(tasks=("depth", "detection"), height=64, width=64, cls_head=cls_head)
+    displays = perspective_displays(settings, min_score=0.5)
+    assert [display.map_name for display in displays.values()] == ["depth", "boxes"]
+    prediction = torch.zeros(len(anchor_boxes((64, 64))), 4 + 3)
+    prediction[:, 4:] = -20
+    prediction[0, 4], prediction[1, 6] = 20, 20
+    found = displays["detection"].as_map(prediction)[:, 0].tolist()
+    assert sorted(found) == ([1, 3] if cls_head == "sigmoid" else [2])
 
 
 def plan(**settings) -> Validation:

@@ -10,7 +10,7 @@ from tasks import TASKS
 from utils.colors import distinct_colors
 from utils.tasks import METERS
 from visual.color_scale import ColorScale, depth_scale
-from visual.displays import DisplaySettings, occurring_classes
+from visual.displays import DisplaySettings, class_legend
 from visual.drawing import (
     color_bar,
     label_colors,
@@ -20,6 +20,7 @@ from visual.drawing import (
     save_image,
     scale_colors,
 )
+from visual.map_displays import occurring_classes
 from visual.panels import batch_panels, error_panel, to_uint8
 
 
@@ -153,7 +154,7 @@ def test_legend_of_the_classes_that_occur():
     labels = np.array([[5, 5, 5, -1, 2, 2, -1, -1]]), np.array([[7, 5, 2, -1]])
     assert occurring_classes(labels) == [5, 2, 7]
     settings = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")
-    image = TASKS["segmentation"].display.legend(labels, settings, 800)
+    image = class_legend(TASKS["segmentation"].display.classes(labels), settings, 800)
     shown = {tuple(color) for color in image[3].tolist()} & set(STANFORD2D3D.colors)
     assert shown == {STANFORD2D3D.colors[i] for i in (5, 2, 7)}
     starts = [np.nonzero((image[3] == STANFORD2D3D.colors[i]).all(-1))[0][0] for i in (5, 2, 7)]

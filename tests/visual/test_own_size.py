@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from prediction import own_size
-from prediction.own_size import at_own_size
+from tasks import DISPLAYS
+from visual import own_size
 
 SMALL = (6, 8)
 
@@ -23,12 +23,12 @@ def test_bilinear(monkeypatch, size, padded_size, chunk):
     torch.manual_seed(0)
     depth, normal, logits = (torch.randn(channels, *SMALL) for channels in (1, 3, 5))
     expected = interpolated(depth, size, padded_size)[0]
-    torch.testing.assert_close(torch.from_numpy(at_own_size("depth", depth, size, padded_size)), expected)
+    torch.testing.assert_close(torch.from_numpy(DISPLAYS["depth"].as_map_at(depth, size, padded_size)), expected)
     expected = F.normalize(interpolated(normal, size, padded_size), dim=0).permute(1, 2, 0)
-    found = torch.from_numpy(at_own_size("normal", normal, size, padded_size))
+    found = torch.from_numpy(DISPLAYS["normal"].as_map_at(normal, size, padded_size))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     expected = interpolated(logits, size, padded_size).argmax(0)
-    labels = torch.from_numpy(at_own_size("segmentation", logits, size, padded_size))
+    labels = torch.from_numpy(DISPLAYS["segmentation"].as_map_at(logits, size, padded_size))
     assert labels.dtype == torch.uint8
     assert torch.equal(labels.long(), expected)
 
@@ -36,4 +36,4 @@ def test_bilinear(monkeypatch, size, padded_size, chunk):
 def test_the_size_of_the_network():
     """Not a bit is changed."""
     depth = torch.randn(1, *SMALL)
-    assert (at_own_size("depth", depth, SMALL, SMALL) == depth[0].numpy()).all()
+    assert (DISPLAYS["depth"].as_map_at(depth, SMALL, SMALL) == depth[0].numpy()).all()
