@@ -7,7 +7,7 @@ _CHUNK = 1 << 24  # elements of interpolated logits at a time: 64 MiB
 
 
 def resized(task: str, prediction: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The prediction of a task at another size; as it is if it has that size.
+    """The prediction of a task at another size; as it is if it has that size, or is no map, but boxes.
 
     Depth and normals are interpolated bilinearly, columns wrapping around, and normals brought to unit length. Logits
     become labels: the most likely class of those interpolated bilinearly, some rows at a time. Labels are those of the
@@ -15,13 +15,13 @@ def resized(task: str, prediction: torch.Tensor, size: tuple[int, int]) -> torch
 
     Args:
         task: its name.
-        prediction: (B, C, h, w) float, or labels (B, 1, h, w) int64.
+        prediction: (B, C, h, w) float, or labels (B, 1, h, w) int64; boxes (B, A, .).
         size: (H, W).
 
     Returns:
         (B, C, H, W), or (B, 1, H, W) int64 for logits.
     """
-    if prediction.shape[-2:] == size:
+    if prediction.ndim == 3 or prediction.shape[-2:] == size:
         return prediction
     if not prediction.is_floating_point():
         return _nearest(prediction, size)

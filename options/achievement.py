@@ -135,7 +135,7 @@ def eval_parser() -> ArgumentFileParser:
 
 def predict_parser() -> Parser:
     """Options of predict_achievement.py."""
-    parser = Parser("Predict depth, surface normals and semantics of perspective images.")
+    parser = Parser("Predict objects, semantics, depth and surface normals of perspective images.")
     parser.add_argument(
         "--checkpoint", "--ckpt", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run"
     )

@@ -131,7 +131,7 @@ class Stepper:
         # One exchange for all questions. Apart from some balancing methods, the host needs nothing else from the GPU.
         questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
         flags = all_max(torch.stack(questions).int())
-        ids = [sample for batch in batches for sample in batch["id"]]
+        ids = [sample for batch in batches for sample in batch.get("id", ())]
         launched = _Launched(losses, sum(len(batch["rgb"]) for batch in batches), ids, HostCopy(flags))
         if not self._is_late:
             return self._update(launched)
