@@ -167,7 +167,7 @@ def examine_image(image_id: str, dataset: NYUv2) -> Findings:
 
 
 def examine_all(
-    parts: dict[str, DiskPanoramaDataset | NYUv2], num_workers: int
+    parts: dict[str, DiskPanoramaDataset | NYUv2], num_workers: int | None
 ) -> tuple[Findings, list[tuple[str, int]]]:
     """What came out of all panoramas, and which of them could be read: part and index there."""
     places = [(part, index) for part, dataset in parts.items() for index in range(len(dataset))]
@@ -435,7 +435,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="axes that the stored normals of NYUv2 should have (default: any that depth confirms)",
     )
     parser.add_argument(
-        "--num_workers", type=count, default=os.cpu_count(), metavar="N", help="processes that read files"
+        "--num_workers", type=count, metavar="N", help="processes that read files; one per core if not given, 0 for few"
     )
     parser.add_argument("--preview", type=positive, metavar="N", help="draw N panoramas to --out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")

@@ -10,7 +10,6 @@ the folder describes its content.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from datasets.preparation.detection_layouts import DETECTION_WRITERS, write_detection_dataset
@@ -35,7 +34,9 @@ def main() -> None:
         "those of VOC and COCO (default: 375)",
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the rooms")
-    parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="worker processes")
+    parser.add_argument(
+        "--num_workers", type=count, metavar="N", help="worker processes; one per core if not given, 0 for few rooms"
+    )
     options: argparse.Namespace = parser.parse_args()
     write, height = write_dataset, 512
     if options.layout in NYU_WRITERS:

@@ -1,6 +1,7 @@
 """Mapping a function over many files with several processes."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -9,18 +10,22 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_FEW = 32
 
 
 def map_with_progress(
-    work: Callable[[Item], Result], items: Sequence[Item], num_workers: int, description: str
+    work: Callable[[Item], Result], items: Sequence[Item], num_workers: int | None, description: str
 ) -> Iterator[Result]:
     """The results of `work` for all items, in their order, with a progress bar.
 
     Args:
         work: picklable: a module-level function, or a `functools.partial` of one.
-        num_workers: number of processes; 0 runs in this process.
+        num_workers: number of processes; 0 runs in this process. None: one per core, but 0 for a few items, as
+            starting processes that import torch takes seconds.
     """
     progress = {"total": len(items), "desc": description, "unit": "file", "dynamic_ncols": True}
+    if num_workers is None:
+        num_workers = (os.cpu_count() or 1) if len(items) > _FEW else 0
     if num_workers == 0:
         yield from tqdm(map(work, items), **progress)
         return

@@ -135,7 +135,7 @@ DETECTION_WRITERS: dict[str, DetectionWriter] = {"VOC": VOCWriter(), "COCO": COC
 
 
 def write_detection_dataset(
-    layout_name: str, num: int, out: Path, height: int = 375, first_seed: int = 0, num_workers: int = 0
+    layout_name: str, num: int, out: Path, height: int = 375, first_seed: int = 0, num_workers: int | None = 0
 ) -> None:
     """Write `num` images for training and `num` for testing.
 

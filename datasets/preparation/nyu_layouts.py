@@ -156,7 +156,7 @@ NYU_WRITERS: dict[str, NYUWriter] = {
 
 
 def write_nyu_dataset(
-    layout_name: str, num: int, out: Path, height: int = 480, first_seed: int = 0, num_workers: int = 0
+    layout_name: str, num: int, out: Path, height: int = 480, first_seed: int = 0, num_workers: int | None = 0
 ) -> None:
     """Write `num` images for training and `num` for testing.
 

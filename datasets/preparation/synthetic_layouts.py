@@ -143,7 +143,7 @@ LAYOUTS = {layout.__name__: layout for layout in (MP3D, S2D3D, Struc3D, Folder)}
 
 
 def write_dataset(
-    layout_name: str, num: int, out: Path, height: int = 512, first_seed: int = 0, num_workers: int = 0
+    layout_name: str, num: int, out: Path, height: int = 512, first_seed: int = 0, num_workers: int | None = 0
 ) -> None:
     """Write `num` rooms for training and `num` for testing (and some for "val", see the top of this file).
 
