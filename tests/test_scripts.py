@@ -4,12 +4,10 @@ import argparse
 import csv
 import hashlib
 import json
-import os
 import re
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -582,17 +580,6 @@ def run_program(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str) -
     return info.value.code
 
 
-def launch(command: list[str], **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("script", "flags"),
     [
@@ -624,14 +611,15 @@ def test_no_download_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capfd):
     assert not list(tmp_path.glob("*/*/models")), "nothing is written"
 
 
+def train_as_a_launcher_does(arguments: list[str], *_) -> None:
+    train_elite360m.main(train_parser().parse_args(arguments))
+
+
 @pytest.mark.slow
 def test_two_processes_train(tmp_path):
-    """By torchrun; the documentation's commands, which CI runs, also use torch.distributed.launch."""
-    command = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), "--gpu_devices", "0", "1"]
-    done = launch(
-        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train_elite360m.py", *command]
-    )
-    assert done.returncode == 0, done.stderr
+    """The documentation's commands, which CI runs, do so by torchrun and torch.distributed.launch."""
+    arguments = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), "--gpu_devices", "0", "1"]
+    Launch(partial(train_as_a_launcher_does, arguments), 2).wait()
     run = tmp_path / TRIPLE / BACKBONE_FOLDER
     trained = load_checkpoint(run / "models/weights_last/last_model.pth")
     assert not [key for key in trained.network if "module." in key]
