@@ -12,8 +12,6 @@ from utils.anchors import anchor_boxes
 from utils.boxes import decode, encode, paired_iou
 from utils.distributed import all_sum
 
-CLASS_LOSSES = ("focal", "CE")  # with one sigmoid per class, and with a softmax over classes and background
-BOX_LOSSES = ("IoU", "L1")
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
 NEGATIVES_PER_POSITIVE = 3  # of cross-entropy
 
@@ -63,8 +61,9 @@ def detection_losses(
     Args:
         prediction: (B, A, 4 + C'), offsets (see `utils.boxes.decode`) and logits, for ``CE`` with the background first.
         batch: ``boxes`` (B, N, 5) x1, y1, x2, y2, class; class 0 = padding. ``rgb`` (B, 3, H, W), for its size.
-        cls_loss_type: of CLASS_LOSSES: `sigmoid_focal_loss`, or `mined_cross_entropy`.
-        loc_loss_type: of BOX_LOSSES: `complete_iou_loss`, or smooth L1 of the offsets.
+        cls_loss_type: "focal", `sigmoid_focal_loss` with one sigmoid per class; or "CE", `mined_cross_entropy` with a
+            softmax over classes and background.
+        loc_loss_type: "IoU", `complete_iou_loss`; or "L1", smooth L1 of the offsets.
         iou_aware: whether the target of the right class is the IoU of the predicted box instead of 1.
         loc_weight: of the box loss.
     """

@@ -101,8 +101,8 @@ def parse_prediction(arguments: Sequence[str] | None = None) -> argparse.Namespa
 def train_parser() -> ArgumentFileParser:
     """Options of train_achievement.py."""
     parser = ArgumentFileParser(
-        "Train DeepLab or VMM for detection, segmentation, depth and normals of perspective images. Options can stand "
-        "in files, such as those of cfg/: later ones win, the command line over files."
+        "Train DeepLab or VMM for detection, segmentation, depth and normals of perspective images. Options can be "
+        "read from files, such as those of cfg/: later ones win, and the command line wins over files."
     )
     add_network_options(parser)
     add_data_options(parser)
@@ -111,7 +111,7 @@ def train_parser() -> ArgumentFileParser:
     add_speed_options(parser)
     run = add_run_options(parser, log_dir="./workdirs", log_frequency=100, aliases=_ALIASES)
     run.add_argument(
-        "--subfolder", default="test", metavar="NAME", help="folder of the run, in that of network, data and size"
+        "--subfolder", default="test", metavar="NAME", help="name of the run, in the folder of network, data and size"
     )
     run.add_argument("--test_freq", type=positive, default=1, metavar="N", help="epochs between validations")
     add_saving_options(run, _ALIASES)
@@ -156,7 +156,7 @@ def predict_parser() -> Parser:
 
 
 def _forget_other_method(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    """If the command line chooses a method, leave out what a file says for another one."""
+    """If the command line chooses a method, drop the settings of another method that come from a file."""
     parser = train_parser()
     parser.set_defaults(balancing=None)
     given = parser.parse_args([argument for argument in arguments if not argument.endswith(SUFFIX)])
@@ -169,7 +169,7 @@ def _forget_other_method(options: argparse.Namespace, arguments: Sequence[str]) 
 
 
 def _complete(parser: ArgumentFileParser, options: argparse.Namespace) -> None:
-    """Add values that follow from others. Exits with one line when options do not go together.
+    """Fill in values that follow from others. Exits with one line when options contradict each other.
 
     ``size`` becomes (height, width), ``train_dataset`` and ``test_dataset`` names joined by +; ``potential`` and
     ``loss_weights`` become pairs of task and value.
@@ -197,7 +197,7 @@ def _complete(parser: ArgumentFileParser, options: argparse.Namespace) -> None:
 
 
 def _complete_architecture(parser: ArgumentFileParser, options: argparse.Namespace) -> None:
-    """Complete the options of --arch. Exits with one line when options of another architecture are given."""
+    """Fill in the defaults of --arch. Exits with one line when options of another architecture are given."""
     arch = options.arch
     for other, defaults in _DEFAULTS.items():
         names = ("output_stride", *defaults) if other == "DeepLab" else (*defaults, "cls_loss_type")
@@ -206,7 +206,7 @@ def _complete_architecture(parser: ArgumentFileParser, options: argparse.Namespa
                 parser.error(f"--{name} is for --arch {other}: drop it for {arch}")
         for name, value in defaults.items():
             if getattr(options, name) is None:
-                setattr(options, name, value)  # of another architecture: without effect
+                setattr(options, name, value)  # those of another architecture have no effect
     basenet, normal_size = _SIZES[arch]
     options.basenet = options.basenet or basenet
     options.normal_size = options.normal_size or normal_size

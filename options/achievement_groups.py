@@ -16,7 +16,7 @@ CLASS_LOSSES, BOX_LOSSES = ("focal", "CE"), ("IoU", "L1")  # see `losses.detecti
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Which tasks, and which network; of those of one architecture the defaults are completed later."""
+    """Which tasks and which network; defaults that depend on --arch are filled in later."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--app",
@@ -30,17 +30,20 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--basenet",
         choices=tuple(BACKBONES),
-        help="backbone; resnet50 if not given, of VMM efficientnet_v2_s",
+        help="backbone; if not given, resnet50 for DeepLab and efficientnet_v2_s for VMM",
     )
     group.add_argument(
-        "--normal_size", type=positive, metavar="N", help="channels of the ASPP, 256 if not given; of VMM's neck, 64"
+        "--normal_size",
+        type=positive,
+        metavar="N",
+        help="channels of DeepLab's ASPP (256 if not given) or of VMM's neck (64 if not given)",
     )
     group.add_argument("--no_pretrained", action="store_true", help="start the backbone from random weights")
     add_backbone_weights(group)
     group.add_argument(
         "--ckpt",
         metavar="PATH",
-        help="a checkpoint file or a run folder: to start from in training, to evaluate in evaluation",
+        help="a checkpoint file or a run folder: training starts from it, evaluation evaluates it",
     )
     _add_deeplab_options(parser.add_argument_group("DeepLab"))
     _add_vmm_options(parser.add_argument_group("VMM"))
@@ -51,57 +54,62 @@ def _add_deeplab_options(group: argparse._ActionsContainer) -> None:
         "--output_stride",
         type=int,
         choices=(8, 16, 32),
-        help="chooses the ASPP's rates: 12, 24, 36 for 8, else 6, 12, 18; that of the backbone if not given",
+        help="sets the dilation rates of the ASPP: 12, 24, 36 for 8, otherwise 6, 12, 18; the backbone's own stride if "
+        "not given",
     )
     group.add_argument(
         "--skip_connection",
         type=count,
         metavar="N",
-        help="channels of the skip connection of DeepLabV3+; 0, the default: none, DeepLabV3",
+        help="channels of the skip connection: above 0, DeepLabV3+; 0, the default, DeepLabV3",
     )
     group.add_argument(
-        "--shared_head", type=switch, metavar="BOOL", help="whether all tasks share one ASPP, as by default"
+        "--shared_head", type=switch, metavar="BOOL", help="whether all tasks share one ASPP; True if not given"
     )
 
 
 def _add_vmm_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--head_type", choices=HEAD_TYPES, help="layers of neck and detection heads; mbconv if not given"
-    )
-    group.add_argument("--activation", choices=ACTIVATIONS, help="of neck and detection heads; relu6 if not given")
-    group.add_argument(
-        "--cls_head",
-        choices=CLS_HEADS,
-        help="class probabilities of detection; softmax if not given",
+        "--head_type", choices=HEAD_TYPES, help="layers of the neck and the detection heads; mbconv if not given"
     )
     group.add_argument(
-        "--cls_loss_type", choices=CLASS_LOSSES, help="loss of the classes: focal with sigmoid, CE with softmax"
+        "--activation", choices=ACTIVATIONS, help="activation of the neck and the detection heads; relu6 if not given"
     )
-    group.add_argument("--loc_loss_type", default="IoU", choices=BOX_LOSSES, help="loss of the boxes")
     group.add_argument(
-        "--iou_aware_cls", action="store_true", help="the target of the right class is the IoU of its box, not 1"
+        "--cls_head", choices=CLS_HEADS, help="how detection computes class probabilities; softmax if not given"
     )
-    group.add_argument("--loc_weight", type=rate, default=10.0, metavar="W", help="of the loss of the boxes")
+    group.add_argument(
+        "--cls_loss_type",
+        choices=CLASS_LOSSES,
+        help="classification loss of detection: focal with --cls_head sigmoid, CE with softmax",
+    )
+    group.add_argument("--loc_loss_type", default="IoU", choices=BOX_LOSSES, help="box loss of detection")
+    group.add_argument(
+        "--iou_aware_cls",
+        action="store_true",
+        help="the classification target of the true class is the IoU of the predicted box instead of 1",
+    )
+    group.add_argument("--loc_weight", type=rate, default=10.0, metavar="W", help="weight of the box loss")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """What to train and validate on."""
     group = parser.add_argument_group("data")
-    names = f"{', '.join(PERSPECTIVE_DATASETS)}, or {', '.join(DATASET_NAMES)} as in the released code"
+    names = f"{', '.join(PERSPECTIVE_DATASETS)}, or the released names {', '.join(DATASET_NAMES)}"
     group.add_argument(
         "--train_dataset",
         type=dataset,
         nargs="+",
         default=["NYUv2"],
         metavar="NAME",
-        help=f"to train on, several together: {names}",
+        help=f"datasets to train on jointly: {names}",
     )
     group.add_argument(
         "--test_dataset",
         type=dataset,
         nargs="+",
         metavar="NAME",
-        help="to validate on, one after another; those of the training if not given",
+        help="datasets to validate on, one after another; those of --train_dataset if not given",
     )
     group.add_argument("--dataset_root", metavar="DIR", help="folder of the datasets on disk")
     group.add_argument(
@@ -109,7 +117,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         type=rate,
         nargs="+",
         metavar="R",
-        help="parts of the training datasets in an epoch; by their sizes if not given",
+        help="relative numbers of images that the training datasets contribute to an epoch; their sizes if not given",
     )
     group.add_argument(
         "--partial_labels", metavar="FILE", help="NYUv2: list of the tasks that each training image has labels for"
@@ -120,10 +128,15 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[480, 640],
         metavar="N",
-        help="height and width of the images; one number for squares",
+        help="height and width of the images; one number for both",
     )
-    group.add_argument("--num_classes", type=int, choices=(13, 40), help="those of the copy of NYUv2 if not given")
-    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals, found if not given")
+    group.add_argument(
+        "--num_classes",
+        type=int,
+        choices=(13, 40),
+        help="NYUv2, SyntheticNYU: number of semantic classes; that of the copy of NYUv2 if not given",
+    )
+    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals; detected if not given")
     group.add_argument("--normals", metavar="SOURCE", help="NYUv2, the owners' file: where normals come from")
     group.add_argument("--raw_depth", action="store_true", help="NYUv2, the owners' file: depth as it was measured")
     group.add_argument(
@@ -134,8 +147,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--num_train", type=positive, metavar="N", help="SyntheticNYU: images; 800 if not given")
     group.add_argument("--num_val", type=positive, metavar="N", help="SyntheticNYU: to evaluate on; 100 if not given")
-    group.add_argument("--min_scale", type=rate, default=2 / 3, metavar="S", help="smallest zoom of the augmentation")
-    group.add_argument("--max_scale", type=rate, default=4 / 3, metavar="S", help="largest zoom of the augmentation")
+    group.add_argument("--min_scale", type=rate, default=2 / 3, metavar="S", help="smallest random scale")
+    group.add_argument("--max_scale", type=rate, default=4 / 3, metavar="S", help="largest random scale")
     group.add_argument("--num_workers", type=count, default=8, metavar="N", help="processes that load data")
     group.add_argument("--skip_bad_samples", action="store_true", help="skip images with bad files, and list them")
 
@@ -146,12 +159,40 @@ def add_optimization_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-b", "--batch_size", type=positive, default=32, metavar="N", help="images per process and step")
     group.add_argument("--optim", default="sgd", choices=("sgd", "rms_prop", "adam", "adamw"), help="optimizer")
     group.add_argument("--momentum", type=fraction, default=0.9, metavar="M", help="of sgd and rms_prop")
-    group.add_argument("--weight_decay", type=rate, default=5e-4, metavar="RATE", help="decoupled in adamw alone")
+    group.add_argument(
+        "--weight_decay", type=rate, default=5e-4, metavar="RATE", help="weight decay, decoupled only in adamw"
+    )
     group.add_argument(
         "--tencent_trick", action="store_true", help="no weight decay for biases and normalization layers"
     )
     group.add_argument("--model-ema", action="store_true", help="evaluate and save a moving average of the weights")
-    group.add_argument("--model-ema-momentum", type=fraction, default=0.9999, metavar="M", help="of that average")
+    group.add_argument(
+        "--model-ema-momentum", type=fraction, default=0.9999, metavar="M", help="decay of that average per step"
+    )
+    _add_schedule_options(group)
+    group.add_argument(
+        "--label_smoothing", type=fraction, default=0.0, metavar="S", help="label smoothing of segmentation"
+    )
+    group.add_argument(
+        "--teacher",
+        nargs="+",
+        metavar="PATH",
+        help="checkpoints or runs of single-task networks, whose predictions are pseudo labels for images without "
+        "ground truth of the task",
+    )
+    add_max_bad_steps(group)
+    group.add_argument(
+        *("--random_seed", "--seed"),
+        dest="seed",
+        type=seed,
+        default=100,
+        metavar="N",
+        help="seed of weights, shuffling and augmentation",
+    )
+
+
+def _add_schedule_options(group: argparse._ArgumentGroup) -> None:
+    """The learning rate, and how it changes."""
     group.add_argument(
         "--lr",
         type=rate,
@@ -164,11 +205,14 @@ def add_optimization_options(parser: argparse.ArgumentParser) -> None:
         *("-sched", "--scheduler"),
         default="plateau",
         choices=("poly", "cosine", "plateau", "step"),
-        help="after the warm-up: (1 - progress)^0.9; half a cosine; --factor after --patience validations without a "
-        "better score of all tasks; a tenth after --cold_epoch, and again --freeze_epoch later",
+        help="learning rate after the warm-up. poly: (1 - progress)^0.9; cosine: half a cosine; plateau: times "
+        "--factor after --patience validations without a better score of all tasks; step: a tenth after --cold_epoch, "
+        "and again --freeze_epoch later",
     )
-    group.add_argument("--patience", type=count, default=20, metavar="N", help="plateau: validations")
-    group.add_argument("--factor", type=fraction, default=0.5, metavar="F", help="plateau: of each reduction")
+    group.add_argument(
+        "--patience", type=count, default=20, metavar="N", help="plateau: validations before a reduction"
+    )
+    group.add_argument("--factor", type=fraction, default=0.5, metavar="F", help="plateau: factor of each reduction")
     group.add_argument(
         *("-max", "--max_epoch", "--num_epochs"),
         dest="num_epochs",
@@ -182,25 +226,13 @@ def add_optimization_options(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=2,
         metavar="N",
-        help="epochs of linear warm-up, before the end of which nothing is validated",
+        help="epochs of linear warm-up, during which nothing is validated",
     )
-    group.add_argument("-ci", "--cold_epoch", type=count, default=80, metavar="N", help="step: epochs before it")
-    group.add_argument("-fi", "--freeze_epoch", type=count, default=40, metavar="N", help="step: epochs between both")
-    group.add_argument("--label_smoothing", type=fraction, default=0.0, metavar="S", help="of segmentation")
     group.add_argument(
-        "--teacher",
-        nargs="+",
-        metavar="PATH",
-        help="checkpoints or runs of one task each, whose predictions are the labels of images without any",
+        "-ci", "--cold_epoch", type=count, default=80, metavar="N", help="step: epochs before the first reduction"
     )
-    add_max_bad_steps(group)
     group.add_argument(
-        *("--random_seed", "--seed"),
-        dest="seed",
-        type=seed,
-        default=100,
-        metavar="N",
-        help="seed of weights, shuffling and augmentation",
+        "-fi", "--freeze_epoch", type=count, default=40, metavar="N", help="step: epochs between the two reductions"
     )
 
 
@@ -258,7 +290,7 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
 
 
 class _Replace(argparse.Action):
-    """Stores a value and forgets that of another option: of a file and the command line, the later one counts."""
+    """Stores a value and clears that of another option: the one that is given last wins."""
 
     def __init__(self, *arguments, replaces: str, **more):
         super().__init__(*arguments, **more)

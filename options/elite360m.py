@@ -148,31 +148,33 @@ def predict_parser() -> argparse.ArgumentParser:
         "--height",
         type=map_height,
         metavar="PIXELS",
-        help="of the maps, which are twice as wide: a number, or own, that of the image; the training size of the "
-        "network if not given",
+        help="height of the maps, which are twice as wide: a number, or own for that of the image; the training size "
+        "of the network if not given",
     )
     _add_tta_option(parser)
-    parser.add_argument("--every", type=positive, default=1, metavar="N", help="of videos, predict every N-th frame")
+    parser.add_argument("--every", type=positive, default=1, metavar="N", help="predict every N-th frame of videos")
     parser.add_argument(
-        "--video", action="store_true", help="also join the panels of a video's frames to NAME_panel.mp4"
+        "--video", action="store_true", help="also join the panels of a video's frames into NAME_panel.mp4"
     )
     _add_sphere_options(parser)
     return parser
 
 
 def _add_sphere_options(parser: argparse.ArgumentParser) -> None:
-    """Images that are not whole, upright spheres."""
-    group = parser.add_argument_group("images that are not whole, upright spheres, beyond their GPano metadata")
+    """Images that do not show a whole, upright sphere."""
+    group = parser.add_argument_group(
+        "images that do not show a whole, upright sphere (these options override GPano metadata)"
+    )
     borders = group.add_mutually_exclusive_group()
     borders.add_argument(
-        "--vfov", type=angle, metavar="DEGREES", help="they show this much of the sphere vertically, around the horizon"
+        "--vfov", type=angle, metavar="DEGREES", help="vertical field of view, centered on the horizon"
     )
     borders.add_argument(
         "--crop",
         type=float,
         nargs=4,
         metavar=("LEFT", "RIGHT", "TOP", "BOTTOM"),
-        help="longitudes and latitudes of their borders in degrees; all of the sphere is -180 180 90 -90",
+        help="longitudes and latitudes of the image borders in degrees; the whole sphere is -180 180 90 -90",
     )
     group.add_argument(
         "--cubemap",
@@ -180,25 +182,25 @@ def _add_sphere_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="FRBLUD",
         metavar="ORDER",
-        help="they are faces of a cube: crosses (4x3, 3x4), strips (6x1, 1x6), grids (3x2), or six square files "
-        "NAME_front, NAME_right, ...; letters of front, right, back, left, up and down in the order of strips and "
-        "grids (FRBLUD if not given; RLUDFB as of OpenGL)",
+        help="cube maps: crosses (4x3, 3x4), strips (6x1, 1x6), grids (3x2), or six square files NAME_front, "
+        "NAME_right, ...; ORDER is that of the faces in strips and grids, by the first letters of front, right, back, "
+        "left, up and down (FRBLUD if not given; OpenGL: RLUDFB)",
     )
     group.add_argument(
         "--upright",
         type=float,
         nargs=2,
         metavar=("PITCH", "ROLL"),
-        help="degrees by which the camera was turned upwards and clockwise",
+        help="degrees by which the camera was tilted upward and clockwise; the panorama is leveled",
     )
     group.add_argument(
         "--mask",
         metavar="PATH",
-        help="masks in the pixels of the images, white: valid, black: not (tripod, person); one image for all, or a "
-        "folder with one of the same name for each",
+        help="masks with the aspect ratio of the images: white pixels are valid, black ones (tripod, person) are not; "
+        "one file for all images, or a folder with a mask of the same name for each",
     )
     group.add_argument(
-        "--black_bars", action="store_true", help="black rows at the top and at the bottom are not valid"
+        "--black_bars", action="store_true", help="mark black rows at the top and at the bottom as not valid"
     )
     group.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
 
@@ -238,7 +240,7 @@ def export_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--height", type=int, metavar="PIXELS", help="height of the panoramas; the checkpoint's if not given"
     )
-    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the panoramas, twice the height")
+    parser.add_argument("--width", type=int, metavar="PIXELS", help="width of the panoramas, twice the height")
     return parser
 
 
@@ -263,8 +265,10 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         help="dataset to use; Folder: one of your own, described by a dataset.json (docs/data.md)",
     )
     group.add_argument("--dataset_rootdir", metavar="DIR", help="folder of the dataset; Synthetic needs none")
-    group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="of the panoramas")
-    group.add_argument("--width", type=int, default=1024, metavar="PIXELS", help="of the panoramas, twice the height")
+    group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="height of the panoramas")
+    group.add_argument(
+        "--width", type=int, default=1024, metavar="PIXELS", help="width of the panoramas, twice the height"
+    )
     group.add_argument("--num_workers", type=count, default=num_workers, metavar="N", help="processes that load data")
     group.add_argument(
         "--val_list",
@@ -275,15 +279,18 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
-        help="frame of the stored normals; world ones, of the building, do not turn with the camera",
+        help="frame of the stored normals: that of the camera, or of the building (world)",
     )
     group.add_argument(
         "--fold",
         type=int,
         choices=(1, 2, 3),
-        help="S2D3D: split of three-fold cross-validation, with the test areas 5 (the default), 2 and 4, or 1, 3 and 6",
+        help="S2D3D: fold of the three-fold cross-validation: test areas 5 (1, the default), 2 and 4 (2), or 1, 3 and "
+        "6 (3)",
     )
-    group.add_argument("--metric_depth", action="store_true", help="Struc3D: meters, not the paper's 10 d / max d")
+    group.add_argument(
+        "--metric_depth", action="store_true", help="Struc3D: depth in meters, not the paper's 10 d / max d"
+    )
     group.add_argument(
         "--skip_bad_samples",
         action="store_true",
@@ -333,8 +340,8 @@ def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--photo_augmentation",
         action="store_true",
-        help="random exposure, white balance, glare, blur, noise and JPEG: for networks that shall see other cameras' "
-        "photographs",
+        help="random exposure, white balance, glare, blur, noise and JPEG artifacts, for networks that are to be used "
+        "on photographs of other cameras",
     )
     group.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),

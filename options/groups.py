@@ -122,7 +122,7 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_keep_exponents(group: argparse._ActionsContainer) -> None:
-    """What a geometric mean does without a task."""
+    """What a geometric mean does in a batch without labels of a task."""
     group.add_argument(
         "--keep_exponents",
         action="store_const",
@@ -267,7 +267,7 @@ def add_mismatch_option(group: argparse._ActionsContainer) -> None:
 
 
 def add_prediction_options(parser: argparse.ArgumentParser, with_detection: bool = True) -> None:
-    """What to predict from, where to, and how; with the options of detection, if the program knows that task."""
+    """What to predict from, where to write, and how; with the options of detection if the program has that task."""
     kinds = (BOXES,) * with_detection + PREDICTION_KINDS
     parser.add_argument(
         "--input",
@@ -289,11 +289,11 @@ def add_prediction_options(parser: argparse.ArgumentParser, with_detection: bool
     parser.add_argument(
         "--up",
         choices=("y", "z"),
-        help="axis that points up in .ply files, as viewers expect; if not given, y points down as in all other files",
+        help="upward axis of .ply files, as viewers expect it; if not given, y points down as in all other files",
     )
     if with_detection:
         parser.add_argument(
-            "--min_score", type=fraction, metavar="S", help="lowest score of an object, 0 to 1; 0.3 if not given"
+            "--min_score", type=fraction, metavar="S", help="drop boxes with a lower score, 0 to 1; 0.3 if not given"
         )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")

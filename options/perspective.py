@@ -29,7 +29,7 @@ def training_set(options: argparse.Namespace) -> PerspectiveDataset:
     """The training splits of --train_dataset, augmented.
 
     Raises:
-        UserError: see `_open`; when they have not enough images for a batch, or do not go together.
+        UserError: see `_open`; when they have too few images for a batch, or cannot be combined.
     """
     augment = PerspectiveAugmentation(options.min_scale, options.max_scale)
     datasets = []
@@ -43,7 +43,7 @@ def training_set(options: argparse.Namespace) -> PerspectiveDataset:
     _require_labels("--train_dataset", datasets, options.app)
     dataset = datasets[0] if len(datasets) == 1 else JointDataset(datasets)
     if options.mix_ratio and not 1 < len(datasets) == len(options.mix_ratio):
-        raise UserError(f"--mix_ratio: {len(options.mix_ratio)} parts for {len(datasets)} datasets (--train_dataset)")
+        raise UserError(f"--mix_ratio: {len(options.mix_ratio)} numbers for {len(datasets)} datasets (--train_dataset)")
     own = len(dataset) // world_size()
     if own < options.batch_size:
         raise UserError(f"--batch_size {options.batch_size}: there are {own} training images per process: pass less")
@@ -110,7 +110,7 @@ def _open(
 
 
 def _check_flags(options: argparse.Namespace) -> None:
-    """Make sure that a dataset is there for each flag that not all have."""
+    """Make sure that flags of single datasets are only given with one of these."""
     used = {*options.train_dataset.split("+"), *options.test_dataset.split("+")}
     of_datasets = {
         **dict.fromkeys(("normal_axes", "normals", "raw_depth", "partial_labels"), (_NYU,)),

@@ -22,7 +22,7 @@ from utils.tasks import MAX_DEPTH, parse_tasks
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     """What is compared, and how it is averaged; the defaults are those of the released code."""
     group = parser.add_argument_group("protocol")
-    _add_comparison(group)  # in this order in the identity of an evaluation
+    _add_comparison(group)  # `identity_of` lists options in this order
     _add_left_out(group)
     _add_changes(group)
     group.add_argument(
@@ -36,7 +36,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(MORE_METRICS),
         default=[],
         metavar="NAME",
-        help=f"further metrics, at more cost: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
+        help=f"further metrics, which take longer: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
     )
     group.add_argument(
         "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
@@ -96,7 +96,7 @@ def _add_left_out(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--mask",
         metavar="PATH",
-        help="leave out pixels that are black in this gray image, or in each panorama's own of a folder (ID.png)",
+        help="leave out pixels that are black in this gray image, or in the mask of each panorama in a folder (ID.png)",
     )
 
 
@@ -139,7 +139,7 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
     if options.turn and not all(map(math.isfinite, options.turn)):
         raise UserError("--turn takes three finite angles in degrees")
     if options.zoom != 1 and "normal" in parse_tasks(options.task):
-        raise UserError("--zoom changes directions, so normals mean nothing: pass a --task without normal, or drop it")
+        raise UserError("--zoom distorts directions, so normals are meaningless: pass a --task without normal")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
     if "consistency" in more and options.normal_frame != "camera":
         raise UserError("--more_metrics consistency needs normals in the camera frame: drop it, or --normal_frame")
@@ -168,7 +168,7 @@ def mask_digest(options: argparse.Namespace) -> str | None:
 
 
 def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
-    """The options of a protocol as entries of what identifies an evaluation; None where they have their defaults."""
+    """The options of a protocol as entries that identify an evaluation; None where they have their defaults."""
     parser = argparse.ArgumentParser()
     add_protocol_options(parser)
     defaults = vars(parser.parse_args([]))

@@ -1,4 +1,4 @@
-"""What Yun & Cho's released code (ICCV 2023) calls datasets and methods, and its options that are not here."""
+"""Names of datasets and methods in the released code of Yun & Cho (ICCV 2023), and its options that are refused."""
 
 import argparse
 
@@ -14,9 +14,9 @@ _UNKNOWN_METHODS = {  # of the released code, and why they are not here
     "fmtl": "its focusing factor never had an effect in the released code, so there is nothing to compare with",
     "imtl": "it crashed in the released code; imtl-g is its part on gradients",
     **dict.fromkeys(("kd-mtl", "kd-amtl"), "the released code never chose it, and it fits no network"),
-    **dict.fromkeys(("pcgrad-amtl", "cagrad-amtl"), "it added up gradients by mistake; take one of both"),
+    **dict.fromkeys(("pcgrad-amtl", "cagrad-amtl"), "it added up the gradients of both by mistake; choose one"),
 }
-_ALWAYS = "the launcher, torchrun, decides it"
+_LAUNCHER = "the launcher (torchrun) sets it"
 # Options of the released code that are refused, and why.
 REFUSED = {
     "--year": "it had no effect",
@@ -26,20 +26,20 @@ REFUSED = {
     "--fine_tune_iter": "it had no effect",
     "--alpha": "it had no effect: GradNorm's exponent is 1.5",
     "--output": "it had no effect",
-    "--multiple_lr": "no cfg file used it: all parts learn at --lr",
+    "--multiple_lr": "no cfg file used it: all parameters have the same --lr",
     "--training_size": "training and validation have the same --size",
     "--mix_up": "it did not work",
-    "--remove_ckpt": "kept are the last, the best, and the models of every --save_freq-th epoch",
-    "--resume_epoch": "--resume continues at the step that was reached",
-    "--sync_bn": "processes on GPUs always share the statistics of BatchNorm",
-    **dict.fromkeys(("--dist_url", "--world_size"), _ALWAYS),
+    "--remove_ckpt": "the last and the best model are kept, and that of every --save_freq-th epoch",
+    "--resume_epoch": "--resume continues after the last saved step",
+    "--sync_bn": "BatchNorm is always synchronized between GPUs",
+    **dict.fromkeys(("--dist_url", "--world_size"), _LAUNCHER),
     "--use_FPN": "VMM has one neck, triv2-bifpn",
-    "--from_scratch": "it is for EfficientDet, which is not here: --no_pretrained starts from random weights",
+    "--from_scratch": "it is for EfficientDet, which is not supported: --no_pretrained starts from random weights",
 }
 
 
 class Refuse(argparse.Action):
-    """Reports why an option of the released code is not here."""
+    """Reports why an option of the released code is refused."""
 
     def __init__(self, option_strings, dest, **more):
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
