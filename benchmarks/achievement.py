@@ -4,8 +4,8 @@
 
 DeepLab: steps of the files in cfg/, at their size and batch, on synthetic rooms: single-task trainings, and those of
 two and of three tasks. Prints tables in Markdown, and writes all measurements to achievement_<network>.json in --out.
-Float32 on a CPU, else the precision of the files. "Of it computing" is the time that all threads of the process
-computed, which depends less on other processes than that of the step. VMM: parameters and multiply-adds alone.
+Float32 on a CPU, else the precision of the files. "CPU time" is that of all threads of the process, which depends less on
+other processes than the time of the step. VMM: parameters and multiply-adds only.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SINGLE_TASKS = {  # that a multi-task network replaces
 _DEEPLABS = (ROOT / "cfg" / CFG_FOLDERS["segmentation"]).glob(f"DeepLab*{SUFFIX}")
 NETWORKS = (*(path.stem for path in sorted(_DEEPLABS)), VMM)
 HEAD = """\
-| | parameters | multiply-adds per image | step | of it computing | images per second | memory of the process |
+| | parameters | multiply-adds per image | step | CPU time | images per second | memory of the process |
 |---|---|---|---|---|---|---|"""
 SIZE_HEAD = """\
 | | parameters | multiply-adds per image |
@@ -118,7 +118,7 @@ def ratio_table(rows: Mapping[str, dict]) -> str:
     columns = {"parameters": lambda row: row["parameters"], "multiply-adds": lambda row: row["multiply_adds"]}
     if all("times" in row for row in rows.values()):
         columns["step"] = lambda row: median(row["times"])
-        columns["of it computing"] = lambda row: median(row["cpu_times"])
+        columns["CPU time"] = lambda row: median(row["cpu_times"])
     lines = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
     for tasks, singles in SINGLE_TASKS.items():
         if tasks in rows:

@@ -22,36 +22,36 @@ def no_objects() -> np.ndarray:
 
 
 def boxes_of_objects(objects: np.ndarray) -> np.ndarray:
-    """The boxes (n, 5) float32 to train for, of objects (M, 6): corners minus 1, without the difficult ones."""
+    """The boxes (n, 5) float32 to train on, from objects (M, 6): corners minus 1, without the difficult ones."""
     boxes = objects[objects[:, 5] == 0, :FIELDS].astype(np.float32)
     boxes[:, :4] -= 1
     return _with_area(boxes)
 
 
 def clip_objects(objects: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The part of objects (M, 6) that is in an image of H x W, without those of which nothing is."""
+    """Objects (M, 6) clipped to an image of H x W; those entirely outside are dropped."""
     limits = np.array([width, height, width, height]) + 1
     return _with_area(np.concatenate([objects[:, :4].clip(1, limits), objects[:, 4:]], axis=1))
 
 
 def shifted(boxes: np.ndarray, down: float, right: float) -> np.ndarray:
-    """Boxes (n, 5) in an image with so many more pixels above and left of it."""
+    """Boxes (n, 5) after adding this many rows above and columns to the left of the image."""
     return boxes + np.array([right, down, right, down, 0], np.float32)
 
 
 def clipped(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The part of boxes (n, 5) that is in an image of H x W, without those of which nothing is."""
+    """Boxes (n, 5) clipped to an image of H x W; those entirely outside are dropped."""
     limits = np.array([width, height, width, height], np.float32)
     return _with_area(np.concatenate([boxes[:, :4].clip(0, limits), boxes[:, 4:]], axis=1))
 
 
 def scaled(boxes: np.ndarray, vertical: float, horizontal: float) -> np.ndarray:
-    """Boxes (n, 5) of an image that became so many times as high and as wide."""
+    """Boxes (n, 5) after scaling the image by these factors."""
     return boxes * np.array([horizontal, vertical, horizontal, vertical, 1], np.float32)
 
 
 def mirrored(boxes: np.ndarray, width: int) -> np.ndarray:
-    """Boxes (n, 5) in the mirror image of one of this width."""
+    """Boxes (n, 5) after mirroring an image of this width."""
     x1, y1, x2, y2, label = boxes.T
     return np.stack([width - x2, y1, width - x1, y2, label], axis=1).astype(np.float32)
 

@@ -25,11 +25,11 @@ from utils.images import ImageFile
 from utils.tasks import CLASS_TASKS, DETECTION
 
 _OUTLINE = ("segmentation", "area", "iscrowd", "category_id")  # what `instance_labels` needs
-_MOST_COMPARED = 16  # maps of COCO-Stuff, to find out which numbers they hold
+_MOST_COMPARED = 16  # maps of COCO-Stuff, to detect which ids they hold
 
 
 class COCO(PerspectiveDataset):
-    """See the top of this file, and `PerspectiveDataset` for the other arguments.
+    """COCO 2017; see the top of this file, and `PerspectiveDataset` for the other arguments.
 
     Args:
         root: the folder.
@@ -71,7 +71,7 @@ class COCO(PerspectiveDataset):
         self._first_id = self._find_first_id() if self._has_maps else 0
 
     def _keep(self, annotations: list[list[dict]]) -> None:
-        """Keep what is needed of the annotations of each image, in a form that is small and quick to send."""
+        """Keep what is needed of the annotations of each image, in a form that is small and fast to pickle."""
         self._has_maps = "segmentation" in self.tasks and (self.root / "stuff" / self._part).is_dir()
         objects = [objects_of(one) for one in annotations]
         self._ends = np.cumsum([len(one) for one in objects])

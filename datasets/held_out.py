@@ -30,7 +30,7 @@ def held_out(ids: Sequence[str], groups: Sequence[str]) -> set[str]:
 
 
 def indices_of_split(split: str, ids: Sequence[str], groups: Sequence[str], hold_out_val: bool) -> list[int]:
-    """Which images of the part of a dataset that a split is taken from belong to it.
+    """Indices of the images that belong to a split, among those of the part of a dataset that it is taken from.
 
     Args:
         split: "val", or "train" with `hold_out_val`: those that `held_out` chooses, or the others; else all.

@@ -1,7 +1,7 @@
 """Joint training on several datasets, each with ground truth of some of the tasks: --train_dataset VOC NYU_BTS.
 
-The samples are those of all datasets in a row. Ground truth that the dataset of a sample lacks is missing in it, as
-described in `datasets.perspective`; the losses leave it out. Evaluations are of one dataset at a time.
+The datasets are concatenated. Ground truth that the dataset of a sample lacks is missing in it, as described in
+`datasets.perspective`; the losses leave it out. Evaluations are of one dataset at a time.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,18 @@ from utils.tasks import CLASS_TASKS
 
 
 class JointDataset(PerspectiveDataset):
-    """The datasets in a row. A sample has one more entry: ``dataset``, int, its place in `datasets`.
+    """The concatenation of datasets. A sample has one more entry: ``dataset``, int, its place in `datasets`.
 
     Args:
         datasets: of one split, of one size and for the same tasks.
 
     Attributes:
         sizes: of the datasets.
-        classes: those of the first dataset that has labels of classes, or of the first one.
+        classes: those of the first dataset with class labels; without such a dataset, of the first one.
         labeled_tasks: those for which any of the datasets has ground truth.
 
     Raises:
-        UserError: when the labels of two datasets are those of different classes, or no dataset has ground truth of a
-            task.
+        UserError: when two datasets label different classes, or no dataset has ground truth of a task.
     """
 
     def __init__(self, datasets: Sequence[PerspectiveDataset]):
@@ -85,7 +84,7 @@ class JointDataset(PerspectiveDataset):
         return [f"{number}/{name}" for number, one in enumerate(self.datasets) for name in one.sample_names()]
 
     def describe_source(self) -> dict[str, str | int | float | None]:
-        """Facts of each dataset, with its name before theirs."""
+        """The facts of each dataset, prefixed with its name."""
         facts = {f"{one.name} {fact}": value for one in self.datasets for fact, value in one.describe_source().items()}
         return {"classes": len(self.classes)} | facts
 

@@ -24,7 +24,7 @@ _MILLIMETERS = np.float32(1000)
 
 
 class NYUBTS(PerspectiveDataset):
-    """See the top of this file, and `PerspectiveDataset` for the other arguments.
+    """NYU v2 for BTS; see the top of this file, and `PerspectiveDataset` for the other arguments.
 
     Args:
         root: the folder.

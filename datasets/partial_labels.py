@@ -1,4 +1,4 @@
-"""Which tasks each training image of NYU v2 has ground truth of: published lists, and lists of one's own.
+"""Which tasks each training image of NYU v2 has ground truth of: published lists, and your own.
 
 * ``.pth``: those of MTPSL (Li et al., CVPR 2022), ``onelabel.pth`` and ``randomlabels.pth``: of each image by its
   number in copies M and H, weights of segmentation, depth and normals; a task with the weight 0 has no ground truth.

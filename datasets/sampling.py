@@ -33,24 +33,24 @@ class SeededSampler(DistributedSampler):
             yield self._seeded(index)
 
     def _seeded(self, index: int, repetition: int = 0) -> SeededIndex:
-        """The sample `index`, which has been used so many times in this epoch before."""
+        """The sample `index`, which was drawn `repetition` times before in this epoch."""
         entropy = [self.seed, self.epoch, index, *([repetition] if repetition else [])]
         return SeededIndex(index, int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 class MixingSampler(SeededSampler):
-    """A `SeededSampler` of several datasets in a row, which contribute to an epoch in a given ratio.
+    """A `SeededSampler` of concatenated datasets that contribute to an epoch in a given ratio.
 
-    An epoch has as many samples as all datasets together, in random order. A dataset with more samples than its part is
-    represented by a random choice, another one in every epoch; one with fewer is gone through several times, and each
-    time its samples are augmented differently.
+    An epoch has as many samples as all datasets together, in random order. Of a dataset with more samples than its part
+    of the epoch, another random subset is drawn in every epoch; a smaller dataset is repeated, each time with other
+    augmentations.
 
     Args:
-        dataset: the datasets in a row, see `datasets.joint.JointDataset`.
+        dataset: the concatenated datasets, see `datasets.joint.JointDataset`.
         sizes: their numbers of samples.
-        ratio: their parts of an epoch, of any sum.
+        ratio: their relative parts of an epoch.
         num_replicas, rank: number of processes, and which one this is.
-        seed: of order, choice and augmentation.
+        seed: of order, subsets and augmentation.
 
     Raises:
         UserError: when there are not as many parts as datasets, or one is not above 0.
@@ -63,7 +63,7 @@ class MixingSampler(SeededSampler):
         if len(ratio) != len(sizes) or not all(0 < part < float("inf") for part in ratio):
             raise UserError(f"--mix_ratio {' '.join(map(str, ratio))}: pass {len(sizes)} numbers above 0")
         self._sizes = sizes
-        # Of each dataset: where its part of an epoch, before the shuffle, begins and ends.
+        # Begin and end of each dataset's part of an epoch before it is shuffled.
         bounds = np.rint(np.cumsum([0, *ratio]) / np.sum(ratio) * sum(sizes)).astype(int).tolist()
         self._parts = list(pairwise(bounds))
 
@@ -73,7 +73,7 @@ class MixingSampler(SeededSampler):
             yield self._seeded(*epoch[position])
 
     def _choices(self, place: int) -> Iterator[tuple[int, int]]:
-        """The samples of a dataset in this epoch: index, and how many times it was there before."""
+        """The samples of a dataset in this epoch: index, and how many times it was drawn before."""
         size, (begin, end) = self._sizes[place], self._parts[place]
         offset = sum(self._sizes[:place])
         rng = np.random.default_rng([self.seed, self.epoch, place])

@@ -38,7 +38,7 @@ _BORDER = 255  # in masks: not evaluated
 
 
 class VOC(PerspectiveDataset):
-    """See the top of this file, and `PerspectiveDataset` for the other arguments.
+    """VOC 2007 and 2012; see the top of this file, and `PerspectiveDataset` for the other arguments.
 
     Args:
         root: the folder.

@@ -1,4 +1,4 @@
-"""Adaptive training sample selection: which anchors are to predict which box (ATSS, Zhang et al., CVPR 2020)."""
+"""Adaptive training sample selection: assigns boxes to anchors (ATSS, Zhang et al., CVPR 2020)."""
 
 import torch
 from torchvision.ops import box_convert

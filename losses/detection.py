@@ -1,4 +1,4 @@
-"""The detection loss of Yun & Cho, ICCV 2023: boxes of the anchors that ATSS selects, and classes of all anchors."""
+"""The detection loss of Yun & Cho (ICCV 2023): boxes of the anchors that ATSS selects, and classes of all anchors."""
 
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def detection_losses(
         cls_loss_type: "focal", `sigmoid_focal_loss` with one sigmoid per class; or "CE", `mined_cross_entropy` with a
             softmax over classes and background.
         loc_loss_type: "IoU", `complete_iou_loss`; or "L1", smooth L1 of the offsets.
-        iou_aware: whether the target of the right class is the IoU of the predicted box instead of 1.
+        iou_aware: whether the target of the true class is the IoU of the predicted box instead of 1.
         loc_weight: of the box loss.
     """
     boxes, size = batch["boxes"].to(prediction.dtype), tuple(batch["rgb"].shape[-2:])

@@ -1,7 +1,7 @@
-"""Losses against the predictions of single-task teachers, the pseudo labels of Yun & Cho, ICCV 2023: one per task.
+"""Losses against pseudo labels, the predictions of single-task teachers (Yun & Cho, ICCV 2023): one per task.
 
-Each is a mean over all pixels of the images that it is used in: those without ground truth, or all. It comes on top of
-the loss against ground truth, which has another count. Gradients do not reach the teacher.
+Each is a mean over all pixels of the images that it is used for: those without ground truth, or all. It is added to the
+loss against ground truth, which is averaged separately. No gradient reaches the teacher.
 """
 
 import torch

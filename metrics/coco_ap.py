@@ -43,7 +43,7 @@ def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> f
 
 
 def _dataset(detections: DetectedBoxes, objects: ObjectBoxes) -> dict:
-    """The ground truth as in a file of COCO's. As boxes to train for, those of VOC end before their last pixel."""
+    """The ground truth as in an annotation file of COCO. VOC's boxes end before their last pixel, as in training."""
     corner = objects.boxes[:, :2] - 1
     sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
     columns = {

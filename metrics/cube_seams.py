@@ -1,5 +1,5 @@
-"""Jumps of predicted depth along the edges of a cube around the camera, where programs that predict its faces join
-them."""
+"""Jumps of predicted depth across the edges of a cube around the camera, where methods that predict cube faces have
+seams."""
 
 import math
 

@@ -25,7 +25,7 @@ def resized(task: str, prediction: torch.Tensor, size: tuple[int, int]) -> torch
         return prediction
     if not prediction.is_floating_point():
         return _nearest(prediction, size)
-    # Some rows at a time: those of large maps would not all fit, of many classes.
+    # Some rows at a time: the interpolated logits of large maps with many classes would not fit into memory.
     rows_at_once = max(1, _CHUNK // (prediction.shape[0] * prediction.shape[1] * size[1]))
     finish = {
         "depth": lambda values: values,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
-_RECALLS = np.arange(0, 1.1, 0.1)  # of the 11-point rule, as in the devkit's port to Python: the fourth is above 0.3
+_RECALLS = np.arange(0, 1.1, 0.1)  # of the 11-point rule, as in its usual Python port: the fourth rounds to above 0.3
 
 
 class DetectedBoxes(NamedTuple):
@@ -67,7 +67,7 @@ class AveragePrecisions:
 
 
 def average_precisions(detections: DetectedBoxes, objects: ObjectBoxes, num_classes: int) -> AveragePrecisions:
-    """Average precisions of all classes but 0, of `num_classes`. Difficult objects alone do not make a class count."""
+    """Average precisions of the classes 1 to num_classes - 1; NaN for classes whose objects are all difficult."""
     boxes = np.round(detections.boxes + 1, 1)
     scores = np.round(detections.scores.astype(np.float64), 3)
     overlaps, found = best_objects(detections._replace(boxes=boxes), objects)
@@ -86,7 +86,7 @@ def average_precisions(detections: DetectedBoxes, objects: ObjectBoxes, num_clas
 def best_objects(detections: DetectedBoxes, objects: ObjectBoxes) -> tuple[np.ndarray, np.ndarray]:
     """The highest IoU (D,) of each detection with an object of its image and class, and the index (D,) of that object.
 
-    Of equal ones the first. 0 and any index where there is none.
+    The first of equal ones; 0 and an arbitrary index if there is no such object.
     """
     num_labels = 1 + max(detections.labels.max(initial=0), objects.labels.max(initial=0))
     keys = objects.images * num_labels + objects.labels

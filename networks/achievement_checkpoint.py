@@ -26,7 +26,10 @@ from utils.errors import UserError
 from utils.state_dicts import strip_prefixes
 from utils.tasks import ALONG_AXIS, CLASS_TASKS, PERSPECTIVE_TASK_NAMES, TASK_NAMES
 
-_RELEASED_SIZES = {"DeepLab": (480, 640), "VMM": (640, 640)}  # of the released code's experiments; files do not tell
+_RELEASED_SIZES = {
+    "DeepLab": (480, 640),
+    "VMM": (640, 640),
+}  # of its experiments; files do not store them
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ PRIOR = 0.01  # initial probability of each class at each anchor (Lin et al., IC
 
 
 class DetectionHead(nn.Module):
-    """Boxes and class logits of all anchors, by layers of its own for each level.
+    """Boxes and class logits of all anchors, from separate layers for each level.
 
     Args:
         width: channels of the levels.

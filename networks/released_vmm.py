@@ -41,8 +41,8 @@ def is_released_vmm(state: dict) -> bool:
 def released_vmm_architecture(state: dict[str, torch.Tensor], backbone: str | None) -> dict | None:
     """``arch`` and the arguments of `VMM`, from a released state dict; None if they cannot be inferred.
 
-    ``activation`` leaves no trace and is taken to be relu6, as in all experiments; ``cls_head`` without segmentation is
-    taken to be sigmoid. Without detection and segmentation ``num_classes`` is 0.
+    ``activation`` is not stored and assumed to be relu6, as in all experiments; ``cls_head`` without segmentation is
+    assumed to be sigmoid. Without detection and segmentation ``num_classes`` is 0.
     """
     transition = state.get("transition.0.conv.weight")
     is_separable = f"{_MARK}depthwise.weight" in state

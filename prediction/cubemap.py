@@ -63,7 +63,7 @@ def cubemap_as_panorama(faces: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def face_files(front: Path) -> dict[str, Path] | None:
-    """The files of all six faces, given that of the front; None if it is not named like one."""
+    """The files of all six faces, given that of the front; None if its name does not end like one."""
     for suffixes in _SUFFIXES:
         if match := _face(front, suffixes[0]):
             paths = [front.with_name(_renamed(front, match, suffix)) for suffix in suffixes]

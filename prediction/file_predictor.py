@@ -40,7 +40,7 @@ class FilePredictor(ABC):
         Raises:
             UserError: when it cannot be read.
         """
-        raise UserError(f"{path}: videos are not read by this program: save its frames as images")
+        raise UserError(f"{path}: videos are not supported by this program: save its frames as images")
 
     @abstractmethod
     def predict(self, images: list[InputImage]) -> list[Prediction]:

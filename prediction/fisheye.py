@@ -1,4 +1,4 @@
-"""Recognizing images of two fisheyes, as 360 cameras store them before they are stitched."""
+"""Detection of dual-fisheye images, as 360 cameras store them before stitching."""
 
 from pathlib import Path
 
@@ -8,18 +8,18 @@ from datasets.panorama import resize_rgb
 from prediction.input_image import is_panorama
 from utils.errors import UserError
 
-_SIZE = 64  # pixels of a half, to look at
+_SIZE = 64  # pixels of a half, which is shrunk first
 _BLACK = 20  # of 8 bits: at most, outside of the circles
 _OUTSIDE, _INSIDE = 1.08, 0.9  # radii, of that of the circle in the half
 
 
 def refuse_fisheyes(rgb: np.ndarray, name: str | Path, remedy: str) -> None:
-    """Make sure that an image (H, W, 3) is not two circles side by side, with black corners.
+    """Make sure that an image (H, W, 3) is not a dual fisheye: two circles side by side, with black corners.
 
     Args:
         rgb: the image.
         name: of the image, for the message.
-        remedy: the option that predicts it nevertheless.
+        remedy: the option that predicts it anyway.
 
     Raises:
         UserError: when it is.
@@ -34,6 +34,6 @@ def refuse_fisheyes(rgb: np.ndarray, name: str | Path, remedy: str) -> None:
         if black_outside < 0.95 or np.median(half[radius < _INSIDE]) <= 2 * _BLACK:
             return
     raise UserError(
-        f"{name} looks like two fisheyes: stitch them to one equirectangular panorama, with the camera's program or "
+        f"{name} looks like two fisheyes: stitch them into one equirectangular panorama, with the camera's program or "
         f"ffmpeg -i IN -vf v360=dfisheye:e:ih_fov=190:iv_fov=190 OUT ({remedy} predicts it as it is)"
     )

@@ -14,15 +14,15 @@ _FULL = ("FullPanoWidthPixels", "FullPanoHeightPixels")
 
 
 class GPano(NamedTuple):
-    """What GPano says of an image; angles in degrees.
+    """The GPano metadata of an image; angles in degrees.
 
     Attributes:
         projection: such as "equirectangular".
         crop: width, height, left and top of the image in the whole panorama, and width and height of that, in pixels
-            of any size; None if it does not say.
-        pitch: of the camera, upwards.
+            of any size; None if not given.
+        pitch: of the camera, upward.
         roll: of the camera, clockwise: the horizon turns counterclockwise.
-        heading: of the center of the image, clockwise from north; None if it does not say.
+        heading: of the center of the image, clockwise from north; None if not given.
     """
 
     projection: str = "equirectangular"
@@ -33,7 +33,7 @@ class GPano(NamedTuple):
 
 
 def parse_gpano(xmp: bytes | str | None) -> GPano | None:
-    """GPano of an XMP packet; None if there is none, or it is no XML.
+    """The GPano metadata of an XMP packet; None if there are none, or it is not XML.
 
     Raises:
         UserError: when a value is not a number, or the image lies outside of the panorama.

@@ -1,10 +1,10 @@
-"""Predictions for panoramas at a larger size than the network's, guided by the colors.
+"""Upsampling of predictions to the size of a panorama, guided by its colors.
 
 A network predicts at its own size h x w. A pixel of the larger panorama is given a weighted mean of the four nearest
 pixels of the prediction: bilinear weights, times how alike the colors are, exp(-|difference|^2 / (2 * 12^2)) of 8-bit
 RGB (joint bilateral upsampling, Kopf et al. 2007, of two by two pixels). Of depth and normals only those of the four
 count that lie on the surface of the one with the largest weight, as means of two surfaces are on neither.
-docs/predict.md compares it with others.
+docs/predict.md compares it with other methods.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ import torch
 from tasks import TASKS
 
 _COLOR_SIGMA = 12.0  # of 8-bit RGB
-_DEPTH_RATIO = 1.2  # depths of one surface differ by less
-_NORMAL_COSINE = 0.9  # and normals, too: by 26 degrees
+_DEPTH_RATIO = 1.2  # depths of one surface differ by a smaller factor
+_NORMAL_COSINE = 0.9  # normals of one surface differ by less, 26 degrees
 _CHUNK = 1 << 22  # numbers of a map of logits at a time: 16 MiB, of four neighbors
 
 # From values (4, C, h, w) and one of the four, (1, C, h, w), to which of the four are of its surface, (4, h, w).

@@ -74,7 +74,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
             f"{path} is {header.width}x{header.height}: at most {max_pixels / 1e6:.0f} million pixels are supported"
         )
     if file.is_heic:
-        raise UserError(f"{path} is a HEIC file, which is not read: save it as JPEG (heif-convert IN OUT.jpg)")
+        raise UserError(f"{path} is a HEIC file, which is not supported: save it as JPEG (heif-convert IN OUT.jpg)")
     colors = _decode(file, header)
     digest = sha256(path)
     if _version(path) != version:

@@ -1,4 +1,4 @@
-"""Masks of what is not to be used of images: files, and black bars."""
+"""Which pixels of images are not valid: mask files, and black bars."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from prediction.input_image import InputImage, read_image
 from prediction.panorama_input import resize_mask
 from utils.errors import UserError
 
-_BLACK = 16  # of 8 bits: at most, in black bars of lossy files
-_BLACK_FRACTION = 0.999  # of the pixels of a row
-_USED = 128  # of the gray of masks: at least
+_BLACK = 16  # largest 8-bit value in black bars, which lossy files do not keep at 0
+_BLACK_FRACTION = 0.999  # of the pixels of a black row
+_USED = 128  # smallest gray value of valid pixels in masks
 _ASPECT_TOLERANCE = 0.01
 
 
@@ -45,7 +45,7 @@ class MaskFiles:
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, InputImage]:
-    """The pixels (H, W) bool of an image of this size that a mask says to use, and the mask as a file.
+    """The pixels (H, W) bool of an image of this size that a mask file marks as valid, and the file's image.
 
     Raises:
         UserError: when it cannot be read, or is of another aspect ratio.
@@ -53,7 +53,9 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, InputImage
     image = read_image(path)
     height, width = image.rgb.shape[:2]
     if abs(width / height / (size[1] / size[0]) - 1) > _ASPECT_TOLERANCE:
-        raise UserError(f"--mask {path} is {width}x{height}, of another shape than its image, {size[1]}x{size[0]}")
+        raise UserError(
+            f"--mask {path} is {width}x{height}, its image {size[1]}x{size[0]}: make it of the same aspect ratio"
+        )
     return resize_mask(image.rgb.mean(axis=-1) >= _USED, *size), image
 
 

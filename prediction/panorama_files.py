@@ -30,11 +30,11 @@ class PanoramaFilePredictor(FilePredictor):
     Args:
         model: the network.
         tta: number of averaged views.
-        sphere: what the command line says of the part of the sphere that images show.
+        sphere: what the command line says about the part of the sphere that images show.
         height: of the maps, see `PanoramaModel.predict`.
         masks: of the images, if any.
-        without_black_bars: whether black rows at the top and at the bottom are not valid.
-        cubemap: images are faces of a cube, in strips and grids in this order, see `split_cubemap`; None: they are not.
+        without_black_bars: whether black rows at the top and at the bottom are marked as not valid.
+        cubemap: order of the faces in strips and grids, see `split_cubemap`; None: images are no cube maps.
     """
 
     model: PanoramaModel
@@ -97,7 +97,7 @@ class PanoramaFilePredictor(FilePredictor):
         return image._replace(rgb=panorama.rgb, panorama=panorama, entries=entries)
 
     def _read_cubemap(self, path: Path) -> InputImage:
-        """The image of a cube map as a panorama, or that of six files, given the first."""
+        """A cube map as a panorama: one image of six faces, or six files, given that of the front."""
         image = read_image(path)
         files = face_files(path) if image.size[0] == image.size[1] else None
         if files is None:
@@ -105,8 +105,12 @@ class PanoramaFilePredictor(FilePredictor):
         else:
             images = {name: read_image(file) for name, file in files.items()}
             faces = {name: one.rgb for name, one in images.items()}
-            if sizes := {one.size for one in images.values()} - {image.size}:
-                raise UserError(f"--cubemap: {path} is {image.size[0]}x{image.size[1]}, another face {sizes.pop()}")
+            for name, one in images.items():
+                if one.size != image.size:
+                    width, height = one.size
+                    raise UserError(
+                        f"--cubemap: {files[name]} is {width}x{height}, unlike {path}: save faces of one size"
+                    )
             entries = {"faces": {name: one.sha256 for name, one in images.items()}}
         return image._replace(rgb=cubemap_as_panorama(faces), xmp=None, entries=entries)
 
@@ -150,7 +154,7 @@ class PanoramaFilePredictor(FilePredictor):
         return self._masks is None or image.get("mask", {}).get("sha256") == sha256(self._masks.of(Path(image["path"])))
 
     def summary(self, descriptions: list[dict]) -> list[str]:
-        """What was remarkable in images, and the mean seam scores."""
+        """Notes on the images, and the mean seam scores."""
         lines = image_notes([one["input"] for one in descriptions], self._without_black_bars)
         if placed := [one["input"]["path"] for one in descriptions if one["placement"]]:
             lines.append(f"note: {len(placed)} placed on the sphere, such as {placed[0]}: its .json says how")
@@ -164,7 +168,7 @@ def _hashes(files: dict[str, Path] | None) -> dict[str, str]:
 
 
 def image_notes(inputs: list[dict], without_black_bars: bool) -> list[str]:
-    """Images that were taken for panoramas though they are not exactly 2:1, and those with black bars, as lines.
+    """Lines on images that were accepted as panoramas though not exactly 2:1, and on those with black bars.
 
     Args:
         inputs: what the .json files say about the images.

@@ -1,4 +1,4 @@
-"""Panoramas as the network and its results need them: whole, upright, at the size of the maps, with what is valid."""
+"""Panoramas as network and results need them: whole, upright, at the size of the maps, with a mask of valid pixels."""
 
 from typing import Literal, NamedTuple
 

@@ -20,7 +20,7 @@ PLY_AXES = {  # by the axis that points up: rotation from the camera frame, and 
     "z": (np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32), "x right, y forward, z up"),
 }
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
-_CHUNK = 1 << 20  # points at a time: clouds of large panoramas take gigabytes
+_CHUNK = 1 << 20  # points at a time: those of large panoramas take gigabytes
 
 
 @dataclass(frozen=True, eq=False)

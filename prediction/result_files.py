@@ -203,7 +203,7 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Tex
         temporary.write_bytes(content.getbuffer())
 
 
-# Written whatever --save says, if they are needed to use the others: when, and how.
+# Written regardless of --save if they are needed to use the others: when, and how.
 _EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
     "_valid.png": (
         lambda prediction: prediction.valid is not None,

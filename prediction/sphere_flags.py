@@ -15,13 +15,13 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class SphereFlags:
-    """What the command line says of the part of the sphere that the images show.
+    """What the command line says about the part of the sphere that the images show.
 
     Attributes:
         vfov: vertical field of view in degrees, around the horizon, or None.
         crop: longitudes of the left and right border, latitudes of the upper and lower one, in degrees, or None.
         upright: pitch and roll of the camera in degrees, or None.
-        force: whether images of any shape are taken for whole spheres if neither flags nor metadata place them.
+        force: whether to stretch images of any shape to whole spheres if neither flags nor metadata place them.
         remedy: what can be done about them otherwise, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where a panorama that is not a whole, upright sphere lies on it, and the whole one that it becomes."""
+"""Where an image that does not show a whole, upright sphere lies on the sphere, and the panorama that it becomes."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from utils.projection import sample
 from utils.sphere import erp_ray_rows, rays_to_angles
 
 LARGEST_HEIGHT = 8192  # of a placed panorama: OpenCV resamples images of up to 32767 pixels
-_SUPERSAMPLING = 4  # at most: samples per pixel and direction
+_SUPERSAMPLING = 4  # largest number of samples per pixel and direction
 _CHUNK = 1 << 20  # pixels at a time
 _TOLERANCE = 0.01  # of the aspect ratio of an image and its metadata
 
@@ -26,12 +26,12 @@ class Placement:
     The image is equirectangular in the frame of the camera, of which left, right, top and bottom are borders.
 
     Attributes:
-        left, right: longitudes; 0 is the center of the whole panorama, to the right they grow.
-        top, bottom: latitudes, upwards: 90 is the zenith.
-        pitch: of the camera, upwards.
+        left, right: longitudes, increasing to the right; 0 is the center of the whole panorama.
+        top, bottom: latitudes; 90 is the zenith.
+        pitch: of the camera, upward.
         roll: of the camera, clockwise.
-        heading: of longitude 0, clockwise from north, if known. It moves no pixel.
-        source: in words, how this is known.
+        heading: of longitude 0, clockwise from north, if known. It does not affect the pixels.
+        source: how this is known, in words.
     """
 
     left: float = -180.0
@@ -55,7 +55,7 @@ class Placement:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is to be done: a whole, upright sphere with longitude 0 at its center."""
+        """Whether the image needs no change: a whole, upright sphere with longitude 0 at its center."""
         return self.is_whole and abs(self.left + 180) < 1e-6 and not self.pitch and not self.roll
 
     def own_height(self, height: int) -> int:
@@ -65,13 +65,13 @@ class Placement:
     def place(self, rgb: np.ndarray, height: int) -> np.ndarray:
         """The whole, upright panorama (height, 2 height, 3) uint8 of an image (h, w, 3) uint8.
 
-        What the image does not show continues its nearest border.
+        Beyond the image its nearest border is repeated.
 
         Raises:
             UserError: when the height is above LARGEST_HEIGHT.
         """
         if height > LARGEST_HEIGHT:
-            raise UserError(f"--height {height}: images that are turned or padded become at most {LARGEST_HEIGHT} high")
+            raise UserError(f"--height {height}: the limit for images that are turned or padded is {LARGEST_HEIGHT}")
         full = len(rgb) * 180 / (self.top - self.bottom)
         times = max(1, min(_SUPERSAMPLING, math.ceil(full / height - 0.5), LARGEST_HEIGHT // height))
         shrink = min(1.0, times * height / full)
@@ -79,7 +79,7 @@ class Placement:
         return resize_rgb(self._sampled(small, times * height), height, 2 * height)
 
     def place_mask(self, mask: np.ndarray, height: int) -> np.ndarray:
-        """Where a mask (h, w) bool of the image is set, (height, 2 height) bool; outside of the image nowhere."""
+        """A mask (h, w) bool of the image in the panorama, (height, 2 height) bool; false outside of the image."""
         parts = []
         for row, column in self._positions(height, mask.shape):
             row, column = np.rint(row).astype(int), np.rint(column).astype(int)
@@ -101,8 +101,8 @@ class Placement:
         return np.concatenate([sample(around, row, column + before.shape[1]) for row, column in positions])
 
     def _positions(self, height: int, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Fractional (row, column), both (n, 2 height), in an image of (h, w) of the panorama's pixels, some rows at a
-        time."""
+        """Where the panorama's pixels lie in an image of (h, w), some rows at a time: fractional row and column, both
+        (n, 2 height)."""
         turn = turn_rotation((0.0, self.pitch, self.roll))
         gap = (360 - (self.right - self.left)) / 2
         for rows in np.array_split(np.arange(height), -(-2 * height * height // _CHUNK)):
@@ -111,7 +111,7 @@ class Placement:
                 rays = rays @ turn  # the inverse of the turn, as vectors are rows
             u, v = (np.degrees(angle) for angle in rays_to_angles(rays))
             from_left = (u - self.left + gap) % 360 - gap  # what lies outside is split between both borders
-            row = (self.top + v) / (self.top - self.bottom) * size[0] - 0.5  # v grows downwards
+            row = (self.top + v) / (self.top - self.bottom) * size[0] - 0.5  # v increases downward
             yield row, from_left / (self.right - self.left) * size[1] - 0.5
 
 
@@ -119,7 +119,7 @@ def placement_of_gpano(gpano: GPano, size: tuple[int, int]) -> Placement:
     """The placement of an image of (H, W) by its metadata.
 
     Raises:
-        UserError: when it is of another projection, or the metadata are of another image.
+        UserError: when it has another projection, or the metadata describe another image.
     """
     if gpano.projection != "equirectangular":
         raise UserError(f"its GPano metadata says that it is {gpano.projection}: only equirectangular images are read")
@@ -128,8 +128,8 @@ def placement_of_gpano(gpano: GPano, size: tuple[int, int]) -> Placement:
         width, height, left, top, full_width, full_height = gpano.crop
         if abs(size[1] / size[0] / (width / height) - 1) > _TOLERANCE:
             raise UserError(
-                f"its GPano metadata is of an image of {width:g}x{height:g}, but it is {size[1]}x{size[0]}: say with "
-                "--crop which part of the sphere it shows (-180 180 90 -90: all)"
+                f"its GPano metadata describes an image of {width:g}x{height:g}, but it is {size[1]}x{size[0]}: pass "
+                "the part of the sphere that it shows by --crop (-180 180 90 -90: all)"
             )
         borders = {
             "left": left / full_width * 360 - 180,

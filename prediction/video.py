@@ -43,7 +43,7 @@ class VideoReader:
 
     Attributes:
         path: of the video.
-        num_frames: by its header.
+        num_frames: according to its header.
         rate: frames per second.
 
     Raises:
@@ -56,7 +56,7 @@ class VideoReader:
         self.num_frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.rate = self._capture.get(cv2.CAP_PROP_FPS)
         if self.num_frames < 1:
-            raise UserError(f"{path} is no video with a known number of frames, or is damaged: convert it to MP4")
+            raise UserError(f"{path} is damaged, or not a video with a known number of frames: convert it to MP4")
 
     def frame(self, number: int) -> np.ndarray:
         """A frame, counted from 1, (H, W, 3) uint8 RGB.
@@ -98,7 +98,7 @@ def write_panel_videos(jobs: list[Job], every: int) -> list[Path]:
 
 
 def _write_video(path: Path, images: list[Path], rate: float) -> None:
-    """Write image files as the frames of a video; smaller ones, of shorter legends, are filled with white below."""
+    """Write image files as the frames of a video; those with shorter legends are filled with white at the bottom."""
     height, width = np.max([image.shape[:2] for image in _images(images)], axis=0)
     height, width = height + height % 2, width + width % 2  # which codecs require
     with atomic_path(path) as temporary:

@@ -1,4 +1,4 @@
-"""Single-task networks whose predictions stand for missing ground truth: --teacher."""
+"""Single-task networks whose predictions are pseudo labels where ground truth is missing: --teacher."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -52,7 +52,7 @@ def load_teachers(paths: Iterable[str], settings: AchievementSettings, device: t
                 f"--teacher {given}: {mismatch.what} is '{mismatch.predicted}', but '{mismatch.truth}' in training"
             )
         if task == DETECTION and "softmax" in (own.cls_head, settings.cls_head):
-            raise UserError(f"--teacher {given}: detection is taught to and by networks with --cls_head sigmoid only")
+            raise UserError(f"--teacher {given}: for detection, teacher and network need --cls_head sigmoid")
         teachers.networks[task] = checkpoint.build_network().to(device).eval().requires_grad_(False)
         teachers.hashes[task] = checkpoint.sha256
     return teachers

@@ -49,7 +49,7 @@ from utils.errors import UserError, exit_on_user_error
 from visual.displays import DisplaySettings
 
 _RESULTS = "results.json"
-_OLDER = {"zoom": 1.0}  # what evaluations mean that do not tell it
+_OLDER = {"zoom": 1.0}  # values of entries that older evaluations lack
 BASELINE = "baseline: fixed maps"
 
 Source = Checkpoint | Declaration | dict  # a checkpoint, predictions of another program, or a finished evaluation

@@ -80,7 +80,7 @@ def build_optimizer(network: nn.Module, balancing: nn.Module, settings: Optimiza
 def start_momentum(optimizer: torch.optim.Optimizer) -> None:
     """Give all parameters of SGD the momentum 0 that have none yet.
 
-    Where torch skips an update on the device, momentum that was to start in it would be memory that nobody set.
+    Otherwise momentum whose first update torch skips on the device would be uninitialized memory.
     """
     for group in optimizer.param_groups:
         if isinstance(optimizer, torch.optim.SGD) and group["momentum"]:

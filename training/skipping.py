@@ -1,4 +1,4 @@
-"""Leaving out an update on the device, by flags that the host need not know yet."""
+"""Skipping updates on the device, by flags that the host need not know yet."""
 
 import torch
 from torch import nn
@@ -7,14 +7,14 @@ from training.task_gradients import flat
 
 
 class HostCopy:
-    """A copy of a tensor on its way to the host, which may go on working until it reads it."""
+    """An asynchronous copy of a tensor to the host, which waits for it only when it reads it."""
 
     def __init__(self, tensor: torch.Tensor):
         self._copy = tensor.to("cpu", non_blocking=True)  # from a GPU into pinned memory
         self._arrived = torch.cuda.current_stream(tensor.device).record_event() if tensor.is_cuda else None
 
     def read(self) -> list:
-        """The values; waits for what was asked of the GPU before the copy, not for what was asked of it since."""
+        """The values; waits for work that the GPU was given before the copy, not for later work."""
         if self._arrived:
             self._arrived.synchronize()
         return self._copy.tolist()
@@ -55,7 +55,7 @@ def step_unless(optimizer: torch.optim.Optimizer, parts: list[tuple[list[nn.Para
     """A step of a fused optimizer that leaves out some parameters, with their moments and step counters.
 
     Args:
-        optimizer: fused, such that it takes the flag by which `torch.amp.GradScaler` tells it of overflows.
+        optimizer: fused, so that it honors ``found_inf``, by which `torch.amp.GradScaler` reports overflows.
         parts: of the parameters, each with a boolean scalar on the device: true to leave them out.
     """
     gradients = {parameter: parameter.grad for parameters, _ in parts for parameter in parameters}

@@ -128,9 +128,9 @@ class Stepper:
         self._kept.note()
         with nondeterminism_reported():
             losses, finite = self._backward(batches)
-        # One exchange for all questions. Apart from some balancing methods, the host needs nothing else from the GPU.
-        questions = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
-        flags = all_max(torch.stack(questions).int())
+        # One exchange for all flags. Apart from some balancing methods, the host needs nothing else from the GPU.
+        own_flags = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
+        flags = all_max(torch.stack(own_flags).int())
         ids = [sample for batch in batches for sample in batch.get("id", ())]
         launched = _Launched(losses, sum(len(batch["rgb"]) for batch in batches), ids, HostCopy(flags))
         if not self._is_late:
@@ -179,7 +179,7 @@ class Stepper:
         return self._good_result(launched, stop, without_pixels)
 
     def _launch_update(self, flags: torch.Tensor) -> None:
-        """As `_update`, apart from the result: on the device, whose flags (2 + T,) bool say what is left out."""
+        """As `_update`, but on the device and without a result; `flags` (2 + T,) bool say what is skipped."""
         is_bad, _, *without_pixels = flags
         self._clip()
         of_tasks = [(own, is_bad | nothing) for own, nothing in zip(self._own, without_pixels, strict=True)]
@@ -190,7 +190,7 @@ class Stepper:
             self.ema.update_parameters(self.objective.network, unless=is_bad)
 
     def _good_result(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
-        """The result of a step with an update, which is counted."""
+        """Count a step with an update. Returns: its result."""
         self.scheduler.step()
         if self.ema:
             self.ema.n_averaged += 1

@@ -21,7 +21,7 @@ MAX_DETECTIONS = 200  # of an image
 
 
 class Detections(NamedTuple):
-    """The best detections of B images, in the order of falling scores; where an image has fewer, the class is 0.
+    """The best detections of B images, by decreasing score; rows beyond those of an image have the class 0.
 
     Attributes:
         boxes: (B, MAX_DETECTIONS, 4).
@@ -53,7 +53,7 @@ def encode(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 
 
 def paired_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Intersection over union (...) of each pair of boxes (..., 4); of boxes of no area 0."""
+    """Intersection over union (...) of each pair of boxes (..., 4), which broadcast; 0 for boxes without area."""
     sides = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     intersection = sides.clamp_min(0).prod(-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (first, second)]
@@ -85,7 +85,7 @@ def stored_pixels(boxes: torch.Tensor, stored_sizes: torch.Tensor, size: tuple[i
     Args:
         boxes: (B, n, 4).
         stored_sizes: (B, 2) H, W.
-        size: after that, (H, W).
+        size: (H, W) after that.
     """
     padded = [padded_size((height, width), *size) for height, width in stored_sizes.tolist()]
     scales = torch.tensor([(width, height) * 2 for height, width in padded], dtype=torch.float64)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from utils.boxes import detect
+from utils.boxes import detect, paired_iou
 from utils.padding import padded_size
 from visual.color_scale import ColorScale
 from visual.displays import Display, DisplaySettings
@@ -50,7 +50,7 @@ class DetectionDisplay(Display):
         return self.as_map_at(prediction, self._size, self._size)
 
     def as_map_at(self, prediction: torch.Tensor, size: tuple[int, int], padded_size: tuple[int, int]) -> np.ndarray:
-        """The part of each detection that is in the image, without those of which nothing is."""
+        """The detections clipped to the image; those entirely outside are dropped."""
         [boxes], [scores], [labels] = detect(prediction[None], self._size, self._softmax)
         corners = boxes.cpu().numpy().astype(np.float64) * _limits(padded_size)
         corners = corners.clip(0, _limits(size))
@@ -87,7 +87,7 @@ class DetectionDisplay(Display):
 
     def meaning(self, settings: DisplaySettings) -> dict:
         return {
-            "unit": "pixels of the picture: its upper left corner is 0, 0, its lower right one its width and height",
+            "unit": "pixels of the image: its upper left corner is 0, 0, its lower right one its width and height",
             "boxes.json": "the class, the score and the corners of each object, the best first",
             "min_score": self._min_score,
         }
@@ -113,7 +113,8 @@ def match(detections: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, np.n
     Returns:
         (n,), (n,) and (m,) bool.
     """
-    overlaps = _iou(detections[:, 2:], objects[:, 2:]) * (detections[:, :1] == objects[:, 0])  # (n, m)
+    pairs = torch.from_numpy(detections[:, None, 2:]), torch.from_numpy(objects[None, :, 2:])
+    overlaps = paired_iou(*pairs).numpy() * (detections[:, :1] == objects[:, 0])  # (n, m)
     is_right, is_wrong = np.zeros((2, len(detections)), bool)
     is_difficult = np.isnan(objects[:, 1])
     is_missed = ~is_difficult
@@ -187,12 +188,3 @@ def _limits(size: tuple[int, int]) -> np.ndarray:
     """The largest x1, y1, x2, y2 in an image of (H, W)."""
     height, width = size
     return np.array([width, height, width, height], np.float64)
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    intersection = (high - low).clip(0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
-    return intersection / np.maximum(areas[0][:, None] + areas[1][None] - intersection, 1e-12)

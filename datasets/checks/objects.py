@@ -29,7 +29,7 @@ class ObjectMeasurement:
         objects: (K,) objects of each class that are not difficult; `num_difficult` are the others.
         num_outside: objects that are not within the image.
         labels: (K,) pixels of each class; None if the image has no label.
-        num_filled, num_compared: boxes in an image with labels, and how many of them hold labels of their class.
+        num_compared, num_filled: boxes in an image with labels, and how many of them hold labels of their class.
         depth: see `DepthValues`, in millimeters; None if no task needs it.
     """
 
