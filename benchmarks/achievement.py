@@ -4,8 +4,8 @@
 
 DeepLab: steps of the files in cfg/, at their size and batch, on synthetic rooms: single-task trainings, and those of
 two and of three tasks. Prints tables in Markdown, and writes all measurements to achievement_<network>.json in --out.
-Float32 on a CPU, else the precision of the files. "CPU time" is that of all threads of the process, which depends less on
-other processes than the time of the step. VMM: parameters and multiply-adds only.
+Float32 on a CPU, else the precision of the files. "CPU time" is that of all threads of the process, which depends less
+on other processes than the time of the step. VMM: parameters and multiply-adds only.
 """
 
 import argparse
