@@ -5,7 +5,7 @@
 It is served to this machine only, http://127.0.0.1:7860, and makes no network requests. Needs gradio.
 """
 
-from options.elite360m import demo_parser
+from options.panorama_prediction import demo_parser
 
 if __name__ == "__main__":
     OPTIONS = demo_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once

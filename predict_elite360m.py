@@ -23,7 +23,7 @@ The camera frame is x right, y down, z forward. Exit codes: 1 when an image coul
 line or the disk did not allow for any more, 130 when interrupted.
 """
 
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 
 if __name__ == "__main__":
     OPTIONS = predict_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once

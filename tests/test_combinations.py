@@ -12,7 +12,8 @@ from datasets.synthetic import SyntheticRooms
 from losses.balancing import BALANCINGS
 from networks.backbones import BACKBONES
 from networks.checkpoint import load_checkpoint
-from options.elite360m import eval_parser, predict_parser, train_parser
+from options.elite360m import eval_parser, train_parser
+from options.panorama_prediction import predict_parser
 from tests.tiny import assert_identical
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks

@@ -32,8 +32,9 @@ from networks.backbones import folder_of
 from networks.checkpoint import load_checkpoint
 from networks.released_weights import released_key
 from networks.saved_network import save_checkpoint
-from options.elite360m import eval_parser, predict_parser, train_parser
+from options.elite360m import eval_parser, train_parser
 from options.groups import PREDICTION_KINDS
+from options.panorama_prediction import predict_parser
 from tasks import TASKS
 from tasks.epoch_end import EpochEnd
 from tests.processes import Launch

@@ -15,7 +15,8 @@ The file is only written if its predictions for a sample match those of the netw
 
 from pathlib import Path
 
-from options.elite360m import check_size, export_parser
+from options.elite360m import check_size
+from options.panorama_prediction import export_parser
 
 if __name__ == "__main__":
     OPTIONS = export_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once

@@ -8,7 +8,8 @@ import demo_elite360m
 import eval_elite360m
 import predict_elite360m
 import train_elite360m
-from options.elite360m import demo_parser, eval_parser, predict_parser, train_parser
+from options.elite360m import eval_parser, train_parser
+from options.panorama_prediction import demo_parser, predict_parser
 from utils.errors import UserError
 
 ROOM = Path(__file__).parents[2] / "docs" / "example_room.png"

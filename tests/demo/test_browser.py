@@ -24,7 +24,7 @@ from datasets.synthetic import SyntheticRooms
 from losses.balancing.uncertainty import UncertaintyWeighting
 from networks.checkpoint import ModelSettings
 from networks.saved_network import save_checkpoint
-from options.elite360m import demo_parser
+from options.panorama_prediction import demo_parser
 from prediction import load_elite360m
 from tasks import TASKS
 from utils.errors import UserError

@@ -7,16 +7,9 @@ from pathlib import Path
 import pytest
 
 from datasets import DATASETS, build_dataset
-from options.elite360m import (
-    FIXED_ON_RESUME,
-    FREE_ON_RESUME,
-    check_size,
-    demo_parser,
-    eval_parser,
-    predict_parser,
-    train_parser,
-)
+from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, check_size, eval_parser, train_parser
 from options.groups import check_backbone_weights, pretrained_of
+from options.panorama_prediction import demo_parser, predict_parser
 from utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]

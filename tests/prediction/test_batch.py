@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import predict_elite360m
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 from prediction.model import PanoramaModel
 from prediction.result_files import ResultFiles
 from utils.errors import INTERRUPTED, UserError

@@ -13,7 +13,7 @@ from datasets.voc import VOC_CLASSES
 from networks.achievement_checkpoint import AchievementSettings
 from networks.saved_network import save_checkpoint
 from options.achievement import parse_prediction
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 from prediction import load_achievement
 from tests.visual.test_boxes import CAR, CAT, prediction_of
 from utils.errors import UserError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import predict_elite360m
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 from prediction.cubemap import cubemap_as_panorama, face_files, only_fronts, split_cubemap
 from prediction.fisheye import refuse_fisheyes
 from prediction.input_image import read_image

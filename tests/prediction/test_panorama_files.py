@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import predict_elite360m
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 from utils.errors import UserError
 from visual.drawing import save_image
 

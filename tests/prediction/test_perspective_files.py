@@ -11,7 +11,7 @@ from PIL import Image
 import predict_achievement
 import predict_elite360m
 from options.achievement import parse_prediction
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 from utils.errors import UserError
 from utils.pinhole import Pinhole
 from utils.tasks import ALONG_AXIS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import predict_elite360m
-from options.elite360m import predict_parser
+from options.panorama_prediction import predict_parser
 from prediction.naming import Job
 from prediction.video import VideoReader, frame_jobs
 from utils.errors import UserError

@@ -16,7 +16,7 @@ from torch import nn
 from networks.checkpoint import load_checkpoint
 from networks.elite360m import Elite360M
 from networks.saved_network import save_checkpoint
-from options.elite360m import EXPORT_FORMATS, export_parser
+from options.panorama_prediction import EXPORT_FORMATS, export_parser
 from prediction import load_elite360m
 from prediction.export_formats import FORMATS
 from prediction.export_graph import traced

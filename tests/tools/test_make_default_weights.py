@@ -7,7 +7,8 @@ import torch
 from networks import checkpoint as checkpoints
 from networks.checkpoint import ModelSettings, load_checkpoint, open_checkpoint
 from networks.saved_network import save_checkpoint
-from options.elite360m import demo_parser, eval_parser, export_parser, predict_parser
+from options.elite360m import eval_parser
+from options.panorama_prediction import demo_parser, export_parser, predict_parser
 from prediction import load_elite360m
 from tools import make_default_weights
 from tools.make_default_weights import write_halved
