@@ -9,23 +9,20 @@ import argparse
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from textwrap import wrap
 
 import numpy as np
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from datasets import DATASETS, PERSPECTIVE_DATASETS, SPLITS, build_dataset, build_perspective_dataset
-from datasets.checks.finding import Finding
 from datasets.checks.measurement import Measurement, class_pixels, evaluate, measure
-from datasets.checks.objects import ObjectMeasurement, evaluate_objects, measure_dataset
+from datasets.checks.objects import evaluate_objects, measure_dataset
 from datasets.checks.perspective import (
     ImageMeasurement,
     evaluate_images,
@@ -33,6 +30,7 @@ from datasets.checks.perspective import (
     measure_image,
     stored_axes,
 )
+from datasets.checks.report import class_table, print_rows, report_findings, report_names, report_sizes
 from datasets.folder import described_tasks
 from datasets.folder_description import read_description
 from datasets.nyuv2 import OUR_AXES, NYUv2
@@ -52,9 +50,6 @@ from visual.drawing import save_image
 from visual.panels import maps_panel, to_uint8
 
 PREVIEW_HEIGHT = 256  # pixels of each map
-_MAX_NAMES = 20  # of files or panoramas to list
-_SCREEN_WIDTH = 100  # columns
-_HEADING_WIDTH = 11  # columns
 _NYU = "NYUv2"  # the only dataset of perspective images with the maps of all tasks
 _OBJECTS = tuple(DETECTION_WRITERS)  # those that are checked by their boxes, or by depth alone
 _FOLDER = "Folder"  # the only one that is described by a file
@@ -233,14 +228,6 @@ def report_lists(parts: dict[str, DiskPanoramaDataset]) -> list[str]:
     return [f"{common} panoramas are in both lists"] if common else []
 
 
-def report_names(heading: str, names: list[str], one: str, several: str) -> list[str]:
-    """Print the first names; return the problem, "1 `one`" or "9 `several`", if there are any."""
-    if not names:
-        return []
-    print_rows(heading, cut(names))
-    return [f"{len(names)} {one if len(names) == 1 else several}"]
-
-
 def report_contents(
     measured: list[Measurement | ImageMeasurement], dataset: DiskPanoramaDataset | NYUv2, normal_axes: str | None
 ) -> list[str]:
@@ -261,58 +248,6 @@ def report_contents(
     pixels = image_class_pixels if isinstance(dataset, NYUv2) else class_pixels
     has_labels = any(one.labels is not None for one in measured)
     return report_findings(findings, class_table(pixels(measured), names) if has_labels else [])
-
-
-def report_sizes(measured: list[Measurement | ImageMeasurement | ObjectMeasurement]) -> None:
-    """Print how many of them have which size."""
-    sizes = Counter(one.size for one in measured)
-    print_rows("sizes", wrapped([", ".join(cut([f"{size}: {num}" for size, num in sizes.most_common()]))]))
-
-
-def report_findings(findings: list[Finding], table: list[str]) -> list[str]:
-    """Print findings, with a table below that on labels; return what is wrong."""
-    heading = None
-    for finding in findings:
-        print_rows(finding.heading if finding.heading != heading else "", wrapped(finding.rows))
-        heading = finding.heading
-        if heading == "labels":
-            print_rows("", table)
-    outliers = [name for finding in findings for name in finding.outliers]
-    print_rows("outliers", wrapped(cut(outliers)))
-    return [problem for finding in findings for problem in finding.problems]
-
-
-def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
-    """Rows with the fraction of each class among the labeled pixels, largest first; then classes that never occur."""
-    order = [label for label in np.argsort(-labels, kind="stable") if labels[label]]
-    cells = [f"{labels[label] / labels.sum():6.1%} {class_names[label]}" for label in order]
-    width = 2 + max(map(len, cells), default=0)
-    columns = max(1, (_SCREEN_WIDTH - _HEADING_WIDTH) // width)
-    padded = [cell.ljust(width) for cell in cells]
-    rows = ["".join(padded[i : i + columns]).rstrip() for i in range(0, len(cells), columns)]
-    absent = [name for name, pixels in zip(class_names, labels, strict=True) if not pixels]
-    if absent:
-        rows += wrap(f"never: {', '.join(absent)}", _SCREEN_WIDTH - _HEADING_WIDTH)
-    return rows
-
-
-def cut(names: list[str]) -> list[str]:
-    """The first names, and the number of further ones."""
-    more = len(names) - _MAX_NAMES
-    return names[:_MAX_NAMES] + ([f"and {more} more"] if more > 0 else [])
-
-
-def wrapped(rows: Iterable[str]) -> list[str]:
-    """Rows wrapped to the screen width, without breaking file names."""
-    width = _SCREEN_WIDTH - _HEADING_WIDTH
-    return [line for row in rows for line in wrap(row, width, break_long_words=False, break_on_hyphens=False)]
-
-
-def print_rows(heading: str, rows: list[str]) -> None:
-    """Print rows of text with a heading left of the first."""
-    for row in rows:
-        print(f"{heading:{_HEADING_WIDTH}}{row}")
-        heading = ""
 
 
 def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str, int]], num: int, out: Path) -> None:
