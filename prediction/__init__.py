@@ -7,6 +7,16 @@ result = model.predict("room.jpg")
 result.point_cloud().save_ply("room.ply")
 
 Of perspective images instead of panoramas: `load_achievement`.
+
+Which module does what:
+
+- networks: predictor, trained_model, model (panoramas), perspective, tta, guided_size, cost, candidate; foreign (other
+  programs' maps)
+- images: inputs (paths), naming, image_formats, input_image, cameras, video
+- panoramas of any kind: gpano, sphere_flags, sphere_placement, panorama_input, cubemap, masks, fisheye
+- results: result, point_cloud, mesh; result_files and description on disk
+- programs: command, batch, file_predictor, panorama_files, perspective_files
+- export: export_graph, export_formats
 """
 
 from prediction.mesh import Mesh

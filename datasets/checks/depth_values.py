@@ -65,7 +65,6 @@ def evaluate_depth(
         noun: what the panoramas are called.
         in_meters: whether depth has a unit; if not, its range is not judged.
     """
-    num = len(values)
     pixels = np.array([value.pixels for value in values])
     valid = np.array([value.valid for value in values])
     histogram = np.sum([value.histogram for value in values], axis=0, dtype=np.int64)
@@ -89,8 +88,21 @@ def evaluate_depth(
         finding.problems.append(f"a median depth of {median:.2f} m is implausible")
     if in_meters and (low < RANGE_1_99[0] or high > RANGE_1_99[1]):
         finding.problems.append(f"depths from {low:.2f} to {high:.2f} m are implausible")
+    _add_outliers(finding, ids, values, relative_to_largest)
+    return finding
+
+
+def _add_outliers(
+    finding: Finding, ids: Sequence[str], values: Sequence[DepthValues], relative_to_largest: bool
+) -> None:
+    """Add the panoramas whose depth is hardly valid, clipped, or of the largest code."""
+    num = len(values)
     finding.add_outliers(
-        [f"{ids[i]}: {valid[i]:.1%} of its depth is valid" for i in np.flatnonzero(valid < MIN_VALID_OF_PANORAMA)],
+        [
+            f"{name}: {value.valid:.1%} of its depth is valid"
+            for name, value in zip(ids, values, strict=True)
+            if value.valid < MIN_VALID_OF_PANORAMA
+        ],
         num,
         "hardly any valid depth",
         TOLERATED_OUTLIERS,
@@ -111,7 +123,6 @@ def evaluate_depth(
             num,
             "65535 instead of 0 for missing depth, which the largest depth must not be",
         )
-    return finding
 
 
 def _percentile(histogram: np.ndarray, fraction: float) -> float:

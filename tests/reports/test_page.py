@@ -66,8 +66,8 @@ class Page(HTMLParser):
         return {a["data-metric"]: float(a["data-value"]) for a in self.having("data-metric")}
 
 
-def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, notes=(), labeled=True) -> Report:
-    """An evaluation of random predictions, which get better from image to image."""
+def random_batch(labeled: bool) -> dict:
+    """Random images and ground truth, with or without class labels."""
     batch = {
         "index": torch.arange(COUNT),
         "id": [f"{NASTY}/{i}" for i in range(COUNT)],
@@ -80,6 +80,12 @@ def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, note
     }
     if not labeled:
         batch["semantic"].fill_(-1)
+    return batch
+
+
+def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, notes=(), labeled=True) -> Report:
+    """An evaluation of random predictions, which get better from image to image."""
+    batch = random_batch(labeled)
     noise = torch.arange(COUNT, 0, -1)[:, None, None, None] / COUNT
     logits = torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), len(CLASSES)).movedim(-1, 1).float()
     predictions = {

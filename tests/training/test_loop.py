@@ -17,6 +17,7 @@ from training.log import TrainingLog
 from training.loop import LoopSettings, batched, fit
 from training.run_folder import RunFolder
 from training.state import Progress, SavedState, Signature, save_state
+from training.step import Stepper
 
 NUM_BATCHES = 4  # of an epoch
 
@@ -68,6 +69,23 @@ class Outcome:
     lines: list[dict]
 
 
+def seed_all(seed: int) -> None:
+    """Seed all random generators."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+
+
+def validated(stepper: Stepper) -> dict[str, float]:
+    """The end of an epoch for balancing, and scores that depend on the weights."""
+    stepper.objective.eval()
+    method = stepper.objective.balancing
+    method.end_epoch()
+    scores = {task: torch.sigmoid(stepper.network.heads[task].bias.detach().mean()).item() for task in TASKS}
+    method.validated(scores)
+    return scores
+
+
 def train(
     root: Path,
     resume: bool = False,
@@ -96,9 +114,7 @@ def train(
     """
     run = RunFolder(root, FOLDERS)
     saved = SavedState(run) if resume else None
-    torch.manual_seed(5 if resume else 0)
-    random.seed(5 if resume else 0)
-    np.random.seed(5 if resume else 0)  # noqa: NPY002
+    seed_all(5 if resume else 0)
     batches = batches or TinyBatches()
     network = tiny_network(dropout=dropout)
     optimization = {"schedule": "cosine", "num_steps": 8, "ema_decay": 0.9, "grad_clip": 50.0}
@@ -117,12 +133,7 @@ def train(
     def validate() -> None:
         events.append(f"end of epoch {progress.epoch}")
         end_epoch(progress)
-        stepper.objective.eval()
-        method = stepper.objective.balancing
-        method.end_epoch()
-        scores = {task: torch.sigmoid(stepper.network.heads[task].bias.detach().mean()).item() for task in TASKS}
-        method.validated(scores)
-        progress.best_scores |= scores
+        progress.best_scores |= validated(stepper)
 
     settings = LoopSettings(**{"num_epochs": 2, "save_steps": 1, **settings})
     try:
