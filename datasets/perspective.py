@@ -35,10 +35,10 @@ import torch
 
 from datasets import boxes as moving
 from datasets.base import ImageDataset, channels_first, on_device
+from utils.colors import IMAGENET_MEAN
 from utils.padding import padded_size
 from utils.tasks import ALONG_AXIS, IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 MIN_DEPTH = 0.001  # meters; both bounds are excluded
 _PADDING = {"rgb": tuple(255 * mean for mean in IMAGENET_MEAN), "depth": 0, "normal": (0, 0, 0), "semantic": -1}
 _INTERPOLATION = dict.fromkeys(("rgb", "normal"), cv2.INTER_AREA) | dict.fromkeys(

@@ -1,6 +1,6 @@
 """Pascal VOC 2007 and 2012 (Everingham et al.) with boxes and segmentation: --dataset VOC.
 
-* **Files**: ``VOC2007`` and ``VOC2012`` as the owners pack them, in the folder, or in ``VOC`` or ``VOCdevkit`` there;
+* **Files**: ``VOC2007`` and ``VOC2012`` as published, in the folder, or in ``VOC`` or ``VOCdevkit`` there;
   in each ``JPEGImages``, ``Annotations``, ``ImageSets/Main``, ``SegmentationClass``.
 * **Training images**: the list ``trainvalsegdet`` of both years, which `tools.prepare_voc` writes, with the masks of
   ``SegmentationClassAug``, which it writes as well. An image without a mask has boxes only.
@@ -33,7 +33,7 @@ VOC_CLASSES = SemanticClasses(
     colors=distinct_colors(21),
 )
 YEARS = ("2007", "2012")
-TRAIN_LIST, SEGMENTATION_TEST_LIST = "trainvalsegdet", "segval"  # not the owners'
+TRAIN_LIST, SEGMENTATION_TEST_LIST = "trainvalsegdet", "segval"  # of the released code, not official
 _BORDER = 255  # in masks: not evaluated
 
 
@@ -143,7 +143,7 @@ def read_ids(root: Path, year: str, name: str, sets: str = "Main") -> list[str]:
     except FileNotFoundError as error:
         if name in (TRAIN_LIST, SEGMENTATION_TEST_LIST):
             raise UserError(f"{path} is missing: python -m tools.prepare_voc --root {root} writes it") from error
-        raise UserError(f"{path} is missing: it is in the owners' archives of VOC{year}") from error
+        raise UserError(f"{path} is missing: it is in the official archives of VOC{year}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
     return [line.split()[0] for line in lines if line.strip()]

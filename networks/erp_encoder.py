@@ -11,11 +11,10 @@ from torch import nn
 
 from networks.backbone_weights import read_backbone_weights
 from networks.backbones import BACKBONES, TIMM_PREFIX, Backbone, find_backbone
+from utils.colors import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import UserError
 
 STRIDES = (4, 8, 16, 32)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _WIDE = 512  # channels at stride 32: up to 512 the embedding has 64 channels, above 512 128, as in the paper
 # Errors of these packages mean a failed download or a damaged cache.
 _DOWNLOAD_PACKAGES = {"huggingface_hub", "hf_xet", "httpx", "httpx2", "requests", "urllib3", "http", "safetensors"}

@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from utils.colors import IMAGENET_MEAN, IMAGENET_STD
 from utils.precision import at_least_float32
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PerspectiveNetwork(nn.Module):

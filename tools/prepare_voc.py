@@ -1,11 +1,11 @@
-"""Write the lists and masks of VOC that --dataset VOC needs and the owners do not publish.
+"""Write the lists and masks that --dataset VOC needs beyond the official ones.
 
     python -m tools.prepare_voc --root ./data/VOC --sbd ./benchmark_RELEASE
 
-* **Root folder**: ``VOC2007``, trainval and test, and ``VOC2012``, trainval, as the owners pack them.
+* **Root folder**: ``VOC2007``, trainval and test, and ``VOC2012``, trainval, as published.
 * **Written**: the lists ``trainvalsegdet`` of both years and ``segval`` of 2012 to ``ImageSets/Main``, and masks for
-  training to ``SegmentationClassAug``: the owners', and with --sbd those of SBD. See `datasets.preparation.voc_lists`
-  for the rule.
+  training to ``SegmentationClassAug``: the official ones, and with --sbd those of SBD. See
+  `datasets.preparation.voc_lists` for the rule.
 
 Files that exist are left as they are.
 """

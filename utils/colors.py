@@ -1,10 +1,11 @@
-"""Colors for classes without predefined colors."""
+"""Colors: of classes without predefined ones, and ImageNet's mean."""
 
 import colorsys
 
 import numpy as np
 
 Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB in [0, 1]
 
 
 def distinct_colors(count: int) -> Colors:

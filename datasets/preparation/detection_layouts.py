@@ -50,7 +50,7 @@ class DetectionWriter(ABC):
 
 class VOCWriter(DetectionWriter):
     """VOC, without the lists that `tools.prepare_voc` writes, and SBD: images are of 2007 and 2012 in turn. Special
-    shapes are difficult. Every other image has a mask of the owners; the others of 2012 for training have one of SBD.
+    shapes are difficult. Half of the images have an official mask; the others of 2012 for training have one of SBD.
     """
 
     libraries = ("scipy.io",)
@@ -159,7 +159,7 @@ def write_detection_dataset(
 
 
 def save_voc_mask(path: Path, labels: np.ndarray) -> None:
-    """Write a mask (H, W) uint8 as the owners do: an image with a palette, whose indices are the classes."""
+    """Write a mask (H, W) uint8 like the official ones: an image with a palette, whose indices are the classes."""
     image = Image.fromarray(labels)
     image.putpalette(np.ravel(VOC_CLASSES.colors + ((255, 255, 255),) * (256 - len(VOC_CLASSES))).tolist())
     with atomic_path(path) as temporary:

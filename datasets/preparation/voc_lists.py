@@ -1,10 +1,10 @@
-"""The lists and masks of VOC that the owners do not publish, made of those that they do, and of SBD's.
+"""The lists and masks of VOC that are not official, made from the official ones and those of SBD.
 
 * **Training list** of a year: the images of detection's and segmentation's ``trainval``, and of 2012 those of SBD
   (Hariharan et al., ICCV 2011), without the test images: ``test`` of 2007 and the validation images of segmentation of
   2012. VOC2012 holds images of 2007, number 000032 as 2007_000032: a test image is left out under both names.
 * **Test list** of segmentation: its validation list of 2012.
-* **Masks** of training: the owners' where there is one, else SBD's.
+* **Masks** of training: the official one where there is one, else SBD's.
 """
 
 import shutil
@@ -57,8 +57,8 @@ def prepare(root: Path, sbd: Path | None = None) -> Summary:
         sbd: folder of SBD, with ``cls/<id>.mat``, or one above it; None: without its masks.
 
     Raises:
-        UserError: when lists of the owners are missing, there is no SBD, a mask of it is damaged, or scipy, which
-            reads it, is missing.
+        UserError: when official lists are missing, there is no SBD, a mask of it is damaged, or scipy, which reads it,
+            is missing.
     """
     root = find_voc(root)
     outlines = find_sbd(sbd) if sbd else {}
@@ -67,8 +67,8 @@ def prepare(root: Path, sbd: Path | None = None) -> Summary:
     for year, ids in lists.items():
         sources = {one: outlines[one] for one in ids if year == "2012" and one in outlines}
         for one in ids:
-            owners = root / f"VOC{year}" / "SegmentationClass" / f"{one}.png"
-            sources |= {one: owners} if owners.is_file() else {}
+            official = root / f"VOC{year}" / "SegmentationClass" / f"{one}.png"
+            sources |= {one: official} if official.is_file() else {}
         folder = root / f"VOC{year}" / "SegmentationClassAug"
         todo = [path for one, path in sources.items() if not (folder / f"{one}.png").exists()]
         for path in tqdm(todo, f"masks of {year}", unit="file", dynamic_ncols=True):
@@ -101,7 +101,7 @@ def find_sbd(folder: Path) -> dict[str, Path]:
 
 
 def write_mask(source: Path, folder: Path) -> None:
-    """Write a mask, the owners' .png or SBD's .mat, to a folder."""
+    """Write a mask, an official .png or SBD's .mat, to a folder."""
     target = folder / f"{source.stem}.png"
     if source.suffix == ".mat":
         save_image(target, read_sbd(source))

@@ -11,7 +11,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 
 from networks.backbones import BACKBONES, Backbone, folder_of
-from networks.erp_encoder import IMAGENET_MEAN, ERPEncoder, _with_out_indices
+from networks.erp_encoder import ERPEncoder, _with_out_indices
+from utils.colors import IMAGENET_MEAN
 from utils.errors import UserError
 
 CHANNELS = {

@@ -18,12 +18,12 @@ import torch
 
 from metrics.task_metric import SOLID_ANGLE
 from networks.elite360m import Elite360M
-from networks.erp_encoder import IMAGENET_MEAN, IMAGENET_STD
 from networks.point_hierarchy import PointHierarchy
 from networks.released_weights import LOG_VARIANCES_KEY, convert_released_weights, released_architecture, released_key
 from tasks import TASKS
 from tasks.build import build_objective
 from training.objective import TrainingObjective
+from utils.colors import IMAGENET_MEAN, IMAGENET_STD
 
 pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
