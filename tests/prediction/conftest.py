@@ -1,11 +1,13 @@
-"""Small networks of both programs with random weights, as checkpoints."""
+"""Small networks of both programs with random weights, as checkpoints, and prediction of files with one."""
 
 import pytest
 import torch
 
+import predict_elite360m
 from networks.achievement_checkpoint import AchievementSettings
 from networks.checkpoint import ModelSettings
 from networks.saved_network import save_checkpoint
+from options.panorama_prediction import predict_parser
 from prediction import load_achievement, load_elite360m
 
 
@@ -34,6 +36,17 @@ def checkpoint(settings, tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(checkpoint):
     return load_elite360m(checkpoint)
+
+
+@pytest.fixture
+def predict(checkpoint, tmp_path):
+    """Predicts files, in this process; returns the exit code."""
+
+    def predict(*arguments) -> int:
+        arguments = ["--checkpoint", checkpoint, "--out", tmp_path / "out", *arguments]
+        return predict_elite360m.main(predict_parser().parse_args(list(map(str, arguments))))
+
+    return predict
 
 
 @pytest.fixture(scope="session")

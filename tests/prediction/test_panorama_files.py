@@ -10,8 +10,6 @@ import trimesh
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-import predict_elite360m
-from options.panorama_prediction import predict_parser
 from utils.errors import UserError
 from visual.drawing import save_image
 
@@ -26,17 +24,6 @@ XMP = (
 
 def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(30, 256, (height, width, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def predict(checkpoint, tmp_path):
-    """Predicts files, in this process; returns the exit code."""
-
-    def predict(*arguments) -> int:
-        arguments = ["--checkpoint", checkpoint, "--out", tmp_path / "out", *arguments]
-        return predict_elite360m.main(predict_parser().parse_args(list(map(str, arguments))))
-
-    return predict
 
 
 @pytest.fixture

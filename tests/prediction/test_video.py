@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-import predict_elite360m
-from options.panorama_prediction import predict_parser
 from prediction.naming import Job
 from prediction.video import VideoReader, frame_jobs
 from utils.errors import UserError
@@ -25,17 +23,6 @@ def video(tmp_path):
         writer.write(np.full((32, 64, 3), level, np.uint8))
     writer.release()
     return path
-
-
-@pytest.fixture
-def predict(checkpoint, tmp_path):
-    """Predicts files, in this process; returns the exit code."""
-
-    def predict(*arguments) -> int:
-        arguments = ["--checkpoint", checkpoint, "--out", tmp_path / "out", *arguments]
-        return predict_elite360m.main(predict_parser().parse_args(list(map(str, arguments))))
-
-    return predict
 
 
 def test_frames(video):
