@@ -6,7 +6,7 @@ from utils.errors import UserError
 
 
 class SampleFiles:
-    """Finds files by the ids of samples, without their suffixes: in the tree of the ids, or by their last parts alone.
+    """Finds files by the ids of samples, without their suffixes: in the tree of the ids, or only by their last parts.
 
     Args:
         folder: to search.

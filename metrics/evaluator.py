@@ -72,7 +72,7 @@ class Evaluator:
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
         """Add a batch of predictions and its ground truth (see `datasets.panorama` for the keys)."""
-        fetched = self.batch_values(predictions, batch).cpu().numpy()  # all at once: a GPU is waited for here alone
+        fetched = self.batch_values(predictions, batch).cpu().numpy()  # at once: only here the host waits for a GPU
         for index, sample, values in zip(batch["index"], batch["id"], fetched, strict=True):
             self.rows.append(self._row(int(index), sample, values))
 

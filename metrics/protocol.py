@@ -154,7 +154,7 @@ def _mtpano(dataset: str) -> tuple[DepthProtocol, ...]:
 
 
 def _da2(dataset: str) -> tuple[DepthProtocol, ...]:
-    """Its range is 0.001 to 5 in a unit of its own: 2560 / 4000 m for MP3D, 1000 / 512 m for S2D3D."""
+    """Its range is 0.001 to 5 in its own unit: 2560 / 4000 m for MP3D, 1000 / 512 m for S2D3D."""
     unit = {"MP3D": 2560 / 4000, "S2D3D": 1000 / 512}.get(dataset, 2.0)
     region = Region(0.001 * unit, 5 * unit, without_black=True)
     return (DepthProtocol("da2", region, "median", clamp="prediction", weightings=("",)),)

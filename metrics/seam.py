@@ -28,7 +28,7 @@ from utils.chunks import row_chunks
 
 # Of predictions (B, ., h, W): d (B, h, W), from each pixel to its right neighbor, from the last column to the first.
 ColumnDifference = Callable[[torch.Tensor], torch.Tensor]
-_MAPS = 8  # about so many float64 maps are at hand at a time
+_MAPS = 8  # about this many float64 maps are in memory at a time
 
 
 def depth_differences(depth: torch.Tensor) -> torch.Tensor:

@@ -166,7 +166,7 @@ def pooled_means(sums: torch.Tensor) -> torch.Tensor | None:
     return sums[1:] / sums[0] if sums[0] > 0 else None
 
 
-_MAPS = 8  # about so many float64 maps are at hand at a time
+_MAPS = 8  # about this many float64 maps are in memory at a time
 
 
 def _sum_of_rows(error: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

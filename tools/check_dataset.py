@@ -51,7 +51,7 @@ from visual.panels import maps_panel, to_uint8
 
 PREVIEW_HEIGHT = 256  # pixels of each map
 _NYU = "NYUv2"  # the only dataset of perspective images with the maps of all tasks
-_OBJECTS = tuple(DETECTION_WRITERS)  # those that are checked by their boxes, or by depth alone
+_OBJECTS = tuple(DETECTION_WRITERS)  # those that are checked by their boxes, or only by depth
 _FOLDER = "Folder"  # the only one that is described by a file
 _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
@@ -311,7 +311,7 @@ def check(options: argparse.Namespace) -> list[str]:
 
 
 def check_objects(options: argparse.Namespace) -> list[str]:
-    """The same for datasets with boxes, or with depth alone."""
+    """As `check`, for datasets with boxes, or with depth only."""
     written = synthetic_counts(options.dataset, options.dataset_rootdir)
     size = {"height": PREVIEW_HEIGHT, "width": PREVIEW_HEIGHT * 4 // 3}
     module, name = PERSPECTIVE_DATASETS[options.dataset]
