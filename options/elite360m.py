@@ -40,6 +40,7 @@ FREE_ON_RESUME = (
 )
 PAPER_BACKBONE = "Elite360M_Res18"
 EXPORT_FORMATS = ("onnx", "torch-export")
+_LARGEST_MAP = 16384  # rows: those of the largest panorama that is read
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -414,8 +415,10 @@ def face_order(text: str) -> str:
 
 
 def map_height(text: str) -> int | str:
-    """Type of an option: a number of rows, or "own"."""
-    return text if text == "own" else positive(text)
+    """Type of an option: a number of rows up to those of the largest panorama, or "own"."""
+    if text != "own" and not (text.isdecimal() and 0 < int(text) <= _LARGEST_MAP):
+        raise argparse.ArgumentTypeError(f"{text}: pass a number from 1 to {_LARGEST_MAP}, or own")
+    return text if text == "own" else int(text)
 
 
 def backbone(text: str) -> str:

@@ -149,6 +149,14 @@ def test_black_bars(predict, result, tmp_path, capsys):
     assert not valid[30:].any()
 
 
+@pytest.mark.parametrize("height", ["tall", "0", "16385"])
+def test_sizes_that_maps_cannot_have(height, capsys):
+    with pytest.raises(SystemExit):
+        predict_parser().parse_args(["--checkpoint", "default", "--input", "a.png", "--out", "b", "--height", height])
+    assert "--height" in (message := capsys.readouterr().err)
+    assert "16384" in message
+
+
 @pytest.mark.parametrize(("height", "rows"), [("own", 50), (64, 64), (16, 16)])
 def test_size_of_maps(predict, result, tmp_path, height, rows):
     save_image(tmp_path / "room.png", noise(50, 100))
