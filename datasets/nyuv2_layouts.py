@@ -333,7 +333,7 @@ def find_layout(root: Path, normals: str | None = None, raw_depth: bool = False)
         UserError: when there is none, or more than one, or arguments are for another copy.
     """
     if not root.is_dir():
-        raise UserError(f"--dataset_rootdir {root} is not a folder")
+        raise UserError(f"{root} is not a folder: pass that of a copy of NYU v2")
     for folder in (root, *(root / name for name in ("NYUD_MT", "NYUDv2", "nyuv2", "NYUv2"))):
         found = _layouts_in(folder)
         if len(found) > 1:
@@ -351,7 +351,7 @@ def find_layout(root: Path, normals: str | None = None, raw_depth: bool = False)
     if (root / NOTE).is_file():
         raise UserError(f"the preparation of {root} did not finish: run python -m tools.prepare_nyuv2 again")
     raise UserError(
-        f"--dataset_rootdir {root} holds no copy of NYU v2: expected train/image/0.npy, train-*.parquet, "
+        f"{root} holds no copy of NYU v2: expected train/image/0.npy, train-*.parquet, "
         "gt_sets/train.txt or nyu_depth_v2_labeled.mat"
     )
 

@@ -7,7 +7,7 @@ from losses.balancing import BALANCINGS
 from networks.achievement_choices import ACTIVATIONS, ARCHITECTURES, CLS_HEADS, HEAD_TYPES
 from networks.perspective_backbones import BACKBONES
 from options.groups import add_backbone_weights, add_keep_exponents, add_max_bad_steps
-from options.parser import count, fraction, positive, rate, seed
+from options.parser import count, fraction, positive, positive_rate, rate, seed
 from options.released_options import DATASET_NAMES, METHOD_NAMES, dataset, method
 from utils.tasks import PERSPECTIVE_TASK_NAMES
 
@@ -114,7 +114,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dataset_root", metavar="DIR", help="folder of the datasets on disk")
     group.add_argument(
         "--mix_ratio",
-        type=rate,
+        type=positive_rate,
         nargs="+",
         metavar="R",
         help="relative numbers of images that the training datasets contribute to an epoch; their sizes if not given",

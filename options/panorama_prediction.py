@@ -9,6 +9,8 @@ from options.parser import Parser, angle, port, positive
 
 EXPORT_FORMATS = ("onnx", "torch-export")
 
+_LARGEST_MAP = 16384  # rows: those of the largest panorama that is read
+
 
 def predict_parser() -> argparse.ArgumentParser:
     """Options of predict_elite360m.py."""
@@ -122,5 +124,7 @@ def face_order(text: str) -> str:
 
 
 def map_height(text: str) -> int | str:
-    """Type of an option: a number of rows, or "own"."""
-    return text if text == "own" else positive(text)
+    """Type of an option: a number of rows up to those of the largest panorama, or "own"."""
+    if text != "own" and not (text.isdecimal() and 0 < int(text) <= _LARGEST_MAP):
+        raise argparse.ArgumentTypeError(f"{text}: pass a number from 1 to {_LARGEST_MAP}, or own")
+    return text if text == "own" else int(text)

@@ -95,6 +95,8 @@ def _open(
         root = options.dataset_root
         if root is None:
             raise UserError(f"{name} needs --dataset_root, the folder that holds it")
+        if not Path(root).is_dir():
+            raise UserError(f"--dataset_root {root} is not a folder: pass the one that holds {name}")
     if name == _NYU:
         arguments |= {"num_classes": options.num_classes, "normal_axes": options.normal_axes}
         arguments |= {"normals": options.normals, "raw_depth": options.raw_depth}
@@ -128,10 +130,15 @@ def describe(dataset: PerspectiveDataset) -> str:
     """One line on what was opened: how many images, of how many, and what they are."""
     expected = dataset.expected_count if isinstance(dataset, NYUv2) else len(dataset)
     missing = f" of the {expected} of the complete dataset" if expected != len(dataset) else ""
-    facts = ", ".join(f"{name} {value}" for name, value in dataset.describe_source().items() if value is not None)
-    return (
-        f"{dataset.name}, split {dataset.split}: {len(dataset)} images{missing}; {facts}; depth in {dataset.depth_unit}"
-    )
+    known = [
+        f"{name} {value}"
+        for name, value in dataset.describe_source().items()
+        if value is not None and not (value == 0 and name.endswith("classes"))  # of depth alone
+    ]
+    facts = [", ".join(known)] if known else []
+    if "depth" in dataset.labeled_tasks:
+        facts.append(f"depth in {dataset.depth_unit}")
+    return f"{dataset.name}, split {dataset.split}: {'; '.join([f'{len(dataset)} images{missing}', *facts])}"
 
 
 def tasks_of(options: argparse.Namespace, cls_head: str | None = None, with_coco: bool = False) -> dict[str, Task]:

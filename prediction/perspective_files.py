@@ -51,12 +51,17 @@ class PerspectiveFilePredictor(FilePredictor):
         return {"camera_asked_for": str(self._cameras)}
 
     def describe_prediction(self, prediction: PerspectivePrediction) -> dict:
-        return {"camera": prediction.camera.as_dict()}
+        found = {} if prediction.boxes is None else {"num_boxes": len(prediction.boxes)}
+        return {"camera": prediction.camera.as_dict(), **found}
 
     def summary(self, descriptions: list[dict]) -> list[str]:
-        """How the cameras are known, and what looks like a panorama."""
+        """How many objects were found, how the cameras are known, and what looks like a panorama."""
         lines = []
-        if sources := Counter(one["camera"]["source"] for one in descriptions):
+        if numbers := [one["num_boxes"] for one in descriptions if "num_boxes" in one]:
+            in_images = f"in {sum(map(bool, numbers))} of {len(numbers)} images"
+            lines.append(f"boxes: {sum(numbers)} {in_images}, with scores of {self._min_score:g} or more (--min_score)")
+        sources = Counter(one["camera"]["source"] for one in descriptions)
+        if sources and "depth" in self.model.settings.tasks:  # else there are no points
             lines.append(f"cameras: {', '.join(f'{source} ({number})' for source, number in sources.items())}")
         wide = [one["input"]["path"] for one in descriptions if one["input"]["width"] == 2 * one["input"]["height"]]
         if wide:

@@ -193,6 +193,7 @@ def test_teachers(owners_files, tmp_path):
         (["--train_dataset", "NYU"], "--app"),
         (["--app", "depth"], "--train_dataset"),
         (["--mix_ratio", "1"], "--mix_ratio"),
+        (["--dataset_root", "./nowhere"], "--dataset_root"),
         (["--test_dataset", "VOC"], "--app"),
         (["--test_dataset", "VOC", "COCO", "NYU"], "--test_dataset"),
         (["--partial_labels", "x"], "--partial_labels"),

@@ -20,15 +20,19 @@ def map_with_progress(
 
     Args:
         work: picklable: a module-level function, or a `functools.partial` of one.
-        num_workers: number of processes; 0 runs in this process. None: one per core, but 0 for a few items, as
-            starting processes that import torch takes seconds.
+        num_workers: number of processes; 0 runs in this process. None: see `default_workers`.
     """
     progress = {"total": len(items), "desc": description, "unit": "file", "dynamic_ncols": True}
     if num_workers is None:
-        num_workers = (os.cpu_count() or 1) if len(items) > _FEW else 0
+        num_workers = default_workers(len(items))
     if num_workers == 0:
         yield from tqdm(map(work, items), **progress)
         return
     # Spawned: a process with threads must not be forked.
     with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
         yield from tqdm(pool.map(work, items), **progress)
+
+
+def default_workers(num_items: int) -> int:
+    """A process per core, but 0 for a few items, as starting processes that import torch takes seconds."""
+    return (os.cpu_count() or 1) if num_items > _FEW else 0

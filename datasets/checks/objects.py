@@ -13,6 +13,7 @@ from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_de
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
 from datasets.perspective import PerspectiveDataset, PerspectiveImage
 from utils.errors import UserError
+from utils.parallel import default_workers
 from utils.tasks import DETECTION
 
 _MILLIMETERS = 1000
@@ -65,8 +66,15 @@ def measure_objects(image: PerspectiveImage, tasks: Sequence[str], num_classes: 
     )
 
 
-def measure_dataset(dataset: PerspectiveDataset, num_workers: int) -> Iterator[ObjectMeasurement | str]:
-    """Measurements of all images of a dataset, in its order; an error message in place of one that cannot be read."""
+def measure_dataset(dataset: PerspectiveDataset, num_workers: int | None) -> Iterator[ObjectMeasurement | str]:
+    """Measurements of all images of a dataset, in its order; an error message in place of one that cannot be read.
+
+    Args:
+        dataset: whose images are read.
+        num_workers: processes that read them; 0: this one. None: see `default_workers`.
+    """
+    if num_workers is None:
+        num_workers = default_workers(len(dataset))
     return iter(DataLoader(_Measured(dataset), batch_size=None, num_workers=num_workers))
 
 

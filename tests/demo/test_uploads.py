@@ -54,6 +54,14 @@ def test_a_truncated_image_is_named_without_our_folder(tmp_path):
         read_upload(tmp_path / "cut.png")
 
 
+def test_two_fisheyes_are_named(tmp_path):
+    distance = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j])
+    circle = np.where(distance < 1, 200, 0).astype(np.uint8)
+    Image.fromarray(np.hstack([circle, circle])).save(tmp_path / "raw.png")
+    with pytest.raises(UserError, match=r"^raw\.png looks like two fisheyes: .*--force"):
+        read_upload(tmp_path / "raw.png")
+
+
 def test_an_upload_that_another_visitor_made_too(tmp_path):
     """It was read, and removed, before."""
     with pytest.raises(UserError, match=r"^room\.png was dropped twice at the same time: drop it again$"):

@@ -92,11 +92,14 @@ def predict(checkpoint, folder, *more: object) -> int:
     return predict_achievement.main(parse_prediction(list(map(str, given))))
 
 
-def test_files(checkpoint, rgb, monkeypatch, tmp_path):
+def test_files(checkpoint, rgb, monkeypatch, tmp_path, capsys):
     """Boxes with the names of their classes, and drawn on the image."""
     save_image(tmp_path / "photo.png", rgb)
     monkeypatch.setattr("prediction.trained_model.predictor_of", lambda *_: finding)
     assert predict(checkpoint, tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "boxes: 2 in 1 of 1 images, with scores of 0.3" in printed
+    assert "camera" not in printed, "there are no points"
     out = tmp_path / "out"
     names = ["photo.json", "photo_boxes.json", "photo_boxes.png", "photo_panel.png"]
     assert sorted(path.name for path in out.iterdir()) == names
@@ -111,6 +114,7 @@ def test_files(checkpoint, rgb, monkeypatch, tmp_path):
     np.testing.assert_array_equal(drawn[150:, :90:2], rgb[75:, :45].repeat(2, axis=0))
     description = json.loads((out / "photo.json").read_text())
     assert description["boxes"]["min_score"] == 0.3
+    assert description["num_boxes"] == 2
     assert description["files"] == names[1:]
 
 

@@ -10,6 +10,7 @@ import trimesh
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from options.panorama_prediction import predict_parser
 from utils.errors import UserError
 from visual.drawing import save_image
 
@@ -134,6 +135,14 @@ def test_black_bars(predict, result, tmp_path, capsys):
     assert valid[4:30].all()
     assert not valid[:4].any()
     assert not valid[30:].any()
+
+
+@pytest.mark.parametrize("height", ["tall", "0", "16385"])
+def test_sizes_that_maps_cannot_have(height, capsys):
+    with pytest.raises(SystemExit):
+        predict_parser().parse_args(["--checkpoint", "default", "--input", "a.png", "--out", "b", "--height", height])
+    assert "--height" in (message := capsys.readouterr().err)
+    assert "16384" in message
 
 
 @pytest.mark.parametrize(("height", "rows"), [("own", 50), (64, 64), (16, 16)])
