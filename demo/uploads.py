@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prediction.fisheye import refuse_fisheyes
 from prediction.input_image import read_image, require_panorama
 from utils.errors import UserError
 
@@ -15,11 +16,12 @@ def read_upload(path: Path) -> np.ndarray:
     """An uploaded panorama as (H, W, 3) uint8 RGB, read as for prediction.
 
     Raises:
-        UserError: when it is missing, cannot be read, has too many pixels, or is not 2:1.
+        UserError: when it is missing, cannot be read, has too many pixels, is not 2:1, or shows two fisheyes.
     """
     try:
         rgb = read_image(path, MAX_MEGAPIXELS * 10**6).rgb
         require_panorama(rgb.shape[:2], path)
+        refuse_fisheyes(rgb, path, "predict_elite360m.py --force")
     except UserError as error:
         if not path.exists():  # gradio stores uploads of the same name and content in the same file
             raise UserError(f"{path.name} was dropped twice at the same time: drop it again") from error
