@@ -121,6 +121,18 @@ def test_masks_that_do_not_fit(predict, tmp_path, capsys, mask, message):
         predict("--input", tmp_path / "photos", "--mask", tmp_path / "gone")
 
 
+def test_a_mask_is_of_images_of_one_folder(predict, tmp_path, capsys):
+    """Images of the same name in several folders are different ones, and would share a mask unnoticed."""
+    for folder in "ab":
+        save_image(tmp_path / "photos" / folder / "room.png", noise(32, 64))
+    save_image(tmp_path / "masks" / "room.png", np.full((32, 64), 255, np.uint8))
+    assert predict("--input", tmp_path / "photos", "--mask", tmp_path / "masks", "--save", "depth") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed")]
+    assert re.search("--mask: .*room.png would be the mask of .*b/room.png and of an image in .*a:", line)
+    one_for_all = ("--mask", tmp_path / "masks" / "room.png")
+    assert predict("--input", tmp_path / "photos", *one_for_all, "--save", "depth") == 0
+
+
 def test_black_bars(predict, result, tmp_path, capsys):
     """They are told, and left out when asked for."""
     rgb = noise(64, 128)
