@@ -12,6 +12,8 @@ from tasks.perspective import build_evaluator, perspective_displays, perspective
 from training.run_folder import RunFolder
 from training.state import Progress
 from utils.anchors import anchor_boxes
+from utils.tasks import ALONG_AXIS
+from visual.displays import DisplaySettings
 
 NAMES = ("segmentation", "depth", "normal")
 
@@ -146,3 +148,15 @@ def test_scores_choose_the_best_model_and_reach_the_schedule(tmp_path, monkeypat
     assert end.progress.best_scores == {"depth": 0.6, SUMMARY: 0.6}
     known = [{"depth": value} for value in (0.5, 0.4, None, 0.6)]
     assert balancing.heard == ["epoch", *(heard for accuracies in known for heard in ("epoch", accuracies))]
+
+
+def test_what_is_validated_has_the_statistics_of_the_main_process(tmp_path, monkeypatch):
+    """On CPUs each process has its own; the checkpoint holds those of the main one."""
+    network, heard = nn.BatchNorm2d(1), []
+    monkeypatch.setattr("tasks.epoch_end.broadcast_buffers", heard.append)
+    settings = DisplaySettings((), (), ALONG_AXIS, "camera")
+    stepper, log = SimpleNamespace(network=network), SimpleNamespace(image=print)
+    end = EpochEnd(RunFolder(tmp_path, {"depth": "depth"}), settings, "fixed", plan(), stepper, log, Progress())
+    assert end.validate() == {"depth": {}}
+    assert heard == [network]
+    assert not network.training

@@ -35,7 +35,10 @@ def test_released_weights_of_another_number_of_classes_are_refused(tmp_path, num
     torch.save({released_key(key): value for key, value in state.items()}, tmp_path / "released.pth")
     load = [str(tmp_path / "released.pth")], TAUGHT, torch.device("cpu")
     if num_classes == 3:
-        assert load_teachers(*load).networks.keys() == {"segmentation"}
+        [network] = load_teachers(*load).networks.values()
+        assert network.tasks == ("segmentation",)
+        assert not network.training
+        assert not any(parameter.requires_grad for parameter in network.parameters())
         return
     with pytest.raises(UserError, match=r"released\.pth predicts 2 classes"):
         load_teachers(*load)
