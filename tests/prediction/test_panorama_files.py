@@ -125,7 +125,8 @@ def test_a_mask_is_of_images_of_one_folder(predict, tmp_path, capsys):
     """Images of the same name in several folders are different ones, and would share a mask unnoticed."""
     for folder in "ab":
         save_image(tmp_path / "photos" / folder / "room.png", noise(32, 64))
-    save_image(tmp_path / "masks" / "room.png", np.full((32, 64), 255, np.uint8))
+    for name in ("room", "roof"):
+        save_image(tmp_path / "masks" / f"{name}.png", np.full((32, 64), 255, np.uint8))
     assert predict("--input", tmp_path / "photos", "--mask", tmp_path / "masks", "--save", "depth") == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed")]
     assert re.search("--mask: .*room.png would be the mask of .*b/room.png and of an image in .*a:", line)
