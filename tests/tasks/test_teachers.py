@@ -7,6 +7,7 @@ import torch
 
 from networks.achievement_checkpoint import AchievementSettings
 from networks.released_achievement import released_key
+from networks.saved_network import save_checkpoint
 from tasks.teachers import load_teachers
 from utils.errors import UserError
 
@@ -41,4 +42,16 @@ def test_released_weights_of_another_number_of_classes_are_refused(tmp_path, num
         assert not any(parameter.requires_grad for parameter in network.parameters())
         return
     with pytest.raises(UserError, match=r"released\.pth predicts 2 classes"):
+        load_teachers(*load)
+
+
+@pytest.mark.parametrize("heads", [("softmax", "sigmoid"), ("sigmoid", "softmax"), ("sigmoid", "sigmoid")])
+def test_detection_is_taught_by_sigmoids_only(tmp_path, heads):
+    taught, own = (replace(TAUGHT, arch="VMM", tasks=("detection",), cls_head=head) for head in heads)
+    save_checkpoint(tmp_path / "teacher.pth", own, own.build_network(), torch.nn.Identity(), epoch=1)
+    load = [str(tmp_path / "teacher.pth")], taught, torch.device("cpu")
+    if "softmax" not in heads:
+        assert load_teachers(*load).hashes.keys() == {"detection"}
+        return
+    with pytest.raises(UserError, match="--cls_head sigmoid"):
         load_teachers(*load)
