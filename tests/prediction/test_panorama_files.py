@@ -10,6 +10,7 @@ import trimesh
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from prediction.masks import black_bars
 from utils.errors import UserError
 from visual.drawing import save_image
 
@@ -132,6 +133,14 @@ def test_a_mask_is_of_images_of_one_folder(predict, tmp_path, capsys):
     assert re.search("--mask: .*room.png would be the mask of .*b/room.png and of an image in .*a:", line)
     one_for_all = ("--mask", tmp_path / "masks" / "room.png")
     assert predict("--input", tmp_path / "photos", *one_for_all, "--save", "depth") == 0
+
+
+def test_a_row_that_is_partly_black_is_no_bar():
+    rgb = noise(8, 1000)
+    rgb[:3] = 3
+    rgb[2, :2] = 100
+    assert black_bars(rgb) == (2, 0)
+    assert black_bars(np.zeros_like(rgb)) == (8, 8)
 
 
 def test_black_bars(predict, result, tmp_path, capsys):
