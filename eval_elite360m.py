@@ -29,7 +29,7 @@ from metrics.protocol import Protocol
 from networks.backbones import DEFAULT, folder_of
 from networks.checkpoint import open_checkpoint
 from options.data import describe, evaluation_set, loading_settings
-from options.evaluation import class_map_of, evaluated_batches, identify
+from options.evaluation import class_map_of, evaluated_batches, fold_notes, identify
 from options.protocol import protocol_of
 from prediction.candidate import BatchPredictor, Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -74,6 +74,7 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
     dataset = open_dataset(options, settings.height, settings.width)
     checkpoint.require(options.backbone, parse_tasks(options.task), len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), dataset.tasks, options.allow_mismatch)
+    comparison["notes"] += fold_notes(options, settings)
     if (dataset.height, dataset.width) != (settings.height, settings.width):
         comparison["notes"].append(
             f"evaluated at {dataset.height}x{dataset.width}, trained at {settings.height}x{settings.width} "

@@ -26,6 +26,7 @@ from datasets.preparation.pinhole_normals import (
     measure_axes,
 )
 from utils.errors import UserError
+from utils.provenance import sha256
 from utils.tasks import TASK_NAMES
 
 OUR_AXES = "right-down-forward"
@@ -120,7 +121,7 @@ class NYUv2(PerspectiveDataset):
             facts |= {"normals": self.layout.normal_source, "normal_axes": self.axes}
             facts["normal_axes_agreement"] = self.axes_agreement and round(self.axes_agreement, 3)
         if self._partial_labels:
-            facts["partial_labels"] = self._partial_labels.name
+            facts["partial_labels"] = f"{self._partial_labels.name} (sha256 {sha256(self._partial_labels)[:16]})"
         return facts
 
     def missing_files(self) -> list[str]:

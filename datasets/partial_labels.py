@@ -6,6 +6,7 @@
 """
 
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def read_partial_labels(path: Path, ids: Sequence[str]) -> dict[str, tuple[str, 
         ids: of all training images; for a ``.pth`` those of copy M or H, which end in the number.
 
     Raises:
-        UserError: when the file is missing, damaged, or does not name every image.
+        UserError: when the file is missing, damaged, or does not name every image once.
     """
     try:
         named = _read_weights(path) if path.suffix == ".pth" else _read_text(path)
@@ -62,4 +63,8 @@ def _read_text(path: Path) -> dict[str, tuple[str, ...]]:
     for _, *tasks in lines:
         if not set(tasks) <= set(TASK_NAMES):
             raise UserError(f"{path}: after the id expected some of {', '.join(TASK_NAMES)}, not {' '.join(tasks)}")
-    return {image_id: tuple(tasks) for image_id, *tasks in lines}
+    tasks_of = {image_id: tuple(tasks) for image_id, *tasks in lines}
+    if len(tasks_of) < len(lines):
+        twice = next(one for one, count in Counter(image_id for image_id, *_ in lines).items() if count > 1)
+        raise UserError(f"{path} names {twice} in several lines: write all its tasks in one")
+    return tasks_of

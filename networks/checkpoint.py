@@ -37,6 +37,7 @@ from utils.tasks import METERS, TASK_NAMES, join_tasks
 _OWN_KEY = "erp_encoder.backbone."  # prefix in the state dict of every network of this program
 DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "elite360m_lite0_synthetic.pth"  # see docs/weights.md
 ICO_LEVELS = (2, 3, 4)  # supported levels of the icosphere
+FOLDS = (1, 2, 3)  # of --dataset S2D3D; without --fold the first
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class ModelSettings:
         depth_unit: unit of depth, in words.
         normal_frame: "camera" (x right, y down, z forward) or "world" (the frame of the training data).
         fusion, b2f, cross_task, intermediate: the network's parts; see `Elite360M`.
+        fold: --fold of the training; None: it was not given, or is not known.
     """
 
     format: ClassVar[str] = ELITE360M
@@ -71,6 +73,7 @@ class ModelSettings:
     b2f: str = "released"
     cross_task: str = "coco"
     intermediate: bool = True
+    fold: int | None = None
 
     def as_dict(self) -> dict:
         """As plain data."""
@@ -259,6 +262,7 @@ def _are_known(settings: ModelSettings) -> dict[str, bool]:
         "fusion": settings.fusion in (*FUSIONS, "none"),
         "b2f": settings.b2f in ("released", "corrected"),
         "cross_task": settings.cross_task in ("coco", "none"),
+        "fold": settings.fold in (None, *FOLDS),
     }
 
 

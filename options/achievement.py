@@ -27,7 +27,7 @@ from options.groups import (
 )
 from options.parser import Parser, angle, positive, rate
 from options.released_options import REFUSED, Refuse
-from utils.tasks import DETECTION
+from utils.tasks import DETECTION, PERSPECTIVE_TASK_NAMES
 
 # What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
 FIXED_ON_RESUME = (
@@ -129,7 +129,7 @@ def eval_parser() -> ArgumentFileParser:
     )
     group = parser.add_argument_group("evaluation")
     group.add_argument("--split", default="test", choices=SPLITS, help="split to evaluate on")
-    add_mismatch_option(group)
+    add_mismatch_option(group, PERSPECTIVE_TASK_NAMES)
     return parser
 
 

@@ -15,6 +15,7 @@ from utils.errors import UserError
 from utils.tasks import PERSPECTIVE_TASK_NAMES
 
 MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
+_TEST_DATASET = "test_dataset"  # one name, or several joined by +
 # Of Elite360M: see `balancing_settings`.
 _VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "val_split", "val_list", "num_val")
 
@@ -153,12 +154,17 @@ def _read_metrics(run: Path) -> list[dict]:
 
 
 def _require_same_validation(run: Path, options: argparse.Namespace, names: tuple[str, ...]) -> None:
-    """Accuracies can only be compared on the same images, of the same size and meaning."""
+    """Accuracies can only be compared on the same images, of the same size and meaning.
+
+    Of several datasets to validate on, each has ground truth of other tasks: the run may know one of them alone.
+    """
     path = RunFolder(run, FOLDERS).settings
     settings = read_settings(path)
     if settings is None or not isinstance(settings.get("options"), dict):
         raise UserError(f"--potential_from {run}: {path} is missing or damaged; pass --potential TASK=ACCURACY instead")
     was, now = settings["options"], plain(vars(options))
+    if {*str(was.get(_TEST_DATASET)).split("+")} <= {*str(now.get(_TEST_DATASET)).split("+")}:
+        names = tuple(name for name in names if name != _TEST_DATASET)
     if different := [name for name in names if was.get(name) != now[name]]:
         name = different[0]
         raise UserError(

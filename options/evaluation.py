@@ -11,7 +11,7 @@ from datasets.panorama import PanoramaDataset
 from datasets.turned import TurnedBatches
 from metrics.protocol import Region
 from metrics.region import RegionBatches
-from networks.checkpoint import Checkpoint
+from networks.checkpoint import FOLDS, Checkpoint, ModelSettings
 from options.protocol import identity_of
 from prediction.foreign import ForeignPredictions
 
@@ -40,6 +40,17 @@ def class_map_of(options: argparse.Namespace) -> ClassMap | None:
         UserError: when the dataset's classes cannot be merged to them.
     """
     return find_class_map(options.classes, options.dataset) if options.classes else None
+
+
+def fold_notes(options: argparse.Namespace, settings: ModelSettings) -> list[str]:
+    """A line of text if a network is evaluated on another fold than it was trained on; else none."""
+    trained, evaluated = settings.fold or FOLDS[0], options.fold or FOLDS[0]
+    if not options.dataset == settings.dataset == "S2D3D" or options.val_list or trained == evaluated:
+        return []
+    return [
+        f"trained on fold {trained}, evaluated on fold {evaluated}, of which it has seen areas in training: pass "
+        f"--fold {trained}"
+    ]
 
 
 def identify(

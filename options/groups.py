@@ -253,12 +253,12 @@ def add_saving_options(
     )
 
 
-def add_mismatch_option(group: argparse._ActionsContainer) -> None:
-    """Whether to evaluate although predictions and ground truth mean different things."""
+def add_mismatch_option(group: argparse._ActionsContainer, tasks: tuple[str, ...] = TASK_NAMES) -> None:
+    """Whether to evaluate some of these tasks although predictions and ground truth mean different things."""
     group.add_argument(
         "--allow_mismatch",
         nargs="+",
-        choices=TASK_NAMES,
+        choices=tasks,
         default=[],
         metavar="TASK",
         help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "

@@ -50,4 +50,5 @@ def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_se
         b2f=options.b2f,
         cross_task=options.cross_task,
         intermediate=not options.no_intermediate_losses,
+        fold=options.fold,
     )

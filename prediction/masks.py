@@ -28,12 +28,13 @@ class MaskFiles:
         self._path = Path(path)
         if not self._path.exists():
             raise UserError(f"--mask {path} does not exist")
+        self._folders: dict[Path, Path] = {}  # of the images that each mask of a folder is for
 
     def of(self, image: Path) -> Path:
         """The mask of an image.
 
         Raises:
-            UserError: when the folder holds none, or several.
+            UserError: when the folder holds none, or several, or it is that of an image in another folder.
         """
         if not self._path.is_dir():
             return self._path
@@ -41,6 +42,11 @@ class MaskFiles:
         if len(found) != 1:
             count = f"{len(found)} files" if found else "no file"
             raise UserError(f"--mask {self._path} holds {count} named {image.stem}.*: one is needed for {image}")
+        if (folder := self._folders.setdefault(found[0], image.parent)) != image.parent:
+            raise UserError(
+                f"--mask: {found[0]} would be the mask of {image} and of an image in {folder}: predict one folder "
+                "after the other, each with its masks"
+            )
         return found[0]
 
 

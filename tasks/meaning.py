@@ -4,12 +4,13 @@ from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
 from networks.saved_network import UNKNOWN_DATASET, SavedNetwork, find_mismatches
 from utils.errors import UserError
+from utils.tasks import CLASS_TASKS
 from visual.displays import DisplaySettings
 
 _REMEDIES = {
     "depth": "the dataset or --metric_depth",
     "normal": "the dataset or --normal_frame",
-    "segmentation": "the dataset or its classes",
+    **dict.fromkeys(CLASS_TASKS, "the dataset or its classes"),
 }
 
 
@@ -32,7 +33,7 @@ def compare_meaning(
     mismatches = find_mismatches(checkpoint.settings, target, tasks)
     if refused := [task for task in mismatches if task not in allowed]:
         task = refused[0]
-        has_others = task == "segmentation" and isinstance(checkpoint, SavedNetwork)
+        has_others = task in CLASS_TASKS and isinstance(checkpoint, SavedNetwork)
         raise UserError(
             f"{checkpoint.path}: {mismatches[task]}: correct {_REMEDIES[task]}, or pass --allow_mismatch "
             f"{' '.join(refused)} to evaluate anyway{checkpoint.other_tasks_remedy() if has_others else ''}"

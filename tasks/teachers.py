@@ -9,7 +9,7 @@ from torch import nn
 from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
 from networks.saved_network import find_checkpoint, find_mismatches
 from utils.errors import UserError
-from utils.tasks import DETECTION
+from utils.tasks import CLASS_TASKS, DETECTION
 
 
 class Teachers(NamedTuple):
@@ -51,6 +51,8 @@ def load_teachers(paths: Iterable[str], settings: AchievementSettings, device: t
             raise UserError(
                 f"--teacher {given}: {mismatch.what} is '{mismatch.predicted}', but '{mismatch.truth}' in training"
             )
+        if task in CLASS_TASKS:  # released weights do not tell names, but their number
+            checkpoint.require_classes(len(settings.class_names))
         if task == DETECTION and "softmax" in (own.cls_head, settings.cls_head):
             raise UserError(f"--teacher {given}: for detection, teacher and network need --cls_head sigmoid")
         teachers.networks[task] = checkpoint.build_network().to(device).eval().requires_grad_(False)

@@ -59,11 +59,12 @@ def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], 
     """
     for name, value in now.items():
         old = before.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            # What is missing, in runs of earlier versions, is as what is None.
+            key = next((key for key in {**old, **value} if old.get(key) != value.get(key)), None)
+            name, old, value = f"{name}, {key}", old.get(key), value.get(key)
         if old == value:
             continue
-        if isinstance(old, dict) and isinstance(value, dict):
-            key = next(key for key in {**old, **value} if old.get(key) != value.get(key))
-            name, old, value = f"{name}, {key}", old.get(key), value.get(key)
         raise UserError(
             f"{run} cannot be resumed with other {name}: {_in_words(value)} instead of {_in_words(old)}: "
             "pass what it was started with, or another --log_dir"

@@ -34,7 +34,17 @@ def test_published_lists(tree, tmp_path, stored):
     torch.save({"labels_weights": stored}, tmp_path / "list.pth", _use_new_zipfile_serialization=False)
     dataset = opened(tree, tmp_path / "list.pth")
     assert known(dataset) == (WEIGHTS > 0).tolist()
-    assert dataset.describe_source()["partial_labels"] == "list.pth"
+    assert dataset.describe_source()["partial_labels"].startswith("list.pth ")
+
+
+def test_the_content_of_a_list_is_part_of_what_a_training_is_made_of(tree, tmp_path):
+    """A resumed training compares it; the name alone would let another list pass."""
+    path = tmp_path / "list.txt"
+    found = set()
+    for task in ("depth", "normal"):
+        path.write_text("".join(f"train/{number} {task}\n" for number in range(NUM)))
+        found.add(opened(tree, path).describe_source()["partial_labels"])
+    assert len(found) == 2
 
 
 def test_lists_of_ones_own(tree, tmp_path):
@@ -69,6 +79,7 @@ def test_wrong_lists(tree, tmp_path):
     for text, match in (
         ("train/0 depth\n", "3 of the 4 training images"),
         ("train/0 detection\n", "list.txt"),
+        ("".join(f"train/{number}\n" for number in range(NUM)) + "train/2 depth\n", "names train/2 in several lines"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=match):

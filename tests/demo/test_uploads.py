@@ -83,3 +83,12 @@ def test_too_many_pixels_are_never_decoded(tmp_path, monkeypatch):
     (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9000 +X 18000\n")
     with pytest.raises(UserError, match=r"^huge\.hdr is 18000x9000: at most 128 million"):
         read_upload(tmp_path / "huge.hdr")
+
+
+def test_two_fisheyes_are_refused_in_a_line(tmp_path):
+    """Here, as the page shows only the lines of reading."""
+    circle = np.hypot(*np.meshgrid(*[np.linspace(-1, 1, 64)] * 2)) < 1
+    image = np.tile(circle, 2)[..., None] * np.full(3, 120, np.uint8)
+    Image.fromarray(image.astype(np.uint8)).save(tmp_path / "raw.png")
+    with pytest.raises(UserError, match=r"^raw\.png looks like two fisheyes"):
+        read_upload(tmp_path / "raw.png")

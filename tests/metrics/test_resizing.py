@@ -57,6 +57,12 @@ def test_the_same_size():
     assert resized("segmentation", logits, SMALL) is logits
 
 
+def test_detections_have_no_size():
+    detections = torch.randn(1, 20, 9)
+    [(_, predictions)] = PredictedBatches([{"rgb": torch.zeros(1, 3, *SMALL)}], lambda _: {"detection": detections})
+    assert predictions["detection"] is detections
+
+
 @pytest.mark.parametrize("at_truth_size", [False, True])
 def test_pairs(at_truth_size):
     """A network predicts at the size of its input, files have sizes of their own."""

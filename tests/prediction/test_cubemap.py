@@ -131,3 +131,9 @@ def test_heic(tmp_path):
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(100))
     with pytest.raises(UserError, match=r"phone.heic is a HEIC file.*JPEG"):
         read_image(tmp_path / "phone.heic")
+
+
+def test_fisheyes_in_python(model):
+    with pytest.raises(UserError, match=r"the image looks like two fisheyes: .*force=True"):
+        model.predict(fisheyes(32))
+    assert model.predict(fisheyes(32), force=True).depth.shape == (32, 64)

@@ -57,6 +57,13 @@ def test_no_depth_between_two_surfaces():
     assert np.abs(maps["depth"][..., None] - [2, 6]).min(-1).max() < 1e-5
 
 
+def test_no_normal_between_two_surfaces():
+    normal = torch.zeros(3, *SMALL)
+    normal[2, :, :3], normal[0, :, 3:] = -1, 1
+    found = at_panorama_size({"normal": normal}, flat(SMALL), flat(LARGE))["normal"]
+    assert (np.abs(found @ np.array([[0, 1], [0, 0], [-1, 0]])).max(-1) > 1 - 1e-5).all()
+
+
 def test_edges_follow_the_colors():
     """The edge of the image lies within a pixel of the prediction: two thirds of its columns are white."""
     rgb = flat(LARGE)

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from options.panorama_prediction import predict_parser
+from prediction.masks import black_bars
 from utils.errors import UserError
 from visual.drawing import save_image
 
@@ -120,6 +121,27 @@ def test_masks_that_do_not_fit(predict, tmp_path, capsys, mask, message):
     assert re.search(message, line)
     with pytest.raises(UserError, match="--mask"):
         predict("--input", tmp_path / "photos", "--mask", tmp_path / "gone")
+
+
+def test_a_mask_is_of_images_of_one_folder(predict, tmp_path, capsys):
+    """Images of the same name in several folders are different ones, and would share a mask unnoticed."""
+    for folder in "ab":
+        save_image(tmp_path / "photos" / folder / "room.png", noise(32, 64))
+    for name in ("room", "roof"):
+        save_image(tmp_path / "masks" / f"{name}.png", np.full((32, 64), 255, np.uint8))
+    assert predict("--input", tmp_path / "photos", "--mask", tmp_path / "masks", "--save", "depth") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed")]
+    assert re.search("--mask: .*room.png would be the mask of .*b/room.png and of an image in .*a:", line)
+    one_for_all = ("--mask", tmp_path / "masks" / "room.png")
+    assert predict("--input", tmp_path / "photos", *one_for_all, "--save", "depth") == 0
+
+
+def test_a_row_that_is_partly_black_is_no_bar():
+    rgb = noise(8, 1000)
+    rgb[:3] = 3
+    rgb[2, :2] = 100
+    assert black_bars(rgb) == (2, 0)
+    assert black_bars(np.zeros_like(rgb)) == (8, 8)
 
 
 def test_black_bars(predict, result, tmp_path, capsys):

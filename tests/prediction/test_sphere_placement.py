@@ -85,6 +85,14 @@ def test_a_part(borders):
     assert np.abs(found.astype(int) - WORLD)[seen].max() <= 4
 
 
+def test_what_is_not_shown_continues_the_nearest_border():
+    image = np.full((8, 16, 3), 50, np.uint8)
+    image[:, 8:] = 200
+    found = Placement(left=-90, right=90).place(image, HEIGHT)[HEIGHT // 2, :, 0]
+    assert set(found[: WIDTH // 4].tolist()) == {50}, "left of it, as far as behind the camera"
+    assert set(found[-WIDTH // 4 :].tolist()) == {200}
+
+
 def test_the_seam_is_interpolated_around():
     """Half a pixel turned: the first column is the mean of the last and the first of the image."""
     image = np.zeros((8, 16, 3), np.uint8)

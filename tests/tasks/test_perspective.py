@@ -6,12 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from losses.detection import detection_loss
+from losses.distillation import detection_distillation
 from losses.reduction import global_means
 from tasks.epoch_end import SUMMARY, EpochEnd, Validation, ValidationSet
-from tasks.perspective import build_evaluator, perspective_displays, perspective_tasks
+from tasks.perspective import DetectionOptions, build_evaluator, perspective_displays, perspective_tasks
 from training.run_folder import RunFolder
 from training.state import Progress
 from utils.anchors import anchor_boxes
+from utils.tasks import ALONG_AXIS
+from visual.displays import DisplaySettings
 
 NAMES = ("segmentation", "depth", "normal")
 
@@ -146,3 +150,34 @@ def test_scores_choose_the_best_model_and_reach_the_schedule(tmp_path, monkeypat
     assert end.progress.best_scores == {"depth": 0.6, SUMMARY: 0.6}
     known = [{"depth": value} for value in (0.5, 0.4, None, 0.6)]
     assert balancing.heard == ["epoch", *(heard for accuracies in known for heard in ("epoch", accuracies))]
+
+
+def test_what_is_validated_has_the_statistics_of_the_main_process(tmp_path, monkeypatch):
+    """On CPUs each process has its own; the checkpoint holds those of the main one."""
+    network, heard = nn.BatchNorm2d(1), []
+    monkeypatch.setattr("tasks.epoch_end.broadcast_buffers", heard.append)
+    settings = DisplaySettings((), (), ALONG_AXIS, "camera")
+    stepper, log = SimpleNamespace(network=network), SimpleNamespace(image=print)
+    end = EpochEnd(RunFolder(tmp_path, {"depth": "depth"}), settings, "fixed", plan(), stepper, log, Progress())
+    assert end.validate() == {"depth": {}}
+    assert heard == [network]
+    assert not network.training
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"cls_loss_type": "CE", "cls_head": "softmax"}, {"loc_loss_type": "L1"}, {"iou_aware": False}, {"loc_weight": 3}],
+)
+def test_options_of_detection_reach_its_losses(change):
+    torch.manual_seed(0)
+    size, num_logits = (64, 64), 3 if change.get("cls_head") else 2
+    boxes = torch.tensor([[[0.1, 0.1, 0.7, 0.9, 1.0], [0.3, 0.2, 0.9, 0.8, 2.0]]])
+    batch = {"boxes": boxes, "rgb": torch.zeros(1, 3, *size)}
+    prediction = torch.randn(1, len(anchor_boxes(size)), 4 + num_logits)
+    options = DetectionOptions(size, **change)
+    of_loss = {key: getattr(options, key) for key in ("cls_loss_type", "loc_loss_type", "iou_aware", "loc_weight")}
+    task = perspective_tasks(("detection",), detection=options)["detection"]
+    assert task.loss(prediction, batch).total == detection_loss(prediction, batch, **of_loss).total
+    teacher, everywhere = torch.randn_like(prediction), torch.ones(1, dtype=torch.bool)
+    expected = detection_distillation(prediction, teacher, everywhere, options.loc_weight).total
+    assert task.pseudo_loss(prediction, teacher, everywhere).total == expected

@@ -23,6 +23,7 @@ from options.elite360m import train_parser
 from tasks import FOLDERS
 from tests.processes import Launch
 from tests.tiny import assert_identical
+from training.resume import require_same_facts
 from training.run_folder import RunFolder
 from training.step import Stepper
 from utils.errors import UserError, exit_on_user_error
@@ -283,6 +284,14 @@ def test_other_samples_are_refused(tmp_path):
     assert "--train_list" in message
     train(run, *flags, "--dataset_rootdir", str(tmp_path / "moved"), "--resume")
     assert [line["step"] for line in lines_of(run_folder(run)) if "step" in line] == [1, 2]
+
+
+def test_a_setting_that_is_newer_than_the_run():
+    """It is the same if it is None now; what it says of others is one line."""
+    before = {"meaning": {"tasks": ["depth"]}}
+    require_same_facts(before, {"meaning": {"tasks": ["depth"], "fold": None}}, Path("run"))
+    with pytest.raises(UserError, match="other meaning, fold: 2 instead of not given"):
+        require_same_facts(before, {"meaning": {"tasks": ["depth"], "fold": 2}}, Path("run"))
 
 
 @pytest.mark.parametrize("num_epochs", ["1", "2"])
