@@ -52,6 +52,8 @@ def main(options: argparse.Namespace) -> int:
     sphere = SphereFlags(options.vfov, options.crop, options.upright, options.force)
     masks = None if options.mask is None else MaskFiles(options.mask)
     inputs = _inputs(options)
+    if options.video and not any(job.frame for job in inputs.jobs):
+        raise UserError("--video joins the panels of a video's frames, but --input names no video: drop it")
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device, terminated_as_interrupted():
         model = load_elite360m(options.checkpoint, device, options.amp, options.compile, options.channels_last)

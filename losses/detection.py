@@ -43,8 +43,11 @@ def detection_loss(prediction: torch.Tensor, batch: dict, **options: str | float
 
 
 def valid_mask(batch: dict) -> torch.Tensor:
-    """The positive anchors, (B, A) bool, of a batch as in `detection_losses`."""
-    return match_anchors(batch["boxes"], batch["rgb"].shape[-2:]) >= 0
+    """The boxes, (B, N) bool, of a batch as in `detection_losses`: false for padding.
+
+    Not the positive anchors: an image of boxes that match none, being tiny, has ground truth.
+    """
+    return batch["boxes"][..., 4] > 0
 
 
 def detection_losses(

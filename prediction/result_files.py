@@ -55,6 +55,8 @@ class ResultFiles:
         if impossible := [kind for kind in kinds or () if kind not in possible]:
             raise UserError(f"--save {impossible[0]}: {model.path} predicts only {', '.join(model.settings.tasks)}")
         chosen = kinds or [kind for kind in possible if kind not in _GLB]
+        if up != "-y" and "ply" not in chosen:
+            raise UserError("--up turns .ply files, but none are written: add ply to --save, or drop --up")
         if (needed := [kind for kind in chosen if kind in _GLB]) and find_spec("trimesh") is None:
             raise UserError(f"--save {needed[0]} needs trimesh: pip install trimesh")
         self._writers = {ending: writer for kind in chosen for ending, writer in possible[kind].items()}

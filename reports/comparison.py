@@ -60,7 +60,7 @@ class Table:
         lines = [head, ["---", "---", *("---:" for _ in self.columns)]]
         for protocol, name, values, best in self.rows:
             cells = [f"**{number(x)}**" if is_best else number(x) for x, is_best in zip(values, best, strict=True)]
-            lines.append([protocol or "default", name.replace("|", "\\|"), *cells])
+            lines.append([protocol or "released", name.replace("|", "\\|"), *cells])
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from datasets.perspective import PerspectiveDataset
 from losses.detection import detection_loss
-from losses.detection import valid_mask as positive_anchors
+from losses.detection import valid_mask as boxes_mask
 from losses.distillation import (
     depth_distillation,
     detection_distillation,
@@ -76,7 +76,7 @@ def _detection_task(options: DetectionOptions) -> Task:
         name=DETECTION,
         folder=DETECTION,
         loss=partial(detection_loss, **loss_options),
-        valid_mask=positive_anchors,
+        valid_mask=boxes_mask,
         pseudo_loss=partial(detection_distillation, loc_weight=options.loc_weight),
         loss_weight=1.0,
         metric=partial(DetectionMetric, with_coco=options.with_coco),

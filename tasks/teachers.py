@@ -38,7 +38,10 @@ def load_teachers(paths: Iterable[str], settings: AchievementSettings, device: t
     """
     teachers = Teachers({}, {})
     for given in paths:
-        checkpoint = load_achievement_checkpoint(find_checkpoint(given))
+        try:
+            checkpoint = load_achievement_checkpoint(find_checkpoint(given))
+        except UserError as error:
+            raise UserError(f"--teacher {given}: {error}") from error
         own = checkpoint.settings
         if len(own.tasks) > 1:
             raise UserError(f"--teacher {given} predicts {', '.join(own.tasks)}: pass networks of one task each")

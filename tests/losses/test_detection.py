@@ -145,8 +145,9 @@ def test_plain_formulas(options, batch):
     mean.value.backward()
     assert prediction.grad.isfinite().all()
     assert not prediction.grad[1].any(), "of an image without boxes"
-    assert not prediction.grad[..., :4][~valid_mask(batch)].any(), "boxes of the background"
-    assert prediction.grad[..., :4][valid_mask(batch)].any()
+    is_positive = match_anchors(batch["boxes"], batch["rgb"].shape[-2:]) >= 0
+    assert not prediction.grad[..., :4][~is_positive].any(), "boxes of the background"
+    assert prediction.grad[..., :4][is_positive].any()
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "-".join(map(str, options.values())))
@@ -270,3 +271,11 @@ def test_released_losses(path, dtype, rtol):
         assert close(found.classes / found.num_positives, arrays[f"mbox_CE_{name}_class"], rtol)
     found = detection_losses(torch.cat([offsets, logits], dim=2), batch, loc_loss_type="L1", loc_weight=1)
     assert close(found.box / found.num_positives, arrays["mbox_focal_L1_box_weight1"], rtol)
+
+
+def test_an_image_of_tiny_boxes_has_ground_truth():
+    """Though none of its anchors is positive: a teacher must not stand in for it."""
+    tiny = torch.tensor([[[0.5, 0.5, 0.505, 0.505, 1.0]], [[0.0, 0.0, 0.0, 0.0, 0.0]]])
+    batch = {"boxes": tiny, "rgb": torch.zeros(2, 3, 64, 64)}
+    assert not (match_anchors(tiny, (64, 64)) >= 0).any()
+    assert valid_mask(batch).tolist() == [[True], [False]]

@@ -179,3 +179,10 @@ def test_size_of_maps(predict, result, tmp_path, height, rows):
     assert len(points) == 2 * rows * rows
     assert points[: 2 * rows, 2].min() > 0, "the first row of pixels is above"
     assert "z up" in result(".json")["axes"]
+
+
+@pytest.mark.parametrize("flags", [["--video"], ["--up", "y", "--save", "depth"]], ids=" ".join)
+def test_flags_that_would_do_nothing_are_refused(predict, tmp_path, flags):
+    save_image(tmp_path / "room.png", np.zeros((32, 64, 3), np.uint8))
+    with pytest.raises(UserError, match=flags[0]):
+        predict("--input", tmp_path / "room.png", *flags)

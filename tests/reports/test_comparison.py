@@ -76,7 +76,7 @@ def test_files(tmp_path):
     comparison = make_comparison()
     write_comparison(tmp_path, comparison)
     text = (tmp_path / "comparison.md").read_text()
-    assert "| default | a\\|b | - | 0.5000 | - | - | **0.6000** | - | - |" in text
+    assert "| released | a\\|b | - | 0.5000 | - | - | **0.6000** | - | - |" in text
     for name, description in comparison.descriptions.items():
         assert f"- `{name}`: {description}" in text
     with open(tmp_path / "comparison.csv", newline="") as file:
