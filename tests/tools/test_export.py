@@ -32,8 +32,7 @@ IMAGE = "docs/example_room.png"
 SAME = 2e-5  # largest deviation of depth from prediction's that rounding explains; any other way has more
 SNIPPETS = [
     code
-    for language, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export")
-    if language == "python"
+    for _, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export-python")
 ]
 CODES = [pytest.param(code, id="onnx" if "onnx" in code else "torch") for code in SNIPPETS]
 
