@@ -19,6 +19,8 @@ from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks
 from visual.drawing import save_image
 
+pytestmark = pytest.mark.slow  # each is short, but they are many
+
 SIZE = ["--height", "32", "--width", "64", "--num_workers", "0", "--dataset", "Synthetic", "--num_val", "1"]
 SIZE += ["--backbone", "timm:test_efficientnet"]
 ONE_STEP = ["--num_train", "2", "--batch_size", "2", "--num_epochs", "1", "--ico_level", "2", "--no_pretrained"]
@@ -71,9 +73,7 @@ DEFAULT_BACKBONE = "Elite360M_Res18"
 LARGE_BACKBONES = [name for name in BACKBONES if name not in (DEFAULT_BACKBONE, "Elite360M_SwinB")]
 
 
-@pytest.mark.parametrize(
-    "backbone", [DEFAULT_BACKBONE, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE_BACKBONES)]
-)
+@pytest.mark.parametrize("backbone", [DEFAULT_BACKBONE, *LARGE_BACKBONES])
 def test_backbones(backbone, cache, tmp_path):
     """Trained, and evaluated from the folder of the training."""
     run = train(tmp_path / "train", *cache, "--backbone", backbone)

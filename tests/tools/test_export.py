@@ -30,10 +30,7 @@ SMALL = replace(SETTINGS, backbone="timm:test_efficientnet", height=32, width=64
 LARGE = replace(SMALL, height=64, width=128)
 IMAGE = "docs/example_room.png"
 SAME = 2e-5  # largest deviation of depth from prediction's that rounding explains; any other way has more
-SNIPPETS = [
-    code
-    for _, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export-python")
-]
+SNIPPETS = [code for _, code in runpy.run_path(str(ROOT / ".ci/readme_commands.py"))["blocks"]("export-python")]
 CODES = [pytest.param(code, id="onnx" if "onnx" in code else "torch") for code in SNIPPETS]
 
 
