@@ -17,7 +17,7 @@ from visual.color_scale import ColorScale
 Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
 _CAPTION_HEIGHT = 22  # pixels
-_BAR_WIDTH = 76  # pixels
+_BAR_WIDTH = 84  # pixels; OpenCV 4 writes wider than OpenCV 5
 _LEGEND_MARGIN = 8  # pixels beside a name
 _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
 TAG_HEIGHT = 14  # pixels, see `write_tag`
