@@ -417,7 +417,7 @@ def test_previews(write_tree, tmp_path):
         "preview_002_test.png",
     ]
     with Image.open(pictures[0]) as picture:
-        assert picture.size[0] == 2 * (512 + 76)
+        assert picture.size[0] == 2 * (512 + 84)  # with color bars
 
 
 @pytest.mark.parametrize("given", [["--preview", "2"], ["--out", "somewhere"]])
