@@ -18,7 +18,7 @@ import argparse
 import torch
 from tqdm import tqdm
 
-from datasets.joint import JointDataset
+from datasets.joint import join
 from datasets.loading import evaluation_batches, report_bad_samples
 from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import evaluate
@@ -56,7 +56,7 @@ def run_evaluation(
     device: torch.device,
 ) -> None:
     """Evaluate the network of a checkpoint on each dataset and write the results."""
-    dataset = datasets[0] if len(datasets) == 1 else JointDataset(datasets)
+    dataset = join(datasets)
     tasks = tuple(options.app)
     checkpoint.require(options.basenet, tasks, len(dataset.classes))
     comparison = compare_meaning(checkpoint, display_settings_of(dataset), tasks, options.allow_mismatch)
@@ -102,12 +102,12 @@ def evaluate_network(
     """
     with_coco = any(dataset.name == "COCO" for dataset in datasets)
     all_tasks = tasks_of(options, checkpoint.settings.cls_head, with_coco)
+    shown_settings = DisplaySettings.of(checkpoint.settings)
     results, rows, first = {}, [], 0
     for dataset in datasets:
         tasks = tasks_with_labels(all_tasks, dataset)
         batches = evaluation_batches(dataset, loading_settings(options), device)
         displays = {name: task.display for name, task in tasks.items()}
-        shown_settings = DisplaySettings.of(checkpoint.settings)
         draw = panel_writer(run.image, displays, shown_settings, checkpoint.epoch, options.log_frequency)
         evaluator = build_evaluator(tasks, len(dataset.classes), device)
         progress = tqdm(batches, desc="evaluating", unit="batch", disable=not is_main(), dynamic_ncols=True)

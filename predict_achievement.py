@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
             options.save,
             options.overwrite,
             options.batch_size,
-            options.up or "-y",
+            options.up,
         )
 
 

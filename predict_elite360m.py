@@ -67,7 +67,7 @@ def main(options: argparse.Namespace) -> int:
             options.save,
             options.overwrite,
             options.batch_size,
-            options.up or "-y",
+            options.up,
         )
     if options.video and code != INTERRUPTED:
         for path in write_panel_videos(inputs.jobs, options.every):

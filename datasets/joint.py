@@ -14,6 +14,11 @@ from utils.errors import UserError
 from utils.tasks import CLASS_TASKS
 
 
+def join(datasets: Sequence[PerspectiveDataset]) -> PerspectiveDataset:
+    """The concatenation of several datasets, or the only one; raises as `JointDataset`."""
+    return datasets[0] if len(datasets) == 1 else JointDataset(datasets)
+
+
 class JointDataset(PerspectiveDataset):
     """The concatenation of datasets. A sample has one more entry: ``dataset``, int, its place in `datasets`.
 

@@ -289,6 +289,7 @@ def add_prediction_options(parser: argparse.ArgumentParser, with_detection: bool
     parser.add_argument(
         "--up",
         choices=("y", "z"),
+        default="-y",
         help="upward axis of .ply files, as viewers expect it; if not given, y points down as in all other files",
     )
     if with_detection:

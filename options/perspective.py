@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from datasets import build_perspective_dataset
-from datasets.joint import JointDataset
+from datasets.joint import join
 from datasets.loading import LoadingSettings
 from datasets.nyuv2 import NYUv2
 from datasets.perspective import PerspectiveDataset
@@ -41,7 +41,7 @@ def training_set(options: argparse.Namespace) -> PerspectiveDataset:
             arguments["partial_labels"] = options.partial_labels
         datasets.append(_open(options, name, "train", options.size, augment=augment, **arguments))
     _require_labels("--train_dataset", datasets, options.app)
-    dataset = datasets[0] if len(datasets) == 1 else JointDataset(datasets)
+    dataset = join(datasets)
     if options.mix_ratio and not 1 < len(datasets) == len(options.mix_ratio):
         raise UserError(f"--mix_ratio: {len(options.mix_ratio)} numbers for {len(datasets)} datasets (--train_dataset)")
     own = len(dataset) // world_size()

@@ -87,8 +87,9 @@ class PanoramaFilePredictor(FilePredictor):
         entries = {**image.entries, **({"black_rows": [top, bottom]} if top or bottom else {})}
         used = None
         if self._masks:
-            used, mask = read_mask(self._masks.of(path), size)
-            entries["mask"] = {"path": os.path.abspath(self._masks.of(path)), "sha256": mask.sha256}
+            mask_path = self._masks.of(path)
+            used, mask = read_mask(mask_path, size)
+            entries["mask"] = {"path": os.path.abspath(mask_path), "sha256": mask.sha256}
         if self._without_black_bars and (top or bottom):
             used = np.ones(size, bool) if used is None else used
             used[:top] = used[size[0] - bottom :] = False

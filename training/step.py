@@ -104,8 +104,8 @@ class Stepper:
         if settings.ema_decay:
             self.ema = MovingAverage(objective.network, settings.ema_decay)
         self._kept = KeptBuffers(objective)
-        self._own = [objective.network.own_parameters(task) for task in objective.network.tasks]
-        of_one_task = {parameter for own in self._own for parameter in own}
+        self._own = {task: objective.network.own_parameters(task) for task in objective.network.tasks}
+        of_one_task = {parameter for own in self._own.values() for parameter in own}
         self._shared = [parameter for parameter in objective.parameters() if parameter not in of_one_task]
         may_be_late = device.type == "cuda" if late is None else late
         waits = settings.fp16 or objective.balancing.gradient_scope == "shared"
@@ -182,7 +182,7 @@ class Stepper:
         """As `_update`, but on the device and without a result; `flags` (2 + T,) bool say what is skipped."""
         is_bad, _, *without_pixels = flags
         self._clip()
-        of_tasks = [(own, is_bad | nothing) for own, nothing in zip(self._own, without_pixels, strict=True)]
+        of_tasks = [(own, is_bad | nothing) for own, nothing in zip(self._own.values(), without_pixels, strict=True)]
         step_unless(self.optimizer, [(self._shared, is_bad), *of_tasks])
         self.objective.balancing.end_step()
         self._kept.put_back_if(is_bad)
@@ -215,7 +215,7 @@ class Stepper:
     def _skip_update(self, tasks: Iterable[str]) -> None:
         """Keep momentum from updating the parameters of tasks without labels."""
         for task in tasks:
-            for parameter in self.objective.network.own_parameters(task):
+            for parameter in self._own[task]:
                 parameter.grad = None
 
     def _backward(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
