@@ -1,6 +1,5 @@
 """Resuming through the script. What states, steps and the loop do is in test_state, test_step and test_loop."""
 
-import contextlib
 import json
 import math
 import os
@@ -336,16 +335,10 @@ def train_as_a_launcher_does(log_dir: Path, more: list[str], rank: int, num_proc
     train_elite360m.main(train_parser().parse_args([*LONGER, "--log_dir", str(log_dir), *more]))
 
 
-def kill_all(pids: list[int]) -> None:
-    """The processes and what they started, at once."""
-    listing = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
-    parents = [tuple(map(int, line.split())) for line in listing.splitlines()[1:]]
-    family = list(pids)
-    for pid in family:
-        family += [child for child, parent in parents if parent == pid]
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def train_in_a_group(log_dir: Path, more: list[str], rank: int, num_processes: int) -> None:
+    """As a process group, which can be killed as a whole: also the process that it is just starting."""
+    os.setpgid(0, 0)
+    train_as_a_launcher_does(log_dir, more, rank, num_processes)
 
 
 @pytest.mark.slow
@@ -353,7 +346,7 @@ def test_killed_again_and_again(tmp_path):
     """Two processes at random moments of training, validation and writing the state; with augmentation and workers."""
 
     def launch(name: str, *more: str) -> Launch:
-        return Launch(partial(train_as_a_launcher_does, tmp_path / name, [*more]), 2, tmp_path / "log")
+        return Launch(partial(train_in_a_group, tmp_path / name, [*more]), 2, tmp_path / "log")
 
     launch("whole").wait()
     generator = random.Random(0)
@@ -365,7 +358,8 @@ def test_killed_again_and_again(tmp_path):
             time.sleep(0.005)
         time.sleep(generator.uniform(0, 0.3))
         assert launched.is_running(), "more steps are needed for this number of kills"
-        kill_all(launched.pids)
+        for pid in launched.pids:
+            os.killpg(pid, signal.SIGKILL)
         with pytest.raises(ProcessExitedException):
             launched.wait()
         for leftover in state.parent.glob(".*"):
