@@ -1,1 +1,1 @@
-"""Losses: one per task, each a `PixelLoss`, and their combination."""
+"""Task losses, each returning a `PixelLoss`, and the methods that balance them."""

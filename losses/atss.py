@@ -1,4 +1,4 @@
-"""Adaptive training sample selection: assigns boxes to anchors (ATSS, Zhang et al., CVPR 2020)."""
+"""Adaptive training sample selection: assigns boxes to anchors (ATSS, Zhang et al., CVPR 2020, algorithm 1)."""
 
 import torch
 from torchvision.ops import box_convert
@@ -6,23 +6,24 @@ from torchvision.ops import box_convert
 from utils.anchors import RATIOS, anchor_boxes, anchors_per_level
 from utils.boxes import paired_iou
 
-NEAREST = 9  # locations of each level
-RESOLUTION = 2**-18  # of distances, in widths and heights of the image
-MARGIN = 0.01  # between the center of an anchor and the sides of its box, in widths and heights of the image
+# Lengths are in widths and heights of the image.
+NEAREST = 9  # candidate locations per level
+RESOLUTION = 2**-18  # distances are rounded to multiples of this
+MARGIN = 0.01  # smallest distance from the center of a positive anchor to the sides of its box
 
 
 @torch.no_grad()
 def match_anchors(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The index of the box of each anchor, (B, A) int64; -1 for the background.
+    """Match each anchor to a box: indices (B, A) int64, -1 for background.
 
-    Candidates for a box are, on each level, the anchors of the 9 locations nearest to its center. Positive are those
-    with an IoU of at least the mean plus the standard deviation of the IoUs of all its candidates, whose center is
-    in the box, more than 0.01 from its sides. An anchor that is positive for several boxes gets the one with the
-    highest IoU, of equal ones the first.
+    On each level, the anchors at the 9 locations nearest to the center of a box are its candidates. A candidate is
+    positive if its IoU is at least the mean plus the standard deviation over all candidates of the box, and its center
+    is inside the box, more than 0.01 from each side. An anchor that is positive for several boxes is matched to the
+    one with the highest IoU, the first of equal ones.
 
     Args:
         boxes: (B, N, 5) x1, y1, x2, y2, class; class 0 = padding.
-        size: of the images, (H, W).
+        size: image size (H, W).
     """
     if not boxes.numel():
         return torch.full((len(boxes), sum(anchors_per_level(size))), -1, device=boxes.device)
@@ -38,13 +39,13 @@ def match_anchors(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _candidates(boxes: torch.Tensor, anchors: torch.Tensor, level_counts: tuple[int, ...]) -> torch.Tensor:
-    """Indices (B, N, K) of the anchors nearest to boxes (B, N, 4), of each level those of NEAREST locations, or all.
+    """Indices (B, N, K) of the candidates for boxes (B, N, 4): anchors at the NEAREST locations of each level, or all.
 
-    Of equally distant locations, which are frequent around centers on the border of two cells, the last ones: so that
-    rounding, which differs between devices, has no influence.
+    Equal distances are frequent, for centers on the border of two cells; the last locations are then taken. Distances
+    are rounded first, because their floating-point errors differ between devices.
     """
     centers = box_convert(boxes, "xyxy", "cxcywh")[..., :2]
-    of_location = torch.arange(len(RATIOS), device=boxes.device)
+    at_location = torch.arange(len(RATIOS), device=boxes.device)
     candidates, start = [], 0
     for count in level_counts:
         locations = anchors[start : start + count : len(RATIOS), :2]
@@ -52,17 +53,17 @@ def _candidates(boxes: torch.Tensor, anchors: torch.Tensor, level_counts: tuple[
         steps = (distances / RESOLUTION).round().long()
         rank = steps * len(locations) - torch.arange(len(locations), device=boxes.device)
         nearest = rank.topk(min(NEAREST, len(locations)), largest=False).indices
-        candidates.append((start + len(RATIOS) * nearest[..., None] + of_location).flatten(2))
+        candidates.append((start + len(RATIOS) * nearest[..., None] + at_location).flatten(2))
         start += count
     return torch.cat(candidates, dim=-1)
 
 
 def _box_with_highest_iou(candidates: torch.Tensor, iou: torch.Tensor, num_anchors: int) -> torch.Tensor:
-    """For each anchor the index of the box with the highest IoU, (B, A); -1 where none is positive.
+    """The index of the box with the highest IoU for each anchor, (B, A); -1 if it is positive for no box.
 
     Args:
-        candidates: (B, N, K) indices of anchors.
-        iou: (B, N, K) with each of them; -1 where it is not positive.
+        candidates: (B, N, K) anchor indices.
+        iou: (B, N, K) IoU of each candidate with its box; -1 if not positive.
     """
     batch_size, num_boxes, _ = candidates.shape
     box = torch.arange(num_boxes, device=candidates.device)[:, None].expand_as(candidates).flatten(1)

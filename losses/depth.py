@@ -1,4 +1,4 @@
-"""Depth: the reverse Huber (berHu) loss."""
+"""Depth loss: reverse Huber (berHu)."""
 
 import torch
 
@@ -9,7 +9,7 @@ from utils.distributed import all_max
 def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """berHu over the valid pixels: |e| up to a threshold delta, (e^2 + delta^2) / (2 delta) beyond.
 
-    delta = 0.2 * the largest |e| of the global batch, a constant for the gradient (Laina et al., 3DV 2016).
+    delta = 0.2 max |e| over the valid pixels of the global batch, constant in the gradient (Laina et al., 3DV 2016).
 
     Args:
         prediction: (B, 1, H, W) meters.
@@ -17,7 +17,7 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """
     mask = batch["depth_mask"]
     error = torch.where(mask, prediction - batch["depth"], 0).abs()
-    # The lower bound avoids a division by zero when all pixels are exact.
+    # The lower bound avoids a division by zero when all predictions are exact.
     delta = (0.2 * all_max(error.max())).clamp_min(1e-12)
     pixel_losses = torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta))
     return PixelLoss(pixel_losses.sum(), mask.sum())

@@ -1,7 +1,7 @@
 """Losses against pseudo labels, the predictions of single-task teachers (Yun & Cho, ICCV 2023): one per task.
 
-Each is a mean over all pixels of the images that it is used for: those without ground truth, or all. It is added to the
-loss against ground truth, which is averaged separately. No gradient reaches the teacher.
+Each is a mean over all pixels of the images that use it: those without ground truth, or all. It is added to the loss
+against ground truth, which is averaged separately. No gradient reaches the teacher.
 """
 
 import torch
@@ -12,27 +12,27 @@ from losses.detection import focal_losses
 from losses.reduction import PixelLoss
 from utils.distributed import all_sum
 
-CONFIDENT = 0.3  # probability of the best class above which an anchor of the teacher counts as an object
+CONFIDENT = 0.3  # an anchor of the teacher is an object if the probability of its best class is above this
 
 
 def segmentation_distillation(logits: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
-    """Mean cross-entropy against the probabilities of the teacher: -sum_c softmax(t)_c log p_c.
+    """Mean cross-entropy against the teacher's probabilities: -sum_c softmax(t)_c log p_c.
 
     Args:
         logits, teacher: (B, K, H, W).
-        is_used: the images that count, (B,) bool.
+        is_used: which images use the loss, (B,) bool.
     """
-    return _mean_of_images(F.cross_entropy(logits, teacher.detach().softmax(1), reduction="none"), is_used)
+    return _masked_images(F.cross_entropy(logits, teacher.detach().softmax(1), reduction="none"), is_used)
 
 
 def depth_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
-    """Mean smooth L1 of the difference in meters: e^2 / 2 up to 1 m, |e| - 1/2 beyond.
+    """Mean smooth L1 of the error e in meters: e^2 / 2 up to 1 m, |e| - 1/2 beyond.
 
     Args:
         prediction, teacher: (B, 1, H, W) meters.
-        is_used: the images that count, (B,) bool.
+        is_used: which images use the loss, (B,) bool.
     """
-    return _mean_of_images(F.smooth_l1_loss(prediction, teacher.detach(), reduction="none")[:, 0], is_used)
+    return _masked_images(F.smooth_l1_loss(prediction, teacher.detach(), reduction="none")[:, 0], is_used)
 
 
 def normal_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
@@ -40,24 +40,24 @@ def normal_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used
 
     Args:
         prediction, teacher: (B, 3, H, W) unit vectors.
-        is_used: the images that count, (B,) bool.
+        is_used: which images use the loss, (B,) bool.
     """
-    return _mean_of_images(1 - vecdot(prediction, teacher.detach(), dim=1), is_used)
+    return _masked_images(1 - vecdot(prediction, teacher.detach(), dim=1), is_used)
 
 
 def detection_distillation(
     prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor, loc_weight: float = 10.0
 ) -> PixelLoss:
-    """Focal loss against the probabilities of the teacher, and smooth L1 of the offsets of its confident anchors.
+    """Focal loss against the teacher's probabilities, and smooth L1 of the box offsets of its confident anchors.
 
-    An anchor is confident where the probability of its best class is above 0.3; probabilities above 0.3 have the weight
-    of positive targets (see `losses.detection.focal_losses`). Both sums are divided by the number of confident anchors;
-    0 if there are none in any process.
+    An anchor is confident if the probability of its best class is above 0.3; probabilities above 0.3 are weighted as
+    positive targets (see `losses.detection.focal_losses`). Both sums are divided by the number of confident anchors.
+    The loss is 0 if no process has any.
 
     Args:
-        prediction, teacher: (B, A, 4 + C), offsets and the logits of one sigmoid per class.
-        is_used: the images that count, (B,) bool.
-        loc_weight: of the offsets.
+        prediction, teacher: (B, A, 4 + C), box offsets and class logits, one sigmoid per class.
+        is_used: which images use the loss, (B,) bool.
+        loc_weight: weight of the smooth L1.
     """
     targets = teacher[..., 4:].detach().sigmoid()
     is_confident = (targets.amax(-1) > CONFIDENT) & is_used[:, None]  # (B, A)
@@ -68,7 +68,7 @@ def detection_distillation(
     return PixelLoss(torch.where(all_sum(count) > 0, losses.sum(), 0), count)
 
 
-def _mean_of_images(pixel_losses: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
-    """The losses (B, H, W) of all pixels of the images that count."""
+def _masked_images(pixel_losses: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
+    """The pixel losses (B, H, W) of the images that use them."""
     total = torch.where(is_used[:, None, None], pixel_losses, 0).sum()
     return PixelLoss(total, is_used.sum() * pixel_losses[0].numel())

@@ -1,20 +1,18 @@
-"""Surface normals: mean angular error."""
+"""Surface normal loss: mean angular error."""
 
 import torch
 from torch.linalg import vecdot
 
 from losses.reduction import PixelLoss
 
-# Pixels with a larger absolute cosine are excluded, as in the released code: the gradient of arccos is infinite
-# at +-1.
-COSINE_LIMIT = 0.999
+COSINE_LIMIT = 0.999  # the gradient of arccos is infinite at +-1
 
 
 def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
-    """Angle in radians between prediction and ground truth, over the valid pixels where it is learnt.
+    """Angle arccos(cosine similarity) in radians over the valid pixels with |cosine| < 0.999.
 
-    As in the released code, the mean is over the valid pixels with an angle between about 2.6 and 177.4 degrees:
-    those that are already right, or exactly opposite, are excluded from the loss and from its count.
+    As in the released code, pixels with an angle below about 2.6 or above 177.4 degrees (already right, or opposite)
+    are excluded, from the sum and from the count.
 
     Args:
         prediction: (B, 3, H, W) vectors of any length.
@@ -25,7 +23,7 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     # Equals F.cosine_similarity, which allocates a dozen maps of three channels.
     lengths = (vecdot(prediction, prediction, dim=1) * vecdot(target, target, dim=1)).clamp_min(1e-16).sqrt()
     cosine = vecdot(prediction, target, dim=1) / lengths  # (B, H, W)
-    near = cosine.abs() >= COSINE_LIMIT  # false for NaN, so that it reaches the loss
-    counted = mask[:, 0] & ~near
+    excluded = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must reach the loss
+    counted = mask[:, 0] & ~excluded
     angle = torch.arccos(torch.where(counted, cosine, 0))
     return PixelLoss(torch.where(counted, angle, 0).sum(), counted.sum())

@@ -1,6 +1,6 @@
-"""Losses for images of perspective cameras, those of Yun & Cho, ICCV 2023: one per task.
+"""The dense task losses of Yun & Cho (ICCV 2023), for perspective images.
 
-Each is a mean over the valid pixels of the global batch, and 0, with a gradient of 0, when there are none.
+Each is a mean over the valid pixels of the global batch; without any, both loss and gradient are 0.
 """
 
 import torch
@@ -12,7 +12,7 @@ from utils.tasks import IGNORE_LABEL
 
 
 def segmentation_loss(logits: torch.Tensor, batch: dict, label_smoothing: float = 0.0) -> PixelLoss:
-    """Mean cross-entropy over the labeled pixels: (1 - s) (-log p_y) + s mean_c(-log p_c) with the label smoothing s.
+    """Mean cross-entropy over the labeled pixels, with label smoothing s: (1 - s) (-log p_y) + s mean_c(-log p_c).
 
     Args:
         logits: (B, K, H, W).
@@ -41,7 +41,7 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
 def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """1 - mean of <prediction, ground truth> over the valid pixels.
 
-    Ground truth counts as it is: resizing leaves normals shorter than 1 at edges.
+    The ground truth is not normalized: resizing leaves vectors shorter than 1 at edges, which weigh less.
 
     Args:
         prediction: (B, 3, H, W) unit vectors.

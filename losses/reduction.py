@@ -1,4 +1,4 @@
-"""Reduction of pixel losses to their mean over the pixels of all processes."""
+"""Reduction of pixel losses to means over all processes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from utils.distributed import all_sum, world_size
 
 
 class PixelLoss(NamedTuple):
-    """Loss of one task over the batch of this process, not yet divided.
+    """Loss of one task, summed over the batch of this process.
 
     Attributes:
-        total: scalar, the sum over the pixels that count.
-        num_pixels: scalar tensor, how many those are.
+        total: scalar, the sum over the counted pixels.
+        num_pixels: scalar tensor, the number of counted pixels.
     """
 
     total: torch.Tensor
@@ -21,12 +21,12 @@ class PixelLoss(NamedTuple):
 
 
 class TaskLoss(NamedTuple):
-    """Loss of one task over the global batch, that of all processes.
+    """Loss of one task over the global batch: the batches of all processes.
 
     Attributes:
-        value: scalar; its gradient, averaged over the processes as DDP does, is that of the global mean. 0 when the
-            batch has no valid pixel of the task.
-        num_pixels: scalar tensor, number of averaged pixels of all processes.
+        value: scalar; its gradient, averaged over the processes by DDP, is that of the mean over the global batch. 0
+            when that batch has no valid pixel of the task.
+        num_pixels: scalar tensor, the number of counted pixels in all processes.
     """
 
     value: torch.Tensor
@@ -34,13 +34,13 @@ class TaskLoss(NamedTuple):
 
 
 def global_means(losses: Sequence[PixelLoss]) -> list[TaskLoss]:
-    """Of each loss the mean over its pixels in all processes; their numbers are exchanged together.
+    """The mean of each loss over the pixels of all processes. The counts of all losses are exchanged at once.
 
     A mean of means would give more weight to pixels of panoramas with few valid pixels. Here all pixels have the same
-    weight, and several processes compute the same as one with the global batch.
+    weight, and several processes compute the same loss as one process with the global batch.
     """
     counts = all_sum(torch.stack([loss.num_pixels.float() for loss in losses]))
-    # DDP averages the gradients of the processes: times their number, so that the average is the sum.
+    # DDP averages gradients over the processes; times the number of processes, the average becomes the sum.
     return [
         TaskLoss(loss.total * world_size() / count.clamp_min(1), count)
         for loss, count in zip(losses, counts, strict=True)

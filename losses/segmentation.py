@@ -1,4 +1,4 @@
-"""Semantic segmentation: cross-entropy."""
+"""Segmentation loss: cross-entropy."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> PixelLoss:
     """Cross-entropy over the labeled pixels.
 
     Args:
-        logits: (B, K, H, W), or (B, K, h, w) of the same aspect ratio, to be upsampled bilinearly.
+        logits: (B, K, H, W), or (B, K, h, w) of the same aspect ratio, which are upsampled bilinearly.
         batch: ``semantic`` (B, H, W) labels, -1 = ignore.
 
     Raises:
@@ -23,7 +23,7 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> PixelLoss:
     labels = batch["semantic"]
     (h, w), (height, width) = logits.shape[-2:], labels.shape[-2:]
     if h * width != w * height:
-        raise ValueError(f"logits of size {tuple(logits.shape)} for labels of size {tuple(labels.shape)}")
+        raise ValueError(f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} differ in aspect ratio")
     if (h, w) == (height, width):
         total = _cross_entropy(logits, labels)
     elif use_cpu_kernels(logits):
@@ -34,12 +34,12 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> PixelLoss:
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Sum over pixels. The reduction of torch's cross_entropy is not deterministic on GPUs."""
+    """Sum over pixels; torch's own reduction of the cross-entropy is not deterministic on GPUs."""
     return F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="none").sum()
 
 
 class _ResizedCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropies of upsampled logits, in chunks of rows.
+    """Sum of the cross-entropies of upsampled logits, computed in chunks of rows:
 
         return _cross_entropy(F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False), labels)
 
@@ -72,7 +72,7 @@ class _ResizedCrossEntropy(torch.autograd.Function):
 
 
 def _resized_rows(x: torch.Tensor, rows: slice, size: tuple[int, int]) -> torch.Tensor:
-    """The r given rows of `x` (B, K, h, w) upsampled bilinearly to `size` (H, W): (B, K, r, W)."""
+    """The given r rows of `x` (B, K, h, w) upsampled bilinearly to `size` (H, W): (B, K, r, W)."""
     height = x.shape[-2]
     row = torch.arange(rows.start, rows.stop, device=x.device, dtype=x.dtype)
     position = ((row + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)

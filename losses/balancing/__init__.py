@@ -1,6 +1,6 @@
-"""Methods for balancing the tasks, by their names in --balancing.
+"""The balancing methods by their --balancing names.
 
-This file does not import torch, so that --help is fast.
+Does not import torch, so that --help is fast.
 """
 
 from importlib import import_module
@@ -11,18 +11,25 @@ if TYPE_CHECKING:
 
 
 class MethodSpec(NamedTuple):
-    """The class of a method, and its arguments.
+    """Class and arguments of a method.
 
     Attributes:
-        module, class_name: of the class.
-        arguments: fixed by the name of the method.
-        options: further arguments, named as on the command line.
+        module, class_name: where to import the class from.
+        arguments: arguments that the name of the method fixes.
+        options: arguments set by command-line options of the same names.
     """
 
     module: str
     class_name: str
     arguments: dict[str, object]
     options: tuple[str, ...] = ()
+
+
+_SUM, _GEOMETRIC = {"geometric": False}, {"geometric": True}
+_DWA = ("losses.balancing.dwa", "DynamicWeightAverage")
+_RLW = ("losses.balancing.rlw", "RandomWeights")
+_DTP = ("losses.balancing.dtp", "DynamicTaskPrioritization")
+_ACHIEVEMENT = ("losses.balancing.achievement", "Achievement")
 
 
 def _torchjd(aggregator: str, **arguments: object) -> MethodSpec:
@@ -35,37 +42,19 @@ BALANCINGS = {
     "uncertainty": MethodSpec("losses.balancing.uncertainty", "UncertaintyWeighting", {}, ("loss_weights",)),
     "fixed": MethodSpec("losses.balancing.fixed", "FixedWeights", {}, ("loss_weights",)),
     "geometric": MethodSpec("losses.balancing.fixed", "GeometricLoss", {}, ("keep_exponents",)),
-    "dwa": MethodSpec("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": False}),
-    "dwa-geometric": MethodSpec(
-        *("losses.balancing.dwa", "DynamicWeightAverage", {"geometric": True}),
-        ("keep_exponents",),
-    ),
-    "rlw": MethodSpec("losses.balancing.rlw", "RandomWeights", {"geometric": False}, ("seed",)),
-    "rlw-geometric": MethodSpec(
-        *("losses.balancing.rlw", "RandomWeights", {"geometric": True}),
-        ("seed", "keep_exponents"),
-    ),
-    "dtp": MethodSpec(
-        *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": False}),
-        ("focusing_factor",),
-    ),
-    "dtp-geometric": MethodSpec(
-        *("losses.balancing.dtp", "DynamicTaskPrioritization", {"geometric": True}),
-        ("focusing_factor", "keep_exponents"),
-    ),
+    "dwa": MethodSpec(*_DWA, _SUM),
+    "dwa-geometric": MethodSpec(*_DWA, _GEOMETRIC, ("keep_exponents",)),
+    "rlw": MethodSpec(*_RLW, _SUM, ("seed",)),
+    "rlw-geometric": MethodSpec(*_RLW, _GEOMETRIC, ("seed", "keep_exponents")),
+    "dtp": MethodSpec(*_DTP, _SUM, ("focusing_factor",)),
+    "dtp-geometric": MethodSpec(*_DTP, _GEOMETRIC, ("focusing_factor", "keep_exponents")),
     "gradnorm": MethodSpec("losses.balancing.gradnorm", "GradNorm", {}),
-    "achievement": MethodSpec(
-        *("losses.balancing.achievement", "Achievement", {"geometric": True}),
-        ("potential", "margin", "focusing_factor", "keep_exponents"),
-    ),
-    "achievement-arithmetic": MethodSpec(
-        *("losses.balancing.achievement", "Achievement", {"geometric": False}),
-        ("potential", "margin", "focusing_factor"),
-    ),
+    "achievement": MethodSpec(*_ACHIEVEMENT, _GEOMETRIC, ("potential", "margin", "focusing_factor", "keep_exponents")),
+    "achievement-arithmetic": MethodSpec(*_ACHIEVEMENT, _SUM, ("potential", "margin", "focusing_factor")),
     "upgrad": _torchjd("UPGrad"),
     "pcgrad": _torchjd("PCGrad"),
     "cagrad": _torchjd("CAGrad", c=0.5),  # the paper's radius
-    "mgda": _torchjd("MGDA", epsilon=1e-5, max_iters=250),  # torchjd's own stop is a thousandth from the optimum
+    "mgda": _torchjd("MGDA", epsilon=1e-5, max_iters=250),  # torchjd's defaults stop about 1e-3 from the optimum
     "imtl-g": _torchjd("IMTLG"),
     "aligned-mtl": _torchjd("AlignedMTL"),
     "nash-mtl": _torchjd("NashMTL"),
@@ -73,11 +62,11 @@ BALANCINGS = {
 
 
 def build_balancing(name: str, tasks: tuple[str, ...], **options: object) -> "Balancing":
-    """A balancing method for these tasks.
+    """Build a balancing method for these tasks.
 
     Args:
         name: a key of BALANCINGS.
-        options: arguments of the method, of which `keep_exponents` has a default; others are ignored.
+        options: arguments of the method, all required except `keep_exponents`; others are ignored.
     """
     method = BALANCINGS[name]
     chosen = {option: options[option] for option in method.options if option in options}

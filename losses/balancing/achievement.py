@@ -6,20 +6,20 @@ from losses.balancing.accuracy import AccuracyWeights
 
 
 class Achievement(AccuracyWeights):
-    """Weights from each task's remaining gap to its potential (Yun & Cho, ICCV 2023), which sum to one:
+    """Weights from each task's remaining gap to its potential (Yun & Cho, ICCV 2023):
 
         w = softmax_t(r_t),  r_t = max(0, 1 - k_t / (P_t (1 + m)))^gamma
 
-    with the smoothed accuracy k_t, the potential P_t, the accuracy of a single-task network, a margin m
-    and a focusing factor gamma. They are exponents of a geometric mean, or (`achievement-arithmetic`) weights of a
-    sum. They are equal until all accuracies are known, and change after each validation.
+    with smoothed accuracy k_t, potential P_t (the accuracy of a single-task network), margin m and focusing factor
+    gamma. They are exponents of a geometric mean (`achievement`) or weights of a sum (`achievement-arithmetic`). They
+    are equal until all accuracies are known, and change after each validation.
 
-    The released code lacks the maximum: a task above its potential gains weight again, or crashes. It updates
-    accuracies twice per validation when weights are averaged, and does not save them in checkpoints.
+    The released code lacks the maximum, so that a task above its potential regains weight or crashes the training. It
+    updates accuracies twice per validation when network weights are averaged, and does not save them in checkpoints.
 
     Args:
         tasks: names, in the same order as those of the network.
-        geometric: whether the weights are exponents.
+        geometric: use the weights as exponents of a geometric mean.
         potential: P_t of each task, above 0 and up to 1.
         margin: m.
         focusing_factor: gamma.
@@ -40,5 +40,5 @@ class Achievement(AccuracyWeights):
         self.register_buffer("_goals", torch.tensor([potential[task] * (1 + margin) for task in tasks]))
 
     def task_weights(self) -> torch.Tensor:
-        left = (1 - self.accuracies / self._goals).clamp_min(0) ** self._focusing_factor
-        return torch.softmax(torch.where(left.isnan().any(), 0, left), dim=0)
+        gaps = (1 - self.accuracies / self._goals).clamp_min(0) ** self._focusing_factor  # r_t
+        return torch.softmax(torch.where(gaps.isnan().any(), 0, gaps), dim=0)

@@ -4,20 +4,20 @@ import torch
 
 from losses.balancing.accuracy import AccuracyWeights
 
-LOWEST_ACCURACY = 1e-3  # without it, a task with almost no accuracy would get all the weight
+LOWEST_ACCURACY = 1e-3  # bounds the weight of a task with almost no accuracy
 
 
 class DynamicTaskPrioritization(AccuracyWeights):
     """w_t = -(1 - k_t)^gamma log k_t of the smoothed accuracy k_t (Guo et al., ECCV 2018, eq. 4).
 
     Difficult tasks get more weight. Weights are 1 before the first validation; accuracies below 0.001 count as 0.001.
-    (The released code of Yun & Cho takes 1e-20, so that a task of accuracy 0 gets a weight of 46.)
+    (The released code of Yun & Cho adds 1e-20 instead, which gives a task with accuracy 0 a weight of 46.)
 
     The geometric form divides the weights by their sum.
 
     Args:
         tasks: names, in the same order as those of the network.
-        geometric: the weights are exponents.
+        geometric: use the weights as exponents of a geometric mean.
         focusing_factor: gamma.
         keep_exponents: see `WeightedLosses`.
     """

@@ -11,10 +11,10 @@ class DynamicWeightAverage(WeightedLosses):
     """w_t = T softmax_t(rho_t / tau) with rho_t = L_t(e - 1) / L_t(e - 2), tau = 2 (Liu et al., CVPR 2019, eq. 7).
 
     A task whose loss falls slowly gets a larger weight. L_t(e) is the mean over the steps of epoch e in which the task
-    had labels; weights are 1 in the first two epochs. (The released code of Yun & Cho multiplies by the temperature
+    has labels; weights are 1 in the first two epochs. (The released code of Yun & Cho multiplies by the temperature
     instead of dividing, compares sums over different numbers of steps, and updates weights within epochs.)
 
-    The geometric form has the exponents softmax_t(rho_t / tau).
+    The geometric form uses the exponents softmax_t(rho_t / tau).
     """
 
     def __init__(self, tasks: tuple[str, ...], geometric: bool, keep_exponents: bool = False):
@@ -22,7 +22,7 @@ class DynamicWeightAverage(WeightedLosses):
         self.needs_loss_values = True
         for name in ("_sums", "_counts"):  # over the steps of this epoch
             self.register_buffer(name, torch.zeros(len(tasks)))
-        for name in ("_last", "_before"):  # mean losses of the last two epochs; NaN: unknown
+        for name in ("_last", "_before"):  # mean losses of the last two epochs; NaN before them
             self.register_buffer(name, torch.full((len(tasks),), torch.nan))
 
     def task_weights(self) -> torch.Tensor:
@@ -36,8 +36,8 @@ class DynamicWeightAverage(WeightedLosses):
 
     def end_epoch(self) -> None:
         means = self._sums / self._counts
-        seen = self._counts > 0  # otherwise the earlier means are kept
-        self._before.copy_(torch.where(seen, self._last, self._before))
-        self._last.copy_(torch.where(seen, means, self._last))
+        has_labels = self._counts > 0  # other tasks keep their means
+        self._before.copy_(torch.where(has_labels, self._last, self._before))
+        self._last.copy_(torch.where(has_labels, means, self._last))
         self._sums.zero_()
         self._counts.zero_()

@@ -1,4 +1,4 @@
-"""Constant weights."""
+"""Constant weights: a weighted sum, or a geometric mean with equal exponents."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Methods of the library torchjd, which combine the gradients of the tasks instead of their losses."""
+"""Methods of the torchjd library, which combine the gradients of the tasks instead of their losses."""
 
 from importlib import import_module
 
@@ -10,9 +10,9 @@ from utils.errors import UserError
 
 
 class GradientBalancing(WeightedLosses):
-    """The gradient of the shared parameters is sum_t w_t dL_t with weights that torchjd computes from the gradients.
+    """The gradient of the shared parameters is sum_t w_t dL_t, with weights that torchjd computes from the gradients.
 
-    Parameters of a single task have the gradient of its L_t. Tasks without labels in the batch are excluded from the
+    Parameters of a single task get the gradient of its L_t. Tasks without labels in the batch are excluded from the
     aggregation. The methods:
 
     ============ ========================================================================
@@ -27,12 +27,12 @@ class GradientBalancing(WeightedLosses):
 
     Args:
         tasks: names, in the same order as those of the network.
-        aggregator: name of torchjd's class.
-        seed: of the random order of the tasks in PCGrad.
-        arguments: of the class.
+        aggregator: name of the torchjd class.
+        seed: seed of PCGrad's random task order.
+        arguments: arguments of the torchjd class.
 
     Raises:
-        UserError: when torchjd, or a solver that it needs for this method, is not installed.
+        UserError: when torchjd, or a solver that this method needs, is not installed.
     """
 
     gradient_scope = "shared"
@@ -47,31 +47,32 @@ class GradientBalancing(WeightedLosses):
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
 
     def task_weights(self) -> torch.Tensor:
-        return torch.ones_like(self._weights)  # of the losses; those of the gradients are `weights`
+        return torch.ones_like(self._weights)  # of the losses; `weights` are those of the gradients
 
     def weights(self) -> dict[str, float]:
-        """w_t of the last step."""
+        """The weights w_t of the gradients in the last step."""
         return dict(zip(self.tasks, self._weights.tolist(), strict=True))
 
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor:
-        """Weights (T,) of the tasks' gradients, given their inner products (T, T)."""
+        """Weights (T,) of the task gradients, from their inner products (T, T)."""
         gramian = gramian.cpu()  # torchjd reads its entries one by one
         present = self._present.nonzero().squeeze(1).cpu()
         gramian = gramian[present][:, present]
         weights = torch.zeros(len(self.tasks))
-        # For a single task, or without any gradient, there is nothing to combine, and some solvers fail.
-        weights[present] = self._weights_of(gramian, present) if len(present) > 1 and gramian.any() else 1.0
+        # With a single task, or gradients that are all zero, there is nothing to combine and some solvers fail.
+        weights[present] = self._solve(gramian, present) if len(present) > 1 and gramian.any() else 1.0
         self._weights.copy_(weights)
         return self._weights.clone()
 
     def end_step(self) -> None:
         self._step += 1
 
-    def _weights_of(self, gramian: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    def _solve(self, gramian: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """torchjd's weights (P,) of the gradients of the P tasks `present`, from their inner products (P, P)."""
         aggregator = self._aggregator(len(present))
         if self._name == "NashMTL":
-            # It needs gradients: any with these inner products will do. It starts from its last solution, also in a
-            # resumed training: torchjd stores that in an undocumented attribute (see `_aggregator`).
+            # NashMTL takes gradients; any with these inner products will do. It starts from its previous solution,
+            # which torchjd stores in an undocumented attribute (see `_aggregator`); resumed trainings restore it.
             weighting = aggregator.weighting
             start = self._nash.cpu()
             weighting.prvs_alpha = start[present].numpy()
@@ -79,8 +80,8 @@ class GradientBalancing(WeightedLosses):
             start[present] = torch.as_tensor(weighting.prvs_alpha, dtype=start.dtype)
             self._nash.copy_(start)
             return weights
-        # PCGrad draws a random order, the same in all processes and in resumed training. The other methods depend only
-        # on ratios of gradients, apart from torchjd's thresholds for gradients of about unit length.
+        # The seed makes PCGrad's random order the same in all processes and in resumed trainings. Scaling the gradients
+        # to about unit length, for which torchjd's thresholds are made, does not change the methods otherwise.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._seed_of_step())
             return aggregator.gramian_weighting(gramian / gramian.diagonal().mean())
@@ -96,12 +97,11 @@ class GradientBalancing(WeightedLosses):
                 aggregator = getattr(aggregation, self._name)(**arguments, **self._arguments)
             except ImportError as error:
                 raise UserError(
-                    f"--balancing: {self._name} needs the library torchjd and its solvers: "
-                    "pip install -r requirements-extra.txt"
+                    f"--balancing: {self._name} needs torchjd and its solvers: pip install -r requirements-extra.txt"
                 ) from error
             if self._name == "NashMTL" and not hasattr(aggregator.weighting, "prvs_alpha"):
                 raise UserError(
-                    "--balancing nash-mtl: this torchjd keeps its state elsewhere: pip install torchjd==0.18.0"
+                    "--balancing nash-mtl: this version of torchjd is not supported: pip install torchjd==0.18.0"
                 )
             self._aggregators[num_tasks] = aggregator
         return self._aggregators[num_tasks]

@@ -7,14 +7,14 @@ from losses.balancing.base import WeightedLosses
 
 
 class RandomWeights(WeightedLosses):
-    """w = softmax of T standard normals, drawn at every step (Lin et al., TMLR 2022). They sum to one.
+    """w = softmax of T standard normals, drawn in every step (Lin et al., TMLR 2022).
 
-    The draw only depends on the seed and the number of the step: it is the same in all processes and in a resumed
-    training.
+    Draws depend only on the seed and the number of the step: they are the same in all processes and in resumed
+    trainings.
 
     Args:
         tasks: names, in the same order as those of the network.
-        geometric: the weights are exponents.
+        geometric: use the weights as exponents of a geometric mean.
         seed: 0 or more.
         keep_exponents: see `WeightedLosses`.
     """
@@ -24,8 +24,8 @@ class RandomWeights(WeightedLosses):
         self._seed = seed
         self.register_buffer("_weights", torch.empty(len(tasks)))
         self.register_buffer("_step", torch.zeros((), dtype=torch.int64))
-        self._num_steps = 0  # the same on the host: reading `_step` would wait for a GPU
-        self.register_load_state_dict_post_hook(lambda *_: self._count_again())
+        self._num_steps = 0  # `_step` on the host: reading the buffer would wait for a GPU
+        self.register_load_state_dict_post_hook(lambda *_: self._restore_num_steps())
         self._draw()
 
     def task_weights(self) -> torch.Tensor:
@@ -39,7 +39,7 @@ class RandomWeights(WeightedLosses):
     def undo_step(self) -> None:
         self._num_steps -= 1
 
-    def _count_again(self) -> None:
+    def _restore_num_steps(self) -> None:
         self._num_steps = int(self._step)
 
     def _draw(self) -> None:

@@ -1,4 +1,4 @@
-"""Uncertainty weighting, as in the released code."""
+"""Uncertainty weighting: the total loss of Elite360M, as in the released code."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,12 @@ LOSS_SCALE = 10.0
 
 
 class UncertaintyWeighting(Balancing):
-    """Sum over tasks of 10 w_t exp(-s_t) L_t + s_t with learned log-variances s_t, and of the intermediate losses.
+    """The paper's total loss, with learned log-variances s_t (Kendall et al., CVPR 2018):
 
-    Kendall et al., CVPR 2018. Here L_t is only the final loss; the intermediate losses are not weighted. The factor 10
-    and w = 1, 2, 2 for depth, normal, segmentation are those of the released code.
+        sum_t [10 w_t exp(-s_t) L_t + s_t] + sum of the intermediate losses
+
+    Here L_t is the final loss only. The factor 10 and w = 1, 2, 2 for depth, normal, segmentation are those of the
+    released code.
 
     Args:
         tasks: names, in the same order as those of the network.
@@ -29,13 +31,13 @@ class UncertaintyWeighting(Balancing):
         self.begin_step()
 
     def begin_step(self) -> None:
-        """Store the log-variances before this step, and reset which tasks have labels in it."""
+        """Store the log-variances before the step, and forget which tasks had labels in the last one."""
         self._before, self._present = self.log_variances.detach().clone(), torch.zeros_like(self.log_variances).bool()
 
     def forward(
         self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
-        """The sum. A task without valid pixels contributes neither its loss nor s_t."""
+        """The total loss. A task without valid pixels contributes neither its loss nor s_t."""
         total = self.log_variances.new_zeros(())
         for i, task in enumerate(self.tasks):
             log_variance = self.log_variances[i]
@@ -46,7 +48,7 @@ class UncertaintyWeighting(Balancing):
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Undo updates, by momentum, of the log-variances of tasks without labels."""
+        """Restore the log-variances of tasks without labels, which the optimizer's momentum has moved."""
         self.log_variances.copy_(torch.where(self._present, self.log_variances, self._before))
 
     def weights(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""ATSS: against a plain loop over boxes and levels, the selection of the released code, and by hand."""
+"""ATSS against a plain loop over boxes and levels, and against matches of the released code."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from utils.anchors import anchor_boxes, anchors_per_level
 
 
 def batch_of(*images: list | np.ndarray) -> torch.Tensor:
-    """Boxes (B, N, 5) of images, padded."""
+    """Boxes (B, N, 5) of several images, padded."""
     rows = [torch.as_tensor(np.asarray(boxes).reshape(-1, 5)).double() for boxes in images]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
@@ -22,7 +22,7 @@ def overlap(a: list[float], b: list[float]) -> float:
 
 
 def plain_matches(boxes: torch.Tensor, size: tuple[int, int]) -> dict[int, int]:
-    """Box of each positive anchor of an image, whose boxes (N, 5) may be padded."""
+    """The box of each positive anchor in an image, whose boxes (N, 5) may be padded."""
     anchors = anchor_boxes(size).double()
     corners = torch.cat([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], dim=1).tolist()
     best: dict[int, tuple[float, int]] = {}
@@ -45,13 +45,13 @@ def plain_matches(boxes: torch.Tensor, size: tuple[int, int]) -> dict[int, int]:
 
 
 def matches_of(matched: torch.Tensor) -> dict[int, int]:
-    """The same of one row of `match_anchors`."""
+    """The box of each positive anchor, from one row of `match_anchors`."""
     return {a: n for a, n in enumerate(matched.tolist()) if n >= 0}
 
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (64, 64)])
 def test_plain_loop(size):
-    """Boxes that overlap each other, images with fewer boxes, padding between boxes; 64: all anchors of a level."""
+    """Overlapping boxes, images with fewer boxes, padding between boxes; at 64, all anchors of a level."""
     torch.manual_seed(0)
     corners = torch.rand(4, 6, 2, 2, dtype=torch.float64).sort(dim=2).values.flatten(2)
     boxes = torch.cat([corners, torch.randint(1, 5, (4, 6, 1)).double()], dim=2)
@@ -67,7 +67,7 @@ def test_plain_loop(size):
 @pytest.mark.parametrize("noise", [0, 1e-7])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_counts_at_640(dtype, noise):
-    """The center of the first box is equally distant from 8 locations, of which 5 are among the nearest 9."""
+    """The center of the first box is at equal distances from 8 locations, of which 5 are among the nearest 9."""
     boxes = [[0.1, 0.1, 0.4, 0.5, 3], [0.55, 0.5, 0.6, 0.58, 7], [0.2, 0.2, 0.35, 0.45, 5]]
     batch = batch_of(boxes)
     batch[..., :4] += noise * torch.randn(3, 4)
@@ -78,8 +78,7 @@ def test_counts_at_640(dtype, noise):
         assert (levels[matched == n] == level).all()
 
 
-def test_identical_boxes():
-    """The first one gets the anchors."""
+def test_first_of_identical_boxes_is_matched():
     box = [0.2, 0.2, 0.7, 0.8]
     (matched,) = match_anchors(batch_of([[*box, 1], [*box, 2]]), (128, 128))
     assert set(matched.tolist()) == {-1, 0}
@@ -88,12 +87,6 @@ def test_identical_boxes():
 @pytest.mark.parametrize("boxes", [torch.zeros(2, 0, 5), torch.zeros(2, 3, 5)], ids=["none", "padding"])
 def test_no_boxes(boxes):
     assert (match_anchors(boxes, (64, 96)) == -1).all()
-
-
-def check(matched: torch.Tensor, arrays: dict[str, np.ndarray], prefix: str) -> None:
-    ours = matches_of(matched)
-    anchors, indices = arrays[f"{prefix}_anchor"].tolist(), arrays[f"{prefix}_gt"].tolist()
-    assert ours == dict(zip(anchors, indices, strict=True)), prefix
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -105,4 +98,5 @@ def test_released_matches(path, dtype):
     assert images
     boxes = batch_of(*(arrays[f"{boxes_of}{image}"] for image in images))
     for image, matched in zip(images, match_anchors(boxes.to(dtype), (128, 128)), strict=True):
-        check(matched, arrays, f"{prefix}{image}")
+        anchors, indices = (arrays[f"{prefix}{image}_{name}"].tolist() for name in ("anchor", "gt"))
+        assert matches_of(matched) == dict(zip(anchors, indices, strict=True)), image

@@ -1,4 +1,4 @@
-"""The balancing methods against values computed by hand or taken from their papers' formulas, and their properties."""
+"""The balancing methods against values computed by hand or from their papers' formulas, and their properties."""
 
 import math
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ OPTIONS = {
     "focusing_factor": 2.0,
 }
 GEOMETRIC = ["geometric", "dwa-geometric", "rlw-geometric", "dtp-geometric", "achievement"]
-SURGERY = [name for name, method in BALANCINGS.items() if method.class_name == "GradientBalancing"]
+GRADIENT_METHODS = [name for name, method in BALANCINGS.items() if method.class_name == "GradientBalancing"]
 
 
 def method(name: str, tasks: tuple[str, ...] = NAMES, **options) -> Balancing:
@@ -36,7 +36,7 @@ def task_losses(values: list[torch.Tensor], counts: tuple[float, ...] = (5, 5, 5
 
 
 def total_loss(balancing: Balancing, final: dict, intermediate: dict | None = None) -> torch.Tensor:
-    """The number that is minimised in a step of a single batch."""
+    """The total loss of a step with a single batch."""
     balancing.begin_step()
     return balancing(final, intermediate or {}, torch.ones(len(balancing.tasks)))
 
@@ -46,7 +46,7 @@ def leaves(*values: float) -> list[torch.Tensor]:
 
 
 def gradient(balancing: Balancing, values: list[torch.Tensor], counts: tuple[float, ...] = (5, 5, 5)) -> tuple:
-    """The total, and its derivatives by the losses."""
+    """The total loss, and its derivatives with respect to the task losses."""
     total = total_loss(balancing, task_losses(values, counts))
     return total.item(), [g.item() for g in torch.autograd.grad(total, values)]
 
@@ -55,8 +55,8 @@ def accuracies(depth: float | None, normal: float | None, segmentation: float | 
     return {"depth": depth, "normal": normal, "segmentation": segmentation}
 
 
-def test_the_names():
-    """Those of the released code and of the literature; the default first."""
+def test_method_names():
+    """Names from the released code and the literature; the default comes first."""
     assert list(BALANCINGS) == [
         *("uncertainty", "fixed", "geometric", "dwa", "dwa-geometric", "rlw", "rlw-geometric", "dtp", "dtp-geometric"),
         *("gradnorm", "achievement", "achievement-arithmetic"),
@@ -65,7 +65,7 @@ def test_the_names():
 
 
 def test_geometric_mean():
-    """(2 * 3 * 4)^(1/3), and its derivatives L / (3 L_t)."""
+    """(2 * 3 * 4)^(1/3), with derivatives L / (3 L_t)."""
     total, derivatives = gradient(method("geometric"), leaves(2.0, 3.0, 4.0))
     assert total == pytest.approx(2.884499, rel=1e-6)
     assert derivatives == pytest.approx([0.480750, 0.320500, 0.240375], rel=1e-5)
@@ -81,8 +81,8 @@ def test_weighted_geometric_mean():
 
 
 @pytest.mark.parametrize("name", GEOMETRIC)
-def test_geometric_forms_leave_out_a_task_without_labels(name):
-    """sqrt(2 * 3), where weights are equal; nothing for the third, and nothing that is not finite."""
+def test_geometric_forms_exclude_tasks_without_labels(name):
+    """sqrt(2 * 3) if weights are equal; the third derivative is 0 and the others are finite."""
     total, derivatives = gradient(method(name), leaves(2.0, 3.0, 0.0), counts=(5, 5, 0))
     if name != "rlw-geometric":
         assert total == pytest.approx(2.449490, rel=1e-6)
@@ -91,8 +91,8 @@ def test_geometric_forms_leave_out_a_task_without_labels(name):
 
 
 @pytest.mark.parametrize("name", GEOMETRIC)
-def test_the_scale_of_a_loss_does_not_matter_to_geometric_forms(name):
-    """Relative gradients w_t / L_t * dL_t are those of the unscaled losses, whatever one loss is multiplied by."""
+def test_geometric_forms_are_invariant_to_loss_scales(name):
+    """Scaling one loss does not change the ratios of the gradients w_t / L_t * dL_t."""
     balancing = method(name)
     values = leaves(2.0, 3.0, 4.0)
     plain_total, plain = gradient(balancing, values)
@@ -104,16 +104,16 @@ def test_the_scale_of_a_loss_does_not_matter_to_geometric_forms(name):
 
 
 @pytest.mark.parametrize("name", BALANCINGS)
-def test_zero_at_the_truth(name):
-    """All losses 0: the total is 0 (log-variances of 0 add nothing), and no derivative is NaN or infinite."""
+def test_zero_losses(name):
+    """If all losses are 0, the total is 0 (log-variances of 0 add nothing) and all derivatives are finite."""
     total, derivatives = gradient(method(name), leaves(0.0, 0.0, 0.0))
     assert total == pytest.approx(0, abs=1e-9)
     assert all(math.isfinite(derivative) for derivative in derivatives)
 
 
 @pytest.mark.parametrize("name", BALANCINGS)
-def test_one_task_alone(name):
-    """Only its own loss is left, times a constant."""
+def test_single_task(name):
+    """The total is the task's loss times a constant."""
     values = {"depth": TaskLoss(torch.tensor(3.0, requires_grad=True), torch.tensor(5.0))}
     total = total_loss(method(name, tasks=("depth",)), values)
     constant = {"uncertainty": 10}.get(name, 1)
@@ -121,27 +121,29 @@ def test_one_task_alone(name):
 
 
 @pytest.mark.parametrize("name", [name for name in BALANCINGS if name != "uncertainty"])
-def test_intermediate_losses_count_a_tenth(name):
-    """Of any method but the paper's: L_t = final + 0.1 * intermediate."""
-    final, small = leaves(2.0, 3.0, 4.0), leaves(5.0, 6.0, 7.0)
-    with_small = total_loss(method(name), task_losses(final), task_losses(small))
-    joint = [a.item() + INTERMEDIATE_WEIGHT * b.item() for a, b in zip(final, small, strict=True)]
-    assert with_small.item() == pytest.approx(total_loss(method(name), task_losses(leaves(*joint))).item(), rel=1e-6)
-    by_final, by_small = (torch.autograd.grad(with_small, values, retain_graph=True) for values in (final, small))
-    assert [g.item() for g in by_small] == pytest.approx([0.1 * g.item() for g in by_final], rel=1e-5)
+def test_weight_of_intermediate_losses(name):
+    """All methods but the paper's balance L_t = final + 0.1 * intermediate."""
+    final, intermediate = leaves(2.0, 3.0, 4.0), leaves(5.0, 6.0, 7.0)
+    total = total_loss(method(name), task_losses(final), task_losses(intermediate))
+    joint = [a.item() + INTERMEDIATE_WEIGHT * b.item() for a, b in zip(final, intermediate, strict=True)]
+    assert total.item() == pytest.approx(total_loss(method(name), task_losses(leaves(*joint))).item(), rel=1e-6)
+    by_final, by_intermediate = (
+        torch.autograd.grad(total, values, retain_graph=True) for values in (final, intermediate)
+    )
+    assert [g.item() for g in by_intermediate] == pytest.approx([0.1 * g.item() for g in by_final], rel=1e-5)
 
 
 def test_fixed_weights():
     total, derivatives = gradient(method("fixed"), leaves(0.5, 0.25, 2.0))
     assert total == pytest.approx(0.5 + 2 * 0.25 + 2 * 2.0)
     assert derivatives == [1, 2, 2]
-    given = method("fixed", loss_weights={"depth": 1.0, "normal": 3.0, "segmentation": 0.0})
-    assert given.weights() == {"depth": 1, "normal": 3, "segmentation": 0}
-    assert gradient(given, leaves(0.5, 0.25, 2.0))[0] == pytest.approx(1.25)
+    other = method("fixed", loss_weights={"depth": 1.0, "normal": 3.0, "segmentation": 0.0})
+    assert other.weights() == {"depth": 1, "normal": 3, "segmentation": 0}
+    assert gradient(other, leaves(0.5, 0.25, 2.0))[0] == pytest.approx(1.25)
 
 
 def test_achievement_over_three_validations():
-    """Numbers of the released code, run with these potentials (depth, normal, segmentation)."""
+    """Values of the released code with these potentials (depth, normal, segmentation)."""
     balancing = method("achievement")
     assert list(balancing.weights().values()) == pytest.approx([1 / 3] * 3)
     expected = [
@@ -155,8 +157,8 @@ def test_achievement_over_three_validations():
     assert balancing.accuracies.tolist() == pytest.approx([0.548, 0.2385, 0.152])
 
 
-def test_achievement_by_hand_with_two_tasks():
-    """r = (1 - 0.4 / 1)^3 = 0.216 and (1 - 0.25 / 0.5)^3 = 0.125, softmax by hand; no margin."""
+def test_achievement_by_hand():
+    """Without margin: r = (1 - 0.4 / 1)^3 = 0.216 and (1 - 0.25 / 0.5)^3 = 0.125."""
     balancing = method(
         *("achievement-arithmetic", ("depth", "normal")),
         **{"potential": {"depth": 1.0, "normal": 0.5}, "margin": 0.0, "focusing_factor": 3.0},
@@ -168,7 +170,7 @@ def test_achievement_by_hand_with_two_tasks():
 
 @pytest.mark.parametrize("name", ["achievement", "achievement-arithmetic"])
 @pytest.mark.parametrize("achieved", NAMES)
-def test_a_task_at_its_potential_gets_the_smallest_weight(name, achieved):
+def test_achieved_potential_gives_smallest_weight(name, achieved):
     balancing = method(name)
     balancing.validated({task: OPTIONS["potential"][task] * (1 if task == achieved else 0.5) for task in NAMES})
     weights = balancing.weights()
@@ -176,19 +178,19 @@ def test_a_task_at_its_potential_gets_the_smallest_weight(name, achieved):
     assert sum(weights.values()) == pytest.approx(1)
 
 
-def test_beyond_its_potential_a_task_gains_no_weight():
-    """At the potential times 1.05 nothing is left, and nothing more beyond it."""
+def test_weight_is_constant_beyond_potential():
+    """The gap is 0 at 1.05 times the potential (the margin), and beyond."""
     weights = []
-    for beyond in (1.05, 1.2):
+    for factor in (1.05, 1.2):
         balancing = method("achievement")
-        balancing.validated(accuracies(min(1, 0.8087 * beyond), 0.2, 0.1))
+        balancing.validated(accuracies(min(1, 0.8087 * factor), 0.2, 0.1))
         weights.append(balancing.weights())
     assert weights[0] == pytest.approx(weights[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
 @pytest.mark.parametrize("name", ["achievement", "achievement-arithmetic", "dtp", "dtp-geometric"])
-def test_an_accuracy_that_is_not_known_changes_nothing(name, missing):
+def test_missing_accuracy_is_ignored(name, missing):
     balancing = method(name)
     balancing.validated(accuracies(0.5, 0.2, 0.1))
     balancing.validated(accuracies(0.5, 0.2, missing))
@@ -196,14 +198,14 @@ def test_an_accuracy_that_is_not_known_changes_nothing(name, missing):
     assert all(math.isfinite(weight) for weight in balancing.weights().values())
 
 
-def test_weights_are_equal_until_all_accuracies_are_known():
+def test_achievement_weights_are_equal_until_all_accuracies_are_known():
     balancing = method("achievement")
     balancing.validated(accuracies(0.5, 0.2, None))
     assert list(balancing.weights().values()) == pytest.approx([1 / 3] * 3)
 
 
 def test_dtp():
-    """Numbers of the released code: gamma 0.5, accuracies 0.1, 0.5, 0.2, then 0.3, 0.7, 0.35, smoothed."""
+    """Values of the released code for gamma 0.5 and accuracies 0.1, 0.5, 0.2, then 0.3, 0.7, 0.35, smoothed."""
     arithmetic, geometric = (method(name, focusing_factor=0.5) for name in ("dtp", "dtp-geometric"))
     assert list(arithmetic.weights().values()) == [1, 1, 1]
     for new, weights in (
@@ -217,8 +219,8 @@ def test_dtp():
         assert list(geometric.weights().values()) == pytest.approx(exponents, rel=1e-5)
 
 
-def test_dtp_of_a_task_that_fails():
-    """Accuracy 0 counts as 0.001: the weight is -ln 0.001 * 0.999^2, not 46."""
+def test_dtp_with_zero_accuracy():
+    """It counts as 0.001: the weight is -ln 0.001 * 0.999^2, not 46."""
     balancing = method("dtp")
     balancing.validated(accuracies(0.0, 1.0, 0.5))
     assert list(balancing.weights().values()) == pytest.approx([0.999**2 * 6.907755, 0, 0.25 * math.log(2)], rel=1e-5)
@@ -232,7 +234,7 @@ def train_epoch(balancing: Balancing, *steps: tuple[float, float, float], counts
 
 
 def test_dwa():
-    """Ratios 0.5, 0.9 and 1 of mean losses give 0.8558, 1.0453 and 1.0989, whatever the number of steps."""
+    """Ratios 0.5, 0.9 and 1 of mean losses give 0.8558, 1.0453 and 1.0989; the number of steps does not matter."""
     arithmetic, geometric = method("dwa"), method("dwa-geometric")
     for balancing in (arithmetic, geometric):
         train_epoch(balancing, (1.0, 2.0, 3.0), (3.0, 2.0, 1.0))  # means 2, 2, 2
@@ -243,11 +245,11 @@ def test_dwa():
     assert list(geometric.weights().values()) == pytest.approx(thirds, abs=1e-4)
 
 
-def test_dwa_of_a_task_without_labels():
-    """Steps without labels do not count as losses of 0; an epoch without any leaves the means alone."""
+def test_dwa_without_labels():
+    """A step without labels is not a loss of 0; an epoch without labels does not change a task's means."""
     balancing, other = method("dwa"), method("dwa")
-    for some in (balancing, other):
-        train_epoch(some, (2.0, 2.0, 2.0))
+    for dwa in (balancing, other):
+        train_epoch(dwa, (2.0, 2.0, 2.0))
     total_loss(balancing, task_losses(leaves(0.0, 1.8, 2.0), (0, 5, 5)))
     balancing.end_step()
     train_epoch(balancing, (1.0, 1.8, 2.0))
@@ -259,24 +261,27 @@ def test_dwa_of_a_task_without_labels():
 
 @pytest.mark.parametrize("name", ["rlw", "rlw-geometric"])
 def test_random_weights(name):
-    """They sum to one, change with every step and the seed, come again, and favour no task."""
-    balancing, again, other = method(name), method(name), method(name, seed=8)
+    """They sum to one, depend only on step and seed, and favor no task."""
+    balancing, same_seed, other_seed = method(name), method(name), method(name, seed=8)
     drawn = []
     for _ in range(2000):
         weights = list(balancing.weights().values())
         assert sum(weights) == pytest.approx(1)
-        assert weights == list(again.weights().values())
-        assert weights != list(other.weights().values())
+        assert weights == list(same_seed.weights().values())
+        assert weights != list(other_seed.weights().values())
         drawn.append(weights)
-        for some in (balancing, again, other):
-            some.end_step()
+        for rlw in (balancing, same_seed, other_seed):
+            rlw.end_step()
     assert len({tuple(weights) for weights in drawn}) == 2000
     assert torch.tensor(drawn).mean(dim=0).tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
 
 
 def test_gradnorm_by_hand():
-    """Two tasks, gradient norms 3 and 1. First step: rates are equal, the goal is 2 for both, so w falls by 0.075 and
-    grows by 0.025. Second: L/L(0) = 0.5 and 1, rates 2/3 and 4/3."""
+    """Two tasks, gradient norms 3 and 1.
+
+    First step: the rates are equal and the target is 2 for both, so the weights change by -0.075 and 0.025. Second
+    step: L / L(0) = 0.5 and 1, so the rates are 2/3 and 4/3.
+    """
     balancing = method("gradnorm", tasks=("depth", "normal"))
     gramian = torch.tensor([[9.0, 1.0], [1.0, 1.0]])
 
@@ -293,14 +298,16 @@ def test_gradnorm_by_hand():
     w1, w2 = 2 * w1 / (w1 + w2), 2 * w2 / (w1 + w2)
     assert step(2.0, 1.0) == pytest.approx([w1, w2], rel=1e-5)
     mean = (3 * w1 + w2) / 2
-    goals = mean * (2 / 3) ** 1.5, mean * (4 / 3) ** 1.5
-    new = [w1 - 0.075 * math.copysign(1, 3 * w1 - goals[0]), w2 - 0.025 * math.copysign(1, w2 - goals[1])]
+    targets = mean * (2 / 3) ** 1.5, mean * (4 / 3) ** 1.5
+    new = [w1 - 0.075 * math.copysign(1, 3 * w1 - targets[0]), w2 - 0.025 * math.copysign(1, w2 - targets[1])]
     assert step(1.0, 1.0) == pytest.approx([2 * w / sum(new) for w in new], rel=1e-5)
 
 
-def test_gradnorm_without_labels_of_a_task():
-    """Weights 1, 1, 1, norms 3 and 1, the third absent: goals are 2, the mean of two. 0.925 and 1.025 are scaled to a
-    sum of 2; the third weight stays."""
+def test_gradnorm_without_labels():
+    """Norms 3 and 1, no labels of the third task: the targets are the mean of two, 2; the third weight stays 1.
+
+    The first two weights, 0.925 and 1.025, are scaled to a sum of 2.
+    """
     balancing = method("gradnorm")
     total_loss(balancing, task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)))
     balancing.update_from_gramian(torch.diag(torch.tensor([9.0, 1.0, 0.0])))
@@ -309,8 +316,8 @@ def test_gradnorm_without_labels_of_a_task():
     assert list(balancing.weights().values()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_gradnorms_means_are_over_the_tasks_with_labels():
-    """Norms 3 and 2.2: below their mean of 2.6 the second gains weight, above 5.2 / 3 it would lose some."""
+def test_gradnorm_averages_tasks_with_labels():
+    """Norms 3 and 2.2: the second is below their mean of 2.6 and gains weight; with a mean of 5.2 / 3 it would lose."""
     balancing = method("gradnorm")
     total_loss(balancing, task_losses(leaves(2.0, 1.0, 0.0), (5, 5, 0)))
     balancing.update_from_gramian(torch.diag(torch.tensor([9.0, 4.84, 0.0])))
@@ -319,7 +326,7 @@ def test_gradnorms_means_are_over_the_tasks_with_labels():
 
 
 def combine(name: str, gradients: torch.Tensor, counts: tuple = (5, 5, 5)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights, and the gradient that they make."""
+    """Weights of the gradients (T, n), and the combined gradient (n,)."""
     balancing = method(name)
     total_loss(balancing, task_losses(leaves(1.0, 1.0, 1.0), counts))
     weights = balancing.update_from_gramian(gradients @ gradients.T)
@@ -331,14 +338,14 @@ INDEPENDENT = torch.tensor([[1.0, 0.0, 2.0], [-1.0, 1.0, 0.5], [0.2, -1.0, 3.0]]
 
 
 def test_mgda():
-    """The point of the convex hull that is nearest to 0: here 0 itself."""
+    """The point of the convex hull nearest to 0: here 0 itself."""
     weights, combined = combine("mgda", CONFLICTING)
     assert weights.tolist() == pytest.approx([0.428571, 0.285714, 0.285714], abs=1e-3)
     assert combined.norm() < 3e-3
 
 
 def test_imtl_g():
-    """Projects equally onto the directions of all gradients."""
+    """The combined gradient has equal projections onto the directions of all gradients."""
     weights, combined = combine("imtl-g", INDEPENDENT)
     assert weights.tolist() == pytest.approx([0.316157, 0.605562, 0.078281], abs=1e-4)
     projections = (combined @ INDEPENDENT.T) / INDEPENDENT.norm(dim=1)
@@ -346,27 +353,27 @@ def test_imtl_g():
 
 
 def test_cagrad():
-    """Mean gradient (-1/6, 0), and as much again times c = 0.5 in the direction that helps most: (-1/12, 0)."""
+    """The mean gradient (-1/6, 0), plus a vector of c = 0.5 times its length in the direction (1, 0): (-1/12, 0)."""
     _, combined = combine("cagrad", CONFLICTING)
     assert combined.tolist() == pytest.approx([-1 / 12, 0.0], abs=2e-3)
 
 
 def test_pcgrad():
-    """Two conflicting gradients, so that the order does not matter: each loses its part along the other. Summed."""
+    """The sum of the projected gradients; only two of them conflict, so the order does not matter."""
     gradients = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     _, combined = combine("pcgrad", gradients)
-    # (1, 0) - (-1/2)(-1, 1) = (0.5, 0.5) and (-1, 1) - (-1)(1, 0) = (0, 1); the third is untouched.
+    # (1, 0) - (-1/2)(-1, 1) = (0.5, 0.5) and (-1, 1) - (-1)(1, 0) = (0, 1); the third does not change.
     assert combined.tolist() == pytest.approx([0.5, 1.5, 1.0], abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["upgrad", "mgda"])
-def test_no_task_is_hurt(name):
+def test_combined_gradient_conflicts_with_no_task(name):
     for gradients in (torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.5, 0.2]]), INDEPENDENT):
         _, combined = combine(name, gradients)
         assert (gradients @ combined).min() > -1e-3
 
 
-def test_upgrad_without_a_conflict_is_the_mean():
+def test_upgrad_without_conflict_is_the_mean():
     gradients = torch.tensor([[1.0, 0.2], [0.5, 1.0], [0.3, 0.3]])
     weights, combined = combine("upgrad", gradients)
     assert weights.tolist() == pytest.approx([1 / 3] * 3, abs=1e-3)
@@ -374,22 +381,22 @@ def test_upgrad_without_a_conflict_is_the_mean():
 
 
 def test_aligned_mtl_of_orthogonal_gradients():
-    """Stretched to the length of the shortest: their mean is then (1, 1, 1) / 3."""
+    """All are scaled to the length of the shortest; their mean is then (1, 1, 1) / 3."""
     _, combined = combine("aligned-mtl", torch.diag(torch.tensor([1.0, 2.0, 5.0])))
     assert combined.tolist() == pytest.approx([1 / 3] * 3, rel=1e-3)
 
 
 def test_nash_mtl():
-    """The bargaining solution: G^T G alpha = 1 / alpha, up to the scale that keeps the gradient's norm at 1."""
+    """The bargaining solution: G^T G alpha = 1 / alpha, up to a scale that limits the norm of the gradient to 1."""
     weights, combined = combine("nash-mtl", INDEPENDENT)
     gains = (INDEPENDENT @ combined) * weights
     assert (gains / gains.mean()).tolist() == pytest.approx([1, 1, 1], abs=0.02)
     assert combined.norm() <= 1 + 1e-4
 
 
-@pytest.mark.parametrize("name", SURGERY)
-def test_surgery_leaves_out_a_task_without_labels(name):
-    """Its gradient of 0 would draw the weights of some methods to itself; the others are combined as if alone."""
+@pytest.mark.parametrize("name", GRADIENT_METHODS)
+def test_gradient_methods_exclude_tasks_without_labels(name):
+    """With its gradient of 0, some methods would give such a task all the weight."""
     gradients = INDEPENDENT.clone()
     gradients[1] = 0
     weights, combined = combine(name, gradients, counts=(5, 0, 5))
@@ -398,66 +405,64 @@ def test_surgery_leaves_out_a_task_without_labels(name):
     assert combined.norm() > 0.1
 
 
-@pytest.mark.parametrize("name", SURGERY)
-def test_surgery_of_one_gradient_is_that_gradient(name):
-    """One task with labels of three, one task in all; and nothing to combine where all gradients are 0."""
+@pytest.mark.parametrize("name", GRADIENT_METHODS)
+def test_gradient_methods_with_nothing_to_combine(name):
+    """Labels of only one of three tasks, a single task, and gradients of 0."""
     weights, _ = combine(name, INDEPENDENT, counts=(0, 5, 0))
     assert weights.tolist() == [0, 1, 0]
-    alone = method(name, tasks=("depth",))
-    total_loss(alone, {"depth": TaskLoss(torch.tensor(1.0), torch.tensor(5.0))})
-    assert alone.update_from_gramian(torch.tensor([[4.0]])).tolist() == [1]
+    single = method(name, tasks=("depth",))
+    total_loss(single, {"depth": TaskLoss(torch.tensor(1.0), torch.tensor(5.0))})
+    assert single.update_from_gramian(torch.tensor([[4.0]])).tolist() == [1]
     assert combine(name, torch.zeros(3, 3))[0].isfinite().all()
 
 
-def test_nash_mtl_of_a_torchjd_that_keeps_its_state_elsewhere(monkeypatch):
-    """An attribute that nobody reads would be written, and a resumed training would silently be another one."""
+def test_nash_mtl_rejects_torchjd_without_its_state(monkeypatch):
+    """Its starting point could not be restored: a resumed training would silently differ."""
     aggregation = pytest.importorskip("torchjd.aggregation")
     monkeypatch.setattr(aggregation, "NashMTL", lambda **_: SimpleNamespace(weighting=SimpleNamespace()))
     with pytest.raises(UserError, match="torchjd"):
         build_balancing("nash-mtl", tuple(TASKS), seed=0)
 
 
-@pytest.mark.parametrize("name", [name for name in SURGERY if name != "nash-mtl"])
-def test_surgery_does_not_depend_on_the_length_of_all_gradients(name):
-    """torchjd's thresholds are for gradients of about unit length; late in training they are far below."""
+@pytest.mark.parametrize("name", [name for name in GRADIENT_METHODS if name != "nash-mtl"])
+def test_gradient_methods_are_scale_invariant(name):
+    """torchjd's thresholds assume gradients of about unit length; late in training they are much shorter."""
     weights, _ = combine(name, INDEPENDENT)
     assert combine(name, 1e-4 * INDEPENDENT)[0].tolist() == pytest.approx(weights.tolist(), rel=1e-2, abs=1e-3)
 
 
-def test_pcgrads_order_is_drawn_from_seed_and_step():
-    """The same whatever the global generator is doing, which goes on undisturbed; another at another step."""
-    gradients = torch.tensor([[1.0, 0.0, 0.1], [-1.0, 0.3, 0.1], [-0.4, -1.0, 0.1]])  # any two in conflict
+def test_pcgrad_order_depends_on_seed_and_step():
+    """It neither depends on the global generator nor advances it."""
+    gradients = torch.tensor([[1.0, 0.0, 0.1], [-1.0, 0.3, 0.1], [-0.4, -1.0, 0.1]])  # each pair conflicts
     drawn = []
-    for start in (1, 2):
-        torch.manual_seed(start)
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
         before = torch.get_rng_state()
         drawn.append(combine("pcgrad", gradients)[0].tolist())
         assert torch.equal(torch.get_rng_state(), before)
     assert drawn[0] == drawn[1]
     balancing = method("pcgrad")
     total_loss(balancing, task_losses(leaves(1.0, 1.0, 1.0)))
-    of_steps = set()
+    weights = set()
     for _ in range(20):
-        of_steps.add(tuple(balancing.update_from_gramian(gradients @ gradients.T).tolist()))
+        weights.add(tuple(balancing.update_from_gramian(gradients @ gradients.T).tolist()))
         balancing.end_step()
-    assert len(of_steps) > 1
+    assert len(weights) > 1
 
 
-@pytest.mark.parametrize("name", SURGERY)
-def test_what_is_not_installed_is_told_in_one_line(name, monkeypatch):
+@pytest.mark.parametrize("name", GRADIENT_METHODS)
+def test_torchjd_is_not_installed(name, monkeypatch):
     def missing(module):
         raise ImportError("No module named 'torchjd'")
 
     monkeypatch.setattr("losses.balancing.gradients.import_module", missing)
-    with pytest.raises(
-        UserError, match=r"needs the library torchjd and its solvers: pip install -r requirements-extra"
-    ):
+    with pytest.raises(UserError, match=r"--balancing.* torchjd .*requirements-extra\.txt"):
         method(name)
 
 
 @pytest.mark.parametrize("name", BALANCINGS)
-def test_state_comes_back(name):
-    """A method that was put back goes on as the one that was not, over steps, epochs and validations."""
+def test_state_dict_round_trip(name):
+    """A restored method continues like the original, over steps, epochs and validations."""
     first = method(name)
     gramian = INDEPENDENT @ INDEPENDENT.T
 
@@ -482,8 +487,6 @@ def test_state_comes_back(name):
     assert gradient(first, leaves(1.0, 2.0, 3.0)) == gradient(second, leaves(1.0, 2.0, 3.0))
 
 
-def test_options_that_a_method_does_not_know_are_left_aside():
-    everything = SimpleNamespace(**OPTIONS, batch_size=4)
-    assert build_balancing("geometric", NAMES, **vars(everything)).weights() == pytest.approx(
-        dict.fromkeys(NAMES, 1 / 3)
-    )
+def test_options_of_other_methods_are_ignored():
+    balancing = build_balancing("geometric", NAMES, **OPTIONS, batch_size=4)
+    assert balancing.weights() == pytest.approx(dict.fromkeys(NAMES, 1 / 3))

@@ -1,10 +1,12 @@
-"""The balancing methods against the released code of Yun & Cho, where it does what the formulas say.
+"""The balancing methods against the released code of Yun & Cho, where it follows its formulas.
 
-Different on purpose, so that something else is compared:
+Deliberate differences, for which the tests convert the released values:
 
-- A geometric mean's exponents sum to one here, also in dynamic task prioritization, and when a task has no labels.
-- PCGrad adds up the projected gradients, and CAGrad does not divide by 1 + c^2: constant factors of the learning rate.
-- Weights that divide by their sum, focal weights and initial weights of achievement-based balancing are not offered.
+- The exponents of geometric means sum to one, also in dynamic task prioritization and without labels of a task.
+- PCGrad sums the projected gradients, and CAGrad does not divide by 1 + c^2: constant factors of the learning rate.
+
+Focal weights, and the variants of achievement-based balancing that divide by the sum or have initial weights, are not
+implemented.
 """
 
 import re
@@ -29,7 +31,7 @@ def method(name: str, tasks: tuple[str, ...], **options) -> Balancing:
 
 
 def step(balancing: Balancing, losses: torch.Tensor, present: list[bool] | None = None) -> torch.Tensor:
-    """The number that is minimized, from the losses (T,), of which some tasks may have no labels."""
+    """The total loss of a step, from the task losses (T,); tasks that are not present have no labels."""
     present = present or [True] * len(losses)
     balancing.begin_step()
     final = {
@@ -45,7 +47,7 @@ def validate(balancing: Balancing, accuracies: np.ndarray) -> None:
 
 
 def train_epoch(balancing: Balancing, losses: np.ndarray) -> None:
-    """An epoch of steps with the losses (steps, T)."""
+    """Train an epoch with losses (steps, T)."""
     for values in torch.from_numpy(losses):
         step(balancing, values)
         balancing.end_step()
@@ -57,7 +59,7 @@ def weights(balancing: Balancing) -> list[float]:
 
 
 def draw_normals(monkeypatch, normals: np.ndarray) -> None:
-    """Random loss weighting draws these."""
+    """Make random loss weighting draw these."""
     generator = SimpleNamespace(standard_normal=lambda count: np.array(normals))
     monkeypatch.setattr("losses.balancing.rlw.np.random.default_rng", lambda seed: generator)
 
@@ -70,7 +72,7 @@ def check(name: str, ours: object, theirs: object, rtol: float = RTOL) -> None:
 
 @pytest.fixture(params=CASES, ids=lambda path: path.stem)
 def case(request) -> SimpleNamespace:
-    """A model case: its tasks, their losses, and the inner products of their gradients."""
+    """A model case: its tasks, their potentials and losses."""
     arrays = load(request.param)
     meta = load_meta(arrays)
     if len(meta.app) == 1:
@@ -85,7 +87,7 @@ def case(request) -> SimpleNamespace:
 
 
 def compare(case: SimpleNamespace, name: str, balancing: Balancing, present: list[bool] | None = None) -> None:
-    """The loss, its derivatives, and the norm of the combined gradient of the shared parameters."""
+    """Compare the total loss, its derivatives, and the norm of the gradient of the shared parameters."""
     losses = case.losses.clone().requires_grad_()
     loss = step(balancing, losses, present)
     (coefficients,) = torch.autograd.grad(loss, losses)
@@ -97,7 +99,7 @@ def compare(case: SimpleNamespace, name: str, balancing: Balancing, present: lis
 
 
 def validated_twice(case: SimpleNamespace, name: str, **options) -> list[tuple[str, Balancing]]:
-    """A method after one and after two validations."""
+    """The method after one and after two validations."""
     stages = []
     for count in (1, 2):
         balancing = method(name, case.tasks, **options)
@@ -117,7 +119,7 @@ def test_achievement(case, theirs, ours):
     check("accuracies", stages[-1][1].accuracies, case.arrays[f"mtl_{theirs}_kpi_after_v2"])
 
 
-def test_a_task_without_labels(case):
+def test_achievement_without_labels(case):
     (_, balancing) = validated_twice(case, "achievement", potential=case.potential, focusing_factor=2.0)[-1]
     present = [True] * (len(case.tasks) - 1) + [False]
     compare(case, "INTENDED_missing_last_renorm", balancing, present)
@@ -131,7 +133,7 @@ def test_dynamic_task_prioritization(case):
         check(f"dtp_{stage} weights", weights(balancing), case.arrays[f"mtl_dtp_{stage}_weights"])
     for stage, balancing in validated_twice(case, "dtp-geometric", focusing_factor=0.5):
         exponents = case.arrays[f"mtl_dtp-g_{stage}_weights"]
-        total = exponents.sum()  # theirs is our loss to this power
+        total = exponents.sum()  # our loss to this power is theirs
         check(f"dtp-g_{stage} weights", weights(balancing), exponents / total)
         losses = case.losses.clone().requires_grad_()
         loss = step(balancing, losses)
@@ -163,19 +165,18 @@ def test_random_weights(case, theirs, ours, monkeypatch):
     check(f"{theirs} weights", weights(balancing), case.arrays[f"mtl_{theirs}_weights"])
 
 
-def test_every_combination_of_the_model_cases_is_compared(case):
-    """Or is known not to be a target, or not to be offered."""
+def test_all_methods_in_golden_files_are_compared(case):
+    """Apart from defects of the released code."""
     stems = {key.removesuffix("_loss") for key in case.arrays if key.startswith("mtl_") and key.endswith("_loss")}
     compared = {f"mtl_{name}_{stage}" for name in ("amtl", "amtl-a") for stage in ("init", "v1", "v2")}
     compared |= {f"mtl_{name}_{stage}" for name in ("dtp", "dtp-g") for stage in ("v1", "v2")}
     compared |= {f"mtl_{name}" for name in ("geometric", "weighted-sum", "rlw", "rlw-g")}
     compared |= {f"mtl_INTENDED_{name}" for name in ("dwa", "dwa-g", "missing_last_renorm", "missing_last_keep")}
-    others = {stem for stem in stems if "RELEASED_DEFECT" in stem}
-    assert stems - others == compared
+    assert {stem for stem in stems if "RELEASED_DEFECT" not in stem} == compared
 
 
 class TinyModel:
-    """z = tanh(x A^T + a), L_t = scale_t mean((z B_t^T - y_t)^2) of a file of combinations."""
+    """z = tanh(x A^T + a), L_t = scale_t mean((z B_t^T - y_t)^2), with the values in a golden file."""
 
     def __init__(self, arrays: dict[str, np.ndarray]):
         self.x, self.y, self.scale = (torch.from_numpy(arrays[f"model_{name}"]) for name in ("x", "y", "scale"))
@@ -202,7 +203,7 @@ def tiny(request) -> SimpleNamespace:
 
 
 def compare_tiny(tiny: SimpleNamespace, name: str, balancing: Balancing, absent: str | None = None) -> None:
-    """The loss and the norms of its gradient on the trunk and on each head."""
+    """Compare the total loss and the norms of its gradients in the trunk and in each head."""
     loss = step(balancing, tiny.model.losses(), [task != absent for task in tiny.tasks])
     parameters = [*tiny.model.trunk, *tiny.model.heads]
     gradients = torch.autograd.grad(loss, parameters)
@@ -213,7 +214,7 @@ def compare_tiny(tiny: SimpleNamespace, name: str, balancing: Balancing, absent:
 
 
 def follow(tiny: SimpleNamespace, name: str, kpi: str, **options) -> tuple[Balancing, np.ndarray, np.ndarray]:
-    """The method, its weights and its averages of the accuracies after each of several validations."""
+    """The method, and its weights and average accuracies after each validation."""
     balancing = method(name, tiny.tasks, **options)
     history, averages = [], []
     for accuracies in tiny.arrays[kpi]:
@@ -230,10 +231,10 @@ def test_tiny_model(tiny):
 
 
 def numbers_in_names(arrays: dict[str, np.ndarray], pattern: str) -> list[tuple[str, ...]]:
-    """What the groups of a regular expression match in the names of entries."""
-    found = [match.groups() for name in arrays if (match := re.fullmatch(pattern, name))]
-    assert found, pattern
-    return found
+    """The groups of a regular expression in the names of the arrays that match it."""
+    groups = [match.groups() for name in arrays if (match := re.fullmatch(pattern, name))]
+    assert groups, pattern
+    return groups
 
 
 def test_achievement_over_validations(tiny):
@@ -247,8 +248,8 @@ def test_achievement_over_validations(tiny):
             compare_tiny(tiny, f"{name}_last_{form}", balancing)
 
 
-def test_achievement_of_odd_accuracies(tiny):
-    """Above the potential, missing, not a number; where names do not give gamma, it is 2 and the margin 0.05."""
+def test_achievement_with_unusual_accuracies(tiny):
+    """Above the potential, missing, or NaN; where names do not give gamma, it is 2 and the margin 0.05."""
     margins = dict(numbers_in_names(tiny.arrays, r"amtl_g([\d.]+)_m([\d.]+)_weights_by_validation"))
     cases = [("kpi_over", "INTENDED_amtl_over", "2", "0.05")]
     cases += [("kpi_holes_nan_means_missing_or_nan", "INTENDED_amtl_holes", "2", "0.05")]
@@ -289,7 +290,7 @@ def test_fixed_weights_of_the_tiny_model(tiny):
 
 
 def test_geometric_mean_with_given_exponents(tiny):
-    """No method has fixed exponents, but random ones can be had: all tasks, and all but one."""
+    """No method has fixed exponents, so random ones are replaced: with all tasks, and without one."""
     with pytest.MonkeyPatch.context() as patch:
         draw_normals(patch, np.log(tiny.arrays["fixed_weights"]))
         balancing = method("rlw-geometric", tiny.tasks)
@@ -303,7 +304,7 @@ def test_geometric_mean_with_given_exponents(tiny):
 
 @pytest.mark.parametrize(("theirs", "ours"), [("dwa", "dwa"), ("dwa-g", "dwa-geometric")])
 def test_dynamic_weight_average_over_epochs(tiny, theirs, ours):
-    """Of unequal numbers of steps: means count."""
+    """Epochs have different numbers of steps, so that means and sums differ."""
     balancing = method(ours, tiny.tasks)
     ends = np.cumsum(tiny.arrays["dwa_window_lengths"])[:-1]
     history = []
@@ -323,14 +324,14 @@ def test_random_weights_of_the_tiny_model(tiny, theirs, ours, monkeypatch):
 
 
 def gradient_weights(name: str, tasks: tuple[str, ...], gradients: torch.Tensor, **options) -> torch.Tensor:
-    """Weights (T,) float64 of the gradients (T, n)."""
+    """The weights (T,), as float64, of gradients (T, n)."""
     balancing = method(name, tasks, **options)
     step(balancing, torch.ones(len(tasks), dtype=torch.float64))
     return balancing.update_from_gramian((gradients @ gradients.T).float()).double()
 
 
 def largest_error(ours: torch.Tensor, theirs: np.ndarray) -> float:
-    """As a fraction of the largest value."""
+    """Largest error as a fraction of the largest value."""
     return ((ours - torch.from_numpy(theirs)).abs().max() / np.abs(theirs).max()).item()
 
 
@@ -348,7 +349,7 @@ def test_imtl_g(tiny):
 
 
 def test_mgda(tiny):
-    """The released solver stops early: the norm of the combined gradient is compared, and the exact weights."""
+    """The released solver stops early, so we compare the norm of the combined gradient and the exact weights."""
     gradients = torch.from_numpy(tiny.arrays["grads"])
     found = gradient_weights("mgda", tiny.tasks, gradients)
     check("norm", (found @ gradients).norm(), tiny.arrays["INTENDED_grads_mgda_exact_norm"], rtol=1e-5)
@@ -369,7 +370,7 @@ def test_cagrad(tiny):
 
 
 def test_pcgrad(tiny, monkeypatch):
-    """In the order of the released one, which goes by index."""
+    """With the task order of the released code, which is by index."""
     monkeypatch.setattr(torch, "randperm", torch.arange)
     gradients = torch.from_numpy(tiny.arrays["grads"])
     theirs = tiny.arrays["grads_pcgrad_mean_index_order"]

@@ -1,4 +1,4 @@
-"""The detection loss: plain formulas, values of the released code, and batches without boxes."""
+"""The detection loss against plain formulas and the released code, and without boxes or positive anchors."""
 
 import math
 
@@ -69,7 +69,7 @@ def plain_ciou(a: list[float], b: list[float]) -> float:
 
 
 def test_complete_iou():
-    """By the specification, and torchvision's where its gate does not matter."""
+    """Known values, a plain formula, and torchvision's loss where its missing IoU threshold does not matter."""
     first = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.6, 0.9], [0, 0, 0.1, 0.1]], dtype=torch.float64)
     second = torch.tensor([[0.15, 0.1, 0.55, 0.6], [0.6, 0.1, 0.9, 0.5], [0, 0, 0.12, 0.08]], dtype=torch.float64)
     found = complete_iou_loss(first, second)
@@ -79,7 +79,7 @@ def test_complete_iou():
 
 
 def test_complete_iou_of_equal_boxes():
-    """0, and no NaN in the gradient."""
+    """The loss is 0 and the gradient finite."""
     boxes = torch.tensor([[0.1, 0.2, 0.4, 0.9]]).requires_grad_()
     loss = complete_iou_loss(boxes, boxes.detach().clone())
     loss.sum().backward()
@@ -87,7 +87,7 @@ def test_complete_iou_of_equal_boxes():
     assert boxes.grad.isfinite().all()
 
 
-def test_focal_loss_of_hard_targets():
+def test_focal_loss_with_hard_targets():
     logits = torch.randn(2, 7, CLASSES)
     labels = torch.randint(0, CLASSES + 1, (2, 7))
     targets = F.one_hot(labels, CLASSES + 1)[..., 1:].float()
@@ -96,7 +96,7 @@ def test_focal_loss_of_hard_targets():
 
 
 def plain_losses(prediction: torch.Tensor, boxes: torch.Tensor, options: dict) -> tuple[float, float, int]:
-    """Box loss, class loss and number of positives of one image with boxes, anchor by anchor."""
+    """Box loss, class loss and number of positives of one image, anchor by anchor."""
     anchors = anchor_boxes(SIZE).double()
     matched = match_anchors(boxes[None], SIZE)[0].tolist()
     decoded = decode(prediction[:, :4], anchors)
@@ -144,9 +144,9 @@ def test_plain_formulas(options, batch):
     assert mean.value.item() == pytest.approx((box + classes) / positives, rel=1e-6)
     mean.value.backward()
     assert prediction.grad.isfinite().all()
-    assert not prediction.grad[1].any(), "of an image without boxes"
+    assert not prediction.grad[1].any(), "image without boxes"
     is_positive = match_anchors(batch["boxes"], batch["rgb"].shape[-2:]) >= 0
-    assert not prediction.grad[..., :4][~is_positive].any(), "boxes of the background"
+    assert not prediction.grad[..., :4][~is_positive].any(), "boxes of background anchors"
     assert prediction.grad[..., :4][is_positive].any()
 
 
@@ -157,7 +157,7 @@ def test_plain_formulas(options, batch):
     ids=["none", "padding", "too-small"],
 )
 def test_no_positive_anchor(options, boxes):
-    """A box of less than 1% of the image has no positive anchor: its image has only negatives."""
+    """A box below 1% of the image's width and height matches no anchor."""
     prediction = random_prediction(options["cls_loss_type"])
     loss = detection_loss(prediction, batch_of(boxes), **options)
     (mean,) = global_means([loss])
@@ -167,8 +167,8 @@ def test_no_positive_anchor(options, boxes):
     assert torch.equal(prediction.grad, torch.zeros_like(prediction))
 
 
-def test_negatives_count_if_another_process_has_positives(monkeypatch):
-    """As they would in one process with all images."""
+def test_negatives_with_positives_in_another_process(monkeypatch):
+    """They count, as they would in a single process with all images."""
     monkeypatch.setattr(losses.detection, "all_sum", lambda count: count + 5)
     prediction = random_prediction("focal")
     batch = batch_of(torch.tensor([[[0.4, 0.4, 0.405, 0.41, 1]]]).expand(3, 1, 5))
@@ -180,7 +180,7 @@ def test_negatives_count_if_another_process_has_positives(monkeypatch):
 
 @pytest.mark.parametrize("cls_loss_type", ["focal", "CE"])
 def test_perfect_boxes(cls_loss_type, batch):
-    """Boxes predicted as they are: no box loss, no NaN, and the IoU-aware targets are the hard ones."""
+    """The box loss is 0, gradients are finite, and the IoU-aware targets equal the hard ones."""
     prediction = random_prediction(cls_loss_type).detach().float()
     matched = match_anchors(batch["boxes"], SIZE)
     targets = batch["boxes"].gather(1, matched.clamp_min(0)[..., None].expand(-1, -1, 5))[..., :4]
@@ -197,7 +197,7 @@ def test_perfect_boxes(cls_loss_type, batch):
     assert prediction.grad.isfinite().all()
 
 
-def test_by_the_specification():
+def test_values_at_640():
     boxes = torch.tensor([[[0.1, 0.1, 0.4, 0.5, 3], [0.55, 0.5, 0.6, 0.58, 7], [0.2, 0.2, 0.35, 0.45, 5]]])
     prediction = torch.cat([torch.zeros(1, 25200, 4), torch.full((1, 25200, 20), -4.59512)], dim=2)
     found = detection_losses(prediction, batch_of(boxes, (640, 640)))
@@ -216,7 +216,7 @@ def close(ours: torch.Tensor, theirs: np.ndarray, rtol: float) -> bool:
 
 @pytest.mark.parametrize("path", files_of("losses"), ids=lambda path: path.stem)
 def test_released_class_losses(path):
-    """Those of cross-entropy with a background logit of 0."""
+    """The background logit of the cross-entropy is 0."""
     arrays = load(path)
     logits, quality = (x[None] for x in as_double(arrays["focal_logits"], arrays["focal_iou"]))
     labels = torch.from_numpy(arrays["focal_class"])[None]
@@ -273,8 +273,8 @@ def test_released_losses(path, dtype, rtol):
     assert close(found.box / found.num_positives, arrays["mbox_focal_L1_box_weight1"], rtol)
 
 
-def test_an_image_of_tiny_boxes_has_ground_truth():
-    """Though none of its anchors is positive: a teacher must not stand in for it."""
+def test_tiny_boxes_are_valid():
+    """Although no anchor is positive, the image has ground truth and needs no teacher."""
     tiny = torch.tensor([[[0.5, 0.5, 0.505, 0.505, 1.0]], [[0.0, 0.0, 0.0, 0.0, 0.0]]])
     batch = {"boxes": tiny, "rgb": torch.zeros(2, 3, 64, 64)}
     assert not (match_anchors(tiny, (64, 64)) >= 0).any()

@@ -1,4 +1,4 @@
-"""Losses against teachers: plain formulas, values of the released code, and images that are not used."""
+"""Distillation losses against plain formulas and the released code, and with unused images."""
 
 import math
 
@@ -24,7 +24,7 @@ SHAPES = {"segmentation": (5, 4, 6), "depth": (1, 4, 6), "normal": (3, 4, 6), "d
 
 
 def predictions(task: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of a student and of a teacher, for 3 images."""
+    """Predictions of a student and a teacher for 3 images."""
     torch.manual_seed(2)
     student, teacher = torch.randn(2, 3, *SHAPES[task], dtype=torch.float64)
     if task == "normal":
@@ -35,7 +35,7 @@ def predictions(task: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def plain_detection(student: torch.Tensor, teacher: torch.Tensor) -> tuple[float, int]:
-    """Sum and number of confident anchors of images."""
+    """Sum of the losses and number of confident anchors."""
     total, count = 0.0, 0
     for s, t in zip(student.flatten(0, 1).tolist(), teacher.flatten(0, 1).tolist(), strict=True):
         p, y = ([1 / (1 + math.exp(-logit)) for logit in row[4:]] for row in (s, t))
@@ -72,7 +72,7 @@ def test_plain_formulas(task):
 
 
 @pytest.mark.parametrize("task", LOSSES)
-def test_no_image_is_used(task):
+def test_no_images(task):
     student, teacher = predictions(task)
     (mean,) = global_means([LOSSES[task](student, teacher, torch.zeros(3, dtype=torch.bool))])
     mean.value.backward()
@@ -91,7 +91,7 @@ def test_no_confident_anchor():
 
 @pytest.mark.parametrize("path", files_of("losses"), ids=lambda path: path.stem)
 def test_released_values(path):
-    """The teacher of the normals is their ground truth, with pixels of zeros, which count in ours."""
+    """Not for normals, whose golden teacher is ground truth with pixels of zeros, which are not excluded here."""
     arrays = {name: torch.from_numpy(array).double() for name, array in load(path).items()}
     is_used = torch.ones(2, dtype=torch.bool)
     ours = {

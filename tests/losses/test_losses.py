@@ -1,4 +1,4 @@
-"""The losses against formulas written out, and what invalid pixels must not do."""
+"""The losses of Elite360M against plain formulas, their reduction, and invalid pixels."""
 
 import math
 
@@ -13,7 +13,7 @@ from tasks.build import build_objective, resize_targets
 
 @pytest.fixture
 def batch():
-    """Two images of 8 x 16; some pixels of each map are invalid."""
+    """Two images of 8 x 16 pixels; each map has invalid pixels."""
     normal = torch.nn.functional.normalize(torch.randn(2, 3, 8, 16), dim=1)
     depth = 11 * torch.rand(2, 1, 8, 16)
     return {
@@ -31,13 +31,13 @@ def random_prediction(task: str) -> torch.Tensor:
 
 
 def mean_loss(task: str, prediction: torch.Tensor, batch: dict) -> TaskLoss:
-    """The loss over the valid pixels of a batch, alone."""
+    """The mean loss of one task over a batch."""
     [loss] = global_means([TASKS[task].loss(prediction, batch)])
     return loss
 
 
-def test_numbers_of_pixels_are_exchanged_together(batch, monkeypatch):
-    """Of all tasks, final and intermediate losses: one vector, in which this process's numbers stand."""
+def test_pixel_counts_are_exchanged_together(batch, monkeypatch):
+    """The counts of all tasks, final and intermediate, in one vector."""
     exchanged = []
     monkeypatch.setattr("losses.reduction.all_sum", lambda counts: exchanged.append(counts) or 2 * counts)
     small = {task: random_prediction(task)[..., ::2, ::2] for task in TASKS}
@@ -49,33 +49,33 @@ def test_numbers_of_pixels_are_exchanged_together(batch, monkeypatch):
     assert len(counts) == 6
     assert counts[[0, 2]].tolist() == [batch["depth_mask"].sum(), (batch["semantic"] >= 0).sum()]
     alone = mean_loss("depth", predictions["depth"], batch).value
-    assert losses["depth"].item() == pytest.approx(alone.item(), rel=1e-6), "both are over twice as many"
+    assert losses["depth"].item() == pytest.approx(alone.item(), rel=1e-6), "both counts are doubled"
 
 
 def test_berhu(batch):
-    """By hand: errors 1, 0.1 and 0.2; delta = 0.2; (1 + 0.04) / 0.4 = 2.6 beyond, |e| up to it."""
-    truth = torch.tensor([2.0, 3.0, 4.0, 5.0]).view(1, 1, 1, 4)
-    prediction = truth + torch.tensor([1.0, -0.1, 0.2, 70.0]).view(1, 1, 1, 4)
+    """By hand: errors 1, 0.1 and 0.2, delta = 0.2; (1 + 0.04) / 0.4 = 2.6 above delta, |e| up to it."""
+    target = torch.tensor([2.0, 3.0, 4.0, 5.0]).view(1, 1, 1, 4)
+    prediction = target + torch.tensor([1.0, -0.1, 0.2, 70.0]).view(1, 1, 1, 4)
     mask = torch.tensor([True, True, True, False]).view(1, 1, 1, 4)
-    loss = mean_loss("depth", prediction, {"depth": truth, "depth_mask": mask})
+    loss = mean_loss("depth", prediction, {"depth": target, "depth_mask": mask})
     assert loss.value.item() == pytest.approx((2.6 + 0.1 + 0.2) / 3, rel=1e-5)
     assert loss.num_pixels == 3
 
 
 def test_berhu_threshold_is_a_constant(batch):
-    """The gradient of the pixels beyond the threshold is e / delta, with nothing through delta."""
+    """The gradient above the threshold is e / delta, without a part through delta."""
     prediction = torch.tensor([1.0, 0.5]).view(1, 1, 1, 2).requires_grad_()
-    truth = {"depth": torch.zeros(1, 1, 1, 2), "depth_mask": torch.ones(1, 1, 1, 2, dtype=torch.bool)}
-    mean_loss("depth", prediction, truth).value.backward()
+    target = {"depth": torch.zeros(1, 1, 1, 2), "depth_mask": torch.ones(1, 1, 1, 2, dtype=torch.bool)}
+    mean_loss("depth", prediction, target).value.backward()
     assert prediction.grad.flatten().tolist() == pytest.approx([1 / 0.2 / 2, 0.5 / 0.2 / 2])
 
 
 def test_normal_loss(batch):
-    """90 and 60 degrees count; 1 degree is too near to count, and 179 too near the opposite. Lengths do not matter."""
-    truth = torch.tensor([[1.0, 0, 0]] * 4).T.view(1, 3, 1, 4)
+    """90 and 60 degrees count, 1 and 179 degrees are excluded. The length of the prediction does not matter."""
+    target = torch.tensor([[1.0, 0, 0]] * 4).T.view(1, 3, 1, 4)
     angles = torch.tensor([90.0, 60.0, 1.0, 179.0]).deg2rad()
     prediction = 5 * torch.stack([angles.cos(), angles.sin(), torch.zeros(4)]).view(1, 3, 1, 4)
-    loss = mean_loss("normal", prediction, {"normal": truth, "normal_mask": torch.ones(1, 1, 1, 4, dtype=torch.bool)})
+    loss = mean_loss("normal", prediction, {"normal": target, "normal_mask": torch.ones(1, 1, 1, 4, dtype=torch.bool)})
     assert loss.value.item() == pytest.approx((math.pi / 2 + math.pi / 3) / 2, rel=1e-5)
     assert loss.num_pixels == 2
 
@@ -92,8 +92,8 @@ def test_cross_entropy():
 @pytest.mark.parametrize("highest", [2, -1])
 @pytest.mark.parametrize("rows_at_once", [1, 3, 8, 100])
 @pytest.mark.parametrize("size", [(20, 16), (10, 8), (15, 12), (35, 28)])
-def test_cross_entropy_of_logits_to_be_resized(size, rows_at_once, highest, monkeypatch):
-    """A few rows at a time or all at once, by any scale: the same, forward and backward, in float64."""
+def test_cross_entropy_of_resized_logits(size, rows_at_once, highest, monkeypatch):
+    """The chunks of rows do not change value and gradient, at any scale."""
     height, width = size
     monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", rows_at_once * 3 * width)
     labels = torch.randint(-1, highest + 1, (2, height, width))
@@ -109,7 +109,7 @@ def test_cross_entropy_of_logits_to_be_resized(size, rows_at_once, highest, monk
 
 @pytest.mark.usefixtures("cpu_kernels")
 def test_cross_entropy_without_gradients():
-    """As in validation: the same value, and nothing to go back through."""
+    """The same value without a graph, as in validation."""
     logits, batch = torch.randn(2, 3, 5, 4).requires_grad_(), {"semantic": torch.randint(-1, 3, (2, 20, 16))}
     expected = mean_loss("segmentation", logits, batch).value
     with torch.no_grad():
@@ -119,12 +119,12 @@ def test_cross_entropy_without_gradients():
 
 
 @pytest.mark.parametrize("size", [(32, 32), (16, 33), (2, 8)])
-def test_cross_entropy_of_other_proportions(size):
-    with pytest.raises(ValueError, match="labels of size"):
+def test_cross_entropy_of_other_aspect_ratios(size):
+    with pytest.raises(ValueError, match="aspect ratio"):
         mean_loss("segmentation", torch.randn(1, 3, 4, 8), {"semantic": torch.zeros(1, *size, dtype=torch.long)})
 
 
-def test_normal_loss_against_torchs_cosine(batch):
+def test_normal_loss_against_cosine_similarity(batch):
     prediction = (5 * torch.randn(2, 3, 8, 16)).double().requires_grad_()
     batch["normal"] = batch["normal"].double()
     cosine = torch.nn.functional.cosine_similarity(prediction, batch["normal"], dim=1)[batch["normal_mask"][:, 0]]
@@ -136,7 +136,7 @@ def test_normal_loss_against_torchs_cosine(batch):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_zero_at_the_truth(task, batch):
+def test_zero_at_ground_truth(task, batch):
     logits = 1e4 * torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), 5).movedim(-1, 1).float()
     prediction = {"depth": batch["depth"], "normal": batch["normal"], "segmentation": logits}[task]
     prediction = prediction.clone().requires_grad_()
@@ -147,8 +147,8 @@ def test_zero_at_the_truth(task, batch):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_invalid_pixels_change_nothing(task, batch):
-    """NaN in the truth, where the mask is off, and 1e9 or infinity in the prediction there."""
+def test_invalid_pixels_are_ignored(task, batch):
+    """Ground truth of NaN and predictions of 1e9 or infinity in invalid pixels change neither value nor gradient."""
     prediction = random_prediction(task)
     before = mean_loss(task, prediction, batch).value
     gradient = torch.autograd.grad(before, prediction)[0]
@@ -157,22 +157,22 @@ def test_invalid_pixels_change_nothing(task, batch):
     if task != "segmentation":
         batch[task] = batch[task].masked_fill(~valid, torch.nan)
     infinite = 1e9 if task == "segmentation" else torch.inf
-    spoilt = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
-    after = mean_loss(task, spoilt, batch).value
+    changed = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
+    after = mean_loss(task, changed, batch).value
     assert after == before
-    spoilt_gradient = torch.autograd.grad(after, spoilt)[0]
-    assert torch.equal(spoilt_gradient, gradient)
-    assert not spoilt_gradient.masked_select(~valid).any()
+    changed_gradient = torch.autograd.grad(after, changed)[0]
+    assert torch.equal(changed_gradient, gradient)
+    assert not changed_gradient.masked_select(~valid).any()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_prediction_that_is_not_finite_is_noticed(task, batch):
+def test_nan_predictions_give_nan(task, batch):
     prediction = torch.full_like(random_prediction(task), torch.nan)
     assert mean_loss(task, prediction, batch).value.isnan()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_nothing_valid_adds_nothing(task, batch):
+def test_no_valid_pixels(task, batch):
     for key in ("depth_mask", "normal_mask"):
         batch[key] = torch.zeros_like(batch[key])
     batch["semantic"] = torch.full_like(batch["semantic"], -1)
@@ -184,8 +184,8 @@ def test_nothing_valid_adds_nothing(task, batch):
     assert not prediction.grad.any()
 
 
-def test_pixels_count_the_same_whatever_image_they_are_in(batch):
-    """One valid pixel in the first image, all in the second: the mean is over pixels, not over images."""
+def test_mean_is_over_pixels_not_images(batch):
+    """One valid pixel in the first image, all in the second."""
     batch["depth_mask"] = torch.ones_like(batch["depth_mask"])
     batch["depth_mask"][0] = False
     batch["depth_mask"][0, 0, 0, 0] = True
@@ -200,8 +200,8 @@ def test_uncertainty_weighting():
     """10 w exp(-s) L + s with w = 1, 2, 2."""
     weighting = UncertaintyWeighting(tuple(TASKS), {task: TASKS[task].loss_weight for task in TASKS})
     weighting.log_variances.data = torch.tensor([0.5, -0.5, 1.0])
-    some = torch.tensor(7.0)
-    losses = {task: TaskLoss(torch.tensor(value), some) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
+    count = torch.tensor(7.0)
+    losses = {task: TaskLoss(torch.tensor(value), count) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
     expected = 10 * math.exp(-0.5) * 0.3 + 0.5 + 20 * math.exp(0.5) * 0.2 - 0.5 + 20 * math.exp(-1) * 0.1 + 1
     weighting.begin_step()
     assert weighting(losses, {}, torch.ones(3)).item() == pytest.approx(expected, rel=1e-6)
@@ -210,7 +210,7 @@ def test_uncertainty_weighting():
     )
 
 
-def test_a_task_without_labels_leaves_its_variance_alone():
+def test_log_variance_without_labels_has_no_gradient():
     weighting = UncertaintyWeighting(("depth", "normal"), {"depth": 1, "normal": 2})
     losses = {
         "depth": TaskLoss(torch.tensor(0.3), torch.tensor(5.0)),
@@ -226,7 +226,7 @@ def test_a_task_without_labels_leaves_its_variance_alone():
     ("dtype", "expected"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2]
 )
 def test_losses_keep_the_precision_of_the_predictions(batch, dtype, expected):
-    """And that of the ground truth: 1 + 1e-10 is not 1 in float64. 16 bits are widened."""
+    """And of the ground truth: 1 + 1e-10 is not 1 in float64. bfloat16 becomes float32."""
     predictions = {task: random_prediction(task).detach().to(dtype) for task in TASKS}
     batch = {key: x.to(expected) if x.is_floating_point() else x for key, x in batch.items()}
     batch["depth"] = torch.full_like(batch["depth"], 1 + 1e-10)
@@ -236,8 +236,8 @@ def test_losses_keep_the_precision_of_the_predictions(batch, dtype, expected):
     assert torch.equal(resize_targets(batch, (4, 8))["depth"], batch["depth"][..., ::2, ::2])
 
 
-def test_resized_truth(batch):
-    """Nearest: values are never mixed, types stay."""
+def test_resized_targets(batch):
+    """Nearest neighbor: values are not interpolated, and types stay the same."""
     small = resize_targets(batch, (4, 8))
     for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic"):
         assert small[key].dtype == batch[key].dtype
@@ -245,7 +245,7 @@ def test_resized_truth(batch):
 
 
 class FixedPredictions(torch.nn.Module):
-    """Stands for a network: predicts what it was given, whatever it sees."""
+    """Stands in for a network; always returns the same predictions."""
 
     tasks = tuple(TASKS)
 
@@ -257,8 +257,8 @@ class FixedPredictions(torch.nn.Module):
         return self.predictions
 
 
-def test_objective_adds_up(batch):
-    """total = weighted final losses + plain intermediate losses, the latter against the resized truth."""
+def test_total_loss_of_objective(batch):
+    """total = weighted final losses + intermediate losses, the latter against resized targets."""
     predictions = {task: random_prediction(task) for task in TASKS}
     predictions["intermediate"] = {task: predictions[task][..., ::4, ::4] for task in TASKS}
     losses = build_objective(FixedPredictions(predictions))(batch)

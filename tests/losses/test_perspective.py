@@ -1,4 +1,4 @@
-"""The losses for perspective images: values by hand, those of the released code, and what is not valid."""
+"""The losses for perspective images against values by hand and the released code, and with invalid pixels."""
 
 import math
 from functools import partial
@@ -42,7 +42,7 @@ def test_segmentation(labels, smoothing, expected):
 
 
 def test_depth():
-    """By hand; the second and the fourth pixel are not valid."""
+    """By hand; the second and fourth pixels are invalid."""
     depth = torch.tensor([1.5, 0, 2, 10]).view(1, 1, 1, 4)
     prediction = torch.tensor([1.0, 2, 3, 12]).view(1, 1, 1, 4)
     loss = mean_of(depth_loss(prediction, {"depth": depth, "depth_mask": (depth > 0) & (depth < 10)}))
@@ -51,7 +51,7 @@ def test_depth():
 
 
 def test_normals():
-    """By hand: 45 degrees; short ground truth counts less."""
+    """By hand: 45 degrees; shorter ground truth has less weight."""
     prediction = torch.tensor([[1.0, 1, 0], [0, 0, 1], [0, 1, 0]]).T.view(1, 3, 1, 3)
     prediction = F.normalize(prediction, dim=1)
     normal = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0.5, 0]]).T.view(1, 3, 1, 3)
@@ -67,19 +67,19 @@ def test_normals():
 
 @pytest.fixture
 def batch():
-    """A batch in which nothing is valid, its ground truth not even finite."""
-    nothing = torch.zeros(2, 1, 4, 6, dtype=torch.bool)
+    """A batch without valid pixels, with ground truth of NaN."""
+    mask = torch.zeros(2, 1, 4, 6, dtype=torch.bool)
     return {
         "depth": torch.full((2, 1, 4, 6), torch.nan),
-        "depth_mask": nothing,
+        "depth_mask": mask,
         "normal": torch.full((2, 3, 4, 6), torch.nan),
-        "normal_mask": nothing,
+        "normal_mask": mask,
         "semantic": torch.full((2, 4, 6), -1),
     }
 
 
 @pytest.mark.parametrize("task", LOSSES)
-def test_nothing_valid_gives_exactly_nothing(task, batch):
+def test_no_valid_pixels(task, batch):
     channels = {"depth": 1, "normal": 3, "segmentation": 5}[task]
     prediction = torch.randn(2, channels, 4, 6).requires_grad_()
     loss = mean_of(SMOOTHED[task](prediction, batch))
@@ -90,8 +90,8 @@ def test_nothing_valid_gives_exactly_nothing(task, batch):
 
 
 @pytest.mark.parametrize("task", LOSSES)
-def test_invalid_pixels_have_no_influence(task, batch):
-    """The mean is over the valid pixels of the batch, not of each image; the others have no gradient."""
+def test_invalid_pixels_are_excluded(task, batch):
+    """The mean is over the valid pixels of the whole batch; the gradient of all others is 0."""
     channels = {"depth": 1, "normal": 3, "segmentation": 5}[task]
     prediction = torch.randn(2, channels, 4, 6).requires_grad_()
     valid = torch.zeros(2, 4, 6, dtype=torch.bool)
@@ -115,7 +115,7 @@ def test_invalid_pixels_have_no_influence(task, batch):
     assert torch.equal(reached, valid)
 
 
-SMOOTHING = "seg_loss_smoothing_"  # the start of names that end with a label smoothing
+SMOOTHING = "seg_loss_smoothing_"  # followed by the label smoothing
 
 
 @pytest.mark.parametrize("path", files_of("losses"), ids=lambda path: path.stem)
