@@ -1,1 +1,1 @@
-"""The network: two encoders, their fusion, and the decoders of the three tasks."""
+"""The networks: Elite360M for panoramas, DeepLab and VMM for perspective images, and the checkpoints of all three."""

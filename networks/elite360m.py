@@ -2,13 +2,13 @@
 
 The blocks of the paper's overview figure, in the order of `Elite360M.forward`:
 
-* ERP encoder: `networks.erp_encoder`, over the equirectangular projection (ERP), the panorama as an image;
-* ICOSAP encoder: `networks.icosap_encoder`, over the icosahedral projection (ICOSAP): the faces of an icosphere;
-* B2F, bi-projection bi-attention fusion: `networks.fusion`, ERP tokens attend to ICOSAP points;
-* shared decoder, one preliminary feature per task, and the intermediate heads on these: `networks.decoders`,
-  `networks.heads`;
-* CoCo, cross-task collaboration: `networks.cross_task`;
-* a decoder and a head per task: `networks.decoders`, `networks.heads`.
+* ERP encoder (`networks.erp_encoder`): the panorama as an image, in equirectangular projection (ERP);
+* ICOSAP encoder (`networks.icosap_encoder`): the faces of an icosphere, the icosahedral projection (ICOSAP);
+* B2F, bi-projection bi-attention fusion (`networks.fusion`): ERP tokens attend to ICOSAP points;
+* shared decoder, a preliminary feature per task and intermediate heads on these (`networks.decoders`,
+  `networks.heads`);
+* CoCo, cross-task collaboration (`networks.cross_task`): each task attends with the attention maps of all tasks;
+* a decoder and a head per task (`networks.decoders`, `networks.heads`).
 """
 
 from pathlib import Path
@@ -35,13 +35,13 @@ class Elite360M(nn.Module):
         num_classes: K, the number of semantic classes.
         tasks: any of depth, normal and segmentation. No modules are built for omitted tasks; with a single task
             there is no cross-task attention.
-        ico_level: level of the icosphere, 20 * 4^level ICOSAP points; 4 is the paper's.
-        pretrained: start the ERP encoder from ImageNet weights, downloaded at first use, or from those of this file.
-        hierarchy: tables of the ICOSAP branch, instead of those built for `ico_level`.
-        fusion: ``b2f`` (the paper's), only one of its attentions (``semantic`` or ``distance``), or ``none``: no
-            ICOSAP branch.
-        b2f: ``released``, or ``corrected``: see `networks.fusion.TokenFusion`. The weights are the same.
-        cross_task: ``coco`` (the paper's), or ``none``: no cross-task attention.
+        ico_level: level of the icosphere, which has 20 * 4^level ICOSAP points; 4 is the paper's.
+        pretrained: start the ERP encoder from ImageNet weights, downloaded at first use, or from those in this file.
+        hierarchy: tables of the ICOSAP branch; by default built for `ico_level`.
+        fusion: ``b2f`` (the paper's), only one of its attentions (``semantic`` or ``distance``), or ``none`` (no
+            ICOSAP branch).
+        b2f: ``released`` or ``corrected``, see `networks.fusion.TokenFusion`; both have the same parameters.
+        cross_task: ``coco`` (the paper's) or ``none`` (no cross-task attention).
         intermediate: build intermediate heads, for the intermediate losses.
 
     Raises:
@@ -66,7 +66,7 @@ class Elite360M(nn.Module):
         self.tasks = tuple(task for task in TASK_NAMES if task in tasks)
         self.erp_encoder = ERPEncoder(backbone, pretrained)
         embed_dim = self.erp_encoder.embed_dim
-        # The names are not those of operations: in ONNX graphs, they would collide with folded constants.
+        # Not called mean and std: ONNX graphs name folded constants like operations.
         self.register_buffer("rgb_mean", torch.tensor(self.erp_encoder.mean)[:, None, None], persistent=False)
         self.register_buffer("rgb_std", torch.tensor(self.erp_encoder.std)[:, None, None], persistent=False)
 
@@ -97,16 +97,17 @@ class Elite360M(nn.Module):
 
         Returns:
             For each task of the network: ``depth`` (B, 1, H, W) meters along the ray, ``normal`` (B, 3, H, W) unit
-            vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode the logits are not yet
-            resized, (B, K, H/4, W/4), and there is ``intermediate``: the same keys at (H/16, W/16) from the
-            preliminary features, normals not of unit length; empty without intermediate heads.
+            vectors in the camera frame, ``segmentation`` (B, K, H, W) logits. In training mode the logits are
+            (B, K, H/4, W/4), to be upsampled by the loss, and ``intermediate`` is a dict with the same keys:
+            predictions at (H/16, W/16) from the preliminary features, with normals of any length; empty without
+            intermediate heads.
 
         Raises:
             ValueError: when `rgb` has another shape (W = 2H is not checked).
         """
         _check_shape(rgb)
         erp = (rgb - self.rgb_mean) / self.rgb_std
-        if use_cpu_kernels(erp):  # pooling and resizing are several times faster in this layout on CPUs
+        if use_cpu_kernels(erp):  # CPUs pool and resize several times faster in this layout
             erp = erp.contiguous(memory_format=torch.channels_last)
 
         # Encode both projections of the panorama and fuse them.
@@ -138,16 +139,16 @@ class Elite360M(nn.Module):
         return self.shared_decoder.out.weight
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """Parameters with a gradient from the losses of this task only."""
+        """Parameters that get gradients only from the losses of this task."""
         own = [self.decoders[task], self.heads[task]]
         if task in self.intermediate_heads:
             own.append(self.intermediate_heads[task])
-        # All tasks use all attention maps, so the layers that produce the maps are shared.
+        # Every task uses all attention maps, so the layers that produce them are shared.
         own.append(self.cross_task.collaborations[task] if self.collaborates else self.preliminary[task])
         return [parameter for module in own for parameter in module.parameters()]
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Parameters with gradients from the losses of several tasks."""
+        """Parameters that get gradients from the losses of all tasks."""
         own = {id(parameter) for task in self.tasks for parameter in self.own_parameters(task)}
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
@@ -157,8 +158,8 @@ class Elite360M(nn.Module):
     def _initialize_linear_layers(self) -> None:
         """Truncated normal weights and zero biases, as in the released code; convolutions keep torch's defaults.
 
-        The layers of `TransitionDown` are 1x1 convolutions there, so they keep the defaults too. So does the backbone:
-        the linear layers of a transformer may be pretrained.
+        So do the layers of `TransitionDown`, which are 1x1 convolutions there, and the backbone: the linear layers of a
+        transformer may be pretrained.
         """
         kept = set(self.erp_encoder.backbone.modules())
         for module in self.modules():

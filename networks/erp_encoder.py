@@ -1,4 +1,4 @@
-"""The ERP branch: a timm backbone."""
+"""The ERP encoder of Elite360M: a timm backbone."""
 
 import difflib
 import functools
@@ -15,8 +15,8 @@ from utils.colors import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import UserError
 
 STRIDES = (4, 8, 16, 32)
-_WIDE = 512  # channels at stride 32: up to 512 the embedding has 64 channels, above 512 128, as in the paper
-# Errors of these packages mean a failed download or a damaged cache.
+_MAX_NARROW = 512  # backbones with more channels at stride 32 get an embedding of 128 channels, the others of 64
+# Exceptions from these packages mean a failed download or a damaged cache.
 _DOWNLOAD_PACKAGES = {"huggingface_hub", "hf_xet", "httpx", "httpx2", "requests", "urllib3", "http", "safetensors"}
 
 
@@ -24,30 +24,30 @@ class ERPEncoder(nn.Module):
     """Features of the panorama at strides 4, 8 and 16, and the bottleneck at stride 32 with C channels.
 
     Args:
-        backbone: a key of BACKBONES, or ``timm:NAME`` of a timm model with features at all STRIDES.
-        pretrained: start from ImageNet weights, downloaded at first use, or from those of this file.
+        backbone: a key of BACKBONES, or ``timm:NAME``, a timm model with features at all STRIDES.
+        pretrained: start from ImageNet weights, downloaded at first use, or from those in this file.
 
     Attributes:
         skip_channels: channels of the three skip features, finest first.
         embed_dim: C, 64 or 128, depending on the width of the backbone.
-        mean, std: of the RGB channels, as the backbone expects them to be normalized.
+        mean, std: with which the backbone expects the RGB channels to be normalized.
 
     Raises:
-        UserError: when there is no such backbone, it lacks a stride, the ImageNet weights cannot be downloaded, or
-            those of the file do not fit.
+        UserError: when the backbone does not exist or lacks features at a stride, the ImageNet weights cannot be
+            downloaded, or the weights in the file do not fit.
     """
 
     def __init__(self, backbone: str, pretrained: bool | Path):
         super().__init__()
-        found = find_backbone(backbone)
-        if found is None:
+        spec = find_backbone(backbone)
+        if spec is None:
             raise UserError(f"--backbone {backbone}: choose one of {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME")
-        _require_timm_model(found.timm_name, f"--backbone {backbone}")
-        if found.out_indices is None:
-            found = _with_out_indices(found.timm_name)
-        self.backbone = _create(found, pretrained)
+        _require_timm_model(spec.timm_name, f"--backbone {backbone}")
+        if spec.out_indices is None:
+            spec = _with_out_indices(spec.timm_name)
+        self.backbone = _create(spec, pretrained)
         *self.skip_channels, deepest = self.backbone.feature_info.channels()
-        self.embed_dim = 128 if deepest > _WIDE else 64
+        self.embed_dim = 128 if deepest > _MAX_NARROW else 64
         config = self.backbone.pretrained_cfg or {}
         self.mean, self.std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
         # Some transformers return channels-last features.
@@ -67,21 +67,21 @@ def _require_timm_model(name: str, option: str) -> None:
     """Make sure that the installed timm has the model `name`.
 
     Raises:
-        UserError: when it does not; the message suggests similar names.
+        UserError: when it does not, with similar names.
     """
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        kind, others = "model", difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        kind, similar = "model", difflib.get_close_matches(architecture, timm.list_models(), n=3)
     elif tag and name not in (tagged := timm.list_models(f"{architecture}.*", include_tags=True)):
-        kind, others = "weights", tagged[:5]
+        kind, similar = "weights", tagged[:5]
     else:
         return
-    hint = f"; similar names: {', '.join(others)}" if others else ""
+    hint = f"; similar names: {', '.join(similar)}" if similar else ""
     raise UserError(f"{option}: timm has no such {kind}{hint}")
 
 
 def _create(backbone: Backbone, pretrained: bool | Path) -> nn.Module:
-    """Create the timm model, returning its features; see `ERPEncoder` for `pretrained`.
+    """Create the timm model that returns features; see `ERPEncoder` for `pretrained`.
 
     Raises:
         UserError: when there are no ImageNet weights, or they cannot be downloaded or do not fit. Other errors are
@@ -91,12 +91,12 @@ def _create(backbone: Backbone, pretrained: bool | Path) -> nn.Module:
     if backbone.out_indices is not None:
         arguments["out_indices"] = backbone.out_indices
     if isinstance(pretrained, Path):
-        # As for downloaded weights, timm renames what the network of features calls otherwise.
+        # As with downloaded weights, timm renames the keys that differ in its feature extractor.
         arguments["pretrained_cfg_overlay"] = {"state_dict": _weights_of_file(name, pretrained)}
         return timm.create_model(name, pretrained=True, features_only=True, **arguments)
     config = timm.get_pretrained_cfg(name)
     if pretrained and (config is None or not config.has_weights):
-        raise UserError(f"timm has no weights of {name}: start from random ones with --no_pretrained")
+        raise UserError(f"timm has no weights of {name}: start from random weights with --no_pretrained")
     try:
         return timm.create_model(name, pretrained=pretrained, features_only=True, **arguments)
     except Exception as error:
@@ -109,7 +109,7 @@ def _create(backbone: Backbone, pretrained: bool | Path) -> nn.Module:
 
 
 def _weights_of_file(name: str, path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a file for a timm model, without those of the classifier.
+    """The weights in a file for a timm model, without its classifier.
 
     Raises:
         UserError: when they do not fit.
@@ -125,7 +125,7 @@ def _weights_of_file(name: str, path: Path) -> dict[str, torch.Tensor]:
 def _is_failed_download(error: Exception) -> bool:
     """Whether an error comes from the network, the disk or a damaged cache.
 
-    The download clients of timm have no common base class, and which of them is installed depends on timm's version.
+    timm's download clients have no common exception class, and which of them is installed depends on its version.
     """
     packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
     return isinstance(error, OSError) or not packages.isdisjoint(_DOWNLOAD_PACKAGES)
@@ -135,12 +135,12 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
-@functools.cache  # builds the model twice, which takes longer than the network itself
+@functools.cache  # detection builds the model twice
 def _with_out_indices(name: str) -> Backbone:
-    """Detect the indices of the features at STRIDES for a timm model of which only the name is known.
+    """The backbone for any timm model, with the indices of its features at STRIDES.
 
     Raises:
-        UserError: when it cannot be used, with the reason.
+        UserError: when the model cannot be used, with the reason.
     """
     option = f"--backbone {TIMM_PREFIX}{name}"
     failures = (RuntimeError, TypeError, AssertionError, AttributeError, ValueError)
@@ -151,15 +151,15 @@ def _with_out_indices(name: str) -> Backbone:
             raise UserError(f"{option}: timm cannot return its features ({_first_line(error)})") from error
         strides = model.feature_info.reduction()
         if missing := [stride for stride in STRIDES if stride not in strides]:
-            have, need = (", ".join(map(str, some)) for some in (strides, missing))
+            have, need = (", ".join(map(str, values)) for values in (strides, missing))
             raise UserError(f"{option}: it has features at strides {have}, but none at {need}, which the decoder needs")
-        # The deepest of several at one stride.
+        # Of several features at one stride, the deepest.
         indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
         out_indices = tuple(model.feature_info.out_indices[i] for i in indices)
         arguments = {"strict_img_size": False} if (model.pretrained_cfg or {}).get("fixed_input_size") else {}
-        found = Backbone(name, out_indices, arguments)
+        backbone = Backbone(name, out_indices, arguments)
         try:
-            _create(found, pretrained=False).eval()(torch.zeros(1, 3, 64, 128))
+            _create(backbone, pretrained=False).eval()(torch.zeros(1, 3, 64, 128))
         except failures as error:
             raise UserError(f"{option}: it cannot be run on panoramas ({_first_line(error)})") from error
-    return found
+    return backbone

@@ -1,4 +1,4 @@
-"""Bi-projection bi-attention fusion (B2F): the ERP tokens attend to the ICOSAP points, by feature and by distance."""
+"""Bi-projection bi-attention fusion (B2F): ERP tokens attend to ICOSAP points by semantics and by distance."""
 
 from abc import ABC, abstractmethod
 
@@ -16,8 +16,8 @@ def token_rays(
 ) -> torch.Tensor:
     """Unit rays (h * w, 3) of the tokens of an h x w grid, row by row.
 
-    Corrected, they go through the pixel centers, as in `utils.sphere`. In the released code they are one cell off,
-    which its trained weights depend on.
+    Corrected rays go through the pixel centers, as in `utils.sphere`. In the released code they are one cell off, and
+    its trained weights depend on that.
     """
     shift = 0.5 if corrected else -0.5
     row = torch.arange(height, device=device, dtype=dtype)
@@ -29,12 +29,14 @@ def token_rays(
 
 
 class SemanticAwareAttention(nn.Module):
-    """Standard single-head attention of the ERP tokens over the ICOSAP features.
+    """Semantic-aware attention: single-head dot-product attention of the ERP tokens over the ICOSAP features.
+
+    attended = (query @ key.transpose(1, 2) / C**0.5).softmax(dim=-1) @ value
 
     Args:
         dim: C.
         corrected: keep the order of the attended tokens. The released code reinterprets (B, C, N) as (B, N, C), a
-            remnant of multi-head code that mixes tokens; its trained weights depend on it.
+            remnant of multi-head code that mixes tokens, and its trained weights depend on that.
     """
 
     def __init__(self, dim: int, corrected: bool = False):
@@ -56,7 +58,7 @@ class SemanticAwareAttention(nn.Module):
 
 
 class DistanceAwareAttention(nn.Module):
-    """Attention by proximity, of features and of positions on the sphere.
+    """Distance-aware attention, by the proximity of features and of positions on the sphere:
 
     by_feature = (-(query[:, :, None] - key[:, None]).abs()).exp()  # (B, N, P, C)
     by_position = self.position((-(token_xyz[:, None] - point_xyz).abs()).exp())  # (N, P, C)
@@ -87,12 +89,12 @@ class DistanceAwareAttention(nn.Module):
 
     @staticmethod
     def _similarity(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """Mean over channels of exp(-|q_i - k_j|), for (B, n, C) and (B, P, C): (B, n, P)."""
+        """Mean over channels of exp(-|q_i - k_j|) for queries (B, n, C) and keys (B, P, C): (B, n, P)."""
         return (query[:, :, None] - key[:, None]).abs().neg_().exp_().mean(dim=-1)
 
 
 class TokenFusion(nn.Module, ABC):
-    """The ERP bottleneck attends to the ICOSAP features.
+    """Base class of fusions in which the ERP bottleneck attends to the ICOSAP features.
 
     Args:
         dim: C.
@@ -144,7 +146,7 @@ class DistanceAwareFusion(TokenFusion):
 
 
 class BiAttentionFusion(TokenFusion):
-    """B2F: both attentions, combined by two gates."""
+    """B2F, both attentions with gates: g_s * s + g_d * d, g_s = sigmoid(G_s [s, d]), g_d = sigmoid(G_d [s, d])."""
 
     def __init__(self, dim: int, corrected: bool = False):
         super().__init__(dim, corrected)

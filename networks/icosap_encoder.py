@@ -1,4 +1,4 @@
-"""The ICOSAP branch: a point transformer over the colored faces of the icosphere."""
+"""The ICOSAP encoder of Elite360M: a point transformer over the colored faces of the icosphere."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ def gather_points(features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor
 
 
 class ICOSAPSampler(nn.Module):
-    """Samples the panorama at the icosphere: one color per face, the mean over the face's three vertices."""
+    """Samples the panorama at the icosphere: the color of a face is the mean over its three vertices."""
 
     def __init__(self, ico_level: int):
         super().__init__()
@@ -33,7 +33,7 @@ class ICOSAPSampler(nn.Module):
     def forward(self, erp: torch.Tensor) -> torch.Tensor:
         """Colors (B, P, 3) of the faces from an ERP image (B, 3, H, W); bilinear, wrapping around in longitude."""
         batch, _, _, width = erp.shape
-        # One extra column on either side wraps longitude; rows are clamped at the poles ("border").
+        # An extra column on either side wraps longitude around; rows are clamped at the poles ("border").
         wrapped = F.pad(erp, (1, 1, 0, 0), mode="circular")
         # grid_sample coordinates run from -1 (outer edge of the first pixel) to 1 (outer edge of the last).
         x = self.u / torch.pi * width / (width + 2)
@@ -44,12 +44,14 @@ class ICOSAPSampler(nn.Module):
 
 
 class PointTransformerBlock(nn.Module):
-    """Vector self-attention of every point over its k nearest neighbors, inside a residual connection.
+    """Vector self-attention of every point over its k nearest neighbors (Zhao et al., Point Transformer, ICCV 2021):
 
+        x = self.fc1(features)  # (B, P, d)
         position = self.position_code(xyz[:, None] - xyz[neighbors])  # (P, k, d)
         key, value = gather_points(self.key(x), neighbors), gather_points(self.value(x), neighbors)  # (B, P, k, d)
-        logits = self.attention(self.query(x)[:, :, None] - key + position) / d**0.5
+        logits = self.attention(self.query(x)[:, :, None] - key + position) / d**0.5  # (B, P, k, d)
         attended = (logits.softmax(dim=2) * (value + position)).sum(dim=2)  # (B, P, d)
+        return self.fc2(attended) + features
 
     Args:
         channels: width of the point features.
@@ -67,24 +69,24 @@ class PointTransformerBlock(nn.Module):
         self.fc2 = Linear(dim, channels)
 
     def forward(self, features: torch.Tensor, xyz: torch.Tensor, neighbors: torch.Tensor) -> torch.Tensor:
-        """Features (B, P, channels) of points xyz (P, 3) with neighbors (P, k): the same shape again."""
+        """Features (B, P, channels) of points xyz (P, 3) with neighbors (P, k): new features of the same shape."""
         x = self.fc1(features)
-        # The first layer of the attention MLP is linear, so it is applied to query, key and position separately: to P
-        # queries and P keys instead of B * P * k differences.
+        # The first layer of the attention MLP is linear. Applied to query, key and position separately, it sees
+        # B * P queries and keys instead of B * P * k differences.
         first = self.attention[0]
         query = first(self.query(x))  # (B, P, d)
         key_value = torch.cat([linear(self.key(x), -first.weight), self.value(x)], dim=-1)  # (B, P, 2d)
-        # The position code is added to keys, there after the first layer, and to values: two linear layers as one.
+        # The position code is added to the (negative) keys, after that first layer, and to the values. The last layer
+        # of the code, followed by the first layer for the keys, is one linear layer.
         code = self.position_code[-1]
         weight = torch.cat([first.weight @ code.weight, code.weight])  # (2d, d)
         bias = torch.cat([first.weight @ code.bias, code.bias])
-        # Of keys and values per point; len(x) would fix B in exported graphs.
-        num_elements = x.shape[0] * neighbors.shape[1] * key_value.shape[-1]
-        chunks = row_chunks(len(xyz), num_elements, like=x)
+        # Elements of gathered keys and values per point; len(x) would fix B in exported graphs.
+        elements_per_point = x.shape[0] * neighbors.shape[1] * key_value.shape[-1]
         attended = []
-        for rows in chunks:
+        for rows in row_chunks(len(xyz), elements_per_point, like=x):
             offsets = xyz[rows, None] - xyz[neighbors[rows]]
-            # Stored, these intermediate results would be another fifth of all activations.
+            # Recomputed in the backward pass; stored, they would be a fifth of all activations.
             inputs = query[:, rows], key_value, neighbors[rows], offsets, weight, bias
             attended.append(checkpointed(self._attend, *inputs))
         return self.fc2(torch.cat(attended, dim=1)) + features
@@ -98,27 +100,28 @@ class PointTransformerBlock(nn.Module):
         weight: torch.Tensor,
         bias: torch.Tensor,
     ) -> torch.Tensor:
-        """Attention of queries (B, p, d) over keys and values of their neighbors (p, k): (B, p, d).
+        """Attention of queries (B, p, d) over their neighbors (p, k): (B, p, d).
 
         The first layer of the attention MLP has already been applied to queries and keys.
 
         Args:
-            key_value: (B, P, 2d) negative keys, values.
+            query, neighbors: p of the P points.
+            key_value: (B, P, 2d) negative keys and values of all points.
             offsets: (p, k, 3) from the neighbors to the points.
-            weight, bias: (2d, d), (2d,) of the last layer of the position code, for keys and for values.
+            weight, bias: (2d, d) and (2d,), last layer of the position code for keys and for values.
         """
         position = linear(self.position_code[:-1](offsets), weight, bias)  # (p, k, 2d)
         key, value = gather_points(key_value, neighbors).add_(position).chunk(2, dim=-1)  # (B, p, k, d)
         hidden = (query[:, :, None] + key).relu_()
         second = self.attention[-1]
-        scale = query.shape[-1] ** -0.5  # of the logits; cheaper to apply to the weights than to B * p * k vectors
+        scale = query.shape[-1] ** -0.5  # of the logits; cheaper applied to this layer than to B * p * k vectors
         logits = linear(hidden, second.weight * scale, second.bias * scale)
         weights = softmax_in_float32(logits, dim=2)  # over the neighbors
         return (weights * value).sum(dim=2)
 
 
 class TransitionDown(nn.Module):
-    """Downsample the points by 4: max-pool an MLP over the k nearest points of the finer set of each kept point.
+    """Transition down: keep a quarter of the points, max-pooling an MLP over the k finer points nearest to each:
 
     x = torch.cat([xyz[groups] - xyz[kept][:, None], gather_points(features, groups)], dim=-1)  # (B, P/4, k, 3 + c)
     for linear, norm in zip(self.linears, self.norms):
@@ -136,20 +139,20 @@ class TransitionDown(nn.Module):
     ) -> torch.Tensor:
         """Features (B, P, c) of points xyz (P, 3); kept (P/4,) and groups (P/4, k) index them: (B, P/4, out)."""
         offsets = xyz[groups] - xyz[kept][:, None]  # (P/4, k, 3)
-        # The first layer is linear, so it is applied to the features of P points before they are gathered, not to each
+        # The first layer is linear: it is applied to the features of P points before they are gathered, not to each
         # neighbor of each kept point.
         features = linear(features, self.linears[0].weight[:, 3:])
-        # Stored, these intermediate results would be a fifth of all activations.
+        # Recomputed in the backward pass; stored, the intermediate results would be a fifth of all activations.
         return checkpointed(self._pool, features, offsets, groups, modules=self.norms)
 
     def _pool(self, features: torch.Tensor, offsets: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-        """From features (B, P, out), to which the first layer has been applied, but not to offsets (P/4, k, 3)."""
+        """Pool features (B, P, out), after the first layer, with offsets (P/4, k, 3), before it: (B, P/4, out)."""
         first, second = self.linears
         x = gather_points(features, groups)  # (B, P/4, k, out)
         x += linear(offsets, first.weight[:, :3], first.bias)
         x = self._normalize(x, self.norms[0]).relu_()
         x = self._normalize(second(x), self.norms[1])
-        return x.amax(dim=2).relu()  # the same as before the maximum, of fewer elements
+        return x.amax(dim=2).relu()  # max and ReLU commute; fewer elements this way
 
     @staticmethod
     def _normalize(x: torch.Tensor, norm: nn.BatchNorm1d) -> torch.Tensor:
@@ -158,10 +161,10 @@ class TransitionDown(nn.Module):
 
 
 class ICOSAPEncoder(nn.Module):
-    """Four transformer blocks on four sets of points, each a quarter of the previous one (5120 to 80 at level 4).
+    """Transformer blocks on four sets of points, each a quarter of the previous one (5120 to 80 at level 4).
 
     Args:
-        embed_dim: C, the width of the attention at every level and of the output.
+        embed_dim: C, the width of the attention in all blocks and of the output.
         hierarchy: constant points and index tables.
     """
 
@@ -188,7 +191,7 @@ class ICOSAPEncoder(nn.Module):
         return self.fc2(x), xyz
 
     def _register_tables(self, hierarchy: PointHierarchy) -> None:
-        """Register the tables as buffers: they move with the network, but are not part of its state dict."""
+        """Register the tables as buffers, which move with the network but are not in its state dict."""
         self.register_buffer("coordinates", torch.tensor(hierarchy.coordinates).float(), persistent=False)
         for name in ("neighbors", "kept", "groups"):
             for i, table in enumerate(getattr(hierarchy, name)):

@@ -1,7 +1,7 @@
-"""The constant tables of the ICOSAP branch: points, neighbors and the points kept by downsampling.
+"""The constant tables of the ICOSAP encoder: points, nearest neighbors and downsampling.
 
-The icosphere is constant, and so is all that is derived from it: four sets of points, each a quarter of the previous
-one, chosen by farthest point sampling, with the nearest neighbors within and between the sets.
+The icosphere never changes, so these are computed once: four sets of points, each a quarter of the previous one and
+chosen by farthest point sampling, with the nearest neighbors within and between the sets.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ import numpy as np
 from utils.sphere import icosphere
 
 NUM_NEIGHBORS = 32
-DISTANCE_STEPS = 1e9  # squared distances are rounded to multiples of 1 / this, so that ties are exact
-NUM_LEVELS = 4  # sets of points: the faces of the icosphere, then three times a quarter of the previous set
+DISTANCE_STEPS = 1e9  # squared distances are rounded to multiples of 1 / DISTANCE_STEPS, so that ties are exact
+NUM_LEVELS = 4  # sets of points
 
 
 @dataclass(frozen=True)
 class PointHierarchy:
-    """Points and index tables of the ICOSAP branch, P_i = P_0 / 4^i points in set i, k neighbors each.
+    """Points and index tables of the ICOSAP encoder, with P_i = P_0 / 4^i points in set i.
 
     Attributes:
         coordinates: (P_0, 3) float64, centroids of the icosphere's faces (not projected onto the sphere).
-        neighbors: for each of the four sets (P_i, k): its k nearest points within the set, itself included.
-        kept: for each of the three downsampling steps (P_{i+1},): the points of set i that form set i+1.
-        groups: for each of the three downsampling steps (P_{i+1}, k): the k points of set i nearest to each kept point.
+        neighbors: (P_i, k) for each of the four sets: the k points of the set nearest to each point, itself included.
+        kept: (P_{i+1},) for each of the three downsampling steps: the points of set i that form set i + 1.
+        groups: (P_{i+1}, k) for each of the three downsampling steps: the k points of set i nearest to each kept point.
     """
 
     coordinates: np.ndarray
@@ -35,14 +35,14 @@ class PointHierarchy:
 
 @lru_cache(maxsize=4)
 def build_point_hierarchy(ico_level: int) -> PointHierarchy:
-    """Tables for the faces of the icosphere of this level: 20 * 4^ico_level points in the finest set.
+    """Tables for an icosphere of this level, whose 20 * 4^ico_level faces are the finest set.
 
-    The icosphere has many exactly equal distances. Ties are broken in the same way on every machine: distances are
-    rounded, well above the rounding error of float64, then the lower index wins. In a set smaller than k all points are
-    neighbors.
+    Many distances on the icosphere are exactly equal. Ties are broken in the same way on every machine: distances are
+    rounded, well above the rounding error of float64, then the lower index wins. In a set smaller than k, all points
+    are neighbors.
 
     Raises:
-        ValueError: when ico_level is below 2, where the coarsest set would have fewer than five points.
+        ValueError: when ico_level is below 2: the coarsest set would have fewer than five points.
     """
     if ico_level < 2:
         raise ValueError(f"ico_level must be 2 or more, got {ico_level}")
@@ -70,7 +70,7 @@ def _nearest_in_block(queries: np.ndarray, points: np.ndarray, k: int) -> np.nda
     left = np.column_stack([(queries**2).sum(-1), -2 * queries, np.ones(len(queries))])
     right = np.column_stack([np.ones(len(points)), points, (points**2).sum(-1)])
     ranks = left @ (right.T * DISTANCE_STEPS)
-    # One number per pair that sorts by rounded distance first, by index second: below 2^53, so exact in float64.
+    # One number per pair, sorting by rounded distance, then by index: below 2^53, so exact in float64.
     np.rint(ranks, out=ranks)
     ranks *= len(points)
     ranks += np.arange(len(points))
@@ -80,10 +80,10 @@ def _nearest_in_block(queries: np.ndarray, points: np.ndarray, k: int) -> np.nda
 
 
 def farthest_point_sampling(points: np.ndarray, num_samples: int) -> np.ndarray:
-    """Indices (num_samples,) of points (P, 3): point 0, then always the one farthest from those; ties by index."""
+    """Indices (num_samples,) into points (P, 3): point 0, then always the point farthest from those; ties by index."""
     chosen = np.zeros(num_samples, dtype=np.int64)
     distance_to_chosen = np.full(len(points), np.inf)
-    xyz = np.ascontiguousarray(points.T)  # (3, P): sums over three rows are much faster than over three columns
+    xyz = np.ascontiguousarray(points.T)  # (3, P): summing three rows is much faster than summing three columns
     for i in range(1, num_samples):
         squared = ((xyz - xyz[:, chosen[i - 1], None]) ** 2).sum(0)
         distance_to_chosen = np.minimum(distance_to_chosen, np.rint(squared * DISTANCE_STEPS))
