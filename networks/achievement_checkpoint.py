@@ -14,6 +14,7 @@ from networks.released_achievement import convert_released_weights, is_released_
 from networks.saved_network import (
     ACHIEVEMENT,
     ELITE360M,
+    NO_CHECKPOINT,
     UNKNOWN_DATASET,
     SavedNetwork,
     other_program,
@@ -26,10 +27,8 @@ from utils.errors import UserError
 from utils.state_dicts import strip_prefixes
 from utils.tasks import ALONG_AXIS, CLASS_TASKS, PERSPECTIVE_TASK_NAMES, TASK_NAMES
 
-_RELEASED_SIZES = {
-    "DeepLab": (480, 640),
-    "VMM": (640, 640),
-}  # of its experiments; files do not store them
+# Image sizes of the released code's experiments, which its files do not store.
+_RELEASED_SIZES = {"DeepLab": (480, 640), "VMM": (640, 640)}
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,19 @@ class AchievementSettings:
     """The architecture of a network, and the meaning of its predictions.
 
     Attributes:
-        backbone: a key of `networks.perspective_backbones.BACKBONES`; of VMM one of its PYRAMIDS.
+        backbone: a key of `networks.perspective_backbones.BACKBONES`; for VMM, one of PYRAMIDS.
         tasks: task names in the order of --app.
-        height, width: of the training images, in pixels.
+        height, width: size of the training images in pixels.
         dataset: name of the training dataset.
-        class_names, class_colours: of the K semantic classes, with the background of detection; colors are 8-bit RGB
-            (spelled as the key in checkpoints).
+        class_names, class_colours: names and 8-bit RGB colors of the K classes, including the background of detection
+            (spelled like the keys in checkpoints).
         depth_unit: unit of depth, in words.
         normal_frame: "camera".
         arch: one of ARCHITECTURES.
         normal_size: see `DeepLab` and `VMM`.
-        output_stride, skip_connection, shared_head: see `DeepLab`; without meaning for VMM.
-        head_type, activation, cls_head: see `VMM`; without meaning for DeepLab.
-        source: what figures depend on: copy of the data, class set, source of the normals.
+        output_stride, skip_connection, shared_head: see `DeepLab`; unused by VMM.
+        head_type, activation, cls_head: see `VMM`; unused by DeepLab.
+        source: properties of the data that metrics depend on: copy, class set, source of the normals.
     """
 
     format: ClassVar[str] = ACHIEVEMENT
@@ -74,14 +73,14 @@ class AchievementSettings:
     source: dict = field(default_factory=dict)
 
     def as_dict(self) -> dict:
-        """As plain data."""
+        """The settings as plain data."""
         return asdict(self)
 
     def build_network(self, pretrained: bool | Path = False) -> DeepLab | VMM:
-        """A network of these settings; see `DeepLab` for `pretrained`."""
-        network = {"DeepLab": DeepLab, "VMM": VMM}[self.arch]
-        arguments = {name: getattr(self, name) for name in _OF_ARCHITECTURE[self.arch].values()}
-        return network(
+        """Build a network with these settings; see `DeepLab` for `pretrained`."""
+        architecture = {"DeepLab": DeepLab, "VMM": VMM}[self.arch]
+        arguments = {name: getattr(self, name) for name in _ARCHITECTURE_OPTIONS[self.arch].values()}
+        return architecture(
             self.tasks,
             len(self.class_names),
             backbone=self.backbone,
@@ -91,14 +90,9 @@ class AchievementSettings:
         )
 
 
-# Options that define the network, and the settings that they become: of all architectures, and of each.
-_OF_ALL = {
-    "--app": "tasks",
-    "--arch": "arch",
-    "--basenet": "backbone",
-    "--normal_size": "normal_size",
-}
-_OF_ARCHITECTURE = {
+# Options that define the network, and the settings that store them.
+_COMMON_OPTIONS = {"--app": "tasks", "--arch": "arch", "--basenet": "backbone", "--normal_size": "normal_size"}
+_ARCHITECTURE_OPTIONS = {
     "DeepLab": {
         "--output_stride": "output_stride",
         "--skip_connection": "skip_connection",
@@ -116,14 +110,14 @@ class AchievementCheckpoint(SavedNetwork):
     backbone_flag, tasks_flag, between_tasks = "--basenet", "--app", " "
 
     def require_same_architecture(self, settings: AchievementSettings) -> None:
-        """Make sure that a network of these settings can start from the weights.
+        """Make sure that a network with these settings can start from the weights.
 
         Raises:
-            UserError: naming the options that differ, with both values.
+            UserError: with the options that differ and both of their values.
         """
-        options = _OF_ALL | _OF_ARCHITECTURE[settings.arch]
-        pairs = {flag: (getattr(self.settings, name), getattr(settings, name)) for flag, name in options.items()}
-        different = [f"{flag} {_words(then)} (not {_words(now)})" for flag, (then, now) in pairs.items() if then != now]
+        options = _COMMON_OPTIONS | _ARCHITECTURE_OPTIONS[settings.arch]
+        values = {flag: (getattr(self.settings, name), getattr(settings, name)) for flag, name in options.items()}
+        different = [f"{flag} {_words(old)} (not {_words(new)})" for flag, (old, new) in values.items() if old != new]
         if different:
             raise UserError(f"--ckpt {self.path} was trained with {', '.join(different)}: pass the same options")
         if set(CLASS_TASKS) & set(settings.tasks):
@@ -131,28 +125,28 @@ class AchievementCheckpoint(SavedNetwork):
 
 
 def _words(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else f"{value}"
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
-    """Read a checkpoint of DeepLab or VMM, of this program or the released one.
+    """Read a checkpoint of DeepLab or VMM, from this repository or the released code.
 
     Raises:
         UserError: when the file is neither, is damaged, or holds more than plain data.
     """
     digest, content = read_checkpoint(path, ACHIEVEMENT)
     if "format" in content:
-        return parse_checkpoint(path, digest, content, AchievementCheckpoint, AchievementSettings, _are_known)
+        return parse_checkpoint(path, digest, content, AchievementCheckpoint, AchievementSettings, _valid_settings)
     state = strip_prefixes(content)
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
     if released_weights.is_released_format(state):
         raise other_program(path, ELITE360M)
-    raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
+    raise UserError(NO_CHECKPOINT.format(path))
 
 
-def _are_known(settings: AchievementSettings) -> dict[str, bool]:
-    """Whether the value of each setting is one that this program knows."""
+def _valid_settings(settings: AchievementSettings) -> dict[str, bool]:
+    """Whether the value of each setting is valid."""
     is_vmm = settings.arch == "VMM"
     return {
         "arch": settings.arch in ARCHITECTURES,
@@ -172,7 +166,7 @@ def _are_known(settings: AchievementSettings) -> dict[str, bool]:
 
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> AchievementCheckpoint:
-    """The released code saves only weights: the size of its experiments, and placeholder classes, are supplied."""
+    """Released weights, with the image size of the released experiments and placeholder classes as settings."""
     architecture = released_architecture(state, path)
     num_classes = architecture.pop("num_classes")
     height, width = _RELEASED_SIZES[architecture["arch"]]

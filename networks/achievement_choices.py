@@ -1,7 +1,7 @@
-"""Values of options that choose the networks of the achievement-based program. Imports nothing."""
+"""Values of the options that choose the network of the achievement-based program. Imports nothing."""
 
 ARCHITECTURES = ("VMM", "DeepLab")  # --arch
-# Those of VMM:
+# VMM only:
 HEAD_TYPES = ("mbconv", "dsconv")  # --head_type
 ACTIVATIONS = ("relu6", "relu", "swish", "silu")  # --activation
 CLS_HEADS = ("sigmoid", "softmax")  # --cls_head

@@ -1,4 +1,4 @@
-"""The backbones of the ERP branch, by their names on the command line. Imports nothing heavy."""
+"""The backbones of Elite360M by their --backbone names. Imports nothing heavy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ class Backbone:
     """A timm model.
 
     Attributes:
-        timm_name: with the tag of its ImageNet-1k weights.
-        out_indices: of its features at strides 4, 8, 16 and 32; None: detected.
+        timm_name: name with the tag of the ImageNet-1k weights.
+        out_indices: indices of the features at strides 4, 8, 16 and 32; None to detect them.
         arguments: further arguments of `timm.create_model`.
     """
 
@@ -20,9 +20,9 @@ class Backbone:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
-# The ResNets of torchvision, as in the paper; zero_init_last only matters for random weights.
+# torchvision's ResNets, as in the paper; zero_init_last only affects random weights.
 _RESNET = MappingProxyType({"zero_init_last": False})
-# Any image size; no stochastic depth, so that micro-batches give exactly the gradients of the large batch.
+# Any image size; no stochastic depth, so that micro-batches give exactly the gradients of one large batch.
 _SWIN = MappingProxyType({"strict_img_size": False, "drop_path_rate": 0.0})
 
 BACKBONES = {
@@ -34,17 +34,17 @@ BACKBONES = {
     "Elite360M_SwinB": Backbone("swin_base_patch4_window7_224.ms_in1k", (0, 1, 2, 3), _SWIN),
     "Elite360M_ConvNeXtT": Backbone("convnext_tiny.fb_in1k", (0, 1, 2, 3)),
 }
-DEFAULT = "default"  # instead of the path of a checkpoint: the one in this repository
-TIMM_PREFIX = "timm:"  # followed by the name of any timm model
+DEFAULT = "default"  # in place of a checkpoint path: the weights in this repository
+TIMM_PREFIX = "timm:"  # before the name of any timm model
 
 
 def find_backbone(name: str) -> Backbone | None:
-    """The backbone of a name: a key of BACKBONES, or ``timm:NAME``; None for anything else."""
+    """The backbone named `name`, a key of BACKBONES or ``timm:NAME``; None for any other name."""
     if name.startswith(TIMM_PREFIX) and name != TIMM_PREFIX:
         return Backbone(name.removeprefix(TIMM_PREFIX))
     return BACKBONES.get(name)
 
 
 def folder_of(name: str) -> str:
-    """The folder name of a backbone."""
+    """The name of a backbone as a folder name."""
     return name.replace(":", "_").replace("/", "_")

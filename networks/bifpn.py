@@ -1,4 +1,4 @@
-"""The neck of VMM: a bidirectional feature pyramid (as of Tan et al., CVPR 2020) of three levels."""
+"""The neck of VMM: a bidirectional feature pyramid (BiFPN, Tan et al., CVPR 2020) with three levels and plain sums."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ EXPANSION = 2
 
 
 class InvertedBottleneck(nn.Module):
-    """Sandler et al., CVPR 2018, without a residual connection: 1x1, depthwise 3x3, linear 1x1, each with BatchNorm."""
+    """1x1, depthwise 3x3 and linear 1x1 convolution with BatchNorms (Sandler et al., CVPR 2018), without residual."""
 
     def __init__(self, in_channels: int, out_channels: int, activation: Activation = nn.ReLU6, stride: int = 1):
         super().__init__()
@@ -24,12 +24,12 @@ class InvertedBottleneck(nn.Module):
         self.project = Conv2dNormActivation(width, out_channels, 1, activation_layer=None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w): (B, out, h, w), or half of it, rounded up, with a stride of 2."""
+        """Features (B, C, h, w): (B, out, h, w), or half the size (rounded up) with a stride of 2."""
         return self.project(self.depthwise(self.expand(x)))
 
 
 class SeparableConv(nn.Module):
-    """A depthwise 3x3 convolution and a 1x1 convolution with BatchNorm and an activation."""
+    """A depthwise 3x3 convolution, and a 1x1 convolution with BatchNorm and activation."""
 
     def __init__(self, in_channels: int, out_channels: int, activation: Activation = nn.ReLU6, stride: int = 1):
         super().__init__()
@@ -37,22 +37,22 @@ class SeparableConv(nn.Module):
         self.pointwise = Conv2dNormActivation(in_channels, out_channels, 1, activation_layer=activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w): (B, out, h, w), or half of it, rounded up, with a stride of 2."""
+        """Features (B, C, h, w): (B, out, h, w), or half the size (rounded up) with a stride of 2."""
         return self.pointwise(self.depthwise(x))
 
 
 def depthwise_conv(channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution of each channel by itself, without bias."""
+    """A depthwise 3x3 convolution without bias."""
     return nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
 
 
 class TriBiFPN(nn.Module):
-    """One pass down and one up the pyramid, with plain sums:
+    """One top-down and one bottom-up pass over the pyramid:
 
-        t5 = p5,  t4 = p4 + up(t5),  t3 = p3 + up(t4)
-        o3 = t3,  o4 = t4 + D(o3),   o5 = t5 + D(o4)
+        t5 = p5,  t4 = p4 + up(t5),    t3 = p3 + up(t4)
+        o3 = t3,  o4 = t4 + down(o3),  o5 = t5 + down(o4)
 
-    `up` repeats pixels; D, `down` below, is a convolution of stride 2.
+    `up` repeats pixels; `down` is a convolution block with stride 2.
     """
 
     def __init__(self, build_down: Callable[[], nn.Module]):
@@ -60,7 +60,7 @@ class TriBiFPN(nn.Module):
         self.down = nn.ModuleList([build_down(), build_down()])
 
     def forward(self, levels: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        """Features (B, C, h, w) of strides 8, 16 and 32: the same shapes."""
+        """Features (B, C, h, w) at strides 8, 16 and 32: new features of the same shapes."""
         p3, p4, t5 = levels
         t4 = p4 + _up(t5, p4)
         t3 = p3 + _up(t4, p3)

@@ -19,6 +19,7 @@ from networks.released_weights import (
 from networks.saved_network import (
     ACHIEVEMENT,
     ELITE360M,
+    NO_CHECKPOINT,
     UNKNOWN_DATASET,
     SavedNetwork,
     find_checkpoint,
@@ -34,10 +35,10 @@ from utils.errors import UserError
 from utils.state_dicts import strip_prefixes
 from utils.tasks import METERS, TASK_NAMES, join_tasks
 
-_OWN_KEY = "erp_encoder.backbone."  # prefix in the state dict of every network of this program
+_OWN_KEY = "erp_encoder.backbone."  # begins keys in the state dict of every Elite360M
 DEFAULT_WEIGHTS = Path(__file__).parents[1] / "weights" / "elite360m_lite0_synthetic.pth"  # see docs/weights.md
 ICO_LEVELS = (2, 3, 4)  # supported levels of the icosphere
-FOLDS = (1, 2, 3)  # of --dataset S2D3D; without --fold the first
+FOLDS = (1, 2, 3)  # of --dataset S2D3D; --fold defaults to the first
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,17 @@ class ModelSettings:
     """The architecture of a network, and the meaning of its predictions.
 
     Attributes:
-        backbone: key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
+        backbone: a key of `networks.backbones.BACKBONES`, or ``timm:NAME``.
         tasks: task names in the order of `utils.tasks.TASK_NAMES`.
         ico_level: level of the icosphere.
-        height, width: of the training panoramas, in pixels.
+        height, width: size of the training panoramas in pixels.
         dataset: name of the training dataset.
-        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB (spelled as the key in checkpoints).
+        class_names, class_colours: names and 8-bit RGB colors of the K semantic classes (spelled like the keys in
+            checkpoints).
         depth_unit: unit of depth, in words.
         normal_frame: "camera" (x right, y down, z forward) or "world" (the frame of the training data).
-        fusion, b2f, cross_task, intermediate: the network's parts; see `Elite360M`.
-        fold: --fold of the training; None: it was not given, or is not known.
+        fusion, b2f, cross_task, intermediate: parts of the network, see `Elite360M`.
+        fold: --fold of the training; None if not passed or unknown.
     """
 
     format: ClassVar[str] = ELITE360M
@@ -76,11 +78,11 @@ class ModelSettings:
     fold: int | None = None
 
     def as_dict(self) -> dict:
-        """As plain data."""
+        """The settings as plain data."""
         return asdict(self)
 
     def build_network(self, pretrained: bool | Path = False) -> Elite360M:
-        """A network of these settings; see `Elite360M` for `pretrained`."""
+        """Build a network with these settings; see `Elite360M` for `pretrained`."""
         return Elite360M(
             self.backbone,
             len(self.class_names),
@@ -102,10 +104,10 @@ class Checkpoint(SavedNetwork):
     backbone_flag, tasks_flag, between_tasks = "--backbone", "--task", "_"
 
     def require_same_architecture(self, settings: ModelSettings) -> None:
-        """Make sure that a network of these settings can start from the weights; its tasks and classes may differ.
+        """Make sure that a network with these settings can start from the weights; tasks and classes may differ.
 
         Raises:
-            UserError: naming the options that differ, with both values.
+            UserError: with the options that differ and both of their values.
         """
         different = _different_options(self.settings, settings)
         if different.keys() - _SAME_WEIGHTS:
@@ -113,7 +115,7 @@ class Checkpoint(SavedNetwork):
             raise UserError(f"{self.path} was trained {listed}: pass the same options")
 
     def differences(self, settings: ModelSettings) -> list[str]:
-        """Other differences between the settings of the checkpoint and these, a line of text each."""
+        """Differences between the settings of the checkpoint and these, one line of text each."""
         lines = [
             f"{self.path} was trained {_in_words(flag, *values)}"
             for flag, values in _different_options(self.settings, settings).items()
@@ -123,83 +125,85 @@ class Checkpoint(SavedNetwork):
         return lines + [f"{self.path}: {mismatch}" for mismatch in mismatches.values()]
 
     def load_into(self, network: Elite360M, settings: ModelSettings) -> list[str]:
-        """Load the weights that a network of these settings can start from; the others keep their values.
+        """Load the weights into a network with these settings, as far as they can be used; others keep their values.
 
-        New are the parts of tasks that the checkpoint does not have, and the heads of semantics if its classes are
-        others. If the tasks are others, so are the layers of the cross-task attention that join them.
+        Not loaded are the parts of tasks that the checkpoint lacks; the segmentation heads, if the classes differ; and
+        the joining layers of the cross-task attention, if the tasks differ.
 
         Returns:
-            Lines of text on what is new and what is not used.
+            Lines of text with the parts that stay new, and the parts of the checkpoint that are not used.
 
         Raises:
             UserError: when the other weights do not fit.
         """
         state, expected = strip_prefixes(self.network), network.state_dict()
-        groups = partial(_group_of, trained=self.settings, wanted=settings)
-        new = {key: group for key in expected if (group := groups(key))}
-        unused = {key: group for key in state if (group := groups(key))}
-        kept = {key: value for key, value in state.items() if key not in unused}
-        own = {key: expected[key] for key in new}
-        load_state(network, kept | own, self.path)
+        part_of = partial(_different_part, trained=self.settings, wanted=settings)
+        new = {key: part for key in expected if (part := part_of(key))}
+        unused = {key: part for key in state if (part := part_of(key))}
+        loaded = {key: value for key, value in state.items() if key not in unused}
+        kept = {key: expected[key] for key in new}
+        load_state(network, loaded | kept, self.path)
         lines = []
         if new:
             lines.append(f"{self.path}: new, with random weights: {', '.join(sorted(set(new.values())))}")
-        if left := set(unused.values()) - set(new.values()):
-            lines.append(f"{self.path}: not used: {', '.join(sorted(left))}")
+        if only_unused := set(unused.values()) - set(new.values()):
+            lines.append(f"{self.path}: not used: {', '.join(sorted(only_unused))}")
         return lines
 
 
-def _group_of(key: str, trained: ModelSettings, wanted: ModelSettings) -> str | None:
-    """The part, in words, of a weight that one of two networks has alone or with another meaning; None: both have it.
+def _different_part(key: str, trained: ModelSettings, wanted: ModelSettings) -> str | None:
+    """The part of the network, in words, to which a weight belongs that cannot be loaded; None if it can.
+
+    Such a weight exists in only one of the two networks, or its meaning differs.
 
     Args:
-        key: of the state dict of either.
-        trained, wanted: settings of both.
+        key: key in the state dict of either network.
+        trained, wanted: settings of the checkpoint and of the network to load it into.
     """
-    first, *others = key.split(".")
-    task = next((part for part in others[:2] if part in TASK_NAMES), None)
-    if first == "erp_encoder" or task is None:
+    module, *others = key.split(".")
+    task = next((name for name in others[:2] if name in TASK_NAMES), None)
+    if module == "erp_encoder" or task is None:
         return None
     if task not in trained.tasks or task not in wanted.tasks:
         return f"all of {task}"
-    if first == "cross_task":
+    if module == "cross_task":
         if min(len(trained.tasks), len(wanted.tasks)) < 2:
             return "cross-task attention"
         return "joining layers of the cross-task attention" if _joins_tasks(others, trained, wanted) else None
-    if task == "segmentation" and first in ("heads", "intermediate_heads") and _differ_in_classes(trained, wanted):
+    if task == "segmentation" and module in ("heads", "intermediate_heads") and _differ_in_classes(trained, wanted):
         return "heads of segmentation (other classes)"
     return None
 
 
-def _joins_tasks(parts: list[str], trained: ModelSettings, wanted: ModelSettings) -> bool:
-    return trained.tasks != wanted.tasks and parts[0] == "collaborations" and parts[2] in ("others", "join")
+def _joins_tasks(names: list[str], trained: ModelSettings, wanted: ModelSettings) -> bool:
+    return trained.tasks != wanted.tasks and names[0] == "collaborations" and names[2] in ("others", "join")
 
 
 def _differ_in_classes(trained: ModelSettings, wanted: ModelSettings) -> bool:
-    """Whether the number of classes or their names differ, if those of the checkpoint are known."""
+    """Whether the number of classes differs, or their names if those of the checkpoint are known."""
     differ = len(trained.class_names) != len(wanted.class_names)
     return differ or bool(find_mismatches(trained, wanted, ("segmentation",)))
 
 
-# Options with which weights can still be used: those that change the computation but not the shapes, and the tasks.
+# Options that may differ when loading weights: they do not change shapes, or `load_into` handles them (--task).
 _SAME_WEIGHTS = {"--b2f", "--ico_level", "--task"}
 
 
 def _different_options(trained: ModelSettings, wanted: ModelSettings) -> dict[str, tuple[str, str]]:
-    """Training options that differ between two networks and matter to both, with both values."""
+    """Training options that differ between two networks and have an effect in both, with both values."""
     options = zip(_architecture(trained).items(), _architecture(wanted).values(), strict=True)
-    return {flag: (then, now) for (flag, then), now in options if then and now and then != now}
+    return {flag: (old, new) for (flag, old), new in options if old and new and old != new}
 
 
 def _in_words(flag: str, trained: str, wanted: str) -> str:
-    """How an option of a training differs; ``on`` and ``off`` are those of flags without a value."""
+    """The difference in an option, in words; ``on`` and ``off`` are the values of flags without arguments."""
     if trained in ("on", "off"):
         return f"{'with' if trained == 'on' else 'without'} {flag}"
     return f"with {flag} {trained} (not {wanted})"
 
 
 def _architecture(settings: ModelSettings) -> dict[str, str]:
-    """Training options that define the architecture; the value is empty if the option has no effect."""
+    """Values of the training options that define the architecture; empty if an option has no effect."""
     fuses, collaborates = settings.fusion != "none", len(settings.tasks) > 1
     return {
         "--backbone": settings.backbone,
@@ -213,10 +217,10 @@ def _architecture(settings: ModelSettings) -> dict[str, str]:
 
 
 def open_checkpoint(path: str | Path, run: Path | None = None) -> Checkpoint:
-    """The checkpoint of a path given by a user, or the one in this repository.
+    """Load the checkpoint at a path, or the one in this repository.
 
     Args:
-        path: see `find_checkpoint`, or DEFAULT; a file or folder of that name is ``./default``.
+        path: see `find_checkpoint`, or DEFAULT (pass ``./default`` for a file or folder of that name).
         run: see `find_checkpoint`.
 
     Raises:
@@ -230,14 +234,14 @@ def open_checkpoint(path: str | Path, run: Path | None = None) -> Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of this program or of the released one.
+    """Read a checkpoint of Elite360M, from this repository or the released code.
 
     Raises:
         UserError: when the file is neither, is damaged, or holds more than plain data.
     """
     digest, content = read_checkpoint(path, ELITE360M)
     if "format" in content:
-        return parse_checkpoint(path, digest, content, Checkpoint, ModelSettings, _are_known)
+        return parse_checkpoint(path, digest, content, Checkpoint, ModelSettings, _valid_settings)
     state = strip_prefixes(content)
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
@@ -245,14 +249,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise other_program(path, ACHIEVEMENT)
     if any(key.startswith(_OWN_KEY) for key in state):
         raise UserError(
-            f"{path} holds weights of this program without their settings: pass a file that training wrote, such as "
+            f"{path} holds weights of this program without their settings: pass a file written by training, such as "
             f"{LAST_MODEL}"
         )
-    raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
+    raise UserError(NO_CHECKPOINT.format(path))
 
 
-def _are_known(settings: ModelSettings) -> dict[str, bool]:
-    """Whether the value of each setting is one that this program knows."""
+def _valid_settings(settings: ModelSettings) -> dict[str, bool]:
+    """Whether the value of each setting is valid."""
     height = settings.height
     return {
         "backbone": find_backbone(str(settings.backbone)) is not None,
@@ -267,7 +271,7 @@ def _are_known(settings: ModelSettings) -> dict[str, bool]:
 
 
 def _released_checkpoint(path: Path, digest: str, state: dict[str, torch.Tensor]) -> Checkpoint:
-    """The released code saves only weights: its default settings, and placeholder classes, are supplied here."""
+    """Released weights, with the released code's default settings and placeholder classes."""
     backbone, num_classes = released_architecture(state, path)
     settings = ModelSettings(
         backbone=backbone,

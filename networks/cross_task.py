@@ -1,4 +1,4 @@
-"""Cross-task collaboration (CoCo): the values of each task are attended with the attention maps of all tasks."""
+"""Cross-task collaboration (CoCo): each task attends to its own values with the attention maps of all tasks."""
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ def merge_heads(x: torch.Tensor) -> torch.Tensor:
 
 
 class TaskQueryKey(nn.Module):
-    """Queries and keys of one task; its attention map A = softmax(Q K^T / sqrt(d)) is used by all tasks."""
+    """Queries and keys of task s, for its attention map A_s = softmax(Q_s K_s^T / sqrt(d)), which all tasks use."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -29,7 +29,11 @@ class TaskQueryKey(nn.Module):
 
 
 class TaskCollaboration(nn.Module):
-    """Values of one task, and the layers that merge them after attention with the maps of all tasks."""
+    """Values V_t of task t, and the layers that merge its attended values A_s V_t:
+
+    own = self.own(A_t V_t)
+    y_t = self.join([own, self.others[0](A_s1 V_t), self.others[1](A_s2 V_t)]) + own
+    """
 
     def __init__(self, dim: int, num_others: int):
         super().__init__()
@@ -39,14 +43,14 @@ class TaskCollaboration(nn.Module):
         self.join = Linear(dim + num_others * (dim // 2), dim)
 
     def forward(self, own: torch.Tensor, others: list[torch.Tensor]) -> torch.Tensor:
-        """The task's values attended by its own map and by each other task's map, all (B, N, dim): (B, N, dim)."""
+        """Attended values A_t V_t, and A_s V_t for each other task s, all (B, N, dim): y_t (B, N, dim)."""
         own = self.own(own)
         others = [linear(other) for linear, other in zip(self.others, others, strict=True)]
         return self.join(torch.cat([own, *others], dim=-1)) + own
 
 
 class CrossTaskAttention(nn.Module):
-    """The token x_t of each task becomes y_t, its values attended with the attention map of every task.
+    """The tokens x_t of each task become y_t: see `TaskCollaboration`.
 
     Args:
         dim: number of channels of the tokens (256).
@@ -61,7 +65,7 @@ class CrossTaskAttention(nn.Module):
         self.collaborations = nn.ModuleDict({task: TaskCollaboration(dim, len(tasks) - 1) for task in tasks})
 
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Features (B, dim, h, w) of each task: the same shapes again."""
+        """Features (B, dim, h, w) of each task: new features of the same shapes."""
         tokens = {task: self.norms[task](features[task].flatten(2).transpose(1, 2)) for task in self.tasks}
         attended = self._attend(tokens)
         collaborated = {}
@@ -72,7 +76,7 @@ class CrossTaskAttention(nn.Module):
         return collaborated
 
     def _attend(self, tokens: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:
-        """A_s V_t for every pair: the attention map of task s applied to the values of task t, (B, N, dim) each."""
+        """A_s V_t (B, N, dim) for every pair (s, t): the attention map of task s applied to the values of task t."""
         values = [split_heads(self.collaborations[task].value(tokens[task])) for task in self.tasks]
         values = torch.cat(values, dim=-1)  # (B, heads, N, tasks * d)
         attended = {}

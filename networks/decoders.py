@@ -1,4 +1,4 @@
-"""Decoders: from the fused bottleneck to a quarter of the resolution of the panorama."""
+"""Decoders of Elite360M, from the fused bottleneck to a quarter of the panorama's resolution."""
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ def conv_norm_act(in_channels: int, out_channels: int) -> list[nn.Module]:
 
 
 class UpBlock(nn.Module):
-    """Resize to the size of a skip feature, concatenate the two, convolve twice.
+    """Up block: resize to the size of a skip feature, concatenate the two, convolve twice:
 
     x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
     return self.net(torch.cat([x, skip], dim=1))
@@ -38,11 +38,11 @@ class UpBlock(nn.Module):
             return self.net(torch.cat([resized(x, skip), skip], dim=1))
         # The inputs of both convolutions are recomputed in the backward pass, not stored.
         if use_cpu_kernels(x):
-            # A convolution of each of the two instead of the concatenated ones, which would be copied.
+            # Convolve the two separately and add: concatenation would copy them.
             conv = self.net[0]
-            of_x, of_skip = conv.weight.split([x.shape[1], skip.shape[1]], dim=1)
-            x = checkpointed(lambda *inputs: F.conv2d(resized(*inputs), of_x, conv.bias, padding=1), x, skip)
-            x = x.add_(F.conv2d(skip, of_skip, padding=1))
+            weight_x, weight_skip = conv.weight.split([x.shape[1], skip.shape[1]], dim=1)
+            x = checkpointed(lambda *inputs: F.conv2d(resized(*inputs), weight_x, conv.bias, padding=1), x, skip)
+            x = x.add_(F.conv2d(skip, weight_skip, padding=1))
         else:
             x = checkpointed(lambda *inputs: self.net[0](torch.cat([resized(*inputs), skip], dim=1)), x, skip)
         x = checkpointed(self.net[1:4], x, modules=[self.net[1]])
@@ -50,12 +50,12 @@ class UpBlock(nn.Module):
 
 
 def resized(x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-    """Features (B, C, h, w) at the size of the skip (B, _, H, W): (B, C, H, W)."""
+    """Features (B, C, h, w) resized to the size of `skip` (B, _, H, W): (B, C, H, W)."""
     return F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=True)
 
 
 class SharedDecoder(nn.Module):
-    """Fused bottleneck (B, C, H/32, W/32) to the shared feature (B, 128, H/16, W/16)."""
+    """Decodes the fused bottleneck (B, C, H/32, W/32) to the shared feature (B, 128, H/16, W/16)."""
 
     def __init__(self, embed_dim: int, skip_channels: int):
         super().__init__()
@@ -68,7 +68,7 @@ class SharedDecoder(nn.Module):
 
 
 class TaskDecoder(nn.Module):
-    """A task's collaborated feature (B, 256, H/16, W/16) to (B, C, H/4, W/4)."""
+    """Decodes a task's feature after CoCo (B, 256, H/16, W/16) to (B, C, H/4, W/4)."""
 
     def __init__(self, embed_dim: int, skip_channels: list[int]):
         super().__init__()

@@ -1,6 +1,6 @@
-"""DeepLabV3 and DeepLabV3+ for several tasks on one backbone (Chen et al., arXiv 1706.05587 and ECCV 2018).
+"""DeepLabV3 and DeepLabV3+ (Chen et al., arXiv 1706.05587 and ECCV 2018) for several tasks on one backbone.
 
-As in the experiments of Yun & Cho, ICCV 2023, on NYU Depth v2.
+The network of the experiments of Yun & Cho (ICCV 2023) on NYU Depth v2.
 """
 
 from functools import partial
@@ -15,26 +15,26 @@ from networks.perspective_network import PerspectiveNetwork, build_dense_head, r
 
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (6, 12, 18)}  # of the ASPP, by --output_stride
 DROPOUT = 0.1
-SHARED = "shared"  # the key of the context that all tasks share
+SHARED = "shared"  # key of the context that all tasks share
 
 
 class DeepLab(PerspectiveNetwork):
-    """One image in, a dense prediction per task out.
+    """One image in, a dense prediction per task out:
 
-        backbone -> ASPP (+ skip) -> a head per task
+        backbone -> ASPP (+ skip connection) -> a head per task
 
-    DeepLabV3 without a skip connection, DeepLabV3+ with one.
+    It is DeepLabV3 without the skip connection, and DeepLabV3+ with it.
 
     Args:
         tasks: any of depth, normal and segmentation, in the order in which they are balanced.
         num_classes: K, the number of semantic classes.
         backbone: a key of `networks.perspective_backbones.BACKBONES`.
         normal_size: channels of the ASPP.
-        output_stride: 8, 16 or 32: selects the ATROUS_RATES. As in the released code it does not change the
+        output_stride: 8, 16 or 32; selects the ATROUS_RATES. As in the released code, it does not change the
             backbone, whose last feature has stride 8 (resnet50) or 32 (the others).
-        skip_connection: channels to which the feature at stride 8 is reduced for the skip connection; 0 for none.
-        shared_head: all tasks share one ASPP and skip connection; otherwise each has its own.
-        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those of this file.
+        skip_connection: channels of the skip connection, from the feature at stride 8; 0 for none.
+        shared_head: share one ASPP and skip connection among all tasks; otherwise each task has its own.
+        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those in this file.
 
     Raises:
         UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown.
@@ -55,7 +55,7 @@ class DeepLab(PerspectiveNetwork):
         self.backbone = build_backbone(backbone, pretrained)
         fine, deep = BACKBONES[backbone].fine.channels, BACKBONES[backbone].deep.channels
         rates = ATROUS_RATES[output_stride]
-        # The released code has this activation after the skip connection's convolution.
+        # Activation of the skip connection, as in the released code.
         skip_activation = nn.ReLU if shared_head else nn.ReLU6
         self.contexts = nn.ModuleDict(
             {
@@ -71,8 +71,8 @@ class DeepLab(PerspectiveNetwork):
         """Predict from images.
 
         Args:
-            rgb: (B, 3, H, W) colors in [0, 1]. In training mode B must be above 1, for the batch statistics of the
-                ASPP's pooled features.
+            rgb: (B, 3, H, W) colors in [0, 1]. In training mode, B must be at least 2, for the batch statistics of the
+                ASPP's pooled feature.
 
         Returns:
             For each task of the network: ``depth`` (B, 1, H, W) meters, of any sign, ``normal`` (B, 3, H, W) unit
@@ -85,24 +85,24 @@ class DeepLab(PerspectiveNetwork):
 
     @property
     def last_shared_weight(self) -> nn.Parameter:
-        """Weight of the last convolution shared by all tasks: the one that closes the ASPP, or the backbone's last."""
+        """Weight of the last convolution shared by all tasks: the last one of the shared ASPP, or of the backbone."""
         if SHARED in self.contexts:
             return self.contexts[SHARED].aspp.project[0].weight
         return [module for module in self.backbone.modules() if isinstance(module, nn.Conv2d)][-1].weight
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """Parameters with a gradient from the losses of this task only."""
+        """Parameters that get gradients only from the losses of this task."""
         own = [self.contexts[task], self.heads[task]] if task in self.contexts else [self.heads[task]]
         return [parameter for module in own for parameter in module.parameters()]
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Parameters with gradients from the losses of several tasks."""
+        """Parameters that get gradients from the losses of all tasks."""
         shared = [self.backbone, self.contexts[SHARED]] if SHARED in self.contexts else [self.backbone]
         return [parameter for module in shared for parameter in module.parameters()]
 
 
 class Context(nn.Module):
-    """The ASPP of the last feature; in DeepLabV3+, at stride 8 and joined with the feature there."""
+    """The ASPP on the last feature; in DeepLabV3+, resized to stride 8 and concatenated with the skip connection."""
 
     def __init__(
         self,
@@ -128,9 +128,9 @@ class Context(nn.Module):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: 1x1 and dilated 3x3 convolutions and the pooled feature, joined by a 1x1.
+    """Atrous spatial pyramid pooling: 1x1 convolution, dilated 3x3 convolutions and global pooling, joined by a 1x1.
 
-    As torchvision's, but with ReLU6, and a dropout of whole channels.
+    Like torchvision's, but with ReLU6 and dropout of whole channels.
     """
 
     def __init__(self, in_channels: int, width: int, rates: tuple[int, ...]):
@@ -157,5 +157,5 @@ def _head_layers(in_channels: int, width: int, out_channels: int) -> list[nn.Mod
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> Conv2dNormActivation:
-    """Convolution, BatchNorm, ReLU6: a layer of the ASPP."""
+    """Convolution, BatchNorm and ReLU6, a layer of the ASPP."""
     return Conv2dNormActivation(in_channels, out_channels, kernel_size, dilation=dilation, activation_layer=nn.ReLU6)

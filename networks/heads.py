@@ -1,4 +1,4 @@
-"""Heads of each task: final ones at full resolution, intermediate ones (for the losses) at 1/16 of it."""
+"""Heads of Elite360M: final ones at full resolution, intermediate ones (for the intermediate losses) at 1/16 of it."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from utils.tasks import MAX_DEPTH
 
 
 class DepthHead(nn.Module):
-    """Depth (B, 1, H, W) in meters, between 0 and 10, from features (B, C, H/4, W/4).
+    """Depth (B, 1, H, W) in meters, between 0 and 10, from features (B, C, H/4, W/4):
 
     return MAX_DEPTH * F.conv2d(upsample4(x), weight, bias, padding=1).sigmoid()
     """
@@ -25,7 +25,11 @@ class DepthHead(nn.Module):
 
 
 class NormalHead(nn.Module):
-    """Unit normals (B, 3, H, W) in the camera frame, from features (B, C, H/4, W/4)."""
+    """Unit normals (B, 3, H, W) in the camera frame, from features (B, C, H/4, W/4):
+
+    normal = F.conv2d(upsample4(x), weight, bias, padding=1)
+    return normal / (normal.norm(dim=1, keepdim=True) + 1e-10)
+    """
 
     def __init__(self, embed_dim: int, num_classes: int):
         super().__init__()
@@ -33,19 +37,19 @@ class NormalHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         normal = at_least_float32(self.conv(x))
-        # Equals normal / (normal.norm(dim=1, keepdim=True) + 1e-10), but is several times faster.
+        # Several times faster than dividing by the norm.
         return normal * (normal.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
 
 
 class SegmentationHead(nn.Module):
-    """Logits (B, K, H, W), from features (B, C, H/4, W/4); in training mode (B, K, H/4, W/4), which the loss upsamples.
+    """Logits (B, K, H, W) from features (B, C, H/4, W/4); in training mode (B, K, H/4, W/4), upsampled by the loss.
 
-    The paper's head is a 1x1 convolution to 9K channels, a pixel shuffle by 3 and an average over 3x3 pixels:
+    The paper's head is a 1x1 convolution to 9K channels, a pixel shuffle by 3 and 3x3 average pooling:
 
         return F.avg_pool2d(F.pixel_shuffle(self.conv(upsample4(x)), 3), 3)
 
-    As all of it is linear, averaging the nine sub-channels of the weights and convolving before upsampling gives the
-    same logits, on 1/16 of the pixels and with 1/9 of the channels. The parameters keep the paper's shape.
+    All of this is linear: averaging the nine sub-channels of the weights and convolving before the upsampling gives the
+    same logits, with 1/9 of the channels on 1/16 of the pixels. The parameters keep the paper's shape.
     """
 
     def __init__(self, embed_dim: int, num_classes: int):

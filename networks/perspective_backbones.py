@@ -1,6 +1,6 @@
-"""The backbones of DeepLab and VMM: networks of torchvision, by their names there.
+"""The backbones of DeepLab and VMM: torchvision networks, by their names there.
 
-torch is imported when a network is built, so that this file is read at once.
+torch is imported only when a network is built, so that importing this file is fast.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-FINE, MIDDLE, DEEP = "fine", "middle", "deep"  # keys of the features
+FINE, MIDDLE, DEEP = "fine", "middle", "deep"  # names of the features
 
 
 class Feature(NamedTuple):
-    """A feature of a network of torchvision: the name of its node there, its channels, its stride."""
+    """A feature of a torchvision network: the name of its graph node, number of channels, and stride."""
 
     node: str
     channels: int
@@ -29,14 +29,14 @@ class Feature(NamedTuple):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of torchvision, of which some features are used.
+    """A torchvision network and three of its features.
 
     Attributes:
-        weights: which of torchvision's ImageNet weights.
-        fine: the feature at stride 8.
-        middle: the one between the others.
-        deep: the last one.
-        arguments: of torchvision's constructor.
+        weights: name of torchvision's ImageNet weights.
+        fine: feature at stride 8.
+        middle: feature between the other two.
+        deep: last feature.
+        arguments: arguments of torchvision's constructor.
     """
 
     weights: str
@@ -47,12 +47,12 @@ class Backbone:
 
     @property
     def is_pyramid(self) -> bool:
-        """Whether each feature has half the size of the one before."""
+        """Whether each feature is half the size of the previous one."""
         return (self.fine.stride, self.middle.stride, self.deep.stride) == (8, 16, 32)
 
 
-_CLASSIFIERS = ("fc", "classifier")  # their layers in torchvision, which are not used
-# The strides of the last two stages become dilations.
+_CLASSIFIERS = ("fc", "classifier")  # torchvision's names of layers that are not used
+# The last two stages have dilation instead of stride.
 _DILATED = MappingProxyType({"replace_stride_with_dilation": (False, True, True)})
 
 BACKBONES = {
@@ -76,17 +76,18 @@ PYRAMIDS = tuple(name for name, backbone in BACKBONES.items() if backbone.is_pyr
 
 
 def build_backbone(name: str, pretrained: bool | Path, features: tuple[str, ...] = (FINE, DEEP)) -> nn.Module:
-    """A backbone, from normalized images (B, 3, H, W) to a dict of features.
+    """Build a backbone that maps normalized images (B, 3, H, W) to a dict of features.
 
     Its parameters have torchvision's names.
 
     Args:
         name: a key of BACKBONES.
-        pretrained: start from ImageNet weights, downloaded at first use, or from those of this file.
-        features: some of FINE, MIDDLE and DEEP.
+        pretrained: start from ImageNet weights, downloaded at first use, or from those in this file.
+        features: the features to return, of FINE, MIDDLE and DEEP.
 
     Raises:
-        UserError: when there is no such backbone, its weights cannot be downloaded, or those of the file do not fit.
+        UserError: when the backbone is unknown, its weights cannot be downloaded, or the weights in the file do not
+            fit.
     """
     if name not in BACKBONES:
         raise UserError(f"--basenet {name}: choose one of {', '.join(BACKBONES)}")
@@ -111,7 +112,7 @@ def _imagenet_weights(name: str) -> dict:
     weights = torchvision.models.get_model_weights(name)[BACKBONES[name].weights]
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
-    except Exception as error:  # of the network, the disk or a damaged file: they have no common base class
+    except Exception as error:  # errors of the network, the disk or a damaged file have no common base class
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(
             f"the ImageNet weights of {name} could not be downloaded ({reason}); connect to the internet once, or "

@@ -1,4 +1,4 @@
-"""What networks for images of perspective cameras have in common."""
+"""Common parts of the networks for perspective images, DeepLab and VMM."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from utils.precision import at_least_float32
 
 
 class PerspectiveNetwork(nn.Module):
-    """A network with a head per task, in the order of the tasks, on a backbone with ImageNet weights."""
+    """Base class of networks with an ImageNet backbone and a head per task."""
 
     def __init__(self, tasks: tuple[str, ...]):
         super().__init__()
@@ -20,12 +20,12 @@ class PerspectiveNetwork(nn.Module):
         self.register_buffer("rgb_std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
     def normalize(self, rgb: torch.Tensor) -> torch.Tensor:
-        """What the backbone takes (B, 3, H, W), from colors in [0, 1]."""
+        """Normalize colors in [0, 1], (B, 3, H, W), for the backbone."""
         return (rgb - self.rgb_mean) / self.rgb_std
 
 
 class DenseHead(nn.Sequential):
-    """Predictions (B, out, H, W) of the image's size, from features (B, C, h, w)."""
+    """Predictions (B, out, H, W) at the size of the image, from features (B, C, h, w)."""
 
     def forward(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return resize(at_least_float32(super().forward(x)), size)
@@ -39,12 +39,12 @@ class NormalHead(DenseHead):
 
 
 def build_dense_head(task: str, num_classes: int, build_layers: Callable[[int], list[nn.Module]]) -> DenseHead:
-    """The head of depth, normal or segmentation.
+    """Build the head of a dense task.
 
     Args:
-        task: its name.
-        num_classes: K.
-        build_layers: from the number of output channels to the layers.
+        task: depth, normal or segmentation.
+        num_classes: K, the number of semantic classes.
+        build_layers: returns the layers for a number of output channels.
     """
     channels = {"depth": 1, "normal": 3, "segmentation": num_classes}[task]
     head = NormalHead if task == "normal" else DenseHead
@@ -52,5 +52,5 @@ def build_dense_head(task: str, num_classes: int, build_layers: Callable[[int], 
 
 
 def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(B, C, h, w) at another size (H, W), bilinearly."""
+    """Resize (B, C, h, w) bilinearly to `size` (H, W): (B, C, H, W)."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)

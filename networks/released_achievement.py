@@ -1,4 +1,4 @@
-"""Weights of the released code of Yun & Cho (ICCV 2023): its names of the parameters of DeepLab and VMM."""
+"""Weights of the released code of Yun & Cho (ICCV 2023): its parameter names of DeepLab and VMM, and ours."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,10 @@ from networks.released_vmm import is_released_vmm, released_vmm_architecture
 from utils.errors import UserError
 from utils.state_dicts import require_fit, strip_prefixes
 
-_TASKS = {"segmentation": "segmentor", "depth": "depth", "normal": "surface_normal"}  # our names, theirs
-_LAYERS = {"<0>": "conv", "<1>": "normal"}  # a convolution and its BatchNorm, numbered in torchvision's blocks
+_TASKS = {"segmentation": "segmentor", "depth": "depth", "normal": "surface_normal"}  # our names: theirs
+_LAYERS = {"<0>": "conv", "<1>": "normal"}  # a convolution and its BatchNorm, by their index in torchvision's blocks
 
-# (start of our key, start of theirs), tried in this order. The rest of the key is unchanged.
+# (our pattern, their replacement) for the start of a key, tried in this order; the rest of the key is unchanged.
 _PREFIXES = [
     # ResNet
     (r"backbone\.conv1\.", r"backbone.conv_stem.conv."),
@@ -22,7 +22,7 @@ _PREFIXES = [
     (r"backbone\.(layer\d\.\d+)\.conv(\d)\.", r"backbone.\1.conv\2.conv."),
     (r"backbone\.(layer\d\.\d+)\.bn(\d)\.", r"backbone.\1.conv\2.normal."),
     (r"backbone\.(layer\d\.\d+\.downsample)\.(\d)\.", r"backbone.\1.<\2>."),
-    # MobileNetV2: first block without expansion, further blocks
+    # MobileNetV2: first block (without expansion), other blocks
     (r"backbone\.(features\.1)\.conv\.0\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
     (r"backbone\.(features\.1)\.conv\.1\.", r"backbone.\1.blocks.proj_conv.conv."),
     (r"backbone\.(features\.1)\.conv\.2\.", r"backbone.\1.blocks.proj_conv.normal."),
@@ -30,7 +30,7 @@ _PREFIXES = [
     (r"backbone\.(features\.\d+)\.conv\.1\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
     (r"backbone\.(features\.\d+)\.conv\.2\.", r"backbone.\1.blocks.proj_conv.conv."),
     (r"backbone\.(features\.\d+)\.conv\.3\.", r"backbone.\1.blocks.proj_conv.normal."),
-    # EfficientNetV2-S: fused blocks (stages 1 to 3), blocks with squeeze and excitation
+    # EfficientNetV2-S: fused blocks (stages 1 to 3), blocks with squeeze-and-excitation
     (r"backbone\.(features\.[123]\.\d+)\.block\.0\.(\d)\.", r"backbone.\1.blocks.central_conv.<\2>."),
     (r"backbone\.(features\.[123]\.\d+)\.block\.1\.(\d)\.", r"backbone.\1.blocks.proj_conv.<\2>."),
     (r"backbone\.(features\.[456]\.\d+)\.block\.0\.(\d)\.", r"backbone.\1.blocks.expand_conv.<\2>."),
@@ -49,20 +49,20 @@ _PREFIXES = [
     *((rf"heads\.{ours}\.1\.(weight|bias)", rf"predict.{theirs}.1.\1") for ours, theirs in _TASKS.items()),
 ]
 
-# A key that only a network with this backbone has.
-_MARKS = {
+# A key that identifies each backbone.
+_BACKBONE_KEYS = {
     "resnet50": "backbone.layer4.2.conv3.conv.weight",
     "mobilenet_v2": "backbone.features.18.conv.weight",
     "efficientnet_v2_s": "backbone.features.6.14.blocks.proj_conv.conv.weight",
 }
-_LAST_OF_ASPP = "predict.shared_aspp.out_conv.conv.weight"
+_ASPP_KEY = "predict.shared_aspp.out_conv.conv.weight"
 
 
 def released_key(key: str) -> str:
-    """The released code's name of a parameter or buffer of `DeepLab` or `VMM`.
+    """The released name of a parameter or buffer of `DeepLab` or `VMM`.
 
     Raises:
-        KeyError: when it has none; those of networks with an ASPP per task, and of the normals of VMM, are not known.
+        KeyError: when there is none. Names for an ASPP per task, and for the normals of VMM, are unknown.
     """
     for ours, theirs in _PREFIXES:
         renamed, found = re.subn(f"^{ours}", theirs, key)
@@ -74,46 +74,46 @@ def released_key(key: str) -> str:
 
 
 def is_released_format(state: dict) -> bool:
-    """Whether a state dict carries the released code's names of a DeepLab or VMM."""
-    return is_released_vmm(state) or any(str(key).endswith(_LAST_OF_ASPP) for key in state)
+    """Whether a state dict has the released names of a DeepLab or VMM."""
+    return is_released_vmm(state) or any(str(key).endswith(_ASPP_KEY) for key in state)
 
 
 def released_architecture(state: dict[str, torch.Tensor], source: str | Path = "the released format") -> dict:
-    """``arch`` and the arguments of the network that fit released weights, inferred from their keys and shapes.
+    """``arch`` and the arguments of a network for released weights, inferred from their keys and shapes.
 
-    Without detection and segmentation ``num_classes`` is 0. See `_deeplab_architecture` and `released_vmm_architecture`
-    for what is ambiguous.
+    Without detection and segmentation, ``num_classes`` is 0. `_deeplab_architecture` and `released_vmm_architecture`
+    list the ambiguities.
 
     Raises:
         UserError: naming `source`, when they cannot be inferred.
     """
     state = strip_prefixes(state)
-    backbone = next((name for name, key in _MARKS.items() if key in state), None)
+    backbone = next((name for name, key in _BACKBONE_KEYS.items() if key in state), None)
     if is_released_vmm(state):
         found = released_vmm_architecture(state, backbone)
-        expected = f"VMM with one of {', '.join(PYRAMIDS)}, and without normals"
+        expected = f"VMM with one of {', '.join(PYRAMIDS)}, without normals"
     else:
         found = _deeplab_architecture(state, backbone)
-        expected = f"DeepLab with one of {', '.join(BACKBONES)} and an ASPP that all tasks share"
+        expected = f"DeepLab with one of {', '.join(BACKBONES)} and a shared ASPP"
     if found is None:
-        raise UserError(f"weights in {source}: they are not those of a released {expected}; use another file")
+        raise UserError(f"the weights in {source} are not from a released {expected}: use another file")
     return found
 
 
 def _deeplab_architecture(state: dict[str, torch.Tensor], backbone: str | None) -> dict | None:
     """``arch`` and the arguments of `DeepLab`; None if they cannot be inferred.
 
-    Where both 16 and 32 are possible, ``output_stride`` is 32: they have the same rates.
+    ``output_stride`` 16 and 32 are ambiguous, as they have the same rates; it is the backbone's.
     """
     tasks = tuple(ours for ours, theirs in _TASKS.items() if f"predict.{theirs}.1.weight" in state)
-    if backbone is None or not tasks or _LAST_OF_ASPP not in state:
+    if backbone is None or not tasks or _ASPP_KEY not in state:
         return None
     return {
         "arch": "DeepLab",
         "tasks": tasks,
         "num_classes": len(state.get("predict.segmentor.1.weight", ())),
         "backbone": backbone,
-        "normal_size": len(state[_LAST_OF_ASPP]),
+        "normal_size": len(state[_ASPP_KEY]),
         "output_stride": BACKBONES[backbone].deep.stride,
         "skip_connection": len(state.get("predict.skip_conv.conv.weight", ())),
     }
@@ -122,12 +122,11 @@ def _deeplab_architecture(state: dict[str, torch.Tensor], backbone: str | None) 
 def convert_released_weights(
     state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor], source: str | Path = "the released format"
 ) -> dict[str, torch.Tensor]:
-    """Weights of the released code under our names.
+    """Convert released weights to our names.
 
     Args:
-        state: the released code's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
-        own_state: the state dict of our network (a `DeepLab` must have one ASPP for all tasks): its keys and shapes are
-            needed.
+        state: the released state dict; prefixes of its keys are stripped (see `utils.state_dicts`).
+        own_state: the state dict of our network, for its keys and shapes; a `DeepLab` must have a shared ASPP.
         source: the file, for messages.
 
     Returns:

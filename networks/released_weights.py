@@ -1,4 +1,4 @@
-"""Weights of the authors' released code: the mapping of its parameter names to those of this program."""
+"""Weights of the released Elite360M code: its parameter names and ours."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from utils.errors import UserError
 from utils.state_dicts import require_fit, strip_prefixes
 
-# (our name, theirs) of the start of a key, tried in this order. The rest of the key is unchanged.
+# (our pattern, their replacement) for the start of a key, tried in this order; the rest of the key is unchanged.
 _PREFIXES = [
     (r"erp_encoder\.backbone\.", r"ERP_encoder."),
     (r"erp_encoder\.down\.", r"ERP_encoder.down."),
@@ -37,7 +37,7 @@ _PREFIXES = [
     (r"heads\.segmentation\.conv\.", r"segmentation_head.linear_pred."),
 ]
 
-# Layers inside those modules, per group of keys: our name, theirs.
+# (our name, theirs) of layers within modules, by the start of their released keys.
 _LAYERS = {
     "ICO_encoder.": [
         (".position_code.", ".fc_delta."),
@@ -69,14 +69,14 @@ _LAYERS = {
     "segmentation_decoder.": [("segmentation_decoder.", "seg_decoder.")],
 }
 
-LOG_VARIANCES_KEY = "log_var_list"  # theirs is part of the network, ours of the loss
+LOG_VARIANCES_KEY = "log_var_list"  # in the released network; here, part of the loss
 
 
 def released_key(key: str) -> str:
-    """The released code's name of one of our network's parameters or buffers.
+    """The released name of a parameter or buffer of `Elite360M`.
 
     Raises:
-        KeyError: when it has none.
+        KeyError: when there is none.
     """
     for ours, theirs in _PREFIXES:
         renamed, found = re.subn(f"^{ours}", theirs, key)
@@ -90,7 +90,7 @@ def released_key(key: str) -> str:
 
 
 def is_released_format(state: dict) -> bool:
-    """Whether a state dict carries the released code's names."""
+    """Whether a state dict has the released names."""
     return any("ICO_encoder.ICO_backbone." in str(key) for key in state)
 
 
@@ -110,20 +110,18 @@ def released_architecture(
     else:
         backbone = "Elite360M_Res18"
     if "intermediate_seg_head.weight" not in state:
-        raise UserError(
-            f"weights in {source} without intermediate_seg_head.weight: they are incomplete, use another file"
-        )
+        raise UserError(f"the weights in {source} lack intermediate_seg_head.weight: use another file")
     return backbone, len(state["intermediate_seg_head.weight"])
 
 
 def convert_released_weights(
     state: dict[str, torch.Tensor], own_state: dict[str, torch.Tensor], source: str | Path = "the released format"
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Weights of the released code under our names.
+    """Convert released weights to our names.
 
     Args:
-        state: the released code's state dict; prefixes of its keys do not matter (see `utils.state_dicts`).
-        own_state: the state dict of our network, whose keys and shapes are needed.
+        state: the released state dict; prefixes of its keys are stripped (see `utils.state_dicts`).
+        own_state: the state dict of our network, for its keys and shapes.
         source: the file, for messages.
 
     Returns:
@@ -140,6 +138,6 @@ def convert_released_weights(
 
 
 def _as_linear(theirs: torch.Tensor, ours: torch.Tensor | None) -> torch.Tensor:
-    """Their 1x1 convolutions over points are linear layers here: the same weights without the last two dimensions."""
+    """Drop the last two dimensions of their 1x1 convolutions over points, which are linear layers here."""
     is_convolution = ours is not None and theirs.shape == (*ours.shape, 1, 1)
     return theirs[..., 0, 0] if is_convolution else theirs

@@ -1,8 +1,8 @@
-"""What the checkpoints of both programs have in common: how they are found, written, read and compared.
+"""Checkpoints of both programs: finding, writing, reading and comparing them.
 
-A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``: an untrusted
-file cannot run code. ``settings`` holds all that is needed to rebuild the network and to interpret its predictions;
-files of the released code bases, which hold only weights, are recognized by their keys.
+A checkpoint is a dict of tensors, numbers and strings, loaded with ``weights_only=True``, so that an untrusted file
+cannot run code. ``settings`` holds everything needed to rebuild the network and to interpret its predictions. Files of
+the released code, which hold only weights, are recognized by their keys.
 """
 
 import hashlib
@@ -23,8 +23,9 @@ from utils.tasks import CLASS_TASKS, DETECTION, TASK_NAMES
 
 VERSION = 1
 UNKNOWN_DATASET = "unknown (released weights)"
-ELITE360M, ACHIEVEMENT = "elite360m", "achievement"  # formats: the ends of the scripts' names
-_STATE = "elite360m training state"  # begins the format of the state of a training of either program
+ELITE360M, ACHIEVEMENT = "elite360m", "achievement"  # formats, which are also the suffixes of the scripts' names
+NO_CHECKPOINT = "{} is neither a checkpoint of this program nor weights of the released code: pass another file"
+_STATE = "elite360m training state"  # begins the format of training states of both programs
 _LONGEST_NAME = 60  # characters of a name in a message
 _SHOWN = 3  # runs or files listed in a message
 
@@ -33,10 +34,11 @@ class NetworkSettings(Protocol):
     """The architecture of a network, and the meaning of its predictions: a frozen dataclass of plain data.
 
     Attributes:
-        format: of its checkpoints.
-        backbone, tasks: names.
+        format: format of its checkpoints, ELITE360M or ACHIEVEMENT.
+        backbone, tasks: names of the backbone and of the tasks.
         dataset: name of the training dataset, or UNKNOWN_DATASET.
-        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB (spelled as the key in checkpoints).
+        class_names, class_colours: names and 8-bit RGB colors of the K semantic classes (spelled like the keys in
+            checkpoints).
         depth_unit: unit of depth, in words.
         normal_frame: "camera" or "world".
     """
@@ -51,10 +53,10 @@ class NetworkSettings(Protocol):
     normal_frame: str
 
     def as_dict(self) -> dict:
-        """As plain data."""
+        """The settings as plain data."""
 
     def build_network(self, pretrained: bool | Path = False) -> torch.nn.Module:
-        """A network of these settings."""
+        """Build a network with these settings."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,14 @@ class SavedNetwork:
 
     Attributes:
         path: the file.
-        sha256: of the bytes of the file, in hexadecimal.
-        settings: of the network.
+        sha256: SHA-256 of the file, in hexadecimal.
+        settings: settings of the network.
         network: state dict of the network, with our names.
         weighting: state dict of the balancing method.
-        balancing: the method's name, a key of `losses.balancing.BALANCINGS`.
-        epoch: number of epochs of training; 0 if unknown.
-        backbone_flag, tasks_flag, between_tasks: options of the program, and what separates the values of the latter.
+        balancing: name of the balancing method, a key of `losses.balancing.BALANCINGS`.
+        epoch: number of training epochs; 0 if unknown.
+        backbone_flag, tasks_flag, between_tasks: the program's options for backbone and tasks, and the separator of
+            task names in the latter.
     """
 
     backbone_flag: ClassVar[str]
@@ -85,7 +88,7 @@ class SavedNetwork:
     epoch: int = 0
 
     def build_network(self) -> torch.nn.Module:
-        """The network with the weights of this checkpoint.
+        """Build the network with the weights of this checkpoint.
 
         Raises:
             UserError: when the weights do not fit the settings.
@@ -95,17 +98,17 @@ class SavedNetwork:
         return network
 
     def require(self, backbone: str, tasks: tuple[str, ...], num_classes: int) -> None:
-        """Make sure that the network is what the command line and the dataset ask for.
+        """Make sure that the network fits the command line and the dataset.
 
         Raises:
-            UserError: when the backbone or the number of classes differ, or a task is missing.
+            UserError: when the backbone or the number of classes differs, or a task is missing.
         """
         settings = self.settings
         if settings.backbone != backbone:
-            flag, known = self.backbone_flag, settings.backbone
-            raise UserError(f"{self.path} was trained with {flag} {known}, not {backbone}: pass {flag} {known}")
+            flag, trained = self.backbone_flag, settings.backbone
+            raise UserError(f"{self.path} was trained with {flag} {trained}, not {backbone}: pass {flag} {trained}")
         if missing := [task for task in tasks if task not in settings.tasks]:
-            trained = self._option_of(settings.tasks)
+            trained = self._task_option(settings.tasks)
             raise UserError(f"{self.path} was trained with {trained}, not for {missing[0]}: pass {trained}")
         if set(CLASS_TASKS) & set(tasks):
             self.require_classes(num_classes)
@@ -116,25 +119,25 @@ class SavedNetwork:
         Raises:
             UserError: when it does not.
         """
-        known = len(self.settings.class_names)
-        if known != num_classes:
+        predicted = len(self.settings.class_names)
+        if predicted != num_classes:
             raise UserError(
-                f"{self.path} predicts {known} classes ({self.settings.dataset}), but the dataset has {num_classes}: "
-                f"use a checkpoint of the same classes{self.other_tasks_remedy()}"
+                f"{self.path} predicts {predicted} classes ({self.settings.dataset}), but the dataset has "
+                f"{num_classes}: use a checkpoint with the same classes{self.other_tasks_remedy()}"
             )
 
     def other_tasks_remedy(self) -> str:
-        """How to use this network with a dataset of other classes, as the end of a message; empty if it cannot be."""
+        """How to use this network with a dataset of other classes, as the end of a message; empty if impossible."""
         others = tuple(task for task in self.settings.tasks if task not in CLASS_TASKS)
-        return f", or evaluate its other tasks with {self._option_of(others)}" if others else ""
+        return f", or evaluate its other tasks with {self._task_option(others)}" if others else ""
 
-    def _option_of(self, tasks: tuple[str, ...]) -> str:
-        """The option that chooses these tasks."""
+    def _task_option(self, tasks: tuple[str, ...]) -> str:
+        """The command-line option that selects these tasks."""
         return f"{self.tasks_flag} {self.between_tasks.join(tasks)}"
 
 
 class Meaning(Protocol):
-    """Meaning of depth, normals and labels, of predictions or of ground truth."""
+    """The meaning of depth, normals and labels in predictions or ground truth."""
 
     depth_unit: str
     normal_frame: str
@@ -142,7 +145,7 @@ class Meaning(Protocol):
 
 
 class Mismatch(NamedTuple):
-    """A difference in meaning between predictions and ground truth of a task. The fields are keys in results.json."""
+    """A difference in meaning between the predictions and ground truth of a task. Fields are keys in results.json."""
 
     what: str
     predicted: str
@@ -154,30 +157,32 @@ class Mismatch(NamedTuple):
 
 
 def find_mismatches(settings: NetworkSettings, target: Meaning, tasks: tuple[str, ...]) -> dict[str, Mismatch]:
-    """The tasks whose predictions and ground truth differ in meaning; empty if that of the predictions is unknown.
+    """The tasks whose predictions and ground truth differ in meaning; empty for networks with unknown meaning.
 
     Args:
-        settings: of the network that predicts.
+        settings: settings of the predicting network.
         target: meaning of the ground truth.
-        tasks: to compare.
+        tasks: tasks to compare.
     """
     if settings.dataset == UNKNOWN_DATASET:
         return {}
-    classes = _first_other_class(settings.class_names, target.class_names)
+    classes = _compare_classes(settings.class_names, target.class_names)
     compared = {
         "depth": Mismatch("the unit of depth", settings.depth_unit, target.depth_unit),
         "normal": Mismatch("the frame of the normals", settings.normal_frame, target.normal_frame),
         "segmentation": classes,
         DETECTION: classes,
     }
-    wanted = {task: compared[task] for task in tasks if task in compared}
-    return {task: mismatch for task, mismatch in wanted.items() if mismatch.predicted != mismatch.truth}
+    selected = {task: compared[task] for task in tasks if task in compared}
+    return {task: pair for task, pair in selected.items() if pair.predicted != pair.truth}
 
 
-def _first_other_class(predicted: tuple[str, ...], target: tuple[str, ...]) -> Mismatch:
-    pairs = enumerate(zip_longest(predicted, target, fillvalue=""))
-    label, (ours, theirs) = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (0, ("", "")))
-    return Mismatch(f"class {label}", ours, theirs)
+def _compare_classes(predicted: tuple[str, ...], target: tuple[str, ...]) -> Mismatch:
+    """The first class whose names differ; equal names if there is none."""
+    for label, (ours, theirs) in enumerate(zip_longest(predicted, target, fillvalue="")):
+        if ours != theirs:
+            return Mismatch(f"class {label}", ours, theirs)
+    return Mismatch("class 0", "", "")
 
 
 def save_checkpoint(
@@ -189,7 +194,7 @@ def save_checkpoint(
     balancing: str = "uncertainty",
     **more,
 ) -> None:
-    """Write a checkpoint atomically. `more`: further entries."""
+    """Write a checkpoint atomically; `more` are additional entries."""
     content = {
         "format": settings.format,
         "version": VERSION,
@@ -205,14 +210,14 @@ def save_checkpoint(
 
 
 def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
-    """Find the checkpoint file of a path given by a user.
+    """Find the checkpoint file at a path that a user passes.
 
     Args:
-        path: a file, a run folder or one within it, or a folder that holds runs, such as the --log_dir of a training.
-        run: the run to choose among several: the relative path of its folder, ``<task value>/<backbone>``.
+        path: a file, a run folder or a folder within it, or a folder with runs such as a --log_dir.
+        run: relative path ``<task value>/<backbone>`` of the run to choose among several.
 
     Raises:
-        UserError: when there is none, or there are several, which the message lists.
+        UserError: when there is no checkpoint, or there are several, which the message lists.
     """
     path = Path(path)
     if path.is_file():
@@ -223,67 +228,65 @@ def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
     for candidate in [*within_run, *([run / LAST_MODEL] if run else [])]:
         if (path / candidate).is_file():
             return path / candidate
-    runs = sorted(found.parents[2] for found in _below(path, str(LAST_MODEL)))
+    runs = sorted(file.parents[2] for file in _files_below(path, str(LAST_MODEL)))
     if len(runs) == 1:
         return runs[0] / LAST_MODEL
     if runs:
-        hint = ", or --task and --backbone of it" if run else ""
-        raise UserError(f"{path} holds {len(runs)} runs ({_some(runs, path)}): pass one of them{hint}")
-    files = sorted(found for found in [*path.glob("*.pth"), *_below(path, "*.pth")] if found.parent.name != "state")
+        hint = ", or its --task and --backbone" if run else ""
+        raise UserError(f"{path} holds {len(runs)} runs ({_first_of(runs, path)}): pass one of them{hint}")
+    files = sorted(file for file in [*path.glob("*.pth"), *_files_below(path, "*.pth")] if file.parent.name != "state")
     if files:
-        raise UserError(f"{path} contains no {LAST_MODEL}, but {_some(files, path)}: pass a checkpoint file")
+        raise UserError(f"{path} contains no {LAST_MODEL}, but {_first_of(files, path)}: pass a checkpoint file")
     raise UserError(f"no checkpoint: there is no {LAST_MODEL} in {path}; pass a checkpoint file or a run folder")
 
 
-def _below(folder: Path, pattern: str) -> list[Path]:
-    """Files matching a pattern up to three levels below a folder: a --log_dir, its tasks, their runs."""
-    return [found for depth in (1, 2, 3) for found in folder.glob("*/" * depth + pattern)]
+def _files_below(folder: Path, pattern: str) -> list[Path]:
+    """Files matching a pattern one to three levels below a folder: in a --log_dir, its tasks and their runs."""
+    return [file for depth in (1, 2, 3) for file in folder.glob("*/" * depth + pattern)]
 
 
-def _some(paths: list[Path], folder: Path) -> str:
-    """The first of the paths, relative to a folder."""
+def _first_of(paths: list[Path], folder: Path) -> str:
+    """The first few paths, relative to a folder."""
     shown = [str(path.relative_to(folder)) for path in paths[:_SHOWN]]
     return ", ".join(shown) + (", ..." if len(paths) > _SHOWN else "")
 
 
 def read_checkpoint(path: Path, format_name: str) -> tuple[str, dict]:
-    """The content of a checkpoint, or the bare state dict in a file without a format.
+    """Read the content of a checkpoint, or the bare state dict in a file without a format.
 
     Args:
         path: the file.
-        format_name: of the checkpoints that are asked for.
+        format_name: the expected format, ELITE360M or ACHIEVEMENT.
 
     Returns:
-        The hash of the file, see `SavedNetwork`, and its content.
+        The SHA-256 of the file and its content.
 
     Raises:
         UserError: when the file is damaged, holds more than plain data, or is a training state or a checkpoint of the
             other program.
     """
     try:
-        file = path.read_bytes()  # once: a training may replace the file between hashing and loading
+        file = path.read_bytes()  # once: training may replace the file between hashing and loading
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     digest = hashlib.sha256(file).hexdigest()
     content = unwrap(load_plain_data(io.BytesIO(file), path))
     if not isinstance(content, dict):
-        raise UserError(f"{path} is neither a checkpoint of this program nor weights of the released one")
-    kind = content.get("format")
-    if kind == format_name or not isinstance(kind, str):
+        raise UserError(NO_CHECKPOINT.format(path))
+    found = content.get("format")
+    if found == format_name or not isinstance(found, str):
         return digest, content
-    if kind.startswith(_STATE):
-        raise UserError(
-            f"{path} is a training state, for --resume, not a checkpoint: pass {LAST_MODEL} of the same run instead"
-        )
-    if kind in (ELITE360M, ACHIEVEMENT):
-        raise other_program(path, kind)
-    raise UserError(f"{path} has the format {kind[:_LONGEST_NAME]}, which this program does not know")
+    if found.startswith(_STATE):
+        raise UserError(f"{path} is a training state, for --resume: pass {LAST_MODEL} of the same run instead")
+    if found in (ELITE360M, ACHIEVEMENT):
+        raise other_program(path, found)
+    raise UserError(f"{path} has the unknown format {found[:_LONGEST_NAME]}: pass another file")
 
 
 def other_program(path: Path, format_name: str) -> UserError:
-    """What to say of a checkpoint, or released weights, of the program with another format."""
+    """The error for a checkpoint or released weights of the other program, whose format is `format_name`."""
     scripts = f"eval_{format_name}.py or predict_{format_name}.py"
-    return UserError(f"{path} belongs to the other program: use {scripts}, or another file")
+    return UserError(f"{path} belongs to the other program: use {scripts}, or pass another file")
 
 
 Settings = TypeVar("Settings", bound=NetworkSettings)
@@ -296,21 +299,21 @@ def parse_checkpoint(
     content: dict,
     checkpoint_class: type[Saved],
     settings_class: type[Settings],
-    is_known: Callable[[Settings], dict[str, bool]],
+    are_valid: Callable[[Settings], dict[str, bool]],
 ) -> Saved:
-    """The checkpoint of a content that `save_checkpoint` wrote.
+    """Build a checkpoint from the content that `save_checkpoint` wrote.
 
     Args:
         path, digest, content: see `read_checkpoint`.
-        checkpoint_class, settings_class: of the program.
-        is_known: from settings to whether the value of each is one that the program knows.
+        checkpoint_class, settings_class: classes of the program.
+        are_valid: returns whether the value of each setting is valid.
 
     Raises:
-        UserError: when something is missing, of another version, or unknown.
+        UserError: when the version differs, or an entry is missing or invalid.
     """
     if content.get("version") != VERSION:
         version = f"{content.get('version')}"[:20]
-        raise UserError(f"{path} is of version {version}; this program reads version {VERSION}")
+        raise UserError(f"{path} has version {version}, but this program reads version {VERSION}: pass another file")
     try:
         settings = dict(content["settings"])
         settings |= {
@@ -327,18 +330,19 @@ def parse_checkpoint(
             content.get("balancing", "uncertainty"),
             int(content["epoch"]),
         )
-        known = _common_settings_known(checkpoint.settings) | is_known(checkpoint.settings)
+        valid = _valid_common_settings(checkpoint.settings) | are_valid(checkpoint.settings)
     except KeyError as error:
         raise UserError(f"{path} is an incomplete checkpoint: {f'{error}'[:100]} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is an incomplete or altered checkpoint: {f'{error}'[:100]}") from error
-    if wrong := next((name for name, is_fine in known.items() if not is_fine), None):
-        value = f"{getattr(checkpoint.settings, wrong)}"[:_LONGEST_NAME]
-        raise UserError(f"{path} has settings that this program does not know: {wrong} is {value}")
+    if invalid := next((name for name, is_valid in valid.items() if not is_valid), None):
+        value = f"{getattr(checkpoint.settings, invalid)}"[:_LONGEST_NAME]
+        raise UserError(f"{path} has an unknown setting: {invalid} is {value}; pass another file")
     return checkpoint
 
 
-def _common_settings_known(settings: NetworkSettings) -> dict[str, bool]:
+def _valid_common_settings(settings: NetworkSettings) -> dict[str, bool]:
+    """Whether the value of each setting that both programs have is valid."""
     names, colors = settings.class_names, settings.class_colours
     return {
         "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),

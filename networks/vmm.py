@@ -1,4 +1,4 @@
-"""VMM, the network of Yun & Cho (ICCV 2023) for detection and dense tasks at once."""
+"""VMM, the network of Yun & Cho (ICCV 2023) for joint detection and dense tasks."""
 
 from functools import partial
 from pathlib import Path
@@ -14,27 +14,28 @@ from networks.perspective_network import PerspectiveNetwork, build_dense_head, r
 from utils.errors import UserError
 from utils.tasks import DETECTION
 
-LEVELS = (FINE, MIDDLE, DEEP)  # of strides 8, 16 and 32
+LEVELS = (FINE, MIDDLE, DEEP)  # at strides 8, 16 and 32
 NUM_NECKS = 2
 _ACTIVATIONS = {"relu6": nn.ReLU6, "relu": nn.ReLU, "swish": nn.SiLU, "silu": nn.SiLU}
 _DOWN = {"mbconv": InvertedBottleneck, "dsconv": SeparableConv}
 
 
 class VMM(PerspectiveNetwork):
-    """One image in, boxes and a dense prediction per task out.
+    """One image in, boxes and a dense prediction per task out:
 
-        backbone -> transition (1x1) -> two TriBiFPN -> detection head of each level
-                                                     -> joined at stride 8 -> a head per dense task
+        backbone -> transition (1x1) -> two TriBiFPN -> a detection head per level
+                                                     -> concatenation at stride 8 -> a head per dense task
 
     Args:
         tasks: any of detection, depth, normal and segmentation, in the order in which they are balanced.
-        num_classes: K, the number of classes, with the background.
+        num_classes: K, the number of classes including the background.
         backbone: one of `networks.perspective_backbones.PYRAMIDS`.
         normal_size: channels of the levels.
-        head_type: "mbconv" or "dsconv": inverted bottlenecks or separable convolutions in neck and detection head.
-        activation: of transition, neck and detection head: a value of `networks.achievement_choices.ACTIVATIONS`.
-        cls_head: "sigmoid": K - 1 logits per anchor, of the classes without the background; "softmax": K.
-        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those of this file.
+        head_type: blocks of neck and detection head: inverted bottlenecks ("mbconv") or separable convolutions
+            ("dsconv").
+        activation: activation of transition, neck and detection head, of `networks.achievement_choices.ACTIVATIONS`.
+        cls_head: "sigmoid": K - 1 logits per anchor, without the background; "softmax": K logits.
+        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those in this file.
 
     Raises:
         UserError: when the ImageNet weights cannot be downloaded, or the backbone has no features at the three strides.
@@ -79,10 +80,10 @@ class VMM(PerspectiveNetwork):
             rgb: (B, 3, H, W) colors in [0, 1].
 
         Returns:
-            For each task of the network: ``detection`` (B, A, 4 + K - 1) or (B, A, 4 + K): for the A anchors of
-            `utils.anchors.anchor_boxes` the offsets of the box, encoded as by SSD, and logits, see `cls_head`;
-            ``depth`` (B, 1, H, W) meters, of any sign, ``normal`` (B, 3, H, W) unit vectors, ``segmentation``
-            (B, K, H, W) logits.
+            For each task of the network: ``detection`` (B, A, 4 + K - 1) or (B, A, 4 + K), box offsets as in
+            `utils.boxes.decode` and logits (see `cls_head`) of the A anchors of `utils.anchors.anchor_boxes`; ``depth``
+            (B, 1, H, W) meters, of any sign; ``normal`` (B, 3, H, W) unit vectors; ``segmentation`` (B, K, H, W)
+            logits.
         """
         features = self.backbone(self.normalize(rgb))
         levels = self.neck(
@@ -99,23 +100,23 @@ class VMM(PerspectiveNetwork):
 
     @property
     def last_shared_weight(self) -> nn.Parameter:
-        """Weight of the last convolution on which all levels depend: the coarsest level's in the neck before the last.
+        """Weight of the last convolution that all levels depend on: the coarsest one of the second-to-last neck.
 
-        In the last neck the finest level is a sum without convolutions, and each convolution is of coarser levels only.
-        (The released code takes a scale of the very last BatchNorm, which is of the coarsest level alone.)
+        In the last neck, the finest level is a sum without convolutions. (The released code takes the scale of the very
+        last BatchNorm, on which only the coarsest level depends.)
         """
         coarsest = self.neck[-2].down[-1]
         return [module for module in coarsest.modules() if isinstance(module, nn.Conv2d)][-1].weight
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """Parameters with a gradient from the losses of this task only."""
+        """Parameters that get gradients only from the losses of this task."""
         return list(self.heads[task].parameters())
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Parameters with gradients from the losses of several tasks."""
+        """Parameters that get gradients from the losses of all tasks."""
         return [p for module in (self.backbone, self.transition, self.neck) for p in module.parameters()]
 
 
 def _dense_layers(width: int, out_channels: int) -> list[nn.Module]:
-    """Of a dense head, from the joined levels; with ReLU6 whatever the activation of the rest, as released."""
+    """Layers of a dense head on the concatenated levels; as released, always with ReLU6."""
     return [SeparableConv(len(LEVELS) * width, width), InvertedBottleneck(width, out_channels)]

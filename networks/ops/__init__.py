@@ -1,4 +1,4 @@
-"""Operations that are faster or need less memory than the plain formula, which each docstring shows.
+"""Operations that are faster or need less memory than the plain formula, which their docstrings show.
 
-Those that only pay off on CPUs are used if `utils.cpu_kernels.use_cpu_kernels` holds, and torch's own otherwise.
+Operations that only pay off on CPUs are used where `utils.cpu_kernels.use_cpu_kernels` is true; elsewhere, torch's own.
 """

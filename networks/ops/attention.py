@@ -1,4 +1,4 @@
-"""Attention with one map for several sets of values, without storing the map; softmax in float32."""
+"""Attention that applies one map to several sets of values, without storing the map; softmax in float32."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from networks.ops.linear import linear, transposed_product
 from utils.cpu_kernels import use_cpu_kernels
 
-ROWS_AT_ONCE = 512  # of the map; with 2048 keys they fit in the second-level caches of two cores
+ROWS_AT_ONCE = 512  # rows of the map; with 2048 keys they fit in the second-level caches of two cores
 
 
 def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -24,7 +24,7 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
         values: (B, heads, P, m * d), the m sets concatenated.
 
     Returns:
-        (B, heads, N, d) for each of the m.
+        The m attended sets, (B, heads, N, d) each.
 
     Raises:
         ValueError: when the width of the values is not a multiple of d.
@@ -35,27 +35,27 @@ def shared_map_attention(query: torch.Tensor, key: torch.Tensor, values: torch.T
     is_exact = query.dtype in (torch.float32, torch.float64)
     if is_exact and use_cpu_kernels(query) and not torch.compiler.is_compiling():
         return _RowwiseAttention.apply(query, key, values).split(dim, dim=-1)
-    # torch's fast kernels need values as wide as the keys. Wider keys cost no more than computing the map m times.
+    # torch's fast kernels need values as wide as the keys. Padded keys cost no more than computing the map m times.
     padding = (0, values.shape[-1] - dim)
     query, key = F.pad(query, padding), F.pad(key, padding)
     return F.scaled_dot_product_attention(query, key, values, scale=dim**-0.5).split(dim, dim=-1)
 
 
 def softmax_in_float32(logits: torch.Tensor, dim: int) -> torch.Tensor:
-    """Softmax in at least float32, whatever the type of the logits under autocast."""
+    """Softmax in at least float32, even if autocast computed the logits in 16 bits."""
     return logits.softmax(dim, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 class _RowwiseAttention(torch.autograd.Function):
-    """Attention in chunks of rows on the CPU; the backward pass recomputes the map.
+    """Attention on the CPU, in chunks of rows; the backward pass recomputes the map.
 
     torch's own attention needs values as wide as the keys, so it would compute the map for each set of values.
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # 16-bit inputs do not get here
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # never called with 16-bit inputs
     def forward(ctx, query: torch.Tensor, key: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """(B, heads, N, d), (B, heads, P, d) and (B, heads, P, e): (B, heads, N, e)."""
+        """Query (B, heads, N, d), key (B, heads, P, d) and values (B, heads, P, e): (B, heads, N, e)."""
         query = query * query.shape[-1] ** -0.5
         attended = values.new_empty(*query.shape[:-1], values.shape[-1])
         for q, k, v, out in _heads(query, key, values, attended):
@@ -95,5 +95,5 @@ class _RowwiseAttention(torch.autograd.Function):
 
 
 def _heads(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Iterate over the heads of all samples of (B, heads, ...) tensors; output tensors must be contiguous."""
+    """Iterate over the heads of all samples in (B, heads, ...) tensors; tensors to write into must be contiguous."""
     return zip(*(x.flatten(0, 1) for x in tensors), strict=True)

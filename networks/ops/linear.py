@@ -1,7 +1,7 @@
 """Matrix products as 1x1 convolutions, which are up to twice as fast on AMD processors.
 
-On CPUs torch computes float32 products with MKL, which does not use the widest registers of AMD processors. oneDNN,
-which computes convolutions, does: a 1x1 convolution over rows laid out as channels-last pixels is the same product.
+On CPUs, torch computes float32 products with MKL, which does not use the widest registers of AMD processors, and
+convolutions with oneDNN, which does. A 1x1 convolution of rows laid out as channels-last pixels is the same product.
 """
 
 import torch
@@ -21,7 +21,7 @@ class Linear(nn.Linear):
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """`F.linear(x, weight, bias)`: x W^T + b of rows x (..., C) and weight (out, C), (..., out)."""
+    """`F.linear(x, weight, bias)`: x W^T + b for x (..., C) and weight (out, C), (..., out)."""
     if not _use_onednn(x) or x.ndim < 2 or not x.numel():
         return F.linear(x, weight, bias)
     y = F.conv2d(_as_pixels(x.flatten(0, -2)), weight[:, :, None, None], bias)
@@ -29,10 +29,9 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
 
 
 def tokens_to_map(tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Tokens (B, h * w, C) as a map (B, C, h, w), in the memory layout of the maps `like` (B, ., h, w).
+    """Tokens (B, h * w, C) as a map (B, C, h, w), in the memory layout of `like` (B, _, h, w); channels-last on CPUs.
 
-    It is a copy: convolutions do not recognize the layout of a view of a batch of one, and fall back to another. On
-    CPUs channels are always last.
+    Makes a copy: for a view with B = 1, convolutions do not recognize the layout and use another one.
     """
     view = tokens.transpose(1, 2).unflatten(2, like.shape[-2:])
     channels_last = use_cpu_kernels(like) or like.is_contiguous(memory_format=torch.channels_last)
@@ -40,7 +39,7 @@ def tokens_to_map(tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """`left.T @ right` of (N, a) and (N, b): (a, b). No gradient flows through it."""
+    """`left.T @ right` for (N, a) and (N, b): (a, b). Not differentiable."""
     if not _use_onednn(left):
         return left.T @ right
     size = (left.shape[1], right.shape[1], 1, 1)
@@ -48,8 +47,8 @@ def transposed_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def _use_onednn(x: torch.Tensor) -> bool:
-    here = use_cpu_kernels(x) and not is_exporting()
-    return here and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    allowed = use_cpu_kernels(x) and not is_exporting()
+    return allowed and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
 def _as_pixels(rows: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Activation checkpointing: large but cheap intermediate results are recomputed in the backward pass."""
+"""Activation checkpointing: recomputes large but cheap intermediate results in the backward pass."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +15,7 @@ _everywhere = False
 
 
 def recompute_everywhere(enabled: bool) -> None:
-    """Recompute on GPUs, too, where memory is rarely short. Affects the whole process."""
+    """Recompute on GPUs too, where memory is rarely short. Affects the whole process."""
     global _everywhere
     _everywhere = enabled
 
@@ -23,15 +23,16 @@ def recompute_everywhere(enabled: bool) -> None:
 def checkpointed(
     function: Callable[..., torch.Tensor], *inputs: torch.Tensor, modules: Sequence[nn.Module] = ()
 ) -> torch.Tensor:
-    """`function(*inputs)`, whose intermediate results are recomputed in the backward pass instead of stored.
+    """`function(*inputs)`, with intermediate results recomputed in the backward pass instead of stored.
 
-    They are stored on GPUs, unless `recompute_everywhere` is set. The last operation is not repeated, so an expensive
-    one may come last.
+    On GPUs they are stored, unless `recompute_everywhere` is set. The last operation of `function` is not repeated, so
+    an expensive one may come last.
 
     Args:
-        function: without random numbers.
+        function: must not use random numbers.
         inputs: tensors that are not modified in place before the backward pass.
-        modules: those that `function` calls, if BatchNorm is among them: it updates its running statistics only once.
+        modules: modules that `function` calls and that contain BatchNorms, which then update their running statistics
+            only once.
     """
     if not torch.is_grad_enabled() or not (_everywhere or use_cpu_kernels(inputs[0])):
         return function(*inputs)
@@ -44,12 +45,12 @@ def checkpointed(
 
 
 def _contexts(modules: Sequence[nn.Module]) -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Of the forward pass and of the recomputation."""
+    """Context managers for the forward pass and for the recomputation."""
     return nullcontext(), _CopiedStatistics(modules)
 
 
 class _CopiedStatistics(AbstractContextManager):
-    """Inside, BatchNorm updates copies of its running statistics. Entered once in each of several backward passes."""
+    """Makes BatchNorms update copies of their running statistics. Entered once per backward pass."""
 
     def __init__(self, modules: Sequence[nn.Module]):
         self._norms = [norm for module in modules for norm in module.modules() if isinstance(norm, _BatchNorm)]

@@ -1,4 +1,4 @@
-"""Checkpoints of DeepLab and VMM; what both programs share is tested in test_checkpoint."""
+"""Checkpoints of DeepLab and VMM; test_checkpoint covers the parts that both programs share."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -49,9 +49,10 @@ def path(settings, network, tmp_path):
     return tmp_path / "model.pth"
 
 
-def refused(load, *arguments) -> str:
+def error_message(function, *arguments) -> str:
+    """The message of the UserError that a call raises, a single short line."""
     with pytest.raises(UserError) as info:
-        load(*arguments)
+        function(*arguments)
     message = str(info.value)
     assert "\n" not in message
     assert len(message) <= LONGEST_LINE
@@ -71,22 +72,22 @@ def test_round_trip(path, settings, network):
     assert all(torch.equal(found[task], expected[task]) for task in found)
 
 
-def test_each_program_refuses_the_checkpoints_of_the_other(path, tmp_path):
-    message = refused(load_checkpoint, path)
+def test_checkpoint_of_the_other_program(path, tmp_path):
+    message = error_message(load_checkpoint, path)
     assert str(path) in message
     assert "eval_achievement.py" in message
     other = tmp_path / "other.pth"
-    of_panoramas = ModelSettings("Elite360M_Res18", ("depth",), 2, 64, 128, "Synthetic", ("wall",), ((1, 2, 3),))
-    save_checkpoint(other, of_panoramas, torch.nn.Linear(1, 1), torch.nn.Identity(), epoch=1)
-    message = refused(load_achievement_checkpoint, other)
+    elite360m = ModelSettings("Elite360M_Res18", ("depth",), 2, 64, 128, "Synthetic", ("wall",), ((1, 2, 3),))
+    save_checkpoint(other, elite360m, torch.nn.Linear(1, 1), torch.nn.Identity(), epoch=1)
+    message = error_message(load_achievement_checkpoint, other)
     assert str(other) in message
     assert "eval_elite360m.py" in message
 
 
 def test_released_weights(settings, network, tmp_path):
-    """A bare state dict of the released code, or in a file with more; the other program refuses it by name."""
+    """A state dict of the released code, bare or nested; the other program's error names the right script."""
     state = {released_key(key): value for key, value in network.state_dict().items()}
-    for name, content in (("bare.pth", state), ("whole.pth", {"epoch": 3, "model": state})):
+    for name, content in (("bare.pth", state), ("nested.pth", {"epoch": 3, "model": state})):
         torch.save(content, tmp_path / name)
         checkpoint = load_achievement_checkpoint(tmp_path / name)
         found = checkpoint.settings
@@ -100,7 +101,7 @@ def test_released_weights(settings, network, tmp_path):
         assert (found.height, found.width) == {"VMM": (640, 640), "DeepLab": (480, 640)}[settings.arch]
         built = checkpoint.build_network().state_dict()
         assert all(torch.equal(built[key], value) for key, value in network.state_dict().items())
-        assert "eval_achievement.py" in refused(load_checkpoint, tmp_path / name)
+        assert "eval_achievement.py" in error_message(load_checkpoint, tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -121,41 +122,42 @@ def test_released_weights(settings, network, tmp_path):
         ("class_names", ()),
     ],
 )
-def test_unknown_settings(settings, tmp_path, setting, value):
-    refuse_settings(replace(settings, **{setting: value}), setting, tmp_path)
+def test_invalid_settings(settings, tmp_path, setting, value):
+    check_invalid(replace(settings, **{setting: value}), setting, tmp_path)
 
 
-def test_settings_that_do_not_go_together(tmp_path):
-    """DeepLab has no detection, and VMM needs a pyramid."""
-    refuse_settings(replace(DEEPLAB, tasks=("detection", "depth")), "tasks", tmp_path)
-    refuse_settings(replace(VMM, backbone="resnet50"), "backbone", tmp_path)
-    refuse_settings(replace(VMM, tasks=("detection",), class_names=(), class_colours=()), "class_names", tmp_path)
+def test_invalid_combinations_of_settings(tmp_path):
+    """DeepLab has no detection, VMM needs a pyramid, and detection needs classes."""
+    check_invalid(replace(DEEPLAB, tasks=("detection", "depth")), "tasks", tmp_path)
+    check_invalid(replace(VMM, backbone="resnet50"), "backbone", tmp_path)
+    check_invalid(replace(VMM, tasks=("detection",), class_names=(), class_colours=()), "class_names", tmp_path)
 
 
-def refuse_settings(settings: AchievementSettings, setting: str, tmp_path: Path) -> None:
+def check_invalid(settings: AchievementSettings, setting: str, tmp_path: Path) -> None:
+    """Check that a checkpoint with these settings is rejected and that the message names the setting."""
     save_checkpoint(tmp_path / "a.pth", settings, torch.nn.Identity(), torch.nn.Identity(), epoch=3)
-    message = refused(load_achievement_checkpoint, tmp_path / "a.pth")
+    message = error_message(load_achievement_checkpoint, tmp_path / "a.pth")
     assert setting in message
     assert "a.pth" in message
 
 
-def test_a_file_of_something_else(tmp_path):
+def test_other_file(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "a.pth")
-    assert "a.pth" in refused(load_achievement_checkpoint, tmp_path / "a.pth")
+    assert "a.pth" in error_message(load_achievement_checkpoint, tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
-    ("asked", "flag"),
+    ("required", "flag"),
     [
         (("resnet50", ("segmentation",), 3), "--basenet"),
         (("mobilenet_v2", ("flow",), 3), "--app"),
         (("mobilenet_v2", ("segmentation",), 40), "classes"),
     ],
 )
-def test_a_checkpoint_of_another_network(path, settings, asked, flag):
+def test_require(path, settings, required, flag):
     checkpoint = load_achievement_checkpoint(path)
     checkpoint.require("mobilenet_v2", settings.tasks[-1:], 40)
-    message = refused(checkpoint.require, *asked)
+    message = error_message(checkpoint.require, *required)
     assert flag in message
     assert str(path) in message
 
@@ -177,22 +179,23 @@ def test_a_checkpoint_of_another_network(path, settings, asked, flag):
         ("VMM", "class_names", ("a",), "classes"),
     ],
 )
-def test_weights_to_start_from(tmp_path, arch, setting, value, flag):
+def test_require_same_architecture(tmp_path, arch, setting, value, flag):
+    """Image size and settings of the other architecture may differ."""
     settings = {"DeepLab": DEEPLAB, "VMM": VMM}[arch]
     checkpoint = AchievementCheckpoint(tmp_path / "model.pth", "", settings, {}, {})
-    meaningless = {"DeepLab": {"head_type": "dsconv"}, "VMM": {"output_stride": 8}}[arch]
-    checkpoint.require_same_architecture(replace(settings, height=96, width=96, **meaningless))
-    message = refused(checkpoint.require_same_architecture, replace(settings, **{setting: value}))
+    unused = {"DeepLab": {"head_type": "dsconv"}, "VMM": {"output_stride": 8}}[arch]
+    checkpoint.require_same_architecture(replace(settings, height=96, width=96, **unused))
+    message = error_message(checkpoint.require_same_architecture, replace(settings, **{setting: value}))
     assert flag in message
     assert "model.pth" in message
 
 
 def test_classes_of_detection(tmp_path):
-    """Detection without segmentation too has classes, which must be those of the dataset."""
+    """They are compared with the dataset's, also without segmentation."""
     only_detection = replace(VMM, tasks=("detection",))
     checkpoint = AchievementCheckpoint(tmp_path / "model.pth", "", only_detection, {}, {})
     checkpoint.require("mobilenet_v2", ("detection",), 3)
-    assert "classes" in refused(checkpoint.require, "mobilenet_v2", ("detection",), 21)
+    assert "classes" in error_message(checkpoint.require, "mobilenet_v2", ("detection",), 21)
     other = replace(only_detection, class_names=("background", "floor", "sofa"))
     assert find_mismatches(only_detection, other, ("detection",))["detection"].truth == "background"
     assert not find_mismatches(only_detection, only_detection, ("detection",))

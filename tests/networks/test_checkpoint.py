@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, read safely, found and compared, refused with one clear line."""
+"""Checkpoints: saving, loading, finding and comparing them, and errors."""
 
 import hashlib
 import pickle
@@ -20,7 +20,7 @@ from utils.errors import LONGEST_LINE, UserError
 from utils.tasks import METERS, RELATIVE, TASK_NAMES
 from visual.displays import DisplaySettings
 
-BACKBONE = "timm:test_efficientnet"  # small; weights of the released code are of Elite360M_Res18
+BACKBONE = "timm:test_efficientnet"  # small; released weights need Elite360M_Res18
 SETTINGS = ModelSettings(
     backbone=BACKBONE,
     tasks=("depth", "normal", "segmentation"),
@@ -40,7 +40,7 @@ def objective():
 
 @pytest.fixture(scope="module")
 def saved(objective, tmp_path_factory):
-    """Written once for all tests, none of which changes it."""
+    """A checkpoint file that no test changes."""
     path = tmp_path_factory.mktemp("saved") / "last_model.pth"
     save_checkpoint(path, SETTINGS, objective.network, objective.balancing, epoch=3)
     return path
@@ -87,19 +87,19 @@ def log_dir(path, tmp_path):
     return tmp_path / "workdirs"
 
 
-def test_found_by_file_run_folder_or_log_dir(log_dir):
+def test_find_by_file_run_folder_or_log_dir(log_dir):
     run = log_dir / "depth" / "Elite360M_Res18"
     file = run / LAST_MODEL
-    for given in (file, file.parent, file.parents[1], run, run.parent, log_dir, log_dir.parent / "workdirs" / "."):
-        assert find_checkpoint(given) == file, given
+    for path in (file, file.parent, file.parents[1], run, run.parent, log_dir, log_dir.parent / "workdirs" / "."):
+        assert find_checkpoint(path) == file, path
     other = LAST_MODEL.parent.parent / "weights_2" / "model.pth"
     (run / other).parent.mkdir()
     shutil.copy(file, run / other)
     assert find_checkpoint(run / other) == run / other
 
 
-def test_a_log_dir_of_several_runs(log_dir):
-    """The one that --task and --backbone name, or none; the message names three."""
+def test_several_runs(log_dir):
+    """--task and --backbone choose one; otherwise the error lists three."""
     for task in ("normal", "segmentation", "depth_normal"):
         shutil.copytree(log_dir / "depth", log_dir / task)
     run = find_checkpoint(log_dir, Path("normal/Elite360M_Res18"))
@@ -113,7 +113,7 @@ def test_a_log_dir_of_several_runs(log_dir):
         find_checkpoint(log_dir)
 
 
-def test_other_checkpoint_files_are_named(log_dir):
+def test_other_checkpoint_files_are_listed(log_dir):
     run = log_dir / "depth" / "Elite360M_Res18"
     (run / "models" / "state").mkdir()
     (run / LAST_MODEL).rename(run / "models" / "state" / "last.pth")
@@ -125,28 +125,27 @@ def test_other_checkpoint_files_are_named(log_dir):
         find_checkpoint(run)
 
 
-def test_missing(tmp_path):
+def test_no_checkpoint(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         find_checkpoint(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"last_model.pth"):
         find_checkpoint(tmp_path)
 
 
-def test_code_is_refused(tmp_path):
-    class Bomb:
+def test_code_is_not_run(tmp_path):
+    class Code:
         def __reduce__(self):
-            return (tmp_path.joinpath("exploded").touch, ())
+            return (tmp_path.joinpath("executed").touch, ())
 
     for name, write in (
         ("torch.pth", torch.save),
         ("plain.pth", lambda x, p: p.write_bytes(pickle.dumps(x, protocol=2))),
     ):
         file = tmp_path / name
-        # Pickled by torch, and by pickle alone.
-        write({"format": "elite360m", "network": Bomb()}, file)
+        write({"format": "elite360m", "network": Code()}, file)
         with pytest.raises(UserError, match=rf"{name}.*could run code"):
             load_checkpoint(file)
-    assert not (tmp_path / "exploded").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("kept", [0, 10, 1000, -1000])
@@ -157,10 +156,10 @@ def test_truncated(path, kept):
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"weights": torch.zeros(2)}, torch.zeros(3), {1: 2}])
-def test_foreign(tmp_path, content):
-    file = tmp_path / "foreign.pth"
+def test_other_file(tmp_path, content):
+    file = tmp_path / "other.pth"
     torch.save(content, file)
-    with pytest.raises(UserError, match=r"foreign.pth is neither"):
+    with pytest.raises(UserError, match=r"other\.pth is neither"):
         load_checkpoint(file)
 
 
@@ -184,8 +183,8 @@ def test_incomplete(path):
         *(("depth_unit", None), ("normal_frame", "moon"), ("fusion", "magic"), ("b2f", 1), ("cross_task", "")),
     ],
 )
-def test_settings_that_no_training_has(path, name, value):
-    """They are refused before a network is built of them, which could take any amount of memory."""
+def test_invalid_settings(path, name, value):
+    """They are rejected before a network is built, which could need any amount of memory."""
     content = torch.load(path, weights_only=True)
     content["network"] = dict(list(content["network"].items())[:1])
     torch.save(content, path)
@@ -197,7 +196,7 @@ def test_settings_that_no_training_has(path, name, value):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j])
-def test_weights_that_are_no_numbers(path, value):
+def test_non_finite_and_complex_weights(path, value):
     checkpoint = load_checkpoint(path)
     key = "shared_decoder.out.bias"
     checkpoint.network[key] = checkpoint.network[key] * value
@@ -205,8 +204,8 @@ def test_weights_that_are_no_numbers(path, value):
         checkpoint.build_network()
 
 
-def test_weights_that_do_not_fit(path):
-    """Hundreds of keys: their numbers, and the first three of each sort."""
+def test_weights_of_another_network(path):
+    """For hundreds of keys, the error has their number and the first three of each kind."""
     checkpoint = load_checkpoint(path)
     wrong = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth", "normal"), class_names=("a", "b")))
     with pytest.raises(UserError, match=r"last_model\.pth.*\d+ unknown \(.*\.\.\.\)") as error:
@@ -216,7 +215,7 @@ def test_weights_that_do_not_fit(path):
 
 
 @pytest.mark.parametrize("kind", ["missing", "unknown", "other shape"])
-def test_every_sort_of_key_is_named(path, kind):
+def test_unfit_keys_are_named(path, kind):
     checkpoint = load_checkpoint(path)
     key = "shared_decoder.out.bias"
     value = checkpoint.network.pop(key)
@@ -228,8 +227,8 @@ def test_every_sort_of_key_is_named(path, kind):
     assert len(str(error.value)) < LONGEST_LINE
 
 
-def test_the_longest_messages_are_short(path, released, tmp_path):
-    """All keys unknown and missing, names of any length; a long path is still named in full."""
+def test_longest_messages(path, released, tmp_path):
+    """All keys unknown and missing, and long names; only the path is not shortened."""
     folder = tmp_path / ("long" * 50)
     folder.mkdir()
     checkpoint = load_checkpoint(path)
@@ -249,14 +248,14 @@ def test_the_longest_messages_are_short(path, released, tmp_path):
         load_checkpoint(tmp_path / "version.pth")
     assert len(str(error.value)) < LONGEST_LINE
     names = tuple("class" * 50 + str(i) for i in range(13))
-    mismatches = find_mismatches(replace(checkpoint.settings, class_names=names), look(), ("segmentation",))
+    mismatches = find_mismatches(replace(checkpoint.settings, class_names=names), display(), ("segmentation",))
     assert len(str(mismatches["segmentation"])) < 200
 
 
-PREFIX = "module._orig_mod."  # as saved by other scripts: by DistributedDataParallel of a compiled network
+PREFIX = "module._orig_mod."  # of a compiled network in DistributedDataParallel, as saved by other scripts
 
 
-def test_prefixes_do_not_matter(path, objective):
+def test_prefixes_are_stripped(path, objective):
     content = torch.load(path, weights_only=True)
     content["network"] = {PREFIX + key: value for key, value in content["network"].items()}
     torch.save(content, path)
@@ -264,14 +263,14 @@ def test_prefixes_do_not_matter(path, objective):
     assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
 
 
-def test_prefixes_of_released_weights_do_not_matter(released, res18, tmp_path):
+def test_prefixes_of_released_weights_are_stripped(released, res18, tmp_path):
     torch.save({PREFIX + key: value for key, value in released.items()}, tmp_path / "prefixed.pth")
     loaded = load_checkpoint(tmp_path / "prefixed.pth").build_network().state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in res18.items())
 
 
-def test_a_compiled_part_and_an_average(path, objective):
-    """`torch.compile` of a submodule, and what AveragedModel counts."""
+def test_compiled_submodule_and_averaged_model(path, objective):
+    """Prefixes within keys, and the counter of AveragedModel."""
     content = torch.load(path, weights_only=True)
     network = {key.replace("encoder.", "encoder._orig_mod.", 1): value for key, value in content["network"].items()}
     torch.save(content | {"network": {"n_averaged": torch.tensor(3), **network}}, path)
@@ -279,20 +278,20 @@ def test_a_compiled_part_and_an_average(path, objective):
     assert all(torch.equal(loaded[key], value) for key, value in objective.network.state_dict().items())
 
 
-def test_wrappers_do_not_matter(path, released, tmp_path):
+def test_nested_checkpoints(path, released, tmp_path):
     ours = torch.load(path, weights_only=True)
     for content, backbone in ((ours, BACKBONE), (released, "Elite360M_Res18")):
-        torch.save({"epoch": 7, "state_dict": {"model": content}, "optimizer": {}}, tmp_path / "wrapped.pth")
-        assert load_checkpoint(tmp_path / "wrapped.pth").settings.backbone == backbone
+        torch.save({"epoch": 7, "state_dict": {"model": content}, "optimizer": {}}, tmp_path / "nested.pth")
+        assert load_checkpoint(tmp_path / "nested.pth").settings.backbone == backbone
 
 
 def test_weights_without_settings(path, tmp_path):
     torch.save(torch.load(path, weights_only=True)["network"], tmp_path / "bare.pth")
-    with pytest.raises(UserError, match=r"bare\.pth holds weights .* without their settings.*last_model\.pth"):
+    with pytest.raises(UserError, match=r"bare\.pth .* settings.*last_model\.pth"):
         load_checkpoint(tmp_path / "bare.pth")
 
 
-def test_a_training_state_is_called_one(tmp_path):
+def test_training_state(tmp_path):
     state = tmp_path / "last.pth"
     torch.save({"format": "elite360m training state, 2", "stepper": {"network": {}}}, state)
     with pytest.raises(UserError, match=r"last\.pth is a training state.*weights_last/last_model\.pth"):
@@ -300,15 +299,15 @@ def test_a_training_state_is_called_one(tmp_path):
 
 
 def test_hash_and_weights_are_of_the_same_bytes(path, monkeypatch):
-    """A training replaces the file as soon as it was read."""
+    """Even if training replaces the file while it is loaded."""
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
     load = torch.load
 
-    def replacing(file, **options):
+    def replace_and_load(file, **options):
         path.write_bytes(b"the next epoch")
         return load(file, **options)
 
-    monkeypatch.setattr(torch, "load", replacing)
+    monkeypatch.setattr(torch, "load", replace_and_load)
     checkpoint = load_checkpoint(path)
     assert checkpoint.sha256 == expected
     assert checkpoint.epoch == 3
@@ -316,13 +315,13 @@ def test_hash_and_weights_are_of_the_same_bytes(path, monkeypatch):
 
 def test_require(path):
     checkpoint = load_checkpoint(path)
-    checkpoint.require(BACKBONE, ("depth",), num_classes=41)  # depth knows no classes
+    checkpoint.require(BACKBONE, ("depth",), num_classes=41)  # depth has no classes
     with pytest.raises(UserError, match=f"--backbone {BACKBONE}"):
         checkpoint.require("Elite360M_Res50", ("depth",), 13)
     with pytest.raises(UserError, match=r"13 classes.*but the dataset has 41.*--task depth_normal$"):
         checkpoint.require(BACKBONE, ("segmentation",), 41)
     labels_only = replace(checkpoint, settings=replace(SETTINGS, tasks=("segmentation",)))
-    with pytest.raises(UserError, match=r"use a checkpoint of the same classes$"):
+    with pytest.raises(UserError, match=r"13 classes.* same classes$"):
         labels_only.require(BACKBONE, ("segmentation",), 41)
     depth_only = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth",)))
     with pytest.raises(UserError, match=r"not for normal: pass --task depth$"):
@@ -330,7 +329,7 @@ def test_require(path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "options"),
     [
         ({"fusion": "none"}, ["--fusion b2f (not none)"]),
         ({"fusion": "none", "cross_task": "none"}, ["--fusion b2f (not none)", "--cross_task coco (not none)"]),
@@ -340,15 +339,15 @@ def test_require(path):
         ({"intermediate": False, "ico_level": 3}, ["--ico_level 2 (not 3)"]),
     ],
 )
-def test_other_architectures_are_named_by_their_options(path, changes, named):
-    with pytest.raises(UserError, match=re.escape(named[0])) as error:
+def test_require_same_architecture(path, changes, options):
+    with pytest.raises(UserError, match=re.escape(options[0])) as error:
         load_checkpoint(path).require_same_architecture(replace(SETTINGS, **changes))
-    assert all(text in str(error.value) for text in named)
+    assert all(option in str(error.value) for option in options)
     assert "(not )" not in str(error.value)
     assert len(str(error.value)) < LONGEST_LINE
 
 
-def test_options_that_have_no_effect_are_not_compared(path):
+def test_options_without_effect_are_not_compared(path):
     checkpoint = load_checkpoint(path)
     single = replace(checkpoint, settings=replace(SETTINGS, tasks=("depth",), fusion="none"))
     single.require_same_architecture(
@@ -357,7 +356,8 @@ def test_options_that_have_no_effect_are_not_compared(path):
     assert not single.differences(single.settings)
 
 
-def test_differences_that_do_not_change_the_weights_are_listed(path):
+def test_differences(path):
+    """Those with which the weights can still be used."""
     checkpoint = load_checkpoint(path)
     other = replace(SETTINGS, b2f="corrected", ico_level=3, depth_unit=RELATIVE, normal_frame="world")
     checkpoint.require_same_architecture(other)
@@ -391,8 +391,8 @@ JOINING = re.compile(r"cross_task\.collaborations\.\w+\.(others|join)\.")
         ({"tasks": ("normal", "segmentation"), **OTHER_CLASSES}, None, ["heads of segmentation", "all of depth"]),
     ],
 )
-def test_weights_of_other_tasks_and_classes(path, changes, is_new, words):
-    """What fits is loaded, the rest keeps its values and is named."""
+def test_load_weights_of_other_tasks_and_classes(path, changes, is_new, words):
+    """Weights that fit are loaded; the other parts keep their values and are named."""
     checkpoint, settings = load_checkpoint(path), replace(SETTINGS, **changes)
     checkpoint.require_same_architecture(settings)
     network = settings.build_network()
@@ -406,7 +406,7 @@ def test_weights_of_other_tasks_and_classes(path, changes, is_new, words):
         assert torch.equal(value, expected), key
 
 
-def test_weights_with_a_task_more(path):
+def test_load_weights_of_a_single_task(path):
     """From one task, without cross-task attention, to three."""
     checkpoint = load_checkpoint(path)
     single = replace(SETTINGS, tasks=("normal",))
@@ -418,16 +418,16 @@ def test_weights_with_a_task_more(path):
     assert all(torch.equal(network.state_dict()[key], value) for key, value in weights.items())
 
 
-def test_other_shapes_are_still_refused(path):
+def test_load_weights_of_other_shapes(path):
     checkpoint = load_checkpoint(path)
-    spoilt = checkpoint.network | {"shared_decoder.out.bias": torch.zeros(3)}
+    wrong = checkpoint.network | {"shared_decoder.out.bias": torch.zeros(3)}
     network = replace(SETTINGS, **OTHER_CLASSES).build_network()
-    with pytest.raises(UserError, match=r"of another shape \(shared_decoder\.out\.bias\)"):
-        replace(checkpoint, network=spoilt).load_into(network, replace(SETTINGS, **OTHER_CLASSES))
+    with pytest.raises(UserError, match=r"shape \(shared_decoder\.out\.bias\)"):
+        replace(checkpoint, network=wrong).load_into(network, replace(SETTINGS, **OTHER_CLASSES))
 
 
-def test_a_checkpoint_without_classes(objective, tmp_path):
-    """Of a dataset without labels."""
+def test_checkpoint_without_classes(objective, tmp_path):
+    """From a dataset without labels."""
     settings = replace(SETTINGS, tasks=("depth",), class_names=(), class_colours=())
     network = settings.build_network()
     save_checkpoint(tmp_path / "depth.pth", settings, network, objective.balancing, epoch=1)
@@ -437,7 +437,7 @@ def test_a_checkpoint_without_classes(objective, tmp_path):
         load_checkpoint(tmp_path / "depth.pth")
 
 
-def look(**changes) -> DisplaySettings:
+def display(**changes) -> DisplaySettings:
     return DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")._replace(**changes)
 
 
@@ -453,15 +453,14 @@ RENAMED = ("beam", "blackboard", *STANFORD2D3D.names[2:])
         ("segmentation", {"class_names": STANFORD2D3D.names[::-1]}),
     ],
 )
-def test_what_predictions_mean_is_compared(task, changes):
-    """For the tasks that are evaluated, and no others; colors do not matter."""
-    everything = ("depth", "normal", "segmentation")
-    assert find_mismatches(SETTINGS, look(class_colours=((0, 0, 0),) * 13), everything) == {}
-    assert find_mismatches(SETTINGS, look(**changes), everything).keys() == {task}
-    assert find_mismatches(SETTINGS, look(**changes), tuple(set(everything) - {task})) == {}
+def test_mismatches(task, changes):
+    """Only of the given tasks; colors are not compared."""
+    assert find_mismatches(SETTINGS, display(class_colours=((0, 0, 0),) * 13), TASK_NAMES) == {}
+    assert find_mismatches(SETTINGS, display(**changes), TASK_NAMES).keys() == {task}
+    assert find_mismatches(SETTINGS, display(**changes), tuple(set(TASK_NAMES) - {task})) == {}
 
 
-def test_weights_of_the_released_program(released, res18, tmp_path):
+def test_released_weights(released, res18, tmp_path):
     torch.save(released, tmp_path / "released.pth")
     checkpoint = load_checkpoint(tmp_path / "released.pth")
     assert checkpoint.settings.backbone == "Elite360M_Res18"
@@ -473,7 +472,7 @@ def test_weights_of_the_released_program(released, res18, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 10_000_000])
-def test_a_full_disk_is_an_error_of_the_file(size):
-    """Also when torch could write a part of it."""
+def test_full_disk(size):
+    """Also when torch can write a part of the file."""
     with pytest.raises(OSError, match="No space left"):
         save_content({"weight": torch.zeros(size)}, Path("/dev/full"))

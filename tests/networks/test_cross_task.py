@@ -1,4 +1,4 @@
-"""Cross-task attention against the formulas of the paper, written plainly."""
+"""Cross-task attention against the plain formulas of the paper."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 def plain_cross_task(module: CrossTaskAttention, features: dict) -> dict:
-    """Attention maps stored, head by head."""
+    """The same with stored attention maps, head by head."""
     tokens = {t: module.norms[t](x.flatten(2).transpose(1, 2)) for t, x in features.items()}
 
     def attention_map(task: str, head: slice) -> torch.Tensor:
@@ -44,11 +44,11 @@ def test_against_the_plain_formula(tasks):
     gradients = [
         torch.autograd.grad(sum((weights[task] * out[task]).sum() for task in tasks), inputs) for out in (ours, plain)
     ]
-    # A key's bias moves all logits of a row alike: its gradient is zero but for rounding.
+    # The bias of the keys shifts all logits of a row equally: its gradient is zero except for rounding.
     assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(*gradients, strict=True))
 
 
-def test_two_tasks_join_two_parts():
-    """Two tasks: 256 own + 128 of the other; three: 256 + 2 x 128."""
+def test_width_of_joined_parts():
+    """Two tasks: 256 + 128 channels; three: 256 + 2 x 128."""
     assert CrossTaskAttention(256, ("depth", "normal")).collaborations["depth"].join.in_features == 384
     assert CrossTaskAttention(256, TASK_NAMES).collaborations["depth"].join.in_features == 512

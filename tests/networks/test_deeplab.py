@@ -1,4 +1,4 @@
-"""DeepLab: sizes, parameters, what training needs of it, and its backbones."""
+"""DeepLab: predictions, parameters, the interface to training, and backbones."""
 
 from urllib.error import URLError
 
@@ -19,7 +19,7 @@ CHANNELS = {"segmentation": 5, "depth": 1, "normal": 3}
 
 
 def build(**arguments) -> DeepLab:
-    """The smallest network by default."""
+    """A DeepLab that is small by default."""
     small = {
         "tasks": TASKS,
         "num_classes": 5,
@@ -48,7 +48,7 @@ def num_parameters(module: torch.nn.Module) -> int:
     ],
 )
 def test_number_of_parameters(arguments, count):
-    """Those of the released networks."""
+    """As in the released networks."""
     with torch.device("meta"):
         network = DeepLab(**({"tasks": TASKS, "num_classes": 40, "pretrained": False} | arguments))
     assert num_parameters(network) == count
@@ -58,7 +58,7 @@ def test_number_of_parameters(arguments, count):
     ("name", "count"), [("resnet50", 23_508_032), ("mobilenet_v2", 2_223_872), ("efficientnet_v2_s", 19_847_248)]
 )
 def test_backbones(name, count):
-    """Their parameters, and what BACKBONES says of their features."""
+    """Number of parameters, and channels and strides in BACKBONES."""
     names = (FINE, MIDDLE, DEEP)
     with torch.device("meta"):
         backbone = build_backbone(name, pretrained=False, features=names)
@@ -72,7 +72,7 @@ def test_backbones(name, count):
 @pytest.mark.parametrize("skip_connection", [0, 6])
 @pytest.mark.parametrize("shared_head", [True, False])
 def test_predictions_have_the_size_of_the_image(skip_connection, shared_head):
-    """Also of one that is no multiple of the strides."""
+    """Even if it is not a multiple of the strides."""
     network = build(skip_connection=skip_connection, shared_head=shared_head).eval()
     with torch.no_grad():
         predictions = network(torch.rand(1, 3, 70, 101))
@@ -84,7 +84,7 @@ def test_predictions_have_the_size_of_the_image(skip_connection, shared_head):
 
 @pytest.mark.parametrize(("output_stride", "rates"), [(8, (12, 24, 36)), (16, (6, 12, 18)), (32, (6, 12, 18))])
 def test_output_stride(output_stride, rates):
-    """It is that of the rates alone, whatever the stride of the backbone."""
+    """It determines only the rates, not the stride of the backbone."""
     network = build(output_stride=output_stride)
     branches = network.contexts["shared"].aspp.branches
     assert [branch[0].dilation for branch in branches] == [(rate, rate) for rate in (1, *rates)]
@@ -109,17 +109,17 @@ def test_aspp_against_its_formula():
     assert [branch[0].kernel_size[0] for branch in aspp.branches] == [1, 3, 3]
 
 
-def test_dropout_is_of_whole_channels():
+def test_dropout_drops_whole_channels():
     aspp = ASPP(4, 64, (1,)).train()
     with torch.no_grad():
         aspp.project[1].weight.fill_(0.1)
-        aspp.project[1].bias.fill_(3)  # so that 0 is dropped, not rectified
+        aspp.project[1].bias.fill_(3)  # so that zeros are from dropout, not from ReLU
         dropped = aspp(torch.randn(4, 4, 5, 7)) == 0
     assert torch.equal(dropped.any((2, 3)), dropped.all((2, 3)))
     assert 0 < dropped.double().mean() < 0.3
 
 
-def test_skip_joins_the_fine_feature():
+def test_skip_connection():
     context = Context(3, 4, 6, (1, 2), 2, torch.nn.ReLU).eval()
     fine, deep = torch.randn(1, 3, 12, 20), torch.randn(1, 4, 3, 5)
     with torch.no_grad():
@@ -131,8 +131,8 @@ def test_skip_joins_the_fine_feature():
 
 
 @pytest.mark.parametrize("shared_head", [True, False])
-def test_what_training_needs(shared_head):
-    """Each parameter is shared or one task's own, and a task's loss reaches no other's."""
+def test_shared_and_own_parameters(shared_head):
+    """Each parameter is shared or belongs to one task, and only the losses of that task reach it."""
     network = build(shared_head=shared_head, skip_connection=6)
     groups = [network.shared_parameters(), *(network.own_parameters(task) for task in TASKS)]
     assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in network.parameters())
@@ -149,12 +149,12 @@ def test_what_training_needs(shared_head):
 
 
 def test_last_shared_weight():
-    assert build().last_shared_weight.shape == (8, 40, 1, 1)  # closes the ASPP
+    assert build().last_shared_weight.shape == (8, 40, 1, 1)  # the last layer of the ASPP
     assert build(shared_head=False).last_shared_weight.shape == (1280, 320, 1, 1)  # the backbone's last convolution
 
 
 def test_16_bits():
-    """Predictions are float32, resized as such."""
+    """Predictions are float32 and resized in float32."""
     network = build().eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         predictions = network(torch.rand(1, 3, 64, 64))
@@ -162,8 +162,8 @@ def test_16_bits():
     torch.testing.assert_close(predictions["normal"].norm(dim=1), torch.ones(1, 64, 64))
 
 
-def test_a_step_without_labels_of_a_task():
-    """The geometric mean leaves the task out: its head has no gradient, all others have finite ones."""
+def test_geometric_mean_without_labels():
+    """The gradient is zero in the head of a task without labels, and finite everywhere."""
     network = build()
     terms = {
         "segmentation": LossTerm(segmentation_loss, lambda batch: batch["semantic"] >= 0),
@@ -190,23 +190,23 @@ def test_a_step_without_labels_of_a_task():
 
 
 def test_pretrained(monkeypatch):
-    """Torchvision's weights, whichever names its classifier has."""
+    """torchvision's weights are loaded, without the classifier."""
     state = torchvision.models.mobilenet_v2().state_dict()
-    asked = []
+    urls = []
 
     def load(url, *args, **kwargs):
-        asked.append(url)
+        urls.append(url)
         return state
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", load)
     backbone = build_backbone("mobilenet_v2", pretrained=True)
-    assert asked == [torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V2.url]
+    assert urls == [torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V2.url]
     assert backbone.state_dict().keys() == {key for key in state if key.startswith("features.")}
     for key, value in backbone.state_dict().items():
         assert torch.equal(value, state[key])
 
 
-def test_all_pretrained_weights_exist():
+def test_pretrained_weights_exist():
     for name, backbone in BACKBONES.items():
         assert torchvision.models.get_model_weights(name)[backbone.weights]
 

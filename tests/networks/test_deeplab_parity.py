@@ -1,4 +1,4 @@
-"""DeepLab, its losses and gradients against those of the released code, in float64."""
+"""DeepLab, its losses and gradients against the released code, in float64."""
 
 from functools import partial
 from pathlib import Path
@@ -20,20 +20,20 @@ from tests.achievement_gradients import (
     task_gradients,
 )
 
-RTOL = 1e-6  # of losses, of BatchNorm's statistics, and of outputs, as a fraction of the largest
+RTOL = 1e-6  # relative error of losses and BatchNorm statistics, and of outputs as a fraction of the largest
 
 
 def param(path: Path):
-    """A model case; those with a ResNet take long."""
+    """A golden file; those with a ResNet are slow."""
     meta = load_meta(load(path))
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if meta.backbone == "resnet50" else [])
 
 
 @pytest.fixture(scope="module", params=[param(path) for path in files_of("DeepLab")])
 def golden(request) -> SimpleNamespace:
-    """The arrays of a file, and what our network computes from the same weights and inputs."""
+    """The arrays of a golden file, and the outputs, losses and gradients of our network for the same inputs."""
     if not load_meta(load(request.param)).shared_head:
-        pytest.skip("released names of networks with an ASPP per task are not known")
+        pytest.skip("the released names of networks with an ASPP per task are unknown")
     case = model_case(request.param)
     network = case.network
     with torch.no_grad():
@@ -52,7 +52,7 @@ def golden(request) -> SimpleNamespace:
 
 
 def test_names_and_shapes(golden):
-    """All entries of the released state dict, in its order."""
+    """All entries of the released state dict, in the same order."""
     ours = {released_key(key): tuple(value.shape) for key, value in golden.network.state_dict().items()}
     assert list(ours.items()) == list(golden.shapes.items())
 
@@ -85,7 +85,7 @@ def test_losses(golden):
 
 
 def test_batch_statistics(golden):
-    """Running statistics after one batch in training mode."""
+    """BatchNorm statistics after one batch in training mode."""
     state = {released_key(key): value for key, value in golden.network.state_dict().items()}
     check_batch_statistics(state, golden.arrays, RTOL)
 
@@ -98,9 +98,9 @@ def test_inner_products_of_the_shared_gradients(golden):
     check_shared_gradients(golden)
 
 
-def test_own_parameters_are_reached_by_one_task_alone(golden):
+def test_own_parameters_get_gradients_from_one_task(golden):
     own = {task: {id(parameter) for parameter in golden.network.own_parameters(task)} for task in golden.network.tasks}
     for name, parameter in golden.network.named_parameters():
         for task, gradients in zip(golden.network.tasks, golden.gradients, strict=True):
-            if any(id(parameter) in others for other, others in own.items() if other != task):
+            if any(id(parameter) in parameters for other, parameters in own.items() if other != task):
                 assert not gradients[name].any(), name

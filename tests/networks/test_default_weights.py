@@ -1,4 +1,4 @@
-"""The weights in the repository: small, complete, and of use."""
+"""The weights in the repository: size, settings and accuracy."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from utils.tasks import METERS, TASK_NAMES
 ROOMS = 3
 
 
-def test_the_file():
+def test_file_size_and_settings():
     assert DEFAULT_WEIGHTS.stat().st_size <= 25_000_000
     checkpoint = open_checkpoint("default")
     settings = checkpoint.settings
@@ -23,7 +23,7 @@ def test_the_file():
     assert {value.dtype for value in kernels} == {torch.float16}
 
 
-def test_it_predicts_rooms_that_it_has_not_seen():
+def test_accuracy_on_unseen_rooms():
     model = load_elite360m()
     height, width = model.settings.height, model.settings.width
     rooms = SyntheticRooms("test", ROOMS, height, width, rooms="varied")

@@ -1,7 +1,4 @@
-"""The whole network: what it returns, what it refuses, what its parameters are."""
-
-import re
-from pathlib import Path
+"""Elite360M: predictions, parameters, optional parts and invalid arguments."""
 
 import pytest
 import timm
@@ -27,7 +24,7 @@ def small_network(**settings) -> Elite360M:
     [("Elite360M_Res18", 41, 18_725_669), ("Elite360M_Res34", 13, 28_813_837), ("Elite360M_Res50", 25, 38_280_517)],
 )
 def test_parameter_counts(backbone, num_classes, expected):
-    """The released code counts the three log-variances of the loss among the network's."""
+    """In the released code, the three log-variances of the loss belong to the network."""
     modules = (
         small_network(backbone=backbone, num_classes=num_classes),
         UncertaintyWeighting(TASK_NAMES, dict.fromkeys(TASK_NAMES, 1.0)),
@@ -59,18 +56,18 @@ def test_two_passes_are_identical():
     assert all(torch.equal(first[task], other[task]) for other in (second, third) for task in TASK_NAMES)
 
 
-class OutputTypes(TorchDispatchMode):
-    """Notes which operations compute in float32; older releases of torch make empty tensors of it in checkpointing."""
+class Float32Operations(TorchDispatchMode):
+    """Records which operations return float32, except empty tensors, which checkpointing makes in some versions."""
 
     def __init__(self):
         super().__init__()
-        self.in_float32 = set()
+        self.names = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **kwargs or {})
         tensors = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor) and x.numel()]
         if any(x.dtype == torch.float32 for x in tensors):
-            self.in_float32.add(str(func))
+            self.names.add(str(func))
         return out
 
 
@@ -79,15 +76,15 @@ class OutputTypes(TorchDispatchMode):
 def test_float64_throughout(fusion):
     network, rgb = small_network(fusion=fusion).double(), torch.rand(2, 3, 32, 64).double()
     for mode in (True, False):
-        with OutputTypes() as watched:
+        with Float32Operations() as operations:
             outputs = network.train(mode)(rgb)
-        assert not watched.in_float32
+        assert not operations.names
         assert all(x.dtype == torch.float64 for x in tree_leaves(outputs))
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_same_without_the_forms_made_for_cpus(training):
-    """The path of a GPU: outputs within 1e-4 of their scale, gradients within 1e-3 of theirs."""
+def test_same_without_cpu_kernels(training):
+    """As on a GPU: outputs within 1e-4 of their scale, gradients within 1e-3 of theirs."""
     network, rgb = small_network(), torch.rand(2, 3, 64, 128)
     for module in network.modules():
         if isinstance(module, torch.nn.Linear):
@@ -108,40 +105,32 @@ def test_same_without_the_forms_made_for_cpus(training):
         assert b is None or (a - b).norm() < 1e-3 * b.norm() + 1e-5 * largest
 
 
-def test_the_network_imports_nothing_above_it():
-    """Heads and names of tasks come from below: networks/ knows no tasks, losses, datasets or trainings."""
-    above = re.compile(r"^\s*(?:from|import) (tasks|losses|metrics|datasets|training|prediction|reports|tools)\b", re.M)
-    for path in (Path(__file__).parents[2] / "networks").rglob("*.py"):
-        assert not above.search(path.read_text()), path
-
-
-def test_normalizes_inside():
-    """The ImageNet mean color becomes zero, in both branches."""
+def test_normalization():
+    """Both encoders get colors with ImageNet mean 0 and standard deviation 1."""
     network = small_network().eval()
-    seen = {}
-    network.erp_encoder.register_forward_pre_hook(lambda module, args: seen.update(erp=args[0]))
-    network.icosap_encoder.register_forward_pre_hook(lambda module, args: seen.update(icosap=args[0]))
-    grey = torch.tensor([0.485, 0.456, 0.406])[:, None, None].expand(1, 3, 64, 128)
-    network(grey + torch.tensor([0.229, 0.0, 0.0])[:, None, None])
-    assert torch.allclose(seen["erp"].mean(dim=(0, 2, 3)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-5)
-    assert torch.allclose(seen["icosap"].mean(dim=(0, 1)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-5)
+    inputs = {}
+    network.erp_encoder.register_forward_pre_hook(lambda module, args: inputs.update(erp=args[0]))
+    network.icosap_encoder.register_forward_pre_hook(lambda module, args: inputs.update(icosap=args[0]))
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None].expand(1, 3, 64, 128)
+    network(mean + torch.tensor([0.229, 0.0, 0.0])[:, None, None])
+    assert torch.allclose(inputs["erp"].mean(dim=(0, 2, 3)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-5)
+    assert torch.allclose(inputs["icosap"].mean(dim=(0, 1)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-5)
 
 
 @pytest.mark.parametrize("value", TASK_VALUES)
 def test_task_subsets(value):
-    """Every subset predicts its tasks alone, and each of its parameters gets a gradient."""
+    """Only its tasks are predicted, and each parameter gets a gradient."""
     tasks = parse_tasks(value)
     network = small_network(tasks=tasks)
     outputs = network(torch.rand(2, 3, 32, 64))
     assert set(outputs) == {*tasks, "intermediate"}
     assert set(outputs["intermediate"]) == set(tasks)
-    everything = [outputs[task] for task in tasks] + list(outputs["intermediate"].values())
-    sum((x * torch.randn_like(x)).sum() for x in everything).backward()
+    sum((x * torch.randn_like(x)).sum() for x in tree_leaves(outputs)).backward()
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
-def test_initialisation():
-    """Linear layers: normal with std 0.02, biases 0. Convolutions: torch's."""
+def test_initialization():
+    """Linear layers: normal with std 0.02, biases 0. Convolutions: torch's defaults."""
     network = small_network(backbone="Elite360M_Res18")
     layers = {
         "attention": network.icosap_encoder.transformers[0].query,
@@ -151,26 +140,26 @@ def test_initialisation():
     for name, layer in layers.items():
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1), name
         assert layer.bias is None or not layer.bias.any(), name
-    # The released code's 1x1 convolutions: uniform up to 1 / sqrt(inputs), as torch makes them.
+    # 1x1 convolutions in the released code: torch's default, uniform up to 1 / sqrt(in_features).
     for transition in network.icosap_encoder.transition_downs:
         for linear in transition.linears:
             assert linear.weight.std().item() == pytest.approx((3 * linear.in_features) ** -0.5, rel=0.1)
             assert linear.bias.any()
-    assert (network.erp_encoder.backbone.layer1[0].bn2.weight == 1).all(), "no residual branch starts at zero"
+    assert (network.erp_encoder.backbone.layer1[0].bn2.weight == 1).all(), "residual branches do not start at zero"
 
 
 @pytest.mark.parametrize("backbone", ["Elite360M_Res18", "Elite360M_SwinT", "Elite360M_ConvNeXtT"])
-def test_pretrained_weights_stay(backbone, monkeypatch):
-    """Linear layers of transformers too: what was downloaded is what the training starts from."""
+def test_pretrained_weights_are_kept(backbone, monkeypatch):
+    """Also in the linear layers of transformers."""
     create = timm.create_model
 
-    def downloaded(name, pretrained, **arguments):
+    def create_pretrained(name, pretrained, **arguments):
         model = create(name, pretrained=False, **arguments)
         for parameter in model.parameters():
             torch.nn.init.constant_(parameter, 0.5)
         return model
 
-    monkeypatch.setattr("networks.erp_encoder.timm.create_model", downloaded)
+    monkeypatch.setattr("networks.erp_encoder.timm.create_model", create_pretrained)
     network = small_network(backbone=backbone, pretrained=True)
     assert all((parameter == 0.5).all() for parameter in network.erp_encoder.backbone.parameters())
 
@@ -185,8 +174,8 @@ def test_pretrained_weights_stay(backbone, monkeypatch):
         ({"intermediate": False}, ("intermediate_heads.depth",)),
     ],
 )
-def test_parts_that_are_left_out(parts, missing):
-    """They have no modules; every parameter that is left gets a gradient; the outputs are there."""
+def test_omitted_parts(parts, missing):
+    """They have no modules; all other parameters get gradients, and all tasks are predicted."""
     network = small_network(**parts)
     names = [name for name, _ in network.named_modules()]
     assert all(any(name.startswith(part) for name, _ in small_network().named_modules()) for part in missing)
@@ -194,17 +183,15 @@ def test_parts_that_are_left_out(parts, missing):
     outputs = network(torch.rand(2, 3, 32, 64))
     assert set(outputs) == {*TASK_NAMES, "intermediate"}
     assert set(outputs["intermediate"]) == (set(TASK_NAMES) if parts.get("intermediate", True) else set())
-    everything = [outputs[task] for task in TASK_NAMES] + list(outputs["intermediate"].values())
-    sum((x * torch.randn_like(x)).sum() for x in everything).backward()
+    sum((x * torch.randn_like(x)).sum() for x in tree_leaves(outputs)).backward()
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
-def test_corrected_b2f_has_the_same_weights():
+def test_corrected_b2f_has_the_same_parameters():
     assert small_network(b2f="corrected").state_dict().keys() == small_network().state_dict().keys()
 
 
-def test_buffers_are_not_saved():
-    """Constants are made again, not stored: a checkpoint holds what was learnt."""
+def test_constants_are_not_saved():
     saved = small_network().state_dict()
     assert not [key for key in saved if "neighbors" in key or "faces" in key or key in ("rgb_mean", "rgb_std")]
 

@@ -1,4 +1,4 @@
-"""Backbones: features at the right strides from each, and a clear line about those that have none."""
+"""Backbones of the ERP encoder: features, normalization, downloads and errors."""
 
 import http.client
 import urllib.error
@@ -31,7 +31,7 @@ CHANNELS = {
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_features(name):
-    """Strides 4, 8, 16 and 32 of a panorama of which no side is a multiple of a transformer's window."""
+    """Strides 4, 8, 16 and 32, even if the sides of the panorama are not multiples of a transformer's window."""
     with torch.device("meta"), torch.no_grad():  # shapes only
         encoder = ERPEncoder(name, pretrained=False).eval()
         skips, bottleneck = encoder(torch.rand(1, 3, 64, 128))
@@ -42,37 +42,36 @@ def test_features(name):
     assert list(encoder.skip_channels) == channels
 
 
-def test_the_resnets_are_torchvisions():
-    """Same features as the classification network's stages."""
-    torch.manual_seed(0)
+def test_resnet_features_are_stages():
+    """The skip features are the outputs of the first three stages of the classification network."""
     encoder = ERPEncoder("Elite360M_Res18", pretrained=False).eval()
-    whole = timm.create_model("resnet18").eval()
-    whole.load_state_dict(encoder.backbone.state_dict(), strict=False)
+    classifier = timm.create_model("resnet18").eval()
+    classifier.load_state_dict(encoder.backbone.state_dict(), strict=False)
     image = torch.rand(1, 3, 64, 128)
     with torch.no_grad():
-        x = whole.maxpool(whole.act1(whole.bn1(whole.conv1(image))))
-        expected = [x := layer(x) for layer in (whole.layer1, whole.layer2, whole.layer3)]
+        x = classifier.maxpool(classifier.act1(classifier.bn1(classifier.conv1(image))))
+        expected = [x := layer(x) for layer in (classifier.layer1, classifier.layer2, classifier.layer3)]
         skips, _ = encoder(image)
     for ours, theirs in zip(skips, expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Elite360M_SwinT", "timm:swinv2_tiny_window8_256"])
-def test_channels_of_transformers_come_first(name):
-    """What the encoder gives is the transformer's own feature, turned: not one shape read as another."""
+def test_channels_last_features_are_permuted(name):
+    """Permuted, not reshaped."""
     encoder = ERPEncoder(name, pretrained=False).eval()
     image = torch.rand(1, 3, 64, 128)
     with torch.no_grad():
         skips, _ = encoder(image)
-        stored = encoder.backbone(image)
-    assert torch.equal(skips[0][0, :, 3, 7], stored[0][0, 3, 7])
+        channels_last = encoder.backbone(image)
+    assert torch.equal(skips[0][0, :, 3, 7], channels_last[0][0, 3, 7])
 
 
-def test_every_backbone_that_is_listed_is_tested():
+def test_all_backbones_are_tested():
     assert BACKBONES.keys() <= CHANNELS.keys()
 
 
-def test_colors_are_those_that_the_weights_expect():
+def test_normalization_is_that_of_the_weights():
     with torch.device("meta"):
         assert ERPEncoder("Elite360M_EffB5", pretrained=False).mean == IMAGENET_MEAN
         assert ERPEncoder("timm:tf_efficientnetv2_b0.in1k", pretrained=False).mean == (0.485, 0.456, 0.406)
@@ -90,7 +89,7 @@ def test_colors_are_those_that_the_weights_expect():
         ("VGG", "choose one of Elite360M_Res18"),
     ],
 )
-def test_refusals(name, reason):
+def test_unsuitable_backbones(name, reason):
     with pytest.raises(UserError, match=reason) as info:
         ERPEncoder(name, pretrained=False)
     assert str(info.value).startswith(f"--backbone {name}: ")
@@ -98,26 +97,26 @@ def test_refusals(name, reason):
     assert len(str(info.value)) < 500
 
 
-def test_a_backbone_that_this_timm_lacks(monkeypatch):
-    """As an old timm would lack one of those that are listed: no traceback, and no talk of a download."""
+def test_backbone_that_timm_lacks(monkeypatch):
+    """With an old timm, the error for a listed backbone is not a failed download."""
     monkeypatch.setitem(BACKBONES, "Elite360M_Res18", Backbone("resnet_of_tomorrow"))
     with pytest.raises(UserError, match="--backbone Elite360M_Res18: timm has no such model"):
         ERPEncoder("Elite360M_Res18", pretrained=True)
 
 
-def test_a_backbone_without_weights():
+def test_backbone_without_weights():
     with pytest.raises(UserError, match=r"no weights of swinv2_cr_base_224.*--no_pretrained"):
         ERPEncoder("timm:swinv2_cr_base_224", pretrained=True)
 
 
 class RemoteError(Exception):
-    """As the clients below timm raise: of no common base class."""
+    """Stands in for an exception of a download client, which has no common base class with others."""
 
     __module__ = "httpx2._exceptions"
 
 
 class DerivedError(RemoteError):
-    """Of a module whose name says nothing."""
+    """Only its base class is in a module of a download client."""
 
 
 FAILED_DOWNLOADS = [
@@ -147,8 +146,8 @@ def raising(error: Exception) -> Callable:
 
 
 @pytest.mark.parametrize("error", FAILED_DOWNLOADS, ids=lambda error: type(error).__name__)
-def test_a_failed_download_names_the_flag(error, monkeypatch):
-    """Never a silent random start."""
+def test_failed_download(error, monkeypatch):
+    """It is an error, not a silent start from random weights."""
     monkeypatch.setattr("timm.create_model", raising(error))
     with pytest.raises(UserError, match=r"resnet18\.tv_in1k could not be downloaded .*--no_pretrained") as info:
         ERPEncoder("Elite360M_Res18", pretrained=True)
@@ -157,8 +156,8 @@ def test_a_failed_download_names_the_flag(error, monkeypatch):
 
 
 @pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
-def test_a_defect_is_no_failed_download(error, monkeypatch):
-    """It keeps its own error and so its traceback."""
+def test_defect_is_not_a_failed_download(error, monkeypatch):
+    """Other errors keep their type and traceback."""
     monkeypatch.setattr("timm.create_model", raising(error))
     with pytest.raises(type(error)) as info:
         ERPEncoder("Elite360M_Res18", pretrained=True)
@@ -173,32 +172,32 @@ def test_a_defect_is_no_failed_download(error, monkeypatch):
         ("timm:swinv2_cr_tiny_ns_224", ["meta", "meta", "cpu", "cpu"]),
     ],
 )
-def test_a_model_is_built_once(name, expected, monkeypatch):
-    """What is found out about others than those that are listed needs no weights, and is not found out again."""
+def test_devices_of_built_models(name, expected, monkeypatch):
+    """The feature indices of unlisted models are detected once, without allocating weights."""
     _with_out_indices.cache_clear()
     create, devices = timm.create_model, []
 
-    def watched(*args, **kwargs) -> torch.nn.Module:
+    def record_device(*args, **kwargs) -> torch.nn.Module:
         model = create(*args, **kwargs)
         devices.append(next(model.parameters()).device.type)
         return model
 
-    monkeypatch.setattr("timm.create_model", watched)
+    monkeypatch.setattr("timm.create_model", record_device)
     for _ in range(2):
         ERPEncoder(name, pretrained=False)
     assert devices == expected
 
 
-def test_batches_in_pieces_need_networks_without_chance():
-    """No random depth or dropout in the backbones that are listed: two passes in training mode agree."""
+def test_backbones_are_deterministic():
+    """No stochastic depth and dropout: micro-batches need equal passes in training mode."""
     for name in BACKBONES:
         with torch.device("meta"):
             encoder = ERPEncoder(name, pretrained=False)
-        chance = [m for m in encoder.modules() if "Drop" in type(m).__name__ and getattr(m, "drop_prob", None)]
-        chance += [m for m in encoder.modules() if isinstance(m, torch.nn.Dropout) and m.p]
-        assert not chance, name
+        random = [m for m in encoder.modules() if "Drop" in type(m).__name__ and getattr(m, "drop_prob", None)]
+        random += [m for m in encoder.modules() if isinstance(m, torch.nn.Dropout) and m.p]
+        assert not random, name
 
 
-def test_folders():
+def test_folder_names():
     assert folder_of("Elite360M_Res18") == "Elite360M_Res18"
     assert folder_of("timm:resnet26d.bt_in1k") == "timm_resnet26d.bt_in1k"

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 def test_released_token_rays():
-    """Spec: token (r, c) at u = (c - (w/2 + 0.5)) / w * 2 pi, v = (r - (h/2 + 0.5)) / h * pi."""
+    """Token (r, c) is at u = (c - (w/2 + 0.5)) / w * 2 pi, v = (r - (h/2 + 0.5)) / h * pi."""
     height, width = 3, 6
     rays = token_rays(height, width, corrected=False)
     for r in range(height):
@@ -23,7 +23,7 @@ def test_released_token_rays():
             assert torch.allclose(rays[r * width + c], expected, atol=1e-6)
 
 
-def test_semantic_aware_with_the_released_order():
+def test_semantic_aware_with_released_order():
     attention = SemanticAwareAttention(4).double()
     tokens, points = torch.rand(2, 6, 4).double(), torch.rand(2, 5, 4).double()
     q = attention.query(tokens)
@@ -32,7 +32,7 @@ def test_semantic_aware_with_the_released_order():
     attended = torch.einsum("bnp,bpc->bnc", weights, v)
     scrambled = torch.empty_like(attended)
     for b in range(2):
-        memory = [attended[b, n, c] for c in range(4) for n in range(6)]  # as (C, N) lies in memory
+        memory = [attended[b, n, c] for c in range(4) for n in range(6)]  # memory order of (C, N)
         for n in range(6):
             for c in range(4):
                 scrambled[b, n, c] = memory[n * 4 + c]
@@ -59,7 +59,7 @@ def test_distance_aware_against_the_formula():
 
 
 def test_gates():
-    """With both gates shut half way (zero weights) the result is the mean of the two attentions."""
+    """With zero weights, both gates are 0.5 and the result is the mean of the two attentions."""
     fusion = BiAttentionFusion(4)
     torch.nn.init.zeros_(fusion.semantic_gate.weight)
     torch.nn.init.zeros_(fusion.distance_gate.weight)
@@ -71,21 +71,22 @@ def test_gates():
     assert torch.allclose(fusion(bottleneck, points, xyz), expected, atol=1e-6)
 
 
-def test_corrected_token_rays_go_through_pixel_centres():
+def test_corrected_token_rays_go_through_pixel_centers():
     rays = token_rays(4, 8, corrected=True)
     assert torch.allclose(rays, torch.tensor(erp_rays(4, 8)).flatten(0, 1).float(), atol=1e-6)
 
 
 def test_corrected_semantic_attention_keeps_the_order():
-    """Each token gets the values that its own query attends to."""
+    """Each token depends only on its own query."""
     attention = SemanticAwareAttention(4, corrected=True).double()
     tokens, points = torch.rand(2, 6, 4).double(), torch.rand(2, 5, 4).double()
-    whole = attention(tokens, points)
+    all_attended = attention(tokens, points)
     for n in range(6):
-        assert torch.allclose(attention(tokens[:, n : n + 1], points)[:, 0], whole[:, n])
+        assert torch.allclose(attention(tokens[:, n : n + 1], points)[:, 0], all_attended[:, n])
 
 
-def test_correcting_changes_the_result_but_no_weights():
+def test_corrected_fusion_takes_released_weights():
+    """With a different result."""
     released, corrected = BiAttentionFusion(4), BiAttentionFusion(4, corrected=True)
     corrected.load_state_dict(released.state_dict())
     inputs = torch.rand(2, 4, 2, 4), torch.rand(2, 5, 4), torch.rand(5, 3)
@@ -94,12 +95,12 @@ def test_correcting_changes_the_result_but_no_weights():
 
 @pytest.mark.parametrize("corrected", [False, True])
 @pytest.mark.parametrize(("kind", "part"), [("semantic", "semantic_aware"), ("distance", "distance_aware")])
-def test_one_attention_alone(kind, part, corrected):
-    """No gates, no other attention: the fused features are what it gives."""
+def test_single_attention(kind, part, corrected):
+    """The fused features are its output; there are no gates."""
     fusion = FUSIONS[kind](4, corrected=corrected)
     assert [name for name, _ in fusion.named_children()] == [part]
     bottleneck, points, xyz = torch.rand(2, 4, 2, 4), torch.rand(2, 5, 4), torch.rand(5, 3)
     tokens = bottleneck.flatten(2).transpose(1, 2)
-    place = () if kind == "semantic" else (token_rays(2, 4, corrected), xyz)
-    expected = getattr(fusion, part)(tokens, points, *place).transpose(1, 2).reshape(2, 4, 2, 4)
+    positions = () if kind == "semantic" else (token_rays(2, 4, corrected), xyz)
+    expected = getattr(fusion, part)(tokens, points, *positions).transpose(1, 2).reshape(2, 4, 2, 4)
     assert torch.allclose(fusion(bottleneck, points, xyz), expected)

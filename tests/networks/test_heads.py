@@ -1,4 +1,4 @@
-"""Heads against plain formulas, and what their outputs are."""
+"""Heads against plain formulas, and ranges and types of their outputs."""
 
 import pytest
 import torch
@@ -10,12 +10,12 @@ from utils.tasks import TASK_NAMES
 pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
-def test_every_task_has_its_heads():
+def test_all_tasks_have_heads():
     assert tuple(HEADS) == tuple(INTERMEDIATE_HEADS) == TASK_NAMES
 
 
-def test_segmentation_head_is_the_papers():
-    """Resize x4, 1x1 convolution to 9K, PixelShuffle(3), 3x3 average pooling: forward and backward."""
+def test_segmentation_head():
+    """The paper's: resize x4, 1x1 convolution to 9K, PixelShuffle(3), 3x3 average pooling; forward and backward."""
     head = SegmentationHead(embed_dim=8, num_classes=5).double().eval()
     x = torch.randn(2, 8, 4, 8).double().requires_grad_()
     plain = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
@@ -29,14 +29,15 @@ def test_segmentation_head_is_the_papers():
         assert torch.allclose(a, b)
 
 
-def test_segmentation_head_leaves_the_resize_to_the_loss():
+def test_segmentation_head_in_training_mode():
+    """The loss upsamples the logits."""
     head = SegmentationHead(embed_dim=8, num_classes=5)
     x = torch.randn(2, 8, 4, 8)
     small = head.train()(x)
     assert torch.equal(F.interpolate(small, scale_factor=4, mode="bilinear", align_corners=False), head.eval()(x))
 
 
-def test_depth_head_stays_in_range():
+def test_depth_range():
     depth = DepthHead(embed_dim=8, num_classes=5)(100 * torch.randn(2, 8, 4, 8))
     assert depth.shape == (2, 1, 16, 32)
     assert depth.min() >= 0
@@ -44,7 +45,7 @@ def test_depth_head_stays_in_range():
     assert depth.max() > 9
 
 
-def test_normal_head_gives_unit_vectors():
+def test_normals_are_unit_vectors():
     normal = NormalHead(embed_dim=8, num_classes=5)(torch.randn(2, 8, 4, 8))
     assert normal.shape == (2, 3, 16, 32)
     assert torch.allclose(normal.norm(dim=1), torch.ones(2, 16, 32), atol=1e-5)
@@ -52,12 +53,12 @@ def test_normal_head_gives_unit_vectors():
 
 @pytest.mark.parametrize("task", TASK_NAMES)
 @pytest.mark.parametrize(
-    ("given", "expected"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2]
+    ("dtype", "at_least"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2]
 )
-def test_types(task, given, expected):
-    """16 bits are widened where they would lose, float64 stays what it is."""
-    head, intermediate = HEADS[task](8, 5).to(given), INTERMEDIATE_HEADS[task](5).to(given)
-    made = head(torch.randn(1, 8, 4, 8, dtype=given)), intermediate(torch.randn(1, 128, 4, 8, dtype=given))
-    widened = {"depth": (True, True), "normal": (True, False), "segmentation": (False, False)}[task]
-    for prediction, wide in zip(made, widened, strict=True):
-        assert prediction.dtype == (expected if wide else given)
+def test_types(task, dtype, at_least):
+    """At least float32 for depth and unit normals, for which 16 bits are too few."""
+    head, intermediate = HEADS[task](8, 5).to(dtype), INTERMEDIATE_HEADS[task](5).to(dtype)
+    predictions = head(torch.randn(1, 8, 4, 8, dtype=dtype)), intermediate(torch.randn(1, 128, 4, 8, dtype=dtype))
+    are_widened = {"depth": (True, True), "normal": (True, False), "segmentation": (False, False)}[task]
+    for prediction, is_widened in zip(predictions, are_widened, strict=True):
+        assert prediction.dtype == (at_least if is_widened else dtype)

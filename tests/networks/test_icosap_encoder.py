@@ -1,4 +1,4 @@
-"""The ICOSAP branch against plain formulas."""
+"""The ICOSAP encoder against plain formulas."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 
 def bilinear_wrapping(image: np.ndarray, row: float, col: float) -> np.ndarray:
-    """One bilinear sample of (C, H, W): rows clamped, columns around the seam."""
+    """One bilinear sample of (C, H, W): rows are clamped, columns wrap around."""
     _, height, width = image.shape
     top, left = math.floor(row), math.floor(col)
     down, right = row - top, col - left
@@ -36,12 +36,12 @@ def test_sampler_against_a_loop():
 
 
 def test_sampler_wraps_around():
-    """Turning the panorama is turning the points: none of them knows where the seam is."""
+    """Rotating the panorama is the same as rotating the points."""
     image, sampler = torch.rand(1, 3, 32, 64), ICOSAPSampler(2)
-    of_turned_image = sampler(image.roll(5, dims=-1))
-    turned = sampler.u - 5 / 64 * 2 * torch.pi
-    sampler.u = torch.where(turned < -torch.pi, turned + 2 * torch.pi, turned)
-    assert torch.allclose(of_turned_image, sampler(image), atol=1e-4)
+    of_rotated_image = sampler(image.roll(5, dims=-1))
+    rotated = sampler.u - 5 / 64 * 2 * torch.pi
+    sampler.u = torch.where(rotated < -torch.pi, rotated + 2 * torch.pi, rotated)
+    assert torch.allclose(of_rotated_image, sampler(image), atol=1e-4)
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -1,7 +1,7 @@
-"""Held against the authors' released network: same weights and inputs, same outputs, losses, gradients and metrics.
+"""Elite360M against the authors' released code: outputs, losses, gradients and metrics for the same weights and inputs.
 
-Every ``.npz`` in tests/golden, or in the folder that the environment variable ELITE360M_GOLDEN names, holds arrays
-measured on the released code. tests/golden/README.md says how weights and inputs are made again.
+Every ``.npz`` in tests/golden, or in the folder in the environment variable ELITE360M_GOLDEN, holds arrays measured on
+the released code. tests/golden/README.md describes how to generate weights and inputs.
 """
 
 import copy
@@ -33,7 +33,7 @@ BACKBONES = {"res18": "Elite360M_Res18", "res34": "Elite360M_Res34", "res50": "E
 THEIR_NAMES = {"depth": "depth", "normal": "normal", "segmentation": "seg"}  # of the intermediate predictions
 
 
-def test_there_are_golden_files():
+def test_golden_files_exist():
     assert FILES, f"no .npz in {GOLDEN}"
 
 
@@ -58,7 +58,7 @@ def released_state(objective: TrainingObjective, salt: str) -> dict[str, torch.T
     """A state dict as the released code would have saved it, filled with the golden weights."""
     shapes = {released_key(key): tuple(value.shape) for key, value in objective.network.state_dict().items()}
     shapes[LOG_VARIANCES_KEY] = (3,)
-    # "+" of a Python float would make float64 of the zero-dimensional arrays: back to float32 at the end.
+    # Sums of zero-dimensional arrays and Python floats are float64: convert back to float32.
     return {
         key: torch.tensor(golden_array(key, shape, salt)).to(torch.int64 if "num_batches" in key else torch.float32)
         for key, shape in shapes.items()
@@ -66,7 +66,7 @@ def released_state(objective: TrainingObjective, salt: str) -> dict[str, torch.T
 
 
 def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Tensor, torch.Tensor]:
-    """Inputs and targets: a batch of ours, the normalised panoramas of which it is made, and the ICOSAP colors."""
+    """Inputs and targets: a batch, the normalized panoramas (B, 3, H, W) in it, and the ICOSAP colors (B, P, 3)."""
     g = np.random.default_rng(meta.seed)
     size = (meta.batch, 3, meta.height, meta.width)
     one = (meta.batch, 1, meta.height, meta.width)
@@ -79,7 +79,7 @@ def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Te
     semantic = g.integers(-1, meta.num_classes, (meta.batch, meta.height, meta.width))
     mean, std = (np.array(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
     batch = {
-        "rgb": (erp * std + mean).astype(np.float32),  # the released network takes the normalised image
+        "rgb": (erp * std + mean).astype(np.float32),  # the released network takes the normalized image
         "depth": depth,
         "depth_mask": (depth > 0) & (depth <= 10),
         "normal": normal,
@@ -92,7 +92,7 @@ def golden_batch(meta: SimpleNamespace, num_points: int) -> tuple[dict, torch.Te
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
 def golden(request) -> SimpleNamespace:
-    """The arrays of one file, and our network and batch made to match."""
+    """The arrays of one golden file, and our network and batch with the same weights and inputs."""
     with np.load(request.param) as file:
         arrays = dict(file)
     meta = SimpleNamespace(**json.loads(str(arrays["meta"])))
@@ -109,7 +109,7 @@ def golden(request) -> SimpleNamespace:
     batch, erp, colors = golden_batch(meta, len(arrays["ico_coord"]))
 
     def reset():
-        """The golden weights again: a pass in training mode changes BatchNorm's running statistics."""
+        """Load the golden weights again: a pass in training mode changes BatchNorm statistics."""
         objective.network.load_state_dict(own_state)
         objective.balancing.load_state_dict({"log_variances": log_variances})
         objective.zero_grad()
@@ -128,7 +128,7 @@ def golden(request) -> SimpleNamespace:
 
 
 def once(golden: SimpleNamespace, request: pytest.FixtureRequest, compute: Callable) -> object:
-    """What a pass gives, computed by the first test that asks for it; with and without `cpu_kernels`."""
+    """The result of a pass, cached for all tests; separately with and without `cpu_kernels`."""
     key = compute, request.node.callspec.params.get("cpu_kernels")
     if key not in golden.passes:
         golden.passes[key] = compute(golden)
@@ -146,21 +146,20 @@ def training_pass(golden, request) -> tuple[dict, dict]:
 
 
 def eval_predictions(golden: SimpleNamespace) -> dict:
-    """Predictions with eval mode's statistics, the intermediate ones included."""
+    """Predictions in eval mode, including the intermediate ones."""
     golden.reset()
     network = golden.objective.network.eval()
-    network.training = True  # of the network alone, not its layers: asks for the intermediate predictions
+    network.training = True  # for intermediate predictions; the layers stay in eval mode
     with torch.no_grad():
         return network(golden.batch["rgb"], golden.colors)
 
 
 def test_outputs(golden, eval_pass):
-    predictions = eval_pass
     stride = golden.meta.stride
     for task in golden.objective.network.tasks:
         pairs = {
-            f"pred_{task}": predictions[task][..., ::stride, ::stride],
-            f"inter_pred_{THEIR_NAMES[task]}": predictions["intermediate"][task],
+            f"pred_{task}": eval_pass[task][..., ::stride, ::stride],
+            f"inter_pred_{THEIR_NAMES[task]}": eval_pass["intermediate"][task],
         }
         for name, ours in pairs.items():
             theirs = torch.from_numpy(golden.arrays[f"eval_{name}"])
@@ -171,33 +170,32 @@ def test_outputs(golden, eval_pass):
 
 
 def test_metrics(golden, eval_pass):
-    """The released code pools a batch: here as one image twice as high."""
-    predictions = eval_pass
+    """The released code pools the pixels of a batch, which is one image of twice the height here."""
     not_released = {"delta_1.05", "delta_1.10", "rms_ln", "si_log", "irmse"}
     for task in ("depth", "normal"):
-        prediction, truth, mask = (
+        prediction, target, mask = (
             x.movedim(0, 1).flatten(1, 2)[None]
-            for x in (predictions[task], golden.batch[task], golden.batch[f"{task}_mask"])
+            for x in (eval_pass[task], golden.batch[task], golden.batch[f"{task}_mask"])
         )
         metric = TASKS[task].metric(num_classes=1)
-        [values] = metric.batch_metrics(prediction, {task: truth, f"{task}_mask": mask}).values.tolist()
+        [values] = metric.batch_metrics(prediction, {task: target, f"{task}_mask": mask}).values.tolist()
         named = zip(metric.image_metric_names, values, strict=True)
         ours = {name: value for name, value in named if not name.endswith(SOLID_ANGLE)}
         ours = {name: value for name, value in ours.items() if name not in not_released}
-        if task == "depth":  # the released code's other two names
+        if task == "depth":  # the released code has two names for these
             ours |= {"mre": ours["sq_rel"], "mae": ours["abs_rel"]}
         theirs = {k.split("_", 2)[2]: float(v) for k, v in golden.arrays.items() if k.startswith(f"metric_{task}_")}
-        counts = {name for name in theirs if name in ("a1", "a2", "a3", "a4", "a5")}  # fractions of pixels, or percent
+        fractions = {name for name in theirs if name in ("a1", "a2", "a3", "a4", "a5")}  # of pixels; for normals, in %
         two_pixels = 2 / mask.sum().item() * (100 if task == "normal" else 1)
-        assert counts
+        assert fractions
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
-            tolerance = {"abs": 1.01 * two_pixels} if name in counts else {"rel": 1e-4}
+            tolerance = {"abs": 1.01 * two_pixels} if name in fractions else {"rel": 1e-4}
             assert ours[name] == pytest.approx(value, **tolerance), name
 
 
 def losses_and_gradients(golden: SimpleNamespace) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Losses by name, and what `gradient_norms` gives."""
+    """Losses by name, and `gradient_norms`."""
     losses = training_losses(golden)
     losses["total"].backward()
     return losses, gradient_norms(golden.objective)
@@ -210,7 +208,7 @@ def training_losses(golden: SimpleNamespace) -> dict[str, torch.Tensor]:
 
 
 def gradient_norms(objective: TrainingObjective) -> dict[str, float]:
-    """L2 norms of the gradients of all parameters, by their released names."""
+    """L2 norms of the gradients of all parameters, by released names."""
     norms = {released_key(key): p.grad.norm().item() for key, p in objective.network.named_parameters()}
     return norms | {LOG_VARIANCES_KEY: objective.balancing.log_variances.grad.norm().item()}
 
@@ -222,19 +220,19 @@ def test_losses(golden, training_pass):
         for key, value in golden.arrays.items()
         if key.startswith("loss_") and not key.endswith("_float64")
     }
-    assert theirs.pop("uncertainty_total")  # the part of the total without the intermediate losses
+    assert theirs.pop("uncertainty_total")  # the total without the intermediate losses
     names = {key: key.replace("inter_", "intermediate_") for key in theirs}
     for key, name in names.items():
         error = abs(losses[name].item() - theirs[key]) / abs(theirs[key])
         print(f"{name}: {error:.1e}")
-        assert error < 1e-5, f"{name}: {losses[name].item()} for {theirs[key]}"
+        assert error < 1e-5, f"{name}: {losses[name].item()} instead of {theirs[key]}"
     assert len(names) == len(losses)
 
 
 def compare_gradients(ours: dict[str, float], golden: SimpleNamespace, tolerance: float) -> None:
-    """What `gradient_norms` gives, against those of the released network in float64."""
+    """Compare `gradient_norms` with those of the released network in float64."""
     if "grad_norms_float64" not in golden.arrays:
-        pytest.skip("this file has no values in float64")
+        pytest.skip("no values in float64")
     theirs = dict(zip(golden.arrays["grad_keys"].tolist(), golden.arrays["grad_norms_float64"].tolist(), strict=True))
     assert ours.keys() == theirs.keys()
     worst = 0.0
@@ -242,22 +240,21 @@ def compare_gradients(ours: dict[str, float], golden: SimpleNamespace, tolerance
         if norm > 1e-4:
             error = abs(ours[key] - norm) / norm
             worst = max(worst, error)
-            assert error < tolerance, f"{key}: gradient norm {ours[key]} for {norm}"
-        else:  # rounding noise around an exact zero: a bias before BatchNorm, say
+            assert error < tolerance, f"{key}: gradient norm {ours[key]} instead of {norm}"
+        else:  # rounding errors of an exact zero, for example the bias before a BatchNorm
             assert ours[key] < 1e-4, key
     print(f"worst gradient norm: {worst:.1e}")
 
 
 def test_gradients(golden, training_pass):
-    """The rounding of float32 alone moves them by up to 1 % on another processor."""
+    """Rounding in float32 changes them by up to 1 % between processors."""
     compare_gradients(training_pass[1], golden, tolerance=3e-2)
 
 
-# Rounding apart, the plain forms are held to the golden values in float32 as well.
 @pytest.mark.slow
 @pytest.mark.parametrize("cpu_kernels", ["cpu_kernels", "plain"], indirect=True)
 def test_float64(golden):
-    """Network, losses and gradients in float64, where rounding hides nothing."""
+    """Network, losses and gradients in float64, with tighter tolerances."""
     golden.reset()
     objective = copy.deepcopy(golden.objective).double().train()
     network = objective.network
@@ -273,4 +270,4 @@ def test_float64(golden):
         ours, theirs = losses[name.replace("inter_", "intermediate_")].item(), golden.arrays[f"loss_{name}_float64"]
         error = abs(ours - float(theirs)) / abs(float(theirs))
         print(f"{name}: {error:.1e}")
-        assert error < 1e-6, f"{name}: {ours} for {theirs}"
+        assert error < 1e-6, f"{name}: {ours} instead of {theirs}"

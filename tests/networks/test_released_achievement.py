@@ -1,4 +1,4 @@
-"""Names of the released code of Yun & Cho, and what happens to weights that do not fit."""
+"""Weights of the released code of Yun & Cho: parameter names, inferred architectures, and weights that do not fit."""
 
 import pytest
 import torch
@@ -99,35 +99,35 @@ def test_names(ours, theirs):
 
 
 @pytest.mark.parametrize("key", ["contexts.depth.aspp.pooled.0.weight", "heads.normal.1.project.0.weight"])
-def test_names_that_are_not_known(key):
-    """Those of an ASPP per task, and of a head for normals of VMM."""
+def test_unknown_names(key):
+    """An ASPP per task, and VMM's head for normals."""
     with pytest.raises(KeyError):
         released_key(key)
 
 
 def test_weights_that_do_not_fit(network, released):
-    """The message names the file and the keys."""
+    """The error names the file and the keys."""
     *_, missing, other = released
     del released[missing]
     released[other] = torch.zeros(9, 9)
-    released["stranger"] = torch.zeros(1)
+    released["unknown_key"] = torch.zeros(1)
     with pytest.raises(UserError) as caught:
         convert_released_weights(released, network.state_dict(), "best.pth")
     message = str(caught.value)
-    assert all(part in message for part in ("best.pth", missing[-30:], other[-30:], "stranger"))
+    assert all(part in message for part in ("best.pth", missing[-30:], other[-30:], "unknown_key"))
     assert len(message) < 500
 
 
 @pytest.mark.parametrize(
-    "prefix", ["predict.shared_aspp.out_conv|transition.0", "predict.segmentor.1|predict.depth.1|conf|segment|depth"]
+    "prefixes",
+    [
+        ("predict.shared_aspp.out_conv", "transition.0"),
+        ("predict.segmentor.1", "predict.depth.1", "conf", "segment", "depth"),
+        ("backbone",),
+    ],
+    ids=["neck", "heads", "backbone"],
 )
-def test_other_weights(released, prefix):
-    others = {key: value for key, value in released.items() if not key.startswith(tuple(prefix.split("|")))}
+def test_incomplete_weights(released, prefixes):
+    incomplete = {key: value for key, value in released.items() if not key.startswith(prefixes)}
     with pytest.raises(UserError, match=r"best\.pth"):
-        released_architecture(others, "best.pth")
-
-
-def test_other_backbones(released):
-    others = {key: value for key, value in released.items() if not key.startswith("backbone")}
-    with pytest.raises(UserError, match=r"best\.pth"):
-        released_architecture(others, "best.pth")
+        released_architecture(incomplete, "best.pth")

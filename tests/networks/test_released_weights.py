@@ -1,4 +1,4 @@
-"""Weights under the released code's names: every key accounted for."""
+"""Weights of the released Elite360M code: parameter names, round trip and errors."""
 
 import re
 
@@ -17,10 +17,10 @@ def network():
 
 @pytest.fixture
 def released(network):
-    """What the released code would have saved from DDP."""
+    """A state dict as the released code saves it from DDP."""
     state = {f"module.{released_key(key)}": value.clone() for key, value in network.state_dict().items()}
     conv = "module.ICO_encoder.ICO_backbone.transition_downs.0.sa.mlp_convs.0.weight"
-    state[conv] = state[conv][..., None, None]  # a 1x1 convolution there, a linear layer here
+    state[conv] = state[conv][..., None, None]  # a 1x1 convolution, here a linear layer
     return state | {"module.log_var_list": torch.tensor([0.1, 0.2, 0.3])}
 
 
@@ -39,15 +39,15 @@ def test_round_trip(network, released):
 
 
 def test_problems_are_listed(network, released):
-    del released["module.EI_Fusion.gate_SA_bottle.weight"]
-    released["module.surprise"] = torch.zeros(1)
-    released["module.shared_decoder.out.bias"] = torch.zeros(7)
-    missing, unknown, wrong = "EI_Fusion.gate_SA_bottle.weight", "surprise", "shared_decoder.out.bias"
+    missing, unknown, wrong = "EI_Fusion.gate_SA_bottle.weight", "unknown_key", "shared_decoder.out.bias"
+    del released[f"module.{missing}"]
+    released[f"module.{unknown}"] = torch.zeros(1)
+    released[f"module.{wrong}"] = torch.zeros(7)
     expected = f"1 missing ({missing}); 1 unknown ({unknown}); 1 of another shape ({wrong})"
     with pytest.raises(UserError, match=re.escape(expected)):
         convert_released_weights(released, network.state_dict())
 
 
-def test_unknown_key_of_ours():
-    with pytest.raises(KeyError, match="no released name"):
+def test_key_without_released_name():
+    with pytest.raises(KeyError, match="new_module"):
         released_key("new_module.weight")

@@ -1,4 +1,4 @@
-"""What the training engine relies on: whose parameters are whose, layouts, precision, compilation."""
+"""The interface of Elite360M to the training engine: parameters by task, precision, memory layout, compilation."""
 
 import copy
 
@@ -27,7 +27,8 @@ def small_network(tasks: tuple[str, ...] = TRIPLE, backbone: str = "Elite360M_Re
     return Elite360M(backbone, 13, tasks, ico_level=2, pretrained=False, **parts)
 
 
-def set_up(network: Elite360M, *flags: str) -> Elite360M:
+def prepared(network: Elite360M, *flags: str) -> Elite360M:
+    """A copy of the network, prepared for training with these flags."""
     network = copy.deepcopy(network)
     options = train_parser().parse_args(list(flags))
     prepare_network(network, options.channels_last, options.compile)
@@ -54,8 +55,8 @@ def batch() -> dict:
         (TRIPLE, {"fusion": "none", "intermediate": False}),
     ],
 )
-def test_who_reaches_what(tasks, parts, batch):
-    """Own parameters get gradients from the losses of one task, shared ones from those of all tasks together."""
+def test_shared_and_own_parameters(tasks, parts, batch):
+    """Own parameters get gradients from the losses of one task, shared ones from the losses of all tasks."""
     network = small_network(tasks, **parts)
     losses = task_losses(build_objective(network).train()(batch), tasks)
     reached = {id(parameter): set() for parameter in network.parameters()}
@@ -74,14 +75,14 @@ def test_who_reaches_what(tasks, parts, batch):
 
 
 def test_bf16(network, batch):
-    """Where autocast computes in bfloat16, losses and normals are float32."""
+    """Convolutions run in bfloat16; losses and normals are float32."""
     objective = build_objective(copy.deepcopy(network), amp_type=torch.bfloat16).train()
-    kinds = set()
+    dtypes = set()
     for layer in objective.network.modules():
         if isinstance(layer, torch.nn.Conv2d):
-            layer.register_forward_hook(lambda *args: kinds.add(args[2].dtype))
+            layer.register_forward_hook(lambda *args: dtypes.add(args[2].dtype))
     losses = objective(batch)
-    assert torch.bfloat16 in kinds
+    assert torch.bfloat16 in dtypes
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
     exact = build_objective(copy.deepcopy(network)).train()(batch)
     assert losses["total"].item() == pytest.approx(exact["total"].item(), rel=0.02)
@@ -91,8 +92,9 @@ def test_bf16(network, batch):
     assert (normal.norm(dim=1) - 1).abs().max() < 1e-5
 
 
-def test_channels_last_changes_the_layout_only(network, batch):
-    plain, last = (set_up(network, *flags) for flags in ((), ("--channels_last",)))
+def test_channels_last(network, batch):
+    """The layout of the weights changes, but not the loss."""
+    plain, last = (prepared(network, *flags) for flags in ((), ("--channels_last",)))
     layouts = {p.is_contiguous(memory_format=torch.channels_last) for p in last.parameters() if p.ndim == 4}
     assert layouts == {True}
     ours, theirs = (build_objective(x).train()(batch)["total"].item() for x in (last, plain))
@@ -100,19 +102,19 @@ def test_channels_last_changes_the_layout_only(network, batch):
 
 
 @pytest.mark.slow
-def test_compiled_network_is_the_same_network(batch, monkeypatch):
-    """The same loss and gradients, under the same names. All of torch.compile but for the minutes in a C++ compiler."""
+def test_compile(batch, monkeypatch):
+    """The same loss and the same gradients under the same names. Without the C++ compiler, which takes minutes."""
     compile_module, calls = torch.nn.Module.compile, []
 
-    def compile_quickly(module):
+    def compile_without_codegen(module):
         calls.append(module)
         compile_module(module, backend="aot_eager")
 
-    monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_without_codegen)
     network = small_network(("depth", "segmentation"), backbone="timm:test_efficientnet")
     totals, gradients = [], []
     for flags in ((), ("--compile",)):
-        objective = build_objective(set_up(network, *flags)).train()
+        objective = build_objective(prepared(network, *flags)).train()
         freeze_norms(objective)
         total = objective(batch)["total"]
         total.backward()

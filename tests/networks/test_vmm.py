@@ -1,4 +1,4 @@
-"""VMM: parameters, its parts against plain formulas, and what training needs of it."""
+"""VMM: predictions, parameters, its parts against plain formulas, and the interface to training."""
 
 import math
 
@@ -13,12 +13,12 @@ from utils.anchors import anchors_per_level
 from utils.errors import UserError
 from utils.tasks import PERSPECTIVE_TASK_NAMES as TASKS
 
-SIZE = (70, 101)  # no multiple of the strides
+SIZE = (70, 101)  # not a multiple of the strides
 CHANNELS = {"segmentation": 5, "depth": 1, "normal": 3}
 
 
 def build(**arguments) -> VMM:
-    """A small network by default."""
+    """A VMM that is small by default."""
     small = {"tasks": TASKS, "num_classes": 5, "backbone": "mobilenet_v2", "normal_size": 8, "pretrained": False}
     return VMM(**(small | arguments))
 
@@ -35,7 +35,7 @@ def released() -> VMM:
 
 
 def test_number_of_parameters(released):
-    """Those of the released network."""
+    """As in the released network."""
     parts = [released.backbone, released.transition, released.neck]
     heads = released.heads
     parts += [heads["detection"].boxes, heads["detection"].classes, heads["segmentation"], heads["depth"]]
@@ -47,16 +47,16 @@ def test_number_of_parameters(released):
 @pytest.mark.parametrize(
     ("task", "count"), [("detection", 20_038_272), ("segmentation", 19_977_786), ("depth", 19_975_186)]
 )
-def test_number_of_parameters_of_a_single_task(task, count):
+def test_number_of_parameters_with_a_single_task(task, count):
     with torch.device("meta"):
         assert num_parameters(VMM((task,), 21, pretrained=False)) == count
 
 
 def test_stochastic_depth(released):
-    """Grows to 0.2 over the 40 blocks of the backbone; first blocks of stages have no residual connection to drop."""
+    """It grows to 0.2 over the 40 blocks of the backbone; the first blocks of stages have no residual connection."""
     probabilities = [m.p for name, m in released.backbone.named_modules() if name.endswith("stochastic_depth")]
-    firsts = (2, 6, 10, 16, 25)
-    assert probabilities == pytest.approx([0.2 * i / 40 for i in range(40) if i not in firsts])
+    first_blocks = (2, 6, 10, 16, 25)
+    assert probabilities == pytest.approx([0.2 * i / 40 for i in range(40) if i not in first_blocks])
 
 
 @pytest.mark.parametrize("head_type", ["mbconv", "dsconv"])
@@ -73,8 +73,8 @@ def test_predictions(head_type, cls_head, num_logits):
 
 
 @pytest.mark.parametrize("head_type", ["mbconv", "dsconv"])
-def test_detection_is_in_the_order_of_the_anchors(head_type):
-    """Level by level, row by row, the three anchors of a location together."""
+def test_order_of_anchors(head_type):
+    """By level, row, column, then the three anchors of a location."""
     head = DetectionHead(4, 2, head_type, torch.nn.ReLU6, with_prior=True).eval()
     sizes = [(4, 6), (2, 3), (1, 2)]
     levels = tuple(torch.randn(1, 4, *size) for size in sizes)
@@ -95,8 +95,8 @@ def test_detection_is_in_the_order_of_the_anchors(head_type):
 
 @pytest.mark.parametrize("head_type", ["mbconv", "dsconv"])
 @pytest.mark.parametrize("cls_head", ["sigmoid", "softmax"])
-def test_classes_are_rare_at_first(head_type, cls_head):
-    """With a sigmoid: the last bias is that of probabilities of 0.01."""
+def test_prior_of_classes(head_type, cls_head):
+    """With sigmoids, the initial bias corresponds to probabilities of 0.01."""
     head = build(head_type=head_type, cls_head=cls_head).heads["detection"]
     last = [layers.pointwise if head_type == "dsconv" else layers.project[1] for layers in head.classes]
     biases = torch.cat([module.bias for module in last])
@@ -137,15 +137,15 @@ def test_inverted_bottleneck_against_its_formula(activation, function, stride):
         torch.testing.assert_close(block(x), layer(block.project, hidden))
 
 
-def test_options_choose_layers():
-    """The activation is that of transition, neck and detection head, the type that of neck and detection head."""
+def test_activation_and_head_type():
+    """The activation applies to transition, neck and detection head, the head type to neck and detection head."""
     network = build(head_type="dsconv", activation="silu")
-    kinds = {
+    activations = {
         name: {type(m) for m in part.modules() if isinstance(m, (torch.nn.ReLU, torch.nn.ReLU6, torch.nn.SiLU))}
         for name, part in (("transition", network.transition), ("neck", network.neck), *network.heads.items())
     }
     dense = {task: {torch.nn.ReLU6} for task in CHANNELS}
-    assert kinds == {"transition": {torch.nn.SiLU}, "neck": {torch.nn.SiLU}, "detection": set(), **dense}
+    assert activations == {"transition": {torch.nn.SiLU}, "neck": {torch.nn.SiLU}, "detection": set(), **dense}
     assert {type(down) for neck in network.neck for down in neck.down} == {SeparableConv}
     assert isinstance(network.heads["depth"][1], InvertedBottleneck)
     mbconv = build(activation="relu")
@@ -154,8 +154,8 @@ def test_options_choose_layers():
 
 
 @pytest.mark.parametrize("head_type", ["mbconv", "dsconv"])
-def test_what_training_needs(head_type):
-    """Each parameter is shared or one task's own, and a task's loss reaches no other's."""
+def test_shared_and_own_parameters(head_type):
+    """Each parameter is shared or belongs to one task, and only the losses of that task reach it."""
     network = build(head_type=head_type)
     groups = [network.shared_parameters(), *(network.own_parameters(task) for task in TASKS)]
     assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in network.parameters())
@@ -171,16 +171,16 @@ def test_what_training_needs(head_type):
 
 @pytest.mark.parametrize("head_type", ["mbconv", "dsconv"])
 def test_last_shared_weight(head_type):
-    """All levels depend on it, and on no convolution after it."""
+    """It is the last convolution that all levels depend on."""
     network = build(head_type=head_type)
     levels = network.neck(tuple(torch.randn(2, 8, size, size) for size in (16, 8, 4)))
     convs = [m.weight for m in network.neck.modules() if isinstance(m, torch.nn.Conv2d)]
-    on_all = []
+    shared = []
     for weight in convs:
         gradients = [torch.autograd.grad(x.sum(), weight, retain_graph=True, allow_unused=True)[0] for x in levels]
-        on_all.append(all(gradient is not None for gradient in gradients))
-    last = max(i for i, reaches in enumerate(on_all) if reaches)
-    assert network.last_shared_weight is convs[last]
+        if all(gradient is not None for gradient in gradients):
+            shared.append(weight)
+    assert network.last_shared_weight is shared[-1]
     assert any(network.last_shared_weight is parameter for parameter in network.shared_parameters())
 
 

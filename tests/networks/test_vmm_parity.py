@@ -1,4 +1,4 @@
-"""VMM, its losses and gradients against those of the released code, in float64."""
+"""VMM, its losses and gradients against the released code, in float64."""
 
 from types import SimpleNamespace
 
@@ -16,13 +16,13 @@ from tests.achievement_gradients import check_gradient_norms, check_losses, chec
 from utils.anchors import anchors_per_level
 from utils.tasks import DETECTION
 
-RTOL = 1e-6  # of losses, of BatchNorm's statistics, and of outputs, as a fraction of the largest
+RTOL = 1e-6  # relative error of losses and BatchNorm statistics, and of outputs as a fraction of the largest
 LOSSES = {"detection": detection_loss, "segmentation": segmentation_loss, "depth": depth_loss}
 
 
 @pytest.fixture(scope="module", params=files_of("VMM"), ids=lambda path: path.stem)
 def golden(request) -> SimpleNamespace:
-    """A model case, with the outputs in eval mode, and after one batch in training mode."""
+    """A model case with outputs in eval mode, and predictions and losses of one batch in training mode."""
     case = model_case(request.param)
     with torch.no_grad():
         outputs = case.network.eval()(case.rgb)

@@ -1,4 +1,4 @@
-"""Attention in chunks of rows against stored maps, forward and backward."""
+"""Attention against the plain formula with stored maps, forward and backward."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def plain_attention(query: torch.Tensor, key: torch.Tensor, values: list[torch.T
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("num_values", [1, 3])
 def test_against_stored_maps(num_values, dtype, tolerance, monkeypatch):
-    """In several chunks, the last one smaller; inputs as `split_heads` gives them, not contiguous."""
+    """With several chunks, of which the last is smaller, and non-contiguous inputs as from `split_heads`."""
     monkeypatch.setattr("networks.ops.attention.ROWS_AT_ONCE", 3)
     query, key, *values = (
         torch.randn(2, points, 3, 4, dtype=dtype).transpose(1, 2).requires_grad_()
@@ -30,14 +30,14 @@ def test_against_stored_maps(num_values, dtype, tolerance, monkeypatch):
         assert torch.allclose(a, b, atol=tolerance)
 
 
-def test_values_of_another_width():
+def test_wrong_width_of_values():
     query = torch.randn(1, 2, 3, 4)
     with pytest.raises(ValueError, match="6 wide"):
         shared_map_attention(query, query, torch.randn(1, 2, 3, 6))
 
 
 def test_extreme_logits():
-    """The exponentials neither overflow nor are all zero."""
+    """Exponentials do not overflow, and are not all zero."""
     query, key, value = torch.randn(3, 1, 2, 6, 4)
     query, key = 1000 * query, 1000 * key
     plain = plain_attention(query, key, [value])[0]
@@ -46,7 +46,7 @@ def test_extreme_logits():
 
 @pytest.mark.parametrize("num_values", [1, 3])
 def test_16_bits(num_values):
-    """Forward and backward, compared with the plain formula in float32."""
+    """Forward and backward, against the plain formula in float32."""
     tensors = [torch.randn(1, 2, 40, 16).bfloat16().requires_grad_() for _ in range(2 + num_values)]
     query, key, *values = (x.detach().float().requires_grad_() for x in tensors)
     plain = plain_attention(query, key, values)

@@ -1,4 +1,4 @@
-"""Products through convolutions against plain ones, forward and backward."""
+"""Matrix products by convolutions against plain ones, forward and backward."""
 
 import pytest
 import torch
@@ -25,12 +25,12 @@ def test_linear_is_the_sum_over_channels(shape, out, dtype):
 
 
 @pytest.mark.parametrize("shape", [(7,), (0, 7), (2, 0, 7)])
-def test_one_row_and_none(shape):
+def test_vector_and_empty_inputs(shape):
     layer = Linear(7, 3)
     assert layer(torch.randn(shape)).shape == (*shape[:-1], 3)
 
 
-def test_rows_that_do_not_lie_in_order():
+def test_non_contiguous_rows():
     x = torch.randn(2, 7, 5).transpose(1, 2)
     layer = Linear(7, 3)
     assert torch.allclose(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias), atol=1e-6)
@@ -44,7 +44,7 @@ def test_transposed_product(rows, a, b, dtype):
     assert torch.allclose(transposed_product(left, right), plain, atol=1e-5)
 
 
-def test_16_bit_where_autocast_wants_it():
+def test_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(torch.randn(4, 8), torch.randn(2, 8)).dtype == torch.bfloat16
 
@@ -52,12 +52,12 @@ def test_16_bit_where_autocast_wants_it():
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_tokens_to_map(batch, channels_last, cpu_kernels):
-    """Token (r, c) is row r * width + c; convolutions see the layout of the given maps, on CPUs channels last."""
+    """Token (r, c) is row r * width + c; convolutions use the layout of `like`, and channels-last on CPUs."""
     tokens = torch.randn(batch, 6, 4)
     like = torch.randn(batch, 5, 2, 3)
     if channels_last:
         like = like.contiguous(memory_format=torch.channels_last)
-    made = tokens_to_map(tokens, like)
-    assert all(torch.equal(made[:, :, r, c], tokens[:, 3 * r + c]) for r in range(2) for c in range(3))
+    found = tokens_to_map(tokens, like)
+    assert all(torch.equal(found[:, :, r, c], tokens[:, 3 * r + c]) for r in range(2) for c in range(3))
     out = torch.nn.Conv2d(4, 4, 1)(tokens_to_map(tokens.transpose(0, 1).contiguous().transpose(0, 1), like))
     assert out.stride() == ((24, 1, 12, 4) if channels_last or cpu_kernels else (24, 6, 3, 1))

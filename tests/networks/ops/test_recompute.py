@@ -1,4 +1,4 @@
-"""What is recomputed gives the same gradients, and is freed between the passes."""
+"""Activation checkpointing: the same gradients, and intermediate results are freed between the passes."""
 
 import copy
 import weakref
@@ -15,13 +15,13 @@ from utils.cpu_kernels import without_cpu_kernels
 
 @pytest.fixture
 def recomputation():
-    """Switches `recompute_everywhere`, and back."""
+    """`recompute_everywhere`, which is reset after the test."""
     yield recompute_everywhere
     recompute_everywhere(False)
 
 
-class Counted(TorchDispatchMode):
-    """Counts the operations that are really computed."""
+class OperationCounter(TorchDispatchMode):
+    """Counts the operations that are executed."""
 
     def __init__(self):
         super().__init__()
@@ -32,8 +32,8 @@ class Counted(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-def test_gradients_memory_and_what_is_computed_twice():
-    """All but the last operation run again, in each of several backward passes."""
+def test_gradients_memory_and_operations():
+    """All operations but the last are repeated in each backward pass."""
     x, weight = torch.randn(2, 3, 8, 8).requires_grad_(), torch.randn(4, 3, 3, 3).requires_grad_()
     storages = []
 
@@ -44,28 +44,28 @@ def test_gradients_memory_and_what_is_computed_twice():
 
     expected = torch.autograd.grad(function(x).square().sum(), [x, weight])
     storages.clear()
-    with Counted() as counted:
+    with OperationCounter() as counter:
         y = checkpointed(function, x)
         assert [storage() for storage in storages] == [None], "freed after the forward pass"
         loss = y.square().sum()
-        gradients = [torch.autograd.grad(loss, [x, weight], retain_graph=again) for again in (True, False)]
-    for some in gradients:
-        assert all(torch.equal(a, b) for a, b in zip(some, expected, strict=True))
-    assert counted.counts[torch.ops.aten.sin.default] == 3
-    assert counted.counts[torch.ops.aten.convolution.default] == 1
+        gradients = [torch.autograd.grad(loss, [x, weight], retain_graph=retain) for retain in (True, False)]
+    for found in gradients:
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert counter.counts[torch.ops.aten.sin.default] == 3
+    assert counter.counts[torch.ops.aten.convolution.default] == 1
 
 
 @pytest.mark.parametrize(("everywhere", "times"), [(False, 1), (True, 2)])
-def test_on_a_gpu_only_if_asked_for(everywhere, times, recomputation):
+def test_gpus_recompute_only_if_enabled(everywhere, times, recomputation):
     recomputation(everywhere)
     x = torch.randn(2, 3, 8, 8).requires_grad_()
-    with without_cpu_kernels(), Counted() as counted:
+    with without_cpu_kernels(), OperationCounter() as counter:
         checkpointed(lambda x: x.sin().square().sum(), x).backward()
-    assert counted.counts[torch.ops.aten.sin.default] == times
+    assert counter.counts[torch.ops.aten.sin.default] == times
 
 
 def test_gradients_of_the_network(recomputation):
-    """The same to the last bit, stored or recomputed: what is done in place spoils nothing that is stored."""
+    """Stored and recomputed gradients are equal bit by bit: in-place operations do not change stored results."""
     network = Elite360M("Elite360M_Res18", 4, ico_level=2, pretrained=False).train()
     rgb = torch.rand(1, 3, 32, 64)
     gradients = []
@@ -79,7 +79,7 @@ def test_gradients_of_the_network(recomputation):
     assert all(torch.equal(stored, again) for stored, again in zip(*gradients, strict=True))
 
 
-def test_nothing_is_recomputed_without_gradients():
+def test_no_recomputation_without_gradients():
     calls = []
     with torch.no_grad():
         assert checkpointed(lambda x: calls.append(x) or x + 1, torch.zeros(2)).tolist() == [1, 1]
@@ -87,8 +87,8 @@ def test_nothing_is_recomputed_without_gradients():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_recomputed_in_the_type_of_the_forward_pass(dtype):
-    """Also where autocast has the weights in that type already."""
+def test_recomputation_uses_the_autocast_type(dtype):
+    """Even though autocast has cached the weights in that type."""
     x, conv = torch.randn(2, 3, 8, 8).requires_grad_(), torch.nn.Conv2d(3, 4, 3)
 
     def function(x: torch.Tensor) -> torch.Tensor:
@@ -104,13 +104,13 @@ def test_recomputed_in_the_type_of_the_forward_pass(dtype):
 
 
 def test_running_statistics_are_updated_once():
-    """Also with several backward passes."""
+    """Even with several backward passes."""
     x, net = torch.randn(6, 3).requires_grad_(), torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
     plain_net = copy.deepcopy(net)
     loss, plain_loss = checkpointed(net, x, modules=[net]).square().sum(), plain_net(x).square().sum()
     expected = torch.autograd.grad(plain_loss, [x, *plain_net.parameters()])
-    for again in (True, False):
-        gradients = torch.autograd.grad(loss, [x, *net.parameters()], retain_graph=again)
+    for retain in (True, False):
+        gradients = torch.autograd.grad(loss, [x, *net.parameters()], retain_graph=retain)
         assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(net.buffers(), plain_net.buffers(), strict=True))
     assert net[0].num_batches_tracked == 1

@@ -1,4 +1,4 @@
-"""The convolution after a resize against the plain formula."""
+"""The convolution after upsampling against the plain formula."""
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ pytestmark = pytest.mark.usefixtures("cpu_kernels")
 
 @pytest.mark.parametrize("size", [(3, 6), (5, 4)])
 @pytest.mark.parametrize("out_channels", [1, 3])
-def test_convolution_after_the_resize(out_channels, size):
-    """The plain formula, forward and backward, borders included."""
+def test_upsampled_conv(out_channels, size):
+    """Forward and backward, including the borders."""
     conv = UpsampledConv3x3(8, out_channels).double()
     x = torch.randn(2, 8, *size).double().requires_grad_()
     resized = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
