@@ -10,12 +10,13 @@ from utils.errors import UserError
 from utils.state_dicts import strip_prefixes, unwrap
 
 FLAG = "--backbone_weights"
+_COUNTER = ".num_batches_tracked"
 
 
 def read_backbone_weights(
     path: Path, expected: Mapping[str, torch.Tensor], classifier: tuple[str, ...]
 ) -> dict[str, torch.Tensor]:
-    """Read the weights of a backbone.
+    """Read the weights of a backbone. BatchNorm's counters of batches may be missing, as in old torchvision weights.
 
     Args:
         path: file with a state dict, possibly nested under a usual key such as ``state_dict``.
@@ -38,7 +39,7 @@ def read_backbone_weights(
         return {key: value for key, value in state.items() if not key.startswith(tuple(f"{c}." for c in classifier))}
 
     state, wanted = without_classifier(strip_prefixes(content)), without_classifier(expected)
-    for key in [*wanted, *state]:
+    for key in [*(key for key in wanted if key in state or not key.endswith(_COUNTER)), *state]:
         ours, theirs = _shape(wanted, key), _shape(state, key)
         if ours != theirs:
             raise UserError(f"{FLAG} {path} does not fit the backbone: {key} is {theirs} there, but must be {ours}")
