@@ -1,4 +1,4 @@
-"""Depth loss: reverse Huber (berHu)."""
+"""The depth loss of Elite360M: reverse Huber (berHu)."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Surface normal loss: mean angular error."""
+"""The surface normal loss of Elite360M: mean angular error."""
 
 import torch
 from torch.linalg import vecdot

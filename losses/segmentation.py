@@ -1,4 +1,4 @@
-"""Segmentation loss: cross-entropy."""
+"""The segmentation loss of Elite360M: cross-entropy."""
 
 import torch
 import torch.nn.functional as F

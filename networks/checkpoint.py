@@ -249,7 +249,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise other_program(path, ACHIEVEMENT)
     if any(key.startswith(_OWN_KEY) for key in state):
         raise UserError(
-            f"{path} holds weights of this program without their settings: pass a file written by training, such as "
+            f"{path} contains weights of this program without their settings: pass a file written by training, such as "
             f"{LAST_MODEL}"
         )
     raise UserError(NO_CHECKPOINT.format(path))

@@ -32,7 +32,7 @@ class TaskCollaboration(nn.Module):
     """Values V_t of task t, and the layers that merge its attended values A_s V_t:
 
     own = self.own(A_t V_t)
-    y_t = self.join([own, self.others[0](A_s1 V_t), self.others[1](A_s2 V_t)]) + own
+    y_t = self.join(cat(own, self.others[0](A_s1 V_t), self.others[1](A_s2 V_t))) + own
     """
 
     def __init__(self, dim: int, num_others: int):

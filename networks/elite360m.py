@@ -110,20 +110,20 @@ class Elite360M(nn.Module):
         if use_cpu_kernels(erp):  # CPUs pool and resize several times faster in this layout
             erp = erp.contiguous(memory_format=torch.channels_last)
 
-        # Encode both projections of the panorama and fuse them.
-        (*fine_skips, coarse_skip), bottleneck = self.erp_encoder(erp)
+        # Encode both projections of the panorama and fuse them (B2F).
+        (*fine_skips, coarse_skip), bottleneck = self.erp_encoder(erp)  # bottleneck: (B, C, H/32, W/32)
         fused = bottleneck
         if self.fuses:
-            colors = self.icosap_sampler(erp) if icosap_colors is None else icosap_colors
-            point_features, point_xyz = self.icosap_encoder(colors)
-            fused = self.fusion(bottleneck, point_features, point_xyz)
+            colors = self.icosap_sampler(erp) if icosap_colors is None else icosap_colors  # (B, P, 3)
+            point_features, point_xyz = self.icosap_encoder(colors)  # (B, 80, C), (80, 3) at level 4
+            fused = self.fusion(bottleneck, point_features, point_xyz)  # (B, C, H/32, W/32)
 
-        # Shared feature, preliminary feature of each task, cross-task attention.
-        shared = self.shared_decoder(fused, coarse_skip)
+        # Shared feature, preliminary feature of each task, cross-task collaboration (CoCo).
+        shared = self.shared_decoder(fused, coarse_skip)  # (B, 128, H/16, W/16)
         preliminary = {task: self.preliminary[task](shared) for task in self.tasks}
         collaborated = self.cross_task({task: torch.cat([shared, preliminary[task]], dim=1) for task in self.tasks})
 
-        # Decode each task.
+        # Decode each task to (B, C, H/4, W/4) and predict.
         predictions = {
             task: self.heads[task](self.decoders[task](collaborated[task], fine_skips)) for task in self.tasks
         }

@@ -31,7 +31,7 @@ def token_rays(
 class SemanticAwareAttention(nn.Module):
     """Semantic-aware attention: single-head dot-product attention of the ERP tokens over the ICOSAP features.
 
-    attended = (query @ key.transpose(1, 2) / C**0.5).softmax(dim=-1) @ value
+        return self.project((query @ key.transpose(1, 2) / C**0.5).softmax(dim=-1) @ value)
 
     Args:
         dim: C.
@@ -146,7 +146,10 @@ class DistanceAwareFusion(TokenFusion):
 
 
 class BiAttentionFusion(TokenFusion):
-    """B2F, both attentions with gates: g_s * s + g_d * d, g_s = sigmoid(G_s [s, d]), g_d = sigmoid(G_d [s, d])."""
+    """B2F: semantic-aware attention s and distance-aware attention d, each weighted by a gate:
+
+    return sigmoid(G_s cat(s, d)) * s + sigmoid(G_d cat(s, d)) * d
+    """
 
     def __init__(self, dim: int, corrected: bool = False):
         super().__init__(dim, corrected)

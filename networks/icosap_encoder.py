@@ -123,7 +123,7 @@ class PointTransformerBlock(nn.Module):
 class TransitionDown(nn.Module):
     """Transition down: keep a quarter of the points, max-pooling an MLP over the k finer points nearest to each:
 
-    x = torch.cat([xyz[groups] - xyz[kept][:, None], gather_points(features, groups)], dim=-1)  # (B, P/4, k, 3 + c)
+    x = cat([xyz[groups] - xyz[kept][:, None], gather_points(features, groups)], dim=-1)  # (B, P/4, k, 3 + c)
     for linear, norm in zip(self.linears, self.norms):
         x = norm(linear(x)).relu()
     return x.amax(dim=2)

@@ -233,7 +233,7 @@ def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
         return runs[0] / LAST_MODEL
     if runs:
         hint = ", or its --task and --backbone" if run else ""
-        raise UserError(f"{path} holds {len(runs)} runs ({_first_of(runs, path)}): pass one of them{hint}")
+        raise UserError(f"{path} contains {len(runs)} runs ({_first_of(runs, path)}): pass one of them{hint}")
     files = sorted(file for file in [*path.glob("*.pth"), *_files_below(path, "*.pth")] if file.parent.name != "state")
     if files:
         raise UserError(f"{path} contains no {LAST_MODEL}, but {_first_of(files, path)}: pass a checkpoint file")

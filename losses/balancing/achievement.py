@@ -18,7 +18,7 @@ class Achievement(AccuracyWeights):
     updates accuracies twice per validation when network weights are averaged, and does not save them in checkpoints.
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         geometric: use the weights as exponents of a geometric mean.
         potential: P_t of each task, above 0 and up to 1.
         margin: m.

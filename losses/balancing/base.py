@@ -20,7 +20,7 @@ class Balancing(nn.Module, ABC):
         L_t = final loss + 0.1 * intermediate loss.
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
 
     Attributes:
         needs_loss_values: whether the method needs the values of the global losses, not only their gradients.
@@ -101,7 +101,7 @@ class WeightedLosses(Balancing):
     of Yun & Cho, ICCV 2023, the missing loss counts as 0, so that the product is 0 and its gradient NaN.)
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         geometric: a geometric mean instead of a sum.
         keep_exponents: do not rescale the exponents when a task has no labels in the batch.
     """

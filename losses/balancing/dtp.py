@@ -16,7 +16,7 @@ class DynamicTaskPrioritization(AccuracyWeights):
     The geometric form divides the weights by their sum.
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         geometric: use the weights as exponents of a geometric mean.
         focusing_factor: gamma.
         keep_exponents: see `WeightedLosses`.

@@ -11,7 +11,7 @@ class FixedWeights(WeightedLosses):
     """sum_t w_t L_t.
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         loss_weights: w_t of each task.
     """
 
@@ -27,7 +27,7 @@ class GeometricLoss(WeightedLosses):
     """prod_t L_t^{1/T}, the geometric loss strategy (Chennupati et al., MultiNet++, CVPR Workshops 2019).
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         keep_exponents: see `WeightedLosses`.
     """
 

@@ -26,7 +26,7 @@ class GradientBalancing(WeightedLosses):
     ============ ========================================================================
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         aggregator: name of the torchjd class.
         seed: seed of PCGrad's random task order.
         arguments: arguments of the torchjd class.

@@ -13,7 +13,7 @@ class RandomWeights(WeightedLosses):
     trainings.
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         geometric: use the weights as exponents of a geometric mean.
         seed: 0 or more.
         keep_exponents: see `WeightedLosses`.

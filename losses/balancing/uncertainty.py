@@ -20,7 +20,7 @@ class UncertaintyWeighting(Balancing):
     released code.
 
     Args:
-        tasks: names, in the same order as those of the network.
+        tasks: task names in the order of the network.
         loss_weights: w_t of each task.
     """
 

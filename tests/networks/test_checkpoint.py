@@ -105,7 +105,7 @@ def test_several_runs(log_dir):
     run = find_checkpoint(log_dir, Path("normal/Elite360M_Res18"))
     assert run == log_dir / "normal" / "Elite360M_Res18" / LAST_MODEL
     with pytest.raises(
-        UserError, match=r"holds 4 runs \(depth/Elite360M_Res18, .*, \.\.\.\).*--task and --backbone"
+        UserError, match=r"4 runs \(depth/Elite360M_Res18, .*, \.\.\.\).*--task and --backbone"
     ) as error:
         find_checkpoint(log_dir, Path("depth/Elite360M_Res50"))
     assert str(error.value).count("Elite360M_Res18") == 3
