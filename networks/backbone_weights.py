@@ -1,4 +1,4 @@
-"""ImageNet weights of a backbone from a file (--backbone_weights), for machines without internet."""
+"""ImageNet weights of a backbone: from a file (--backbone_weights), for machines without internet; failed downloads."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +44,19 @@ def read_backbone_weights(
         if ours != theirs:
             raise UserError(f"{FLAG} {path} does not fit the backbone: {key} is {theirs} there, but must be {ours}")
     return state
+
+
+def download_error(name: str, error: Exception) -> UserError:
+    """The error for ImageNet weights of the model `name` that cannot be downloaded."""
+    return UserError(
+        f"the ImageNet weights of {name} could not be downloaded ({first_line(error)}): connect to the internet once, "
+        f"pass a file with {FLAG}, or start from random weights with --no_pretrained"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error message, shortened."""
+    return str(error).strip().partition("\n")[0][:200]
 
 
 def _shape(state: Mapping[str, torch.Tensor], key: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from timm.layers import Format
 from torch import nn
 
-from networks.backbone_weights import read_backbone_weights
+from networks.backbone_weights import download_error, first_line, read_backbone_weights
 from networks.backbones import BACKBONES, TIMM_PREFIX, Backbone, find_backbone
 from utils.colors import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import UserError
@@ -102,10 +102,7 @@ def _create(backbone: Backbone, pretrained: bool | Path) -> nn.Module:
     except Exception as error:
         if not pretrained or not _is_failed_download(error):
             raise
-        raise UserError(
-            f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}); "
-            "connect to the internet once, or start from random weights with --no_pretrained"
-        ) from error
+        raise download_error(name, error) from error
 
 
 def _weights_of_file(name: str, path: Path) -> dict[str, torch.Tensor]:
@@ -131,10 +128,6 @@ def _is_failed_download(error: Exception) -> bool:
     return isinstance(error, OSError) or not packages.isdisjoint(_DOWNLOAD_PACKAGES)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
 @functools.cache  # detection builds the model twice
 def _with_out_indices(name: str) -> Backbone:
     """The backbone for any timm model, with the indices of its features at STRIDES.
@@ -148,7 +141,7 @@ def _with_out_indices(name: str) -> Backbone:
         try:
             model = _create(Backbone(name), pretrained=False)
         except failures as error:
-            raise UserError(f"{option}: timm cannot return its features ({_first_line(error)})") from error
+            raise UserError(f"{option}: timm cannot return its features ({first_line(error)})") from error
         strides = model.feature_info.reduction()
         if missing := [stride for stride in STRIDES if stride not in strides]:
             have, need = (", ".join(map(str, values)) for values in (strides, missing))
@@ -161,5 +154,5 @@ def _with_out_indices(name: str) -> Backbone:
         try:
             _create(backbone, pretrained=False).eval()(torch.zeros(1, 3, 64, 128))
         except failures as error:
-            raise UserError(f"{option}: it cannot be run on panoramas ({_first_line(error)})") from error
+            raise UserError(f"{option}: it cannot be run on panoramas ({first_line(error)})") from error
     return backbone

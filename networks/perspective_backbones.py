@@ -109,12 +109,10 @@ def build_backbone(name: str, pretrained: bool | Path, features: tuple[str, ...]
 def _imagenet_weights(name: str) -> dict:
     import torchvision.models
 
+    from networks.backbone_weights import download_error
+
     weights = torchvision.models.get_model_weights(name)[BACKBONES[name].weights]
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # errors of the network, the disk or a damaged file have no common base class
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise UserError(
-            f"the ImageNet weights of {name} could not be downloaded ({reason}); connect to the internet once, or "
-            "start from random weights with --no_pretrained"
-        ) from error
+        raise download_error(name, error) from error
