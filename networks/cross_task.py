@@ -50,7 +50,10 @@ class TaskCollaboration(nn.Module):
 
 
 class CrossTaskAttention(nn.Module):
-    """The tokens x_t of each task become y_t: see `TaskCollaboration`.
+    """CoCo: the tokens x_t of each task become y_t (see `TaskCollaboration`).
+
+        x_t = LayerNorm_t(features of task t);  Q_t, K_t, V_t are linear in x_t
+        A_t = softmax(Q_t K_t^T / sqrt(d)), with 4 heads
 
     Args:
         dim: number of channels of the tokens (256).

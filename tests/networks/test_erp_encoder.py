@@ -149,7 +149,9 @@ def raising(error: Exception) -> Callable:
 def test_failed_download(error, monkeypatch):
     """It is an error, not a silent start from random weights."""
     monkeypatch.setattr("timm.create_model", raising(error))
-    with pytest.raises(UserError, match=r"resnet18\.tv_in1k could not be downloaded .*--backbone_weights.*--no_pretrained") as info:
+    with pytest.raises(
+        UserError, match=r"resnet18\.tv_in1k could not be downloaded .*--backbone_weights.*--no_pretrained"
+    ) as info:
         ERPEncoder("Elite360M_Res18", pretrained=True)
     assert "\n" not in str(info.value)
     assert len(str(info.value)) < 500
