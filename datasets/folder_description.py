@@ -238,8 +238,9 @@ def _read_classes(sections: dict, path: Path) -> tuple[SemanticClasses, tuple[in
         entries.append(_validated(entry, _CLASS_KEYS, f"{path}: classes[{number}]."))
     for key in ("id", "name"):
         values = [entry[key] for entry in entries]
-        if twice := next((value for value in values if values.count(value) > 1), None):
-            raise UserError(f"{path}: classes: two have the {key} {json.dumps(twice)}")
+        repeated = [value for value in values if values.count(value) > 1]
+        if repeated:
+            raise UserError(f"{path}: classes: several have the {key} {json.dumps(repeated[0])}")
     ids = tuple(entry["id"] for entry in entries)
     if both := set(ids) & set(sections["ignored_ids"]):
         raise UserError(f"{path}: ignored_ids has {min(both)}, which is also the id of a class")

@@ -147,6 +147,12 @@ def test_invalid_json(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
+def test_repeated_id_0(tmp_path):
+    classes = [{"id": 0, "name": "wall"}, {"id": 0, "name": "floor"}]
+    with pytest.raises(UserError, match=r"dataset\.json: classes: .*id 0"):
+        read_description(written(tmp_path, COMPLETE | {"classes": classes, "ignored_ids": []}))
+
+
 def test_at_least_one_map(tmp_path):
     with pytest.raises(UserError, match=r"dataset\.json: files"):
         read_description(written(tmp_path, {"files": {"rgb": "*.png"}}))
