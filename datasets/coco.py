@@ -11,6 +11,7 @@
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -63,13 +64,16 @@ class COCO(PerspectiveDataset):
         subfolders = (Path(root) / "mscoco", Path(root) / "COCO")
         self.root = next((folder for folder in subfolders if folder.is_dir()), Path(root))
         self._part = "val2017" if split == "test" else "train2017"
-        images, annotations = read_instances(self.root / "annotations" / f"instances_{self._part}.json")
-        names = [image["file_name"] for image in images]
-        images = [images[index] for index in indices_of_split(split, names, names, hold_out_val)]
-        if not images:
+        path = self.root / "annotations" / f"instances_{self._part}.json"
+        annotations = read_instances(path)
+        names = list(annotations)
+        self.names = [names[index] for index in indices_of_split(split, names, names, hold_out_val)]
+        if not self.names:
             raise UserError(f"{self.root} holds no image of the split {split}")
-        self.names = [image["file_name"] for image in images]
-        self._store_annotations([annotations.get(image["id"], []) for image in images])
+        try:
+            self._store_annotations([annotations[name] for name in self.names])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} has an incomplete or damaged annotation: {error!r}") from error
         self._first_id = self._find_first_id() if self._has_maps else 0
 
     def _store_annotations(self, annotations: list[list[dict]]) -> None:
@@ -138,8 +142,8 @@ class COCO(PerspectiveDataset):
         return find_first_id(maps, str(self.root / "stuff" / self._part))
 
 
-def read_instances(path: Path) -> tuple[list[dict], dict[int, list[dict]]]:
-    """Read an annotation file: the images, sorted by id, and the annotations of each image id.
+def read_instances(path: Path) -> dict[str, list[dict]]:
+    """Read an annotation file: the annotations of each image by its file name, in the order of image ids.
 
     Raises:
         UserError: when the file is missing or damaged, or has other classes.
@@ -148,16 +152,17 @@ def read_instances(path: Path) -> tuple[list[dict], dict[int, list[dict]]]:
         content = json.loads(path.read_bytes())
         images = sorted(content["images"], key=lambda image: image["id"])
         categories = {category["id"]: category["name"] for category in content["categories"]}
-        annotations: dict[int, list[dict]] = {}
+        annotations_of = defaultdict(list)  # by image id
         for annotation in content["annotations"]:
-            annotations.setdefault(annotation["image_id"], []).append(annotation)
+            annotations_of[annotation["image_id"]].append(annotation)
+        annotations = {image["file_name"]: annotations_of[image["id"]] for image in images}
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a COCO annotation file, or is damaged") from error
     if categories != {id_: COCO_CLASSES.names[label] for id_, label in LABEL_OF_ID.items()}:
         raise UserError(f"{path}: expected the 80 categories of COCO 2017")
-    return images, annotations
+    return annotations
 
 
 def objects_of(annotations: list[dict]) -> np.ndarray:

@@ -170,6 +170,13 @@ def test_splits_and_folders(written, tmp_path):
         assert opened(tmp_path / folder).names == train.names
 
 
+def test_incomplete_annotations(copied):
+    for section, key in (("annotations", "bbox"), ("images", "file_name")):
+        change(copied, lambda content, section=section, key=key: content[section][0].pop(key))
+        with pytest.raises(UserError, match=r"instances_train2017\.json .*damaged"):
+            opened(copied)
+
+
 def test_wrong_files(copied, tmp_path):
     with pytest.raises(UserError, match=r"instances_train2017\.json is missing"):
         opened(tmp_path / "nothing")
