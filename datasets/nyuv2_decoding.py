@@ -17,9 +17,9 @@ _DAMAGED = (OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.
 
 def labels_40(ids: np.ndarray, where: str) -> np.ndarray:
     """Labels (H, W) int8 from stored ids 1 to 40, 0 = ignore."""
-    if ids.min() < 0 or ids.max() > 40 or (ids != np.rint(ids)).any():
-        wrong = next(one for one in (ids.max(), ids.min(), float("nan")) if not 0 <= one <= 40)
-        raise UserError(f"{where} holds the label id {wrong:g}: expected 1 to 40, and 0 to ignore")
+    wrong = ids[(ids < 0) | (ids > 40) | (ids != np.rint(ids))]
+    if wrong.size:
+        raise UserError(f"{where} holds the label id {wrong[0]:g}: expected 1 to 40, and 0 to ignore")
     return _LABELS_OF_IDS[ids.astype(np.uint8)]
 
 

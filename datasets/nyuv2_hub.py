@@ -1,6 +1,7 @@
 """NYU v2 as parquet files from the hub: one row per image, one array per column, channels first."""
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -23,10 +24,10 @@ class HubRows:
         paths = self.paths(root, part)
         if not paths:
             return
-        expected = int(paths[0].stem.rpartition("-of-")[2] or 0)
-        if expected and len(paths) != expected:
+        total = re.search(r"-of-(\d+)", paths[0].stem)
+        if total and len(paths) != int(total[1]):
             raise UserError(
-                f"{paths[0].parent} has {len(paths)} of the {expected} files {part}-*.parquet: add the others"
+                f"{paths[0].parent} has {len(paths)} of the {int(total[1])} files {part}-*.parquet: add the others"
             )
         for path in paths:
             try:

@@ -249,6 +249,9 @@ def test_wrong_matrix_of_a_mat_file(copied):
     scipy.savemat(root / "segmentation" / "0004.mat", {"labels": np.zeros((85, 112))})
     with pytest.raises(UserError, match=r"0004\.mat has no matrix segmentation"):
         opened(root, normal_axes=STORED_AXES).read(0)
+    scipy.savemat(root / "segmentation" / "0004.mat", {"segmentation": np.full((85, 112), 2.5)})
+    with pytest.raises(UserError, match=r"0004\.mat holds the label id 2\.5"):
+        opened(root, normal_axes=STORED_AXES).read(0)
 
 
 def test_random_normals(copied):
@@ -332,6 +335,14 @@ def test_incomplete_hub_download(copied):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"parquet is not a parquet file"):
         opened(root)
+
+
+@pytest.mark.parametrize("name", ["val-all.parquet", "val-00000-of-00001-0123456789abcdef.parquet"])
+def test_other_names_of_hub_files(copied, name):
+    root = copied("H")
+    path = next((root / "data").glob("val-*"))
+    path.rename(path.with_name(name))
+    assert len(opened(root)) == NUM
 
 
 def test_incomplete_owners_file(copied):
