@@ -65,7 +65,7 @@ class Matterport3D(DiskPanoramaDataset):
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for scan in SCANS[part]:
             for viewpoint in self.names(viewpoint_files(scan, "*")) - WITHOUT_DEPTH:
-                if "_" not in viewpoint:  # perspective views have one
+                if "_" not in viewpoint:  # names of perspective views contain it
                     yield viewpoint_files(scan, viewpoint)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:

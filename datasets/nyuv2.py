@@ -184,7 +184,9 @@ class NYUv2(PerspectiveDataset):
         try:
             return find_axes(add_measurements(measured))
         except UserError as error:
-            raise UserError(f"{self.root} (copy {self.layout.letter}): {error}: pass them as --normal_axes") from error
+            raise UserError(
+                f"{self.root} (copy {self.layout.letter}): {error}: pass the axes as --normal_axes"
+            ) from error
 
     def _ids_to_compare(self) -> list[str]:
         """The training images, so that all splits find the same axes; without any, the images of the split."""

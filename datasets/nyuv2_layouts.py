@@ -37,6 +37,7 @@ from datasets.nyuv2_decoding import (
 )
 from datasets.nyuv2_hub import HubRows
 from datasets.nyuv2_owners import NormalFiles, OwnersFile, find_normals
+from datasets.preparation.pinhole_normals import estimate_normals
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.pinhole import Pinhole
@@ -44,7 +45,6 @@ from utils.pinhole import Pinhole
 # Intrinsics of the color camera from the owners' toolbox, which counts pixels from 1.
 NYU_CAMERA = Pinhole(518.8579, 519.4696, 325.5824 - 1, 253.7362 - 1, 480, 640)
 WINDOW = (45, 40, 425, 560)  # top, left, height, width: the valid window, without the white frame
-PARTS = ("train", "test")
 COUNTS = {"train": 795, "test": 654}
 SCENES_FILE = "scenes.txt"  # written by `tools.prepare_nyuv2`: an id and its scene in each line
 NOTE = "prepared_nyuv2.json"  # written by `tools.prepare_nyuv2`
@@ -306,7 +306,7 @@ class OwnersLayout(Layout):
             )
         if self._normals.source == "depth":
             depth = self.depth(image_id)
-            return self._normals.from_depth(depth, self.camera(*depth.shape))
+            return estimate_normals(depth, self.camera(*depth.shape))
         return self._normals.read(int(image_id))
 
 
@@ -338,7 +338,7 @@ def find_layout(root: Path, normals: str | None = None, raw_depth: bool = False)
         found = _layouts_in(folder)
         if len(found) > 1:
             names = " and ".join(f"{layout.letter} ({layout.title})" for layout in found)
-            raise UserError(f"{folder} holds several copies of NYU v2, {names}: keep one per folder")
+            raise UserError(f"{folder} has several copies of NYU v2, {names}: keep one per folder")
         if not found:
             continue
         if found[0] is OwnersLayout:

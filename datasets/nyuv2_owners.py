@@ -22,11 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from datasets.nyuv2_decoding import decode_normals, read_mat, unit_vectors
-from datasets.preparation.pinhole_normals import estimate_normals
 from utils.errors import UserError
 from utils.extras import import_extra
 from utils.images import ImageFile
-from utils.pinhole import Pinhole
 
 SPLITS, MAPPING = "splits.mat", "classMapping40.mat"
 _WHERE_SMALL_FILES_ARE = "download it from a public repository such as ankurhanda/nyuv2-meta-data"
@@ -155,11 +153,6 @@ class NormalFiles:
         if number in self.masks:
             normal[ImageFile(self.masks[number]).single_channel("a mask") == 0] = 0
         return normal
-
-    @staticmethod
-    def from_depth(depth: np.ndarray, camera: Pinhole) -> np.ndarray:
-        """Normals (H, W, 3) float32 in our frame, estimated from depth (H, W)."""
-        return estimate_normals(depth, camera)
 
 
 def find_normals(root: Path, source: str | None, owners: OwnersFile) -> NormalFiles | None:

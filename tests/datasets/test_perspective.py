@@ -174,8 +174,8 @@ def test_augmentation_mirrors_half_of_the_images():
     image = random_image(48, 64)
     augment = PerspectiveAugmentation(min_scale=1, max_scale=1, color=False)
     found = [augment(image, 48, 64) for _ in range(60)]
-    unchanged = sum(np.array_equal(one.normal, image.normal) for one in found)
-    mirrored = sum(np.array_equal(one.normal, image.flipped().normal) for one in found)
+    unchanged = sum(np.array_equal(augmented.normal, image.normal) for augmented in found)
+    mirrored = sum(np.array_equal(augmented.normal, image.flipped().normal) for augmented in found)
     assert unchanged + mirrored == 60
     assert 15 < mirrored < 45
     never = PerspectiveAugmentation(min_scale=1, max_scale=1, flip=False, color=False)

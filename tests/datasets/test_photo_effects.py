@@ -20,11 +20,11 @@ def panorama():
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_effects_depend_on_the_seed(panorama, effect):
     image = panorama.rgb.astype(np.float32) / 255
-    one, other, again = (getattr(effects, effect)(image.copy(), np.random.default_rng(s)) for s in (0, 1, 0))
-    assert one.shape == image.shape
-    assert np.array_equal(one, again)
-    assert np.abs(one - image).max() > 1e-3
-    assert np.abs(one - other).max() > 1e-3
+    first, other, same = (getattr(effects, effect)(image.copy(), np.random.default_rng(s)) for s in (0, 1, 0))
+    assert first.shape == image.shape
+    assert np.array_equal(first, same)
+    assert np.abs(first - image).max() > 1e-3
+    assert np.abs(first - other).max() > 1e-3
 
 
 def test_blur_and_glare_wrap_around(panorama):
@@ -48,12 +48,12 @@ def test_augmentation_changes_only_colors(panorama):
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
         results.append(augment(panorama))
-    one, again, other = results
-    assert one.rgb.dtype == np.uint8
-    assert one.rgb.shape == panorama.rgb.shape
-    assert np.array_equal(one.rgb, again.rgb)
-    assert not np.array_equal(one.rgb, other.rgb)
-    assert all(getattr(one, name) is getattr(panorama, name) for name in ("depth", "normal", "semantic"))
+    first, same, other = results
+    assert first.rgb.dtype == np.uint8
+    assert first.rgb.shape == panorama.rgb.shape
+    assert np.array_equal(first.rgb, same.rgb)
+    assert not np.array_equal(first.rgb, other.rgb)
+    assert all(getattr(first, name) is getattr(panorama, name) for name in ("depth", "normal", "semantic"))
 
 
 def test_zero_probability(panorama, monkeypatch):
