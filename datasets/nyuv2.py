@@ -174,12 +174,14 @@ class NYUv2(PerspectiveDataset):
                 raise UserError(f"--normal_axes {given}: choose one of {', '.join(NORMAL_AXES)}")
             return given, None
         measured, errors = [], []
-        for image_id in _evenly_spaced(self._ids_to_compare(), _MAX_COMPARED_IMAGES):
+        ids = _evenly_spaced(self._ids_to_compare(), _MAX_COMPARED_IMAGES)
+        for image_id in ids:
             try:
                 measured.append(_measure_axes_of(self.layout, image_id))
             except UserError as error:  # bad samples are handled when they are loaded
                 errors.append(error)
         if not measured:
+            self.layout.normals(ids[0])  # raises if the normals, not the depth, are missing
             raise UserError(f"{errors[0]}: without depth, pass the axes of the normals as --normal_axes")
         try:
             return find_axes(add_measurements(measured))

@@ -274,6 +274,14 @@ def test_normals_without_depth_need_their_axes(copied):
         opened(root, tasks=("normal",), normal_axes="up")
 
 
+def test_missing_normals_of_the_owners_file(copied):
+    root = copied("O")
+    shutil.rmtree(root / "normals_gt")
+    with pytest.raises(UserError, match="has no normals") as error:
+        opened(root, tasks=("normal",))
+    assert "--normal_axes" not in str(error.value)
+
+
 def test_no_copy(tmp_path, trees):
     for root, match in (
         (tmp_path / "nothing", "is not a folder"),
