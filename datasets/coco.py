@@ -35,8 +35,8 @@ class COCO(PerspectiveDataset):
 
     Args:
         root: the folder.
-        split: "train", "val" (a part of the training images) or "test".
-        hold_out_val: whether the images of "val" are kept out of "train".
+        split: "train", "val" (part of the training images) or "test".
+        hold_out_val: whether "train" excludes the images of "val".
 
     Attributes:
         names: image file names.
@@ -69,7 +69,7 @@ class COCO(PerspectiveDataset):
         names = list(annotations)
         self.names = [names[index] for index in indices_of_split(split, names, names, hold_out_val)]
         if not self.names:
-            raise UserError(f"{self.root} holds no image of the split {split}")
+            raise UserError(f"{self.root} has no image of the split {split}")
         try:
             self._store_annotations([annotations[name] for name in self.names])
         except (KeyError, TypeError, ValueError) as error:

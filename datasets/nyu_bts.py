@@ -27,8 +27,8 @@ class NYUBTS(PerspectiveDataset):
 
     Args:
         root: the folder.
-        split: "train", "val" (a part of the training images) or "test".
-        hold_out_val: whether the images of "val" are kept out of "train".
+        split: "train", "val" (part of the training images) or "test".
+        hold_out_val: whether "train" excludes the images of "val".
 
     Attributes:
         files: paths of RGB and depth of each image, as in the list.
@@ -62,7 +62,7 @@ class NYUBTS(PerspectiveDataset):
         chosen = indices_of_split(split, names, [name.partition("/")[0] for name in names], hold_out_val)
         self.files = [self.files[index] for index in chosen]
         if not self.files:
-            raise UserError(f"{self.root} holds no image of the split {split}")
+            raise UserError(f"{self.root} has no image of the split {split}")
 
     def __len__(self) -> int:
         return len(self.files)

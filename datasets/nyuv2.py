@@ -39,7 +39,7 @@ class NYUv2(PerspectiveDataset):
 
     Args:
         root: folder of a copy, see `datasets.nyuv2_layouts.find_layout`.
-        split: "train", "val" (a part of the training images, see `hold_out`) or "test".
+        split: "train", "val" (part of the training images, see `hold_out`) or "test".
         hold_out_val: whether "train" excludes the images of "val".
         num_classes: 13 or 40; None: as in the copy. 40 classes can be merged to 13.
         normal_axes: axes of the stored normals, a key of `NORMAL_AXES`; None: determined by comparison with depth.
@@ -89,7 +89,7 @@ class NYUv2(PerspectiveDataset):
         self.classes = CLASS_SETS[num_classes]
         self.ids, self.expected_count, self.hold_out = self._choose(split, hold_out_val)
         if not self.ids:
-            raise UserError(f"{self.root} (copy {self.layout.letter}) holds no image of the split {split}")
+            raise UserError(f"{self.root} (copy {self.layout.letter}) has no image of the split {split}")
         self._labeled_tasks_of: dict[str, tuple[str, ...]] = {}  # by image id
         self._partial_labels = partial_labels and split == "train" and Path(partial_labels)
         if self._partial_labels:

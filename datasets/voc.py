@@ -42,8 +42,8 @@ class VOC(PerspectiveDataset):
 
     Args:
         root: the folder.
-        split: "train", "val" (a part of the training images) or "test".
-        hold_out_val: whether the images of "val" are kept out of "train".
+        split: "train", "val" (part of the training images) or "test".
+        hold_out_val: whether "train" excludes the images of "val".
 
     Attributes:
         images: (year, id) of each image.
@@ -75,7 +75,7 @@ class VOC(PerspectiveDataset):
         chosen = indices_of_split(split, self.sample_names(), groups, hold_out_val)
         self.images = [self.images[index] for index in chosen]
         if not self.images:
-            raise UserError(f"{self.root} holds no image of the split {split}")
+            raise UserError(f"{self.root} has no image of the split {split}")
 
     def _lists(self) -> list[tuple[str, str]]:
         """Year and name of each list of the split."""

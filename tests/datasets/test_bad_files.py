@@ -26,13 +26,13 @@ def intact(tmp_path_factory):
 def opened(intact, tmp_path):
     """A function that opens a copy of a dataset, and returns it with the paths of its only test panorama."""
 
-    def opener(layout="S2D3D"):
+    def open_copy(layout="S2D3D"):
         shutil.copytree(intact / layout, tmp_path / layout)
         dataset = build_dataset(layout, tmp_path / layout, "test", HEIGHT, WIDTH)
         files = dataset.files[0]
         return dataset, {kind: dataset.root / getattr(files, kind) for kind in ("rgb", "depth", "semantic", "normal")}
 
-    return opener
+    return open_copy
 
 
 def error_of(dataset) -> str:

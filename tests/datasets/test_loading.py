@@ -144,7 +144,7 @@ def test_skipping_missing_files(structured, tmp_path):
     for path in normals[1:]:
         path.unlink()
     batches = train_batches(training_set(options), options)
-    assert len(seen(batches)) == 4
+    assert len(indices_of(batches)) == 4
     assert batches.bad == {f"{path} is missing" for path in normals[1:]}
     normals[0].unlink()
     with pytest.raises(UserError, match=r"--skip_bad_samples .*normal\.png"):
@@ -195,7 +195,7 @@ class Numbers(PanoramaDataset):
         return Panorama(blank.astype(np.uint8), depth, blank.astype(np.float32), depth.astype(np.int8), id=str(index))
 
 
-def seen(batches) -> list[int]:
+def indices_of(batches) -> list[int]:
     return [int(i) for batch in batches for i in batch["index"]]
 
 
@@ -217,7 +217,7 @@ def test_order_depends_on_epoch():
     orders = []
     for epoch in (1, 2, 1):
         batches.set_epoch(epoch)
-        orders.append(seen(batches))
+        orders.append(indices_of(batches))
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(7))
     assert orders[0] != orders[1]
     assert orders[0] == orders[2]
@@ -228,7 +228,7 @@ def test_processes_train_on_different_samples(monkeypatch):
     parts = []
     for rank in (0, 1):
         pretend_process(monkeypatch, rank, 2)
-        parts.append(seen(train_batches(Numbers(), train_options())))
+        parts.append(indices_of(train_batches(Numbers(), train_options())))
     assert len(parts[0]) == len(parts[1]) == 4, "as many steps, with one sample repeated"
     assert set(parts[0]) | set(parts[1]) == set(range(7))
 
@@ -238,7 +238,7 @@ def test_samples_are_evaluated_once(monkeypatch, processes):
     parts = []
     for rank in range(processes):
         pretend_process(monkeypatch, rank, processes)
-        parts.append(seen(eval_batches(Numbers(), train_options("--batch_size", "2"))))
+        parts.append(indices_of(eval_batches(Numbers(), train_options("--batch_size", "2"))))
     assert sorted(index for part in parts for index in part) == list(range(7))
     assert all(part == sorted(part) for part in parts)
 
@@ -287,7 +287,7 @@ def test_bad_samples_raise(workers):
     options = train_options("--num_workers", workers)
     for make in (train_batches, eval_batches):
         with pytest.raises(UserError, match=r"3\.png is missing"):
-            seen(make(Numbers(bad=(3,)), options))
+            indices_of(make(Numbers(bad=(3,)), options))
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
@@ -296,9 +296,9 @@ def test_skipping_bad_samples(workers, capsys):
     dataset = Numbers(bad=(2, 3, 6))
     training = train_batches(dataset, options)
     assert len(training) == 4
-    assert Counter(seen(training)) == Counter([0, 0, 1, 4, 4, 4, 5]), "replaced by the next good one"
+    assert Counter(indices_of(training)) == Counter([0, 0, 1, 4, 4, 4, 5]), "replaced by the next good one"
     evaluation = evaluation_batches(dataset, loading_settings(options), CPU)
-    assert seen(evaluation) == [0, 1, 4, 5], "omitted, even as a whole batch"
+    assert indices_of(evaluation) == [0, 1, 4, 5], "omitted, even as a whole batch"
     loading.report_bad_samples(training, evaluation)
     error = capsys.readouterr().err
     assert error == "3 bad samples were skipped:\n  2.png is missing\n  3.png is missing\n  6.png is missing\n"
@@ -311,7 +311,7 @@ def test_evaluation_workers_exit():
     before = set(multiprocessing.active_children())
     workers = []
     for batches in (training, evaluation, training, evaluation):
-        seen(batches)
+        indices_of(batches)
         workers.append(set(multiprocessing.active_children()) - before)
     assert len(workers[0]) == 2
     assert all(alive == workers[0] for alive in workers)
@@ -320,7 +320,7 @@ def test_evaluation_workers_exit():
 def test_only_bad_samples():
     options = train_options("--skip_bad_samples")
     with pytest.raises(UserError, match=r"all 7 samples are bad.*\.png is missing"):
-        seen(train_batches(Numbers(bad=tuple(range(7))), options))
+        indices_of(train_batches(Numbers(bad=tuple(range(7))), options))
 
 
 def test_interrupt_while_workers_start():

@@ -46,7 +46,7 @@ def trees(tmp_path_factory):
 
 @pytest.fixture
 def copied(trees, tmp_path):
-    """A function that returns a tree that may be damaged."""
+    """A function that returns a copy of a tree, which tests may damage."""
 
     def copy(letter):
         return shutil.copytree(trees(letter), tmp_path / "tree")
