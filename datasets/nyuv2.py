@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -107,11 +108,10 @@ class NYUv2(PerspectiveDataset):
 
     def describe_source(self) -> dict[str, str | int | None]:
         """Facts that metrics depend on: copy, classes, stored size, normals, and how "val" was chosen."""
-        height, width = self.layout.rgb(self.ids[0]).shape[:2]
         facts = {
             "copy": f"{self.layout.letter}: {self.layout.title}",
             "classes": len(self.classes),
-            "stored_size": f"{height}x{width}",
+            "stored_size": self._stored_size(),
             "val": self.hold_out,
         }
         if self.axes:
@@ -120,6 +120,14 @@ class NYUv2(PerspectiveDataset):
         if self._partial_labels:
             facts["partial_labels"] = f"{self._partial_labels.name} (sha256 {sha256(self._partial_labels)[:16]})"
         return facts
+
+    def _stored_size(self) -> str:
+        """Size of the first image that can be read, as bad samples may be skipped."""
+        for image_id in self.ids:
+            with suppress(UserError):
+                height, width = self.layout.rgb(image_id).shape[:2]
+                return f"{height}x{width}"
+        raise UserError(f"{self.root} (copy {self.layout.letter}): none of the {len(self.ids)} images can be read")
 
     def missing_files(self) -> list[str]:
         paths = (path for image_id in self.ids for path in self.layout.files(image_id, self._kinds_of(image_id)))

@@ -98,6 +98,18 @@ def test_describe_source(trees, letter):
     assert ("Eigen" in facts["normals"]) == (letter in "MHO")
 
 
+def test_describe_source_despite_a_bad_image(copied):
+    root = copied("B")
+    images = sorted((root / "images").iterdir())
+    facts = opened(root).describe_source()
+    (root / "images" / f"{opened(root).ids[0]}.jpg").write_bytes(b"")
+    assert opened(root).describe_source() == facts
+    for path in images:
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="3 images"):
+        opened(root).describe_source()
+
+
 @pytest.mark.parametrize("letter", LETTERS)
 def test_splits(trees, letter):
     root = trees(letter)
