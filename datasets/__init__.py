@@ -1,7 +1,7 @@
-"""Datasets: of panoramas (`build_dataset`, a sample: `datasets.panorama`) and of perspective images
-(`build_perspective_dataset`, a sample: `datasets.perspective`).
+"""Datasets of panoramas (`build_dataset`; samples: `datasets.panorama`) and of perspective images
+(`build_perspective_dataset`; samples: `datasets.perspective`).
 
-Importing only this package is cheap: torch is imported when a dataset is built.
+Importing this package is cheap: torch is not imported before a dataset is built.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets.perspective import PerspectiveDataset
     from datasets.perspective_augment import PerspectiveAugmentation
 
-# The name in --dataset, and the module and class that hold it.
+# Module and class of each value of --dataset.
 DATASETS = {
     "S2D3D": ("datasets.stanford2d3d", "Stanford2D3D"),
     "Struc3D": ("datasets.structured3d", "Structured3D"),
@@ -47,25 +47,25 @@ def build_dataset(
     tasks: tuple[str, ...] = TASK_NAMES,
     **arguments,
 ) -> PanoramaDataset:
-    """Make a dataset by its name in --dataset.
+    """Build a dataset of panoramas.
 
     Args:
         name: a key of DATASETS.
-        root: folder of the files; not used by ``Synthetic``.
+        root: folder with the files; unused by ``Synthetic``.
         split: ``train``, ``val`` or ``test``.
         height, width: size of the samples in pixels, width = 2 * height.
         augment: random augmentation, for training.
-        tasks: names of the tasks whose ground truth is needed; no other is read.
-        arguments: those that not all datasets take. ``Synthetic``: num_rooms, seed, cache_dir; those on disk:
-            hold_out_val, list_file, normal_frame (see `datasets.on_disk`; not ``Folder``); ``Struc3D``: metric_depth;
-            ``S2D3D``: fold.
+        tasks: names of the tasks whose ground truth is read.
+        arguments: arguments of specific datasets. ``Synthetic``: num_rooms, seed, cache_dir, rooms; all others:
+            hold_out_val, list_file and, except ``Folder``, normal_frame (see `datasets.on_disk`); ``Struc3D``:
+            metric_depth; ``S2D3D``: fold.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no panorama is found.
     """
     dataset = _dataset_class(DATASETS, name, split)
     if name != "Synthetic":
-        arguments["root"] = _required(root, name)
+        arguments["root"] = _require_root(root, name)
     return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **arguments)
 
 
@@ -79,24 +79,24 @@ def build_perspective_dataset(
     tasks: tuple[str, ...] = TASK_NAMES,
     **arguments,
 ) -> PerspectiveDataset:
-    """Make a dataset of perspective images by its name in --dataset.
+    """Build a dataset of perspective images.
 
     Args:
         name: a key of PERSPECTIVE_DATASETS.
-        root: folder of the files; not used by ``SyntheticNYU``.
+        root: folder with the files; unused by ``SyntheticNYU``.
         split: ``train``, ``val`` or ``test``.
         height, width: size of the samples in pixels.
-        augment: makes random training images; None: images are padded and resized.
-        tasks: names of the tasks whose ground truth is needed; no other is read.
-        arguments: those that not all datasets take. ``SyntheticNYU``: num_rooms, seed; those on disk: hold_out_val;
-            both of NYU's classes: num_classes; ``NYUv2``: normal_axes, normals, raw_depth, partial_labels.
+        augment: random augmentation, for training; None: images are padded and resized.
+        tasks: names of the tasks whose ground truth is read.
+        arguments: arguments of specific datasets. ``SyntheticNYU``: num_rooms, seed; all others: hold_out_val;
+            ``SyntheticNYU`` and ``NYUv2``: num_classes; ``NYUv2``: normal_axes, normals, raw_depth, partial_labels.
 
     Raises:
         UserError: when the name or the split is unknown, the root is missing, or no image is found.
     """
     dataset = _dataset_class(PERSPECTIVE_DATASETS, name, split)
     if name != "SyntheticNYU":
-        arguments["root"] = _required(root, name)
+        arguments["root"] = _require_root(root, name)
     return dataset(split=split, height=height, width=width, augment=augment, tasks=tasks, **arguments)
 
 
@@ -109,7 +109,7 @@ def _dataset_class(datasets: dict[str, tuple[str, str]], name: str, split: str) 
     return getattr(import_module(module), class_name)
 
 
-def _required(root: str | None, name: str) -> str:
+def _require_root(root: str | None, name: str) -> str:
     if root is None:
-        raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder that holds it")
+        raise UserError(f"--dataset {name} needs --dataset_rootdir, the folder with its files")
     return root

@@ -1,7 +1,7 @@
 """Augmentation of panoramas that also transforms their normals.
 
-Each step maps a `Panorama` to another. Randomness comes from torch's global generator, which is seeded for each sample
-of each epoch in training (see `datasets.loading`).
+Each step maps a `Panorama` to another. Random numbers come from torch's global generator, which `datasets.loading`
+seeds for each sample of an epoch.
 """
 
 from collections.abc import Callable
@@ -23,31 +23,31 @@ _MAPS = ("rgb", "depth", "normal", "semantic")
 def roll_yaw(panorama: Panorama, columns: int) -> Panorama:
     """Rotate the panorama about the vertical: pixels move `columns` to the right, normals rotate by the same angle.
 
-    Normals in a world frame do not change.
+    Normals in a world frame keep their values.
     """
     rolled = {name: np.roll(getattr(panorama, name), columns, axis=1) for name in _MAPS}
-    return replace(panorama, **rolled, normal_map=_view_normals(panorama, View(columns)))
+    return replace(panorama, **rolled, normal_map=_view_normal_map(panorama, View(columns)))
 
 
 def flip_left_right(panorama: Panorama) -> Panorama:
     """Mirror the panorama: columns in reverse order, the x component of the normals negated."""
     flipped = {name: cv2.flip(getattr(panorama, name), 1) for name in _MAPS}
-    return replace(panorama, **flipped, normal_map=_view_normals(panorama, View(0, mirrored=True)))
+    return replace(panorama, **flipped, normal_map=_view_normal_map(panorama, View(0, mirrored=True)))
 
 
-def _view_normals(panorama: Panorama, view: View) -> np.ndarray:
-    """The map that decodes the normals of a view."""
+def _view_normal_map(panorama: Panorama, view: View) -> np.ndarray:
+    """`Panorama.normal_map` of a view."""
     return view.vector_matrix(panorama.depth.shape[1], panorama.normal_frame) @ panorama.normal_map
 
 
 @dataclass
 class Augmentation:
-    """The paper's random augmentation of training samples, and one for photographs.
+    """The paper's random augmentation of training samples, and optionally effects of real photographs.
 
     Attributes:
         yaw: roll by a random number of columns.
         flip: mirror with probability 0.5.
-        color: with probability 0.5 jitter brightness, contrast and saturation by 0.8 to 1.2 and hue by 0.1.
+        color: with probability 0.5 jitter brightness, contrast and saturation by 0.8 to 1.2 and hue by up to 0.1 turns.
         photo: see `datasets.photo_effects`.
     """
 

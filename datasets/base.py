@@ -1,4 +1,4 @@
-"""The base class of all datasets: samples of one size that travel as they are stored and are decoded on a device."""
+"""Base class of all datasets: samples of one size, passed on in stored form and decoded on a device."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -13,18 +13,18 @@ from utils.tasks import TASK_NAMES
 
 
 class ImageDataset(Dataset, ABC):
-    """Images with ground truth, panoramas or perspective ones. Subclasses define how one is read, packed and unpacked.
+    """Images with ground truth. Subclasses define how an image is read, packed and unpacked.
 
     Args:
         height, width: H x W of the samples.
-        augment: makes a random training image of a stored one; None: none.
-        tasks: names of the tasks whose ground truth is needed; that of others may be missing in the samples.
+        augment: random augmentation, for training.
+        tasks: names of the tasks whose ground truth is needed; the ground truth of other tasks may be missing.
 
     Attributes:
-        classes: of the labels.
+        classes: semantic classes.
         depth_unit: unit of depth, in words.
         normal_frame: "camera" or "world".
-        noun: what the samples are called.
+        noun: "images" or "panoramas", for messages.
     """
 
     classes: SemanticClasses
@@ -59,7 +59,7 @@ class ImageDataset(Dataset, ABC):
         """Decode one packed sample, or a batch of them, on a device."""
 
     def fingerprint(self) -> str:
-        """Number of samples and hash of their names: equal for datasets with the same samples in the same order."""
+        """Number of samples and hash of their names; equal if the samples and their order are equal."""
         digest = hashlib.sha256("\n".join(self.sample_names()).encode("utf-8", "surrogateescape")).hexdigest()
         return f"{len(self)} {self.noun} (sha256 {digest[:16]})"
 
@@ -68,7 +68,7 @@ class ImageDataset(Dataset, ABC):
 
 
 def on_device(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """The array as a tensor. Copies to a GPU are from pinned memory, so that they overlap with computation."""
+    """The array as a tensor on a device. Copies to a GPU use pinned memory, to overlap with computation."""
     tensor = torch.as_tensor(array)
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Coarser sets of semantic classes, to evaluate in, for datasets whose classes they are made of."""
+"""Merging semantic classes to coarser ones, for evaluation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,25 +19,24 @@ from utils.tasks import IGNORE_LABEL
 
 @dataclass(frozen=True)
 class ClassMap:
-    """What the K labels of a dataset become.
+    """A map from the K classes of a dataset to M coarser ones.
 
     Attributes:
-        classes: the M coarser ones; each is made of one or more of the dataset's, or does not occur.
-        labels: of each label of the dataset, the coarser one, (K,).
+        classes: the coarser classes, some of which may not occur.
+        labels: (K,) the coarser label of each label of the dataset.
     """
 
     classes: SemanticClasses
     labels: tuple[int, ...]
 
     def merge_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """Coarser labels of labels of any shape, -1 = ignore."""
+        """Coarser labels of labels of any shape; -1 = ignore in both."""
         table = _tensor((*self.labels, IGNORE_LABEL), labels.device)
         return table[labels]
 
     def merge_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B, M, H, W) of logits (B, K, H, W): the largest of each class's; the lowest where there is none.
-
-        So the most likely class is what the most likely class of the dataset becomes.
+        """Logits (B, M, H, W) from logits (B, K, H, W): the maximum over each coarser class; for classes that do not
+        occur, the lowest finite number. The most likely class is thus the merged most likely class.
         """
         lowest = torch.finfo(logits.dtype).min
         merged = logits.new_full((len(logits), len(self.classes), *logits.shape[2:]), lowest)
@@ -46,7 +45,7 @@ class ClassMap:
 
 
 class MergedBatches(ChangedBatches):
-    """Batches with labels merged to coarser classes; for the keys see `datasets.panorama`."""
+    """Batches with labels merged to coarser classes; see `datasets.panorama` for the keys."""
 
     def __init__(self, batches: Iterable[dict], class_map: ClassMap):
         super().__init__(batches)
@@ -57,10 +56,14 @@ class MergedBatches(ChangedBatches):
 
 
 def find_class_map(name: str, dataset: str) -> ClassMap:
-    """The map from the classes of a dataset, by its name in --dataset, to those of --classes.
+    """The map from the classes of a dataset to coarser ones.
+
+    Args:
+        name: value of --classes.
+        dataset: value of --dataset.
 
     Raises:
-        UserError: when the dataset's classes cannot be merged to them.
+        UserError: when there is no such map.
     """
     if (name, dataset) == (NYU13, "Struc3D"):
         return ClassMap(NYUV2_13, tuple(int(LABELS_13_OF_40[id_ - 1]) for id_ in KEPT_CLASSES))

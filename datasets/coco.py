@@ -1,17 +1,19 @@
 """COCO 2017 (Lin et al.) with boxes and segmentation of its 80 classes: --dataset COCO.
 
-* **Files**: ``annotations/instances_{train,val}2017.json`` and ``images/{train,val}2017`` in the folder, or in
-  ``mscoco`` or ``COCO`` there. The test images are those of val2017; "val" is a tenth of those of train2017.
-* **Classes**: 81 for both tasks, the background and the 80 things. The released code has as many for detection as for
-  segmentation, too, but 171 with stuff, of which two are beyond its network.
-* **Boxes** are clipped to the image. Crowds have none; among the objects they are the difficult ones, as they need not
-  be found. Corners of objects are COCO's plus 1, so that they relate to boxes as VOC's do.
-* **Segmentation**: the maps of COCO-Stuff in ``stuff/{train,val}2017``, of which stuff is background, if that folder is
-  there; else the outlines of the instances, drawn by pycocotools. Crowds are ignored.
+* **Files**: ``annotations/instances_{train,val}2017.json`` and ``images/{train,val}2017`` in the folder, or in its
+  ``mscoco`` or ``COCO``. "test" is val2017; "val" is a tenth of train2017.
+* **Classes**: 81 for both tasks, the background and the 80 things. The released code has 171 for both, including stuff,
+  although its label ids reach 172.
+* **Boxes** are clipped to the image. Crowds have no boxes; as objects they are marked difficult, as they need not be
+  detected. Corners of objects are COCO's plus 1, as VOC's are.
+* **Segmentation**: the COCO-Stuff maps in ``stuff/{train,val}2017`` if that folder exists, with stuff as background;
+  otherwise the instance outlines, drawn by pycocotools, with crowds ignored.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +26,20 @@ from utils.errors import UserError
 from utils.images import ImageFile
 from utils.tasks import CLASS_TASKS, DETECTION
 
-_OUTLINE = ("segmentation", "area", "iscrowd", "category_id")  # what `instance_labels` needs
-_MOST_COMPARED = 16  # maps of COCO-Stuff, to detect which ids they hold
+_OUTLINE_KEYS = ("segmentation", "area", "iscrowd", "category_id")  # of annotations, for `instance_labels`
+_MAX_COMPARED_MAPS = 16  # of COCO-Stuff, to detect which ids they hold
 
 
 class COCO(PerspectiveDataset):
-    """COCO 2017; see the top of this file, and `PerspectiveDataset` for the other arguments.
+    """See the top of this file, and `PerspectiveDataset` for the other arguments.
 
     Args:
         root: the folder.
-        split: "train", "val" (a part of the training images) or "test".
-        hold_out_val: whether the images of "val" are kept out of "train".
+        split: "train", "val" (part of the training images) or "test".
+        hold_out_val: whether "train" excludes the images of "val".
 
     Attributes:
-        names: of the image files.
+        names: image file names.
 
     Raises:
         UserError: when files are missing or damaged, or the split is empty.
@@ -59,28 +61,32 @@ class COCO(PerspectiveDataset):
     ):
         super().__init__(height, width, augment, tasks)
         self.split = split
-        self.root = next((Path(root) / one for one in ("mscoco", "COCO") if (Path(root) / one).is_dir()), Path(root))
+        subfolders = (Path(root) / "mscoco", Path(root) / "COCO")
+        self.root = next((folder for folder in subfolders if folder.is_dir()), Path(root))
         self._part = "val2017" if split == "test" else "train2017"
-        images, annotations = read_instances(self.root / "annotations" / f"instances_{self._part}.json")
-        names = [one["file_name"] for one in images]
-        images = [images[index] for index in indices_of_split(split, names, names, hold_out_val)]
-        if not images:
-            raise UserError(f"{self.root} holds no image of the split {split}")
-        self.names = [one["file_name"] for one in images]
-        self._keep([annotations.get(one["id"], []) for one in images])
+        path = self.root / "annotations" / f"instances_{self._part}.json"
+        annotations = read_instances(path)
+        names = list(annotations)
+        self.names = [names[index] for index in indices_of_split(split, names, names, hold_out_val)]
+        if not self.names:
+            raise UserError(f"{self.root} has no image of the split {split}")
+        try:
+            self._store_annotations([annotations[name] for name in self.names])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} has an incomplete or damaged annotation: {error!r}") from error
         self._first_id = self._find_first_id() if self._has_maps else 0
 
-    def _keep(self, annotations: list[list[dict]]) -> None:
-        """Keep what is needed of the annotations of each image, in a form that is small and fast to pickle."""
+    def _store_annotations(self, annotations: list[list[dict]]) -> None:
+        """Store the needed annotations of each image in a form that is small and fast to pickle."""
         self._has_maps = "segmentation" in self.tasks and (self.root / "stuff" / self._part).is_dir()
-        objects = [objects_of(one) for one in annotations]
-        self._ends = np.cumsum([len(one) for one in objects])
+        objects = [objects_of(instances) for instances in annotations]
+        self._ends = np.cumsum([len(rows) for rows in objects])
         self._objects = np.concatenate(objects)
         self._outlines: list[bytes] = []
         if "segmentation" in self.tasks and not self._has_maps:
             self._outlines = [
-                json.dumps([{key: instance[key] for key in _OUTLINE} for instance in one]).encode()
-                for one in annotations
+                json.dumps([{key: instance[key] for key in _OUTLINE_KEYS} for instance in instances]).encode()
+                for instances in annotations
             ]
 
     def __len__(self) -> int:
@@ -96,10 +102,10 @@ class COCO(PerspectiveDataset):
         return [str(path) for path in paths if not path.is_file()]
 
     def read(self, index: int) -> PerspectiveImage:
-        """An image as it is stored.
+        """Read an image as stored.
 
         Raises:
-            UserError: when one of its files is missing, damaged or not what it should be; when pycocotools is missing.
+            UserError: when one of its files is missing, damaged or in the wrong format, or pycocotools is missing.
         """
         image = without_maps(ImageFile(self._image_path(index)).rgb(), self.names[index])
         height, width = image.size
@@ -109,13 +115,13 @@ class COCO(PerspectiveDataset):
         if self._has_maps:
             image.semantic = stuff_labels(self._stored_map(index), self._first_id)
             if image.semantic.shape != image.size:
-                raise UserError(f"{self._map_path(index)} has another size than the image")
+                raise UserError(f"{self._map_path(index)} differs in size from the image")
         elif self._outlines:
             image.semantic = instance_labels(json.loads(self._outlines[index]), height, width)
         return image
 
     def _objects_of(self, index: int) -> np.ndarray:
-        """(M, 6), not clipped."""
+        """Objects (M, 6), not clipped."""
         return self._objects[self._ends[index - 1] if index else 0 : self._ends[index]]
 
     def _image_path(self, index: int) -> Path:
@@ -128,45 +134,42 @@ class COCO(PerspectiveDataset):
         return ImageFile(self._map_path(index)).single_channel("category ids", bits=8)
 
     def _find_first_id(self) -> int:
-        """Which numbers the maps hold, see `datasets.coco_labels.find_first_id`."""
-
-        def maps() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            compared = 0
-            for index in range(len(self)):
-                if len(self._objects_of(index)) and self._map_path(index).is_file() and compared < _MOST_COMPARED:
-                    compared += 1
-                    yield self._stored_map(index), boxes_of_objects(self._objects_of(index))
-
-        return find_first_id(maps(), str(self.root / "stuff" / self._part))
+        """See `datasets.coco_labels.find_first_id`."""
+        usable = (i for i in range(len(self)) if len(self._objects_of(i)) and self._map_path(i).is_file())
+        maps = (
+            (self._stored_map(i), boxes_of_objects(self._objects_of(i))) for i in islice(usable, _MAX_COMPARED_MAPS)
+        )
+        return find_first_id(maps, str(self.root / "stuff" / self._part))
 
 
-def read_instances(path: Path) -> tuple[list[dict], dict[int, list[dict]]]:
-    """Images of an annotation file, in the order of their ids, and the annotations of each image id.
+def read_instances(path: Path) -> dict[str, list[dict]]:
+    """Read an annotation file: the annotations of each image by its file name, in the order of image ids.
 
     Raises:
         UserError: when the file is missing or damaged, or has other classes.
     """
     try:
         content = json.loads(path.read_bytes())
-        images = sorted(content["images"], key=lambda one: one["id"])
-        categories = {one["id"]: one["name"] for one in content["categories"]}
-        annotations: dict[int, list[dict]] = {}
-        for one in content["annotations"]:
-            annotations.setdefault(one["image_id"], []).append(one)
+        images = sorted(content["images"], key=lambda image: image["id"])
+        categories = {category["id"]: category["name"] for category in content["categories"]}
+        annotations_of = defaultdict(list)  # by image id
+        for annotation in content["annotations"]:
+            annotations_of[annotation["image_id"]].append(annotation)
+        annotations = {image["file_name"]: annotations_of[image["id"]] for image in images}
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not an annotation file of COCO, or is damaged") from error
+        raise UserError(f"{path} is not a COCO annotation file, or is damaged") from error
     if categories != {id_: COCO_CLASSES.names[label] for id_, label in LABEL_OF_ID.items()}:
-        raise UserError(f"{path} has other categories than the 80 of COCO 2017")
-    return images, annotations
+        raise UserError(f"{path}: expected the 80 categories of COCO 2017")
+    return annotations
 
 
 def objects_of(annotations: list[dict]) -> np.ndarray:
-    """The objects (M, 6) float64 of an image, see `datasets.boxes`; crowds are difficult ones."""
+    """The objects (M, 6) float64 of an image, see `datasets.boxes`; crowds are marked difficult."""
     rows = []
-    for one in annotations:
-        x, y, width, height = one["bbox"]
+    for annotation in annotations:
+        x, y, width, height = annotation["bbox"]
         corners = [x + 1, y + 1, x + width + 1, y + height + 1]
-        rows.append([*corners, LABEL_OF_ID[one["category_id"]], one["iscrowd"]])
+        rows.append([*corners, LABEL_OF_ID[annotation["category_id"]], annotation["iscrowd"]])
     return np.array(rows, np.float64).reshape(-1, 6)

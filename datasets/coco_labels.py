@@ -1,4 +1,4 @@
-"""The 80 classes of COCO 2017, and their label maps, from instances or from the maps of COCO-Stuff."""
+"""The 80 classes of COCO 2017, and label maps from COCO-Stuff or from instance outlines."""
 
 from collections.abc import Iterable, Sequence
 
@@ -29,10 +29,11 @@ COCO_CLASSES = SemanticClasses(names=("background", *_NAMES), colors=distinct_co
 
 
 def stuff_labels(stored: np.ndarray, first_id: int) -> np.ndarray:
-    """Labels (H, W) int8 of a map of COCO-Stuff (H, W) uint8: things 1 to 80, stuff 0, unlabeled -1.
+    """Labels (H, W) int8 from a COCO-Stuff map (H, W) uint8: things 1 to 80, stuff 0, unlabeled -1.
 
     Args:
-        first_id: what the number 0 stands for: the category id 0, unlabeled, or 1.
+        stored: the map.
+        first_id: the category id that is stored as 0: 0 (unlabeled) or 1, see `find_first_id`.
     """
     table = np.zeros(256, np.int8)
     for id_, label in LABEL_OF_ID.items():
@@ -42,13 +43,14 @@ def stuff_labels(stored: np.ndarray, first_id: int) -> np.ndarray:
 
 
 def find_first_id(maps: Iterable[tuple[np.ndarray, np.ndarray]], where: str) -> int:
-    """Whether maps of COCO-Stuff hold category ids or, as the published ones do, ids minus 1: 0 or 1.
+    """0 if COCO-Stuff maps store category ids, 1 if they store ids minus 1, as the published maps do.
 
     Args:
-        maps: (H, W) uint8, each with the boxes (n, 5) of the things that it shows.
+        maps: maps (H, W) uint8, each with the boxes (n, 5) of its things.
+        where: the folder of the maps, for messages.
 
     Raises:
-        UserError: when boxes hold neither.
+        UserError: when the boxes contain neither.
     """
     votes = np.zeros(2, int)
     for stored, boxes in maps:
@@ -56,20 +58,24 @@ def find_first_id(maps: Iterable[tuple[np.ndarray, np.ndarray]], where: str) -> 
             inside = stored[y1:y2, x1:x2]
             votes += [np.count_nonzero(inside == ID_OF_LABEL[label] - first_id) for first_id in (0, 1)]
     if not votes.any():
-        raise UserError(f"{where}: the label maps show none of the annotated things: expected those of COCO-Stuff")
+        raise UserError(f"{where}: the label maps contain none of the annotated things: expected COCO-Stuff maps")
     return int(votes.argmax())
 
 
 def instance_labels(annotations: Sequence[dict], height: int, width: int) -> np.ndarray:
-    """Labels (H, W) int8 by the outlines of instances: smaller ones before larger ones, crowds -1 where nothing is.
+    """Labels (H, W) int8 from instance outlines: small instances on top of large ones, crowds (-1) below all others.
 
     Args:
-        annotations: as COCO stores them, those of crowds as well.
+        annotations: instances and crowds as stored by COCO.
+        height, width: H x W.
+
+    Raises:
+        UserError: when pycocotools is missing.
     """
     mask = import_extra("pycocotools.mask", "segmentation on COCO without stuff/*.png")
     labels = np.zeros((height, width), np.int8)
-    for one in sorted(annotations, key=lambda one: (not one["iscrowd"], -one["area"])):
-        encoded = mask.frPyObjects(one["segmentation"], height, width)
+    for annotation in sorted(annotations, key=lambda item: (not item["iscrowd"], -item["area"])):
+        encoded = mask.frPyObjects(annotation["segmentation"], height, width)
         inside = mask.decode(mask.merge(encoded) if isinstance(encoded, list) else encoded).astype(bool)
-        labels[inside] = IGNORE_LABEL if one["iscrowd"] else LABEL_OF_ID[one["category_id"]]
+        labels[inside] = IGNORE_LABEL if annotation["iscrowd"] else LABEL_OF_ID[annotation["category_id"]]
     return labels

@@ -1,6 +1,6 @@
-"""A dataset of one's own, described by a dataset.json in its folder: --dataset Folder.
+"""Your own dataset, described by the dataset.json in its folder: --dataset Folder.
 
-* **Tree**, encodings, frames, classes and splits: as described, see `datasets.folder_description` and docs/data.md.
+* **Tree**, encodings, frames, classes and splits: see `datasets.folder_description` and docs/data.md.
 * **Depth** and **normals**: lossless images, ``.npy``, ``.npz``, ``.hdr`` or OpenEXR, see `datasets.map_files`.
 * **Split**: "train" never includes "val".
 """
@@ -21,15 +21,15 @@ from utils.errors import UserError
 from utils.tasks import METERS, RELATIVE, TASK_NAMES, join_tasks
 
 _MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
-_LARGEST_8BIT = 256  # upper end of the range of 8-bit normals: 255, or 256 for v / 128 - 1
-_TOLERANCE = 0.01  # of the range of normals
+_MAX_8BIT_RANGE = 256  # largest upper end of the range of 8-bit normals: 255, or 256 for v / 128 - 1
+_TOLERANCE = 0.01  # fraction of the range by which stored normals may exceed it
 
 
 class Folder(DiskPanoramaDataset):
-    """See the top of this file, and `DiskPanoramaDataset` for the arguments; dataset.json gives the normal frame.
+    """See the top of this file, and `DiskPanoramaDataset` for the arguments. dataset.json sets the normal frame.
 
     Raises:
-        UserError: when dataset.json is missing or wrong, or has no ground truth for one of the tasks.
+        UserError: when dataset.json is missing or invalid, or has no ground truth for one of the tasks.
     """
 
     name = "Folder"
@@ -83,12 +83,12 @@ class Folder(DiskPanoramaDataset):
             yield PanoramaFiles(**absent | paths)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """Depth and normals must be of the formats that dataset.json describes, so that panoramas can be stacked."""
+        """Depth and normals must have the suffixes given in dataset.json, so that panoramas can be stacked."""
         for kind in ("depth", "normal"):
             path, pattern = getattr(files, kind), self.description.patterns.get(kind)
             if path and pattern and Path(path).suffix.lower() != Path(pattern).suffix.lower():
                 raise UserError(
-                    f"{self.list_file}: {path} is not like files.{kind} in {self.description.path}: {pattern}"
+                    f"{self.list_file}: {path} needs the suffix of files.{kind} ({pattern}) in {self.description.path}"
                 )
         return files
 
@@ -102,12 +102,12 @@ class Folder(DiskPanoramaDataset):
 
     def read(self, index: int) -> Panorama:
         panorama = super().read(index)
-        if self.files[index].normal is None and self._holds_floats("normal"):  # of the same type as others
+        if self.files[index].normal is None and self._holds_floats("normal"):  # the dtype of the other panoramas
             panorama.normal = np.full(panorama.normal.shape, np.nan, np.float32)
         return panorama
 
     def fingerprint(self) -> str:
-        """Also of what dataset.json says on the meaning of the files."""
+        """Also covers the meaning of the files as described in dataset.json."""
         both = f"{super().fingerprint()} {self.description.digest}"
         return f"{len(self)} {self.noun} (sha256 {hashlib.sha256(both.encode()).hexdigest()[:16]})"
 
@@ -118,7 +118,7 @@ class Folder(DiskPanoramaDataset):
     def _read_normals(self, path: Path) -> np.ndarray:
         """(H, W, 3) uint8 or float32, as stored."""
         low, high = self.description.normal_range
-        normals = read_normals(path, bits=8 if high <= _LARGEST_8BIT else 16)
+        normals = read_normals(path, bits=8 if high <= _MAX_8BIT_RANGE else 16)
         margin = _TOLERANCE * (high - low)
         known = normals if normals.dtype == np.uint8 or np.isfinite(normals.sum()) else normals[np.isfinite(normals)]
         if known.size and (known.min() < low - margin or known.max() > high + margin):
@@ -129,21 +129,21 @@ class Folder(DiskPanoramaDataset):
         return normals
 
     def _holds_floats(self, kind: str) -> bool:
-        """Whether maps of a kind are decoded from floats: they are stored as such, or as 16-bit color."""
-        is_deep = kind == "normal" and self.description.normal_range[1] > _LARGEST_8BIT
-        return is_deep or holds_floats(self.description.patterns.get(kind, ""))
+        """Whether maps of a kind are decoded from floats: stored as floats, or normals stored as 16-bit color."""
+        is_16bit = kind == "normal" and self.description.normal_range[1] > _MAX_8BIT_RANGE
+        return is_16bit or holds_floats(self.description.patterns.get(kind, ""))
 
     def _names_of(self, split: str) -> set[str]:
-        """Names of the panoramas of a split; all for REST."""
+        """Names of the panoramas of a split; all panoramas for REST."""
         value = self.description.splits[split]
         if value == REST:
             return self._all_names()
         entries = list_lines(self.root / value) if isinstance(value, str) else value
         names = {entry for entry in entries if "*" not in entry}
-        depth = self.example.count("*")
-        if wrong := next((name for name in names if name.count("/") + 1 != depth), None):
+        num_parts = self.example.count("*")
+        if wrong := next((name for name in names if name.count("/") + 1 != num_parts), None):
             raise UserError(
-                f"{self.description.path}: splits.{split} has the name {wrong}, but names have {depth} part(s) "
+                f"{self.description.path}: splits.{split} has the name {wrong}, but names have {num_parts} part(s) "
                 f"separated by /, one for each * of files.rgb"
             )
         patterns = [_as_regex(entry, ".*") for entry in entries if "*" in entry]
@@ -152,7 +152,7 @@ class Folder(DiskPanoramaDataset):
         return names
 
     def _all_names(self) -> set[str]:
-        """Names of the panoramas with at least one of the needed files: what the ``*`` stand for, separated by /."""
+        """Names of the panoramas with at least one needed file: the matches of the ``*``, joined by /."""
         names = set()
         for kind in self.needed:
             pattern = self.description.patterns[kind]
@@ -166,12 +166,12 @@ class Folder(DiskPanoramaDataset):
 
 
 def described_tasks(description: FolderDescription) -> tuple[str, ...]:
-    """The tasks for which a folder holds ground truth."""
+    """The tasks for which a folder has ground truth."""
     return tuple(task for task in TASK_NAMES if _MAP_OF_TASK[task] in description.patterns)
 
 
 def _fill(pattern: str, name: str) -> str:
-    """The path of a panorama."""
+    """The path of the panorama with this name."""
     for part in name.split("/"):
         pattern = pattern.replace("*", part, 1)
     return pattern

@@ -1,4 +1,4 @@
-"""dataset.json: what the files of `datasets.folder` mean, see docs/data.md."""
+"""dataset.json: the meaning of the files of `datasets.folder`, see docs/data.md."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ from utils.colors import distinct_colors
 from utils.errors import UserError
 
 FILE_NAME = "dataset.json"
-REST = "rest"  # a split: all panoramas that are in no other one
+REST = "rest"  # as a split: all panoramas that are in no other split
 _RELATIVE = "relative"
 _SPLITS = ("train", "val", "test")
-_MAX_CLASSES = 127  # labels are stored in 8 bits with a sign
-_LONGEST_VALUE = 60  # characters in a message
+_MAX_CLASSES = 127  # labels are int8
+_MAX_SHOWN = 60  # characters of a key or value in a message
 _AXES = {"right": (0, 1), "left": (0, -1), "down": (1, 1), "up": (1, -1), "forward": (2, 1), "backward": (2, -1)}
 
 
@@ -27,18 +27,19 @@ class FolderDescription:
     """The content of a dataset.json.
 
     Attributes:
-        path: of the file.
-        patterns: of ``rgb`` and the maps that there are (``depth``, ``semantic``, ``normal``), with as many ``*``.
+        path: the file.
+        patterns: paths of ``rgb`` and the available maps (``depth``, ``semantic``, ``normal``), all with equally many
+            ``*``.
         depth_scale: meters per stored unit; None: depth is relative.
-        missing_depth: stored value of missing depth, besides 0 and non-finite ones; None: there is none.
+        missing_depth: stored value of missing depth in addition to 0 and non-finite values; None: no such value.
         normal_range: stored values of the components -1 and 1.
         normal_map: see `datasets.panorama.Panorama`.
         normal_frame: "camera" or "world".
-        classes: of the labels.
-        class_ids: the stored id of each label.
+        classes: semantic classes.
+        class_ids: stored id of each label.
         ignored_ids: stored ids of pixels without a class.
-        splits: for each split REST, a text file, or a list of names and patterns of names.
-        digest: hash of the meaning: everything but the patterns and the splits.
+        splits: value of each split: REST, a text file, or a list of names and patterns of names.
+        digest: hash of the meaning of the files: everything but the patterns and the splits.
     """
 
     path: Path
@@ -57,7 +58,7 @@ class FolderDescription:
 
 @dataclass(frozen=True)
 class _Key:
-    """A key of a JSON object: what is expected of its value, in words and as a function; the default if optional."""
+    """A key of a JSON object: the expected value in words, a check of values, and the default if it is optional."""
 
     expected: str
     is_valid: Callable[[Any], bool]
@@ -93,14 +94,14 @@ def _are_axes(value: object) -> bool:
 
 
 _PATTERN = "a path relative to the folder with * for the name of the panorama, such as depth/*.png"
-_SPLIT = f'"{REST}", a text file with a name per line, or a list of names, in which * stands for any characters'
-_CLASS = "a list of at most 127 objects with id, name and, if wanted, color"
+_SPLIT = f'"{REST}", a text file with one name per line, or a list of names, in which * matches any characters'
+_CLASSES = f"a list of at most {_MAX_CLASSES} objects with id, name and optionally color"
 _SECTIONS = {
-    "files": _Key("an object with the pattern of rgb and of the maps", lambda value: isinstance(value, dict)),
+    "files": _Key("an object with the patterns of rgb and of the maps", lambda value: isinstance(value, dict)),
     "depth": _Key("an object with unit", lambda value: isinstance(value, dict), is_required=False),
     "normal": _Key("an object with frame and range", lambda value: isinstance(value, dict), is_required=False),
     "classes": _Key(
-        _CLASS, lambda value: isinstance(value, list) and 0 < len(value) <= _MAX_CLASSES, is_required=False
+        _CLASSES, lambda value: isinstance(value, list) and 0 < len(value) <= _MAX_CLASSES, is_required=False
     ),
     "ignored_ids": _Key("a list of ids from 0 to 255", _are_ids, is_required=False, default=()),
     "splits": _Key("an object with train, val, test", lambda value: isinstance(value, dict), False, {}),
@@ -114,13 +115,13 @@ _DEPTH = {
         f'the meters per stored unit, such as 0.001, or "{_RELATIVE}"',
         lambda value: value == _RELATIVE or (_is_number(value) and value > 0),
     ),
-    "missing": _Key("the stored number of missing depth", _is_number, is_required=False),
+    "missing": _Key("the stored value of missing depth", _is_number, is_required=False),
 }
 _NORMAL = {
     "frame": _Key('"camera" or "world"', lambda value: value in ("camera", "world")),
-    "range": _Key("the stored numbers of the components -1 and 1, such as [0, 255] or [-1, 1]", _is_range),
+    "range": _Key("the stored values of the components -1 and 1, such as [0, 255] or [-1, 1]", _is_range),
     "axes": _Key(
-        f"the directions of the three components, each one of {', '.join(_AXES)}",
+        f"the directions of the three components, among {', '.join(_AXES)}",
         _are_axes,
         is_required=False,
         default=("right", "down", "forward"),
@@ -142,7 +143,7 @@ def read_description(root: Path) -> FolderDescription:
     """Read the dataset.json of a folder.
 
     Raises:
-        UserError: naming the file and the key that is missing, unknown or wrong.
+        UserError: when the file is missing, or a key is missing, unknown or invalid.
     """
     path = root / FILE_NAME
     sections = _validated(_read_json(path), _SECTIONS, f"{path}: ")
@@ -155,7 +156,7 @@ def read_description(root: Path) -> FolderDescription:
     splits = _validated(sections["splits"], _SPLIT_KEYS, f"{path}: splits.")
     splits = {part: value for part, value in splits.items() if value is not None}
     if list(splits.values()).count(REST) > 1:
-        raise UserError(f'{path}: splits: only one can be "{REST}"')
+        raise UserError(f'{path}: splits: only one split can be "{REST}"')
     meaning = [depth, normal, classes.names, class_ids, list(sections["ignored_ids"])]
     return FolderDescription(
         path=path,
@@ -183,47 +184,47 @@ def _read_json(path: Path) -> dict:
     except (OSError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise UserError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold an object with the keys {', '.join(_SECTIONS)}")
+        raise UserError(f"{path}: expected an object with the keys {', '.join(_SECTIONS)}")
     return content
 
 
-def _validated(content: dict, keys: dict[str, _Key], place: str) -> dict:
-    """The values of all keys, defaults included.
+def _validated(content: dict, keys: dict[str, _Key], prefix: str) -> dict:
+    """The values of all keys of a JSON object, including defaults.
 
     Args:
-        content: a JSON object.
-        keys: that it can have.
-        place: file and object, for messages: the key follows it.
+        content: the JSON object.
+        keys: the known keys.
+        prefix: file and object, before the key in messages.
 
     Raises:
         UserError: when a key is missing, unknown, or has an unexpected value.
     """
     for name in content:
         if name not in keys:
-            raise UserError(f"{place}{name[:_LONGEST_VALUE]} is no known key: choose among {', '.join(keys)}")
+            raise UserError(f"{prefix}{name[:_MAX_SHOWN]} is unknown: choose from {', '.join(keys)}")
     for name, key in keys.items():
         if name in content and not key.is_valid(content[name]):
-            value = json.dumps(content[name])[:_LONGEST_VALUE]
-            raise UserError(f"{place}{name} is {value}: expected {key.expected}")
+            value = json.dumps(content[name])[:_MAX_SHOWN]
+            raise UserError(f"{prefix}{name} is {value}: expected {key.expected}")
         if name not in content and key.is_required:
-            raise UserError(f"{place}{name} is missing: expected {key.expected}")
+            raise UserError(f"{prefix}{name} is missing: expected {key.expected}")
     return {name: content.get(name, key.default) for name, key in keys.items()}
 
 
 def _read_patterns(sections: dict, path: Path) -> dict[str, str]:
-    """The patterns of the maps that there are. Each has its section, and the others have none."""
+    """The patterns of RGB and of the maps, after checking that exactly these maps have sections."""
     files = _validated(sections["files"], _FILES, f"{path}: files.")
     patterns = {kind: pattern for kind, pattern in files.items() if pattern is not None}
     for kind, section in _SECTION_OF_MAP.items():
         if kind in patterns and sections[section] is None:
-            raise UserError(f"{path}: {section} is missing, as files.{kind} is there: {_SECTIONS[section].expected}")
+            raise UserError(f"{path}: files.{kind} requires {section}: {_SECTIONS[section].expected}")
         if kind not in patterns and sections[section] is not None:
-            raise UserError(f"{path}: files.{kind} is missing, as {section} is there: {_PATTERN}")
+            raise UserError(f"{path}: {section} requires files.{kind}: {_PATTERN}")
     if len(patterns) == 1:
         raise UserError(f"{path}: files needs at least one of {', '.join(_SECTION_OF_MAP)}")
     for kind, pattern in patterns.items():
         if pattern.count("*") != patterns["rgb"].count("*"):
-            raise UserError(f"{path}: files.{kind} must have as many * as files.rgb, which stand for the same names")
+            raise UserError(f"{path}: files.{kind} must have as many * as files.rgb, for the parts of the same names")
     return patterns
 
 
@@ -233,15 +234,16 @@ def _read_classes(sections: dict, path: Path) -> tuple[SemanticClasses, tuple[in
     entries = []
     for number, entry in enumerate(sections["classes"]):
         if not isinstance(entry, dict):
-            raise UserError(f"{path}: classes: expected {_CLASS}")
+            raise UserError(f"{path}: classes: expected {_CLASSES}")
         entries.append(_validated(entry, _CLASS_KEYS, f"{path}: classes[{number}]."))
     for key in ("id", "name"):
         values = [entry[key] for entry in entries]
-        if twice := next((value for value in values if values.count(value) > 1), None):
-            raise UserError(f"{path}: classes: two have the {key} {json.dumps(twice)}")
+        repeated = [value for value in values if values.count(value) > 1]
+        if repeated:
+            raise UserError(f"{path}: classes: several have the {key} {json.dumps(repeated[0])}")
     ids = tuple(entry["id"] for entry in entries)
     if both := set(ids) & set(sections["ignored_ids"]):
-        raise UserError(f"{path}: ignored_ids has {min(both)}, which is the id of a class")
+        raise UserError(f"{path}: ignored_ids has {min(both)}, which is also the id of a class")
     colors = tuple(tuple(entry["color"] or color) for entry, color in zip(entries, defaults, strict=True))
     return SemanticClasses(tuple(entry["name"] for entry in entries), colors), ids
 

@@ -1,4 +1,4 @@
-"""Which training images are held out to validate on, where a dataset does not say."""
+"""Holding out training images for validation, where a dataset defines no validation split."""
 
 import hashlib
 from collections import defaultdict
@@ -8,13 +8,13 @@ _FRACTION = 0.1
 
 
 def held_out(ids: Sequence[str], groups: Sequence[str]) -> set[str]:
-    """About a tenth of the images, in whole groups.
+    """Ids of about a tenth of the images, chosen in whole groups.
 
-    The choice depends on names alone, so that a part of the data does not change it for the rest.
+    Groups are chosen in an order that depends only on their names, so that missing images hardly change the choice.
 
     Args:
-        ids: of the images.
-        groups: of each image, what it must not be separated from: its scene, for example.
+        ids: the images.
+        groups: the group of each image, such as its scene, which is not split.
     """
     members = defaultdict(list)
     for image_id, group in zip(ids, groups, strict=True):
@@ -30,12 +30,14 @@ def held_out(ids: Sequence[str], groups: Sequence[str]) -> set[str]:
 
 
 def indices_of_split(split: str, ids: Sequence[str], groups: Sequence[str], hold_out_val: bool) -> list[int]:
-    """Indices of the images that belong to a split, among those of the part of a dataset that it is taken from.
+    """Indices of the images of a split, among the training images, or the test images if the split is "test".
 
     Args:
-        split: "val", or "train" with `hold_out_val`: those that `held_out` chooses, or the others; else all.
+        split: "val": the images of `held_out`; "train" with `hold_out_val`: the other images; otherwise all images.
+        ids, groups: see `held_out`.
+        hold_out_val: whether "train" excludes the images of "val".
     """
     if split == "test" or (split == "train" and not hold_out_val):
         return list(range(len(ids)))
     kept_out = held_out(ids, groups)
-    return [index for index, one in enumerate(ids) if (one in kept_out) == (split == "val")]
+    return [index for index, image_id in enumerate(ids) if (image_id in kept_out) == (split == "val")]

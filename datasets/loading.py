@@ -1,4 +1,4 @@
-"""Loading the batches of a process."""
+"""The batches of a process: read and collated by workers, decoded on the device."""
 
 import os
 import sys
@@ -17,17 +17,17 @@ from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
 
-_OF_ANY_LENGTH = {"boxes", "objects"}
+_PADDED_KEYS = {"boxes", "objects"}  # arrays of different lengths
 
 
 class Batches:
-    """The batches of a process. Workers read, augment, pack and collate samples; this process moves a batch to the
+    """The batches of a process. Workers read, augment, pack and collate samples; this process moves each batch to the
     device and decodes it there.
 
     Args:
-        loader: of packed samples.
-        device: of the batches.
-        decode: of a packed batch and the device.
+        loader: loads packed batches.
+        device: device of the batches.
+        decode: decodes a packed batch on a device.
 
     Attributes:
         bad: with --skip_bad_samples, the errors of the samples that this process has skipped so far.
@@ -48,7 +48,7 @@ class Batches:
         return (self._decode(batch, self._device) for batch in self.packed())
 
     def packed(self) -> Iterator[dict]:
-        """The batches as sent by the workers, not decoded."""
+        """The batches from the workers, not decoded yet."""
         with interrupts_deferred():  # while workers are started
             batches = iter(self._loader)
         for batch in batches:
@@ -65,10 +65,10 @@ class Batches:
 def decoded_ahead(
     packed: Iterable[dict], device: torch.device, decode: Callable[[dict, torch.device], dict]
 ) -> Iterator[dict]:
-    """Batches decoded on a GPU, each copied and decoded while the one before it is worked on.
+    """Decode batches on a GPU, copying and decoding each batch while the previous one is in use.
 
-    That is done in a separate stream, which the work on a batch waits for without the host. One batch more than was
-    handed out has been read: who counts those that were handed out, as `Batches.set_epoch` does, does not notice.
+    Decoding runs in a separate stream, for which the current stream waits without blocking the host. One more batch
+    than yielded has been read from `packed`. Resuming by `Batches.set_epoch` is unaffected: it counts yielded batches.
     """
     side = torch.cuda.Stream(device)
     ahead = None
@@ -77,7 +77,7 @@ def decoded_ahead(
             decoded = decode(batch, device)
         if ahead is not None:
             yield ahead
-        # Nothing of the next batch may be used before it is complete; its memory is not free before it was used.
+        # The current stream must not use the batch before it is complete, nor may its memory be reused before that use.
         torch.cuda.current_stream(device).wait_stream(side)
         for value in (*decoded.values(), *decoded.get(STORED, {}).values()):
             if isinstance(value, torch.Tensor):
@@ -95,9 +95,9 @@ class LoadingSettings:
         batch_size: samples per batch.
         num_workers: worker processes; 0 reads in this process.
         skip_bad: skip samples that cannot be read, instead of raising an error.
-        drop_last: leave out the last batch of a training epoch if it is smaller.
-        mix_ratio: of a `datasets.joint.JointDataset`, what its datasets contribute to an epoch, see
-            `datasets.sampling.MixingSampler`; None: all their samples once.
+        drop_last: drop the last batch of a training epoch if it is smaller.
+        mix_ratio: contributions of the datasets of a `datasets.joint.JointDataset` to an epoch, see
+            `datasets.sampling.MixingSampler`; None: each sample once.
     """
 
     batch_size: int = 1
@@ -122,7 +122,7 @@ def training_batches(dataset: ImageDataset, settings: LoadingSettings, seed: int
 def evaluation_batches(dataset: ImageDataset, settings: LoadingSettings, device: torch.device) -> Batches:
     """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
-    With `skip_bad`, bad samples are omitted. The workers end with each pass: those of a training are still there then.
+    With `skip_bad`, bad samples are omitted. Workers exit after each pass, as training workers keep running meanwhile.
     """
     indices = range(rank(), len(dataset), world_size())
     reader = _Reader(dataset, skip_bad=settings.skip_bad)
@@ -139,7 +139,7 @@ def report_bad_samples(*all_batches: Batches) -> None:
 
 
 class _Reader(Dataset):
-    """Run by the workers: reads packed samples, augments them by their seeds, and skips bad ones if allowed."""
+    """The dataset of the workers: reads packed samples, seeds their augmentation, and skips bad ones if allowed."""
 
     def __init__(self, dataset: ImageDataset, skip_bad: bool, replace_bad: bool = False):
         self._dataset = dataset
@@ -151,7 +151,7 @@ class _Reader(Dataset):
         return len(self._dataset)
 
     def __getitem__(self, key: int | SeededIndex) -> dict:
-        """A packed sample, with the errors of skipped samples as ``bad``; only ``bad`` if there is no sample."""
+        """A packed sample, with the errors of skipped samples as ``bad``; only ``bad`` if it was skipped itself."""
         if not isinstance(key, SeededIndex):
             return self._read(key)
         with torch.random.fork_rng(devices=[]):
@@ -168,7 +168,7 @@ class _Reader(Dataset):
                     raise
                 bad.append(str(error))
         if self._replace_bad:
-            raise UserError(f"all {len(self)} samples are bad, {bad[0]} for one")
+            raise UserError(f"all {len(self)} samples are bad, for example: {bad[0]}")
         return {"bad": bad}
 
 
@@ -176,8 +176,8 @@ def _collate(samples: list[dict]) -> dict:
     """A batch of the good samples, as arrays, and all errors as ``bad``.
 
     Arrays are sent to the main process through a pipe while the worker continues; tensors would be copied to new shared
-    memory first, which takes longer. Boxes and objects, of which samples have different numbers, are filled up with
-    rows of zeros.
+    memory first, which takes longer. Boxes and objects, whose numbers differ between samples, are padded with rows of
+    zeros.
     """
     bad = [message for sample in samples for message in sample.pop("bad")]
     good = [sample for sample in samples if sample]
@@ -187,14 +187,14 @@ def _collate(samples: list[dict]) -> dict:
 
 
 def _stacked(samples: list[dict]) -> dict:
-    """The arrays of samples, and of those at the size of their files if they have them, stacked; ids as a list."""
+    """Stack the arrays of samples, and of those at the size of the files if present; ids become a list."""
     batch: dict = {"id": [sample.pop("id") for sample in samples]}
     stored = [sample.pop(STORED) for sample in samples if STORED in sample]
     if stored and len({sample["depth"].shape for sample in stored}) + len(samples) - len(stored) > 1:
-        raise UserError(f"{batch['id'][0]} and others of its batch are of different sizes: pass --batch_size 1")
+        raise UserError(f"{batch['id'][0]} and other files of its batch differ in size: pass --batch_size 1")
     if stored:
         batch[STORED] = _stacked(stored)
-    for key in _OF_ANY_LENGTH & samples[0].keys():
+    for key in _PADDED_KEYS & samples[0].keys():
         length = max(len(sample[key]) for sample in samples)
         for sample in samples:
             sample[key] = np.pad(sample[key], ((0, length - len(sample[key])), (0, 0)))
@@ -218,7 +218,7 @@ def _batches(
         num_workers=settings.num_workers,
         persistent_workers=keep_workers,
         worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # for the unused seeds of the workers: does not change the global one
+        generator=torch.Generator(),  # draws the workers' unused seeds, in place of the global generator
     )
     return Batches(loader, device, reader.unpack)
 

@@ -14,15 +14,15 @@ _COLOR_CHANNELS = (("R", "G", "B"), ("X", "Y", "Z"))  # names in OpenEXR files
 
 
 def holds_floats(path: str) -> bool:
-    """Whether it is a file of an array, or a float image, by its suffix."""
+    """Whether the suffix is that of an array file or a float image."""
     return Path(path).suffix.lower() in (*ARRAY_SUFFIXES, *_FLOAT_IMAGE_SUFFIXES)
 
 
 def read_depth(path: Path) -> np.ndarray:
-    """One number per pixel: (H, W) uint16 of a lossless image of 16-bit gray, float32 of others, see `holds_floats`.
+    """Stored depth (H, W): uint16 from a lossless 16-bit gray image, float32 from other files (see `holds_floats`).
 
     Raises:
-        UserError: when the file is missing, damaged or of another kind.
+        UserError: when the file is missing, damaged or in the wrong format.
     """
     if not holds_floats(path.name):
         return ImageFile(path).single_channel("depth", bits=16)
@@ -30,26 +30,26 @@ def read_depth(path: Path) -> np.ndarray:
     if depth.ndim == 3 and (depth == depth[..., :1]).all():
         depth = depth[..., 0]
     if depth.ndim != 2:
-        raise UserError(f"{path} holds {_words(depth)}: expected depth (H, W)")
+        raise UserError(f"{path} has shape {depth.shape}: expected depth (H, W)")
     return np.ascontiguousarray(depth)
 
 
 def read_normals(path: Path, bits: int) -> np.ndarray:
-    """Three numbers per pixel: (H, W, 3) uint8 of a lossless image of 8-bit color, float32 of others.
+    """Stored normals (H, W, 3): uint8 from a lossless 8-bit color image, float32 from other files.
 
     Args:
-        path: of the file.
-        bits: expected of a lossless image, 8 or 16.
+        path: the file.
+        bits: expected bit depth of a lossless image, 8 or 16.
 
     Raises:
-        UserError: when the file is missing, damaged or of another kind.
+        UserError: when the file is missing, damaged or in the wrong format.
     """
     if not holds_floats(path.name):
         normals = ImageFile(path).three_channels(bits)
         return normals if bits == 8 else normals.astype(np.float32)
     normals = _read_floats(path)
     if normals.ndim != 3 or normals.shape[2] != 3:
-        raise UserError(f"{path} holds {_words(normals)}: expected normals (H, W, 3)")
+        raise UserError(f"{path} has shape {normals.shape}: expected normals (H, W, 3)")
     return np.ascontiguousarray(normals)
 
 
@@ -64,22 +64,18 @@ def _read_floats(path: Path) -> np.ndarray:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    """The numbers of a .npy file, or of the only array of a .npz file."""
-    content = read_array(path)
-    if content.dtype.kind not in "uif":
-        raise UserError(f"{path} holds {content.dtype} values: expected numbers")
-    return content.astype(np.float32)
+    """A .npy file, or the only array of a .npz file, as float32."""
+    array = read_array(path)
+    if array.dtype.kind not in "uif":
+        raise UserError(f"{path} holds {array.dtype} values: expected numbers")
+    return array.astype(np.float32)
 
 
 def _read_exr(path: Path) -> np.ndarray:
-    """The only channel of an OpenEXR file (H, W), or its channels R, G, B or X, Y, Z (H, W, 3)."""
+    """The single channel of an OpenEXR file (H, W), or its channels R, G, B or X, Y, Z (H, W, 3)."""
     channels = read_openexr(path)
     names = next((names for names in (tuple(channels)[:1], *_COLOR_CHANNELS) if set(names) == set(channels)), None)
     if names is None:
         raise UserError(f"{path} has the channels {', '.join(channels)}: expected one, R G B or X Y Z")
     pixels = [channels[name] for name in names]
     return pixels[0] if len(pixels) == 1 else np.stack(pixels, axis=-1)
-
-
-def _words(array: np.ndarray) -> str:
-    return f"an array of shape {array.shape}"

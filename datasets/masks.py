@@ -1,4 +1,4 @@
-"""Masks of the pixels that an evaluation counts: one image for all panoramas, or a folder with one for each."""
+"""Masks of the pixels to evaluate: one image for all panoramas, or a folder with an image for each."""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ _SUFFIX = ".png"
 
 
 class Masks:
-    """Reads masks: lossless gray images, 0 where pixels are left out.
+    """Reads masks: lossless gray images, 0 = pixel excluded.
 
     Args:
-        path: of an image for all panoramas, or of a folder with ``ID.png`` for each, see `SampleFiles`.
+        path: an image for all panoramas, or a folder with ``ID.png`` for each, see `SampleFiles`.
 
     Raises:
-        UserError: when there is no such path.
+        UserError: when the path does not exist.
     """
 
     def __init__(self, path: str | Path):
@@ -31,7 +31,7 @@ class Masks:
         if not self._path.exists():
             raise UserError(f"--mask {path} does not exist: pass an image, or a folder of images")
         self._files = SampleFiles(self._path) if self._path.is_dir() else None
-        self._common: dict[tuple[int, int], np.ndarray] = {}  # the mask of all panoramas, by its size
+        self._common: dict[tuple[int, int], np.ndarray] = {}  # the mask of all panoramas, by size
 
     def digest(self) -> str:
         """SHA-256 of the image, or of all PNG files of the folder with their names."""
@@ -44,10 +44,14 @@ class Masks:
         return digest.hexdigest()
 
     def read(self, sample: str, height: int, width: int) -> np.ndarray:
-        """Which pixels of a sample count, (H, W) bool, resized by nearest neighbor.
+        """The mask (H, W) bool of a sample, resized by nearest neighbor.
+
+        Args:
+            sample: id of the sample.
+            height, width: H x W.
 
         Raises:
-            UserError: when its mask is missing, damaged or no panorama.
+            UserError: when the mask is missing, damaged, not gray, or not twice as wide as high.
         """
         if not self._files:
             if (height, width) not in self._common:
@@ -56,7 +60,7 @@ class Masks:
         path = self._files.find(sample, (_SUFFIX,))
         if path is None:
             stem = Path(sample).with_suffix("")
-            raise UserError(f"--mask {self._path} has no mask of {sample}: expected {stem}{_SUFFIX}")
+            raise UserError(f"--mask {self._path} has no mask for {sample}: expected {stem}{_SUFFIX}")
         return _read(path, height, width)
 
 

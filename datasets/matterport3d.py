@@ -2,10 +2,10 @@
 
 * **Tree**: ``<scan>/matterport_skybox_images/<viewpoint>.png``, ``<scan>/undistorted_depth_images/<viewpoint>.png``,
   ``<scan>/segmentation_maps_classes/<viewpoint>_gt.png``, ``<scan>/undistorted_normal_images/<viewpoint>.png``.
-  Only perspective views are published: ``tools/prepare_matterport3d.py`` makes the panoramas.
+  Only perspective views are published: ``tools/prepare_matterport3d.py`` creates the panoramas.
 * **Depth**: 16 bits, 1/4000 m along the ray, 0 = no reading (both poles, beyond 66 degrees of latitude).
-* **Labels**: mpcat40. The id is its index + 1, so 1 = void, 2 = wall ... 41 = misc; 0 and 42 are unlabeled. The label
-  is the index: 41 classes, void among them.
+* **Labels**: the index in mpcat40, 41 classes including void. Stored ids are the index + 1: 1 = void, 2 = wall ...
+  41 = misc; 0 and 42 are unlabeled.
 * **Normals**: n = 2 v / 255 - 1, black = missing, in the panorama's camera frame (x right, y down, z forward).
   If panoramas are stitched from the published normal maps without rotating them, each view has a separate frame,
   which ``tools/check_dataset.py`` detects.
@@ -48,7 +48,7 @@ MPCAT40 = (
     *("blinds", "gym_equipment", "seating", "board_panel", "furniture", "appliances", "clothes", "objects", "misc"),
 )
 UNLABELED_IDS = (0, 42)
-WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # of 8WUmhLawc2A: published, but not used in the paper
+WITHOUT_DEPTH = {"01fa989e503048b7979ab2ce51cecf78"}  # in 8WUmhLawc2A; not used in the paper
 
 
 class Matterport3D(DiskPanoramaDataset):
@@ -65,11 +65,11 @@ class Matterport3D(DiskPanoramaDataset):
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for scan in SCANS[part]:
             for viewpoint in self.names(viewpoint_files(scan, "*")) - WITHOUT_DEPTH:
-                if "_" not in viewpoint:  # others are perspective views
+                if "_" not in viewpoint:  # names of perspective views contain it
                     yield viewpoint_files(scan, viewpoint)
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """Lists of the released code omit ``_gt`` in the names of label maps."""
+        """Add ``_gt`` to the names of label maps, which the lists of the released code omit."""
         if files.semantic is None or files.semantic.endswith("_gt.png"):
             return files
         return replace(files, semantic=files.semantic.removesuffix(".png") + "_gt.png")

@@ -1,10 +1,9 @@
-"""NYU v2 for depth only, 24,231 images for training and 654 for testing, as prepared for BTS: --dataset NYU_BTS.
+"""NYU v2 as prepared for BTS, with depth only, 24,231 training and 654 test images: --dataset NYU_BTS.
 
-* **Files**: ``nyudepthv2_{train,test}_files_with_gt.txt`` in the folder, or in ``NYU`` there. Each line: the paths of
-  RGB and depth, and the focal length, which is not used; those of training are below ``sync``, those of testing below
-  ``official_splits/test``.
+* **Files**: the lists ``nyudepthv2_{train,test}_files_with_gt.txt`` in the folder, or in its ``NYU``. Each line has the
+  paths of RGB and depth, relative to ``sync`` (training) or ``official_splits/test``, and the focal length (unused).
 * **Depth**: 16-bit millimeters along the optical axis, 0 = missing.
-* "val" is a tenth of the training images, by scene, the first folder of their paths.
+* **Validation images** ("val"): a tenth of the training images, in whole scenes (the first folder of their paths).
 """
 
 from collections.abc import Callable
@@ -24,18 +23,18 @@ _MILLIMETERS = np.float32(1000)
 
 
 class NYUBTS(PerspectiveDataset):
-    """NYU v2 for BTS; see the top of this file, and `PerspectiveDataset` for the other arguments.
+    """See the top of this file, and `PerspectiveDataset` for the other arguments.
 
     Args:
         root: the folder.
-        split: "train", "val" (a part of the training images) or "test".
-        hold_out_val: whether the images of "val" are kept out of "train".
+        split: "train", "val" (part of the training images) or "test".
+        hold_out_val: whether "train" excludes the images of "val".
 
     Attributes:
         files: paths of RGB and depth of each image, as in the list.
 
     Raises:
-        UserError: when a list is missing or wrong, or the split is empty.
+        UserError: when the list is missing or malformed, or the split is empty.
     """
 
     name = "NYU_BTS"
@@ -63,7 +62,7 @@ class NYUBTS(PerspectiveDataset):
         chosen = indices_of_split(split, names, [name.partition("/")[0] for name in names], hold_out_val)
         self.files = [self.files[index] for index in chosen]
         if not self.files:
-            raise UserError(f"{self.root} holds no image of the split {split}")
+            raise UserError(f"{self.root} has no image of the split {split}")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,28 +76,28 @@ class NYUBTS(PerspectiveDataset):
         return [str(path) for path in paths if not path.is_file()]
 
     def read(self, index: int) -> PerspectiveImage:
-        """An image as it is stored.
+        """Read an image as stored.
 
         Raises:
-            UserError: when one of its files is missing, damaged or not what it should be.
+            UserError: when one of its files is missing, damaged or in the wrong format.
         """
         rgb, depth = self.files[index]
         image = without_maps(ImageFile(self._folder / rgb).rgb(), str(Path(rgb).with_suffix("")))
         if "depth" in self.tasks:
             image.depth = ImageFile(self._folder / depth).single_channel("depth", bits=16) / _MILLIMETERS
             if image.depth.shape != image.rgb.shape[:2]:
-                raise UserError(f"{self._folder / depth} has another size than the image")
+                raise UserError(f"{self._folder / depth} differs in size from the image")
         return image
 
 
 def _read_list(path: Path) -> list[tuple[str, str]]:
-    """Paths of RGB and depth, relative to the folder of the part."""
+    """Read the paths of RGB and depth."""
     try:
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: expected the lists of the BTS preparation there") from error
+        raise UserError(f"{path} is missing: add the lists of the BTS preparation") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
     if any(len(line) < 2 for line in lines):
-        raise UserError(f"{path}: expected the paths of RGB and depth in each line")
+        raise UserError(f"{path}: each line must have the paths of RGB and depth")
     return [(line[0].lstrip("/"), line[1].lstrip("/")) for line in lines]

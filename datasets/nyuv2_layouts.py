@@ -1,4 +1,4 @@
-"""The copies of the multi-task data of NYU v2 that people have, each with its tree, encodings and class set.
+"""The public copies of NYU v2's multi-task data, each with its tree, encodings and class set.
 
 ======= ========================================== ======= ========= =================================================
 letter  copy                                       classes size      normals
@@ -8,12 +8,12 @@ H       the same on the hub (tanganke/nyuv2)       13      288x384   float, in p
 A       ASTMT's NYUD_MT.tgz                        40      425x560   .jpg
 B       MTI-Net's NYUD_MT.tgz (Achievement's)      40      425x560   float .npy
 C       ATRC's NYUDv2.tar.gz (InvPT, TaskPrompter) 40      425x560   8-bit .png
-O       the owners' nyu_depth_v2_labeled.mat       40      480x640   none: of another source, see `OwnersLayout`
+O       the owners' nyu_depth_v2_labeled.mat       40      480x640   from another source, see `OwnersLayout`
 ======= ========================================== ======= ========= =================================================
 
-A and B have the same file name: a copy is recognized by its content (`find_layout`). Depth is in meters along the
-optical axis, 0 = missing; labels of the 40 classes are stored as 1 to 40, 0 = ignore, those of the 13 as 0 to 12, -1 =
-ignore. No document states the axes of the normals: see `datasets.preparation.pinhole_normals`.
+The archives of A and B have the same name: copies are recognized by their content (`find_layout`). Depth is in meters
+along the optical axis, 0 = missing. 40 classes are stored as 1 to 40, 0 = ignore; 13 classes as 0 to 12, -1 = ignore.
+The axes of the normals are undocumented: see `datasets.preparation.pinhole_normals`.
 """
 
 import json
@@ -37,28 +37,28 @@ from datasets.nyuv2_decoding import (
 )
 from datasets.nyuv2_hub import HubRows
 from datasets.nyuv2_owners import NormalFiles, OwnersFile, find_normals
+from datasets.preparation.pinhole_normals import estimate_normals
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.pinhole import Pinhole
 
-# Intrinsics of the color camera, from the owners' toolbox, which counts pixels from 1.
+# Intrinsics of the color camera from the owners' toolbox, which counts pixels from 1.
 NYU_CAMERA = Pinhole(518.8579, 519.4696, 325.5824 - 1, 253.7362 - 1, 480, 640)
-WINDOW = (45, 40, 425, 560)  # top, left, height, width: what the 425x560 copies keep, without the white frame
-PARTS = ("train", "test")
+WINDOW = (45, 40, 425, 560)  # top, left, height, width: the valid window, without the white frame
 COUNTS = {"train": 795, "test": 654}
-SCENES_FILE = "scenes.txt"  # in layout B, if `tools.prepare_nyuv2` wrote it: an id and its scene in each line
-NOTE = "prepared_nyuv2.json"  # of the same
-_SCENE_ID = re.compile(r"^(?P<scene>[a-z][a-z_]*_\d{4}[a-z]?)[_-]")  # an id that begins with the owners' scene
+SCENES_FILE = "scenes.txt"  # written by `tools.prepare_nyuv2`: an id and its scene in each line
+NOTE = "prepared_nyuv2.json"  # written by `tools.prepare_nyuv2`
+_SCENE_ID = re.compile(r"^(?P<scene>[a-z][a-z_]*_\d{4}[a-z]?)[_-]")  # an id that begins with the owners' scene name
 
 
 class Layout(ABC):
     """One copy on disk.
 
     Attributes:
-        letter, title: of the table above.
+        letter, title: letter and name of the copy, see the table above.
         num_classes: 13 or 40.
-        normal_source: who computed the normals, as far as it is known.
-        is_window: whether images are the valid window of the 480x640, possibly resized.
+        normal_source: who computed the normals, if known.
+        is_window: whether images show only `WINDOW` of the 480x640 pixels, possibly resized.
     """
 
     letter: str
@@ -72,7 +72,7 @@ class Layout(ABC):
 
     @abstractmethod
     def ids(self, part: str) -> list[str]:
-        """Ids of "train" or "test", in the order of the copy."""
+        """Image ids of "train" or "test", in the order of the copy."""
 
     @abstractmethod
     def rgb(self, image_id: str) -> np.ndarray:
@@ -91,16 +91,16 @@ class Layout(ABC):
         """(H, W, 3) float32 unit vectors along the axes of the copy, (0, 0, 0) = missing."""
 
     def scene(self, image_id: str) -> str | None:
-        """The scene that an image shows, if the copy tells."""
+        """The scene of an image; None if unknown."""
         found = _SCENE_ID.match(image_id)
         return found["scene"] if found else None
 
     def files(self, image_id: str, kinds: Iterable[str]) -> list[Path]:
-        """Files of an image for these of "rgb", "depth", "normal" and "semantic"; none if all share one."""
+        """Files of an image with its "rgb", "depth", "normal" or "semantic"; empty if all images share a file."""
         return []
 
     def camera(self, height: int, width: int) -> Pinhole:
-        """Intrinsics of stored images of H x W; of the 288x384 copies they are not known exactly."""
+        """Intrinsics of stored H x W images; approximate for the 288x384 copies."""
         return stored_camera(self.is_window, height, width)
 
 
@@ -117,7 +117,7 @@ class NpyLayout(Layout):
         numbers = [path.stem for path in (self.root / folder / "image").glob("[!.]*.npy")]
         wrong = [name for name in numbers if not name.isdigit()]
         if wrong:
-            raise UserError(f"{self.root / folder / 'image' / wrong[0]}.npy: expected numbers as names")
+            raise UserError(f"{self.root / folder / 'image' / wrong[0]}.npy: expected a number as file name")
         return [f"{folder}/{number}" for number in sorted(map(int, numbers))]
 
     def files(self, image_id: str, kinds: Iterable[str]) -> list[Path]:
@@ -144,7 +144,7 @@ class NpyLayout(Layout):
 
 
 class HubLayout(Layout):
-    """H: parquet files, channels first. Rows are read a row group at a time: slow in random order."""
+    """H: parquet files, channels first. Whole row groups are read, so random order is slow."""
 
     letter, title, num_classes = "H", "tanganke/nyuv2 of the hub (parquet)", 13
     normal_source = "Eigen"
@@ -158,7 +158,7 @@ class HubLayout(Layout):
         return [f"{folder}/{row}" for row in range(len(self._rows[part]))]
 
     def _read(self, image_id: str, column: str, channels: int) -> tuple[np.ndarray, str]:
-        """An array (H, W, channels) or (H, W), and where it is from."""
+        """An array (H, W, channels) or (H, W), and its location for messages."""
         folder, row = image_id.split("/")
         rows = self._rows["train" if folder == "train" else "test"]
         where = f"row {row} of {folder} in {self.root}"
@@ -179,7 +179,7 @@ class HubLayout(Layout):
 
 
 class ListLayout(Layout):
-    """A, B and C: gt_sets/{train,val}.txt with an id in each line, and {images,depth,normals,segmentation}/<id>.*."""
+    """A, B and C: gt_sets/{train,val}.txt with one id per line, and {images,depth,normals,segmentation}/<id>.*."""
 
     FOLDERS = {"rgb": "images", "depth": "depth", "normal": "normals", "semantic": "segmentation"}  # noqa: RUF012
     suffixes: dict[str, str]
@@ -193,7 +193,7 @@ class ListLayout(Layout):
         try:
             return path.read_text(encoding="utf-8").split()
         except FileNotFoundError as error:
-            raise UserError(f"{path} is missing: it names the images, one id in each line") from error
+            raise UserError(f"{path} is missing: expected a list of image ids, one per line") from error
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not UTF-8 text") from error
 
@@ -231,14 +231,14 @@ class ListLayout(Layout):
 
 
 class ASTMTLayout(ListLayout):
-    """A."""
+    """A, see `ListLayout`."""
 
     letter, title = "A", "ASTMT's NYUD_MT (.mat labels, .jpg normals)"
     suffixes = {"rgb": ".jpg", "depth": ".mat", "normal": ".jpg", "semantic": ".mat"}  # noqa: RUF012
 
 
 class MTINetLayout(ListLayout):
-    """B; also what `tools.prepare_nyuv2` writes."""
+    """B, see `ListLayout`; also written by `tools.prepare_nyuv2`."""
 
     letter, title = "B", "MTI-Net's NYUD_MT (.npy normals)"
     suffixes = {"rgb": ".jpg", "depth": ".npy", "normal": ".npy", "semantic": ".png"}  # noqa: RUF012
@@ -252,20 +252,20 @@ class MTINetLayout(ListLayout):
 
 
 class ATRCLayout(ListLayout):
-    """C."""
+    """C, see `ListLayout`."""
 
     letter, title = "C", "ATRC's NYUDv2 (.png normals)"
     suffixes = {"rgb": ".png", "depth": ".npy", "normal": ".png", "semantic": ".png"}  # noqa: RUF012
 
 
 class OwnersLayout(Layout):
-    """O: ``nyu_depth_v2_labeled.mat`` with ``splits.mat`` and ``classMapping40.mat``, and normals of another source.
+    """O: ``nyu_depth_v2_labeled.mat`` with ``splits.mat`` and ``classMapping40.mat``, and normals from another source.
 
     Args:
-        root: folder that holds them.
-        normals: "eigen", "ladicky" or "geonet", see `datasets.nyuv2_owners`; "depth" computes normals from the depth;
-            None: the one that is found.
-        raw_depth: depth as measured, with holes, instead of the filled one.
+        root: folder with these files.
+        normals: "eigen", "ladicky" or "geonet", see `datasets.nyuv2_owners`; "depth": estimated from the depth; None:
+            the source found in the folder.
+        raw_depth: use depth as measured, with holes, instead of the filled depth.
     """
 
     letter, title, is_window = "O", "the owners' nyu_depth_v2_labeled.mat", False
@@ -301,22 +301,22 @@ class OwnersLayout(Layout):
     def normals(self, image_id: str) -> np.ndarray:
         if self._normals is None:
             raise UserError(
-                f"{self.root} holds no normals for the owners' file (normals_gt, nyu_normals_gt or DSINE's nyuv2): "
-                "add one of them, or run python -m tools.prepare_nyuv2"
+                f"{self.root} has no normals for the owners' file (normals_gt, nyu_normals_gt or DSINE's nyuv2): "
+                "add one of these folders, or run python -m tools.prepare_nyuv2"
             )
         if self._normals.source == "depth":
             depth = self.depth(image_id)
-            return self._normals.from_depth(depth, self.camera(*depth.shape))
+            return estimate_normals(depth, self.camera(*depth.shape))
         return self._normals.read(int(image_id))
 
 
 def stored_camera(is_window: bool, height: int, width: int) -> Pinhole:
-    """Intrinsics of images of H x W: of all that the camera sees, or of the valid window of it."""
+    """Intrinsics of H x W images that show the whole view of the camera, or only its `WINDOW`."""
     return (NYU_CAMERA.cropped(*WINDOW) if is_window else NYU_CAMERA).scaled(height, width)
 
 
 def window_of(height: int, width: int) -> tuple[int, int, int, int]:
-    """`WINDOW` of an image of H x W instead of 480x640."""
+    """`WINDOW` scaled from 480x640 to H x W."""
     top, left, rows, columns = WINDOW
     down, right = height / NYU_CAMERA.height, width / NYU_CAMERA.width
     return round(top * down), round(left * right), round(rows * down), round(columns * right)
@@ -326,32 +326,33 @@ def find_layout(root: Path, normals: str | None = None, raw_depth: bool = False)
     """Recognize the copy in a folder by its content.
 
     Args:
-        root: the folder, or the one above it that the archives unpack to.
-        normals, raw_depth: see `OwnersLayout`; for no other copy.
+        root: the folder, or its parent.
+        normals, raw_depth: only for the owners' file, see `OwnersLayout`.
 
     Raises:
-        UserError: when there is none, or more than one, or arguments are for another copy.
+        UserError: when there is no copy or more than one, or the arguments do not apply to it.
     """
     if not root.is_dir():
-        raise UserError(f"{root} is not a folder: pass that of a copy of NYU v2")
+        raise UserError(f"{root} is not a folder: pass the folder of a copy of NYU v2")
     for folder in (root, *(root / name for name in ("NYUD_MT", "NYUDv2", "nyuv2", "NYUv2"))):
         found = _layouts_in(folder)
         if len(found) > 1:
             names = " and ".join(f"{layout.letter} ({layout.title})" for layout in found)
-            raise UserError(f"{folder} holds several copies of NYU v2, {names}: keep one in a folder")
+            raise UserError(f"{folder} has several copies of NYU v2, {names}: keep one per folder")
         if not found:
             continue
         if found[0] is OwnersLayout:
             return OwnersLayout(folder, normals, raw_depth)
         if normals or raw_depth:
             raise UserError(
-                f"{folder} holds copy {found[0].letter} ({found[0].title}), which has one depth and normals"
+                f"{'--normals' if normals else '--raw_depth'} is for the owners' file: drop it for copy "
+                f"{found[0].letter} ({found[0].title}) in {folder}"
             )
         return found[0](folder)
     if (root / NOTE).is_file():
-        raise UserError(f"the preparation of {root} did not finish: run python -m tools.prepare_nyuv2 again")
+        raise UserError(f"{root} was not prepared completely: run python -m tools.prepare_nyuv2 again")
     raise UserError(
-        f"{root} holds no copy of NYU v2: expected train/image/0.npy, train-*.parquet, "
+        f"{root} has no copy of NYU v2: expected train/image/0.npy, train-*.parquet, "
         "gt_sets/train.txt or nyu_depth_v2_labeled.mat"
     )
 
@@ -370,25 +371,25 @@ def _layouts_in(folder: Path) -> list[type[Layout]]:
 
 
 def _list_layout_in(folder: Path) -> type[ListLayout]:
-    """Which of A, B and C: by the suffixes of the maps that are there."""
+    """A, B or C, by the suffixes of the maps."""
     suffixes = {}
     for kind, name in ListLayout.FOLDERS.items():
         first = next((folder / name).glob("[!.]*"), None)
         if first is not None:
             suffixes[kind] = first.suffix
-    fitting = [
+    matching = [
         layout
         for layout in (MTINetLayout, ATRCLayout, ASTMTLayout)
         if all(layout.suffixes[kind] == suffix for kind, suffix in suffixes.items())
     ]
-    if not suffixes or not fitting:
+    if not suffixes or not matching:
         found = ", ".join(f"{ListLayout.FOLDERS[kind]}/*{suffix}" for kind, suffix in suffixes.items()) or "no maps"
-        raise UserError(f"{folder} holds gt_sets/ and {found}, which is none of the known copies of NYU v2")
-    return fitting[0]
+        raise UserError(f"{folder} has gt_sets/ and {found}, which is not a known copy of NYU v2")
+    return matching[0]
 
 
 def _read_scenes(path: Path) -> dict[str, str]:
-    """Scene of each id; none if there is no such file."""
+    """The scene of each image id; empty if the file does not exist."""
     if not path.is_file():
         return {}
     lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -398,7 +399,7 @@ def _read_scenes(path: Path) -> dict[str, str]:
 
 
 def read_note(root: Path) -> dict | None:
-    """The notes of `tools.prepare_nyuv2` in a tree that it wrote; None for other trees."""
+    """The notes that `tools.prepare_nyuv2` leaves in its output; None for other trees."""
     path = root / NOTE
     if not path.is_file():
         return None

@@ -22,7 +22,7 @@ from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 NORMAL_MAP_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
 _UNKNOWN = -2  # in a label table: an invalid id
 _MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}  # in the order of a list's columns
-_ABSENT = "-"  # in a list: no file
+_ABSENT = "-"  # in a list, in place of a path
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class PanoramaFiles:
 class DiskPanoramaDataset(PanoramaDataset):
     """A dataset on disk. Only the files that the tasks need are read.
 
-    RGB is any image; depth is 16-bit gray; labels are ids of up to 8 bits, as gray or palette indices; normals are
-    8-bit RGB (`datasets.folder` reads more). Maps are lossless and have the size of the RGB image. A map that is
-    missing in a list has no valid pixel.
+    RGB is any image; depth is 16-bit gray; labels are 8-bit ids, as gray or palette indices; normals are 8-bit RGB
+    (`datasets.folder` reads more formats). Maps are lossless and have the size of the RGB image. A map that a list
+    omits has no valid pixel.
 
     Args:
         root: folder of the dataset.
@@ -55,12 +55,12 @@ class DiskPanoramaDataset(PanoramaDataset):
         height, width: H x W of the samples, W = 2H.
         augment: see `PanoramaDataset`.
         hold_out_val: whether "train" excludes the panoramas of "val".
-        list_file: a text file with the panoramas, instead of those of the split, see `read_list`.
+        list_file: text file that lists the panoramas, in place of the split's, see `read_list`.
         normal_frame: frame of the stored normals, "camera" or "world" (see `Panorama`).
         tasks: see `PanoramaDataset`.
 
     Attributes:
-        files: of each panorama: RGB and the maps that the tasks need.
+        files: RGB and the maps that the tasks need, of each panorama.
         expected_count: number of panoramas in the complete dataset; None if unknown, as with a list.
 
     Raises:
@@ -122,16 +122,16 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     @abstractmethod
     def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:
-        """A stored depth map (H, W) uint16 with 0 where depth is missing, and meters per unit."""
+        """The stored depth (H, W) uint16 with missing depth set to 0, and its unit in meters."""
 
     def from_list(self, files: PanoramaFiles) -> PanoramaFiles:
-        """Adapt the files of a line of a list."""
+        """The files of a panorama, given its line in a list. Subclasses may adapt them."""
         return files
 
     def names(self, pattern: PanoramaFiles) -> set[str]:
-        """All matches of ``*`` in these paths, in any of the files that the tasks need.
+        """All matches of ``*`` in these paths, for any of the files that the tasks need.
 
-        A panorama with at least one file is found, and its other files are reported as missing.
+        One file is enough to find a panorama; `missing_files` reports the others.
         """
         found = set()
         for kind in self.needed:
@@ -211,7 +211,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
 
 def label_table(label_of_id: dict[int, int], ignored: Iterable[int]) -> np.ndarray:
-    """Labels (256,) int8 of the 8-bit ids: as given, -1 for ignored ids; all others are invalid."""
+    """Labels (256,) int8 of all 8-bit ids: -1 for ignored ids, a marker for ids that are neither given nor ignored."""
     table = np.full(256, _UNKNOWN, np.int8)
     table[list(ignored)] = IGNORE_LABEL
     table[list(label_of_id)] = list(label_of_id.values())
@@ -219,7 +219,7 @@ def label_table(label_of_id: dict[int, int], ignored: Iterable[int]) -> np.ndarr
 
 
 def relative_depth_scale(depth: np.ndarray) -> float:
-    """The factor by which the largest of the stored depths (H, W), 0 = missing, becomes MAX_DEPTH."""
+    """The factor that maps the largest stored depth of an image (H, W), 0 = missing, to MAX_DEPTH."""
     largest = np.float32(depth.max()) or np.float32(1)
     scale = np.float32(MAX_DEPTH) / largest
     # Rounding must not make the largest depth exceed 10, which would be invalid.
@@ -227,16 +227,16 @@ def relative_depth_scale(depth: np.ndarray) -> float:
 
 
 def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
-    """Read a list of panoramas: UTF-8 text with the paths of the files of one panorama per line.
+    """Read a list of panoramas: UTF-8 text, each line with the paths of the files of one panorama.
 
-    * The columns are ``rgb depth semantic normal``, or RGB and the needed maps, in this order. ``-`` instead of a path:
-      the panorama has no such map.
-    * Columns are separated by tabs if the line has any (then names may contain blanks), and by blanks otherwise.
-    * Paths are relative to the root of the dataset, with forward slashes; absolute ones and ``..`` work as well.
-    * Empty lines and lines that begin with ``#`` are skipped, as are byte order marks.
+    * The columns are ``rgb depth semantic normal``, or RGB and the needed maps, in this order. ``-`` in place of a path
+      stands for a map that the panorama lacks.
+    * Columns are separated by tabs if the line contains any (names may then contain spaces), otherwise by spaces.
+    * Paths are relative to the root of the dataset, with forward slashes; absolute paths and ``..`` also work.
+    * Empty lines, lines that begin with ``#``, and byte order marks are skipped.
 
     Args:
-        path: of the list.
+        path: the list.
         needed: fields of `PanoramaFiles`, in the order of the columns; the first is "rgb".
 
     Raises:
@@ -254,10 +254,10 @@ def read_list(path: Path, needed: list[str]) -> list[PanoramaFiles]:
 
 
 def list_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, without empty ones and those that begin with ``#``.
+    """The lines of a UTF-8 text file, except empty lines and lines that begin with ``#``.
 
     Raises:
-        UserError: when the file is missing or of another kind.
+        UserError: when the file is missing or is not UTF-8 text.
     """
     return [line for _, line in _numbered_lines(path)]
 
@@ -277,28 +277,28 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        found = ", but in UTF-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-        raise UserError(f"the list {path} is not UTF-8 text{found}: save it as UTF-8")
+        encoding = ", but UTF-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
+        raise UserError(f"the list {path} is not UTF-8 text{encoding}: save it as UTF-8")
     return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
-    """The files of a line of a list, see `read_list`."""
+    """Parse a line of a list, see `read_list`."""
     columns = [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
     expected = {len(order): order for order in (needed, ["rgb", *_MAP_OF_TASK.values()])}
     for mark in (",", ";", '"', "'"):
         if mark in line and (len(columns) not in expected or any(path.strip(mark) != path for path in columns)):
-            raise UserError(f"columns are separated by tabs or blanks, without quotes, but the line holds {mark}")
+            raise UserError(f"separate columns by tabs or spaces, without quotes: the line holds {mark}")
     if len(columns) not in expected:
         words = {2: "two", 3: "three", 4: "four"}
         orders = " or ".join(f"{words[number]} paths ({' '.join(order)})" for number, order in expected.items())
-        raise UserError(f"expected {orders}, got {len(columns)}; names with blanks need tabs between them")
+        raise UserError(f"expected {orders}, got {len(columns)}; separate names with spaces by tabs")
     if "" in columns:
-        raise UserError(f"nothing stands between two tabs: write {_ABSENT} for a path that is not there")
+        raise UserError(f"no path between two tabs: write {_ABSENT} for a missing map")
     if "\\" in line:
-        raise UserError("paths have forward slashes, but the line holds a backslash")
+        raise UserError("use forward slashes in paths: the line holds a backslash")
     if columns[0] == _ABSENT:
-        raise UserError("the first path is that of the RGB image and is required")
+        raise UserError("the first path, of the RGB image, is required")
     paths = (None if path == _ABSENT else path for path in columns)
     return PanoramaFiles(**dict.fromkeys(_MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
 

@@ -1,4 +1,4 @@
-"""The common interface of all datasets: read, resize, augment, decode.
+"""The sample contract of panorama datasets: read, resize, augment, decode.
 
 `dataset[index]` is a dict with
 
@@ -14,14 +14,14 @@ key             shape, type                meaning
 ``normal_mask`` (1, H, W) bool             where the normal is known
 ``id``          str                        name of the sample, for example the relative path of its RGB image
 ``index``       int                        index in the dataset
-``stored``      dict                       all of these at the size of the files, if `PanoramaDataset.keeps_stored` and
-                                           it is another
+``stored``      dict                       all of the above at the size of the files; only if that is another size and
+                                           `PanoramaDataset.keeps_stored` is set
 =============== ========================== ==========================================================================
 
 Ground truth that is unavailable, or that no task needs, is missing in all pixels: zeros, -1, False in masks.
 
-Until the last step a sample is a `Panorama` with stored codes, a quarter of the decoded size. The workers of a
-DataLoader send these (see `pack`), and `unpack` decodes a whole batch on the device.
+Until the last step a sample is a `Panorama` of stored codes, a quarter of the decoded size. DataLoader workers send
+these (see `pack`), and `unpack` decodes a whole batch on the device.
 """
 
 from abc import abstractmethod
@@ -42,10 +42,10 @@ class Panorama:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth: (H, W) float32 or uint16; multiplied by `depth_scale`, meters along the ray. Non-finite values and those
-            not above 0 are missing.
-        normal: (H, W, 3) float32 or uint8, decoded by `normal_map` to unit vectors toward the camera. Results whose
-            length is not about 1 are missing.
+        depth: (H, W) float32 or uint16, in units of `depth_scale` along the ray. Values that are not positive and
+            finite are missing.
+        normal: (H, W, 3) float32 or uint8, decoded by `normal_map` to unit vectors toward the camera. Vectors whose
+            decoded length is not about 1 are missing.
         semantic: (H, W) int8 labels, -1 = ignore.
         id: name of the sample.
         depth_scale: meters per unit of `depth`.
@@ -63,7 +63,7 @@ class Panorama:
     normal_frame: str = "camera"
 
     def resized(self, height: int, width: int) -> "Panorama":
-        """The panorama at another size: colors averaged by area, maps by nearest neighbor."""
+        """The panorama at another size: colors by `resize_rgb`, maps by nearest neighbor."""
         if self.depth.shape == (height, width):
             return self
 
@@ -81,7 +81,7 @@ class Panorama:
 
 
 def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Colors (H, W, 3) uint8 at another size: averaged by area when shrinking, bilinear when enlarging."""
+    """Resize colors (H, W, 3) uint8: area averaging when shrinking, bilinear interpolation when enlarging."""
     if rgb.shape[:2] == (height, width):
         return rgb
     shrinks = height < rgb.shape[0]
@@ -89,10 +89,10 @@ def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class PanoramaDataset(ImageDataset):
-    """A dataset of panoramas of one size, W = 2H, see `ImageDataset`; `augment`: from and to a `Panorama`.
+    """Panoramas with W = 2H, see `ImageDataset`; `augment` maps a `Panorama` to another.
 
     Attributes:
-        keeps_stored: whether samples also have all maps at the size of their files, without augmentation.
+        keeps_stored: whether samples also contain ``stored``, all maps at the size of the files, not augmented.
     """
 
     depth_unit: str = METERS
@@ -119,7 +119,7 @@ class PanoramaDataset(ImageDataset):
 
 
 def pack(panorama: Panorama, index: int) -> dict:
-    """A panorama as arrays that can be stacked, for `unpack`."""
+    """The arrays of a panorama, which can be stacked and decoded by `unpack`."""
     return {
         "rgb": panorama.rgb,
         "depth": panorama.depth,
@@ -133,12 +133,12 @@ def pack(panorama: Panorama, index: int) -> dict:
 
 
 def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
-    """Decode one packed sample, or a batch of them, to the dict described above, on a device.
+    """Decode one packed sample, or a batch of them, to the sample contract above, on a device.
 
     In place where possible, as allocation dominates the time.
     """
     stored = {key: on_device(packed[key], device) for key in packed if key not in ("id", "index", STORED)}
-    whole = {STORED: unpack(packed[STORED], device)} if STORED in packed else {}
+    at_stored_size = {STORED: unpack(packed[STORED], device)} if STORED in packed else {}
     depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
     depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
     normal, normal_mask = _decode_normal(stored["normal"], stored["normal_map"])
@@ -151,7 +151,7 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
         "normal_mask": normal_mask,
         "id": packed["id"],
         "index": packed["index"],
-        **whole,
+        **at_stored_size,
     }
 
 

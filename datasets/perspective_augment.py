@@ -1,6 +1,6 @@
 """Random augmentation of perspective images for training, as in achievement-based training.
 
-Every random number comes from torch's default generator, which `datasets.loading` seeds for each sample.
+Random numbers come from torch's global generator, which `datasets.loading` seeds for each sample of an epoch.
 """
 
 from dataclasses import dataclass, replace
@@ -13,21 +13,21 @@ from torchvision.transforms.v2 import functional
 from datasets.perspective import PerspectiveImage
 from utils.padding import padded_size
 
-_BRIGHTNESS, _HUE = 32 / 255, 18 / 255 * 360  # added; of 1, and in degrees
-_FACTORS = 0.5, 1.5  # contrast and saturation are multiplied
+_MAX_BRIGHTNESS, _MAX_HUE = 32 / 255, 18 / 255 * 360  # largest shifts: of brightness in [0, 1], of hue in degrees
+_FACTORS = 0.5, 1.5  # range of the factors of contrast and saturation
 _SHARPNESS = 2.0
 
 
 @dataclass
 class PerspectiveAugmentation:
-    """Makes a random training image of a given size.
+    """Random augmentation to a given size.
 
-    In this order: padding to the aspect ratio at a random place; with probability 0.5 a random zoom; resizing; with
-    probability 0.5 the mirror image; distorted colors.
+    In this order: padding to the aspect ratio at a random position; with probability 0.5 a random zoom; resizing; with
+    probability 0.5 mirroring; color distortion.
 
     Attributes:
-        min_scale, max_scale: range of the zoom. By s > 1 the image is padded to s times its size, by s < 1 a window of
-            s times its size is taken. Depth is multiplied by s: what looks smaller is farther away.
+        min_scale, max_scale: range of the zoom. Zooming by s > 1 pads the image to s times its size, by s < 1 crops it
+            to s times its size. Depth is multiplied by s, as objects that look smaller are farther away.
         flip: mirror with probability 0.5.
         color: see `distort_colors`.
     """
@@ -48,7 +48,7 @@ class PerspectiveAugmentation:
 
 
 def zoomed(image: PerspectiveImage, scale: float) -> PerspectiveImage:
-    """The image at a random place of a canvas of `scale` times its size (above 1), or a random window (below)."""
+    """The image at a random position on a canvas of `scale` times its size (above 1), or a random crop (below 1)."""
     rows, columns = image.size
     height, width = (max(1, int(scale * length + 0.5)) for length in (rows, columns))
     if scale > 1:
@@ -59,14 +59,15 @@ def zoomed(image: PerspectiveImage, scale: float) -> PerspectiveImage:
 
 
 def distort_colors(rgb: np.ndarray) -> np.ndarray:
-    """Colors (H, W, 3) uint8, distorted at random: float32 in about [0, 1].
+    """Randomly distort colors (H, W, 3) uint8 to float32 in about [0, 1].
 
-    Each with probability 0.5: brightness by up to 32/255, clipped; saturation and contrast by 0.5 to 1.5 and hue by up
-    to 18/255 of a turn, not clipped, contrast before or after the others; a permutation of the channels; sharpness 2.
+    Each with probability 0.5: brightness shifted by up to 32/255 and clipped; contrast and saturation multiplied by 0.5
+    to 1.5 and hue turned by up to 18/255 of a circle, all not clipped, with contrast either before or after the other
+    two; channels permuted; sharpness 2.
     """
     image = rgb.astype(np.float32) / 255
     if _coin():
-        image = np.clip(image + np.float32(_uniform(-_BRIGHTNESS, _BRIGHTNESS)), 0, 1)
+        image = np.clip(image + np.float32(_uniform(-_MAX_BRIGHTNESS, _MAX_BRIGHTNESS)), 0, 1)
     contrast_first = _coin()
     contrast = np.float32(_uniform(*_FACTORS) if _coin() else 1)
     image = _distort_hsv(image * contrast) if contrast_first else _distort_hsv(image) * contrast
@@ -80,14 +81,14 @@ def distort_colors(rgb: np.ndarray) -> np.ndarray:
 
 def _distort_hsv(image: np.ndarray) -> np.ndarray:
     """Random saturation and hue of colors (H, W, 3) float32."""
-    saturate, turn = _coin(), _coin()
-    if not (saturate or turn):
+    change_saturation, change_hue = _coin(), _coin()
+    if not (change_saturation or change_hue):
         return image
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    if saturate:
+    if change_saturation:
         hsv[..., 1] *= np.float32(_uniform(*_FACTORS))
-    if turn:
-        hsv[..., 0] = (hsv[..., 0] + np.float32(_uniform(-_HUE, _HUE))) % 360
+    if change_hue:
+        hsv[..., 0] = (hsv[..., 0] + np.float32(_uniform(-_MAX_HUE, _MAX_HUE))) % 360
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
@@ -104,6 +105,6 @@ def _uniform(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
 
 
-def _up_to(most: int) -> int:
-    """A whole number from 0 to `most`."""
-    return int(torch.randint(most + 1, ()))
+def _up_to(largest: int) -> int:
+    """A random integer from 0 to `largest`."""
+    return int(torch.randint(largest + 1, ()))

@@ -1,4 +1,4 @@
-"""In which order, and with which seeds, the samples of a training epoch are read."""
+"""Order and seeds of the samples of a training epoch."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
@@ -11,7 +11,7 @@ from utils.errors import UserError
 
 
 class SeededIndex(NamedTuple):
-    """A sample to augment: its index, and the seed of its augmentation."""
+    """Index of a sample, and the seed of its augmentation."""
 
     index: int
     seed: int
@@ -23,7 +23,7 @@ class SeededSampler(DistributedSampler):
     Augmentations differ between epochs, and do not depend on the number of processes and workers.
 
     Attributes:
-        first: number of samples to skip at the beginning of the epoch; `len` is still that of the whole epoch.
+        first: number of samples to skip at the beginning of the epoch; `len` still counts the whole epoch.
     """
 
     first = 0
@@ -33,7 +33,7 @@ class SeededSampler(DistributedSampler):
             yield self._seeded(index)
 
     def _seeded(self, index: int, repetition: int = 0) -> SeededIndex:
-        """The sample `index`, which was drawn `repetition` times before in this epoch."""
+        """Seed a sample that was drawn `repetition` times before in this epoch."""
         entropy = [self.seed, self.epoch, index, *([repetition] if repetition else [])]
         return SeededIndex(index, int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
@@ -41,19 +41,19 @@ class SeededSampler(DistributedSampler):
 class MixingSampler(SeededSampler):
     """A `SeededSampler` of concatenated datasets that contribute to an epoch in a given ratio.
 
-    An epoch has as many samples as all datasets together, in random order. Of a dataset with more samples than its part
-    of the epoch, another random subset is drawn in every epoch; a smaller dataset is repeated, each time with other
-    augmentations.
+    An epoch has as many samples as all datasets together, in random order. A dataset larger than its part of the epoch
+    contributes a different random subset to every epoch; a smaller one is repeated, with different augmentation each
+    time.
 
     Args:
         dataset: the concatenated datasets, see `datasets.joint.JointDataset`.
-        sizes: their numbers of samples.
-        ratio: their relative parts of an epoch.
-        num_replicas, rank: number of processes, and which one this is.
-        seed: of order, subsets and augmentation.
+        sizes: number of samples of each dataset.
+        ratio: relative contribution of each dataset to an epoch.
+        num_replicas, rank: number of processes, and the index of this one.
+        seed: seed of order, subsets and augmentation.
 
     Raises:
-        UserError: when there are not as many parts as datasets, or one is not above 0.
+        UserError: when the ratio does not have one positive number per dataset.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class MixingSampler(SeededSampler):
         self._parts = list(pairwise(bounds))
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        epoch = [choice for place in range(len(self._sizes)) for choice in self._choices(place)]
+        epoch = [draw for number in range(len(self._sizes)) for draw in self._draws(number)]
         for position in islice(DistributedSampler.__iter__(self), self.first, None):
             yield self._seeded(*epoch[position])
 
-    def _choices(self, place: int) -> Iterator[tuple[int, int]]:
-        """The samples of a dataset in this epoch: index, and how many times it was drawn before."""
-        size, (begin, end) = self._sizes[place], self._parts[place]
-        offset = sum(self._sizes[:place])
-        rng = np.random.default_rng([self.seed, self.epoch, place])
+    def _draws(self, number: int) -> Iterator[tuple[int, int]]:
+        """The samples of dataset `number` in this epoch: index, and how many times it was drawn before."""
+        size, (begin, end) = self._sizes[number], self._parts[number]
+        offset = sum(self._sizes[:number])
+        rng = np.random.default_rng([self.seed, self.epoch, number])
         for repetition in range(-(-(end - begin) // size)):
             for index in rng.permutation(size)[: end - begin - repetition * size]:
                 yield offset + int(index), repetition

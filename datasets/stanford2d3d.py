@@ -5,11 +5,11 @@
 * **Depth**: 16 bits, 1/512 m along the ray, 65535 = missing.
 * **Labels**: 0 to 12, the 13 official classes in alphabetical order; 255 = unknown.
 * **Normals**: n = 2 v / 255 - 1, black or (128, 128, 128) = missing, in the camera frame (x right, y down, z forward)
-  after preparation. The published ones are in the frame of the building: if they were only resized, use
+  after preparation. The published normals are in the frame of the building: if they were only resized, pass
   ``--normal_frame world``.
-* **Split** by area, the official folds: by default the first, areas 5a and 5b for testing; the second tests on areas 2
-  and 4, the third on 1, 3 and 6. The validation set is our choice: area 3 of the first two folds, area 4 of the third;
-  the paper's program trains on it.
+* **Split** by area, the official folds: the first (default) tests on areas 5a and 5b, the second on areas 2 and 4, the
+  third on areas 1, 3 and 6. The validation area is our choice: area 3 in the first two folds, area 4 in the third; the
+  released code trains on it.
 """
 
 from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ class Stanford2D3D(DiskPanoramaDataset):
     example = "area_1/rgb/camera_*_frame_equirectangular_domain_rgb.png"
     classes = STANFORD2D3D
     labels = label_table({label: label for label in range(len(STANFORD2D3D))}, ignored=[UNKNOWN_ID])
-    labels_remedy = "make them with tools/prepare_stanford2d3d.py"
+    labels_remedy = "create them with tools/prepare_stanford2d3d.py"
 
     def __init__(
         self,

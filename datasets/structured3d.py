@@ -1,15 +1,14 @@
 """Structured3D (Zheng et al., ECCV 2020), furnished rooms in raw light, 1024x512: --dataset Struc3D.
 
 * **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``, which
-  ``tools/prepare_structured3d.py`` takes out of the archives.
-* **Depth**: 16 bits, millimeters along the ray, 0 = no reading. The released code divides each image's depth by its
-  largest value and multiplies by 10, and so does this one by default (see `metric_depth`), so that
-  results are comparable. Such depth has no unit.
+  ``tools/prepare_structured3d.py`` extracts from the archives.
+* **Depth**: 16 bits, millimeters along the ray, 0 = no reading. By default each image is scaled to a largest depth of
+  10, as in the released code, so that results are comparable; such depth has no unit. `metric_depth` keeps meters.
 * **Labels**: NYUv2-40 ids 1 to 40, 0 = unlabeled. 25 of them are kept, the others are ignored.
 * **Normals**: n = v / 128 - 1 along the axes look-at, up and left, as documented; ours are right, down, forward. No
   code for missing normals is documented; black is treated as missing.
-* **Split** by scene, official: below 3000 train, below 3250 val, the rest test. Six scenes that are officially
-  invalid are omitted. The paper trains on train only.
+* **Split** by scene, official: below 3000 train, below 3250 val, the rest test. Six scenes listed as invalid by the
+  owners are omitted. The paper trains on train only.
 """
 
 from collections.abc import Callable, Iterable
@@ -44,7 +43,7 @@ class Structured3D(DiskPanoramaDataset):
     """See the top of this file, and `DiskPanoramaDataset` for the other arguments.
 
     Args:
-        metric_depth: meters instead of the paper's relative depth.
+        metric_depth: depth in meters instead of the paper's relative depth.
     """
 
     name = "Struc3D"

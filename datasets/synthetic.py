@@ -1,4 +1,4 @@
-"""The built-in dataset: synthetic furnished rooms, rendered on demand. It needs no files."""
+"""Synthetic furnished rooms, rendered on demand, without any files: --dataset Synthetic."""
 
 import zipfile
 import zlib
@@ -18,23 +18,23 @@ from datasets.rooms.scene import Room
 from utils.files import atomic_path
 from utils.tasks import TASK_NAMES
 
-ROOMS = {"furnished": random_room, "varied": random_building}  # by the value of --rooms
-_STREAM = 360  # makes the random streams of this dataset independent of others with the same seed
+ROOMS = {"furnished": random_room, "varied": random_building}  # values of --rooms
+_STREAM = 360  # separates the random streams of this dataset from others with the same seed
 _RENDERER_VERSION = 1  # increase when the rooms or their images change, to invalidate caches
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class SyntheticRooms(PanoramaDataset):
-    """Random rooms, one per index; those of different splits or seeds are different.
+    """Random rooms, one per index, different in each split and for each seed.
 
     Args:
         split: "train", "val" or "test".
         num_rooms: number of rooms; a room does not depend on it.
-        height, width: H x W of the panoramas, W = 2H. They are rendered at this size.
+        height, width: H x W of the panoramas, W = 2H, also when rendered.
         augment: see `PanoramaDataset`.
-        seed: 0 or more; another seed gives other rooms.
-        cache_dir: folder to cache rendered rooms in; None: no cache.
-        tasks: see `PanoramaDataset`; every room is rendered with the ground truth of all tasks.
+        seed: 0 or more.
+        cache_dir: folder for a cache of rendered rooms; None: no cache.
+        tasks: see `PanoramaDataset`; rooms are always rendered with the ground truth of all tasks.
         rooms: a key of ROOMS.
     """
 
@@ -61,7 +61,7 @@ class SyntheticRooms(PanoramaDataset):
         self.num_rooms = num_rooms
         self.seed = seed
         self.rooms = rooms
-        self._prefix = "" if rooms == "furnished" else f"{rooms}/"  # the names of those are older than the choice
+        self._prefix = "" if rooms == "furnished" else f"{rooms}/"  # in names of samples and cache folders
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     def __len__(self) -> int:
@@ -71,21 +71,21 @@ class SyntheticRooms(PanoramaDataset):
         return [f"synthetic/{self._prefix}{self.split}/{self.seed}/{index:06d}" for index in range(self.num_rooms)]
 
     def room(self, index: int) -> Room:
-        """The room of this index, before it is rendered.
+        """The room of this index, not rendered.
 
         Raises:
             IndexError: when there is no such room.
         """
-        self._check(index)
+        self._check_index(index)
         return ROOMS[self.rooms](np.random.default_rng([_STREAM, self.seed, SPLITS.index(self.split), index]))
 
     def read(self, index: int) -> Panorama:
-        """The panorama of a room with its ground truth, from the cache if it is there and intact.
+        """The panorama of a room with its ground truth, from the cache if an intact file exists.
 
         Raises:
             IndexError: when there is no such room.
         """
-        self._check(index)
+        self._check_index(index)
         path = self._cache_path(index)
         rendered = None if path is None else _load(path, self.height, self.width)
         if rendered is None:
@@ -96,9 +96,9 @@ class SyntheticRooms(PanoramaDataset):
         labels = rendered.semantic.astype(np.int8)
         return Panorama(rendered.rgb, rendered.depth, rendered.normal, labels, id=f"synthetic/{self.split}/{index:06d}")
 
-    def _check(self, index: int) -> None:
+    def _check_index(self, index: int) -> None:
         if not 0 <= index < self.num_rooms:
-            raise IndexError(f"there is no room {index} among {self.num_rooms}")
+            raise IndexError(f"no room {index} in a dataset of {self.num_rooms}")
 
     def _cache_path(self, index: int) -> Path | None:
         if self.cache_dir is None:

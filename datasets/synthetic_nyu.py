@@ -1,4 +1,4 @@
-"""Synthetic rooms through NYU's camera, with NYU's classes, rendered when they are asked for. It needs no files."""
+"""Synthetic rooms seen by NYU's camera, with NYU's classes, rendered on demand: --dataset SyntheticNYU."""
 
 from collections.abc import Callable
 
@@ -14,9 +14,9 @@ from datasets.rooms.perspective import random_pose, render_perspective
 from utils.pinhole import Pinhole
 from utils.tasks import IGNORE_LABEL, TASK_NAMES
 
-_STREAM = 2012  # sets the random streams of this dataset apart from others of the same seed
-_MOST_GLASS = 0.5  # fraction of an image without depth
-_NYU_CLASS = {  # of the classes of a room; beams are unlabeled, as much is in NYU v2
+_STREAM = 2012  # separates the random streams of this dataset from others with the same seed
+_MAX_GLASS = 0.5  # largest fraction of glass in an image for which glass has no depth
+_NYU_CLASS = {  # NYU's class for each class of a room; beams are unlabeled, as many objects are in NYU v2
     **{"board": "whiteboard", "bookcase": "bookshelf", "ceiling": "ceiling", "chair": "chair"},
     **{"clutter": "otherprop", "column": "otherstructure", "door": "door", "floor": "floor", "sofa": "sofa"},
     **{"table": "table", "wall": "wall", "window": "window"},
@@ -27,16 +27,16 @@ _LABELS = np.array(
 
 
 class SyntheticNYU(PerspectiveDataset):
-    """Images of rooms made up at random, one of each; those of different splits or seeds are different ones.
+    """Random rooms, one image per room, different in each split and for each seed.
 
-    Windows have neither depth nor normals, as glass has none for a depth camera, unless they fill the image.
+    Windows have neither depth nor normals, as depth cameras do not see glass, unless they fill most of the image.
 
     Args:
         split: "train", "val" or "test".
-        num_rooms: how many images there are; an image does not depend on how many follow it.
-        height, width: H x W at which they are rendered.
-        augment, tasks: see `PerspectiveDataset`; every image is rendered with the ground truth of all tasks.
-        seed: 0 or more; another seed gives other rooms.
+        num_rooms: number of images; an image does not depend on it.
+        height, width: H x W of the images, also when rendered.
+        augment, tasks: see `PerspectiveDataset`; images are always rendered with the ground truth of all tasks.
+        seed: 0 or more.
         num_classes: 13 or 40.
     """
 
@@ -74,14 +74,14 @@ class SyntheticNYU(PerspectiveDataset):
         return self.seen_by(NYU_CAMERA.scaled(self.height, self.width), index)
 
     def seen_by(self, camera: Pinhole, index: int) -> PerspectiveImage:
-        """The image of this index, as another camera at the same place sees it."""
+        """The image of this index, seen by another camera at the same pose."""
         if not 0 <= index < self.num_rooms:
-            raise IndexError(f"there is no room {index} among {self.num_rooms}")
+            raise IndexError(f"no room {index} in a dataset of {self.num_rooms}")
         rng = np.random.default_rng([_STREAM, self.seed, SPLITS.index(self.split), index])
         room = random_room(rng)
         view = render_perspective(room, camera, random_pose(room, rng))
         glass = view.semantic == STANFORD2D3D.label("window")
-        glass &= glass.mean() < _MOST_GLASS
+        glass &= glass.mean() < _MAX_GLASS
         labels = _LABELS[view.semantic]
         return PerspectiveImage(
             rgb=view.rgb,

@@ -1,4 +1,4 @@
-"""Panoramas as a turned camera would have taken them, or zoomed, to measure how robust predictions are."""
+"""Panoramas seen by a turned camera, or zoomed, to measure the robustness of predictions."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -14,8 +14,9 @@ Turn = tuple[float, float, float]  # degrees: yaw to the right, pitch upwards, r
 
 
 def turn_rotation(turn: Turn) -> np.ndarray:
-    """The matrix (3, 3) from vectors in the frame of the turned camera to those of the upright one; the camera is
-    rolled first, then pitched, then yawed."""
+    """The rotation (3, 3) from the frame of the turned camera to the upright frame. The camera is rolled first, then
+    pitched, then yawed.
+    """
     yaw, pitch, roll = np.radians(turn)
     cos, sin = np.cos(pitch), np.sin(pitch)
     up = np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
@@ -25,10 +26,10 @@ def turn_rotation(turn: Turn) -> np.ndarray:
 
 
 def unzoomed(rays: np.ndarray, zoom: float) -> np.ndarray:
-    """The directions (..., 3) that zoomed panoramas show in the directions of unit rays (..., 3).
+    """The original directions (..., 3) of what a zoomed panorama shows at unit rays (..., 3).
 
     A Moebius transformation of the sphere: at an angle t from the forward direction z, a panorama zoomed by s shows
-    what is at the angle 2 arctan(tan(t / 2) / s), in the same direction around z. It preserves angles.
+    what was at the angle 2 arctan(tan(t / 2) / s), in the same direction around z. It preserves angles.
     """
     x, y, z = np.moveaxis(rays, -1, 0)
     behind = (1 - z) / zoom**2
@@ -36,15 +37,15 @@ def unzoomed(rays: np.ndarray, zoom: float) -> np.ndarray:
 
 
 class TurnedBatches(ChangedBatches):
-    """Batches of panoramas turned by the same angles, and zoomed then; for the keys see `datasets.panorama`.
+    """Batches of panoramas, all turned by the same angles and then zoomed; see `datasets.panorama` for the keys.
 
-    Colors are interpolated bilinearly; ground truth is that of the nearest pixel, with the normals in the frame of the
-    turned camera. Zooming changes directions alone: the values of depth and normals stay.
+    Colors are interpolated bilinearly; ground truth is taken from the nearest pixel, with the normals rotated to the
+    frame of the turned camera. Zooming only moves pixels: depth and normals keep their values.
 
     Args:
-        batches: to turn.
-        turn: of the camera.
-        normal_frame: "camera", or "world", whose normals stay as they are.
+        batches: the upright batches.
+        turn: rotation of the camera.
+        normal_frame: "camera", or "world", in which normals are not rotated.
         zoom: see `unzoomed`.
     """
 
@@ -56,9 +57,9 @@ class TurnedBatches(ChangedBatches):
 
     def change(self, batch: dict) -> dict:
         rgb = batch["rgb"]
-        place, grid, rotation = _sampling(self._turn, self._zoom, *rgb.shape[-2:], rgb.device)
+        nearest_index, grid, rotation = _sampling(self._turn, self._zoom, *rgb.shape[-2:], rgb.device)
         nearest = {
-            key: batch[key].flatten(-2)[..., place].unflatten(-1, rgb.shape[-2:])
+            key: batch[key].flatten(-2)[..., nearest_index].unflatten(-1, rgb.shape[-2:])
             for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic", "mask")
             if key in batch
         }
@@ -73,13 +74,14 @@ class TurnedBatches(ChangedBatches):
 def _sampling(
     turn: Turn, zoom: float, height: int, width: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Nearest pixels (H * W,) in a flattened upright image, the sampling grid (1, H, W, 2) of one with a column more on
-    either side, and the rotation (3, 3)."""
+    """How to sample an upright image: indices (H * W,) of the nearest pixels in the flattened image, the grid
+    (1, H, W, 2) for `grid_sample` of the image padded by one column on either side, and the rotation (3, 3).
+    """
     rotation = turn_rotation(turn)
     rays = unzoomed(erp_rays(height, width), zoom) @ rotation.T
     row, column = angles_to_pixels(*rays_to_angles(rays), height, width)
     nearest_row, nearest_column = np.rint(row).clip(0, height - 1), np.rint(column) % width
-    place = torch.tensor((nearest_row * width + nearest_column).astype(np.int64).ravel(), device=device)
+    nearest_index = torch.tensor((nearest_row * width + nearest_column).astype(np.int64).ravel(), device=device)
     x, y = 2 * (column + 1) / (width + 1) - 1, 2 * row / (height - 1) - 1
     grid = torch.tensor(np.stack([x, y], axis=-1)[None], dtype=torch.float32, device=device)
-    return place, grid, torch.tensor(rotation, dtype=torch.float32, device=device)
+    return nearest_index, grid, torch.tensor(rotation, dtype=torch.float32, device=device)

@@ -1,12 +1,12 @@
 """Pascal VOC 2007 and 2012 (Everingham et al.) with boxes and segmentation: --dataset VOC.
 
-* **Files**: ``VOC2007`` and ``VOC2012`` as published, in the folder, or in ``VOC`` or ``VOCdevkit`` there;
-  in each ``JPEGImages``, ``Annotations``, ``ImageSets/Main``, ``SegmentationClass``.
-* **Training images**: the list ``trainvalsegdet`` of both years, which `tools.prepare_voc` writes, with the masks of
-  ``SegmentationClassAug``, which it writes as well. An image without a mask has boxes only.
-* **Test images**: for detection ``test`` of 2007 and ``segval`` of 2012, which is the official validation list of
-  segmentation, else ``segval`` alone; with the masks of ``SegmentationClass``.
-* "val" is a tenth of the training images.
+* **Files**: ``VOC2007`` and ``VOC2012`` as published, in the folder, or in its ``VOC`` or ``VOCdevkit``; in each year
+  ``JPEGImages``, ``Annotations``, ``ImageSets/Main`` and ``SegmentationClass``.
+* **Training images**: the list ``trainvalsegdet`` of both years, with the masks in ``SegmentationClassAug``;
+  `tools.prepare_voc` writes both. Images without a mask have boxes only.
+* **Test images**: ``segval`` of 2012, the official segmentation validation list, and for detection also ``test`` of
+  2007; with the masks in ``SegmentationClass``.
+* **Validation images** ("val"): a tenth of the training images.
 """
 
 from collections.abc import Callable
@@ -34,19 +34,19 @@ VOC_CLASSES = SemanticClasses(
 )
 YEARS = ("2007", "2012")
 TRAIN_LIST, SEGMENTATION_TEST_LIST = "trainvalsegdet", "segval"  # of the released code, not official
-_BORDER = 255  # in masks: not evaluated
+_BORDER = 255  # in masks: borders of objects, ignored
 
 
 class VOC(PerspectiveDataset):
-    """VOC 2007 and 2012; see the top of this file, and `PerspectiveDataset` for the other arguments.
+    """See the top of this file, and `PerspectiveDataset` for the other arguments.
 
     Args:
         root: the folder.
-        split: "train", "val" (a part of the training images) or "test".
-        hold_out_val: whether the images of "val" are kept out of "train".
+        split: "train", "val" (part of the training images) or "test".
+        hold_out_val: whether "train" excludes the images of "val".
 
     Attributes:
-        images: year and id of each image.
+        images: (year, id) of each image.
 
     Raises:
         UserError: when a folder or a list is missing, or the split is empty.
@@ -70,15 +70,15 @@ class VOC(PerspectiveDataset):
         self.root = find_voc(Path(root))
         self.split = split
         self._masks = "SegmentationClass" if split == "test" else "SegmentationClassAug"
-        self.images = [(year, one) for year, name in self._lists() for one in read_ids(self.root, year, name)]
-        groups = [same_image(year, one) for year, one in self.images]
+        self.images = [(year, id_) for year, name in self._lists() for id_ in read_ids(self.root, year, name)]
+        groups = [same_image(year, image_id) for year, image_id in self.images]
         chosen = indices_of_split(split, self.sample_names(), groups, hold_out_val)
         self.images = [self.images[index] for index in chosen]
         if not self.images:
-            raise UserError(f"{self.root} holds no image of the split {split}")
+            raise UserError(f"{self.root} has no image of the split {split}")
 
     def _lists(self) -> list[tuple[str, str]]:
-        """Years and names of the lists of the split."""
+        """Year and name of each list of the split."""
         if self.split != "test":
             return [(year, TRAIN_LIST) for year in YEARS]
         return [("2007", "test")] * (DETECTION in self.tasks) + [("2012", SEGMENTATION_TEST_LIST)]
@@ -91,14 +91,14 @@ class VOC(PerspectiveDataset):
 
     def missing_files(self) -> list[str]:
         kinds = [("JPEGImages", ".jpg"), *([("Annotations", ".xml")] if DETECTION in self.tasks else [])]
-        paths = (self._path(year, kind, one, suffix) for year, one in self.images for kind, suffix in kinds)
+        paths = (self._path(year, kind, image_id, suffix) for year, image_id in self.images for kind, suffix in kinds)
         return [str(path) for path in paths if not path.is_file()]
 
     def read(self, index: int) -> PerspectiveImage:
-        """An image as it is stored.
+        """Read an image as stored.
 
         Raises:
-            UserError: when one of its files is missing, damaged or not what it should be.
+            UserError: when one of its files is missing, damaged or in the wrong format.
         """
         year, image_id = self.images[index]
         image = without_maps(ImageFile(self._path(year, "JPEGImages", image_id, ".jpg")).rgb(), f"VOC{year}/{image_id}")
@@ -109,7 +109,7 @@ class VOC(PerspectiveDataset):
         if "segmentation" in self.tasks and mask.is_file():
             image.semantic = read_mask(mask)
             if image.semantic.shape != image.rgb.shape[:2]:
-                raise UserError(f"{mask} has another size than the image")
+                raise UserError(f"{mask} differs in size from the image")
         return image
 
     def _path(self, year: str, folder: str, image_id: str, suffix: str) -> Path:
@@ -117,73 +117,73 @@ class VOC(PerspectiveDataset):
 
 
 def find_voc(root: Path) -> Path:
-    """The folder that holds VOC2007 and VOC2012.
+    """The folder with VOC2007 and VOC2012: `root` or a subfolder.
 
     Raises:
-        UserError: when there is none.
+        UserError: when VOC2007 or VOC2012 is missing.
     """
     for folder in (root, root / "VOC", root / "VOCdevkit"):
         if any((folder / f"VOC{year}").is_dir() for year in YEARS):
             missing = [year for year in YEARS if not (folder / f"VOC{year}").is_dir()]
             if missing:
-                raise UserError(f"{folder} holds no VOC{missing[0]}: both years are needed")
+                raise UserError(f"{folder} has no VOC{missing[0]}: both years are needed")
             return folder
-    raise UserError(f"{root} holds no VOC: expected VOC2007 and VOC2012 there, or in VOC or VOCdevkit")
+    raise UserError(f"{root}: expected VOC2007 and VOC2012 in it, or in its VOC or VOCdevkit")
 
 
 def read_ids(root: Path, year: str, name: str, sets: str = "Main") -> list[str]:
-    """The ids in a list of a year.
+    """Read the image ids of a list, ``ImageSets/<sets>/<name>.txt`` of a year.
 
     Raises:
-        UserError: when there is no such list.
+        UserError: when the list is missing or is not UTF-8 text.
     """
     path = root / f"VOC{year}" / "ImageSets" / sets / f"{name}.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
         if name in (TRAIN_LIST, SEGMENTATION_TEST_LIST):
-            raise UserError(f"{path} is missing: python -m tools.prepare_voc --root {root} writes it") from error
-        raise UserError(f"{path} is missing: it is in the official archives of VOC{year}") from error
+            raise UserError(f"{path} is missing: run python -m tools.prepare_voc --root {root}") from error
+        raise UserError(f"{path} is missing: it is part of the official archives of VOC{year}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
     return [line.split()[0] for line in lines if line.strip()]
 
 
 def same_image(year: str, image_id: str) -> str:
-    """A name that is the same for an image of 2007 and for its copy in VOC2012, where 000032 is called 2007_000032."""
+    """A name shared by an image of VOC2007, such as 000032, and its copy in VOC2012, named 2007_000032."""
     return f"{year}_{image_id}" if year == "2007" else image_id
 
 
 def read_objects(path: Path) -> np.ndarray:
-    """The objects (M, 6) float64 of an XML file, see `datasets.boxes`.
+    """Read the objects (M, 6) float64 of an XML file, see `datasets.boxes`.
 
     Raises:
-        UserError: when the file is missing, damaged, or names another class.
+        UserError: when the file is missing or damaged, or has an unknown class.
     """
     try:
         annotation = VOCDetection.parse_voc_xml(ElementTree.parse(path).getroot())["annotation"]
         rows = [
             [
-                *(float(one["bndbox"][corner]) for corner in ("xmin", "ymin", "xmax", "ymax")),
-                VOC_CLASSES.names.index(one["name"], 1),
-                int(one.get("difficult") or 0),
+                *(float(entry["bndbox"][corner]) for corner in ("xmin", "ymin", "xmax", "ymax")),
+                VOC_CLASSES.names.index(entry["name"], 1),
+                int(entry.get("difficult") or 0),
             ]
-            for one in annotation.get("object", [])
+            for entry in annotation.get("object", [])
         ]
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
     except (ElementTree.ParseError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not an annotation of VOC, or is damaged: {error}") from error
+        raise UserError(f"{path} is not a VOC annotation, or is damaged: {error}") from error
     return np.array(rows, np.float64) if rows else no_objects()
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Labels (H, W) int8 of a mask, -1 at the borders of objects.
+    """Read the labels (H, W) int8 of a mask, -1 at the borders of objects.
 
     Raises:
-        UserError: when the file is missing or damaged, or holds other numbers.
+        UserError: when the file is missing or damaged, or has an unknown class.
     """
-    ids = ImageFile(path).single_channel("classes", bits=8)
+    ids = ImageFile(path).single_channel("label ids", bits=8)
     if ((ids >= len(VOC_CLASSES)) & (ids != _BORDER)).any():
-        raise UserError(f"{path} holds the class {ids[ids != _BORDER].max()}: expected 0 to 20, and 255 to ignore")
+        raise UserError(f"{path} holds the label id {ids[ids != _BORDER].max()}: expected 0 to 20, or 255 to ignore")
     return np.where(ids == _BORDER, IGNORE_LABEL, ids).astype(np.int8)

@@ -1,4 +1,4 @@
-"""Augmentation moves vectors with pixels: shown with rooms, whose geometry is known."""
+"""Augmentation transforms normals along with pixels, verified on rooms of known geometry."""
 
 from dataclasses import fields, replace
 
@@ -26,7 +26,7 @@ def panorama():
 
 @pytest.fixture(scope="module")
 def stored(panorama):
-    """The same with 8-bit normals and 16-bit depth."""
+    """The same panorama with 8-bit normals and 16-bit depth."""
     codes = np.rint((panorama.normal + 1) * 127.5).astype(np.uint8)
     return replace(
         panorama,
@@ -42,9 +42,9 @@ def decoded(panorama: Panorama) -> dict:
 
 
 def median_angle_to_depth(panorama) -> float:
-    """Median angle in degrees between the normals of walls and furniture and those that the depth alone implies.
+    """Median angle in degrees between the normals of walls and furniture and the normals implied by depth.
 
-    Floor and ceiling are left out: their normals look the same however the room is turned.
+    Floor and ceiling are excluded: their normals do not change with yaw.
     """
     sample = decoded(panorama)
     points = depth_to_points(sample["depth"][0].double().numpy())
@@ -52,7 +52,7 @@ def median_angle_to_depth(panorama) -> float:
     along_column = points[2:] - points[:-2]
     implied = np.cross(along_column, along_row)
     implied /= np.linalg.norm(implied, axis=-1, keepdims=True) + 1e-12
-    # Towards the camera, which is at the origin.
+    # Toward the camera, which is at the origin.
     implied *= -np.sign((implied * points[1:-1]).sum(-1, keepdims=True))
     normal = sample["normal"].movedim(0, -1).double().numpy()[1:-1]
     angle = np.degrees(np.arccos(np.clip((implied * normal).sum(-1), -1, 1)))
@@ -60,7 +60,7 @@ def median_angle_to_depth(panorama) -> float:
     return float(np.median(angle[upright]))
 
 
-def test_the_measure_tells_right_from_wrong(panorama):
+def test_measure_detects_wrong_normals(panorama):
     assert median_angle_to_depth(panorama) < 1
     assert median_angle_to_depth(replace(panorama, normal=np.roll(panorama.normal, 40, axis=1))) > 10
     assert median_angle_to_depth(replace(panorama, normal=-panorama.normal)) > 170
@@ -77,13 +77,13 @@ def test_flipped_normals_fit_flipped_depth(panorama, stored):
     assert median_angle_to_depth(flip_left_right(stored)) < 1
 
 
-def test_any_sequence_of_both(stored):
+def test_rolls_and_flips_combine(stored):
     for columns in (5, 90):
         assert median_angle_to_depth(roll_yaw(flip_left_right(roll_yaw(stored, 33)), columns)) < 1
 
 
-def test_world_normals_do_not_turn(panorama):
-    """A camera that turned by 5 columns sees the building's vectors unchanged; a mirrored building mirrors them."""
+def test_world_normals_do_not_rotate(panorama):
+    """They only move with their pixels when rolled; they are mirrored with the building."""
     world = replace(panorama, normal_frame="world")
     before = decoded(world)["normal"]
     assert torch.equal(decoded(roll_yaw(world, 5))["normal"], before.roll(5, -1))
@@ -92,7 +92,7 @@ def test_world_normals_do_not_turn(panorama):
 
 
 def test_pixels_move_together(panorama):
-    """Everything at column c is found at column c + 5 after a roll by 5, at column W - 1 - c after a flip."""
+    """Column c moves to c + 5 with a roll by 5, and to W - 1 - c with a flip."""
     rolled, flipped, before = (decoded(x) for x in (roll_yaw(panorama, 5), flip_left_right(panorama), panorama))
     for key in (*MAPS, "depth_mask", "normal_mask"):
         assert torch.equal(rolled[key][..., 12], before[key][..., 7])
@@ -100,31 +100,31 @@ def test_pixels_move_together(panorama):
 
 
 def test_inverses(stored):
-    there_and_back = flip_left_right(flip_left_right(roll_yaw(roll_yaw(stored, 33), WIDTH - 33)))
-    before, after = decoded(stored), decoded(there_and_back)
+    restored = flip_left_right(flip_left_right(roll_yaw(roll_yaw(stored, 33), WIDTH - 33)))
+    before, after = decoded(stored), decoded(restored)
     for key in (*MAPS, "depth_mask", "normal_mask"):
         assert torch.equal(after[key], before[key])
     assert torch.allclose(after["normal"], before["normal"], atol=1e-6)
 
 
 def test_missing_normals_stay_missing(panorama):
-    turned = decoded(flip_left_right(roll_yaw(panorama, 9)))
-    assert (~turned["normal_mask"]).sum() == 4
-    assert not turned["normal"].masked_select(~turned["normal_mask"]).any()
-    assert torch.allclose(turned["normal"].norm(dim=0)[turned["normal_mask"][0]], torch.ones(()), atol=1e-5)
+    sample = decoded(flip_left_right(roll_yaw(panorama, 9)))
+    assert (~sample["normal_mask"]).sum() == 4
+    assert not sample["normal"].masked_select(~sample["normal_mask"]).any()
+    assert torch.allclose(sample["normal"].norm(dim=0)[sample["normal_mask"][0]], torch.ones(()), atol=1e-5)
 
 
-def test_color_jitter_touches_rgb_alone(panorama):
+def test_color_jitter_changes_only_rgb(panorama):
     augment = Augmentation(yaw=False, flip=False, color=True)
     augmented = [augment(panorama) for _ in range(20)]
     changed = [not np.array_equal(x.rgb, panorama.rgb) for x in augmented]
-    assert 2 < sum(changed) < 18, "half of them, more or less"
+    assert 2 < sum(changed) < 18, "about half of them"
     for x in augmented:
         assert (x.rgb.shape, x.rgb.dtype) == (panorama.rgb.shape, np.uint8)
         assert all(getattr(x, key) is getattr(panorama, key) for key in ("depth", "normal", "semantic"))
 
 
-def test_all_off_changes_nothing(panorama):
+def test_all_disabled(panorama):
     assert Augmentation(yaw=False, flip=False, color=False)(panorama) is panorama
 
 
@@ -137,7 +137,7 @@ def test_seeded(panorama):
     assert not np.array_equal(augmented(1), augmented(2))
 
 
-def test_original_is_left_alone(panorama):
+def test_input_is_not_modified(panorama):
     before = {field.name: np.copy(getattr(panorama, field.name)) for field in fields(panorama)}
     torch.manual_seed(3)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What is wrong with a file is reported in one line that names it and says what was expected."""
+"""Errors about files are one line that names the file and what was expected."""
 
 import shutil
 
@@ -24,15 +24,15 @@ def intact(tmp_path_factory):
 
 @pytest.fixture
 def opened(intact, tmp_path):
-    """A function that opens a copy of a tree, and gives the paths of its only test panorama too."""
+    """A function that opens a copy of a dataset, and returns it with the paths of its only test panorama."""
 
-    def opener(layout="S2D3D"):
+    def open_copy(layout="S2D3D"):
         shutil.copytree(intact / layout, tmp_path / layout)
         dataset = build_dataset(layout, tmp_path / layout, "test", HEIGHT, WIDTH)
         files = dataset.files[0]
         return dataset, {kind: dataset.root / getattr(files, kind) for kind in ("rgb", "depth", "semantic", "normal")}
 
-    return opener
+    return open_copy
 
 
 def error_of(dataset) -> str:
@@ -60,11 +60,11 @@ def test_truncated(opened, kind, kept, capfd):
     data = paths[kind].read_bytes()
     paths[kind].write_bytes(data[: int(len(data) * kept)])
     assert str(paths[kind]) in error_of(dataset)
-    assert capfd.readouterr().err == "", "nothing is printed on the side"
+    assert capfd.readouterr().err == "", "nothing is printed"
 
 
-def test_damaged_within(opened):
-    """As in some of the published archives of Structured3D."""
+def test_damaged_content(opened):
+    """As in some published archives of Structured3D."""
     dataset, paths = opened("Struc3D")
     data = bytearray(paths["depth"].read_bytes())
     data[len(data) // 2] ^= 255
@@ -72,8 +72,8 @@ def test_damaged_within(opened):
     assert error_of(dataset) == f"{paths['depth']} is not an image, or is damaged"
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture"])
-def test_no_picture(opened, content):
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_not_an_image(opened, content):
     dataset, paths = opened()
     paths["normal"].write_bytes(content)
     assert error_of(dataset) == f"{paths['normal']} is not an image, or is damaged"
@@ -86,7 +86,7 @@ def test_wrong_size(opened, kind):
     assert error_of(dataset) == f"{paths[kind]} is 16x8, but {paths['rgb']} is 64x32"
 
 
-def test_not_twice_as_wide_as_high(opened):
+def test_wrong_aspect_ratio(opened):
     dataset, paths = opened()
     for path in paths.values():
         Image.open(path).crop((0, 0, 32, 32)).save(path)
@@ -121,8 +121,7 @@ def test_missing_depth(opened, layout, missing):
 @pytest.mark.parametrize(
     ("layout", "depth", "label"), [("S2D3D", 65535, 255), ("MP3D", 0, 0), ("MP3D", 0, 42), ("Struc3D", 0, 0)]
 )
-def test_maps_without_any_valid_pixel(opened, layout, depth, label):
-    """No error: a panorama teaches what it can."""
+def test_maps_without_valid_pixels_are_accepted(opened, layout, depth, label):
     dataset, paths = opened(layout)
     Image.fromarray(np.full((HEIGHT, WIDTH), depth, np.uint16)).save(paths["depth"])
     Image.fromarray(np.full((HEIGHT, WIDTH), label, np.uint8)).save(paths["semantic"])
@@ -135,13 +134,13 @@ def test_maps_without_any_valid_pixel(opened, layout, depth, label):
     assert (sample["semantic"] == -1).all()
 
 
-def test_depth_beyond_ten_metres_only(opened):
+def test_depth_beyond_10_meters(opened):
     dataset, paths = opened("MP3D")
     Image.fromarray(np.full((HEIGHT, WIDTH), 40001, np.uint16)).save(paths["depth"])
     assert not dataset[0]["depth_mask"].any()
 
 
-def test_wrong_kind_of_pixels(opened):
+def test_wrong_depth_pixels(opened):
     dataset, paths = opened()
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(paths["depth"])
     assert error_of(dataset) == f"{paths['depth']} holds 8-bit gray pixels: expected 16-bit gray"
@@ -149,7 +148,7 @@ def test_wrong_kind_of_pixels(opened):
     assert "holds 8-bit color pixels" in error_of(dataset)
 
 
-def test_normals_in_grey(opened):
+def test_gray_normals(opened):
     dataset, paths = opened()
     Image.open(paths["normal"]).convert("L").save(paths["normal"])
     assert error_of(dataset) == f"{paths['normal']} holds 8-bit gray pixels: expected 8-bit color"
@@ -178,21 +177,21 @@ def as_rgb(*channels: np.ndarray) -> Image.Image:
 
 
 COLORS = np.random.default_rng(0).integers(0, 256, (256, 3))
-SAME_LABELS = {  # ids as an image
+EQUIVALENT_LABELS = {  # name: image of ids
     "palette": lambda ids: as_palette(ids, COLORS),
     "equal channels": lambda ids: as_rgb(ids, ids, ids),
     "equal channels, opaque": lambda ids: as_rgb(ids, ids, ids, 0 * ids + 255),
-    "grey, opaque": lambda ids: Image.fromarray(ids).convert("LA"),
+    "gray, opaque": lambda ids: Image.fromarray(ids).convert("LA"),
     "16 bits": lambda ids: Image.fromarray(ids.astype(np.uint16)),
 }
 
 
 @pytest.mark.parametrize("layout", ["MP3D", "S2D3D", "Struc3D"])
-@pytest.mark.parametrize("stored", SAME_LABELS)
-def test_labels_stored_in_other_ways(opened, layout, stored):
+@pytest.mark.parametrize("stored", EQUIVALENT_LABELS)
+def test_equivalent_labels(opened, layout, stored):
     dataset, paths = opened(layout)
     expected = dataset[0]["semantic"]
-    SAME_LABELS[stored](np.array(Image.open(paths["semantic"]))).save(paths["semantic"])
+    EQUIVALENT_LABELS[stored](np.array(Image.open(paths["semantic"]))).save(paths["semantic"])
     assert (dataset[0]["semantic"] == expected).all()
 
 
@@ -215,8 +214,8 @@ COLORED_LABELS = {
     ("layout", "remedy"), [("S2D3D", "prepare_stanford2d3d.py"), ("Struc3D", "palette"), ("MP3D", "_gt.png")]
 )
 @pytest.mark.parametrize("stored", COLORED_LABELS)
-def test_labels_in_colors(opened, layout, remedy, stored):
-    """Never ids by luck: the message names what would be."""
+def test_colored_labels(opened, layout, remedy, stored):
+    """Colors are never taken for ids; the message names the remedy."""
     dataset, paths = opened(layout)
     COLORED_LABELS[stored](np.array(Image.open(paths["semantic"]))).save(paths["semantic"])
     message = error_of(dataset)
@@ -224,8 +223,8 @@ def test_labels_in_colors(opened, layout, remedy, stored):
     assert remedy in message
 
 
-def test_palette_of_other_greys(opened):
-    """As programs make of grey files that they shrink: here the greys would be the ids, elsewhere the indices."""
+def test_gray_palette(opened):
+    """Rejected unless grays equal indices: ids are the grays if a PNG optimizer wrote it, else the indices."""
     dataset, paths = opened("MP3D")
     ids = np.array(Image.open(paths["semantic"]))
     used, indices = np.unique(ids, return_inverse=True)
@@ -235,7 +234,7 @@ def test_palette_of_other_greys(opened):
     assert (dataset[0]["semantic"] == ids.astype(int) - 1).all()
 
 
-def test_label_id_beyond_8_bits(opened):
+def test_16_bit_label_id(opened):
     dataset, paths = opened("MP3D")
     Image.fromarray(np.full((HEIGHT, WIDTH), 256 + 5, np.uint16)).save(paths["semantic"])
     assert error_of(dataset) == f"{paths['semantic']} holds the label id 261, which MP3D does not have"
@@ -244,7 +243,7 @@ def test_label_id_beyond_8_bits(opened):
 @pytest.mark.parametrize("kind", ["depth", "semantic", "normal"])
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF"])
 def test_lossy_maps(opened, kind, form):
-    """Whatever their names end in."""
+    """The content decides, not the suffix."""
     dataset, paths = opened()
     Image.open(paths[kind]).convert("RGB").save(paths[kind], format=form)
     message = error_of(dataset)
@@ -273,7 +272,7 @@ def test_lossless_webp_maps(opened, kind):
     assert (dataset[0][kind] == expected).all()
 
 
-def test_depth_stored_in_other_ways(opened):
+def test_depth_formats(opened):
     dataset, paths = opened()
     expected = dataset[0]["depth"]
     depth = np.array(Image.open(paths["depth"]))
@@ -288,7 +287,7 @@ def test_depth_stored_in_other_ways(opened):
     assert error_of(dataset) == f"{paths['depth']} holds 8-bit palette pixels: expected 16-bit gray"
 
 
-def test_normals_stored_in_other_ways(opened):
+def test_normal_formats(opened):
     dataset, paths = opened()
     expected = dataset[0]["normal"]
     image = Image.open(paths["normal"]).convert("RGBA")
@@ -311,15 +310,15 @@ def test_transparent_labels(opened):
     assert error_of(dataset).startswith(f"{paths['semantic']} has transparent pixels")
 
 
-def test_alpha_is_dropped(opened):
+def test_alpha_of_rgb_is_dropped(opened):
     dataset, paths = opened()
     expected = dataset[0]["rgb"]
     Image.open(paths["rgb"]).convert("RGBA").save(paths["rgb"])
     assert (dataset[0]["rgb"] == expected).all()
 
 
-def test_other_sizes(opened):
-    """Nothing is mixed: depth and labels are values that the files hold, normals stay unit vectors."""
+def test_resizing_does_not_interpolate_maps(opened):
+    """Depth and labels are values of the files; normals stay unit vectors."""
     dataset, _ = opened()
     small = build_dataset("S2D3D", dataset.root, "test", 24, 48)[0]
     assert small["rgb"].shape == (3, 24, 48)

@@ -1,4 +1,4 @@
-"""What all datasets have in common."""
+"""The base class of all datasets."""
 
 import torch
 
@@ -6,7 +6,7 @@ from datasets.base import ImageDataset
 
 
 class Named(ImageDataset):
-    """Samples of which only the names exist."""
+    """Samples that consist of a name."""
 
     def __init__(self, *names: str):
         super().__init__(4, 8)
@@ -29,12 +29,10 @@ class Named(ImageDataset):
         return {"decoded": packed["name"]}
 
 
-def test_a_fingerprint_depends_on_names_and_order():
-    """A resumed training with as many other samples would go on as if they were the same."""
-    different = {
-        Named(*names).fingerprint() for names in (("a", "b"), ("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab",))
-    }
-    assert len(different) == 5
+def test_fingerprint_depends_on_names_and_order():
+    """Training must not resume on other samples, even if their number is the same."""
+    prints = {Named(*names).fingerprint() for names in (("a", "b"), ("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab",))}
+    assert len(prints) == 5
     assert Named("a", "b").fingerprint() == Named("a", "b").fingerprint()
 
 

@@ -1,4 +1,4 @@
-"""Boxes move as what they are around does: a drawn rectangle says where they should be."""
+"""Boxes are transformed with their image, compared with the bounds of a drawn rectangle."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def with_rectangle(rows=48, columns=64, x1=10, y1=20, x2=30, y2=44) -> Perspecti
 
 
 def drawn_box(image: PerspectiveImage) -> np.ndarray:
-    """x1, y1, x2, y2 of the rectangle as it is drawn."""
+    """x1, y1, x2, y2 of the rectangle in the label map."""
     rows, columns = np.nonzero(image.semantic == LABEL)
     return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
 
@@ -51,12 +51,12 @@ def test_boxes_are_resized_with_the_image(size):
 
 
 @pytest.mark.parametrize("window", [(0, 0, 20, 64), (0, 30, 48, 34), (44, 0, 4, 64), (0, 0, 48, 10)])
-def test_boxes_outside_of_a_window_are_dropped(window):
-    """Windows that end where the rectangle begins, or begin where it ends."""
+def test_boxes_outside_the_window_are_dropped(window):
+    """Even if the window ends where the rectangle begins, or begins where it ends."""
     assert with_rectangle().cropped(*window).boxes.shape == (0, 5)
 
 
-def test_boxes_through_the_whole_augmentation():
+def test_boxes_follow_the_augmentation():
     augment = PerspectiveAugmentation(color=False)
     lost = 0
     for seed in range(60):
@@ -71,14 +71,14 @@ def test_boxes_through_the_whole_augmentation():
 
 
 def test_objects_become_boxes():
-    """Pixels count from 1 in objects, from 0 in boxes; difficult objects and those without area are no boxes."""
+    """Coordinates count from 1 in objects, from 0 in boxes; difficult and empty objects are dropped."""
     objects = np.array([[1, 1, 65, 49, 3, 0], [5, 6, 7, 8, 4, 1], [9, 9, 9, 12, 5, 0], [2.5, 3, 4, 5, 20, 0]])
     assert np.array_equal(boxes_of_objects(objects), np.array([[0, 0, 64, 48, 3], [1.5, 2, 3, 4, 20]], np.float32))
-    beyond = np.array([[-3, 5, 70, 50, 1, 0], [66, 1, 70, 10, 2, 0]])
-    assert np.array_equal(clip_objects(beyond, 48, 64), [[1, 5, 65, 49, 1, 0]])
+    outside = np.array([[-3, 5, 70, 50, 1, 0], [66, 1, 70, 10, 2, 0]])
+    assert np.array_equal(clip_objects(outside, 48, 64), [[1, 5, 65, 49, 1, 0]])
 
 
-def test_boxes_of_a_sample():
+def test_boxes_in_samples():
     image = with_rectangle()
     image.objects = np.array([[11.0, 21, 31, 45, LABEL, 0], [1, 1, 2, 2, 3, 1]])
     packed = pack(image.fitted(96, 96), 0, image.size)
@@ -90,7 +90,7 @@ def test_boxes_of_a_sample():
     assert unpack(pack(without_maps(image.rgb, ""), 0))["boxes"].shape == (0, 5)
 
 
-def test_a_batch_is_filled_up_to_the_most_boxes():
+def test_boxes_are_padded_in_batches():
     samples = []
     for number in (2, 0, 3):
         image = with_rectangle()
@@ -105,7 +105,7 @@ def test_a_batch_is_filled_up_to_the_most_boxes():
     assert batch["objects"].any(dim=2).sum(dim=1).tolist() == [3, 1, 4]
 
 
-def test_a_batch_without_any_boxes():
+def test_batch_without_boxes():
     samples = [pack(without_maps(np.zeros((8, 8, 3), np.uint8), ""), i) | {"bad": []} for i in range(2)]
     batch = unpack(_collate(samples))
     assert batch["boxes"].shape == (2, 0, 5)

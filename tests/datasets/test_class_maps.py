@@ -8,7 +8,7 @@ from datasets.nyuv2_classes import NYUV2_13
 from datasets.structured3d import Structured3D
 from utils.errors import UserError
 
-# Of the 25 classes of Structured3D among the 13 of NYU v2, by name.
+# Some classes of Structured3D, and their class among the 13 of NYU v2.
 EXPECTED = {
     **dict.fromkeys(("wall", "door"), "wall"),
     **dict.fromkeys(("window", "curtain"), "window"),
@@ -26,18 +26,17 @@ def test_structured3d_in_13_classes():
     assert class_map.classes is NYUV2_13
 
 
-def test_names_in_both_sets_are_the_same_class():
-    """So predictions of either may be evaluated."""
+def test_shared_names_are_the_same_class():
     class_map = find_class_map(NYU13, "Struc3D")
     for name, label in zip(Structured3D.classes.names, class_map.labels, strict=True):
         assert NYUV2_13.names[label] == name or name not in NYUV2_13.names
 
 
 def test_merging():
-    """The most likely class of merged logits is the merged most likely class; -1 stays."""
+    """Merging commutes with the argmax of logits; -1 is kept."""
     class_map = find_class_map(NYU13, "Struc3D")
     table = torch.tensor(class_map.labels)
-    logits = torch.randn(2, 25, 4, 8) - 9  # of which none is above 0
+    logits = torch.randn(2, 25, 4, 8) - 9  # all negative
     assert torch.equal(class_map.merge_logits(logits).argmax(1), table[logits.argmax(1)])
     labels = torch.randint(-1, 25, (2, 4, 8))
     (batch,) = MergedBatches([{"semantic": labels, "id": "x"}], class_map)
@@ -45,6 +44,6 @@ def test_merging():
     assert torch.equal(batch["semantic"], torch.where(labels < 0, -1, table[labels]))
 
 
-def test_other_datasets_are_refused():
+def test_other_datasets_are_rejected():
     with pytest.raises(UserError, match="--classes nyu13"):
         find_class_map(NYU13, "S2D3D")

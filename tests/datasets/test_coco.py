@@ -1,4 +1,4 @@
-"""COCO as it lies on disk: classes, crowds, label maps of both kinds; and what is said about files that are wrong."""
+"""COCO: classes, crowds, both kinds of label maps, and messages about wrong files."""
 
 import json
 import shutil
@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from datasets import build_perspective_dataset
-from datasets.coco import objects_of
 from datasets.coco_labels import COCO_CLASSES, ID_OF_LABEL, LABEL_OF_ID, instance_labels, stuff_labels
 from datasets.preparation.detection_layouts import write_detection_dataset
 from datasets.preparation.drawn_shapes import draw_image
@@ -46,7 +45,7 @@ def change(root, edit):
 
 
 def test_classes():
-    """Of the published ids some by hand; all labels are used once."""
+    """Some of the published ids; each label is used once."""
     assert len(COCO_CLASSES) == 81
     assert sorted(LABEL_OF_ID.values()) == list(range(1, 81))
     known = {
@@ -63,33 +62,33 @@ def test_classes():
 
 
 def test_images(written):
-    """Every shape that is no crowd has a box, to the ends of its last pixels; crowds are difficult objects."""
+    """Shapes have boxes that end after their last pixels, except crowds, which are difficult objects."""
     dataset = opened(written)
     assert len(dataset) == NUM
     assert dataset.missing_files() == []
     crowds = 0
     for index in range(NUM):
         image = dataset.read(index)
-        expected = [one for one in drawn(index).shapes if not one.is_special]
+        expected = [shape for shape in drawn(index).shapes if not shape.is_special]
         crowds += len(drawn(index).shapes) - len(expected)
-        bounds = np.array([[*one.bounds(), one.label] for one in expected]).reshape(-1, 5)
+        bounds = np.array([[*shape.bounds(), shape.label] for shape in expected]).reshape(-1, 5)
         assert np.array_equal(image.boxes, np.add(bounds, [0, 0, 1, 1, 0]))
         is_crowd = image.objects[:, 5] == 1
         assert np.array_equal(image.objects[~is_crowd, :5] - [1, 1, 1, 1, 0], image.boxes)
-        assert is_crowd.tolist() == [one.is_special for one in drawn(index).shapes]
+        assert is_crowd.tolist() == [shape.is_special for shape in drawn(index).shapes]
     assert crowds
     assert len(opened(written, "test")) == NUM
 
 
-def test_labels_of_stuff(written):
+def test_labels_from_stuff_maps(written):
     dataset = opened(written)
     for index in range(NUM):
         labels = drawn(index).labels(255).astype(int)
         assert np.array_equal(dataset.read(index).semantic, np.where(labels == 255, -1, labels))
 
 
-def test_label_maps_with_ids_themselves(copied):
-    """0 is unlabeled then, and the published maps are told from them by the boxes."""
+def test_maps_of_unshifted_ids(copied):
+    """They are distinguished from the published maps of ids minus 1 by the boxes; 0 is unlabeled."""
     before = [opened(copied).read(index).semantic for index in range(NUM)]
     for path in (copied / "stuff" / "train2017").glob("*.png"):
         stored = np.array(Image.open(path))
@@ -105,8 +104,8 @@ def test_stuff_is_background():
     assert stuff_labels(stored, first_id=0).tolist() == [[-1, COCO_CLASSES.label("hair drier"), 0, 0, -1]]
 
 
-def test_labels_of_instances(copied):
-    """By their outlines, which are drawn with other rounding than the shapes; crowds are ignored."""
+def test_labels_from_outlines(copied):
+    """Up to the rounding of outlines; crowds are ignored."""
     pytest.importorskip("pycocotools")
     shutil.rmtree(copied / "stuff")
     dataset = opened(copied)
@@ -119,7 +118,7 @@ def test_labels_of_instances(copied):
         assert (found[expected == 0] == 0).mean() > 0.97
 
 
-def test_instances_cover_each_other():
+def test_overlapping_outlines():
     pytest.importorskip("pycocotools")
 
     def instance(label, corners, crowd=0):
@@ -142,10 +141,10 @@ def test_instances_cover_each_other():
 def test_boxes_are_clipped(copied):
     def edit(content):
         first = content["images"][0]["id"]
-        rest = [one for one in content["annotations"] if one["image_id"] != first]
-        some = dict(content["annotations"][0], image_id=first, iscrowd=0, category_id=90)
+        others = [annotation for annotation in content["annotations"] if annotation["image_id"] != first]
+        template = dict(content["annotations"][0], image_id=first, iscrowd=0, category_id=90)
         boxes = ([-5, 3, 20, 100], [70.5, 10, 20, 5.25], [80, 0, 10, 10], [3, 3, 0, 9])
-        content["annotations"] = rest + [dict(some, bbox=list(box)) for box in boxes]
+        content["annotations"] = others + [dict(template, bbox=list(box)) for box in boxes]
 
     change(copied, edit)
     image = opened(copied).read(0)
@@ -153,11 +152,7 @@ def test_boxes_are_clipped(copied):
     assert image.objects.tolist() == [[1, 4, 16, 61, 80, 0], [71.5, 11, 81, 16.25, 80, 0]]
 
 
-def test_objects_without_annotations():
-    assert objects_of([]).shape == (0, 6)
-
-
-def test_an_image_without_annotations(copied):
+def test_images_without_annotations(copied):
     change(copied, lambda content: content.update(annotations=[]))
     shutil.rmtree(copied / "stuff" / "train2017")
     sample = opened(copied, tasks=("detection",))[3]
@@ -175,6 +170,13 @@ def test_splits_and_folders(written, tmp_path):
         assert opened(tmp_path / folder).names == train.names
 
 
+def test_incomplete_annotations(copied):
+    for section, key in (("annotations", "bbox"), ("images", "file_name")):
+        change(copied, lambda content, section=section, key=key: content[section][0].pop(key))
+        with pytest.raises(UserError, match=r"instances_train2017\.json .*damaged"):
+            opened(copied)
+
+
 def test_wrong_files(copied, tmp_path):
     with pytest.raises(UserError, match=r"instances_train2017\.json is missing"):
         opened(tmp_path / "nothing")
@@ -185,8 +187,8 @@ def test_wrong_files(copied, tmp_path):
     next((copied / "images" / "train2017").glob("*.jpg")).unlink()
     assert len(opened(copied, tasks=("detection",)).missing_files()) == 1
     change(copied, lambda content: content["categories"].pop())
-    with pytest.raises(UserError, match="80 of COCO"):
+    with pytest.raises(UserError, match="the 80 categories"):
         opened(copied)
     (copied / "annotations" / "instances_train2017.json").write_text("{}")
-    with pytest.raises(UserError, match="not an annotation file"):
+    with pytest.raises(UserError, match="not a COCO annotation file"):
         opened(copied)

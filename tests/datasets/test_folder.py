@@ -1,4 +1,4 @@
-"""--dataset Folder: files of all formats give the same samples; splits by names, rules and text files."""
+"""--dataset Folder: file formats of maps; splits by names, patterns and text files."""
 
 import json
 
@@ -47,7 +47,7 @@ def save_normal_png16(path, array):
     cv2.imwrite(str(path), np.ascontiguousarray(array[..., ::-1]))
 
 
-# Suffix, meters per unit, how it is stored, largest relative error.
+# Suffix, meters per unit, function that saves depth to a path, largest relative error.
 DEPTHS = {
     "16-bit PNG": (".png", 0.001, lambda d, path: save_png16(path, np.rint(d * 1000).astype(np.uint16)), 6e-4),
     "npy": (".npy", 1.0, lambda d, path: np.save(path, d), 1e-6),
@@ -57,7 +57,7 @@ DEPTHS = {
     "exr": (".exr", 1.0, lambda d, path: save_exr(path, d), 1e-6),
     "exr, three channels": (".EXR", 1.0, lambda d, path: save_exr(path, np.stack([d] * 3, axis=-1)), 1e-6),
 }
-# Suffix, stored numbers of -1 and 1, how it is stored, largest angle in degrees.
+# Suffix, stored values of -1 and 1, function that saves normals to a path, largest angle in degrees.
 NORMALS = {
     "8-bit PNG": (".png", [0, 255], lambda n, path: Image.fromarray(coded(n, 255).astype(np.uint8)).save(path), 0.5),
     "16-bit PNG": (".png", [0, 65535], lambda n, path: save_normal_png16(path, coded(n, 65535).astype("u2")), 0.05),
@@ -69,7 +69,7 @@ NORMALS = {
 
 
 def coded(normal, largest):
-    """Missing ones are black."""
+    """Codes from 0 to `largest`; missing normals are black."""
     values = (normal + 1) / 2 * largest
     return (np.rint(values) if largest > 1 else values) * normal.any(axis=-1, keepdims=True)
 
@@ -138,7 +138,7 @@ def test_labels_and_frame(tmp_path, room):
 
 
 def test_relative_depth(tmp_path, room):
-    """The largest is 10, also where stored numbers are below 1; the code of missing depth does not count."""
+    """The largest depth is 10, also where stored values are below 1; missing depth is excluded."""
     stored = room.depth / 100
     stored[3, 3], stored[3, 4], stored[3, 5] = 7, np.nan, np.inf
     depth = {"unit": "relative", "missing": 7}
@@ -152,7 +152,7 @@ def test_relative_depth(tmp_path, room):
     assert dataset[0]["depth"].max() <= 10
 
 
-def test_depth_alone(tmp_path, room):
+def test_depth_only(tmp_path, room):
     root = write(tmp_path, room)
     files = {"rgb": "rgb/*.png", "depth": "d/*.png"}
     (root / "dataset.json").write_text(json.dumps({"files": files, "depth": {"unit": 1}, "splits": {"train": ["*"]}}))
@@ -162,7 +162,7 @@ def test_depth_alone(tmp_path, room):
 
 
 @pytest.mark.parametrize("kind", ["8-bit PNG", "16-bit PNG", "npy"])
-def test_maps_missing_in_a_list_stack_with_others(tmp_path, room, kind):
+def test_absent_and_stored_maps_stack(tmp_path, room, kind):
     suffix, normal_range, save, _ = NORMALS[kind]
     root = write(tmp_path, room, normal=suffix, normal_range=normal_range, save_normal=save)
     (root / "list.txt").write_text(f"rgb/a.png d/a.png s/a.png n/a{suffix}\nrgb/a.png - - -\n")
@@ -174,8 +174,8 @@ def test_maps_missing_in_a_list_stack_with_others(tmp_path, room, kind):
     assert (decoded["semantic"][1] == -1).all()
 
 
-def test_a_list_of_other_kinds_of_files(tmp_path, room):
-    """They could not be stacked with the others."""
+def test_list_with_other_formats(tmp_path, room):
+    """Rejected, as panoramas could not be stacked."""
     root = write(tmp_path, room)
     (root / "list.txt").write_text("rgb/a.png d/a.npy s/a.png n/a.png\n")
     with pytest.raises(UserError, match=r"list\.txt: d/a\.npy .*files\.depth"):
@@ -205,13 +205,13 @@ def test_splits(tmp_path):
     assert paths("train") == ["rgb/c1.png"]
     assert paths("val") == ["rgb/b1.png", "rgb/b[2].png"]
     assert paths("test") == ["rgb/a1.png", "rgb/a2.png"]
-    # A panorama is found by any of its files; one that is named is expected even without.
+    # Any of its files identifies a panorama; panoramas listed by name need no files.
     touch(tmp_path, "d/d1.png")
     assert paths("train") == ["rgb/c1.png", "rgb/d1.png"]
     assert with_splits(tmp_path, {"test": ["nowhere"]})("test") == ["rgb/nowhere.png"]
 
 
-def test_names_of_several_parts(tmp_path):
+def test_names_with_several_parts(tmp_path):
     touch(tmp_path, "s1/rgb/x_rgb.png", "s1/rgb/y_rgb.png", "s2/rgb/x_rgb.png")
     paths = with_splits(tmp_path, {"train": ["s1/*"], "val": ["s2/x"]}, "*/rgb/*_rgb.png")
     assert paths("train") == ["s1/rgb/x_rgb.png", "s1/rgb/y_rgb.png"]
@@ -236,12 +236,12 @@ def test_wrong_splits(tmp_path, splits, words):
 
 
 def test_fingerprint(tmp_path, room):
-    """Of the panoramas and of what their files mean."""
+    """Depends on the panoramas and on the meaning of their files."""
     prints = {opened(write(tmp_path, room, unit=unit)).fingerprint() for unit in (0.001, 0.002)}
     assert len(prints | {opened(write(tmp_path, room, names="ab")).fingerprint()}) == 3
 
 
-def test_wrong_range_of_normals(tmp_path, room):
+def test_wrong_normal_range(tmp_path, room):
     root = write(tmp_path, room, normal=".npy", normal_range=[0, 1], save_normal=NORMALS["npy"][2])
     with pytest.raises(UserError, match=r"n/a\.npy .*normal\.range in .*dataset\.json"):
         opened(root)[0]

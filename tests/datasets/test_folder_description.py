@@ -1,4 +1,4 @@
-"""dataset.json: what is read from it, and one line that names the file and the key if it is wrong."""
+"""Reading dataset.json, and errors in one line that names the file and the key."""
 
 import json
 import re
@@ -28,12 +28,12 @@ def written(root: Path, content: object) -> Path:
     return root
 
 
-def test_everything(tmp_path):
+def test_complete_description(tmp_path):
     description = read_description(written(tmp_path, COMPLETE))
     assert description.patterns == COMPLETE["files"]
     assert (description.depth_scale, description.missing_depth) == (0.001, 65535)
     assert (description.normal_frame, description.normal_range) == ("world", (0, 256))
-    np.testing.assert_allclose(description.normal_map, NORMAL_MAP)  # these are Structured3D's normals
+    np.testing.assert_allclose(description.normal_map, NORMAL_MAP)  # the same encoding
     assert description.classes.names == ("floor", "wall")
     assert description.classes.colors[1] == (1, 2, 3)
     assert len(description.classes.colors[0]) == 3
@@ -49,13 +49,13 @@ def test_depth_only(tmp_path):
     assert description.splits == {}
 
 
-def test_the_example_of_the_docs(tmp_path):
+def test_example_in_docs(tmp_path):
     docs = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", docs, flags=re.DOTALL)
     assert len(read_description(written(tmp_path, example)).patterns) == 4
 
 
-def test_the_digest_is_of_the_meaning(tmp_path):
+def test_digest_covers_the_meaning(tmp_path):
     def digest(key: str, value: object) -> str:
         return read_description(written(tmp_path, COMPLETE | {key: value})).digest
 
@@ -139,7 +139,7 @@ def test_wrong_keys(tmp_path, place, value, words):
 
 
 @pytest.mark.parametrize("content", [None, "", "{'files': 1}", "[]", "7"])
-def test_no_json(tmp_path, content):
+def test_invalid_json(tmp_path, content):
     if content is not None:
         written(tmp_path, content)
     with pytest.raises(UserError, match=r"dataset\.json") as error:
@@ -147,6 +147,12 @@ def test_no_json(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-def test_two_maps_are_not_needed_but_one_is(tmp_path):
+def test_repeated_id_0(tmp_path):
+    classes = [{"id": 0, "name": "wall"}, {"id": 0, "name": "floor"}]
+    with pytest.raises(UserError, match=r"dataset\.json: classes: .*id 0"):
+        read_description(written(tmp_path, COMPLETE | {"classes": classes, "ignored_ids": []}))
+
+
+def test_at_least_one_map(tmp_path):
     with pytest.raises(UserError, match=r"dataset\.json: files"):
         read_description(written(tmp_path, {"files": {"rgb": "*.png"}}))

@@ -1,4 +1,4 @@
-"""Joint training: whose sample is which, what is missing in it, in which ratio and order samples come."""
+"""Joint training: concatenation, missing ground truth, mixing ratio and order of samples."""
 
 from collections import Counter
 
@@ -21,8 +21,8 @@ OTHER = SemanticClasses(("wall", "floor", "thing"), ((0, 0, 0), (255, 0, 0), (0,
 TASKS = ("detection", "segmentation", "depth")
 
 
-class Some(PerspectiveDataset):
-    """Images of one brightness, which tells their index, with the ground truth of some tasks."""
+class Uniform(PerspectiveDataset):
+    """Uniform images whose brightness is their index, with ground truth for some tasks."""
 
     def __init__(self, name, num, labeled_tasks, classes=CLASSES, augment=None, tasks=TASKS):
         super().__init__(16, 16, augment, tasks)
@@ -43,14 +43,14 @@ class Some(PerspectiveDataset):
 
 
 def objects(num=5, **more):
-    return Some("Objects", num, ("detection", "segmentation"), **more)
+    return Uniform("Objects", num, ("detection", "segmentation"), **more)
 
 
 def depths(num=3, **more):
-    return Some("Depths", num, ("depth",), **more)
+    return Uniform("Depths", num, ("depth",), **more)
 
 
-def test_samples_in_a_row():
+def test_concatenation():
     joint = JointDataset([objects(), depths()])
     assert (len(joint), joint.sizes, joint.name, joint.classes) == (8, (5, 3), "Objects+Depths", CLASSES)
     assert joint.labeled_tasks == ("detection", "segmentation", "depth")
@@ -63,22 +63,22 @@ def test_samples_in_a_row():
         assert len(sample["boxes"]) == (index < 5)
     for wrong in (-1, 8):
         with pytest.raises(IndexError):
-            joint.place(wrong)
+            joint.locate(wrong)
     assert joint.fingerprint() != JointDataset([depths(), objects()]).fingerprint()
     assert "Depths classes" in joint.describe_source()
 
 
-def test_classes_are_those_of_the_first_dataset_with_labels():
+def test_classes_of_the_first_dataset_with_labels():
     assert JointDataset([depths(classes=OTHER), objects()]).classes is CLASSES
     assert JointDataset([objects(), objects(), depths()]).classes is CLASSES
-    other = Some("Rooms", 2, ("segmentation", "depth"), classes=OTHER)
-    with pytest.raises(UserError, match="Objects has 2 classes and Rooms 3"):
+    other = Uniform("Rooms", 2, ("segmentation", "depth"), classes=OTHER)
+    with pytest.raises(UserError, match=r"--train_dataset: Objects and Rooms .*2 and 3"):
         JointDataset([objects(), other])
-    unused = [Some("Rooms", 2, ("segmentation", "depth"), OTHER, tasks=("depth",)), depths(tasks=("depth",))]
+    unused = [Uniform("Rooms", 2, ("segmentation", "depth"), OTHER, tasks=("depth",)), depths(tasks=("depth",))]
     assert JointDataset(unused).classes is OTHER
 
 
-def test_a_task_nobody_has():
+def test_task_without_ground_truth():
     with pytest.raises(UserError, match="--app depth"):
         JointDataset([objects(), objects()])
 
@@ -89,7 +89,7 @@ def batches_of(joint, ratio=None, size=4, seed=3, epoch=0, first=0):
     return list(batches)
 
 
-def test_batches_keep_who_has_which_labels():
+def test_batches_keep_labels_with_their_dataset():
     joint = JointDataset([objects(9), depths(7)])
     seen = Counter()
     for batch in batches_of(joint):
@@ -103,22 +103,22 @@ def test_batches_keep_who_has_which_labels():
 
 
 def epoch_of(sizes, ratio, number=0, processes=1, seed=3, first=0):
-    """Indices and seeds of an epoch, of all processes in turn."""
+    """Indices and seeds of an epoch, with the processes in turn."""
     dataset = range(sum(sizes))
     samplers = [MixingSampler(dataset, sizes, ratio, processes, rank, seed) for rank in range(processes)]
     for sampler in samplers:
         sampler.set_epoch(number)
         sampler.first = first
-    return [one for step in zip(*samplers, strict=True) for one in step]
+    return [item for step in zip(*samplers, strict=True) for item in step]
 
 
 @pytest.mark.parametrize(
     ("ratio", "expected"), [((1, 1), (60, 60)), ((3, 1), (90, 30)), ((1, 3), (30, 90)), ((0.5, 1.0), (40, 80))]
 )
-def test_datasets_contribute_by_the_ratio(ratio, expected):
+def test_datasets_contribute_by_ratio(ratio, expected):
     epoch = epoch_of((100, 20), ratio)
     assert len(epoch) == 120
-    counts = Counter(one.index for one in epoch)
+    counts = Counter(item.index for item in epoch)
     first = [counts[index] for index in range(100)]
     second = [counts[index] for index in range(100, 120)]
     assert (sum(first), sum(second)) == expected
@@ -127,23 +127,23 @@ def test_datasets_contribute_by_the_ratio(ratio, expected):
 
 
 def test_the_order_is_mixed():
-    """Not one dataset after the other: in every quarter there are about as many of both."""
+    """Both datasets contribute about equally to every quarter of an epoch."""
     epoch = epoch_of((1000, 200), (1, 1))
     for begin in range(0, 1200, 300):
-        assert 110 < sum(one.index < 1000 for one in epoch[begin : begin + 300]) < 190
+        assert 110 < sum(item.index < 1000 for item in epoch[begin : begin + 300]) < 190
 
 
 def test_repeated_samples_are_augmented_differently():
     epoch = epoch_of((90, 3), (1, 1))
     assert len(set(epoch)) == len(epoch)
-    assert len({one.seed for one in epoch}) == len(epoch)
+    assert len({item.seed for item in epoch}) == len(epoch)
 
 
 def test_epochs_and_seeds_differ():
     assert epoch_of((50, 20), (1, 2)) == epoch_of((50, 20), (1, 2))
-    chosen = {index for index in (one.index for one in epoch_of((50, 20), (1, 2))) if index < 50}
-    assert chosen != {one.index for one in epoch_of((50, 20), (1, 2), number=1) if one.index < 50}
-    assert chosen != {one.index for one in epoch_of((50, 20), (1, 2), seed=4) if one.index < 50}
+    chosen = {index for index in (item.index for item in epoch_of((50, 20), (1, 2))) if index < 50}
+    assert chosen != {item.index for item in epoch_of((50, 20), (1, 2), number=1) if item.index < 50}
+    assert chosen != {item.index for item in epoch_of((50, 20), (1, 2), seed=4) if item.index < 50}
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
@@ -151,15 +151,14 @@ def test_processes_share_the_same_samples(processes):
     assert epoch_of((20, 4), (1, 1), processes=processes) == epoch_of((20, 4), (1, 1))
 
 
-def test_samplers_continue_where_they_were():
+def test_samplers_resume_within_an_epoch():
     assert epoch_of((20, 4), (1, 1), first=9) == epoch_of((20, 4), (1, 1))[9:]
 
 
-def test_first_uses_are_seeded_as_without_a_ratio():
+def test_first_draws_are_seeded_as_without_a_ratio():
     plain = SeededSampler(range(24), 1, 0, shuffle=True, seed=3)
-    seeds = {one.index: one.seed for one in plain}
-    once = [one for one in epoch_of((20, 4), (20, 4)) if one.seed == seeds[one.index]]
-    assert len(once) == 24
+    seeds = {item.index: item.seed for item in plain}
+    assert all(item.seed == seeds[item.index] for item in epoch_of((20, 4), (20, 4)))
 
 
 @pytest.mark.parametrize("ratio", [(1,), (1, 1, 1), (1, 0), (1, -1), (1, float("nan")), (1, float("inf"))])
@@ -168,7 +167,7 @@ def test_wrong_ratios(ratio):
         epoch_of((20, 4), ratio)
 
 
-def test_loading_by_a_ratio_can_be_resumed():
+def test_mixed_loading_resumes():
     augment = PerspectiveAugmentation()
     joint = JointDataset([objects(9, augment=augment), depths(3, augment=augment)])
     whole = batches_of(joint, (1, 2))

@@ -1,4 +1,4 @@
-"""Lists of panoramas: what may stand in them, and what is said about anything else."""
+"""Lists of panoramas: the format, and messages about wrong lines."""
 
 import pytest
 
@@ -23,9 +23,9 @@ def read(tmp_path):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_marks_and_ends_of_lines(read, start, end):
+def test_byte_order_marks_and_line_ends(read, start, end):
     assert read(f"{start}{LINE}{end}b c d e{end}") == [FILES, OTHER]
-    assert read(f"{start}{LINE}{end}{start}b c d e") == [FILES, OTHER], "two lists that were joined"
+    assert read(f"{start}{LINE}{end}{start}b c d e") == [FILES, OTHER], "two concatenated lists"
     assert read(f"{start}# a comment{end}{LINE}") == [FILES]
 
 
@@ -33,25 +33,25 @@ def test_comments_and_empty_lines(read):
     assert read(f"# rgb depth semantic normal\n\n   \n  # more\n{LINE}\n\t\n#{LINE}\nb\tc\td\te") == [FILES, OTHER]
 
 
-def test_names_with_blanks(read):
+def test_names_with_spaces(read):
     line = "living room/rgb 1.png\tliving room/d.png\t s 1.png \tn#1, left.png"
     assert read(line) == [PanoramaFiles("living room/rgb 1.png", "living room/d.png", "s 1.png", "n#1, left.png")]
 
 
-def test_paths_from_elsewhere(read):
+def test_paths_outside_the_root(read):
     assert read("/data/rgb.png ../depth.png ./s.png it's.png") == [
         PanoramaFiles("/data/rgb.png", "../depth.png", "./s.png", "it's.png")
     ]
 
 
-def test_columns_that_the_tasks_need(read):
-    """In the order depth, semantic, normal, whatever the order of the tasks; or all four."""
+def test_only_needed_columns(read):
+    """In the order depth, semantic, normal, or all four columns."""
     assert read(f"b c\n{LINE}", ["rgb", "depth"]) == [PanoramaFiles("b", "c", None, None), FILES]
     assert read("b c", ["rgb", "normal"]) == [PanoramaFiles("b", None, None, "c")]
     assert read("b c d", ["rgb", "semantic", "normal"]) == [PanoramaFiles("b", None, "c", "d")]
 
 
-def test_maps_that_are_not_there(read):
+def test_absent_maps(read):
     assert read("b - - e\nb\tc\t-\t-") == [PanoramaFiles("b", None, None, "e"), PanoramaFiles("b", "c", None, None)]
     assert read("b -", ["rgb", "depth"]) == [PanoramaFiles("b", None, None, None)]
 
@@ -64,7 +64,7 @@ def test_maps_that_are_not_there(read):
         ("a", ["rgb", "depth"], r"expected two paths \(rgb depth\) or four paths \(rgb depth semantic normal\), got 1"),
         ("a b c", ["rgb", "depth"], "got 3"),
         ("a b", ["rgb", "depth", "normal"], r"expected three paths \(rgb depth normal\) or four"),
-        ("living room.png d.png s.png n.png", ALL, "names with blanks need tabs"),
+        ("living room.png d.png s.png n.png", ALL, "separate names with spaces by tabs"),
         ("a,b,c,d", ALL, "the line holds ,"),
         ("a, b, c, d", ALL, "the line holds ,"),
         ("a;b;c;d", ALL, "the line holds ;"),
@@ -86,10 +86,15 @@ def test_wrong_lines(read, line, needed, reason):
 def test_other_encodings(read, encoding):
     with pytest.raises(UserError, match=r"list\.txt is not UTF-8 text.*save it as UTF-8") as info:
         read(LINE.replace("a/", "ä/").encode(encoding))
-    assert ("UTF-16" in str(info.value)) == (encoding in ("utf-16", "utf-32")), "where a mark tells"
+    assert ("UTF-16" in str(info.value)) == (encoding in ("utf-16", "utf-32")), "with a byte order mark"
+
+
+def test_missing_list(tmp_path):
+    with pytest.raises(UserError, match=r"list\.txt cannot be read: No such file"):
+        read_list(tmp_path / "list.txt", ALL)
 
 
 @pytest.mark.parametrize("content", ["", "\ufeff", "# nothing\n\n"])
-def test_lists_of_nothing(read, content):
+def test_empty_lists(read, content):
     with pytest.raises(UserError, match=r"list\.txt names no panorama"):
         read(content)

@@ -1,4 +1,4 @@
-"""From options to batches: what is augmented, what is shuffled, who gets what, what becomes of bad samples."""
+"""From options to batches: augmentation, order, distribution to processes, bad samples."""
 
 import argparse
 import multiprocessing
@@ -34,7 +34,7 @@ def eval_batches(dataset: PanoramaDataset, options: argparse.Namespace):
 
 
 def train_options(*more: str) -> argparse.Namespace:
-    """Synthetic, unless --dataset is among them."""
+    """Options of training, on Synthetic unless --dataset is passed."""
     defaults = ["--num_workers", "0", "--height", "32", "--width", "64"]
     if "--dataset" not in more:
         defaults += ["--dataset", "Synthetic", "--num_train", "7", "--num_val", "5"]
@@ -50,7 +50,7 @@ def train_options(*more: str) -> argparse.Namespace:
         (["--disable_yaw_rotation_augmentation"], Augmentation(yaw=False)),
     ],
 )
-def test_training_is_augmented_as_told(flags, expected):
+def test_augmentation_flags(flags, expected):
     dataset = training_set(train_options(*flags))
     assert dataset.augment == expected
     assert len(dataset) == 7
@@ -117,11 +117,10 @@ def test_folds(tmp_path):
         evaluation_set(evaluation, "test", 32, 64)
 
 
-SPLITS_OF_FILES = [("train", "scene_00000"), ("test", "scene_03250"), ("val", "scene_03000")]
-
-
-@pytest.mark.parametrize(("split", "scene"), SPLITS_OF_FILES)
-def test_missing_files_are_found_before_the_first_step(structured, tmp_path, split, scene):
+@pytest.mark.parametrize(
+    ("split", "scene"), [("train", "scene_00000"), ("test", "scene_03250"), ("val", "scene_03000")]
+)
+def test_missing_files_are_reported_before_training(structured, tmp_path, split, scene):
     root = shutil.copytree(structured, tmp_path / "tree")
     normals = sorted(root.glob(f"{scene}/2D_rendering/*/panorama/full/normal.png"))
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root))
@@ -138,21 +137,21 @@ def test_missing_files_are_found_before_the_first_step(structured, tmp_path, spl
     assert len(evaluation_set(options, split, 32, 64)) == len(normals)
 
 
-def test_missing_files_that_may_be_skipped(structured, tmp_path):
+def test_skipping_missing_files(structured, tmp_path):
     root = shutil.copytree(structured, tmp_path / "tree")
     normals = sorted(root.glob("scene_00000/2D_rendering/*/panorama/full/normal.png"))
     options = train_options("--dataset", "Struc3D", "--dataset_rootdir", str(root), "--skip_bad_samples")
     for path in normals[1:]:
         path.unlink()
     batches = train_batches(training_set(options), options)
-    assert len(seen(batches)) == 4
+    assert len(indices_of(batches)) == 4
     assert batches.bad == {f"{path} is missing" for path in normals[1:]}
     normals[0].unlink()
     with pytest.raises(UserError, match=r"--skip_bad_samples .*normal\.png"):
         training_set(options)
 
 
-def test_the_dataset_needs_what_the_tasks_need(matterport):
+def test_tasks_of_the_dataset(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--task", "depth_normal")
     dataset = training_set(options)
     assert dataset.tasks == ("depth", "normal")
@@ -175,7 +174,7 @@ def test_metric_depth(structured):
 
 
 class Numbers(PanoramaDataset):
-    """Seven panoramas; column 0 of the depth of number i is i + 1, everything else 9."""
+    """Seven panoramas. The depth of panorama i is i + 1 in column 0, and 9 elsewhere."""
 
     def __init__(self, augment=None, bad: tuple[int, ...] = ()):
         super().__init__(32, WIDTH, augment)
@@ -196,16 +195,16 @@ class Numbers(PanoramaDataset):
         return Panorama(blank.astype(np.uint8), depth, blank.astype(np.float32), depth.astype(np.int8), id=str(index))
 
 
-def seen(batches) -> list[int]:
+def indices_of(batches) -> list[int]:
     return [int(i) for batch in batches for i in batch["index"]]
 
 
-def as_process(monkeypatch, rank: int, processes: int) -> None:
+def pretend_process(monkeypatch, rank: int, processes: int) -> None:
     monkeypatch.setattr(loading, "rank", lambda: rank)
     monkeypatch.setattr(loading, "world_size", lambda: processes)
 
 
-def test_batches_keep_the_contract():
+def test_batch_contract():
     batch = next(iter(eval_batches(Numbers(), train_options("--batch_size", "2"))))
     assert batch["rgb"].shape == (2, 3, 32, WIDTH)
     assert (batch["depth"].shape, batch["depth"].dtype) == ((2, 1, 32, WIDTH), torch.float32)
@@ -213,12 +212,12 @@ def test_batches_keep_the_contract():
     assert batch["id"] == ["0", "1"]
 
 
-def test_every_epoch_has_an_order_of_its_own():
+def test_order_depends_on_epoch():
     batches = train_batches(Numbers(), train_options("--batch_size", "2"))
     orders = []
     for epoch in (1, 2, 1):
         batches.set_epoch(epoch)
-        orders.append(seen(batches))
+        orders.append(indices_of(batches))
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(7))
     assert orders[0] != orders[1]
     assert orders[0] == orders[2]
@@ -226,26 +225,26 @@ def test_every_epoch_has_an_order_of_its_own():
 
 
 def test_processes_train_on_different_samples(monkeypatch):
-    shares = []
+    parts = []
     for rank in (0, 1):
-        as_process(monkeypatch, rank, 2)
-        shares.append(seen(train_batches(Numbers(), train_options())))
-    assert len(shares[0]) == len(shares[1]) == 4, "the same number of steps, one sample twice"
-    assert set(shares[0]) | set(shares[1]) == set(range(7))
+        pretend_process(monkeypatch, rank, 2)
+        parts.append(indices_of(train_batches(Numbers(), train_options())))
+    assert len(parts[0]) == len(parts[1]) == 4, "as many steps, with one sample repeated"
+    assert set(parts[0]) | set(parts[1]) == set(range(7))
 
 
 @pytest.mark.parametrize("processes", [1, 3, 9])
-def test_every_sample_is_evaluated_once(monkeypatch, processes):
-    shares = []
+def test_samples_are_evaluated_once(monkeypatch, processes):
+    parts = []
     for rank in range(processes):
-        as_process(monkeypatch, rank, processes)
-        shares.append(seen(eval_batches(Numbers(), train_options("--batch_size", "2"))))
-    assert sorted(index for share in shares for index in share) == list(range(7))
-    assert all(share == sorted(share) for share in shares)
+        pretend_process(monkeypatch, rank, processes)
+        parts.append(indices_of(eval_batches(Numbers(), train_options("--batch_size", "2"))))
+    assert sorted(index for part in parts for index in part) == list(range(7))
+    assert all(part == sorted(part) for part in parts)
 
 
-def turns(options, epoch: int = 1) -> dict[int, int]:
-    """By how many columns each panorama was turned: where its marked column is."""
+def rolled_columns(options, epoch: int = 1) -> dict[int, int]:
+    """By how many columns each panorama was rolled: the position of its marked column."""
     batches = train_batches(Numbers(Augmentation(flip=False, color=False)), options)
     batches.set_epoch(epoch)
     return {
@@ -255,23 +254,23 @@ def turns(options, epoch: int = 1) -> dict[int, int]:
     }
 
 
-def test_augmentations_depend_on_seed_epoch_and_sample_alone(monkeypatch):
+def test_augmentation_depends_only_on_seed_epoch_and_sample(monkeypatch):
     """Not on the worker, the process or the batch."""
-    alone = turns(train_options())
-    assert len(set(alone.values())) > 3, "samples are turned differently"
-    assert turns(train_options()) == alone
-    assert turns(train_options("--num_workers", "2", "--batch_size", "2")) == alone
-    assert turns(train_options(), epoch=2) != alone
-    assert turns(train_options("--seed", "1")) != alone
-    together = {}
+    single = rolled_columns(train_options())
+    assert len(set(single.values())) > 3, "samples are rolled differently"
+    assert rolled_columns(train_options()) == single
+    assert rolled_columns(train_options("--num_workers", "2", "--batch_size", "2")) == single
+    assert rolled_columns(train_options(), epoch=2) != single
+    assert rolled_columns(train_options("--seed", "1")) != single
+    distributed = {}
     for rank in (0, 1):
-        as_process(monkeypatch, rank, 2)
-        together |= turns(train_options())
-    assert together == alone
+        pretend_process(monkeypatch, rank, 2)
+        distributed |= rolled_columns(train_options())
+    assert distributed == single
 
 
-def test_augmentation_leaves_the_generators_alone(monkeypatch):
-    """Those of GPUs too, which `torch.manual_seed` would seed."""
+def test_augmentation_does_not_change_global_generators(monkeypatch):
+    """Including those of GPUs, which `torch.manual_seed` would seed."""
     for module in (torch.cuda, torch.mps, torch.xpu):
         for name in ("manual_seed", "manual_seed_all"):
             monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
@@ -284,47 +283,49 @@ def test_augmentation_leaves_the_generators_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_bad_sample_ends_everything(workers):
+def test_bad_samples_raise(workers):
     options = train_options("--num_workers", workers)
     for make in (train_batches, eval_batches):
-        with pytest.raises(UserError, match=r"3\.png is missing"):
-            seen(make(Numbers(bad=(3,)), options))
+        with pytest.raises(UserError, match=r"3\.png is missing") as info:
+            indices_of(make(Numbers(bad=(3,)), options))
+        info.value.__traceback__ = None  # frees the workers; in a garbage collection they block for 5 s
+        del info
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_bad_samples_are_skipped_if_allowed(workers, capsys):
+def test_skipping_bad_samples(workers, capsys):
     options = train_options("--skip_bad_samples", "--num_workers", workers, "--batch_size", "2")
     dataset = Numbers(bad=(2, 3, 6))
     training = train_batches(dataset, options)
     assert len(training) == 4
-    assert Counter(seen(training)) == Counter([0, 0, 1, 4, 4, 4, 5]), "replaced by the next good one"
+    assert Counter(indices_of(training)) == Counter([0, 0, 1, 4, 4, 4, 5]), "replaced by the next good one"
     evaluation = evaluation_batches(dataset, loading_settings(options), CPU)
-    assert seen(evaluation) == [0, 1, 4, 5], "left out, a whole batch of them too"
+    assert indices_of(evaluation) == [0, 1, 4, 5], "omitted, even as a whole batch"
     loading.report_bad_samples(training, evaluation)
     error = capsys.readouterr().err
     assert error == "3 bad samples were skipped:\n  2.png is missing\n  3.png is missing\n  6.png is missing\n"
 
 
-def test_workers_of_an_evaluation_end_with_it():
-    """Those of a training stay for its next epoch."""
+def test_evaluation_workers_exit():
+    """Training workers stay for the next epoch."""
     options = train_options("--num_workers", "2")
     training, evaluation = (make(Numbers(), options) for make in (train_batches, eval_batches))
     before = set(multiprocessing.active_children())
     workers = []
     for batches in (training, evaluation, training, evaluation):
-        seen(batches)
+        indices_of(batches)
         workers.append(set(multiprocessing.active_children()) - before)
     assert len(workers[0]) == 2
-    assert all(some == workers[0] for some in workers)
+    assert all(alive == workers[0] for alive in workers)
 
 
-def test_nothing_but_bad_samples():
+def test_only_bad_samples():
     options = train_options("--skip_bad_samples")
-    with pytest.raises(UserError, match=r"all 7 samples are bad, .*\.png is missing for one"):
-        seen(train_batches(Numbers(bad=tuple(range(7))), options))
+    with pytest.raises(UserError, match=r"all 7 samples are bad.*\.png is missing"):
+        indices_of(train_batches(Numbers(bad=tuple(range(7))), options))
 
 
-def test_an_interrupt_while_workers_start_is_not_lost():
+def test_interrupt_while_workers_start():
     class Loader:
         """Loses exceptions while it forks, as Python does."""
 
@@ -347,7 +348,7 @@ def test_an_interrupt_while_workers_start_is_not_lost():
         ("--metric_depth",),
     ],
 )
-def test_what_synthetic_would_ignore_is_refused(flags):
+def test_flags_without_effect_on_synthetic(flags):
     for open_set in (training_set, validation_set):
         with pytest.raises(UserError, match=f"{flags[0]} .*Synthetic"):
             open_set(train_options(*flags))
@@ -356,7 +357,7 @@ def test_what_synthetic_would_ignore_is_refused(flags):
 @pytest.mark.parametrize(
     "flags", [("--num_train", "7"), ("--num_val", "5"), ("--cache_dir", "cache"), ("--metric_depth",), ("--fold", "2")]
 )
-def test_what_a_dataset_on_disk_would_ignore_is_refused(matterport, tmp_path, monkeypatch, flags):
+def test_flags_without_effect_on_disk_datasets(matterport, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     for open_set in (training_set, validation_set):
         with pytest.raises(UserError, match=f"{flags[0]} .*MP3D"):
@@ -364,6 +365,6 @@ def test_what_a_dataset_on_disk_would_ignore_is_refused(matterport, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_synthetic_has_a_default_size():
+def test_default_size_of_synthetic():
     options = train_parser().parse_args(["--dataset", "Synthetic"])
     assert (len(training_set(options)), len(validation_set(options))) == (1000, 100)

@@ -1,4 +1,4 @@
-"""NYU v2 in the BTS preparation, read as it was rendered."""
+"""NYU v2 as prepared for BTS, compared with the rendered images."""
 
 import re
 
@@ -45,11 +45,11 @@ def test_validation_is_by_scene(root):
     train, val, rest = opened(root), opened(root, "val"), opened(root, hold_out_val=True)
     assert len(val) == 2
     assert sorted(val.files + rest.files) == train.files
-    scenes = [{name.partition("/")[0] for name in one.sample_names()} for one in (val, rest)]
+    scenes = [{name.partition("/")[0] for name in dataset.sample_names()} for dataset in (val, rest)]
     assert not scenes[0] & scenes[1]
 
 
-def test_depth_is_only_read_if_needed(root):
+def test_depth_is_read_only_if_needed(root):
     dataset = opened(root, tasks=("segmentation",))
     for _, depth in dataset.files:
         (root / "NYU" / "sync" / depth).unlink()
@@ -63,7 +63,7 @@ def test_depth_is_only_read_if_needed(root):
 def test_wrong_files(root):
     dataset = opened(root)
     path = root / "NYU" / "sync" / dataset.files[0][1]
-    for size, kind, match in (((4, 5), np.uint16, "another size"), ((HEIGHT, WIDTH), np.uint8, "16-bit")):
+    for size, kind, match in (((4, 5), np.uint16, "differs in size"), ((HEIGHT, WIDTH), np.uint8, "16-bit")):
         Image.fromarray(np.zeros(size, kind)).save(path)
         with pytest.raises(UserError, match=match) as error:
             dataset.read(0)

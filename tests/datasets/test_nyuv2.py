@@ -1,4 +1,4 @@
-"""Every copy of NYU v2, read back as it was rendered; and what is said about files that are wrong."""
+"""All copies of NYU v2, compared with the rendered images, and messages about wrong files."""
 
 import json
 import shutil
@@ -24,13 +24,13 @@ NUM = 3
 LIBRARIES = {"NYUv2-H": ["pyarrow"], "NYUv2-A": ["scipy"], "NYUv2-O": ["h5py", "scipy"]}
 LETTERS = "MHABCO"
 SIZES = {"M": (58, 77), "H": (58, 77), "A": (85, 112), "B": (85, 112), "C": (85, 112), "O": (96, 128)}
-# Largest differences of normals, by component: 8 bits are half a step of 2/255 and the length; JPEG is lossy.
-NORMAL_STEP = {"M": 1e-6, "H": 1e-6, "A": 0.25, "B": 1e-6, "C": 0.008, "O": 0.008}
+# Largest error of a component of the normals. In 8 bits: half a step of 2/255, and the length; JPEG is lossy.
+NORMAL_ERROR = {"M": 1e-6, "H": 1e-6, "A": 0.25, "B": 1e-6, "C": 0.008, "O": 0.008}
 
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """Writes the tree of a letter once, and gives its folder."""
+    """A function that writes the copy of a letter once and returns its folder."""
     written = {}
 
     def tree(letter):
@@ -46,7 +46,7 @@ def trees(tmp_path_factory):
 
 @pytest.fixture
 def copied(trees, tmp_path):
-    """A copy of a tree, to be damaged."""
+    """A function that returns a copy of a tree, which tests may damage."""
 
     def copy(letter):
         return shutil.copytree(trees(letter), tmp_path / "tree")
@@ -64,7 +64,7 @@ def assert_one_line(error):
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_every_copy_is_read_as_it_was_rendered(trees, letter):
+def test_images_of_all_copies(trees, letter):
     dataset = opened(trees(letter))
     assert dataset.layout.letter == letter
     assert len(dataset) == NUM
@@ -72,22 +72,22 @@ def test_every_copy_is_read_as_it_was_rendered(trees, letter):
         found = dataset.read(index)
         expected = render_stored(index, f"NYUv2-{letter}", "test", HEIGHT)
         assert found.size == SIZES[letter]
-        if letter == "O":  # the frame is white, and nothing is known there
+        if letter == "O":  # without the white frame
             found, expected = (image.cropped(*window_of(*found.size)) for image in (found, expected))
         difference = np.abs(found.rgb.astype(int) - expected.rgb)
         assert difference.mean() < 4 if letter in "AB" else not difference.any()
         known = expected.depth > 0
-        if letter != "O":  # of which the holes are filled
+        if letter != "O":  # whose holes are filled
             assert np.array_equal(found.depth > 0, known)
         assert np.array_equal(found.depth[known], expected.depth[known])
         assert np.array_equal(found.semantic, expected.semantic)
         ours = expected.normal * NORMAL_AXES[STORED_AXES]
         assert np.array_equal(found.normal.any(axis=-1), ours.any(axis=-1))
-        assert np.abs(found.normal - ours).max() <= NORMAL_STEP[letter]
+        assert np.abs(found.normal - ours).max() <= NORMAL_ERROR[letter]
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_what_the_results_should_tell(trees, letter):
+def test_describe_source(trees, letter):
     facts = opened(trees(letter), "train", hold_out_val=True).describe_source()
     assert facts["copy"].startswith(f"{letter}: ")
     assert facts["classes"] == (13 if letter in "MH" else 40)
@@ -96,6 +96,18 @@ def test_what_the_results_should_tell(trees, letter):
     assert facts["normal_axes_agreement"] > 0.7
     assert facts["val"].endswith("whole scenes" if letter == "O" else "as the copy tells no scenes")
     assert ("Eigen" in facts["normals"]) == (letter in "MHO")
+
+
+def test_describe_source_despite_a_bad_image(copied):
+    root = copied("B")
+    images = sorted((root / "images").iterdir())
+    facts = opened(root).describe_source()
+    (root / "images" / f"{opened(root).ids[0]}.jpg").write_bytes(b"")
+    assert opened(root).describe_source() == facts
+    for path in images:
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="3 images"):
+        opened(root).describe_source()
 
 
 @pytest.mark.parametrize("letter", LETTERS)
@@ -111,7 +123,7 @@ def test_splits(trees, letter):
     assert not train & test
 
 
-def test_samples_point_toward_the_camera(trees):
+def test_normals_point_toward_the_camera(trees):
     dataset = NYUv2(trees("B"), "train", 85, 112)
     sample = dataset[0]
     rays = stored_camera(True, 85, 112).rays()
@@ -119,14 +131,14 @@ def test_samples_point_toward_the_camera(trees):
     assert (facing < 1e-3).mean() > 0.99
 
 
-def test_stated_axes_are_not_looked_for(trees):
+def test_given_axes(trees):
     dataset = opened(trees("B"), normal_axes="right-up-back")
     assert dataset.axes_agreement is None
     found = dataset.read(0).normal * NORMAL_AXES["right-up-back"]
     assert np.allclose(found, render_stored(0, "NYUv2-B", "test", HEIGHT).normal, atol=1e-6)
 
 
-def test_other_axes_are_found(copied):
+def test_axes_are_found(copied):
     root = copied("B")
     for path in (root / "normals").iterdir():
         np.save(path, np.load(path) * [1, -1, 1])
@@ -135,14 +147,14 @@ def test_other_axes_are_found(copied):
 
 def test_13_classes_of_40(trees):
     both = [opened(trees("B"), num_classes=number, tasks=("segmentation",)) for number in (40, 13)]
-    assert [one.classes for one in both] == [NYUV2_40, NYUV2_13]
-    labels_40, labels_13 = (one.read(0).semantic for one in both)
-    for label, name, few in ((7, "door", "wall"), (9, "bookshelf", "furniture"), (1, "floor", "floor")):
+    assert [dataset.classes for dataset in both] == [NYUV2_40, NYUV2_13]
+    labels_40, labels_13 = (dataset.read(0).semantic for dataset in both)
+    for label, name, coarser in ((7, "door", "wall"), (9, "bookshelf", "furniture"), (1, "floor", "floor")):
         assert NYUV2_40.names[label] == name
-        assert NYUV2_13.names[LABELS_13_OF_40[label]] == few
-        assert (labels_13[labels_40 == label] == NYUV2_13.label(few)).all()
+        assert NYUV2_13.names[LABELS_13_OF_40[label]] == coarser
+        assert (labels_13[labels_40 == label] == NYUV2_13.label(coarser)).all()
     assert LABELS_13_OF_40[-1] == -1
-    with pytest.raises(UserError, match="13"):
+    with pytest.raises(UserError, match=r"--num_classes 40.*13"):
         opened(trees("M"), num_classes=40)
 
 
@@ -172,18 +184,18 @@ def test_missing_files_are_listed(copied):
         opened(root).read(0)
 
 
-def test_archives_may_be_one_folder_below(copied, tmp_path):
+def test_copy_in_a_subfolder(copied, tmp_path):
     root = copied("B")
     (tmp_path / "data").mkdir()
     shutil.move(root, tmp_path / "data" / "NYUD_MT")
     assert find_layout(tmp_path / "data").letter == "B"
 
 
-def test_two_archives_of_one_name_are_told_apart(trees):
+def test_archives_of_the_same_name(trees):
     assert [find_layout(trees(letter)).letter for letter in "ABC"] == ["A", "B", "C"]
 
 
-def test_depth_that_is_no_depth_is_missing(copied):
+def test_invalid_depth_is_missing(copied):
     root = copied("B")
     path = root / "depth" / "0004.npy"
     depth = np.load(path)
@@ -195,8 +207,8 @@ def test_depth_that_is_no_depth_is_missing(copied):
     assert np.array_equal(found[1:], depth[1:])
 
 
-def test_normals_of_wrong_lengths_are_missing(copied):
-    """Gray and black in 8 bits; the field's test for a sum of 0 would drop (1, -1, 0) / sqrt 2."""
+def test_normals_of_wrong_length_are_missing(copied):
+    """Gray and black in 8 bits; but not (1, -1, 0) / sqrt 2, as with the common check for a sum of 0."""
     root = copied("C")
     path = root / "normals" / "0004.png"
     stored = cv2.imread(str(path))[..., ::-1].copy()
@@ -227,9 +239,9 @@ WRONG = {
     "halves": ("M", "label/0", partial(_rewrite, "val/label/0.npy", lambda a: a.clip(0, 11) + 0.5)),
     "255": ("B", "255", partial(_png, "segmentation/0004.png", np.full((85, 112), 255, np.uint8))),
     "color labels": ("B", "0004.png", partial(_png, "segmentation/0004.png", np.eye(85, 112)[..., None] * [9, 8, 7])),
-    "no image": ("C", "0004.png", lambda root: (root / "images/0004.png").write_bytes(b"<html>")),
+    "not an image": ("C", "0004.png", lambda root: (root / "images/0004.png").write_bytes(b"<html>")),
     "half an image": ("B", "0004.jpg", lambda root: (root / "images/0004.jpg").write_bytes(b"\xff\xd8\xff\xe0")),
-    "no .mat": ("A", "0004.mat", lambda root: (root / "depth/0004.mat").write_bytes(b"<html>" * 99)),
+    "not a .mat": ("A", "0004.mat", lambda root: (root / "depth/0004.mat").write_bytes(b"<html>" * 99)),
 }
 
 
@@ -247,11 +259,14 @@ def test_wrong_matrix_of_a_mat_file(copied):
     root = copied("A")
     scipy = pytest.importorskip("scipy.io")
     scipy.savemat(root / "segmentation" / "0004.mat", {"labels": np.zeros((85, 112))})
-    with pytest.raises(UserError, match=r"0004\.mat holds no segmentation"):
+    with pytest.raises(UserError, match=r"0004\.mat has no matrix segmentation"):
+        opened(root, normal_axes=STORED_AXES).read(0)
+    scipy.savemat(root / "segmentation" / "0004.mat", {"segmentation": np.full((85, 112), 2.5)})
+    with pytest.raises(UserError, match=r"0004\.mat holds the label id 2\.5"):
         opened(root, normal_axes=STORED_AXES).read(0)
 
 
-def test_wrong_normals(copied):
+def test_random_normals(copied):
     root = copied("B")
     rng = np.random.default_rng(0)
     for path in (root / "normals").iterdir():
@@ -271,10 +286,18 @@ def test_normals_without_depth_need_their_axes(copied):
         opened(root, tasks=("normal",), normal_axes="up")
 
 
+def test_missing_normals_of_the_owners_file(copied):
+    root = copied("O")
+    shutil.rmtree(root / "normals_gt")
+    with pytest.raises(UserError, match="has no normals") as error:
+        opened(root, tasks=("normal",))
+    assert "--normal_axes" not in str(error.value)
+
+
 def test_no_copy(tmp_path, trees):
     for root, match in (
         (tmp_path / "nothing", "is not a folder"),
-        (tmp_path, "holds no copy of NYU v2"),
+        (tmp_path, "has no copy of NYU v2"),
     ):
         with pytest.raises(UserError, match=match) as error:
             opened(root)
@@ -314,7 +337,7 @@ def test_missing_library(trees, monkeypatch, letter, module):
 
 
 @pytest.mark.parametrize(("letter", "module"), [("H", "pyarrow"), ("O", "h5py"), ("A", "scipy")])
-def test_nothing_is_written_without_the_library(tmp_path, monkeypatch, letter, module):
+def test_missing_library_when_writing(tmp_path, monkeypatch, letter, module):
     for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=f"pip install {module}"):
@@ -322,17 +345,24 @@ def test_nothing_is_written_without_the_library(tmp_path, monkeypatch, letter, m
     assert not (tmp_path / "tree").exists()
 
 
-def test_incomplete_download_of_the_hub(copied):
+def test_incomplete_hub_download(copied):
     root = copied("H")
-    one = next((root / "data").glob("val-*"))
-    shutil.copy(one, one.with_name("val-00000-of-00006.parquet"))
-    one.unlink()
+    path = next((root / "data").glob("val-*"))
+    first = path.rename(path.with_name("val-00000-of-00006.parquet"))
     with pytest.raises(UserError, match="1 of the 6 files"):
         opened(root)
-    one.with_name("val-00000-of-00006.parquet").rename(one)
-    one.write_bytes(one.read_bytes()[:-100])
+    first.rename(path)
+    path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"parquet is not a parquet file"):
         opened(root)
+
+
+@pytest.mark.parametrize("name", ["val-all.parquet", "val-00000-of-00001-0123456789abcdef.parquet"])
+def test_other_names_of_hub_files(copied, name):
+    root = copied("H")
+    path = next((root / "data").glob("val-*"))
+    path.rename(path.with_name(name))
+    assert len(opened(root)) == NUM
 
 
 def test_incomplete_owners_file(copied):
@@ -351,12 +381,12 @@ def test_raw_depth_has_holes(trees):
     assert (filled > 0).all()
     assert 0 < (raw > 0).mean() < 1
     assert np.array_equal(filled[raw > 0], raw[raw > 0])
-    with pytest.raises(UserError, match="one depth"):
+    with pytest.raises(UserError, match="--raw_depth"):
         opened(trees("M"), raw_depth=True)
 
 
-def test_normals_of_other_sources(copied):
-    """The same normals as those of Ladicky, and as those of GeoNet in three ways to number them."""
+def test_sources_of_normals(copied):
+    """The same normals stored as Ladicky's, and as GeoNet's with its three numberings."""
     root = copied("O")
     expected = opened(root).read(1).normal
     images = {number: cv2.imread(str(root / f"normals_gt/normals/{number - 1:04d}.png")) for number in range(1, 7)}
@@ -386,7 +416,7 @@ def test_normals_of_other_sources(copied):
         opened(root, normals="geonet")
 
 
-def test_normals_of_the_depth_say_so(trees):
+def test_normals_from_depth(trees):
     dataset = opened(trees("O"), normals="depth", raw_depth=True)
     assert "estimated" in dataset.describe_source()["normals"]
     assert dataset.axes_agreement is None
@@ -397,7 +427,7 @@ def test_normals_of_the_depth_say_so(trees):
 
 
 class Scenes(Layout):
-    """Five images of each of 20 scenes."""
+    """Scenes of five images each."""
 
     def scene(self, image_id):
         return f"room_{int(image_id) // 5}"
@@ -412,31 +442,31 @@ def test_hold_out_by_scene(tmp_path):
     chosen, words = hold_out(ids, layout)
     assert "whole scenes" in words
     assert len(chosen) == 10
-    assert {layout.scene(one) for one in chosen}.isdisjoint({layout.scene(one) for one in set(ids) - chosen})
+    assert {layout.scene(id_) for id_ in chosen}.isdisjoint({layout.scene(id_) for id_ in set(ids) - chosen})
     assert hold_out(ids[::-1], layout)[0] == chosen
 
 
-def test_hold_out_by_ids_that_name_scenes(trees):
+def test_hold_out_by_scenes_in_ids(trees):
     layout = find_layout(trees("B"))
     ids = [f"kitchen_{scene:04d}_{number}" for scene in range(20) for number in range(5)]
     chosen, words = hold_out(ids, layout)
     assert "whole scenes" in words
-    assert len({one[:12] for one in chosen}) == 2
+    assert len({image_id[:12] for image_id in chosen}) == 2
     mixed, words = hold_out([*ids, "0001"], layout)
     assert "at random" in words
     assert len(mixed) == 10
 
 
-def test_the_window_of_the_camera():
-    """What the 425x560 copies keep, and the same point in them."""
+def test_window_of_the_camera():
+    """The 425x560 copies show the same rays as this window of the full image."""
     assert window_of(480, 640) == WINDOW
     full, window = NYU_CAMERA.rays(), stored_camera(True, 425, 560).rays()
     assert np.allclose(full[45:470, 40:600], window)
 
 
 @pytest.mark.parametrize("letter", LETTERS)
-def test_cameras_of_the_copies(trees, letter):
-    """The owners' images are all that the camera sees, those of the others the window."""
+def test_cameras(trees, letter):
+    """The owners' images show the whole view of the camera, those of the other copies the window."""
     camera = find_layout(trees(letter)).camera(425, 560)
     assert camera.fx == pytest.approx(518.8579 if letter != "O" else 518.8579 * 560 / 640)
     assert camera.cx == pytest.approx(324.5824 - 40 if letter != "O" else 325.0824 * 560 / 640 - 0.5)
@@ -444,12 +474,12 @@ def test_cameras_of_the_copies(trees, letter):
 
 def test_unfinished_preparation(tmp_path):
     (tmp_path / "prepared_nyuv2.json").write_text(json.dumps({"normals": "Eigen"}))
-    with pytest.raises(UserError, match="did not finish"):
+    with pytest.raises(UserError, match="prepare_nyuv2 again"):
         opened(tmp_path)
 
 
-def test_pickles_are_never_read(copied, tmp_path):
-    """A pickle that would create a file, in place of an array, is refused."""
+def test_pickles_are_not_executed(copied, tmp_path):
+    """A pickle that would create a file, in place of an array."""
     root = copied("B")
     (root / "depth" / "0004.npy").write_bytes(f"cposix\nsystem\n(S'touch {tmp_path}/run'\ntR.".encode())
     with pytest.raises(UserError, match=r"0004\.npy"):
@@ -457,13 +487,13 @@ def test_pickles_are_never_read(copied, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_bad_file_does_not_keep_the_axes_from_being_found(copied):
+def test_axes_despite_a_bad_file(copied):
     root = copied("B")
     (root / "normals" / "0001.npy").write_bytes(b"")
     assert opened(root).axes == STORED_AXES
 
 
-def test_test_images_alone_are_enough(copied):
+def test_axes_from_test_images_only(copied):
     root = copied("B")
     (root / "gt_sets" / "train.txt").unlink()
     assert opened(root).axes == STORED_AXES
@@ -471,8 +501,8 @@ def test_test_images_alone_are_enough(copied):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("letter", "HO")
-def test_workers_read_files_that_are_open_here(trees, letter):
-    """Forked processes must not share a position in a file."""
+def test_workers_open_files_again(trees, letter):
+    """Forked processes must not share the position in a file."""
     dataset = opened(trees(letter))
     batches = evaluation_batches(dataset, LoadingSettings(batch_size=1, num_workers=2), torch.device("cpu"))
     assert len(batches) == NUM

@@ -51,7 +51,7 @@ def test_masks(panorama):
     assert sample["normal_mask"][0, 0, :3].tolist() == [False, False, True]
 
 
-def test_resizing_never_mixes_truths(panorama):
+def test_resizing_does_not_interpolate_maps(panorama):
     small = panorama.resized(32, 64)
     assert small.rgb.shape == (32, 64, 3)
     assert np.isin(small.depth[np.isfinite(small.depth)], panorama.depth).all()
@@ -66,11 +66,11 @@ def test_colors_are_averaged_by_area(panorama):
     assert np.abs(small.rgb - blocks).max() <= 0.51
 
 
-def test_same_size_is_left_alone(panorama):
+def test_resizing_to_the_same_size(panorama):
     assert panorama.resized(64, 128) is panorama
 
 
-def test_built_by_name():
+def test_build_dataset():
     dataset = build_dataset("Synthetic", None, "train", 32, 64, augment=Augmentation(), num_rooms=3)
     assert len(dataset) == 3
     assert dataset.augment == Augmentation()
@@ -81,7 +81,7 @@ def test_built_by_name():
 
 
 def test_codes_are_decoded(panorama):
-    """The affine map by hand: v / 128 - 1, x and z exchanged; depth in units of 5 mm."""
+    """Compared with n = v / 128 - 1 with x and z swapped, and depth in units of 5 mm."""
     generator = np.random.default_rng(1)
     codes = generator.integers(0, 256, (64, 128, 3), dtype=np.uint8)
     codes[3, :2] = [[0, 0, 0], [128, 128, 128]]
@@ -101,7 +101,7 @@ def test_codes_are_decoded(panorama):
     assert np.allclose(sample["depth"][0], panorama.depth * 0.005, rtol=1e-6)
 
 
-def test_a_batch_decodes_like_its_samples(panorama):
+def test_batches_decode_like_samples(panorama):
     other = panorama.resized(64, 128)
     turned = Panorama(other.rgb, other.depth, other.normal, other.semantic, "y", 0.5, -np.eye(3, 4))
     packed = [pack(panorama, 0), pack(turned, 1)]

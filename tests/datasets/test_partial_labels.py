@@ -1,4 +1,4 @@
-"""Lists of which tasks each training image of NYU v2 has ground truth of."""
+"""Lists of the tasks with ground truth for each training image of NYU v2."""
 
 import numpy as np
 import pytest
@@ -24,9 +24,9 @@ def opened(root, path, split="train", **more):
 
 
 def known(dataset):
-    """Of each image, whether it has labels, depth and normals."""
+    """For each image, whether it has labels, depth and normals."""
     samples = [dataset[index] for index in range(len(dataset))]
-    return [[bool(x.any()) for x in (one["semantic"] >= 0, one["depth_mask"], one["normal_mask"])] for one in samples]
+    return [[bool(x.any()) for x in (s["semantic"] >= 0, s["depth_mask"], s["normal_mask"])] for s in samples]
 
 
 @pytest.mark.parametrize("stored", [WEIGHTS, WEIGHTS.numpy().tolist(), dict(enumerate(WEIGHTS))])
@@ -37,17 +37,17 @@ def test_published_lists(tree, tmp_path, stored):
     assert dataset.describe_source()["partial_labels"].startswith("list.pth ")
 
 
-def test_the_content_of_a_list_is_part_of_what_a_training_is_made_of(tree, tmp_path):
-    """A resumed training compares it; the name alone would let another list pass."""
+def test_describe_source_covers_the_content(tree, tmp_path):
+    """Training must not resume with another list of the same name."""
     path = tmp_path / "list.txt"
-    found = set()
+    facts = set()
     for task in ("depth", "normal"):
         path.write_text("".join(f"train/{number} {task}\n" for number in range(NUM)))
-        found.add(opened(tree, path).describe_source()["partial_labels"])
-    assert len(found) == 2
+        facts.add(opened(tree, path).describe_source()["partial_labels"])
+    assert len(facts) == 2
 
 
-def test_lists_of_ones_own(tree, tmp_path):
+def test_text_lists(tree, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("train/0 depth segmentation\ntrain/1 normal\n\ntrain/2\ntrain/3 depth\n")
     expected = [[True, True, False], [False, False, True], [False, False, False], [False, True, False]]
@@ -55,7 +55,7 @@ def test_lists_of_ones_own(tree, tmp_path):
     assert known(opened(tree, path, tasks=("depth",))) == [[False, row[1], False] for row in expected]
 
 
-def test_only_training_images(tree, tmp_path):
+def test_only_training_images_are_affected(tree, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"train/{number}\n" for number in range(NUM)))
     assert not np.any(known(opened(tree, path)))
@@ -65,13 +65,13 @@ def test_only_training_images(tree, tmp_path):
         assert "partial_labels" not in dataset.describe_source()
 
 
-def test_what_is_masked_is_not_read(tree, tmp_path):
+def test_omitted_tasks_need_no_files(tree, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"train/{number} depth\n" for number in range(NUM)))
-    missing = opened(tree, path)
-    missing.layout.FOLDERS = missing.layout.FOLDERS | {"normal": "nowhere"}
-    assert missing.missing_files() == []
-    assert missing.read(0).depth.any()
+    dataset = opened(tree, path)
+    dataset.layout.FOLDERS = dataset.layout.FOLDERS | {"normal": "nowhere"}
+    assert dataset.missing_files() == []
+    assert dataset.read(0).depth.any()
 
 
 def test_wrong_lists(tree, tmp_path):
@@ -79,7 +79,7 @@ def test_wrong_lists(tree, tmp_path):
     for text, match in (
         ("train/0 depth\n", "3 of the 4 training images"),
         ("train/0 detection\n", "list.txt"),
-        ("".join(f"train/{number}\n" for number in range(NUM)) + "train/2 depth\n", "names train/2 in several lines"),
+        ("".join(f"train/{number}\n" for number in range(NUM)) + "train/2 depth\n", "train/2 in several lines"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=match):
@@ -97,7 +97,7 @@ def test_wrong_lists(tree, tmp_path):
         opened(tree, path)
 
 
-def test_published_lists_number_two_copies_only(tmp_path):
+def test_published_lists_need_copy_m_or_h(tmp_path):
     write_nyu_dataset("NYUv2-B", 1, tmp_path / "tree", 48)
     torch.save({"labels_weights": WEIGHTS}, tmp_path / "list.pth")
     with pytest.raises(UserError, match="copies M and H"):

@@ -1,4 +1,4 @@
-"""The sample of a perspective image, its transforms, and its way through the loaders."""
+"""Perspective images: sample contract, transforms, augmentation, loading."""
 
 import colorsys
 from dataclasses import replace
@@ -36,7 +36,7 @@ def random_image(rows=12, columns=20, seed=0):
 
 
 class Images(PerspectiveDataset):
-    """A few random images."""
+    """Random images."""
 
     def __init__(self, num, *arguments, **more):
         super().__init__(*arguments, **more)
@@ -53,7 +53,7 @@ class Images(PerspectiveDataset):
 
 
 @pytest.mark.parametrize(("path", "number"), list(golden_cases()), ids=lambda value: getattr(value, "stem", value))
-def test_transform_equals_the_released_one(path, number):
+def test_transform_equals_the_released_code(path, number):
     with np.load(path) as file:
         h, w, height, width = (int(size) for size in file["cases"][number])
         prefix = f"case{number}_"
@@ -76,17 +76,16 @@ def test_transform_equals_the_released_one(path, number):
     assert np.array_equal(fitted.semantic.astype(np.uint8), label)  # -1 is 255
     assert np.array_equal(np.rint(fitted.depth * 1000), depth[0])
     assert np.allclose(fitted.normal.transpose(2, 0, 1)[:, ::2, ::2], normal, atol=1e-6)
-    normalized = (unpack(pack(fitted, 0))["rgb"].movedim(0, -1).numpy() - MEAN) / STD  # which our network does itself
+    normalized = (unpack(pack(fitted, 0))["rgb"].movedim(0, -1).numpy() - MEAN) / STD  # in our code done by the network
     assert np.allclose(normalized.transpose(2, 0, 1)[:, ::4, ::4], colors, atol=1e-5)
 
 
 def test_sample():
-    """Against the formulas of the contract, pixel by pixel."""
     image = random_image()
     image.depth[0, :5] = 0, 0.0005, 0.0011, 9.999, 10
     image.normal[1, 0] = 0
-    image.normal[1, 1] *= 0.6  # averaged from a few directions
-    image.normal[1, 2] *= 0.4  # from none in particular
+    image.normal[1, 1] *= 0.6  # an average of similar directions
+    image.normal[1, 2] *= 0.4  # an average of contrary directions
     sample = unpack(pack(image, 3))
     assert np.allclose(sample["rgb"].movedim(0, -1), image.rgb / 255, atol=1e-6)
     assert sample["depth_mask"][0, 0, :5].tolist() == [False, False, True, True, False]
@@ -97,7 +96,7 @@ def test_sample():
     assert (sample["id"], sample["index"]) == ("random", 3)
 
 
-def test_a_batch_decodes_as_its_samples():
+def test_batches_decode_like_samples():
     dataset = Images(3, 24, 32)
     (batch,) = evaluation_batches(dataset, LoadingSettings(batch_size=3), CPU)
     for index in range(3):
@@ -110,11 +109,11 @@ def test_a_batch_decodes_as_its_samples():
     ("size", "target", "expected"),
     [((425, 560), (480, 640), (425, 567)), ((300, 640), (480, 640), (480, 640)), ((480, 640), (640, 640), (640, 640))],
 )
-def test_padding_reaches_the_aspect_ratio(size, target, expected):
+def test_padded_size(size, target, expected):
     assert padded_size(size, *target) == expected
 
 
-def test_padding_is_missing_ground_truth():
+def test_padding_has_no_ground_truth():
     image = random_image(4, 4)
     padded = image.padded(8, 8, 1, 2)
     assert np.array_equal(padded.depth[1:5, 2:6], image.depth)
@@ -126,7 +125,7 @@ def test_padding_is_missing_ground_truth():
     assert np.abs(padded.rgb[outside] - 255 * MEAN).max() <= 0.5
 
 
-def test_flip_mirrors_vectors():
+def test_flip_mirrors_normals():
     image = random_image()
     flipped = image.flipped()
     assert np.array_equal(flipped.normal[:, ::-1], image.normal * [-1, 1, 1])
@@ -135,8 +134,8 @@ def test_flip_mirrors_vectors():
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])
-def test_zoom_moves_things_nearer_or_farther(scale):
-    """A window of half the size shows things twice as large: at half the distance."""
+def test_zoom_scales_depth(scale):
+    """A crop of half the size shows objects twice as large, so at half the distance."""
     image = random_image(20, 40)
     found = zoomed(image, scale)
     assert found.size == (20 * scale, 40 * scale)
@@ -145,14 +144,14 @@ def test_zoom_moves_things_nearer_or_farther(scale):
     assert np.isin(known, image.depth * np.float32(scale)).all()
 
 
-def test_zoom_goes_everywhere():
+def test_zoom_reaches_all_positions():
     image = random_image(8, 8)
-    places = {zoomed(image, 0.5).rgb[0, 0].tobytes() for _ in range(200)}
-    assert len(places) == 5 * 5
+    corners = {zoomed(image, 0.5).rgb[0, 0].tobytes() for _ in range(200)}
+    assert len(corners) == 5 * 5
 
 
-def test_augmentation_zooms_every_second_image():
-    """Of a plane 2 m away: its depth tells the scale, and how much of a larger canvas it fills as well."""
+def test_augmentation_zooms_half_of_the_images():
+    """A plane at 2 m: its depth is proportional to the scale, and it fills 1 / scale^2 of a larger canvas."""
     image = random_image(48, 64)
     image.depth[:] = 2
     augment = PerspectiveAugmentation(color=False)
@@ -171,20 +170,20 @@ def test_augmentation_zooms_every_second_image():
     assert max(scales) <= 4 / 3 + 1e-6
 
 
-def test_augmentation_mirrors_every_second_image():
+def test_augmentation_mirrors_half_of_the_images():
     image = random_image(48, 64)
     augment = PerspectiveAugmentation(min_scale=1, max_scale=1, color=False)
     found = [augment(image, 48, 64) for _ in range(60)]
-    as_it_is = sum(np.array_equal(one.normal, image.normal) for one in found)
-    mirrored = sum(np.array_equal(one.normal, image.flipped().normal) for one in found)
-    assert as_it_is + mirrored == 60
+    unchanged = sum(np.array_equal(augmented.normal, image.normal) for augmented in found)
+    mirrored = sum(np.array_equal(augmented.normal, image.flipped().normal) for augmented in found)
+    assert unchanged + mirrored == 60
     assert 15 < mirrored < 45
     never = PerspectiveAugmentation(min_scale=1, max_scale=1, flip=False, color=False)
     assert all(np.array_equal(never(image, 48, 64).depth, image.depth) for _ in range(20))
 
 
-def test_colors_are_distorted_within_bounds():
-    """Gray stays gray under hue, saturation and permutations; brightness and contrast move it by so much at most."""
+def test_bounds_of_color_distortion():
+    """Gray remains gray; brightness and contrast change it within bounds."""
     gray = np.full((6, 6, 3), 128, np.uint8)
     values = []
     for _ in range(300):
@@ -195,58 +194,56 @@ def test_colors_are_distorted_within_bounds():
     low, high = (128 / 255 - 32 / 255) * 0.5, (128 / 255 + 32 / 255) * 1.5
     assert low <= min(values) < 0.35
     assert 0.7 < max(values) <= high
-    assert sum(abs(value - 128 / 255) < 1e-6 for value in values) > 30  # a quarter is neither
+    assert sum(abs(value - 128 / 255) < 1e-6 for value in values) > 30  # a quarter is unchanged
 
 
-def drawn(monkeypatch, coins, numbers):
-    """Draw these coins and numbers, in this order, instead of random ones."""
+def fix_draws(monkeypatch, coins, numbers):
+    """Replace random coins and numbers by the given ones, in order."""
     coins, numbers = iter(coins), iter(numbers)
     monkeypatch.setattr("datasets.perspective_augment._coin", lambda: next(coins))
     monkeypatch.setattr("datasets.perspective_augment._uniform", lambda low, high: next(numbers))
 
 
 @pytest.mark.parametrize("contrast_first", [False, True])
-def test_colors_by_the_formulas(monkeypatch, contrast_first):
+def test_color_formulas(monkeypatch, contrast_first):
     """Brightness 0.1, contrast 1.4, saturation 1.3 and a third of a turn of hue, pixel by pixel."""
     image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
-    drawn(monkeypatch, [True, contrast_first, True, True, True, False, False], [0.1, 1.4, 1.3, 120.0])
+    fix_draws(monkeypatch, [True, contrast_first, True, True, True, False, False], [0.1, 1.4, 1.3, 120.0])
     found = distort_colors(image)
     for color, pixel in zip(found.reshape(-1, 3), image.reshape(-1, 3) / 255, strict=True):
         red, green, blue = np.clip(pixel + 0.1, 0, 1) * (1.4 if contrast_first else 1)
         hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
-        gray = value * (1 - 1.3 * saturation)  # of the weakest channel; below 0 where it is not clipped
-        full, weakest = value, value * (1 - saturation)
         turned = np.array(colorsys.hsv_to_rgb((hue + 1 / 3) % 1, saturation, value))
-        stretch = (full - gray) / (full - weakest) if saturation else 1
-        expected = (full + (turned - full) * stretch) * (1 if contrast_first else 1.4)
+        saturated = value + 1.3 * (turned - value)  # not clipped at 0
+        expected = saturated * (1 if contrast_first else 1.4)
         assert np.allclose(color, expected, atol=2e-3)
     assert found.min() < 0
     assert found.max() > 1
 
 
-def test_channels_are_permuted_and_edges_sharpened(monkeypatch):
+def test_permutation_and_sharpness(monkeypatch):
     image = np.zeros((5, 5, 3), np.uint8)
     image[2, 2] = 60, 90, 120
-    drawn(monkeypatch, [False, False, False, False, False, True, False], [])
+    fix_draws(monkeypatch, [False, False, False, False, False, True, False], [])
     permuted = distort_colors(image)[2, 2] * 255
     assert sorted(permuted.round()) == [60, 90, 120]
-    drawn(monkeypatch, [False, False, False, False, False, False, True], [])
+    fix_draws(monkeypatch, [False, False, False, False, False, False, True], [])
     sharp = distort_colors(image)
-    blurred = np.array([60, 90, 120]) * 5 / 13 / 255  # by the kernel of ones with 5 in the middle
+    blurred = np.array([60, 90, 120]) * 5 / 13 / 255  # kernel of ones with 5 in the center
     assert np.allclose(sharp[2, 2], 2 * np.array([60, 90, 120]) / 255 - blurred, atol=1e-5)
 
 
-def test_distorted_colors_are_decoded_as_they_are():
+def test_distorted_colors_are_not_clipped():
     image = random_image()
     image = replace(image, rgb=np.full(image.rgb.shape, 1.25, np.float32))
     assert np.allclose(unpack(pack(image, 0))["rgb"], 1.25)
 
 
-def test_training_depends_on_seed_epoch_and_index_alone():
+def test_training_depends_only_on_seed_epoch_and_index():
     dataset = Images(6, 24, 32, augment=PerspectiveAugmentation())
 
-    def epoch(number, seed=5, first=0, workers=0):
-        batches = training_batches(dataset, LoadingSettings(2, workers), seed, CPU)
+    def epoch(number, seed=5, first=0):
+        batches = training_batches(dataset, LoadingSettings(2), seed, CPU)
         batches.set_epoch(number, first)
         return list(batches)
 
@@ -261,16 +258,12 @@ def test_training_depends_on_seed_epoch_and_index_alone():
 
 
 @pytest.mark.slow
-def test_workers_give_the_same():
+def test_workers_do_not_change_samples():
     dataset = Images(4, 24, 32, augment=PerspectiveAugmentation())
     batches = [training_batches(dataset, LoadingSettings(2, workers), 5, CPU) for workers in (0, 2)]
     for a, b in zip(*batches, strict=True):
         assert torch.equal(a["rgb"], b["rgb"])
         assert torch.equal(a["normal"], b["normal"])
-
-
-def test_fingerprint_names_the_samples():
-    assert Images(3, 24, 32).fingerprint() == Images(3, 48, 64).fingerprint() != Images(4, 24, 32).fingerprint()
 
 
 def test_synthetic_images():
@@ -281,19 +274,19 @@ def test_synthetic_images():
     assert torch.equal(sample["depth_mask"], sample["normal_mask"])
     assert torch.equal(sample["depth"], SyntheticNYU("train", 9, 48, 64)[2]["depth"])
     assert not torch.equal(sample["depth"], SyntheticNYU("test", 3, 48, 64)[2]["depth"])
-    few = SyntheticNYU("train", 3, 48, 64, num_classes=13)
-    assert (len(dataset.classes), len(few.classes)) == (40, 13)
+    coarser = SyntheticNYU("train", 3, 48, 64, num_classes=13)
+    assert (len(dataset.classes), len(coarser.classes)) == (40, 13)
     wall = sample["semantic"] == dataset.classes.label("wall")
     assert wall.any()
-    assert (few[2]["semantic"][wall] == few.classes.label("wall")).all()
+    assert (coarser[2]["semantic"][wall] == coarser.classes.label("wall")).all()
     with pytest.raises(IndexError):
         dataset.read(3)
 
 
-def test_a_smaller_last_batch_is_left_out_of_training_if_asked():
+def test_drop_last_applies_only_to_training():
     for drop_last, sizes in ((False, [2, 2, 1]), (True, [2, 2])):
         batches = training_batches(Images(5, 12, 20), LoadingSettings(2, drop_last=drop_last), 0, CPU)
         assert [len(batch["id"]) for batch in batches] == sizes
         assert len(batches) == len(sizes)
     evaluated = evaluation_batches(Images(5, 12, 20), LoadingSettings(2, drop_last=True), CPU)
-    assert [len(batch["id"]) for batch in evaluated] == [2, 2, 1], "every image counts"
+    assert [len(batch["id"]) for batch in evaluated] == [2, 2, 1], "all images are evaluated"

@@ -1,4 +1,4 @@
-"""Batches that are copied and decoded ahead, with streams that only note what happens."""
+"""Decoding batches ahead on a GPU, with fake streams that record events."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ GPU = torch.device("cuda", 0)
 
 
 class FakeStream:
-    """Notes in `events` that another one is waited for."""
+    """Records waits for other streams in `events`."""
 
     def __init__(self, name: str, events: list):
         self.name, self._events = name, events
@@ -23,17 +23,17 @@ class FakeStream:
 
 
 class Recorded(NamedTuple):
-    """What happened, in order, and a `decode` that notes when it is called."""
+    """Events in order, and a `decode` that records its calls."""
 
     events: list[str]
     decode: Callable[[dict, torch.device], dict]
 
 
 @pytest.fixture
-def recorded(monkeypatch) -> list[str]:
-    """What happens, in order: batches read and decoded, and in which stream, and waits of streams."""
-    noted: list[str] = []
-    main, side = FakeStream("main", noted), FakeStream("side", noted)
+def recorded(monkeypatch) -> Recorded:
+    """Events: batches decoded, with their stream; waits of streams; memory kept for streams."""
+    events: list[str] = []
+    main, side = FakeStream("main", events), FakeStream("side", events)
     current = [main]
 
     @contextmanager
@@ -44,24 +44,24 @@ def recorded(monkeypatch) -> list[str]:
 
     def unpack(batch: dict, device: torch.device) -> dict:
         assert device == GPU
-        noted.append(f"decode {batch['id']} in {current[-1].name}")
+        events.append(f"decode {batch['id']} in {current[-1].name}")
         return {"id": batch["id"], "rgb": torch.ones(1)}
 
     monkeypatch.setattr("torch.cuda.Stream", lambda device: side)
     monkeypatch.setattr("torch.cuda.stream", stream)
     monkeypatch.setattr("torch.cuda.current_stream", lambda device: current[-1])
-    monkeypatch.setattr("torch.Tensor.record_stream", lambda _, stream: noted.append(f"kept for {stream.name}"))
-    return Recorded(noted, unpack)
+    monkeypatch.setattr("torch.Tensor.record_stream", lambda _, stream: events.append(f"kept for {stream.name}"))
+    return Recorded(events, unpack)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 5])
-def test_every_batch_once_in_order(number, recorded):
+def test_batches_in_order(number, recorded):
     batches = decoded_ahead(({"id": i} for i in range(number)), GPU, recorded.decode)
     assert [batch["id"] for batch in batches] == list(range(number))
 
 
-def test_the_next_batch_is_decoded_before_one_is_handed_out(recorded):
-    """In the side stream; it is waited for when it is handed out, not before."""
+def test_next_batch_is_decoded_ahead(recorded):
+    """It is decoded in the side stream, for which the main stream waits only when the batch is yielded."""
     batches, events = decoded_ahead(({"id": i} for i in range(3)), GPU, recorded.decode), recorded.events
     ready = ["main waits for side", "kept for main"]
     for number in range(3):
@@ -74,8 +74,7 @@ def test_the_next_batch_is_decoded_before_one_is_handed_out(recorded):
     ]
 
 
-def test_only_gpus_are_worked_ahead_for(recorded):
-    """On a CPU a batch is read when it is requested: there is nothing to overlap."""
+def test_no_batch_is_decoded_ahead_on_cpu(recorded):
     read = []
 
     class Loader:

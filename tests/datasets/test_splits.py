@@ -1,4 +1,4 @@
-"""Splits by rule: empty trees of the complete datasets give the counts and exceptions of their owners and the paper."""
+"""Splits by rule: empty trees of the complete datasets have the published counts and exceptions."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def stanford(tmp_path_factory):
     for area, number in AREAS.items():
         for i in range(number):
             touch(root / f"area_{area}/depth/camera_{i:032x}_office_1_frame_equirectangular_domain_depth.png")
-    touch(root / "area_1/depth/._camera_1_frame_equirectangular_domain_depth.png")  # macOS leaves such files
+    touch(root / "area_1/depth/._camera_1_frame_equirectangular_domain_depth.png")  # a file of macOS
     touch(root / "assets/notes.txt")
     return root
 
@@ -58,7 +58,7 @@ def test_stanford2d3d(stanford):
 
 
 def test_folds_of_stanford2d3d(stanford):
-    """Every area is tested once, by no fold trained on too; the first is the default."""
+    """Each area is tested in one fold, and no fold trains on its test areas; fold 1 is the default."""
     for fold, tested in ((1, ("5a", "5b")), (2, ("2", "4")), (3, ("1", "3", "6"))):
         parts = {}
         for split in ("train", "val", "test"):
@@ -87,7 +87,7 @@ def matterport(tmp_path_factory):
     for scan, number in zip(words[::2], words[1::2], strict=True):
         for i in range(int(number)):
             touch(root / f"{scan}/undistorted_depth_images/{i:032x}.png")
-    # The one published panorama without depth, and a folder that is no scan of the benchmark.
+    # The published panorama without depth, a file of macOS, and a folder that is not a scan.
     touch(root / "8WUmhLawc2A/matterport_skybox_images/01fa989e503048b7979ab2ce51cecf78.png")
     touch(root / "17DRP5sb8fy/undistorted_depth_images/._1.png")
     touch(root / "house/undistorted_depth_images/1.png")
@@ -115,14 +115,14 @@ def test_matterport3d_files(matterport):
 
 @pytest.fixture(scope="module")
 def structured(tmp_path_factory):
-    """Rooms shared out among the scenes at random, but for the numbers that are known."""
+    """Rooms distributed over the scenes at random, except for scenes whose number of rooms is known."""
     root = tmp_path_factory.mktemp("Struc3D")
     rooms = {3398: 6, 1155: 7, 1192: 8, 1714: 1, 1816: 4, 1852: 8}
     generator = np.random.default_rng(0)
     for first, last, total in ((3000, 3250, 1776), (3250, 3500, 1697 - 6), (0, 40, 300)):
         scenes = [scene for scene in range(first, last) if scene not in rooms]
-        shares = 1 + generator.multinomial(total - len(scenes), np.full(len(scenes), 1 / len(scenes)))
-        rooms |= dict(zip(scenes, shares.tolist(), strict=True))
+        counts = 1 + generator.multinomial(total - len(scenes), np.full(len(scenes), 1 / len(scenes)))
+        rooms |= dict(zip(scenes, counts.tolist(), strict=True))
     for scene, number in rooms.items():
         for room in range(number):
             panorama = root / f"scene_{scene:05d}/2D_rendering/{room + 100}/panorama"
@@ -135,8 +135,8 @@ def structured(tmp_path_factory):
 def test_structured3d(structured):
     assert count("Struc3D", structured, "val") == 1776
     assert count("Struc3D", structured, "test") == 1691
-    assert count("Struc3D", structured, "train") == 300, "the five invalid scenes are left out"
-    assert count("Struc3D", structured, "train", hold_out_val=True) == 300, "val is no part of train anyway"
+    assert count("Struc3D", structured, "train") == 300, "without the five invalid scenes"
+    assert count("Struc3D", structured, "train", hold_out_val=True) == 300, "val is never part of train"
 
 
 def test_structured3d_files(structured):
@@ -149,25 +149,25 @@ def test_structured3d_files(structured):
 
 
 @pytest.mark.parametrize(
-    ("name", "train", "train_alone", "val", "test"),
+    ("name", "train", "train_without_val", "val", "test"),
     [
         ("S2D3D", 1040, 955, 85, 373),
         ("MP3D", 8786, 7829, 957, 2014),
         ("Struc3D", 18334, 18334, 1776, 1691),
     ],
 )
-def test_expected_counts(request, name, train, train_alone, val, test):
+def test_expected_counts(request, name, train, train_without_val, val, test):
     root = request.getfixturevalue({"S2D3D": "stanford", "MP3D": "matterport", "Struc3D": "structured"}[name])
 
     def expected(split, **special):
         return build_dataset(name, root, split, 32, 64, **special).expected_count
 
     assert (expected("train"), expected("val"), expected("test")) == (train, val, test)
-    assert expected("train", hold_out_val=True) == train_alone
+    assert expected("train", hold_out_val=True) == train_without_val
 
 
 @pytest.mark.parametrize("name", ["S2D3D", "MP3D", "Struc3D"])
-def test_no_root_and_an_empty_one(name, tmp_path):
+def test_missing_and_empty_roots(name, tmp_path):
     with pytest.raises(UserError, match=f"--dataset {name} needs --dataset_rootdir"):
         build_dataset(name, None, "train")
     with pytest.raises(UserError, match="nowhere"):
@@ -177,7 +177,7 @@ def test_no_root_and_an_empty_one(name, tmp_path):
 
 
 def test_own_lists(matterport, tmp_path):
-    """In the released code's format, in which the label maps of Matterport3D lack their _gt."""
+    """Also in the released code's format, which omits _gt in the label maps of Matterport3D."""
     path = tmp_path / "list.txt"
     path.write_text("a/rgb.png a/depth.png a/s.png a/normal.png\n\nb/rgb.png b/depth.png b/s_gt.png b/normal.png")
     for split in ("train", "test"):
@@ -185,20 +185,3 @@ def test_own_lists(matterport, tmp_path):
         assert [files.rgb for files in dataset.files] == ["a/rgb.png", "b/rgb.png"]
         assert [files.semantic for files in dataset.files] == ["a/s_gt.png", "b/s_gt.png"]
         assert dataset.expected_count is None
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "list.txt cannot be read: No such file"),
-        (b"", "names no panorama"),
-        (b"a b c d\na b c\n", r"list.txt, line 2: expected four paths \(rgb depth semantic normal\), got 3"),
-        (b"\xff\xfe\x00", "is not UTF-8 text"),
-    ],
-)
-def test_bad_lists(stanford, tmp_path, content, message):
-    path = tmp_path / "list.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        build_dataset("S2D3D", stanford, "train", list_file=path)

@@ -1,4 +1,4 @@
-"""Samples that also have the maps at the size of their files."""
+"""Samples that also contain the maps at the size of their files."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_files_of_several_sizes(root, monkeypatch):
     dataset = build_dataset("MP3D", root, "test", 16, 32)
     dataset.keeps_stored = True
     read = dataset.read
-    for height in (16, 8):  # that of the samples, another one
+    for height in (16, 8):  # the size of the samples, and another size
         monkeypatch.setattr(dataset, "read", lambda i, h=height: read(i).resized(h, 2 * h) if i else read(i))
         with pytest.raises(UserError, match="--batch_size 1"):
             next(iter(evaluation_batches(dataset, LoadingSettings(batch_size=2), torch.device("cpu"))))

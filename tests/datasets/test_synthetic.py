@@ -1,3 +1,5 @@
+"""--dataset Synthetic: sample contract, reproducibility, cache."""
+
 from collections import Counter
 from dataclasses import replace
 
@@ -20,7 +22,7 @@ def assert_same(a, b):
         assert np.array_equal(first, second), name
 
 
-def test_sample_keeps_the_contract():
+def test_sample_contract():
     sample = SyntheticRooms("train", 13, H, W)[12]
     assert sample["id"] == "synthetic/train/000012"
     assert sample["index"] == 12
@@ -42,12 +44,12 @@ def test_augmentation_is_applied():
     assert dataset[0]["id"] == "augmented"
 
 
-def test_same_arguments_give_the_same_bits():
+def test_rooms_are_reproducible():
     one, other = (SyntheticRooms("val", count, H, W, seed=4) for count in (3, 9))
     assert_same(one.read(2), other.read(2))
 
 
-def test_splits_seeds_and_indices_are_different_rooms():
+def test_splits_seeds_and_indices_differ():
     datasets = [SyntheticRooms(split, 3, H, W, seed=seed) for split in ("train", "val", "test") for seed in (0, 1)]
     rooms = [dataset.room(i) for dataset in datasets for i in range(3)]
     assert len({room.corners for room in rooms}) == len(rooms)
@@ -68,7 +70,7 @@ def test_all_classes_occur():
     assert deep < 0.01 * pixels
 
 
-def test_cache_gives_back_what_was_rendered(tmp_path):
+def test_cache(tmp_path):
     cached = SyntheticRooms("train", 2, H, W, cache_dir=tmp_path / "new" / "folder")
     rendered = SyntheticRooms("train", 2, H, W).read(1)
     assert_same(cached.read(1), rendered)
@@ -85,7 +87,7 @@ def test_cached_file_is_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "noise", "flipped", "other arrays", "other size"])
-def test_damaged_cache_file_is_replaced(tmp_path, damage):
+def test_damaged_cache_files_are_replaced(tmp_path, damage):
     dataset = SyntheticRooms("train", 2, H, W, cache_dir=tmp_path)
     intact = dataset.read(0)
     (path,) = tmp_path.rglob("*.npz")
@@ -103,14 +105,14 @@ def test_damaged_cache_file_is_replaced(tmp_path, damage):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
 
 
-def test_other_sizes_seeds_and_splits_do_not_share_cache_files(tmp_path):
+def test_cache_files_are_separate(tmp_path):
     for split, seed, height in (("train", 0, 16), ("val", 0, 16), ("train", 1, 16), ("train", 0, 32)):
         dataset = SyntheticRooms(split, 1, height, 2 * height, seed=seed, cache_dir=tmp_path)
         assert_same(dataset.read(0), SyntheticRooms(split, 1, height, 2 * height, seed=seed).read(0))
     assert len(list(tmp_path.rglob("*.npz"))) == 4
 
 
-def test_wrong_arguments_are_refused():
+def test_wrong_arguments():
     with pytest.raises(ValueError, match="split"):
         SyntheticRooms("training", 1, H, W)
     with pytest.raises(ValueError, match="twice"):
@@ -122,7 +124,7 @@ def test_wrong_arguments_are_refused():
     assert len(list(dataset)) == len(dataset) == 2
 
 
-def test_varied_rooms_are_others_with_other_names_and_caches(tmp_path):
+def test_varied_rooms(tmp_path):
     plain, varied = (SyntheticRooms("train", 2, 16, 32, cache_dir=tmp_path, rooms=r) for r in ("furnished", "varied"))
     assert plain.sample_names()[1] == "synthetic/train/0/000001"
     assert varied.sample_names()[1] == "synthetic/varied/train/0/000001"

@@ -1,4 +1,4 @@
-"""Only what the tasks need is looked for and read; the rest is missing in the samples."""
+"""Only the files that the tasks need are found and read; other ground truth is missing in the samples."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def complete(tmp_path_factory):
 
 @pytest.fixture
 def reduced(complete, tmp_path):
-    """A function that copies a tree, but for the files of these kinds, all of them or of one panorama."""
+    """A function that copies a tree without the files of some kinds, of all panoramas or of one."""
 
     def reduce(layout, *kinds, only=None):
         root = shutil.copytree(complete / layout, tmp_path / layout)
@@ -42,7 +42,7 @@ def reduced(complete, tmp_path):
 
 
 def known(sample) -> dict[str, bool]:
-    """Of each task, whether a sample holds any ground truth."""
+    """For each task, whether a sample has ground truth."""
     return {
         "depth": bool(sample["depth_mask"].any()),
         "normal": bool(sample["normal_mask"].any()),
@@ -60,7 +60,7 @@ def assert_missing(sample, task):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("value", TASK_VALUES)
-def test_the_maps_of_the_tasks_are_enough(complete, reduced, layout, value):
+def test_other_maps_are_not_needed(complete, reduced, layout, value):
     tasks = parse_tasks(value)
     root = reduced(layout, *(MAPS[task] for task in MAPS if task not in tasks))
     for split in ("train", "test"):
@@ -80,7 +80,7 @@ def test_the_maps_of_the_tasks_are_enough(complete, reduced, layout, value):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_map_that_no_task_needs_may_be_anything(complete, tmp_path, layout):
+def test_other_maps_are_not_read(complete, tmp_path, layout):
     root = shutil.copytree(complete / layout, tmp_path / layout)
     dataset = build_dataset(layout, root, "test", HEIGHT, WIDTH)
     expected, files = dataset[0], dataset.files[0]
@@ -93,7 +93,7 @@ def test_a_map_that_no_task_needs_may_be_anything(complete, tmp_path, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", ["rgb", *MAPS.values()])
 def test_missing_files(reduced, layout, kind):
-    """Whichever file of a panorama is not there: the panorama is not left out, the file is named."""
+    """A panorama with a missing file of any kind is not omitted: the file is reported."""
     root = reduced(layout, kind, only=slice(1, 2))
     dataset = build_dataset(layout, root, "test", HEIGHT, WIDTH)
     assert len(dataset) == 3
@@ -105,8 +105,8 @@ def test_missing_files(reduced, layout, kind):
     assert build_dataset(layout, root, "test", HEIGHT, WIDTH, tasks=others).missing_files() == expected
 
 
-def test_stitched_views_are_no_panoramas(complete, tmp_path):
-    """The owners' own files, in the folder that the panoramas were put into."""
+def test_views_are_not_panoramas(complete, tmp_path):
+    """The published files, in the same folder as the panoramas."""
     root = shutil.copytree(complete / "MP3D", tmp_path / "MP3D")
     files = build_dataset("MP3D", root, "test").files[0]
     for name in ("_d0_1.png", "_d0_1_nx.png", "_skybox2_sami.jpg"):
@@ -119,7 +119,7 @@ def test_stitched_views_are_no_panoramas(complete, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["normal", "segmentation"])
-def test_the_panorama_without_depth_is_no_sample_of_any_task(complete, tmp_path, task):
+def test_panorama_without_depth_is_excluded(complete, tmp_path, task):
     root = shutil.copytree(complete / "MP3D", tmp_path / "MP3D")
     folder = root / "8WUmhLawc2A" / "matterport_skybox_images"
     folder.mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_the_panorama_without_depth_is_no_sample_of_any_task(complete, tmp_path,
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_absent_maps_are_turned_and_resized(complete, layout):
+def test_absent_maps_are_augmented(complete, layout):
     for task in MAPS:
         dataset = build_dataset(layout, complete / layout, "train", 16, 32, augment=Augmentation(), tasks=(task,))
         for seed in range(6):
@@ -141,7 +141,7 @@ def test_absent_maps_are_turned_and_resized(complete, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_samples_with_and_without_a_map_in_one_batch(complete, tmp_path, layout):
+def test_absent_and_stored_maps_in_a_batch(complete, tmp_path, layout):
     dataset = build_dataset(layout, complete / layout, "test", HEIGHT, WIDTH)
     first, second, third = dataset.files
     lines = [
@@ -165,7 +165,7 @@ def test_samples_with_and_without_a_map_in_one_batch(complete, tmp_path, layout)
                 assert torch.equal(batch[key][index], dataset[index][key])
 
 
-def test_synthetic_rooms_take_tasks():
+def test_tasks_of_synthetic_rooms():
     dataset = build_dataset("Synthetic", None, "train", HEIGHT, WIDTH, tasks=("normal",), num_rooms=1)
     assert dataset.tasks == ("normal",)
     assert known(dataset[0])["normal"]

@@ -1,4 +1,4 @@
-"""Turned panoramas against rolled ones, and against a room that is seen by a turned camera."""
+"""Turned panoramas, compared with rolled panoramas and with a room seen by a turned camera."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ HALF_SIZE = torch.tensor([2.0, 1.5, 3.0]).double()  # of a room around the camer
 
 
 def room(rotation: np.ndarray) -> dict:
-    """A batch of what a camera sees in a room, given the matrix from its frame to that of the room."""
+    """A batch of one panorama in a room, given the rotation from the camera's frame to the room's frame."""
     rotation = torch.tensor(rotation)
     rays = torch.einsum("ij,hwj->ihw", rotation, torch.tensor(erp_rays(HEIGHT, WIDTH)))
     depth, face = (HALF_SIZE[:, None, None] / rays.abs()).min(0)
@@ -36,12 +36,12 @@ def turned(batch: dict, turn: tuple, normal_frame: str = "camera") -> dict:
 
 
 @pytest.mark.parametrize("turn", [(0, 30, 0), (0, 0, -20), (40, 10, 15), (0, 90, 0)])
-def test_a_turned_camera(turn):
+def test_turned_camera(turn):
     upright, expected = room(np.eye(3)), room(turn_rotation(turn))
     found = turned(upright, turn)
     assert found["id"] == ["room"]
     inside = (found["semantic"] == expected["semantic"])[:, None]
-    assert inside.double().mean() > 0.97, "but for the nearest pixels at corners"
+    assert inside.double().mean() > 0.97, "except for pixels at edges"
     assert (found["rgb"] - expected["rgb"]).abs().max() < 0.02
     error = ((found["depth"] - expected["depth"]).abs() / expected["depth"])[inside]
     assert error.mean() < 0.02
@@ -49,14 +49,14 @@ def test_a_turned_camera(turn):
 
 
 def test_directions():
-    """Yaw looks to the right, pitch up, roll tilts the head to the right; y points down."""
+    """Yaw turns to the right, pitch up, roll clockwise; y points down."""
     forward, up = np.array([0, 0, 1]), np.array([0, -1, 0])
     assert turn_rotation((90, 0, 0)) @ forward == pytest.approx([1, 0, 0])
     assert turn_rotation((0, 90, 0)) @ forward == pytest.approx([0, -1, 0])
     assert turn_rotation((0, 0, 90)) @ up == pytest.approx([1, 0, 0])
 
 
-def test_a_yaw_of_whole_columns_is_a_roll():
+def test_yaw_by_whole_columns_is_a_roll():
     batch = room(np.eye(3)) | {"rgb": torch.rand(1, 3, HEIGHT, WIDTH)}
     found = turned(batch, (45, 0, 0))
     for key in ("rgb", "depth", "semantic"):
@@ -66,7 +66,7 @@ def test_a_yaw_of_whole_columns_is_a_roll():
 
 
 def test_zoom_in_the_stereographic_plane():
-    """Projected from behind, points are divided by the zoom; two zooms are one by the product, 1 is none."""
+    """Zooming divides points of the plane, projected from behind; zooms multiply, and 1 is the identity."""
     rays = erp_rays(16, 32)
 
     def plane(rays: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_zoom_in_the_stereographic_plane():
 
 
 def test_zoomed_panoramas():
-    """What is 2 arctan(tan(45 degrees / 2) / 2) to the right comes to 45 degrees, with its depth and label."""
+    """2 arctan(tan(45 degrees / 2) / 2) to the right moves to 45 degrees, with its depth and label."""
     batch = room(np.eye(3))
     (zoomed,) = TurnedBatches([batch], (0.0, 0.0, 0.0), "camera", zoom=2.0)
     angle = 2 * np.arctan(np.tan(np.pi / 8) / 2)

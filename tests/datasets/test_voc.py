@@ -1,4 +1,4 @@
-"""VOC as it lies on disk: lists, boxes, masks, splits; and what is said about files that are wrong."""
+"""VOC: lists, boxes, masks, splits, and messages about wrong files."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ BOTH = ("detection", "segmentation")
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """What the owners publish, and SBD."""
+    """The published files of VOC and SBD."""
     root = tmp_path_factory.mktemp("VOC") / "tree"
     write_detection_dataset("VOC", NUM, root, HEIGHT)
     return root
@@ -56,7 +56,7 @@ def test_classes():
 
 
 def test_training_images(prepared):
-    """Images of both years, in turn; every shape that is not difficult has a box, one pixel less than its extent."""
+    """Images of both years; all shapes that are not difficult have boxes, one pixel smaller than the shapes."""
     dataset = opened(prepared)
     assert len(dataset) == NUM
     assert dataset.missing_files() == []
@@ -68,13 +68,13 @@ def test_training_images(prepared):
         assert year == ("2007", "2012")[number % 2]
         boxes = [[*shape.bounds(), shape.label] for shape in expected.shapes if not shape.is_special]
         assert image.boxes.tolist() == boxes
-        objects = [[*(np.array(one.bounds()) + 1), one.label, one.is_special] for one in expected.shapes]
+        objects = [[*(np.array(shape.bounds()) + 1), shape.label, shape.is_special] for shape in expected.shapes]
         assert image.objects.tolist() == np.array(objects, float).tolist()
         num_difficult += len(image.objects) - len(image.boxes)
         if number % 4 < 2:
             labels = expected.labels(255).astype(int)
             assert np.array_equal(image.semantic, np.where(labels == 255, -1, labels))
-        elif year == "2012":  # of SBD, which knows no borders
+        elif year == "2012":  # SBD, without borders
             assert np.array_equal(image.semantic, expected.labels(0))
         else:
             assert (image.semantic == -1).all()
@@ -83,8 +83,8 @@ def test_training_images(prepared):
     assert num_difficult
 
 
-def test_the_mask_of_a_box_lies_within_it(prepared):
-    """In samples, at another size than the stored one."""
+def test_masks_lie_within_boxes(prepared):
+    """Also after resizing."""
     dataset = opened(prepared, "test", tasks=BOTH)
     compared = 0
     for index in range(len(dataset)):
@@ -108,7 +108,7 @@ def test_test_images_depend_on_the_tasks(prepared):
     assert set(segmentation) == {name for name in names if name.startswith("2012/")}
 
 
-def test_what_is_not_needed_is_not_read(copied):
+def test_only_needed_files_are_read(copied):
     shutil.rmtree(copied / "VOC2007" / "Annotations")
     shutil.rmtree(copied / "VOC2012" / "Annotations")
     only = opened(copied, tasks=("segmentation",))
@@ -120,7 +120,7 @@ def test_what_is_not_needed_is_not_read(copied):
     assert (opened(copied, tasks=("segmentation",)).read(0).semantic == -1).all()
 
 
-def test_validation_is_a_part_of_training(prepared):
+def test_validation_images(prepared):
     val, rest, train = (
         {*opened(prepared, split, hold_out_val=out).sample_names()}
         for split, out in (("val", False), ("train", True), ("train", False))
@@ -130,13 +130,13 @@ def test_validation_is_a_part_of_training(prepared):
     assert not val & rest
 
 
-def test_validation_does_not_separate_copies_of_an_image(copied):
-    """000003 of 2007 is called 2007_000003 in 2012."""
+def test_copies_of_an_image_are_held_out_together(copied):
+    """000003 of 2007 is 2007_000003 in 2012."""
     for year, prefix in (("2007", ""), ("2012", "2007_")):
         names = "".join(f"{prefix}{number:06d}\n" for number in range(10))
         (copied / f"VOC{year}" / "ImageSets" / "Main" / "trainvalsegdet.txt").write_text(names)
     names = [opened(copied, split, hold_out_val=True).sample_names() for split in ("val", "train")]
-    numbers = [{name[-6:] for name in some} for some in names]
+    numbers = [{name[-6:] for name in split} for split in names]
     assert (len(numbers[0]), len(numbers[1])) == (1, 9)
     assert not numbers[0] & numbers[1]
 
@@ -147,14 +147,14 @@ def test_folders(prepared, tmp_path, folder):
     assert len(opened(tmp_path / "data")) == NUM
 
 
-def test_lists_that_were_never_published(bare):
+def test_missing_unpublished_lists(bare):
     for split in ("train", "test"):
         with pytest.raises(UserError, match=r"tools\.prepare_voc --root") as error:
             opened(bare, split)
         assert len(str(error.value)) < 480 or len(str(bare)) > 150
 
 
-def test_missing_years_and_lists(copied, tmp_path):
+def test_missing_years_and_official_lists(copied, tmp_path):
     with pytest.raises(UserError, match="VOC2007 and VOC2012"):
         opened(tmp_path / "nothing")
     (copied / "VOC2007" / "ImageSets" / "Main" / "test.txt").unlink()
@@ -162,7 +162,7 @@ def test_missing_years_and_lists(copied, tmp_path):
         opened(copied, "test")
     assert opened(copied, "test", tasks=("segmentation",))
     shutil.rmtree(copied / "VOC2007")
-    with pytest.raises(UserError, match="no VOC2007"):
+    with pytest.raises(UserError, match="has no VOC2007"):
         opened(copied)
 
 
@@ -178,19 +178,19 @@ def test_damaged_files(copied):
             dataset.read(0)
     xml.write_text(text)
     mask = folder / "SegmentationClassAug" / f"{image_id}.png"
-    for shape, number, match in (((HEIGHT, 80), 21, "class 21"), ((5, 5), 0, "another size")):
+    for shape, number, match in (((HEIGHT, 80), 21, "label id 21"), ((5, 5), 0, "differs in size")):
         Image.fromarray(np.full(shape, number, np.uint8)).save(mask)
         with pytest.raises(UserError, match=match):
             dataset.read(0)
 
 
-def test_an_image_without_objects(copied):
+def test_images_without_objects(copied):
     dataset = opened(copied)
     year, image_id = dataset.images[1]
     xml = copied / f"VOC{year}" / "Annotations" / f"{image_id}.xml"
     tree = ElementTree.parse(xml)
-    for one in tree.getroot().findall("object"):
-        tree.getroot().remove(one)
+    for element in tree.getroot().findall("object"):
+        tree.getroot().remove(element)
     tree.write(xml)
     assert dataset.read(1).boxes.shape == (0, 5)
     assert dataset[1]["objects"].shape == (0, 6)
