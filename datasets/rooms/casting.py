@@ -6,6 +6,7 @@ and top only on its row; both are measured by the **run**, the distance covered 
 combination is computed per pixel, in the rectangle of pixels where both exist.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import pixels_to_angles
 
 _TINY = 1e-12  # avoids division by zero for rays parallel to a face
-_CORNER = 1e-9  # meters by which walls extend beyond corners, so that there are no gaps
+_CORNER = 1e-9  # meters by which walls extend beyond corners, to avoid gaps
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class RayHits:
     """Hits of the rays of an H x W ERP image, (H, W) arrays."""
 
     depth: np.ndarray  # float64, meters along the ray
-    solid: np.ndarray  # int, number of the solid in the table
+    solid: np.ndarray  # int, index of the solid in the table
     face: np.ndarray  # int, a `Face`
 
 
 @dataclass(frozen=True)
 class _Spans:
-    """Runs at which rays are within the solids' footprints (P, W) and heights (P, H): enter < leave, or enter = inf."""
+    """Runs between which rays are within the solids' footprints (P, W) and heights (P, H); enter = inf: never."""
 
     column_enter: np.ndarray
     column_leave: np.ndarray
@@ -50,7 +51,7 @@ class _Spans:
 def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits:
     """Cast all rays of an ERP image from `camera`, which must be inside the shell.
 
-    A solid that contains the camera is invisible.
+    Solids that contain the camera are invisible.
     """
     u, v = pixels_to_angles(np.arange(height), np.arange(width), height, width)
     spans = _spans(solids, camera, u + camera.yaw, v)
@@ -72,9 +73,8 @@ def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits
 
 def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> _Spans:
     """Spans of all solids for columns of world longitudes u (W,) and rows of latitudes v (H,)."""
-    every = np.arange(len(solids.x))
     # The camera and the headings in the local axes of each solid: (P, 1) and (P, W).
-    camera_x, camera_z = (p[:, None] for p in solids.to_local(every, camera.x, camera.z))
+    camera_x, camera_z = (p[:, None] for p in solids.to_local(np.arange(len(solids.x)), camera.x, camera.z))
     heading_x, heading_z = np.sin(u - solids.yaw[:, None]), np.cos(u - solids.yaw[:, None])
     enter, leave, face = _cross_boxes(solids, camera_x, camera_z, heading_x, heading_z)
     round_ = (solids.kind == Kind.CYLINDER) | (solids.kind == Kind.SPHERE)
@@ -98,7 +98,7 @@ def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> 
 def _cross_boxes(
     solids: SolidTable, camera_x, camera_z, heading_x, heading_z
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Runs (P, W) at which headings enter and leave the footprint rectangles, and the face by which they enter."""
+    """Runs (P, W) at which headings enter and leave rectangular footprints, and the face through which they enter."""
     heading_x = np.where(np.abs(heading_x) < _TINY, _TINY, heading_x)
     heading_z = np.where(np.abs(heading_z) < _TINY, _TINY, heading_z)
     reach_x = solids.half_x[:, None] / np.abs(heading_x)
@@ -128,7 +128,7 @@ def _cross_walls(half_length, camera_x, camera_z, heading_x, heading_z) -> np.nd
 
 
 def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
-    """Run and number of the shell's surface on each ray, (H, W). A ray leaves the room through the first one."""
+    """Run and index of the first surface of the shell on each ray, (H, W) each."""
     walls = np.flatnonzero(solids.kind == Kind.WALL)
     levels = np.flatnonzero((solids.kind == Kind.FLOOR) | (solids.kind == Kind.CEILING))
     wall, wall_run = walls[spans.column_enter[walls].argmin(0)], spans.column_enter[walls].min(0)
@@ -149,10 +149,10 @@ def _cross_sphere(
     return enter * np.cos(v)[:, None], (squared > 0) & (enter > 0)
 
 
-def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
-    """Yield (i, [(rows, columns), ...]): slices of the pixels that can see solid i, for all but shell and hidden ones.
+def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray) -> Iterator[tuple[int, list[tuple[slice, slice]]]]:
+    """Index i, and the rows and columns of the pixels whose rays can hit solid i, for all but shell and hidden solids.
 
-    Solids are convex, so the pixels are one rectangle, or two if it crosses the left edge of the image.
+    Solids are convex, so these pixels are one rectangle, or two if it crosses the left edge of the image.
     """
     seen_columns = np.isfinite(spans.column_enter)
     nearest = np.where(seen_columns, spans.column_enter, np.inf).min(1, keepdims=True)
@@ -173,7 +173,7 @@ def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
 
 
 def _faces(solids: SolidTable, spans: _Spans, solid: np.ndarray) -> np.ndarray:
-    """The face of each hit, (H, W): for a prism the side if its footprint is entered after its heights."""
+    """The face of each hit, (H, W). A prism is hit on its side if the ray enters its footprint after its heights."""
     height, width = solid.shape
     rows, columns = np.ogrid[:height, :width]
     sideways = spans.column_enter[solid, columns] >= spans.row_enter[solid, rows]

@@ -42,7 +42,7 @@ def test_footprints_overlap_where_they_share_points():
 
 
 def test_floor_plan_gives_space_only_once_and_only_inside():
-    plan = FloorPlan(4.0, 6.0, 2.5, cut=(1.5, 2.0))
+    plan = FloorPlan.rectangle(4.0, 6.0, 2.5, cut=(1.5, 2.0))
     assert plan.claim(Footprint(0, 0, 0.5, 0.5))
     assert not plan.claim(Footprint(0.9, 0, 0.5, 0.5))
     assert plan.claim(Footprint(0.9, 0, 0.5, 0.5), overhead=True)
@@ -56,7 +56,7 @@ def test_floor_plan_gives_space_only_once_and_only_inside():
 
 
 def test_places_at_walls_look_into_the_room():
-    plan = FloorPlan(4.0, 6.0, 2.5, cut=(1.5, 2.0))
+    plan = FloorPlan.rectangle(4.0, 6.0, 2.5, cut=(1.5, 2.0))
     for wall in range(len(plan.walls)):
         at, before = plan.at_wall(wall, 0.2), plan.at_wall(wall, 0.2, 0.3)
         ahead = at.at(0, 0.3)
