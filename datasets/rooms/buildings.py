@@ -124,7 +124,7 @@ def _inner(low: float, high: float, rng: np.random.Generator) -> float:
 def _fit_opening(
     plan: FloorPlan, opening: Opening, floor: _Floor, style: Style, rng: np.random.Generator
 ) -> list[Part]:
-    """The wall above an opening; for doorways mostly a frame, and sometimes an open door. Claims the floor around it."""
+    """The wall above an opening; for doorways mostly a frame, sometimes with an open door. Claims the floor around."""
     area = opening.floor.footprint()
     half_x, half_z = (area.half_z, area.half_x) if opening.along_x else (area.half_x, area.half_z)
     place = Place(area.x, area.z, np.pi / 2 if opening.along_x else 0.0)  # local z leads through the opening
