@@ -1,4 +1,4 @@
-"""Orders and signs of the axes of stored vectors."""
+"""Orders and signs of the axes along which vectors are stored."""
 
 from itertools import permutations, product
 
@@ -15,6 +15,6 @@ ALL_AXES = np.array(
 
 
 def axes_in_words(axes: np.ndarray) -> str:
-    """`axes` (3, 3) applied to (x, y, z), as text such as "(x, -y, z)"."""
+    """One of `ALL_AXES` applied to (x, y, z), as text such as "(x, -y, z)"."""
     names = [("-" if row.sum() < 0 else "") + "xyz"[int(np.abs(row).argmax())] for row in axes]
     return f"({', '.join(names)})"
