@@ -1,4 +1,4 @@
-"""Orders of axes in words."""
+"""Orders and signs of axes, and their descriptions."""
 
 import numpy as np
 
