@@ -9,7 +9,7 @@ import numpy as np
 from datasets.matterport3d import MPCAT40
 from datasets.panorama import resize_rgb
 from datasets.preparation.axes import ALL_AXES, axes_in_words
-from datasets.preparation.labelled_mesh import MeshHits, RayCaster
+from datasets.preparation.labeled_mesh import MeshHits, RayCaster
 from datasets.preparation.matterport_raw import DEPTH_UNITS, VIEWS_OF_VIEWPOINT, RawScan, RawView
 from datasets.preparation.matterport_rig import (
     LEVEL,

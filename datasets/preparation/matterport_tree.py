@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.matterport3d import viewpoint_files
-from datasets.preparation.labelled_mesh import RayCaster, parse_category_mapping, parse_ply
+from datasets.preparation.labeled_mesh import RayCaster, parse_category_mapping, parse_ply
 from datasets.preparation.matterport_panorama import Measured, PanoramaMaker, face_ids
 from datasets.preparation.matterport_raw import RawScan, find_scans
 from utils.errors import UserError

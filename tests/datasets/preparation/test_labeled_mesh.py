@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets.preparation.labelled_mesh import LabelledMesh, RayCaster, parse_category_mapping, parse_ply
+from datasets.preparation.labeled_mesh import LabeledMesh, RayCaster, parse_category_mapping, parse_ply
 from utils.errors import UserError
 
 VERTICES = np.array([[-2.0, -2, 3], [2, -2, 3], [2, 2, 3], [-2, 2, 3]])
@@ -53,7 +53,7 @@ def test_cast():
     """A wall at z = 3 from a point 1 m in front of it, far from the origin of the world."""
     pytest.importorskip("embreex")
     shift, origin = np.array([300.0, -200.0, 50.0]), np.array([300.0, -200.0, 52.0])
-    mesh = LabelledMesh(VERTICES + shift, FACES, np.array([40, 41]))
+    mesh = LabeledMesh(VERTICES + shift, FACES, np.array([40, 41]))
     rays = np.array([[0.1, 0, 1.0], [0.5, -0.5, 1], [-0.5, 0.5, 1], [0, 0, -1], [5, 0, 1]])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     hits = RayCaster(mesh).cast(origin, rays)

@@ -34,7 +34,7 @@ class MeshHits:
 
 
 @dataclass(frozen=True)
-class LabelledMesh:
+class LabeledMesh:
     """V vertices (V, 3) in meters, F triangles (F, 3), and the category of each (F,)."""
 
     vertices: np.ndarray
@@ -49,7 +49,7 @@ class RayCaster:
         UserError: when embreex is not installed.
     """
 
-    def __init__(self, mesh: LabelledMesh):
+    def __init__(self, mesh: LabeledMesh):
         what = "casting rays into a mesh"
         self.mesh = mesh
         self._scene = import_extra("embreex.rtcore_scene", what).EmbreeScene()
@@ -74,7 +74,7 @@ class RayCaster:
         return hits
 
 
-def parse_ply(data: bytes, path: str) -> LabelledMesh:
+def parse_ply(data: bytes, path: str) -> LabeledMesh:
     """The mesh in a binary PLY file of triangles with a field ``face_category`` or ``category_id``.
 
     Args:
@@ -104,7 +104,7 @@ def parse_ply(data: bytes, path: str) -> LabelledMesh:
     if (faces["corner_count"] != 3).any():
         raise UserError(f"{path} has faces that are not triangles")
     points = np.stack([vertices[axis] for axis in "xyz"], axis=-1).astype(np.float64)
-    return LabelledMesh(points, faces["corners"].astype(np.int64), faces[field].astype(np.int64))
+    return LabeledMesh(points, faces["corners"].astype(np.int64), faces[field].astype(np.int64))
 
 
 def _elements(lines: Sequence[str], path: str) -> list[tuple[str, int, np.dtype]]:
