@@ -192,6 +192,8 @@ def read_mapping(path: Path) -> dict[int, int]:
             f"{path} cannot be read ({error.strerror}): pass --category_mapping FILE, from metadata/ of the code "
             "repository niessner/Matterport"
         ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text: pass the published category_mapping.tsv as --category_mapping") from error
     return parse_category_mapping(text, str(path))
 
 
