@@ -47,7 +47,7 @@ def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
     """Rows with the fraction of each class among the labeled pixels, largest first, then the absent classes.
 
     Args:
-        labels: (K,) pixels of each class.
+        labels: (classes,) pixels of each class.
     """
     order = [label for label in np.argsort(-labels, kind="stable") if labels[label]]
     cells = [f"{labels[label] / labels.sum():6.1%} {class_names[label]}" for label in order]

@@ -1,9 +1,9 @@
 """The first solid hit by each ray of an ERP image, in closed form.
 
 All solids except spheres are upright prisms, and in an ERP image each column is a heading and each row a slope. So
-where a ray crosses a prism's *footprint* depends only on its column, and where it is between the prism's bottom
-and top only on its row; both are measured by the **run**, the distance covered on the floor plan. Only their
-combination is computed per pixel, in the rectangle of pixels where both exist.
+where a ray is over a prism's *footprint* depends only on its column, and where it is between the heights of bottom and
+top only on its row; both are measured by the **run**, the distance covered on the floor plan. Only the intersection of
+both intervals is computed per pixel, in the rectangle of pixels where both exist.
 """
 
 from collections.abc import Iterator
@@ -121,10 +121,10 @@ def _cross_circles(radius, camera_x, camera_z, heading_x, heading_z) -> tuple[np
 
 
 def _cross_walls(half_length, camera_x, camera_z, heading_x, heading_z) -> np.ndarray:
-    """Runs at which headings meet the fronts of walls; inf if they miss."""
+    """Runs at which headings hit the fronts of walls; inf if they miss."""
     run = -camera_z / np.minimum(heading_z, -_TINY)
-    meets = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + _CORNER)
-    return np.where(meets, run, np.inf)
+    hit = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + _CORNER)
+    return np.where(hit, run, np.inf)
 
 
 def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarr
 def _cross_sphere(
     solids: SolidTable, i: int, camera: Camera, u: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run at which rays enter sphere i, and whether they do, each (rows, columns)."""
+    """Runs at which rays enter sphere i, and whether they do, (rows, columns) each."""
     x, z = solids.x[i] - camera.x, solids.z[i] - camera.z
     y = camera.height - (solids.low[i] + solids.high[i]) / 2
     nearest = np.cos(v)[:, None] * (x * np.sin(u) + z * np.cos(u)) + (y * np.sin(v))[:, None]

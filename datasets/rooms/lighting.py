@@ -39,7 +39,7 @@ def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
 def develop_weighted(
     radiance: np.ndarray, room: Room, sensor_noise: bool, weights: np.ndarray, total: float
 ) -> np.ndarray:
-    """As `develop`, exposed for a mean with any weights, which broadcast to (H, W) and then sum to `total`."""
+    """As `develop`, with the exposure set by a weighted mean: weights broadcast to (H, W) and then sum to `total`."""
     brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # one bright window must not darken the room
     mean = (brightness * weights).sum() / total
     image = 1 - np.exp(-radiance * np.float32(room.exposure * _KEY / max(mean, 1e-6)))

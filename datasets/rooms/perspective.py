@@ -43,7 +43,7 @@ class Pose:
 
 
 def random_pose(room: Room, rng: np.random.Generator) -> Pose:
-    """A pose as of a handheld camera, at the position of the room's camera, which is free."""
+    """The pose of a handheld camera, at the position of the room's camera, which has free space around it."""
     height, yaw = rng.uniform(1.1, 1.7), rng.uniform(-np.pi, np.pi)
     pitch, roll = np.radians(rng.uniform(-5, 25)), np.radians(rng.uniform(-3, 3))
     return Pose(Camera(room.camera.x, room.camera.z, height, yaw), pitch, roll)
@@ -65,7 +65,7 @@ def render_perspective(room: Room, pinhole: Pinhole, pose: Pose, sensor_noise: b
     surfaces = locate_on_rays(hits, solids, pose.camera, rays.reshape(-1, 3))
     patch = to_patch(surfaces, hits, solids, pose.camera, pixel_angle=1 / pinhole.fy)
     radiance = shade(room, parts, hits, surfaces, patch)
-    # Rows times the rotation from camera to world axes: from world to camera axes.
+    # Row vectors times the camera-to-world rotation: this applies its inverse.
     normal = surfaces.normals @ rotation
     return RenderedRoom(
         rgb=develop_weighted(radiance, room, sensor_noise, np.ones(1, np.float32), length.size),
@@ -112,8 +112,8 @@ def _cross_wall(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) ->
     """Distances at which rays hit the front of a wall (inf: never), and the face."""
     (x, z), (ray_x, ray_z) = _local(solids, i, camera, rays)
     distance = -z / np.minimum(ray_z, -_TINY)
-    meets = (ray_z < 0) & (z > 0) & (np.abs(x + distance * ray_x) <= solids.half_x[i] + _CORNER)
-    return np.where(meets, distance, np.inf), Face.FRONT
+    hit = (ray_z < 0) & (z > 0) & (np.abs(x + distance * ray_x) <= solids.half_x[i] + _CORNER)
+    return np.where(hit, distance, np.inf), Face.FRONT
 
 
 def _cross_box(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

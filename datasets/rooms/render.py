@@ -49,7 +49,7 @@ def render_room(
     hits = cast(solids, camera, height, width)
     surfaces = locate(hits, solids, camera)
     radiance = shade(room, parts, hits, surfaces, to_patch(surfaces, hits, solids, camera))
-    # Rows times the rotation from camera to world axes: from world to camera axes.
+    # Row vectors times the camera-to-world rotation: this applies its inverse.
     normal = surfaces.normals @ yaw_rotation(camera.yaw)
     return RenderedRoom(
         rgb=develop(radiance, room, sensor_noise),

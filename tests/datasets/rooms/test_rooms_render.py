@@ -5,6 +5,7 @@ import pytest
 
 from datasets.classes import STANFORD2D3D
 from datasets.rooms import textures
+from datasets.rooms.buildings import random_building
 from datasets.rooms.casting import Camera
 from datasets.rooms.layout import random_room
 from datasets.rooms.noise import hash_unit, value_noise
@@ -88,9 +89,10 @@ def test_ground_truth_of_furnished_rooms(seed):
     assert view.rgb.std() > 15
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_normals_match_depth(seed):
-    view = render_room(random_room(np.random.default_rng(seed)), 128, 256)
+@pytest.mark.parametrize(("generate", "seed"), [(random_room, 0), (random_room, 1), (random_building, 3)])
+def test_normals_match_depth(generate, seed):
+    """Normals against cross products of differences between points."""
+    view = render_room(generate(np.random.default_rng(seed)), 128, 256)
     points = depth_to_points(view.depth)
     across = (np.roll(points, -1, 1) - np.roll(points, 1, 1))[1:-1]
     down = points[2:] - points[:-2]
