@@ -141,8 +141,9 @@ def evaluate_normals(
     if normal_frame == "world" and not with_depth:
         finding.rows.append("normals in a building frame can only be compared with depth, which is not available")
     elif len(compared) < len(normals) / 2:
-        finding.rows.append(f"they can be compared with depth in {len(compared)} of {len(normals)} panoramas")
-        finding.problems.append("no normals to compare with depth")
+        reference = "depth" if with_depth else "the camera"
+        finding.rows.append(f"they can be compared with {reference} in {len(compared)} of {len(normals)} panoramas")
+        finding.problems.append(f"too few normals to compare with {reference}")
     else:
         given = BUILDING if normal_frame == "world" else CAMERA
         _evaluate_all(finding, np.mean([one.agreeing for _, one in compared], axis=0), given, with_depth)

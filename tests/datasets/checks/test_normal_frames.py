@@ -139,7 +139,7 @@ def test_too_few_normals(stored, implied):
     few[:, 30, :99] = stored[:, 30, :99]
     finding = evaluate(few, implied)
     assert "only 1.2% of the normals are known" in finding.problems
-    assert "no normals to compare with depth" in finding.problems
+    assert "too few normals to compare with depth" in finding.problems
     some = stored.copy()
     some[1] = few[1]
     finding = evaluate(some, implied)
@@ -161,3 +161,10 @@ def test_without_depth_normals_must_face_the_camera(generator, axes, is_right):
     measured = measure_normals(facing @ axes.T, None)
     finding = evaluate_normals(["room"], [measured], "camera", with_depth=False)
     assert (finding.problems == []) == is_right
+
+
+def test_too_few_normals_without_depth(stored):
+    few = np.zeros_like(stored[0])
+    few[30, :99] = stored[0, 30, :99]
+    finding = evaluate_normals(["room"], [measure_normals(few, None)], "camera", with_depth=False)
+    assert finding.problems[-1] == "too few normals to compare with the camera"
