@@ -138,13 +138,13 @@ def evaluate_alignments(
     outliers = [
         f"{name}: {words}"
         for name, one in zip(ids, alignments, strict=True)
-        if (words := _misfit(one, what, reference))
+        if (words := _mismatch(one, what, reference))
     ]
     finding.add_outliers(outliers, len(alignments), f"{what} and {reference} do not match", TOLERATED_OUTLIERS)
     return finding
 
 
-def _misfit(one: Alignment | None, what: str, reference: str) -> str:
+def _mismatch(one: Alignment | None, what: str, reference: str) -> str:
     """The mismatch of a panorama's maps, in words; empty if they match."""
     if one is None:
         return f"no edges of {what}, or of {reference}"

@@ -15,10 +15,10 @@ from datasets.preparation.matterport_rig import (
     LEVEL,
     SKYBOX_FACES,
     Heading,
+    correct_heading,
     measure_heading,
     panorama_pose,
     skybox_to_erp,
-    turned,
 )
 from datasets.preparation.normal_codes import decode_normals, encode_normals
 from datasets.preparation.pinhole_normals import (
@@ -39,7 +39,7 @@ _MIDDLE_CODE = 32768  # published normals are n = v / 32768 - 1
 
 
 @dataclass
-class Measured:
+class ViewpointMeasurement:
     """Measurements of a viewpoint.
 
     Attributes:
@@ -76,7 +76,7 @@ class PanoramaMaker:
         if not self.views:
             raise UserError(f"{scan.name}/{viewpoint}: no camera poses")
         self.rotation, self.center = panorama_pose(self.views)
-        self.measured = Measured()
+        self.measured = ViewpointMeasurement()
         if len(self.views) < VIEWS_OF_VIEWPOINT:
             self.measured.lacking.append(f"poses of {VIEWS_OF_VIEWPOINT - len(self.views)} views are missing")
 
@@ -102,7 +102,7 @@ class PanoramaMaker:
         """
         views = [placed for view in self.views if (placed := self._read_view(view, with_normals))]
         if not views:
-            raise UserError(f"{self.scan.path('depth', self.viewpoint)}: none of the views can be used")
+            raise UserError(f"{self.scan.path('depth', self.viewpoint)}: no view can be used")
         axes = self._find_axes(views) if with_normals else np.eye(3)
         maps = stitch(views, self.height, lambda codes: decode_normals(codes, _MIDDLE_CODE) @ axes.T)
         self.measured.disagreement = maps.disagreement
@@ -140,7 +140,7 @@ class PanoramaMaker:
             self.measured.lacking.append("heading not verified: too few color images match the skybox")
             return
         self.measured.heading = heading
-        self.rotation = turned(self.rotation, heading)
+        self.rotation = correct_heading(self.rotation, heading)
         if abs(heading.pitch) > MAX_PITCH:
             self.measured.lacking.append(f"views lie more than {MAX_PITCH} degrees above or below the skybox")
 
@@ -177,7 +177,7 @@ class PanoramaMaker:
         """The one of `ALL_AXES` (from published to camera axes) under which the normals agree best with depth."""
         with_normals = [view for view in views if view.normal is not None]
         if not with_normals:
-            raise UserError(f"{self.scan.path('normal', self.viewpoint)}: none of the views has normals")
+            raise UserError(f"{self.scan.path('normal', self.viewpoint)}: no view has normals")
         total = add_measurements([_compare_normals(view) for view in with_normals])
         best = int(total.near.argmax())
         if total.near[best] < max(1, _MIN_NEAR * total.pixels):

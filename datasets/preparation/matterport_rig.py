@@ -102,8 +102,8 @@ def measure_heading(
     return Heading(yaw, residual, float(np.median(pitches)), len(offsets))
 
 
-def turned(rotation: np.ndarray, heading: Heading) -> np.ndarray:
-    """The pose of the panorama, corrected by a measured heading."""
+def correct_heading(rotation: np.ndarray, heading: Heading) -> np.ndarray:
+    """The rotation of `panorama_pose`, corrected by a measured heading."""
     return rotation @ yaw_rotation(np.radians(-heading.yaw))
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from datasets.matterport3d import viewpoint_files
 from datasets.preparation.labeled_mesh import RayCaster, parse_category_mapping, parse_ply
-from datasets.preparation.matterport_panorama import Measured, PanoramaMaker, face_ids
+from datasets.preparation.matterport_panorama import PanoramaMaker, ViewpointMeasurement, face_ids
 from datasets.preparation.matterport_raw import RawScan, find_scans
 from utils.errors import UserError
 from utils.extras import import_extra
@@ -63,13 +63,13 @@ class Outcome:
 
     Attributes:
         scan, viewpoint: names.
-        measured: see `Measured`.
+        measured: see `ViewpointMeasurement`.
         problems: reasons for missing images.
     """
 
     scan: str
     viewpoint: str
-    measured: Measured = field(default_factory=Measured)
+    measured: ViewpointMeasurement = field(default_factory=ViewpointMeasurement)
     problems: list[str] = field(default_factory=list)
 
 

@@ -7,11 +7,11 @@ from datasets.preparation.matterport_raw import RawView
 from datasets.preparation.matterport_rig import (
     SKYBOX_FACES,
     SKYBOX_ROTATION,
+    correct_heading,
     measure_heading,
     nominal_rotation,
     panorama_pose,
     skybox_to_erp,
-    turned,
 )
 from datasets.rooms.layout import random_room
 from datasets.rooms.render import render_room
@@ -89,7 +89,7 @@ def test_heading(skybox, heading):
     assert measured.pitch == pytest.approx(0, abs=0.05)
     assert measured.residual < 0.1
     assert measured.num_views == 6
-    assert degrees_between(turned(rotation, measured), WORLD) < 0.12
+    assert degrees_between(correct_heading(rotation, measured), WORLD) < 0.12
 
 
 def test_no_heading_from_unrelated_images(skybox):
