@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
-from datasets.preparation.axes import ALL_AXES, axes_in_words
+from datasets.preparation.axes import ALL_AXES, axes_in_words, cosines_along_axes
 from utils.sphere import erp_rays, pixels_to_angles
 
 NEAR_ANGLE = 11.25  # degrees: the fraction of smaller angles is the strictest that papers report
@@ -110,8 +110,8 @@ def measure_normals(stored: np.ndarray, implied: np.ndarray | None) -> NormalMea
     rotated, rotation = _rotated(vectors, targets)
     mirrored, _ = _rotated(-vectors, targets)
     agreeing = [
-        *_agreeing(vectors, targets, limit),
-        *_agreeing(vectors, in_views, limit),
+        *(cosines_along_axes(vectors, targets) > limit).mean(axis=0),
+        *(cosines_along_axes(vectors, in_views) > limit).mean(axis=0),
         *(((found * targets).sum(axis=1) > limit).mean() for found in (rotated, mirrored)),
     ]
     return NormalMeasurement(float(known.mean()), np.array(agreeing, np.float32), rotation.T @ [0, -1, 0])
@@ -212,13 +212,6 @@ def better_hypothesis(agreeing: np.ndarray, given: int) -> int | None:
     simplest = frames[int(np.flatnonzero(better & (agreeing > best - MAX_EXCESS))[0])]
     in_frame = np.array([frame == simplest for frame in frames])
     return int(np.where(in_frame & better, agreeing, -1).argmax())
-
-
-def _agreeing(vectors: np.ndarray, targets: np.ndarray, limit: float) -> np.ndarray:
-    """Fractions (48,) of vectors (N, 3) whose cosine with their targets exceeds `limit`, for each of `ALL_AXES`."""
-    products = (targets[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
-    cosines = products @ ALL_AXES.reshape(-1, 9).T.astype(np.float32)
-    return (cosines > limit).mean(axis=0)
 
 
 def _rotated_about_vertical(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ The downloaded folder (or ``v1/scans`` or ``scans`` in it) contains a folder per
 
 import re
 import zipfile
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.preparation.archives import DAMAGED, open_archive
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.pinhole import Pinhole
@@ -30,7 +30,6 @@ VIEWS_OF_VIEWPOINT = 18
 DEPTH_UNITS = 4000  # per meter
 _VIEW_NAME = re.compile(r"(?P<viewpoint>[^_]+)_d(?P<camera>[0-2])_(?P<yaw>[0-5])\.png")
 _FROM_OPENGL = np.diag([1.0, -1.0, -1.0])  # x right, y up, z back to x right, y down, z forward
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class RawScan:
             if kind in self._archives:
                 return self._archives[kind].read(location)  # verifies the checksum
             return Path(location).read_bytes()
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 
     def image(self, kind: str, name: str) -> ImageFile:
@@ -124,10 +123,7 @@ class RawScan:
             if folder:
                 found = {path.name: str(path) for path in folder.iterdir() if not path.name.startswith(".")}
             elif archive.is_file():
-                try:
-                    self._archives[kind] = zipfile.ZipFile(archive)
-                except _DAMAGED as error:
-                    raise UserError(f"{archive} is damaged or not a zip archive: download it again") from error
+                self._archives[kind] = open_archive(archive)
                 members = self._archives[kind].namelist()
                 found = {member.rpartition("/")[2]: member for member in members if not member.endswith("/")}
             self._files[kind] = found

@@ -7,7 +7,7 @@ from itertools import product
 import cv2
 import numpy as np
 
-from datasets.preparation.axes import ALL_AXES, axes_in_words
+from datasets.preparation.axes import ALL_AXES, axes_in_words, cosines_along_axes
 from datasets.preparation.normals_from_depth import normals_of_points
 from utils.errors import UserError
 from utils.pinhole import Pinhole
@@ -74,8 +74,7 @@ def measure_axes(stored: np.ndarray, implied: np.ndarray) -> AxesMeasurement:
     known = small.any(axis=-1) & implied.any(axis=-1)
     vectors, targets = small[known].astype(np.float64), implied[known]
     products = vectors * targets
-    cosines = (targets[:, :, None] * vectors[:, None, :]).reshape(-1, 9) @ ALL_AXES.reshape(-1, 9).T
-    near = (cosines > np.cos(np.radians(NEAR_ANGLE))).sum(axis=0)
+    near = (cosines_along_axes(vectors, targets) > np.cos(np.radians(NEAR_ANGLE))).sum(axis=0)
     return AxesMeasurement(len(vectors), products.sum(axis=0), np.abs(products).sum(axis=0), near)
 
 

@@ -1,13 +1,12 @@
 """Extracts the tree that --dataset Struc3D reads from the published archives."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
+from datasets.preparation.archives import DAMAGED, open_archive
 from datasets.structured3d import INVALID_SCENES, SCENES, room_files
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -16,7 +15,7 @@ from utils.tasks import TASK_NAMES
 
 _MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 _ROOM = re.compile(r"(?:.*/)?(?P<folder>scene_(?P<scene>\d{5})/2D_rendering/\w+/panorama/full)/(?P<file>\w+\.png)")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+_opened = lru_cache(maxsize=32)(open_archive)  # there are 18 archives, with long lists of members
 
 
 @dataclass
@@ -68,7 +67,7 @@ def prepare(raw: Path, out: Path, tasks: tuple[str, ...] = TASK_NAMES, num_worke
     Raises:
         UserError: when no archive contains a room, or a file cannot be written.
     """
-    open_archive.cache_clear()  # files may have changed since an earlier call
+    _opened.cache_clear()  # files may have changed since an earlier call
     kinds = ("rgb", *(_MAP_OF_TASK[task] for task in tasks))
     rooms, bad_archives = find_rooms(raw, kinds)
     valid = [room for room in rooms if room.scene not in INVALID_SCENES]
@@ -101,7 +100,7 @@ def find_rooms(raw: Path, kinds: Sequence[str]) -> tuple[list[Room], list[str]]:
     bad = []
     for path in sorted(raw.glob("*.zip")):
         try:
-            members = open_archive(path).namelist()
+            members = _opened(path).namelist()
         except UserError as error:
             bad.append(str(error))
             continue
@@ -129,24 +128,11 @@ def extract(room: Room, out: Path, kinds: Sequence[str]) -> Room:
             return room
         archive, member = room.members[path]
         try:
-            content[path] = open_archive(archive).read(member)  # verifies the checksum
-        except _DAMAGED as error:
+            content[path] = _opened(archive).read(member)  # verifies the checksum
+        except DAMAGED as error:
             room.problem = f"{path} in {archive.name} is damaged: {error}"
             return room
     for path, data in content.items():
         with atomic_path(out / path) as temporary:
             temporary.write_bytes(data)
     return room
-
-
-@lru_cache(maxsize=32)  # there are 18 archives, with long lists of members
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """An archive for reading.
-
-    Raises:
-        UserError: when it is damaged.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except _DAMAGED as error:
-        raise UserError(f"{path} is damaged or not a zip archive: download it again") from error

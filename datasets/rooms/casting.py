@@ -14,8 +14,8 @@ import numpy as np
 from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import pixels_to_angles
 
-_TINY = 1e-12  # avoids division by zero for rays parallel to a face
-_CORNER = 1e-9  # meters by which walls extend beyond corners, to avoid gaps
+TINY = 1e-12  # avoids division by zero for rays parallel to a face
+CORNER = 1e-9  # meters by which walls extend beyond corners, to avoid gaps
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> 
 
     # y grows downward: the top of a solid has the smaller y.
     slope = np.tan(v)
-    slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
+    slope = np.where(np.abs(slope) < TINY, TINY, slope)
     at_top = (camera.height - solids.high)[:, None] / slope
     at_bottom = (camera.height - solids.low)[:, None] / slope
     row_enter, row_leave = np.minimum(at_top, at_bottom), np.maximum(at_top, at_bottom)
@@ -99,8 +99,8 @@ def _cross_boxes(
     solids: SolidTable, camera_x, camera_z, heading_x, heading_z
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs (P, W) at which headings enter and leave rectangular footprints, and the face through which they enter."""
-    heading_x = np.where(np.abs(heading_x) < _TINY, _TINY, heading_x)
-    heading_z = np.where(np.abs(heading_z) < _TINY, _TINY, heading_z)
+    heading_x = np.where(np.abs(heading_x) < TINY, TINY, heading_x)
+    heading_z = np.where(np.abs(heading_z) < TINY, TINY, heading_z)
     reach_x = solids.half_x[:, None] / np.abs(heading_x)
     reach_z = solids.half_z[:, None] / np.abs(heading_z)
     middle_x, middle_z = -camera_x / heading_x, -camera_z / heading_z
@@ -122,8 +122,8 @@ def _cross_circles(radius, camera_x, camera_z, heading_x, heading_z) -> tuple[np
 
 def _cross_walls(half_length, camera_x, camera_z, heading_x, heading_z) -> np.ndarray:
     """Runs at which headings hit the fronts of walls; inf if they miss."""
-    run = -camera_z / np.minimum(heading_z, -_TINY)
-    hit = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + _CORNER)
+    run = -camera_z / np.minimum(heading_z, -TINY)
+    hit = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + CORNER)
     return np.where(hit, run, np.inf)
 
 

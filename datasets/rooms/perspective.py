@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from datasets.rooms.casting import Camera, RayHits
+from datasets.rooms.casting import CORNER, TINY, Camera, RayHits
 from datasets.rooms.lighting import develop_weighted
 from datasets.rooms.render import RenderedRoom, part_labels, shade
 from datasets.rooms.scene import Room
@@ -14,8 +14,6 @@ from datasets.rooms.surfaces import locate_on_rays, to_patch
 from utils.pinhole import Pinhole
 from utils.sphere import yaw_rotation
 
-_TINY = 1e-12  # avoids division by zero for rays parallel to a face
-_CORNER = 1e-9  # meters by which walls extend beyond corners, to avoid gaps
 _NEAR = 0.01  # meters in front of the camera: only corners beyond are projected
 
 
@@ -111,8 +109,8 @@ def _cross_level(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -
 def _cross_wall(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, int]:
     """Distances at which rays hit the front of a wall (inf: never), and the face."""
     (x, z), (ray_x, ray_z) = _local(solids, i, camera, rays)
-    distance = -z / np.minimum(ray_z, -_TINY)
-    hit = (ray_z < 0) & (z > 0) & (np.abs(x + distance * ray_x) <= solids.half_x[i] + _CORNER)
+    distance = -z / np.minimum(ray_z, -TINY)
+    hit = (ray_z < 0) & (z > 0) & (np.abs(x + distance * ray_x) <= solids.half_x[i] + CORNER)
     return np.where(hit, distance, np.inf), Face.FRONT
 
 
@@ -131,7 +129,7 @@ def _cross_box(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> 
 
 def _cross_cylinder(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     (x, z), (ray_x, ray_z) = _local(solids, i, camera, rays)
-    a = np.maximum(ray_x**2 + ray_z**2, _TINY)
+    a = np.maximum(ray_x**2 + ray_z**2, TINY)
     b = x * ray_x + z * ray_z
     squared = b**2 - a * (x**2 + z**2 - solids.half_x[i] ** 2)
     root = np.sqrt(np.maximum(squared, 0))
@@ -180,7 +178,7 @@ def _local(
 
 
 def _not_zero(values: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(values) < _TINY, _TINY, values)
+    return np.where(np.abs(values) < TINY, TINY, values)
 
 
 def _windows(solids: SolidTable, pinhole: Pinhole, pose: Pose) -> list[tuple[slice, slice] | None]:
