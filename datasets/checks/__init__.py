@@ -1,15 +1,16 @@
-"""Checks that a stored dataset has the expected conventions, without further ground truth.
+"""Checks of the conventions of a stored dataset, by comparing its maps with each other.
 
-Each check measures single panoramas (in worker processes, at a small size) and evaluates all measurements:
+Each check measures single panoramas (in worker processes, at a small size) and then evaluates all measurements:
 
-* `depth_values`: range of depth, valid pixels, and clipped ones;
-* `camera_height`: the unit of depth, by the height of the camera over the floor; whether floors are flat;
+* `depth_values`: range of depth, valid and clipped pixels;
+* `camera_height`: the unit of depth, from the height of the camera above the floor; whether floors are flat;
 * `normal_frames`: frame, order and signs of the axes of the normals, by comparing them with normals from depth;
-* `label_directions`: floors below, ceilings above, walls upright;
-* `alignment`: whether RGB, labels and depth show the same view, by their edges;
+* `label_directions`: whether floors are below, ceilings above and walls vertical;
+* `alignment`: whether RGB, normals, labels and depth show the same view, by their edges;
 * `heading`: whether RGB and depth have the same heading, to a fraction of a degree;
-* `measurement`: all of these for one panorama;
-* `perspective`: what of it makes sense for an image of a pinhole camera.
+* `measurement`: all of these for panoramas;
+* `perspective`: those that apply to images of a pinhole camera;
+* `objects`: checks of images with boxes.
 
 The bounds were determined with six renders of real scanned rooms, a real Matterport3D viewpoint stitched from its 18
 views, and 128 synthetic rooms with 64, 128 and 256 rows ("real" and "synthetic" in comments), without and with faults.

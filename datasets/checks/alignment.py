@@ -1,7 +1,7 @@
 """Whether two maps of a panorama show the same view, by the correlation of their edges.
 
-The edges of one map are compared with those of the other: unchanged, mirrored, upside down, and rotated about the
-vertical by any angle. For maps of the same view none of the changes increases the correlation.
+The edges of one map are correlated with those of the other: unchanged, mirrored, upside down, and rotated about the
+vertical by any angle. If both maps show the same view, no change increases the correlation.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ MAX_EXCESS = 0.03  # of the mean over all panoramas, which is less noisy
 # panorama -0.18 to 0.22, on average 0.00 to 0.02.
 MIN_CORRELATION_OF_PANORAMA = 0.1
 MIN_CORRELATION = 0.15  # of the mean over all panoramas
-_MAX_LATITUDE = np.radians(60)  # stitched panoramas hold little closer to the poles
+_MAX_LATITUDE = np.radians(60)  # stitched panoramas have few valid pixels closer to the poles
 _BLUR = 0.7  # pixels; tolerates misalignment of about a pixel
-_MAX_RGB, _MAX_DEPTH = 0.5, 0.3  # limits of the strength of edges
+_MAX_RGB, _MAX_DEPTH = 0.5, 0.3  # stronger edges are clipped
 _MIN_KNOWN = 0.2  # fraction of a map
 
 
@@ -33,9 +33,9 @@ class Alignment:
     """Alignment of two maps of one panorama.
 
     Attributes:
-        correlations: (4 flips, 4 quarter turns) of the edges; the first is unchanged.
-        best: highest correlation of all other alignments.
-        flip, turn: of that alignment: index into `FLIPS`, and degrees to the right.
+        correlations: (4 flips, 4 quarter turns) correlations of the edges; [0, 0] is that of the unchanged maps.
+        best: highest correlation after any other flip and turn.
+        flip, turn: this flip (an index into `FLIPS`) and turn (degrees to the right).
     """
 
     correlations: np.ndarray
@@ -45,6 +45,7 @@ class Alignment:
 
     @property
     def own(self) -> float:
+        """Correlation of the unchanged maps."""
         return float(self.correlations[0, 0])
 
 
@@ -75,7 +76,10 @@ def label_edges(labels: np.ndarray) -> np.ndarray:
 
 
 def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | None:
-    """Correlate edges (H, W) with others in all alignments; None if too few pixels are known or there are no edges."""
+    """Correlate edges (H, W) with `reference` (H, W) after all flips and turns.
+
+    None with too few known pixels or without edges.
+    """
     edges, reference = _normalized(edges), _normalized(reference)
     if edges is None or reference is None:
         return None
@@ -83,10 +87,10 @@ def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | N
     spectrum = np.fft.rfft(reference, axis=1)
     flipped = np.stack([edges, edges[:, ::-1], edges[::-1], edges[::-1, ::-1]])
     products = (np.conj(np.fft.rfft(flipped, axis=2)) * spectrum).sum(axis=1)
-    found = np.fft.irfft(products, n=width, axis=1)  # (4, W): by shift to the right
+    correlations = np.fft.irfft(products, n=width, axis=1)  # (4, W): by shift to the right
     window = max(1, width // 128)  # 3 degrees: smaller shifts count as misalignment, not as a rotation
-    near = np.max([np.roll(found, shift, axis=1) for shift in range(-window, window + 1)], axis=0)
-    others = found.copy()
+    near = np.max([np.roll(correlations, shift, axis=1) for shift in range(-window, window + 1)], axis=0)
+    others = correlations.copy()
     others[0, np.arange(-2 * window, 2 * window + 1)] = -1
     flip, shift = np.unravel_index(others.argmax(), others.shape)
     return Alignment(
@@ -98,7 +102,10 @@ def measure_alignment(edges: np.ndarray, reference: np.ndarray) -> Alignment | N
 
 
 def correlate_turns(edges: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
-    """Correlation (W,) of edges (H, W), turned to the right by so many columns, with others; None as above."""
+    """Correlation (W,) of edges (H, W) with `reference` (H, W) after a turn to the right by 0 to W - 1 columns.
+
+    None with too few known pixels or without edges.
+    """
     edges, reference = _normalized(edges), _normalized(reference)
     if edges is None or reference is None:
         return None
@@ -109,7 +116,12 @@ def correlate_turns(edges: np.ndarray, reference: np.ndarray) -> np.ndarray | No
 def evaluate_alignments(
     what: str, reference: str, ids: Sequence[str], alignments: Sequence[Alignment | None]
 ) -> Finding:
-    """Whether the maps called `what` show the same view as those called `reference`."""
+    """Whether two kinds of maps show the same view.
+
+    Args:
+        what, reference: names of the maps in messages.
+        ids, alignments: one per panorama; None: see `measure_alignment`.
+    """
     known = [one for one in alignments if one]
     if len(known) < len(alignments) / 2:
         text = f"{what} and {reference} can be compared in {len(known)} of {len(alignments)} panoramas"
@@ -126,14 +138,14 @@ def evaluate_alignments(
     outliers = [
         f"{name}: {words}"
         for name, one in zip(ids, alignments, strict=True)
-        if (words := _misfit(one, what, reference))
+        if (words := _mismatch(one, what, reference))
     ]
     finding.add_outliers(outliers, len(alignments), f"{what} and {reference} do not match", TOLERATED_OUTLIERS)
     return finding
 
 
-def _misfit(one: Alignment | None, what: str, reference: str) -> str:
-    """How the maps of a panorama do not match; empty if they do."""
+def _mismatch(one: Alignment | None, what: str, reference: str) -> str:
+    """The mismatch of a panorama's maps, in words; empty if they match."""
     if one is None:
         return f"no edges of {what}, or of {reference}"
     if one.best > max(one.own + MAX_EXCESS_OF_PANORAMA, MIN_CORRELATION):
@@ -149,12 +161,15 @@ def _in_words(flip: int, turn: float) -> str:
 
 
 def _neighbors(array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The array shifted by a pixel in either direction, along columns and along rows (with wraparound)."""
+    """The array shifted by a pixel in both directions along rows, then along columns (with wraparound)."""
     return [(np.roll(array, 1, axis), np.roll(array, -1, axis)) for axis in (1, 0)]
 
 
 def _normalized(edges: np.ndarray) -> np.ndarray | None:
-    """Edges (H, W) with zero mean and similar power in all rows, and a sum of squares of 1."""
+    """Edges up to `_MAX_LATITUDE`, with zero mean and similar power in all rows and a sum of squares of 1.
+
+    None with too few known pixels or without edges.
+    """
     latitude = latitudes(len(edges))
     inner = np.abs(latitude[:, 0]) < _MAX_LATITUDE
     edges, latitude = edges[inner], latitude[inner]
@@ -162,7 +177,7 @@ def _normalized(edges: np.ndarray) -> np.ndarray | None:
     if known.mean() < _MIN_KNOWN:
         return None
     edges = np.where(known, edges, 0).astype(np.float32)
-    # Subtracts what all rooms have in common, such as more edges at the horizon.
+    # All rooms have more edges at some latitudes, such as the horizon: subtract the mean of each row.
     mean = edges.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     edges = cv2.GaussianBlur(np.where(known, edges - mean, 0), (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
     power = (edges**2).mean(axis=1, keepdims=True)

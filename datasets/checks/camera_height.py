@@ -1,7 +1,7 @@
-"""The unit of depth, by the height of the camera above the floor, and whether floors are flat.
+"""The unit of depth, from the height of the camera above the floor, and whether floors are flat.
 
-Cameras are on tripods, so their height hardly varies. If depth is not the distance along the ray (but the z coordinate
-of a view or cube face, the horizontal distance, a disparity), floors are bent.
+Cameras stand on tripods, so their height hardly varies. Floors appear bent if depth is not the distance along the ray
+but the z coordinate of a view or cube face, the horizontal distance or a disparity.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from datasets.checks.surfaces import Surfaces, latitudes
 # Meters. Real: 1.39 to 1.66; synthetic: 1.20 to 1.79. Correct heights of 1.03 to 1.85 m leave the
 # range if 1/512 m and 1 mm are confused (a factor of 1.95, the smallest between common units).
 HEIGHT_RANGE = (0.95, 2.0)
-# Of single panoramas. Detects 1/512 m mistaken for 1 mm up to 1.66 m, and the reverse from 1.15 m.
+# For single panoramas. Detects 1/512 m mistaken for 1 mm up to 1.66 m, and the reverse from 1.15 m.
 HEIGHT_RANGE_OF_PANORAMA = (0.85, 2.25)
-MAX_RATIO = 1.5  # of a panorama's height to the median, or the reverse; real and synthetic: up to 1.25
-# Of the pixels 35 to 65 degrees down with a tilt below 30 degrees, the fraction with a tilt below 11.25 degrees. Real
+MAX_RATIO = 1.5  # between a panorama's height and the median; real and synthetic: up to 1.25
+# Fraction with a tilt below 11.25 degrees among the pixels 35 to 65 degrees down with a tilt below 30 degrees. Real
 # 0.79 to 0.99 (median 0.89), synthetic 0.90 to 0.99, with noise of 0.2% in each pixel at least 0.76; z of
 # Matterport3D's 18 views 0.30 to 0.55, z of cube faces and horizontal distance up to 0.21, logarithm 0.23 to 0.59.
 MIN_FLATNESS = 0.67  # of the median panorama
@@ -36,7 +36,7 @@ UNITS_PER_METER = {  # common units of stored depth
     "1 m": 1,
 }
 _TYPICAL_HEIGHT = 1.5  # meters
-_BELOW = np.radians((35, 65))  # latitudes: normals are uncertain at larger distances and close to the pole
+_BELOW = np.radians((35, 65))  # latitudes: normals are unreliable farther away and close to the pole
 _LEANING, _LEVEL = np.cos(np.radians(30)), np.cos(np.radians(11.25))
 _MIN_PIXELS = 20
 
@@ -46,8 +46,8 @@ class FloorMeasurement:
     """Floor of one panorama.
 
     Attributes:
-        height: of the camera over the floor in meters, NaN: no floor found.
-        flatness: see `MIN_FLATNESS`; NaN: no such surface.
+        height: height of the camera above the floor in meters; NaN: no floor.
+        flatness: see `MIN_FLATNESS`; NaN: no such pixels.
         scale: meters per unit of the stored depth.
     """
 
@@ -66,7 +66,7 @@ def measure_floor(surfaces: Surfaces, implied: np.ndarray, scale: float) -> Floo
 
 
 def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement], in_meters: bool = True) -> Finding:
-    """Whether the height of the camera is plausible (if depth is in meters), and floors are flat."""
+    """Whether the height of the camera is plausible (if depth is in meters) and floors are flat."""
     num = len(floors)
     heights = np.array([floor.height for floor in floors])
     known = heights[np.isfinite(heights)]
@@ -78,7 +78,7 @@ def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement], in_m
     above = f"{height:.2f} m above the floor (median; {known.min():.2f} to {known.max():.2f} m); "
     finding = Finding("camera", [f"{above if in_meters else ''}{flatness:.1%} of the floor is level"])
     if not are_flat(floors):
-        finding.rows.append("floors are bent: is depth the z coordinate of a view, or horizontal, or inverse?")
+        finding.rows.append("floors are bent: is depth a z coordinate, a horizontal distance or inverse depth?")
         finding.problems.append("depth is not the distance along the ray")
     elif in_meters and outside(height, HEIGHT_RANGE):
         finding.rows.append(_advice(height, floors))
@@ -92,7 +92,7 @@ def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement], in_m
                 and (outside(found, HEIGHT_RANGE_OF_PANORAMA) or outside(found / height, (1 / MAX_RATIO, MAX_RATIO)))
             ],
             num,
-            "another height of the camera, or no floor: another unit of depth?",
+            "unusual height of the camera, or no floor: another unit of depth?",
             TOLERATED_OUTLIERS,
         )
         finding.add_outliers(
@@ -109,7 +109,7 @@ def evaluate_floors(ids: Sequence[str], floors: Sequence[FloorMeasurement], in_m
 
 
 def are_flat(floors: Sequence[FloorMeasurement]) -> bool:
-    """Whether floors are flat, which requires that depth is the distance along the ray."""
+    """Whether floors are flat, as they are if depth is the distance along the ray."""
     return _flatness(floors) >= MIN_FLATNESS
 
 
@@ -118,7 +118,7 @@ def _flatness(floors: Sequence[FloorMeasurement]) -> float:
 
 
 def _advice(height: float, floors: Sequence[FloorMeasurement]) -> str:
-    """The units that would give a plausible height, likeliest first."""
+    """A row with the units that would give a plausible height, most likely first."""
     scale = floors[0].scale
     if len({floor.scale for floor in floors}) == 1:
         plausible = {
@@ -131,4 +131,4 @@ def _advice(height: float, floors: Sequence[FloorMeasurement]) -> str:
             return "it would be " + " or ".join(
                 f"{plausible[unit]:.2f} m if depth were in {unit}" for unit in likeliest
             )
-    return "no usual unit gives a plausible height: is depth relative to the largest one of each panorama?"
+    return "no common unit gives a plausible height: is depth relative to the largest one of each panorama?"

@@ -1,4 +1,4 @@
-"""Range of depth, fraction of valid pixels, and clipped ones."""
+"""Range of depth, valid and clipped pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ RANGE_1_99 = (0.1, 60.0)  # meters, 1st and 99th percentile: tripods are closer 
 # Fraction of the pixels with the largest depth of their panorama. Real and synthetic: below 0.002.
 MAX_CLIPPED = 0.02
 _LARGEST_CODE = 65535
+_MILLIMETERS = 1000  # per meter
 _NEAREST, _STEP, _NUM_BINS = 0.01, 1.01, 960  # meters: bins of 1% from 1 cm to 140 m, beyond the 16-bit range
 
 
@@ -24,11 +25,11 @@ class DepthValues:
     """Depth of one panorama.
 
     Attributes:
-        pixels: of the depth map.
-        histogram: (960,) pixels for each 1% of depth, uint32.
+        pixels: number of pixels.
+        histogram: (960,) uint32, number of pixels in bins of 1% of depth.
         valid: fraction of pixels with a depth above 0 and up to 10 m.
-        largest: stored depth; 0 if there is none.
-        clipped: fraction of pixels with the largest depth.
+        largest: largest stored number; 0 without any depth.
+        clipped: fraction of pixels with the largest number.
     """
 
     pixels: int
@@ -39,7 +40,7 @@ class DepthValues:
 
 
 def measure_depth(codes: np.ndarray, scale: float) -> DepthValues:
-    """Values of a stored depth map (H, W) uint16, 0 = missing, with `scale` meters per unit."""
+    """Measure a stored depth map (H, W) uint16, 0 = missing, with `scale` meters per unit."""
     pixels_of_code = np.bincount(codes.ravel(), minlength=2**16)
     pixels_of_code[0] = 0
     largest = int(codes.max())
@@ -48,6 +49,12 @@ def measure_depth(codes: np.ndarray, scale: float) -> DepthValues:
     histogram = np.bincount(bins, weights=pixels_of_code, minlength=_NUM_BINS).astype(np.uint32)
     valid = float(pixels_of_code[meters <= MAX_DEPTH].sum() / codes.size)
     return DepthValues(codes.size, histogram, valid, largest, float(pixels_of_code[largest] / codes.size))
+
+
+def measure_meters(depth: np.ndarray) -> DepthValues:
+    """As `measure_depth`, for depth (H, W) in meters, 0 = missing, rounded to millimeters."""
+    codes = np.rint(depth.astype(np.float64) * _MILLIMETERS).clip(0, _LARGEST_CODE).astype(np.uint16)
+    return measure_depth(codes, 1 / _MILLIMETERS)
 
 
 def evaluate_depth(
@@ -60,10 +67,11 @@ def evaluate_depth(
     """Whether the depth of all panoramas is in a plausible range.
 
     Args:
-        ids, values: of each panorama.
-        relative_to_largest: whether depth can be scaled by each panorama's largest one, which clipping would spoil.
-        noun: what the panoramas are called.
-        in_meters: whether depth has a unit; if not, its range is not judged.
+        ids, values: one per panorama.
+        relative_to_largest: whether the dataset can divide depth by the largest one of each panorama, which must
+            therefore not mark missing depth.
+        noun: see `Finding`.
+        in_meters: whether depth is in meters; if not, its range is not checked.
     """
     pixels = np.array([value.pixels for value in values])
     valid = np.array([value.valid for value in values])
@@ -82,7 +90,7 @@ def evaluate_depth(
     if pooled_valid < MIN_VALID:
         finding.problems.append(f"only {pooled_valid:.1%} of the depth is valid")
     if not histogram.any():
-        finding.rows = ["no pixel has any"]
+        finding.rows = ["no pixel has depth"]
         return finding
     if in_meters and outside(median, MEDIAN_RANGE):
         finding.problems.append(f"a median depth of {median:.2f} m is implausible")
@@ -95,7 +103,7 @@ def evaluate_depth(
 def _add_outliers(
     finding: Finding, ids: Sequence[str], values: Sequence[DepthValues], relative_to_largest: bool
 ) -> None:
-    """Add the panoramas whose depth is hardly valid, clipped, or of the largest code."""
+    """Add the panoramas with hardly any valid depth, clipped depth, or the largest code."""
     num = len(values)
     finding.add_outliers(
         [
@@ -121,13 +129,13 @@ def _add_outliers(
         finding.add_outliers(
             [f"{name}: depth 65535" for name, value in zip(ids, values, strict=True) if value.largest == _LARGEST_CODE],
             num,
-            "65535 instead of 0 for missing depth, which the largest depth must not be",
+            "depth 65535, which would be the largest depth: store missing depth as 0",
         )
 
 
 def _percentile(histogram: np.ndarray, fraction: float) -> float:
-    """Depth in meters, to half a percent; NaN without any depth."""
-    cumulated = np.cumsum(histogram)
-    if not cumulated[-1]:
+    """Depth in meters below which this fraction of the pixels lies, to half a percent; NaN without any depth."""
+    cumulative = np.cumsum(histogram)
+    if not cumulative[-1]:
         return float("nan")
-    return _NEAREST * _STEP ** (int(np.searchsorted(cumulated, fraction * cumulated[-1])) + 0.5)
+    return _NEAREST * _STEP ** (int(np.searchsorted(cumulative, fraction * cumulative[-1])) + 0.5)

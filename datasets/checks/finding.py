@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Real datasets have a few unusual panoramas that are not wrong (stairs, terraces, symmetric corridors). They are always
-# listed, but are a problem only above this fraction.
+# Real datasets contain a few panoramas that are unusual but not wrong (stairs, terraces, symmetric corridors). They are
+# always listed, but are a problem only above this fraction.
 TOLERATED_OUTLIERS = 0.02
 
 
@@ -15,9 +15,9 @@ class Finding:
     Attributes:
         heading: one word.
         rows: lines of text.
-        problems: what is wrong, a few words each.
-        outliers: panoramas that differ from what they should be, "ID: how".
-        noun: what they are called.
+        problems: errors in the dataset, a few words each.
+        outliers: unusual panoramas, as "ID: difference".
+        noun: "panoramas" or "images".
     """
 
     heading: str
@@ -27,9 +27,9 @@ class Finding:
     noun: str = "panoramas"
 
     def add_outliers(self, outliers: Sequence[str], num: int, problem: str, tolerated: float = 0.0) -> None:
-        """Add outliers of `num` panoramas; they are a problem if their fraction exceeds `tolerated`.
+        """Add outliers among `num` panoramas, and `problem` if their fraction exceeds `tolerated`.
 
-        If most panoramas are wrong, which is already a problem, they are not outliers.
+        If there already is a problem and most panoramas would be outliers, none is added.
         """
         if self.problems and len(outliers) > num / 2:
             return
@@ -39,5 +39,5 @@ class Finding:
 
 
 def outside(value: float, bounds: tuple[float, float]) -> bool:
-    """Whether a value is out of bounds; NaN always is."""
+    """Whether a value is out of bounds; True for NaN."""
     return not bounds[0] <= value <= bounds[1]

@@ -16,7 +16,8 @@ MAX_OF_CLASS = 0.9  # fraction of the labeled pixels; walls, the most frequent c
 # by one, or from another list, below 0.5.
 MIN_RIGHT = 0.7
 MIN_RIGHT_OF_PANORAMA = 0.5
-# Fraction of the labeled pixels on floors (by geometry) that are labeled floor; also for ceilings. Synthetic: 0.8 to 1.
+# Fraction of the labeled pixels on floors (by geometry) that are labeled floor; the same for ceilings. Synthetic: 0.8
+# to 1.
 MIN_FOUND_OF_PANORAMA = 0.2
 _WITHIN = np.cos(np.radians(45))  # from the vertical; walls are beyond
 _MIN_PIXELS = 50  # for the evaluation of a panorama
@@ -27,11 +28,11 @@ class LabelMeasurement:
     """Labels of one panorama with `classes` classes.
 
     Attributes:
-        pixels: of the label map.
+        pixels: number of pixels.
         labels: (classes,) pixels of each class.
-        with_direction: (3,) pixels of each class of `STRUCTURE` with known direction.
+        with_direction: (3,) pixels of each class of `STRUCTURE` with a known direction.
         right: (3,) those with the right position and direction.
-        on_surface: (2, classes) pixels of each class on floors and on ceilings, by geometry.
+        on_surface: (2, classes) pixels of each class on floors and on ceilings, found by geometry.
     """
 
     pixels: int
@@ -49,8 +50,8 @@ def measure_labels(
     Args:
         labels: (H, W) int8 at the stored size, -1 = ignore.
         small: (h, w) the same at the size of the other maps.
-        names: of the classes.
-        normal: (h, w, 3) in the camera frame, (0, 0, 0) = missing; None if unknown: use only the latitude.
+        names: class names.
+        normal: (h, w, 3) in the camera frame, (0, 0, 0) = missing; None if unknown: only the latitude is used.
         surfaces: floor and ceiling by geometry.
     """
     num = len(names)
@@ -79,9 +80,9 @@ def evaluate_labels(
     """Whether labels match the class names.
 
     Args:
-        ids, measured: of each panorama.
-        names: of the classes.
-        is_geometry_known: whether depth is good enough to find floors and ceilings.
+        ids, measured: one per panorama.
+        names: class names.
+        is_geometry_known: whether depth is correct, so that floors and ceilings can be found.
     """
     num = len(measured)
     labels = np.sum([one.labels for one in measured], axis=0)
@@ -105,18 +106,18 @@ def evaluate_labels(
         finding.rows.append("not compared with floors and ceilings, as the depth is wrong")
         return finding
     _evaluate_directions(finding, measured, names)
-    wrong = [f"{name}: {why}" for name, one in zip(ids, measured, strict=True) if (why := _what_is_wrong(one, names))]
+    wrong = [f"{name}: {why}" for name, one in zip(ids, measured, strict=True) if (why := _contradiction(one, names))]
     finding.add_outliers(wrong, num, "labels that contradict the geometry", TOLERATED_OUTLIERS)
     return finding
 
 
 def evaluate_counts(labels: np.ndarray, num_pixels: int, names: Sequence[str], noun: str = "panoramas") -> Finding:
-    """How many pixels are labeled, and whether one class has nearly all of them.
+    """The fraction of labeled pixels, and whether nearly all of them have the same class.
 
     Args:
-        labels: pixels of each class, (K,).
-        num_pixels: labeled or not.
-        names: of the classes.
+        labels: (classes,) pixels of each class.
+        num_pixels: number of all pixels.
+        names: class names.
         noun: see `Finding`.
     """
     labeled = labels.sum() / num_pixels
@@ -133,7 +134,7 @@ def evaluate_counts(labels: np.ndarray, num_pixels: int, names: Sequence[str], n
 
 
 def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement], names: Sequence[str]) -> None:
-    """Floors, ceilings and walls of all panoramas together."""
+    """Evaluate floors, ceilings and walls of all panoramas together."""
     right = np.sum([one.right for one in measured], axis=0)
     total = np.sum([one.with_direction for one in measured], axis=0)
     on_surface = np.sum([one.on_surface for one in measured], axis=0)
@@ -151,8 +152,8 @@ def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement],
         finding.rows.append(f"lying and facing as the class does: {', '.join(parts)}")
 
 
-def _what_is_wrong(one: LabelMeasurement, names: Sequence[str]) -> str:
-    """How the labels of a single panorama contradict its geometry; empty if they do not."""
+def _contradiction(one: LabelMeasurement, names: Sequence[str]) -> str:
+    """The contradiction between the labels of a panorama and its geometry, in words; empty without one."""
     for name, right, num in zip(STRUCTURE, one.right, one.with_direction, strict=True):
         if num >= _MIN_PIXELS and right < MIN_RIGHT_OF_PANORAMA * num:
             return f"only {right / num:.1%} of its {name} lies and faces as a {name} does"

@@ -24,10 +24,10 @@ from datasets.checks.surfaces import find_surfaces
 from datasets.panorama import Panorama, pack, unpack
 from datasets.preparation.normals_from_depth import normals_from_depth
 
-# Rows of the maps for measuring geometry and edges. Differences over two pixels, 2.8 degrees, are large enough for
-# noise and quantization of depth, and small enough for furniture; 256 rows give the same results.
+# Rows of the maps for measuring geometry and edges. Differences over two pixels, 2.8 degrees, are large compared with
+# noise and quantization of depth, and small compared with furniture; 256 rows give the same results.
 MEASURED_HEIGHT = 128
-_WORDS = {"depth": "depth", "normal": "normals", "segmentation": "labels"}  # names of the maps of the tasks
+_WORDS = {"depth": "depth", "normal": "normals", "segmentation": "labels"}  # the maps of the tasks, in messages
 _ALIGNMENT_OF = {"rgb": "rgb_alignment", "normal": "normal_alignment", "segmentation": "label_alignment"}
 
 
@@ -38,9 +38,9 @@ class Measurement:
     Attributes:
         id: see `Panorama`.
         size: such as "1024x512".
-        reference: the task whose map the others are compared with: the first available one.
+        reference: first task with a map; the edges of the other maps are compared with those of its map.
         heading_offset: see `measure_heading_offset`.
-        rgb_alignment, normal_alignment, label_alignment: with the reference.
+        rgb_alignment, normal_alignment, label_alignment: alignment with the reference.
     """
 
     id: str
@@ -57,41 +57,41 @@ class Measurement:
 
 
 def measure(panorama: Panorama, tasks: Sequence[str], class_names: Sequence[str]) -> Measurement:
-    """Measure the maps of a panorama for these tasks (see `utils.tasks.TASK_NAMES`)."""
+    """Measure the maps of a panorama that belong to these tasks (see `utils.tasks.TASK_NAMES`)."""
     rows, columns = panorama.rgb.shape[:2]
     height = min(rows, MEASURED_HEIGHT)  # enlarging would cause steps in depth
     small = unpack(pack(panorama.resized(height, 2 * height), index=0))
-    found, edges = {}, {}
+    measured, edges = {}, {}
     depth = normal = implied = None
     if "depth" in tasks:
         depth = small["depth"][0].numpy()
         implied = normals_from_depth(depth)
-        found["depth"] = measure_depth(*_depth_codes(panorama))
+        measured["depth"] = measure_depth(*_depth_codes(panorama))
         edges["depth"] = depth_edges(depth)
-        found["heading_offset"] = measure_heading_offset(panorama)
+        measured["heading_offset"] = measure_heading_offset(panorama)
     if "normal" in tasks:
         normal = small["normal"].movedim(0, -1).numpy()
-        found["normals"] = measure_normals(normal, implied)
+        measured["normals"] = measure_normals(normal, implied)
         edges["normal"] = normal_edges(normal)
     direction = implied if depth is not None else normal if panorama.normal_frame == "camera" else None
     surfaces = find_surfaces((height, 2 * height), direction, depth)
     if depth is not None:
-        found["floor"] = measure_floor(surfaces, implied, panorama.depth_scale)
+        measured["floor"] = measure_floor(surfaces, implied, panorama.depth_scale)
     if "segmentation" in tasks:
         labels = small["semantic"].numpy()
-        found["labels"] = measure_labels(panorama.semantic, labels, class_names, direction, surfaces)
+        measured["labels"] = measure_labels(panorama.semantic, labels, class_names, direction, surfaces)
         edges["segmentation"] = label_edges(labels)
     reference = next(iter(edges), None)
     if reference:
         edges["rgb"] = rgb_edges(small["rgb"].movedim(0, -1).numpy())
-    for task, others in edges.items():
-        if task != reference:
-            found[_ALIGNMENT_OF[task]] = measure_alignment(others, edges[reference])
-    return Measurement(panorama.id, f"{columns}x{rows}", reference, **found)
+    for name, map_edges in edges.items():
+        if name != reference:
+            measured[_ALIGNMENT_OF[name]] = measure_alignment(map_edges, edges[reference])
+    return Measurement(panorama.id, f"{columns}x{rows}", reference, **measured)
 
 
 def _depth_codes(panorama: Panorama) -> tuple[np.ndarray, float]:
-    """Depth (H, W) as uint16, in millimeters if it is stored as floats, and meters per unit."""
+    """Depth (H, W) uint16 (in millimeters if it is stored as floats), and meters per unit."""
     if panorama.depth.dtype == np.uint16:
         return panorama.depth, panorama.depth_scale
     millimeters = panorama.depth * np.float32(1000 * panorama.depth_scale)
@@ -109,18 +109,17 @@ def evaluate(
     """Evaluate the measurements of all panoramas, one finding per check.
 
     Args:
-        tasks: of the dataset.
+        tasks: tasks of the dataset.
         normal_frame: "camera" or "world", see `Panorama`.
-        relative_to_largest: see `evaluate_depth`.
-        in_meters: whether depth has a unit; if not, it is not judged.
+        relative_to_largest, in_meters: see `evaluate_depth`.
     """
     findings = []
     is_geometry_known = True
     with_depth, with_normals, with_labels = (
         [one for one in measured if getattr(one, kind) is not None] for kind in ("depth", "normals", "labels")
     )
-    for task, having in (("depth", with_depth), ("normal", with_normals), ("segmentation", with_labels)):
-        if task in tasks and not having:
+    for task, group in (("depth", with_depth), ("normal", with_normals), ("segmentation", with_labels)):
+        if task in tasks and not group:
             findings.append(Finding(_WORDS[task], [], [f"no panorama has {_WORDS[task]}"]))
     if with_depth:
         ids = [one.id for one in with_depth]
@@ -146,20 +145,20 @@ def evaluate(
 
 
 def _evaluate_edges(measured: Sequence[Measurement]) -> list[Finding]:
-    """Evaluate all alignments, grouped by the maps. Maps without valid pixels are left to other checks."""
+    """One finding for each pair of maps. Maps without valid pixels are omitted: other checks report them."""
     findings = []
     for reference, words in _WORDS.items():
         group = [one for one in measured if one.reference == reference]
-        labeled = [one for one in group if one.labels and one.labels.labels.any()]
         with_normals = [one for one in group if one.normals and one.normals.known]
-        for task, what, having in (
+        with_labels = [one for one in group if one.labels and one.labels.labels.any()]
+        for name, what, compared in (
             ("rgb", "RGB", group),
             ("normal", "normals", with_normals),
-            ("segmentation", "labels", labeled),
+            ("segmentation", "labels", with_labels),
         ):
-            if having and task != reference:
-                alignments = [getattr(one, _ALIGNMENT_OF[task]) for one in having]
-                findings.append(evaluate_alignments(what, words, [one.id for one in having], alignments))
+            if compared and name != reference:
+                alignments = [getattr(one, _ALIGNMENT_OF[name]) for one in compared]
+                findings.append(evaluate_alignments(what, words, [one.id for one in compared], alignments))
     return findings
 
 

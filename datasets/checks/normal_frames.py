@@ -1,12 +1,12 @@
-"""Detect the frame and axes of stored normals by comparing them with the normals that depth implies.
+"""Detects the frame and axes of stored normals by comparing them with normals computed from depth.
 
-98 hypotheses are tested on each panorama; for each, the fraction of normals that agree with depth is recorded:
+98 hypotheses are tested on each panorama, by the fraction of normals that then agree with depth:
 
-* frame "camera": the panorama's own, with any of the 48 orders and signs of the axes;
-* frame "view": a frame that faces the pixel's own longitude, with any of the 48. This matches, to within the width of
-  a view, normals of perspective views that were stitched without rotating them;
+* frame "camera": the camera frame of the panorama, with any of the 48 orders and signs of the axes;
+* frame "view": at each pixel the frame that faces its longitude, with any of the 48. This matches, to within the width
+  of a view, normals of perspective views that were stitched without rotating them;
 * frame "building": rotated by an unknown rotation per panorama, which is estimated from the normals themselves;
-* the same, mirrored.
+* frame "mirrored building": the same, mirrored.
 
 Without depth, the check is only that normals point toward the camera.
 """
@@ -18,26 +18,26 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
-from datasets.preparation.axes import ALL_AXES, axes_in_words
+from datasets.preparation.axes import ALL_AXES, axes_in_words, cosines_along_axes
 from utils.sphere import erp_rays, pixels_to_angles
 
 NEAR_ANGLE = 11.25  # degrees: the fraction of smaller angles is the strictest that papers report
 # Fraction of the normals below NEAR_ANGLE under the right hypothesis: real 0.72 to 0.95 (mean 0.86), synthetic 0.68
-# (32 rows) to 0.91; under the best hypothesis for z-depth of 18 views 0.40 to 0.62, of cube faces up to 0.21.
+# (32 rows) to 0.91. For wrong depth, under the best hypothesis: z of 18 views 0.40 to 0.62, of cube faces up to 0.21.
 MIN_NEAR = 0.65  # of the mean over all panoramas
-MIN_NEAR_OF_PANORAMA = 0.5  # the lowest correct one, with 32 rows: 0.57
+MIN_NEAR_OF_PANORAMA = 0.5  # the lowest correct value, with 32 rows: 0.57
 MIN_FACING = 0.95  # fraction of the normals that point to the camera; real and synthetic: 0.99 to 1
-# Fraction under a wrong hypothesis minus that under the right one: real -0.41 to -0.04, synthetic down to -0.06. So any
+# Fraction under a wrong hypothesis minus that under the right one: real -0.41 to -0.04, synthetic up to -0.06. So any
 # hypothesis that is clearly better is right; a mirrored corridor gains no more than 0.04.
 MAX_EXCESS = 0.02
-_MAX_EXCESS_ROTATED = 0.1  # a rotation fitted to each panorama gains up to 0.01, and more if a camera is not upright
+_MAX_EXCESS_ROTATED = 0.1  # a rotation fitted to each panorama gains up to 0.01, more if the camera is tilted
 _MIN_EXPLAINED = 0.4  # a hypothesis under which fewer normals agree explains nothing
 MAX_TILT = 20.0  # degrees between the verticals of panoramas whose normals are all in the frame of the building
 MIN_KNOWN = 0.3  # fraction of the pixels; real and synthetic: 0.9 to 1, stitched panoramas about 0.6
 MIN_KNOWN_OF_PANORAMA = 0.05
-_MAX_PIXELS = 4096  # of a panorama: more would only take time
-_MIN_PIXELS = 200  # a rotation fits any few pixels
-_MAX_LATITUDE = np.radians(60)  # stitched panoramas hold little that is reliable closer to the poles
+_MAX_PIXELS = 4096  # of a panorama: more take time and add nothing
+_MIN_PIXELS = 200  # a rotation can be fitted to any few pixels
+_MAX_LATITUDE = np.radians(60)  # stitched panoramas have few reliable pixels closer to the poles
 
 
 class FrameHypothesis(NamedTuple):
@@ -45,14 +45,14 @@ class FrameHypothesis(NamedTuple):
 
     Attributes:
         frame: "camera", "view", "building" or "mirrored building".
-        axes: index into `ALL_AXES`, their order and signs; 0 is (x, y, z).
+        axes: order and signs of the axes, an index into `ALL_AXES`; 0 is (x, y, z).
     """
 
     frame: str
     axes: int = 0
 
     def describe(self) -> str:
-        """In words, to follow "they would agree"."""
+        """The hypothesis in words, after "they would agree"."""
         if self.frame == "camera":
             return f"if read as {axes_in_words(ALL_AXES[self.axes])}"
         if self.frame == "view":
@@ -74,12 +74,12 @@ CAMERA, BUILDING = 0, HYPOTHESES.index(FrameHypothesis("building"))
 
 @dataclass(frozen=True)
 class NormalMeasurement:
-    """The normals of one panorama.
+    """Normals of one panorama.
 
     Attributes:
         known: fraction of the pixels with a normal.
-        agreeing: (98,) fraction that agrees under each hypothesis; None if too few pixels can be compared.
-        up: (3,) the up direction in the stored frame, by the rotation fitted to the panorama.
+        agreeing: (98,) fraction of the normals that agree under each hypothesis; None: too few can be compared.
+        up: (3,) up direction in the stored frame, according to the rotation fitted to the panorama.
     """
 
     known: float
@@ -92,7 +92,7 @@ def measure_normals(stored: np.ndarray, implied: np.ndarray | None) -> NormalMea
 
     Args:
         stored: (H, W, 3) unit normals, as the dataset decodes them, (0, 0, 0) = missing.
-        implied: (H, W, 3) normals computed from depth, in the camera frame; None: only compare with the rays.
+        implied: (H, W, 3) normals computed from depth, in the camera frame; None: compare with the rays.
     """
     height, width = stored.shape[:2]
     known = stored.any(axis=-1)
@@ -110,8 +110,8 @@ def measure_normals(stored: np.ndarray, implied: np.ndarray | None) -> NormalMea
     rotated, rotation = _rotated(vectors, targets)
     mirrored, _ = _rotated(-vectors, targets)
     agreeing = [
-        *_of_all_axes(vectors, targets, limit),
-        *_of_all_axes(vectors, in_views, limit),
+        *(cosines_along_axes(vectors, targets) > limit).mean(axis=0),
+        *(cosines_along_axes(vectors, in_views) > limit).mean(axis=0),
         *(((found * targets).sum(axis=1) > limit).mean() for found in (rotated, mirrored)),
     ]
     return NormalMeasurement(float(known.mean()), np.array(agreeing, np.float32), rotation.T @ [0, -1, 0])
@@ -123,9 +123,9 @@ def evaluate_normals(
     """Whether the stored normals agree with depth, and if not, under which hypothesis they would.
 
     Args:
-        ids, normals: of each panorama.
-        normal_frame: the frame that the dataset declares, "camera" or "world" (see `datasets.panorama.Panorama`).
-        with_depth: whether they were compared with depth, or only with the rays.
+        ids, normals: one per panorama.
+        normal_frame: the declared frame, "camera" or "world" (see `datasets.panorama.Panorama`).
+        with_depth: whether they were compared with depth; otherwise with the rays.
     """
     known = np.array([one.known for one in normals])
     finding = Finding("normals", [f"known in {known.mean():.1%} of the pixels"])
@@ -139,10 +139,11 @@ def evaluate_normals(
     )
     compared = [(name, one) for name, one in zip(ids, normals, strict=True) if one.agreeing is not None]
     if normal_frame == "world" and not with_depth:
-        finding.rows.append("normals in the frame of the building can only be compared with depth, which is left out")
+        finding.rows.append("normals in a building frame can only be compared with depth, which is not available")
     elif len(compared) < len(normals) / 2:
-        finding.rows.append(f"they can be compared with depth in {len(compared)} of {len(normals)} panoramas")
-        finding.problems.append("no normals to compare with depth")
+        reference = "depth" if with_depth else "the camera"
+        finding.rows.append(f"they can be compared with {reference} in {len(compared)} of {len(normals)} panoramas")
+        finding.problems.append(f"too few normals to compare with {reference}")
     else:
         given = BUILDING if normal_frame == "world" else CAMERA
         _evaluate_all(finding, np.mean([one.agreeing for _, one in compared], axis=0), given, with_depth)
@@ -151,7 +152,7 @@ def evaluate_normals(
 
 
 def _evaluate_all(finding: Finding, agreeing: np.ndarray, given: int, with_depth: bool) -> None:
-    """All panoramas together, by the mean under each hypothesis."""
+    """Evaluate all panoramas together, by the mean (98,) over panoramas of `NormalMeasurement.agreeing`."""
     words = f"differ from depth by less than {NEAR_ANGLE} degrees" if with_depth else "point toward the camera"
     text = f"{agreeing[given]:.1%} {words}"
     reference = "depth" if with_depth else "the camera"
@@ -163,7 +164,7 @@ def _evaluate_all(finding: Finding, agreeing: np.ndarray, given: int, with_depth
         finding.rows += [text, "no order or sign of the axes, and no other frame, explains them"]
         finding.problems.append(f"normals disagree with {reference}")
     elif given == BUILDING and agreeing[CAMERA] > agreeing[BUILDING] - MAX_EXCESS:
-        # A rotation fits any normals of the camera's frame as well: only this reveals that the option is wrong.
+        # A fitted rotation also explains normals in the camera frame: only this comparison reveals the wrong option.
         finding.rows += [text, "they agree as they are: drop --normal_frame world"]
         finding.problems.append("normals are in the camera's frame")
     else:
@@ -174,7 +175,7 @@ def _evaluate_all(finding: Finding, agreeing: np.ndarray, given: int, with_depth
 def _evaluate_each(
     finding: Finding, compared: Sequence[tuple[str, NormalMeasurement]], given: int, lowest: float
 ) -> None:
-    """Each panorama by itself."""
+    """Evaluate each panorama separately."""
     in_another_frame, disagreeing, tilted = [], [], []
     up = _unit(np.median([one.up for _, one in compared], axis=0))
     for name, one in compared:
@@ -185,7 +186,7 @@ def _evaluate_each(
         elif one.agreeing[given] < lowest:
             disagreeing.append(f"{name}: {one.agreeing[given]:.1%} of its normals agree")
         elif given == BUILDING and one.up @ up < np.cos(np.radians(MAX_TILT)):
-            tilted.append(f"{name}: its normals have another vertical than those of most panoramas")
+            tilted.append(f"{name}: its normals have another vertical than most panoramas")
     num = len(compared)
     finding.add_outliers(in_another_frame, num, "normals in another frame")
     finding.add_outliers(disagreeing, num, "normals that disagree", TOLERATED_OUTLIERS)
@@ -193,17 +194,17 @@ def _evaluate_each(
 
 
 def better_hypothesis(agreeing: np.ndarray, given: int) -> int | None:
-    """Index of the simplest hypothesis that beats the given one and is about as good as any; None if there is none.
+    """Index of the simplest of the best hypotheses that are clearly better than the given one; None: none is.
 
     Args:
         agreeing: (98,) fraction of the normals that agree under each hypothesis.
-        given: index of the one that the dataset declares.
+        given: index of the declared hypothesis.
     """
     frames = [hypothesis.frame for hypothesis in HYPOTHESES]
     rotated = np.array([frame.endswith("building") for frame in frames])
     better = agreeing > agreeing[given] + np.where(rotated & (given == CAMERA), _MAX_EXCESS_ROTATED, MAX_EXCESS)
     better &= agreeing > _MIN_EXPLAINED
-    if given == BUILDING:  # normals in the camera's frame are explained by a rotation, too
+    if given == BUILDING:  # a rotation also explains normals in the camera frame
         better[:48] = False
     if not better.any():
         return None
@@ -213,22 +214,15 @@ def better_hypothesis(agreeing: np.ndarray, given: int) -> int | None:
     return int(np.where(in_frame & better, agreeing, -1).argmax())
 
 
-def _of_all_axes(vectors: np.ndarray, targets: np.ndarray, limit: float) -> np.ndarray:
-    """(48,) fraction of vectors (N, 3) whose cosine with their targets exceeds a limit, for each of `ALL_AXES`."""
-    products = (targets[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
-    cosines = products @ ALL_AXES.reshape(-1, 9).T.astype(np.float32)
-    return (cosines > limit).mean(axis=0)
-
-
 def _rotated_about_vertical(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Vectors (N, 3), each rotated by its own angle (N,) in radians, as by `utils.sphere.yaw_rotation`."""
+    """Vectors (N, 3), rotated by angles (N,) in radians as by `utils.sphere.yaw_rotation`."""
     x, y, z = vectors.T
     cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=1)
 
 
 def _rotated(vectors: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors (N, 3) after the rotation (3, 3) that best maps them to their targets, without outliers; and it."""
+    """Vectors (N, 3) after the rotation that best maps them to their targets, outliers ignored, and the rotation."""
     kept = np.ones(len(vectors), bool)
     for largest_angle in (30, 15, None):
         rotation = _kabsch(vectors[kept], targets[kept])
@@ -239,7 +233,7 @@ def _rotated(vectors: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _kabsch(vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Kabsch's rotation: from the singular value decomposition of the sum of the outer products."""
+    """The rotation (3, 3) that best maps vectors to targets (Kabsch algorithm)."""
     left, _, right = np.linalg.svd(targets.T.astype(np.float64) @ vectors)
     left[:, 2] *= np.sign(np.linalg.det(left @ right))  # never a mirror image
     return left @ right

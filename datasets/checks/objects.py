@@ -1,4 +1,4 @@
-"""The checks of images with boxes, of datasets such as VOC and COCO, and of images with depth alone.
+"""Checks of perspective images with boxes, as of VOC and COCO, or with depth only.
 
 The bounds come from synthetic images with known faults; no real ones were available.
 """
@@ -9,29 +9,28 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_depth
+from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_meters
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
 from datasets.perspective import PerspectiveDataset, PerspectiveImage
 from utils.errors import UserError
 from utils.parallel import default_workers
 from utils.tasks import DETECTION
 
-_MILLIMETERS = 1000
-_MAX_CODE = 65535
-_MIN_FILLED = 0.9  # fraction of the boxes in which there are labels of their class
+_MIN_FILLED = 0.9  # fraction of the boxes that contain labels of their class
 
 
 @dataclass(frozen=True)
 class ObjectMeasurement:
-    """One image.
+    """Measurements of one image.
 
     Attributes:
         id, size: such as "VOC2007/000001" and "500x375".
-        objects: (K,) objects of each class that are not difficult; `num_difficult` are the others.
-        num_outside: objects that are not within the image.
-        labels: (K,) pixels of each class; None if the image has no label.
-        num_compared, num_filled: boxes in an image with labels, and how many of them hold labels of their class.
-        depth: see `DepthValues`, in millimeters; None if no task needs it.
+        objects: (classes,) objects of each class that are not difficult.
+        num_difficult: difficult objects.
+        num_outside: objects that extend beyond the image.
+        labels: (classes,) pixels of each class; None if the image has no labels.
+        num_compared, num_filled: boxes, if the image has labels, and those that contain labels of their class.
+        depth: depth in millimeters; None if no task needs it.
     """
 
     id: str
@@ -40,8 +39,8 @@ class ObjectMeasurement:
     num_difficult: int
     num_outside: int
     labels: np.ndarray | None
-    num_filled: int
     num_compared: int
+    num_filled: int
     depth: DepthValues | None
 
 
@@ -52,7 +51,6 @@ def measure_objects(image: PerspectiveImage, tasks: Sequence[str], num_classes: 
     x1, y1, x2, y2 = image.objects[:, :4].T
     outside = (x1 < 1) | (y1 < 1) | (x2 > columns + 1) | (y2 > rows + 1) | (x2 <= x1) | (y2 <= y1)
     has_labels = bool((image.semantic >= 0).any())
-    codes = np.rint(image.depth.astype(np.float64) * _MILLIMETERS).clip(0, _MAX_CODE).astype(np.uint16)
     return ObjectMeasurement(
         id=image.id,
         size=f"{columns}x{rows}",
@@ -60,32 +58,31 @@ def measure_objects(image: PerspectiveImage, tasks: Sequence[str], num_classes: 
         num_difficult=len(image.objects) - len(kept),
         num_outside=int(outside.sum()),
         labels=np.bincount(image.semantic[image.semantic >= 0], minlength=num_classes) if has_labels else None,
-        num_filled=sum(_is_filled(box, image.semantic) for box in image.boxes) if has_labels else 0,
         num_compared=len(image.boxes) if has_labels else 0,
-        depth=measure_depth(codes, 1 / _MILLIMETERS) if "depth" in tasks else None,
+        num_filled=sum(_is_filled(box, image.semantic) for box in image.boxes) if has_labels else 0,
+        depth=measure_meters(image.depth) if "depth" in tasks else None,
     )
 
 
 def measure_dataset(dataset: PerspectiveDataset, num_workers: int | None) -> Iterator[ObjectMeasurement | str]:
-    """Measurements of all images of a dataset, in its order; an error message in place of one that cannot be read.
+    """Measurements of all images of a dataset, in its order, or an error message where an image cannot be read.
 
     Args:
-        dataset: whose images are read.
-        num_workers: processes that read them; 0: this one. None: see `default_workers`.
+        num_workers: number of worker processes; 0: reads in this process. None: see `default_workers`.
     """
     if num_workers is None:
         num_workers = default_workers(len(dataset))
-    return iter(DataLoader(_Measured(dataset), batch_size=None, num_workers=num_workers))
+    return iter(DataLoader(_Measurements(dataset), batch_size=None, num_workers=num_workers))
 
 
 def evaluate_objects(
     measured: Sequence[ObjectMeasurement], tasks: Sequence[str], names: Sequence[str]
 ) -> list[Finding]:
-    """What is found in the measurements of all images, check by check.
+    """Evaluate the measurements of all images, one finding per check.
 
     Args:
-        tasks: of the dataset.
-        names: of the classes.
+        tasks: tasks of the dataset.
+        names: class names.
     """
     findings = []
     if DETECTION in tasks:
@@ -129,11 +126,12 @@ def _evaluate_labels(measured: Sequence[ObjectMeasurement]) -> Finding:
 
 
 def _is_filled(box: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether a box (x1, y1, x2, y2, class, ...) contains labels (H, W) of its class."""
     x1, y1, x2, y2 = (round(float(number)) for number in box[:4])
     return bool((labels[y1 : y2 + 1, x1 : x2 + 1] == int(box[4])).any())
 
 
-class _Measured(Dataset):
+class _Measurements(Dataset):
     """The measurements of the images of a dataset."""
 
     def __init__(self, dataset: PerspectiveDataset):

@@ -1,7 +1,7 @@
-"""The checks of images of a pinhole camera: depth, axes of the normals, directions of labels, edges.
+"""Checks of perspective images: depth, axes of the normals, directions of labels, edges.
 
-Unlike a panorama such an image has no known vertical, but nobody holds a camera upside down: floors face up by and
-large. The bounds come from 60 synthetic images, as they are and with known faults; no real ones were available.
+Unlike a panorama, such an image has no known vertical, but as cameras are held roughly upright, floors face up. The
+bounds come from 60 synthetic images without and with known faults; no real ones were available.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from datasets.checks.alignment import FLIPS, depth_edges, label_edges, normal_edges, rgb_edges
-from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_depth
+from datasets.checks.depth_values import DepthValues, evaluate_depth, measure_meters
 from datasets.checks.finding import TOLERATED_OUTLIERS, Finding
 from datasets.checks.label_directions import MIN_RIGHT, STRUCTURE, evaluate_counts
 from datasets.perspective import PerspectiveImage
@@ -28,28 +28,27 @@ from datasets.preparation.pinhole_normals import (
 from utils.errors import UserError
 from utils.pinhole import Pinhole
 
-_MILLIMETERS = 1000
-_MAX_CODE = 65535
-_LEANING = 0.5  # cosine: a floor seen by a camera that looks down by 30 degrees still faces up by more
-_FEWEST = 50  # pixels of all images that a class needs
+_LEANING = 0.5  # cosine to the image's vertical: 0.87 for a floor if the camera is pitched down by 30 degrees
+_MIN_PIXELS = 50  # of a class in all images, or of an image
 _MIN_KNOWN = 0.3  # fraction of the normals
 _BLUR = 0.7  # pixels
-_MIN_CORRELATION, _MAX_EXCESS = 0.1, 0.03  # of edges: that of the maps as they are, and of others above it
-_MAX_GAIN = 0.3  # fraction of the normals of an image that agree only along other axes than those of all images
+_MIN_CORRELATION, _MAX_EXCESS = 0.1, 0.03  # correlation of unchanged edges, and gain in correlation by a flip
+_MAX_GAIN = 0.3  # fraction of an image's normals that agree along other axes but not along those of the dataset
 
 
 @dataclass(frozen=True)
 class ImageMeasurement:
-    """One image. What belongs to maps that no task needs is None.
+    """Measurements of one image; None for maps that no task needs.
 
     Attributes:
         id, size: such as "0001" and "560x425".
-        depth: see `DepthValues`, with depth in millimeters.
-        known_normals: fraction of the pixels.
+        pixels: number of pixels.
+        depth: depth in millimeters.
+        known_normals: fraction of the pixels with a normal.
         axes: comparison of the stored normals with depth.
-        labels: (classes,) pixels of each class; `pixels` are all.
-        right, directed: (3,) pixels of each of `STRUCTURE` that face as they should, and whose direction is known.
-        edges: correlations with the edges of depth under all `FLIPS`, (4,), of "RGB", "normals" and "labels".
+        labels: (classes,) pixels of each class.
+        right, directed: (3,) pixels of each class of `STRUCTURE` with the right direction, and with a known one.
+        edges: correlations (4,) of the edges of "RGB", "normals" and "labels" with those of depth, after all `FLIPS`.
     """
 
     id: str
@@ -67,35 +66,34 @@ class ImageMeasurement:
 def measure_image(
     image: PerspectiveImage, tasks: Sequence[str], class_names: Sequence[str], camera: Pinhole
 ) -> ImageMeasurement:
-    """Measure the maps of an image that belong to these tasks; its normals are as they are stored."""
+    """Measure the maps of an image that belong to these tasks; its normals must be along the stored axes."""
     rows, columns = image.size
-    found: dict = {}
+    measured: dict = {}
     implied = implied_normals(image.depth, camera) if "depth" in tasks else None
     if implied is not None:
-        codes = np.rint(image.depth.astype(np.float64) * _MILLIMETERS).clip(0, _MAX_CODE).astype(np.uint16)
-        found["depth"] = measure_depth(codes, 1 / _MILLIMETERS)
+        measured["depth"] = measure_meters(image.depth)
     if "normal" in tasks:
-        found["known_normals"] = float(image.normal.any(axis=-1).mean())
+        measured["known_normals"] = float(image.normal.any(axis=-1).mean())
         if implied is not None:
-            found["axes"] = measure_axes(image.normal, implied)
+            measured["axes"] = measure_axes(image.normal, implied)
     if "segmentation" in tasks:
-        found["labels"] = np.bincount(image.semantic[image.semantic >= 0], minlength=len(class_names))
+        measured["labels"] = np.bincount(image.semantic[image.semantic >= 0], minlength=len(class_names))
         if implied is not None:
-            found["right"], found["directed"] = _directions(image.semantic, implied, class_names)
+            measured["right"], measured["directed"] = _directions(image.semantic, implied, class_names)
     if implied is not None:
-        found["edges"] = _edges(image.resized(*implied.shape[:2]), tasks)
-    return ImageMeasurement(image.id, f"{columns}x{rows}", rows * columns, **found)
+        measured["edges"] = _edges(image.resized(*implied.shape[:2]), tasks)
+    return ImageMeasurement(image.id, f"{columns}x{rows}", rows * columns, **measured)
 
 
 def evaluate_images(
     measured: Sequence[ImageMeasurement], class_names: Sequence[str], normal_axes: str | None, sources: str
 ) -> list[Finding]:
-    """What is found in the measurements of all images, check by check.
+    """Evaluate the measurements of all images, one finding per check.
 
     Args:
-        class_names: of the labels.
-        normal_axes: key of `NORMAL_AXES` that the normals should have; None: any that is found.
-        sources: who computed the normals, in words.
+        class_names: names of the labels.
+        normal_axes: expected axes of the normals, a key of `NORMAL_AXES`; None: any.
+        sources: source of the normals, in words.
     """
     findings = []
     with_depth = [one for one in measured if one.depth is not None]
@@ -134,7 +132,7 @@ def _evaluate_normals(measured: Sequence[ImageMeasurement], given: str | None, s
         finding.problems.append(f"only {known:.1%} of the normals are known")
     compared = [one for one in measured if one.axes is not None]
     if not compared:
-        finding.rows.append("their axes can only be compared with depth, which is left out")
+        finding.rows.append("their axes can only be compared with depth, which is not available")
         return finding
     total = add_measurements([one.axes for one in compared])
     try:
@@ -143,18 +141,17 @@ def _evaluate_normals(measured: Sequence[ImageMeasurement], given: str | None, s
         finding.rows.append(str(error))
         finding.problems.append("normals disagree with depth")
         return finding
-    words = f"{near:.1%} differ from depth by less than {NEAR_ANGLE} degrees if read along {axes}"
-    finding.rows.append(words)
+    finding.rows.append(f"{near:.1%} differ from depth by less than {NEAR_ANGLE} degrees if read along {axes}")
     if given and given != axes:
         finding.rows.append(f"drop --normal_axes {given}, or pass --normal_axes {axes}")
         finding.problems.append(f"normals are not along {given}")
-    place = _place(axes)
+    index = _axes_index(axes)
     outliers = []
     for one in compared:
         fractions = one.axes.near / max(one.axes.pixels, 1)
-        if one.axes.pixels >= _FEWEST and fractions.max() > fractions[place] + _MAX_GAIN:
+        if one.axes.pixels >= _MIN_PIXELS and fractions.max() > fractions[index] + _MAX_GAIN:
             outliers.append(
-                f"{one.id}: {fractions[place]:.1%} of its normals agree, {fractions.max():.1%} along others"
+                f"{one.id}: {fractions[index]:.1%} of its normals agree, {fractions.max():.1%} along other axes"
             )
     finding.add_outliers(outliers, len(compared), "normals along other axes", TOLERATED_OUTLIERS)
     return finding
@@ -169,7 +166,7 @@ def _evaluate_labels(measured: Sequence[ImageMeasurement], names: Sequence[str])
     parts = []
     for number, name in enumerate(STRUCTURE):
         right, directed = (sum(int(getattr(one, kind)[number]) for one in compared) for kind in ("right", "directed"))
-        if directed >= _FEWEST:
+        if directed >= _MIN_PIXELS:
             parts.append(f"{right / directed:.1%} of {name}")
             if right < MIN_RIGHT * directed:
                 finding.problems.append(f"wrong labels: only {parts[-1]} faces as a {name} does")
@@ -197,7 +194,7 @@ def _evaluate_edges(measured: Sequence[ImageMeasurement]) -> list[Finding]:
 
 
 def _directions(labels: np.ndarray, implied: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of floor, ceiling and wall that face as they should, and those whose direction is known, (3,) each."""
+    """Pixels of each class of `STRUCTURE` with the right direction, and with a known one, (3,) each."""
     height, width = implied.shape[:2]
     small = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     y = implied[..., 1]
@@ -208,7 +205,7 @@ def _directions(labels: np.ndarray, implied: np.ndarray, names: Sequence[str]) -
 
 
 def _edges(image: PerspectiveImage, tasks: Sequence[str]) -> dict[str, np.ndarray]:
-    """Correlations of the edges of each map with those of depth, in all flips; not of maps without any."""
+    """Correlations (4,) of the edges of each map that has any with those of depth, after all `FLIPS`."""
     edges = {"RGB": rgb_edges(image.rgb.astype(np.float32) / 255)}
     if "normal" in tasks:
         edges["normals"] = normal_edges(image.normal)
@@ -217,17 +214,17 @@ def _edges(image: PerspectiveImage, tasks: Sequence[str]) -> dict[str, np.ndarra
     reference = _normalized(depth_edges(image.depth))
     if reference is None:
         return {}
-    found = {}
-    for what, own in edges.items():
-        normalized = _normalized(own)
+    correlations = {}
+    for what, map_edges in edges.items():
+        normalized = _normalized(map_edges)
         if normalized is not None:
-            flips = normalized, normalized[:, ::-1], normalized[::-1], normalized[::-1, ::-1]
-            found[what] = np.array([(flip * reference).sum() for flip in flips])
-    return found
+            flipped = normalized, normalized[:, ::-1], normalized[::-1], normalized[::-1, ::-1]
+            correlations[what] = np.array([(one * reference).sum() for one in flipped])
+    return correlations
 
 
 def _normalized(edges: np.ndarray) -> np.ndarray | None:
-    """Edges (H, W) without their mean, with a sum of squares of 1; None if there are none. NaN = unknown."""
+    """Edges (H, W), NaN = unknown, with zero mean and a sum of squares of 1; None: no edges."""
     edges = edges[1:-1, 1:-1]  # the outermost pixels were compared with the opposite border
     known = np.isfinite(edges)
     if not known.any():
@@ -238,6 +235,6 @@ def _normalized(edges: np.ndarray) -> np.ndarray | None:
     return centered / power if power > 0 else None
 
 
-def _place(axes: str) -> int:
-    """Place in `ALL_AXES` of these signs."""
+def _axes_index(axes: str) -> int:
+    """Index into `ALL_AXES` of a key of `NORMAL_AXES`."""
     return next(i for i, matrix in enumerate(ALL_AXES) if np.array_equal(matrix, np.diag(NORMAL_AXES[axes])))

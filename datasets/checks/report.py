@@ -1,4 +1,4 @@
-"""Prints what the checks of a dataset found, as rows of text with headings."""
+"""Prints the findings of the checks as rows of text with headings."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,27 +11,27 @@ from datasets.checks.measurement import Measurement
 from datasets.checks.objects import ObjectMeasurement
 from datasets.checks.perspective import ImageMeasurement
 
-_MAX_NAMES = 20  # of files or images to list
+_MAX_NAMES = 20  # files or images to list
 _SCREEN_WIDTH = 100  # columns
 _HEADING_WIDTH = 11  # columns
 
 
-def report_names(heading: str, names: list[str], one: str, several: str) -> list[str]:
-    """Print the first names; return the problem, "1 `one`" or "9 `several`", if there are any."""
+def report_names(heading: str, names: list[str], singular: str, plural: str) -> list[str]:
+    """Print the first names; return a list with the problem, "1 `singular`" or "9 `plural`", empty without names."""
     if not names:
         return []
     print_rows(heading, cut(names))
-    return [f"{len(names)} {one if len(names) == 1 else several}"]
+    return [f"{len(names)} {singular if len(names) == 1 else plural}"]
 
 
 def report_sizes(measured: list[Measurement | ImageMeasurement | ObjectMeasurement]) -> None:
-    """Print how many of them have which size."""
+    """Print the number of panoramas or images of each size."""
     sizes = Counter(one.size for one in measured)
     print_rows("sizes", wrapped([", ".join(cut([f"{size}: {num}" for size, num in sizes.most_common()]))]))
 
 
 def report_findings(findings: list[Finding], table: list[str]) -> list[str]:
-    """Print findings, with a table below that on labels; return what is wrong."""
+    """Print findings, with `table` below the one on labels; return all problems."""
     heading = None
     for finding in findings:
         print_rows(finding.heading if finding.heading != heading else "", wrapped(finding.rows))
@@ -44,7 +44,11 @@ def report_findings(findings: list[Finding], table: list[str]) -> list[str]:
 
 
 def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
-    """Rows with the fraction of each class among the labeled pixels, largest first; then classes that never occur."""
+    """Rows with the fraction of each class among the labeled pixels, largest first, then the absent classes.
+
+    Args:
+        labels: (classes,) pixels of each class.
+    """
     order = [label for label in np.argsort(-labels, kind="stable") if labels[label]]
     cells = [f"{labels[label] / labels.sum():6.1%} {class_names[label]}" for label in order]
     width = 2 + max(map(len, cells), default=0)
@@ -58,7 +62,7 @@ def class_table(labels: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
 
 
 def cut(names: list[str]) -> list[str]:
-    """The first names, and the number of further ones."""
+    """The first names, and the number of the others."""
     more = len(names) - _MAX_NAMES
     return names[:_MAX_NAMES] + ([f"and {more} more"] if more > 0 else [])
 
@@ -70,7 +74,7 @@ def wrapped(rows: Iterable[str]) -> list[str]:
 
 
 def print_rows(heading: str, rows: list[str]) -> None:
-    """Print rows of text with a heading left of the first."""
+    """Print rows of text, the first one after a heading."""
     for row in rows:
         print(f"{heading:{_HEADING_WIDTH}}{row}")
         heading = ""

@@ -1,4 +1,4 @@
-"""Floor and ceiling of a panorama, by geometry."""
+"""Floor and ceiling of a panorama, found by geometry."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from utils.sphere import pixels_to_angles
 
-_LEVEL = np.cos(np.radians(20))  # surfaces that are tilted less are horizontal
-_BEYOND = np.radians(20)  # latitude: closer to the horizon floors are far away and their normals uncertain
-_CERTAIN = np.radians(45)  # latitude beyond which most pixels are floor or ceiling, if there are no normals
+_LEVEL = np.cos(np.radians(20))  # horizontal surfaces are tilted less
+_BEYOND = np.radians(20)  # latitude: closer to the horizon, floors are far away and their normals unreliable
+_CERTAIN = np.radians(45)  # latitude beyond which most pixels are floor or ceiling, for use without normals
 _SAME_HEIGHT = 0.15  # relative: tables and seats differ more from the height of the floor
 _MIN_PIXELS = 20
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Masks (H, W) of floor and ceiling by geometry, and the height of the camera.
+    """Masks (H, W) of floor and ceiling, and the height of the camera above the floor.
 
     Attributes:
-        height: of the camera over the floor in meters; NaN if there is no floor or no depth.
+        height: meters; NaN without a floor or without depth.
     """
 
     floor: np.ndarray
@@ -32,11 +32,11 @@ def latitudes(height: int) -> np.ndarray:
 
 
 def find_surfaces(shape: tuple[int, int], normal: np.ndarray | None, depth: np.ndarray | None) -> Surfaces:
-    """Surfaces of a panorama of this shape (H, W).
+    """Find floor and ceiling of a panorama of this shape (H, W).
 
     Args:
-        normal: (H, W, 3) in the camera frame, (0, 0, 0) = missing; None: use only the latitude.
-        depth: (H, W) meters along the ray, 0 = missing; None: do not use heights.
+        normal: (H, W, 3) in the camera frame, (0, 0, 0) = missing; None: only the latitude is used.
+        depth: (H, W) meters along the ray, 0 = missing; None: heights are not used.
     """
     latitude = np.broadcast_to(latitudes(shape[0]), shape)
     if normal is None:
@@ -52,7 +52,7 @@ def find_surfaces(shape: tuple[int, int], normal: np.ndarray | None, depth: np.n
 
 
 def _main_level(mask: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, float]:
-    """The pixels of a mask near their median height, and that height; none and NaN if there are too few."""
+    """The pixels of a mask near their median height, and this height; no pixels and NaN if the mask has too few."""
     found = heights[mask]
     if len(found) < _MIN_PIXELS:
         return np.zeros_like(mask), float("nan")

@@ -1,1 +1,1 @@
-"""Preparing datasets as published; normals from depth, orders of axes, synthetic rooms in the datasets' formats."""
+"""Preparing published datasets, normals from depth and axes of normals, and synthetic data in the datasets' formats."""

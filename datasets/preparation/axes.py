@@ -1,4 +1,4 @@
-"""Orders and signs of the axes of stored vectors."""
+"""Orders and signs of the axes along which vectors are stored."""
 
 from itertools import permutations, product
 
@@ -14,7 +14,13 @@ ALL_AXES = np.array(
 )
 
 
+def cosines_along_axes(vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Cosines (N, 48) between unit vectors (N, 3), read along each of `ALL_AXES`, and their targets (N, 3)."""
+    products = (targets[:, :, None] * vectors[:, None, :]).reshape(-1, 9)
+    return products @ ALL_AXES.reshape(-1, 9).T.astype(products.dtype)
+
+
 def axes_in_words(axes: np.ndarray) -> str:
-    """`axes` (3, 3) applied to (x, y, z), as text such as "(x, -y, z)"."""
+    """One of `ALL_AXES` applied to (x, y, z), as text such as "(x, -y, z)"."""
     names = [("-" if row.sum() < 0 else "") + "xyz"[int(np.abs(row).argmax())] for row in axes]
     return f"({', '.join(names)})"

@@ -1,5 +1,7 @@
-"""Synthetic images in the layouts of VOC, COCO and NYU v2 for BTS (see `datasets.voc`, `datasets.coco`,
-`datasets.nyu_bts`): colored shapes, and rooms for the last."""
+"""Writes synthetic images in the layouts of VOC, COCO (colored shapes) and NYU v2 for BTS (rooms).
+
+See `datasets.voc`, `datasets.coco` and `datasets.nyu_bts`.
+"""
 
 import json
 from abc import ABC, abstractmethod
@@ -23,17 +25,17 @@ from utils.files import atomic_path, write_text
 from utils.parallel import map_with_progress
 
 _BORDER = 255
-_SKY = 157  # a category of stuff
-_MILLIMETERS = 1000
-_OF_SCENE = 2  # images
+_SKY = 157  # category of stuff, used as background
+_MILLIMETERS = 1000  # per meter
+_IMAGES_PER_SCENE = 2
 
 
 class DetectionWriter(ABC):
-    """Writes images as one of the datasets.
+    """Writes images in the layout of one dataset.
 
     Attributes:
-        libraries: modules that writing needs.
-        is_slow: whether images are worth several processes, which take seconds to start.
+        libraries: required modules.
+        is_slow: whether it is worth making images in several processes, which take seconds to start.
     """
 
     libraries: tuple[str, ...] = ()
@@ -41,7 +43,7 @@ class DetectionWriter(ABC):
 
     @abstractmethod
     def make(self, index: int, part: str, height: int, seed: int) -> DrawnImage | PerspectiveImage:
-        """The image of this index of "train" or "test", in the ratio 4:3."""
+        """The image with this index in "train" or "test", with an aspect ratio of 4:3."""
 
     @abstractmethod
     def write(self, out: Path, part: str, images: list) -> None:
@@ -49,8 +51,10 @@ class DetectionWriter(ABC):
 
 
 class VOCWriter(DetectionWriter):
-    """VOC, without the lists that `tools.prepare_voc` writes, and SBD: images are of 2007 and 2012 in turn. Special
-    shapes are difficult. Half of the images have an official mask; the others of 2012 for training have one of SBD.
+    """VOC and SBD, without the lists that `tools.prepare_voc` writes.
+
+    Images belong to 2007 and 2012 alternately. Special shapes are difficult objects. Half of the images have an
+    official mask; the other training images of 2012 have one of SBD.
     """
 
     libraries = ("scipy.io",)
@@ -82,11 +86,11 @@ class VOCWriter(DetectionWriter):
         for key, files in names.items():
             for name in files:
                 path = out / f"VOC{key[:4]}" / "ImageSets" / f"{name}.txt"
-                write_text(path, "".join(f"{one}\n" for one in lists.get(key, [])))
+                write_text(path, "".join(f"{image_id}\n" for image_id in lists.get(key, [])))
 
 
 class COCOWriter(DetectionWriter):
-    """COCO 2017, with the maps of COCO-Stuff as published: ids minus 1. Special shapes are crowds."""
+    """COCO 2017 with the label maps of COCO-Stuff, which store category ids minus 1. Special shapes are crowds."""
 
     def make(self, index: int, part: str, height: int, seed: int) -> DrawnImage:
         return draw_image(index, part, height, height * 4 // 3, len(COCO_CLASSES) - 1, seed)
@@ -94,7 +98,7 @@ class COCOWriter(DetectionWriter):
     def write(self, out: Path, part: str, images: list[DrawnImage]) -> None:
         folder = "train2017" if part == "train" else "val2017"
         content: dict[str, list] = {"images": [], "annotations": []}
-        content["categories"] = [{"id": id_, "name": COCO_CLASSES.names[one]} for one, id_ in ID_OF_LABEL.items()]
+        content["categories"] = [{"id": id_, "name": COCO_CLASSES.names[label]} for label, id_ in ID_OF_LABEL.items()]
         table = np.array([_SKY, *ID_OF_LABEL.values()], np.uint8) - 1
         for number, image in enumerate(images, start=1 if part == "train" else 500_001):
             height, width = image.rgb.shape[:2]
@@ -112,7 +116,7 @@ class COCOWriter(DetectionWriter):
 
 
 class NYUBTSWriter(DetectionWriter):
-    """NYU v2 for BTS: rooms, two in each scene."""
+    """NYU v2 for BTS: rooms, two images per scene."""
 
     is_slow = True
 
@@ -123,7 +127,7 @@ class NYUBTSWriter(DetectionWriter):
     def write(self, out: Path, part: str, images: list[PerspectiveImage]) -> None:
         lines = []
         for number, image in enumerate(images):
-            scene = f"room_{number // _OF_SCENE:04d}"
+            scene = f"room_{number // _IMAGES_PER_SCENE:04d}"
             rgb, depth = f"{scene}/rgb_{number:05d}.jpg", f"{scene}/sync_depth_{number:05d}.png"
             save_image(out / FOLDERS[part] / rgb, image.rgb)
             save_image(out / FOLDERS[part] / depth, np.rint(image.depth * _MILLIMETERS).astype(np.uint16))
@@ -144,7 +148,7 @@ def write_detection_dataset(
         height: rows of the images.
 
     Raises:
-        UserError: when the folder holds something else already, or a library is missing.
+        UserError: when the folder has other content, or a library is missing.
     """
     writer = DETECTION_WRITERS[layout_name]
     for library in writer.libraries:
@@ -159,7 +163,7 @@ def write_detection_dataset(
 
 
 def save_voc_mask(path: Path, labels: np.ndarray) -> None:
-    """Write a mask (H, W) uint8 like the official ones: an image with a palette, whose indices are the classes."""
+    """Write a mask (H, W) uint8 like the official ones: a palette image whose indices are the classes."""
     image = Image.fromarray(labels)
     image.putpalette(np.ravel(VOC_CLASSES.colors + ((255, 255, 255),) * (256 - len(VOC_CLASSES))).tolist())
     with atomic_path(path) as temporary:
@@ -167,7 +171,7 @@ def save_voc_mask(path: Path, labels: np.ndarray) -> None:
 
 
 def _voc_xml(image_id: str, image: DrawnImage) -> str:
-    """An annotation file: pixels count from 1."""
+    """Content of an annotation file, with pixels counted from 1."""
     height, width = image.rgb.shape[:2]
     objects = ""
     for shape in image.shapes:
@@ -188,11 +192,11 @@ def _save_sbd(path: Path, labels: np.ndarray) -> None:
 
 
 def _coco_annotation(shape: Shape) -> dict:
-    """Of a shape, without the ids: a polygon, or runs of pixels for a crowd."""
+    """Annotation of a shape without its ids, with a polygon, or run lengths for a crowd."""
     x1, y1, x2, y2 = shape.bounds()
     outline: list | dict = [shape.outline.ravel().tolist()]
     if shape.is_special:
-        pixels = np.concatenate([[False], shape.mask.ravel(order="F"), [False]])  # runs begin with those outside
+        pixels = np.concatenate([[False], shape.mask.ravel(order="F"), [False]])  # the first run is outside
         ends = np.flatnonzero(np.diff(pixels.astype(np.int8)))
         runs = np.diff(np.concatenate([[0], ends, [shape.mask.size]]))
         outline = {"size": list(shape.mask.shape), "counts": runs.tolist()}

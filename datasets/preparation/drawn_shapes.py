@@ -1,4 +1,4 @@
-"""Images of shapes whose colors tell their classes: what detection can be tried on without any data."""
+"""Synthetic images for detection: shapes whose colors identify their classes."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ import numpy as np
 
 from utils.colors import distinct_colors
 
-_STREAM = 2017  # sets the random streams of these images apart from others of the same seed
-_CELLS = 2  # the shapes of an image are in different cells of as many rows and columns
-_SMALLEST = 0.35  # side of a shape, in sides of its cell
+_STREAM = 2017  # makes the random streams of these images independent of others with the same seed
+_CELLS = 2  # rows and columns of cells, each with one shape at most
+_SMALLEST = 0.35  # minimum size of a shape, relative to its cell
 _NOISE = 12  # standard deviation of the colors
-_CORNERS = (4, 32, 3)  # rectangles, ellipses, triangles
+_CORNERS = (4, 32, 3)  # of rectangles, ellipses, triangles
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape.
+    """A shape of an image.
 
     Attributes:
         label: class, 1 or more.
-        outline: (n, 2) int x, y of its corners, in pixels from 0.
+        outline: (n, 2) int, x and y of its corners in pixels, counted from 0.
         mask: (H, W) bool.
-        is_special: one of a few that a layout may store as difficult or as a crowd.
+        is_special: True for a few shapes, which are stored as difficult objects or crowds.
     """
 
     label: int
@@ -31,20 +31,20 @@ class Shape:
     is_special: bool
 
     def bounds(self) -> tuple[int, int, int, int]:
-        """First column and row, last column and row, from 0."""
+        """First column and row, last column and row, counted from 0."""
         rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
         return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
 
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """Colors (H, W, 3) uint8, and one to four shapes, none of which covers another."""
+    """RGB (H, W, 3) uint8 with one to four shapes that do not overlap."""
 
     rgb: np.ndarray
     shapes: list[Shape]
 
     def labels(self, border: int) -> np.ndarray:
-        """(H, W) uint8 classes, 0 = background, with the value `border` at the edges of the shapes."""
+        """Classes (H, W) uint8, 0 = background, with the value `border` at the edges of the shapes."""
         labels = np.zeros(self.rgb.shape[:2], np.uint8)
         for shape in self.shapes:
             labels[shape.mask] = shape.label
@@ -53,7 +53,7 @@ class DrawnImage:
 
 
 def draw_image(index: int, part: str, height: int, width: int, num_labels: int, seed: int = 0) -> DrawnImage:
-    """The image of this index of a part, with classes 1 to `num_labels`."""
+    """The image with this index in a part of the dataset, with classes from 1 to `num_labels`."""
     rng = np.random.default_rng([_STREAM, seed, *part.encode(), index])
     colors = distinct_colors(num_labels)
     rgb = np.empty((height, width, 3), np.float32)
@@ -70,7 +70,7 @@ def draw_image(index: int, part: str, height: int, width: int, num_labels: int, 
 
 
 def _outline(rng: np.random.Generator, cell: tuple[int, int], height: int, width: int, corners: int) -> np.ndarray:
-    """(corners, 2) int x, y of a polygon in a cell of height x width; one pixel of the cell is left free around it."""
+    """x and y (corners, 2) int of a random polygon in a cell of height x width, at least one pixel from its border."""
     sides = np.array([width, height]) - 3
     size = sides * rng.uniform(_SMALLEST, 1, 2)
     first = np.array([cell[1] * width, cell[0] * height]) + 1 + (sides - size) * rng.uniform(0, 1, 2)

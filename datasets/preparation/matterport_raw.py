@@ -1,13 +1,11 @@
-"""Matterport3D as its owners publish it: files of a scan, in folders or in zip archives, and the cameras.
+"""Matterport3D as published: files of a scan, in folders or in zip archives, and the cameras.
 
-Below the folder of the download (or ``v1/scans`` or ``scans`` in it) there is a folder per scan. In it each kind of
-files is a folder, or an archive of the same name with ``.zip``; an archive unpacked in its place has left
-``<scan>/<kind>`` there. See `KINDS`.
+The downloaded folder (or ``v1/scans`` or ``scans`` in it) contains a folder per scan. There, each kind of files (see
+`KINDS`) is a folder, or an archive ``<kind>.zip``, or a folder ``<scan>/<kind>`` if the archive was unpacked in place.
 """
 
 import re
 import zipfile
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.preparation.archives import DAMAGED, open_archive
 from utils.errors import UserError
 from utils.images import ImageFile
 from utils.pinhole import Pinhole
@@ -31,7 +30,6 @@ VIEWS_OF_VIEWPOINT = 18
 DEPTH_UNITS = 4000  # per meter
 _VIEW_NAME = re.compile(r"(?P<viewpoint>[^_]+)_d(?P<camera>[0-2])_(?P<yaw>[0-5])\.png")
 _FROM_OPENGL = np.diag([1.0, -1.0, -1.0])  # x right, y up, z back to x right, y down, z forward
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class RawView:
     Attributes:
         camera: 0 looks up, 1 is level, 2 looks down.
         yaw: 0 to 5, in steps of 60 degrees to the right.
-        depth_name, color_name: names of its files.
-        pinhole: intrinsics; the size of the images is not in the camera file, and 0 here.
+        depth_name, color_name: file names.
+        pinhole: intrinsics; its image size is 0, as the camera file does not contain it.
         rotation: (3, 3) from camera axes (x right, y down, z forward) to those of the world (z up).
         center: (3,) in meters, world.
     """
@@ -56,20 +54,16 @@ class RawView:
     center: np.ndarray
 
     def normal_names(self) -> list[str]:
-        """Files with the three components of the normals."""
+        """Names of the files with the three components of the normals."""
         return [self.depth_name.replace(".png", f"_n{axis}.png") for axis in "xyz"]
 
     def sized(self, height: int, width: int) -> Pinhole:
-        """The camera of images of this size."""
+        """The intrinsics with this image size."""
         return replace(self.pinhole, height=height, width=width)
 
 
 class RawScan:
-    """The files of a scan.
-
-    Args:
-        folder: of the scan.
-    """
+    """The files of a scan in its folder."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -81,9 +75,9 @@ class RawScan:
         """Names, without folders, of all files of a kind, a key of `KINDS`.
 
         Raises:
-            UserError: when its archive is damaged.
+            UserError: when the archive is damaged.
         """
-        return set(self._listed(kind))
+        return set(self._locations(kind))
 
     def read(self, kind: str, name: str) -> bytes:
         """The content of a file.
@@ -92,14 +86,14 @@ class RawScan:
             UserError: when it is missing or damaged.
         """
         path = self.path(kind, name)
-        where = self._listed(kind).get(name)
-        if where is None:
+        location = self._locations(kind).get(name)
+        if location is None:
             raise UserError(f"{path} is missing")
         try:
             if kind in self._archives:
-                return self._archives[kind].read(where)  # compares the checksum
-            return Path(where).read_bytes()
-        except _DAMAGED as error:
+                return self._archives[kind].read(location)  # verifies the checksum
+            return Path(location).read_bytes()
+        except DAMAGED as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 
     def image(self, kind: str, name: str) -> ImageFile:
@@ -107,7 +101,7 @@ class RawScan:
         return ImageFile(self.path(kind, name), self.read(kind, name))
 
     def path(self, kind: str, name: str) -> Path:
-        """Where a file is, or would be, for messages."""
+        """The path of a file, whether it exists or not, for messages."""
         archive = self._archive_path(kind)
         return (archive if archive.is_file() and not self._folder(kind) else self.folder / KINDS[kind]) / name
 
@@ -121,18 +115,15 @@ class RawScan:
         name = f"{self.name}.conf"
         return parse_cameras(self.read("cameras", name).decode("utf-8", "replace"), str(self.path("cameras", name)))
 
-    def _listed(self, kind: str) -> dict[str, str]:
-        """Where each file of a kind is."""
+    def _locations(self, kind: str) -> dict[str, str]:
+        """Path, or name in the archive, of each file of a kind."""
         if kind not in self._files:
             folder, archive = self._folder(kind), self._archive_path(kind)
             found: dict[str, str] = {}
             if folder:
                 found = {path.name: str(path) for path in folder.iterdir() if not path.name.startswith(".")}
             elif archive.is_file():
-                try:
-                    self._archives[kind] = zipfile.ZipFile(archive)
-                except _DAMAGED as error:
-                    raise UserError(f"{archive} is damaged, or is no zip archive: download it again") from error
+                self._archives[kind] = open_archive(archive)
                 members = self._archives[kind].namelist()
                 found = {member.rpartition("/")[2]: member for member in members if not member.endswith("/")}
             self._files[kind] = found
@@ -150,7 +141,7 @@ def find_scans(raw: Path) -> dict[str, Path]:
     """Folders of the scans by name.
 
     Raises:
-        UserError: when there are none.
+        UserError: when there is no scan.
     """
     for root in (raw / "v1" / "scans", raw / "scans", raw):
         folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
@@ -163,16 +154,16 @@ def find_scans(raw: Path) -> dict[str, Path]:
         if found:
             return found
     raise UserError(
-        f"--raw {raw} holds no scan as published: expected files such as 17DRP5sb8fy/{KINDS['cameras']}.zip, "
-        "or the folder in it"
+        f"--raw {raw} contains no scan as published: expected files such as 17DRP5sb8fy/{KINDS['cameras']}.zip, "
+        "packed or unpacked"
     )
 
 
 def parse_cameras(text: str, path: str) -> dict[str, list[RawView]]:
-    """The views of each viewpoint in a ``.conf`` file: a line of intrinsics, then the scans that it holds for.
+    """The views of each viewpoint in a ``.conf`` file.
 
-    ``intrinsics_matrix`` is followed by the 3x3 numbers, ``scan`` by the names of the depth and the color image and
-    the 4x4 matrix from the camera (x right, y up, z back) to the world.
+    ``intrinsics_matrix`` is followed by 3x3 numbers, which apply to the ``scan`` lines below it; ``scan`` by the names
+    of the depth and the color image and the 4x4 matrix from the camera (x right, y up, z back) to the world.
 
     Raises:
         UserError: when a line is incomplete.
@@ -198,6 +189,6 @@ def parse_cameras(text: str, path: str) -> dict[str, list[RawView]]:
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}, line {number} is damaged: expected {words[0]} as published") from error
         if pinhole is None:
-            raise UserError(f"{path}, line {number}: no intrinsics_matrix comes before this scan")
+            raise UserError(f"{path}, line {number}: expected an intrinsics_matrix before this scan")
         found[name["viewpoint"]].append(view)
     return dict(found)

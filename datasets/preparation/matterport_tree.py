@@ -1,4 +1,4 @@
-"""Writing the tree that --dataset MP3D reads, viewpoint by viewpoint, by several processes and machines."""
+"""Writes the tree that --dataset MP3D reads, viewpoint by viewpoint, with several processes or machines."""
 
 import json
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from datasets.matterport3d import viewpoint_files
-from datasets.preparation.labelled_mesh import RayCaster, parse_category_mapping, parse_ply
-from datasets.preparation.matterport_panorama import Measured, PanoramaMaker, face_ids
+from datasets.preparation.labeled_mesh import RayCaster, parse_category_mapping, parse_ply
+from datasets.preparation.matterport_panorama import PanoramaMaker, ViewpointMeasurement, face_ids
 from datasets.preparation.matterport_raw import RawScan, find_scans
 from utils.errors import UserError
 from utils.extras import import_extra
@@ -20,20 +20,20 @@ from utils.parallel import map_with_progress
 from utils.tasks import TASK_NAMES
 
 NOTE = "prepared_matterport3d.json"  # in the prepared folder
-RECORDS = "preparation"  # folder of each scan: what was measured at each viewpoint
+RECORDS = "preparation"  # folder in each scan: the `Outcome` of each viewpoint
 _MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How panoramas are made.
+    """Settings of a preparation.
 
     Attributes:
         raw, out: folders of the published and of the prepared data.
         height: H of the panoramas, W = 2H.
-        tasks: whose maps are made, beside RGB.
-        depth_from: "views", or "mesh": depth and normals of the mesh as well.
-        category_mapping: the owners' file with the mpcat40 index of each category.
+        tasks: tasks whose maps are made, besides RGB.
+        depth_from: source of depth and normals: "views" or "mesh".
+        category_mapping: published file with the mpcat40 index of each category.
     """
 
     raw: Path
@@ -44,44 +44,44 @@ class Settings:
     category_mapping: Path | None = None
 
     def kinds(self) -> list[str]:
-        """Names of the images that are made."""
+        """Kinds of the images to make."""
         return ["rgb", *(_MAP_OF_TASK[task] for task in self.tasks)]
 
     def files(self, scan: str, viewpoint: str) -> dict[str, Path]:
-        """The images of a viewpoint that are made."""
+        """The files of a viewpoint to make, by kind."""
         files = asdict(viewpoint_files(scan, viewpoint))
         return {kind: self.out / files[kind] for kind in self.kinds()}
 
     def needs_mesh(self) -> bool:
-        """Whether rays are cast."""
+        """Whether rays are cast into the mesh."""
         return "segmentation" in self.tasks or (self.depth_from == "mesh" and self.tasks != ())
 
 
 @dataclass
 class Outcome:
-    """What became of a viewpoint.
+    """Result for one viewpoint.
 
     Attributes:
-        scan, viewpoint: its names.
-        measured: see `Measured`.
-        problems: why images could not be made.
+        scan, viewpoint: names.
+        measured: see `ViewpointMeasurement`.
+        problems: reasons for missing images.
     """
 
     scan: str
     viewpoint: str
-    measured: Measured = field(default_factory=Measured)
+    measured: ViewpointMeasurement = field(default_factory=ViewpointMeasurement)
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Summary:
-    """Of a run.
+    """Result of a run.
 
     Attributes:
-        skipped: viewpoints whose images exist.
-        outcomes: of the others.
-        without_poses: skyboxes, "<scan>/<viewpoint>", that cannot be used, as they were published without cameras.
-        bad_scans: why whole scans cannot be used.
+        skipped: number of viewpoints whose images existed.
+        outcomes: results for the other viewpoints.
+        without_poses: "<scan>/<viewpoint>" of skyboxes that cannot be used, as they were published without cameras.
+        bad_scans: errors of unusable scans.
     """
 
     skipped: int
@@ -91,26 +91,25 @@ class Summary:
 
 
 def prepare(settings: Settings, scans: Sequence[str], shard: tuple[int, int], num_workers: int) -> Summary:
-    """Make all panoramas of a shard that are not there yet.
+    """Make all missing panoramas of a shard.
 
     Args:
-        scans: names; empty: all that are there.
-        shard: which part, from 1, of how many.
+        scans: names of scans; empty: all in `settings.raw`.
+        shard: (I, N), the I-th of N parts, counted from 1.
 
     Raises:
-        UserError: when there is no scan, the mapping of categories cannot be used, or a file cannot be written.
+        UserError: when there is no scan, the category mapping is unusable, or a file cannot be written.
     """
     for cached in (open_scan, open_mesh, read_mapping):
         cached.cache_clear()  # files may have changed since an earlier call
     folders = find_scans(settings.raw)
     if settings.out.resolve() in {folder.parent.resolve() for folder in folders.values()}:
-        raise UserError(f"--out {settings.out} holds the published data: choose another folder")
+        raise UserError(f"--out {settings.out} contains the published data: choose another folder")
     unknown = [name for name in scans if name not in folders]
     if unknown:
         raise UserError(f"--scans {unknown[0]} is not in --raw {settings.raw}")
     if settings.needs_mesh():
         import_extra("embreex", "casting rays into the mesh (--only segmentation, --depth_from mesh)")
-    if settings.needs_mesh():
         read_mapping(settings.category_mapping)
     _claim(settings)
     summary = Summary(0, [], [], [])
@@ -121,7 +120,7 @@ def prepare(settings: Settings, scans: Sequence[str], shard: tuple[int, int], nu
         summary.without_poses += [f"{name}/{viewpoint}" for viewpoint in without_poses]
         summary.bad_scans += [problem] if problem else []
     first, last = (len(viewpoints) * part // shard[1] for part in (shard[0] - 1, shard[0]))
-    own = viewpoints[first:last]  # neighbors, as they share a mesh
+    own = viewpoints[first:last]  # consecutive, as viewpoints of a scan share a mesh
     todo = [one for one in own if not all(path.is_file() for path in settings.files(*one).values())]
     summary.skipped = len(own) - len(todo)
     work = partial(prepare_viewpoint, folders=folders, settings=settings)
@@ -129,21 +128,21 @@ def prepare(settings: Settings, scans: Sequence[str], shard: tuple[int, int], nu
     return summary
 
 
-def prepare_viewpoint(place: tuple[str, str], folders: dict[str, Path], settings: Settings) -> Outcome:
-    """Make the images of a viewpoint, (scan, viewpoint), as far as possible, and note down what was measured."""
-    name, viewpoint = place
-    outcome = Outcome(name, viewpoint)
-    images = make_images(outcome, folders[name], settings)
-    for kind, path in settings.files(name, viewpoint).items():
+def prepare_viewpoint(names: tuple[str, str], folders: dict[str, Path], settings: Settings) -> Outcome:
+    """Write the images that can be made of a viewpoint, given as (scan, viewpoint), and its `Outcome`."""
+    scan, viewpoint = names
+    outcome = Outcome(scan, viewpoint)
+    images = make_images(outcome, folders[scan], settings)
+    for kind, path in settings.files(scan, viewpoint).items():
         if kind in images:
             with atomic_path(path) as temporary:
                 Image.fromarray(images[kind]).save(temporary)
-    write_json(settings.out / name / RECORDS / f"{viewpoint}.json", asdict(outcome))
+    write_json(settings.out / scan / RECORDS / f"{viewpoint}.json", asdict(outcome))
     return outcome
 
 
 def make_images(outcome: Outcome, folder: Path, settings: Settings) -> dict[str, np.ndarray]:
-    """The images of a viewpoint that can be made, by kind; what was measured and lacking is added to the outcome."""
+    """The images that can be made of a viewpoint, by kind; measurements and problems are added to `outcome`."""
     images: dict[str, np.ndarray] = {}
     try:
         maker = PanoramaMaker(open_scan(folder), outcome.viewpoint, settings.height)
@@ -162,16 +161,16 @@ def make_images(outcome: Outcome, folder: Path, settings: Settings) -> dict[str,
 
 @lru_cache(maxsize=1)
 def open_scan(folder: Path) -> RawScan:
-    """A scan; viewpoints come scan by scan."""
+    """A scan; the last one is cached, as viewpoints are processed scan by scan."""
     return RawScan(folder)
 
 
 @lru_cache(maxsize=1)
 def open_mesh(folder: Path, category_mapping: Path) -> tuple[RayCaster, np.ndarray]:
-    """The labelled mesh of a scan, for casting rays, and the stored id of each face (F,) uint8.
+    """The labeled mesh of a scan for casting rays, and the stored id of each face (F,) uint8; the last one is cached.
 
     Raises:
-        UserError: when it is missing or damaged.
+        UserError: when the mesh is missing or damaged.
     """
     scan = open_scan(folder)
     name = f"{scan.name}.ply"
@@ -181,7 +180,7 @@ def open_mesh(folder: Path, category_mapping: Path) -> tuple[RayCaster, np.ndarr
 
 @lru_cache(maxsize=1)
 def read_mapping(path: Path) -> dict[int, int]:
-    """See `parse_category_mapping`.
+    """Read a category mapping, see `parse_category_mapping`.
 
     Raises:
         UserError: when the file is missing or another one.
@@ -190,14 +189,20 @@ def read_mapping(path: Path) -> dict[int, int]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror}): it is in metadata/ of the owners' code repository "
-            "niessner/Matterport; pass it as --category_mapping"
+            f"{path} cannot be read ({error.strerror}): pass --category_mapping FILE, from metadata/ of the code "
+            "repository niessner/Matterport"
         ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text: pass the published category_mapping.tsv as --category_mapping") from error
     return parse_category_mapping(text, str(path))
 
 
 def _claim(settings: Settings) -> None:
-    """Note down how the folder is made; refuse one that was made in another way."""
+    """Write the note to the folder.
+
+    Raises:
+        UserError: when the folder was made with other settings.
+    """
     note = settings.out / NOTE
     content = {"height": settings.height, "depth_from": settings.depth_from}
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != content:
@@ -206,7 +211,7 @@ def _claim(settings: Settings) -> None:
 
 
 def _viewpoints(scan: RawScan) -> tuple[list[str], list[str], str]:
-    """Viewpoints of a scan with poses and skyboxes without, both sorted, and what is wrong with the scan."""
+    """Viewpoints of a scan with poses, skyboxes without, both sorted, and the error if the scan is unusable."""
     try:
         posed = set(scan.cameras)
         skyboxes = {name.partition("_")[0] for name in scan.names("skybox") if "_skybox" in name}

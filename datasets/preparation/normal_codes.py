@@ -1,13 +1,14 @@
-"""Published normals as vectors, and vectors as the 8-bit colors of a prepared tree."""
+"""Decoding of published normals, and encoding as the 8-bit colors of a prepared tree."""
 
 import numpy as np
 
 
 def decode_normals(codes: np.ndarray, middle: float) -> np.ndarray:
-    """Unit vectors (..., 3), in the axes of the codes, of published normals; zero where they are missing.
+    """Unit vectors (..., 3) of published normals, along the axes of the codes; zero where they are missing.
 
     Args:
-        codes: (..., 3); the code of a component n is (1 + n) times `middle`. Missing ones are black, or all `middle`.
+        codes: (..., 3); the code of a component n is (1 + n) * `middle`. Missing normals are black, or `middle` in all
+            components.
         middle: code of 0.
     """
     normal = codes / middle - 1
@@ -16,7 +17,7 @@ def decode_normals(codes: np.ndarray, middle: float) -> np.ndarray:
 
 
 def encode_normals(normal: np.ndarray) -> np.ndarray:
-    """Stored normals (H, W, 3) uint8 of unit vectors, n = 2 v / 255 - 1; black where they are zero (missing)."""
+    """Codes v (H, W, 3) uint8 of unit vectors n = 2 v / 255 - 1; black where these are zero (missing)."""
     codes = np.rint(127.5 * normal + 127.5).clip(0, 255).astype(np.uint8)
     codes[~normal.any(axis=-1)] = 0
     return codes

@@ -1,4 +1,4 @@
-"""Surface normals computed from depth, to check stored normals against."""
+"""Surface normals computed from depth, for comparison with stored normals."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from utils.sphere import depth_to_points
 def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
     """Unit normals (H, W, 3) in the camera frame, toward the camera, of depth (H, W) in meters along the ray.
 
-    The cross product of the differences between the points `reach` pixels to either side in a row and in a column.
-    Zero where one of these points is missing (depth not above 0 or not finite), in the `reach` rows at either pole, and
-    at edges, where the four distances differ too much.
+    Each is the cross product of two differences: between the points `reach` pixels above and below, and left and right.
+    Zero where one of these points is missing (depth not above 0 or not finite), in the `reach` rows at each pole, and
+    at edges, where the four depths differ too much.
 
     Args:
-        reach: half the distance of the differences, in pixels; more is less sensitive to quantization of depth, less
-            is sharper.
+        reach: half the length of the differences in pixels; larger values are less sensitive to quantization of depth,
+            smaller ones are sharper.
     """
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float64)
     return normals_of_points(depth_to_points(depth), depth, reach)
@@ -23,7 +23,7 @@ def normals_from_depth(depth: np.ndarray, reach: int = 1) -> np.ndarray:
 def normals_of_points(points: np.ndarray, depth: np.ndarray, reach: int) -> np.ndarray:
     """Unit normals (H, W, 3) toward the camera of points (H, W, 3) with depth (H, W), 0 = missing; columns wrap around.
 
-    Zero where a neighbor `reach` pixels away is missing, in the outermost rows, and at edges of depth.
+    Zero where a point `reach` pixels away is missing, in the `reach` outermost rows, and at edges of depth.
     """
     left, right = np.roll(points, reach, axis=1), np.roll(points, -reach, axis=1)
     up, down = np.roll(points, reach, axis=0), np.roll(points, -reach, axis=0)

@@ -1,4 +1,4 @@
-"""Synthetic rooms in the layouts of the copies of NYU v2 (see `datasets.nyuv2_layouts`)."""
+"""Writes synthetic rooms in the layouts of the copies of NYU v2 (see `datasets.nyuv2_layouts`)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -26,20 +26,19 @@ from utils.extras import import_extra
 from utils.files import atomic_path, write_text
 from utils.parallel import map_with_progress
 
-# Not our own axes: reading the files back must find them.
-STORED_AXES = "left-up-back"
+STORED_AXES = "left-up-back"  # not our own axes, to test that they are detected
 JPEG_QUALITY = 95
-_ROWS_OF_GROUP = 2  # of a parquet file
-_ROWS_OF_FILE = 4
-_LABELS_OF_OWNERS = 894
+_ROWS_PER_GROUP = 2  # of a parquet file
+_ROWS_PER_FILE = 4
+_NUM_OWNERS_LABELS = 894
 
 
 class NYUWriter(ABC):
-    """Writes images as one of the copies.
+    """Writes images in one of the layouts.
 
     Attributes:
         is_window, num_classes: see `datasets.nyuv2_layouts.Layout`.
-        libraries: modules that writing needs.
+        libraries: required modules.
     """
 
     is_window: bool = True
@@ -47,16 +46,16 @@ class NYUWriter(ABC):
     libraries: tuple[str, ...] = ()
 
     def size(self, height: int) -> tuple[int, int]:
-        """Stored H x W, if the camera's images have `height` rows."""
+        """Size H x W of the stored images, if the camera's images have `height` rows."""
         return window_of(height, height * 4 // 3)[2:]
 
     @abstractmethod
     def write(self, out: Path, train: Sequence[PerspectiveImage], test: Sequence[PerspectiveImage]) -> None:
-        """Write all images, whose normals have the stored axes, to a folder."""
+        """Write all images to a folder; their normals must be along the stored axes."""
 
 
 class NpyWriter(NYUWriter):
-    """M."""
+    """Layout M."""
 
     num_classes = 13
 
@@ -72,16 +71,16 @@ class NpyWriter(NYUWriter):
 
 
 class HubWriter(NpyWriter):
-    """H."""
+    """Layout H."""
 
     libraries = ("pyarrow", "pyarrow.parquet")
 
     def write(self, out: Path, train: Sequence[PerspectiveImage], test: Sequence[PerspectiveImage]) -> None:
         pyarrow, parquet = (import_extra(name, "--layout NYUv2-H") for name in self.libraries)
         for folder, images in (("train", train), ("val", test)):
-            files = -(-len(images) // _ROWS_OF_FILE)
+            files = -(-len(images) // _ROWS_PER_FILE)
             for number in range(files):
-                rows = [_hub_row(image) for image in images[number * _ROWS_OF_FILE :][:_ROWS_OF_FILE]]
+                rows = [_hub_row(image) for image in images[number * _ROWS_PER_FILE :][:_ROWS_PER_FILE]]
                 nested = pyarrow.list_(pyarrow.list_(pyarrow.float32()))
                 columns = {
                     "image": pyarrow.list_(nested),
@@ -92,11 +91,11 @@ class HubWriter(NpyWriter):
                     {name: pyarrow.array([row[name].tolist() for row in rows], kind) for name, kind in columns.items()}
                 )
                 with atomic_path(out / "data" / f"{folder}-{number:05d}-of-{files:05d}.parquet") as temporary:
-                    parquet.write_table(table, temporary, row_group_size=_ROWS_OF_GROUP)
+                    parquet.write_table(table, temporary, row_group_size=_ROWS_PER_GROUP)
 
 
 class ListWriter(NYUWriter):
-    """A, B or C."""
+    """Layout A, B or C."""
 
     def __init__(self, layout: type[ListLayout]):
         self._layout = layout
@@ -113,7 +112,7 @@ class ListWriter(NYUWriter):
 
 
 class OwnersWriter(NYUWriter):
-    """O, with normals as Eigen's."""
+    """Layout O, with normals in Eigen's format."""
 
     is_window = False
     libraries = ("h5py", "scipy.io")
@@ -133,7 +132,7 @@ class OwnersWriter(NYUWriter):
             file["depths"] = np.stack([_filled(image.depth).T for image in images])
             names = [file.create_dataset(f"#refs#/{n}", data=_characters(f"room_{n:04d}")) for n in range(len(images))]
             file["scenes"] = np.array([[name.ref for name in names]], dtype=h5py.ref_dtype)
-        mapping = np.minimum(np.arange(1, _LABELS_OF_OWNERS + 1), 40).astype(np.float64)[None]
+        mapping = np.minimum(np.arange(1, _NUM_OWNERS_LABELS + 1), 40).astype(np.float64)[None]
         with atomic_path(out / SPLITS) as temporary:
             scipy.savemat(temporary, {"trainNdxs": numbers[1::2], "testNdxs": numbers[::2]})
         with atomic_path(out / MAPPING) as temporary:
@@ -162,10 +161,10 @@ def write_nyu_dataset(
 
     Args:
         layout_name: a key of `NYU_WRITERS`.
-        height: rows of the images of the camera; most copies store a window of them, or a smaller image.
+        height: rows of the camera's images; most layouts store a window of them, or smaller images.
 
     Raises:
-        UserError: when the folder holds something else already, or a library is missing.
+        UserError: when the folder has other content, or a library is missing.
     """
     for library in NYU_WRITERS[layout_name].libraries:
         import_extra(library, f"--layout {layout_name}")
@@ -180,7 +179,7 @@ def write_nyu_dataset(
 
 
 def render_stored(index: int, layout_name: str, part: str, height: int, first_seed: int = 0) -> PerspectiveImage:
-    """The image of this index as a copy stores it: its size, and the axes of its normals."""
+    """The image with this index in the size of a layout, with normals along `STORED_AXES`."""
     writer = NYU_WRITERS[layout_name]
     camera = stored_camera(writer.is_window, *writer.size(height))
     rooms = SyntheticNYU(part, index + 1, camera.height, camera.width, seed=first_seed, num_classes=writer.num_classes)
@@ -190,7 +189,7 @@ def render_stored(index: int, layout_name: str, part: str, height: int, first_se
 
 
 def write_maps(layout: ListLayout, image_id: str, image: PerspectiveImage) -> None:
-    """The four files of an image of A, B or C; its normals have the axes that are to be stored."""
+    """Write the four files of an image in layout A, B or C; its normals must be along the stored axes."""
     paths = {kind: layout.path(image_id, kind) for kind in layout.FOLDERS}
     save_image(paths["rgb"], image.rgb)
     ids = (image.semantic + 1).astype(np.uint8)
@@ -210,7 +209,7 @@ def write_maps(layout: ListLayout, image_id: str, image: PerspectiveImage) -> No
 
 
 def npy_arrays(image: PerspectiveImage) -> dict[str, np.ndarray]:
-    """The arrays of M by kind, of an image with labels of the 13 classes."""
+    """The arrays of layout M by kind, for an image with labels of the 13 classes."""
     return {
         "rgb": image.rgb.astype(np.float32) / 255,
         "depth": image.depth[..., None],
@@ -226,14 +225,14 @@ def save_npy(path: Path, array: np.ndarray) -> None:
 
 
 def save_image(path: Path, image: np.ndarray) -> None:
-    """Write an image atomically, with little loss if its suffix is that of JPEG."""
+    """Write an image atomically, with high quality if it is a JPEG file."""
     options = {"quality": JPEG_QUALITY, "subsampling": 0} if path.suffix == ".jpg" else {}
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, **options)
 
 
 def _hub_row(image: PerspectiveImage) -> dict[str, np.ndarray]:
-    """The columns of a row of H: channels first."""
+    """The columns of a row of layout H, with channels first."""
     arrays = npy_arrays(image)
     noise = np.random.default_rng(0).random((1, *image.size), np.float32)
     return {
@@ -246,7 +245,7 @@ def _hub_row(image: PerspectiveImage) -> dict[str, np.ndarray]:
 
 
 def _with_frame(image: PerspectiveImage) -> PerspectiveImage:
-    """The image with the owners' white frame, in which nothing is known."""
+    """The image with the owners' white frame, which has no ground truth."""
     top, left, height, width = window_of(*image.size)
     inner = image.cropped(top, left, height, width).padded(*image.size, top, left)
     inside = np.zeros(image.size, bool)
@@ -256,10 +255,10 @@ def _with_frame(image: PerspectiveImage) -> PerspectiveImage:
 
 
 def _filled(depth: np.ndarray) -> np.ndarray:
-    """Depth with holes filled, crudely: by the median of all that is known."""
+    """Depth with holes filled by the median of the valid depth."""
     return np.where(depth > 0, depth, np.median(depth[depth > 0])).astype(np.float32)
 
 
 def _characters(text: str) -> np.ndarray:
-    """A text as MATLAB stores it."""
+    """A text (N, 1) uint16 as MATLAB stores it."""
     return np.frombuffer(text.encode("utf-16-le"), np.uint16)[:, None]

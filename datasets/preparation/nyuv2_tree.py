@@ -1,7 +1,7 @@
-"""A tree that trains at full speed, made of a copy of NYU v2 that does not: B of the owners' file, M of the hub's.
+"""Converts copies of NYU v2 that are slow to read: the owners' file to layout B, the hub's files to layout M.
 
-Of the owners' 480x640 the valid window of 425x560 is kept. Normals are written along our axes: x right, y down, z
-forward, toward the camera. A note in the folder says what it was made of.
+The owners' images are cropped from 480x640 to the valid window of 425x560. Normals are written along our axes: x right,
+y down, z forward, toward the camera. A note in the folder records the source.
 """
 
 from collections.abc import Sequence
@@ -33,13 +33,13 @@ _PARTS = ("train", "test")
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done.
+    """Result of a preparation.
 
     Attributes:
         counts: images of "train" and "test".
-        written: images that were not there yet.
-        note: what the tree was made of.
-        problems: why images cannot be used.
+        written: images that were written in this run.
+        note: source of the images, and how they were read.
+        problems: errors of unusable images.
     """
 
     counts: dict[str, int]
@@ -59,13 +59,13 @@ def prepare(
     """Write the tree; images whose files all exist are skipped. The lists of ids are written last.
 
     Args:
-        raw: folder of the owners' file, or of the hub's.
-        normals, raw_depth: see `datasets.nyuv2_layouts.OwnersLayout`. With None and no normals beside the file they are
-            estimated from the depth.
+        raw: folder of the owners' or the hub's files.
+        normals, raw_depth: see `datasets.nyuv2_layouts.OwnersLayout`. Normals are estimated from the depth if this is
+            None and there are none beside the file.
         normal_axes: see `NYUv2`.
 
     Raises:
-        UserError: when the copy is another one, the folder was made of something else, or a file cannot be written.
+        UserError: when it is another copy, `out` has other content, or a file cannot be written.
     """
     source = open_source(raw, normals, normal_axes, raw_depth)
     layout = source["train"].layout
@@ -97,14 +97,13 @@ def prepare(
 
 
 def open_source(raw: Path, normals: str | None, normal_axes: str | None, raw_depth: bool) -> dict[str, NYUv2]:
-    """Training and test images of a copy that can be prepared.
+    """Training and test images of the owners' or the hub's copy.
 
     Raises:
         UserError: when it is another copy.
     """
-    tasks = ("depth", "segmentation")  # the copy first: its normals may be missing
     build = partial(NYUv2, raw, height=1, width=1, raw_depth=raw_depth)
-    layout = build(split="train", tasks=tasks, normals=normals).layout
+    layout = build(split="train", tasks=("depth", "segmentation"), normals=normals).layout  # normals may be missing
     if not isinstance(layout, OwnersLayout | HubLayout):
         raise UserError(f"--raw {raw} holds copy {layout.letter} ({layout.title}), which needs no preparation")
     if layout.normal_source == "none":
@@ -119,7 +118,7 @@ def target_files(dataset: NYUv2, index: int, out: Path) -> list[Path]:
 
 
 def write_prepared(index: int, dataset: NYUv2, out: Path) -> str | None:
-    """Write an image of the owners' file as B; returns what is wrong with it, if anything is."""
+    """Write an image of the owners' file in layout B; returns the error if it cannot be read."""
     try:
         image = dataset.read(index)
     except UserError as error:
@@ -130,7 +129,7 @@ def write_prepared(index: int, dataset: NYUv2, out: Path) -> str | None:
 
 
 def write_npy_tree(index: int, dataset: NYUv2, out: Path) -> str | None:
-    """Write an image of the hub's files as M; returns what is wrong with it, if anything is."""
+    """Write an image of the hub's files in layout M; returns the error if it cannot be read."""
     try:
         image = dataset.read(index)
     except UserError as error:
@@ -141,20 +140,24 @@ def write_npy_tree(index: int, dataset: NYUv2, out: Path) -> str | None:
 
 
 def _claim(out: Path, note: dict) -> None:
-    """Note down what the folder is made of; refuse one that holds anything else."""
+    """Write the note to the folder.
+
+    Raises:
+        UserError: when the folder has other content.
+    """
     if out.is_dir() and any(out.iterdir()) and read_note(out) != note:
         raise UserError(f"--out {out} holds something else, or was made with other options: choose an empty folder")
     write_json(out / NOTE, note)
 
 
 def _write_lists(out: Path, source: dict[str, NYUv2]) -> None:
-    """Ids of both splits, and the scene of each image if it is known."""
-    scenes = {one: dataset.layout.scene(one) for dataset in source.values() for one in dataset.ids}
+    """Write the ids of both parts, and the scenes of the images if they are known."""
+    scenes = {image_id: dataset.layout.scene(image_id) for dataset in source.values() for image_id in dataset.ids}
     if all(scenes.values()):
-        write_text(out / SCENES_FILE, "".join(f"{one} {scene}\n" for one, scene in scenes.items()))
+        write_text(out / SCENES_FILE, "".join(f"{image_id} {scene}\n" for image_id, scene in scenes.items()))
     for part, dataset in source.items():
         name = NpyLayout.PART_FOLDERS[part]
-        write_text(out / "gt_sets" / f"{name}.txt", "".join(f"{one}\n" for one in dataset.ids))
+        write_text(out / "gt_sets" / f"{name}.txt", "".join(f"{image_id}\n" for image_id in dataset.ids))
 
 
 def _contiguous(image: PerspectiveImage) -> PerspectiveImage:

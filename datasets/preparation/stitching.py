@@ -1,7 +1,7 @@
-"""Depth and normals of a panorama from perspective views with known cameras.
+"""Stitches depth and normals of a panorama from perspective views with known cameras.
 
-The centers of the views may differ. So where a ray of the panorama meets a view depends on the distance of what it
-meets, which is searched for: the distance that the view has, at the place where the point at this distance appears.
+The centers of the views may differ. Where a ray of the panorama appears in a view then depends on the distance along
+the ray, which is found by fixed-point iteration: the point at this distance must have the depth of the view there.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,20 +12,21 @@ import numpy as np
 from utils.pinhole import Pinhole
 from utils.sphere import erp_rays
 
-_STEPS = 4  # of the search; each leaves less than a tenth of the error, for centers a few centimeters apart
-_MAX_MISS = 0.004  # radians between the ray and what was found; more: something else is in front, or at its border
-_SMOOTH = 1.1  # ratio of neighboring depths, across which they are interpolated
-_MARGIN = 0.1  # radians around the field of view, where points nearby may still be seen
+_STEPS = 4  # iterations; each leaves less than a tenth of the error for centers a few centimeters apart
+_MAX_MISS = 0.004  # radians between the ray and the found point; more: occluded, or at the border of an object
+_SMOOTH = 1.1  # maximum ratio of neighboring depths that are interpolated
+_MARGIN = 0.1  # radians around the field of view in which near points may still be seen
 
 
 @dataclass(frozen=True)
 class PlacedView:
-    """A perspective view beside a panorama's center.
+    """A perspective view near the center of a panorama.
 
     Attributes:
-        camera: of depth (H, W) in meters along the optical axis, 0 = missing.
-        rotation: (3, 3) from camera axes to those of the panorama.
-        center: (3,) in meters, axes of the panorama.
+        camera: intrinsics.
+        rotation: (3, 3) from camera to panorama axes.
+        center: (3,) meters from the panorama's center, panorama axes.
+        depth: (H, W) meters along the optical axis, 0 = missing.
         normal: (H, W, 3) as stored; None: no normals.
     """
 
@@ -38,12 +39,12 @@ class PlacedView:
 
 @dataclass(frozen=True)
 class StitchedMaps:
-    """A panorama of H x W.
+    """Maps of a panorama of H x W.
 
     Attributes:
-        depth: (H, W) float64 in meters along the ray, 0 = missing.
-        normal: (H, W, 3) unit vectors in the panorama's axes, zero = missing.
-        disagreement: median relative difference in depth where views overlap; NaN: they do not.
+        depth: (H, W) float64, meters along the ray, 0 = missing.
+        normal: (H, W, 3) unit vectors in panorama axes, zero = missing.
+        disagreement: median relative difference in depth where views overlap; NaN: no overlap.
     """
 
     depth: np.ndarray
@@ -54,8 +55,9 @@ class StitchedMaps:
 def stitch(
     views: Sequence[PlacedView], height: int, decode_normals: Callable[[np.ndarray], np.ndarray] = np.asarray
 ) -> StitchedMaps:
-    """The panorama (height, 2 height) of some views. Of several that see a point, the one wins in which it is closest
-    to the optical axis; for normals, of those that have one there.
+    """The panorama (height, 2 height) of some views.
+
+    Each pixel is taken from the view with a valid depth (or a valid normal) in which it is closest to the optical axis.
 
     Args:
         decode_normals: from stored normals (N, 3) to unit vectors (N, 3) in camera axes, zero = missing.
@@ -66,11 +68,11 @@ def stitch(
     differences = []
     for view in views:
         pixels, distance, row, col = find_distances(view, rays)
-        away = distance[:, None] * rays[pixels] - view.center
-        cosine = away @ view.rotation[:, 2] / np.linalg.norm(away, axis=1)
-        before = depth[pixels]
-        twice = before > 0
-        differences.append(np.abs(distance - before)[twice] / before[twice])
+        from_view = distance[:, None] * rays[pixels] - view.center
+        cosine = from_view @ view.rotation[:, 2] / np.linalg.norm(from_view, axis=1)
+        previous = depth[pixels]
+        overlap = previous > 0
+        differences.append(np.abs(distance - previous)[overlap] / previous[overlap])
         best = cosine > closeness["depth"][pixels]
         closeness["depth"][pixels[best]], depth[pixels[best]] = cosine[best], distance[best]
         if view.normal is not None:
@@ -83,11 +85,11 @@ def stitch(
 
 
 def find_distances(view: PlacedView, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What a view knows of unit rays (N, 3) from the panorama's center.
+    """Distances along unit rays (N, 3) from the panorama's center according to a view.
 
     Returns:
-        Indices (M,) of rays that meet something seen by the view, distances (M,) in meters along them, and rows and
-        columns (M,) where it is seen.
+        Indices (M,) of the rays with a distance, their distances (M,) in meters, and fractional rows and columns (M,)
+        of these points in the view.
     """
     camera = view.camera
     inverse = np.divide(1, view.depth, out=np.zeros(view.depth.shape), where=view.depth > 0)
@@ -101,11 +103,11 @@ def find_distances(view: PlacedView, rays: np.ndarray) -> tuple[np.ndarray, np.n
     distance = np.full(len(pixels), 1 / np.median(known) if known.size else np.nan)
     for _ in range(_STEPS if view.center.any() else 1):
         row, col = camera.project(distance[:, None] * directions - center)
-        found = _unproject(camera, row, col, _interpolate(inverse, row, col)) + center
-        distance = (found * directions).sum(axis=1)
-    missed = np.linalg.norm(found - distance[:, None] * directions, axis=1)
-    met = missed < _MAX_MISS * distance  # False for NaN
-    return pixels[met], distance[met], row[met], col[met]
+        points = _unproject(camera, row, col, _interpolate(inverse, row, col)) + center
+        distance = (points * directions).sum(axis=1)
+    miss = np.linalg.norm(points - distance[:, None] * directions, axis=1)
+    hit = miss < _MAX_MISS * distance  # False for NaN
+    return pixels[hit], distance[hit], row[hit], col[hit]
 
 
 def _unproject(camera: Pinhole, row: np.ndarray, col: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -114,8 +116,9 @@ def _unproject(camera: Pinhole, row: np.ndarray, col: np.ndarray, z: np.ndarray)
 
 
 def _interpolate(inverse: np.ndarray, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """Depth (N,) of 1 / depth (H, W) at fractional positions: bilinear, which is exact on planes, or the nearest
-    pixel's at edges; NaN where it is missing.
+    """Depth (N,) at fractional positions, of inverse depth (H, W), 0 = missing; NaN where it is missing.
+
+    Interpolation of the inverse is bilinear, which is exact on planes; at edges the nearest pixel is taken.
     """
     outside = ~np.isfinite(row)
     row, col = np.nan_to_num(row), np.nan_to_num(col)

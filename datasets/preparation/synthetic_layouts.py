@@ -1,4 +1,4 @@
-"""Synthetic rooms in the formats of the datasets on disk: paths, encodings and label ids."""
+"""Writes synthetic rooms in the formats of the panorama datasets: paths, encodings and label ids."""
 
 import json
 import uuid
@@ -28,9 +28,9 @@ class Layout(ABC):
     """The format in which a dataset stores a panorama.
 
     Attributes:
-        ids: the stored id of each of the 13 labels of a room.
+        ids: stored id of each of the 13 labels of a room.
         val_within_train: see `datasets.on_disk.DiskPanoramaDataset`.
-        description: content of a dataset.json; None: it has none.
+        description: content of dataset.json; None: no such file.
     """
 
     ids: np.ndarray
@@ -39,14 +39,14 @@ class Layout(ABC):
 
     @abstractmethod
     def files(self, part: str, number: int) -> PanoramaFiles:
-        """Names of the files of a room of "train", "val" or "test"."""
+        """Names of the files of a room in "train", "val" or "test"."""
 
     @abstractmethod
     def depth(self, meters: np.ndarray) -> np.ndarray:
-        """Stored depth (H, W) uint16 of meters along the ray (H, W)."""
+        """Stored depth (H, W) uint16 for meters along the ray (H, W)."""
 
     def normal(self, normal: np.ndarray) -> np.ndarray:
-        """Stored normals (H, W, 3) uint8 of unit vectors (H, W, 3) in the camera frame."""
+        """Stored normals (H, W, 3) uint8 for unit vectors (H, W, 3) in the camera frame."""
         return np.rint((normal + 1) * 127.5).astype(np.uint8)
 
 
@@ -105,7 +105,7 @@ class Struc3D(Layout):
 
 
 class Folder(Layout):
-    """A dataset of one's own: millimeters, 8-bit normals, ids 1 to 13."""
+    """A user's own dataset: millimeters, 8-bit normals, ids 1 to 13."""
 
     ids = 1 + np.arange(len(STANFORD2D3D))
     val_within_train = False
@@ -145,10 +145,12 @@ LAYOUTS = {layout.__name__: layout for layout in (MP3D, S2D3D, Struc3D, Folder)}
 def write_dataset(
     layout_name: str, num: int, out: Path, height: int = 512, first_seed: int = 0, num_workers: int | None = 0
 ) -> None:
-    """Write `num` rooms for training and `num` for testing (and some for "val", see the top of this file).
+    """Write `num` rooms for testing, `num` for training, and `num` / 4, rounded up, for "val".
+
+    Layouts with `val_within_train` take the rooms of "val" from those for training, none from a single one.
 
     Raises:
-        UserError: when the folder contains something else.
+        UserError: when the folder has other content.
     """
     layout = LAYOUTS[layout_name]()
     num_val = -(-num // 4) if num > 1 or not layout.val_within_train else 0
@@ -165,7 +167,11 @@ def write_dataset(
 
 
 def claim(out: Path, content: dict) -> None:
-    """Note down what the folder is going to hold; refuse one that holds anything else."""
+    """Write a note with the future content of a folder to it.
+
+    Raises:
+        UserError: when the folder has other content.
+    """
     note = out / NOTE
     if out.is_dir() and any(out.iterdir()) and not (note.is_file() and json.loads(note.read_text()) == content):
         raise UserError(f"--out {out} holds something else: choose an empty folder")
@@ -173,7 +179,7 @@ def claim(out: Path, content: dict) -> None:
 
 
 def write_room(room: tuple[str, str, int], layout: Layout, out: Path, height: int, first_seed: int) -> None:
-    """Write one room, (split of the synthetic rooms, part of the dataset, index), as four images."""
+    """Write a room, given as (split of the synthetic rooms, part of the dataset, index), as four images."""
     split, part, index = room
     panorama = SyntheticRooms(split, index + 1, height, 2 * height, seed=first_seed).read(index)
     for name, image in encode(panorama, layout).items():
@@ -182,7 +188,7 @@ def write_room(room: tuple[str, str, int], layout: Layout, out: Path, height: in
 
 
 def encode(panorama: Panorama, layout: Layout) -> dict[str, np.ndarray]:
-    """The four images of a room as arrays."""
+    """The four stored images of a room, by kind."""
     return {
         "rgb": panorama.rgb,
         "depth": layout.depth(panorama.depth),

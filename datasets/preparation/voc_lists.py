@@ -1,10 +1,10 @@
-"""The lists and masks of VOC that are not official, made from the official ones and those of SBD.
+"""Unofficial lists and masks of VOC, made from the official ones and those of SBD (Hariharan et al., ICCV 2011).
 
-* **Training list** of a year: the images of detection's and segmentation's ``trainval``, and of 2012 those of SBD
-  (Hariharan et al., ICCV 2011), without the test images: ``test`` of 2007 and the validation images of segmentation of
-  2012. VOC2012 holds images of 2007, number 000032 as 2007_000032: a test image is left out under both names.
-* **Test list** of segmentation: its validation list of 2012.
-* **Masks** of training: the official one where there is one, else SBD's.
+* **Training list** of a year: the images of ``trainval`` of detection and of segmentation, for 2012 also those of SBD,
+  without the test images: ``test`` of 2007 and ``val`` of segmentation of 2012. VOC2012 also contains images of 2007,
+  number 000032 as 2007_000032: a test image is excluded under both names.
+* **Test list** of segmentation: its ``val`` of 2012.
+* **Masks** of training images: the official one or, without one, SBD's.
 """
 
 import shutil
@@ -23,11 +23,11 @@ from utils.files import atomic_path, write_text
 
 @dataclass(frozen=True)
 class WrittenList:
-    """A list.
+    """Result for one list.
 
     Attributes:
-        path: of the file.
-        count: images that it should hold.
+        path: path of the file.
+        count: number of images that it should contain.
         state: "written", "there already", or "there already, but different".
     """
 
@@ -38,11 +38,11 @@ class WrittenList:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done.
+    """Result of a preparation.
 
     Attributes:
-        lists: one after the other.
-        masks: of each year how many masks its training images have, and how many of them were written now.
+        lists: results for all lists.
+        masks: for each year, the number of training images with masks, and the number of masks written in this run.
     """
 
     lists: list[WrittenList]
@@ -50,46 +50,45 @@ class Summary:
 
 
 def prepare(root: Path, sbd: Path | None = None) -> Summary:
-    """Write what is missing. What is there is left as it is; a stopped run continues where it was.
+    """Write missing lists and masks; existing files are not changed, so that an interrupted run can be repeated.
 
     Args:
         root: see `datasets.voc.find_voc`.
-        sbd: folder of SBD, with ``cls/<id>.mat``, or one above it; None: without its masks.
+        sbd: folder of SBD (see `find_sbd`); None: without its masks.
 
     Raises:
-        UserError: when official lists are missing, there is no SBD, a mask of it is damaged, or scipy, which reads it,
-            is missing.
+        UserError: when official lists are missing, `sbd` is not SBD, one of its masks is damaged, or scipy, which reads
+            them, is missing.
     """
     root = find_voc(root)
-    outlines = find_sbd(sbd) if sbd else {}
-    lists = {year: training_ids(root, year, list(outlines) if year == "2012" else []) for year in YEARS}
+    sbd_masks = find_sbd(sbd) if sbd else {}
+    lists = {year: training_ids(root, year, list(sbd_masks) if year == "2012" else []) for year in YEARS}
     masks = {}
     for year, ids in lists.items():
-        sources = {one: outlines[one] for one in ids if year == "2012" and one in outlines}
-        for one in ids:
-            official = root / f"VOC{year}" / "SegmentationClass" / f"{one}.png"
-            sources |= {one: official} if official.is_file() else {}
+        sources = {image_id: sbd_masks[image_id] for image_id in ids if year == "2012" and image_id in sbd_masks}
+        for image_id in ids:
+            official = root / f"VOC{year}" / "SegmentationClass" / f"{image_id}.png"
+            sources |= {image_id: official} if official.is_file() else {}
         folder = root / f"VOC{year}" / "SegmentationClassAug"
-        todo = [path for one, path in sources.items() if not (folder / f"{one}.png").exists()]
+        todo = [path for image_id, path in sources.items() if not (folder / f"{image_id}.png").exists()]
         for path in tqdm(todo, f"masks of {year}", unit="file", dynamic_ncols=True):
             write_mask(path, folder)
-        there = sum((folder / f"{one}.png").exists() for one in ids)
-        masks[year] = there, len(todo)
+        masks[year] = sum((folder / f"{image_id}.png").exists() for image_id in ids), len(todo)
     written = [_write_list(root, year, TRAIN_LIST, ids) for year, ids in lists.items()]
     segmentation = read_ids(root, "2012", "val", "Segmentation")
     return Summary([*written, _write_list(root, "2012", SEGMENTATION_TEST_LIST, segmentation)], masks)
 
 
-def training_ids(root: Path, year: str, more: list[str]) -> list[str]:
-    """The training list of a year, see the top of this file, sorted; `more` are the images of SBD."""
-    held_back = {same_image("2007", one) for one in read_ids(root, "2007", "test")}
-    held_back |= {same_image("2012", one) for one in read_ids(root, "2012", "val", "Segmentation")}
-    ids = {*read_ids(root, year, "trainval"), *read_ids(root, year, "trainval", "Segmentation"), *more}
-    return sorted(one for one in ids if same_image(year, one) not in held_back)
+def training_ids(root: Path, year: str, sbd_ids: list[str]) -> list[str]:
+    """The sorted training list of a year, see the top of this file."""
+    test_images = {same_image("2007", image_id) for image_id in read_ids(root, "2007", "test")}
+    test_images |= {same_image("2012", image_id) for image_id in read_ids(root, "2012", "val", "Segmentation")}
+    ids = {*read_ids(root, year, "trainval"), *read_ids(root, year, "trainval", "Segmentation"), *sbd_ids}
+    return sorted(image_id for image_id in ids if same_image(year, image_id) not in test_images)
 
 
 def find_sbd(folder: Path) -> dict[str, Path]:
-    """The files of SBD's class masks by image id.
+    """The files of SBD's class masks by image id; `folder` is the one of ``cls``, or one or two above.
 
     Raises:
         UserError: when there are none.
@@ -97,11 +96,11 @@ def find_sbd(folder: Path) -> dict[str, Path]:
     for place in (folder, folder / "dataset", folder / "benchmark_RELEASE" / "dataset"):
         if (place / "cls").is_dir():
             return {path.stem: path for path in sorted((place / "cls").glob("[!.]*.mat"))}
-    raise UserError(f"--sbd {folder} holds no SBD: expected cls/*.mat, or dataset/cls/*.mat")
+    raise UserError(f"--sbd {folder} does not contain SBD: expected cls/*.mat or dataset/cls/*.mat")
 
 
 def write_mask(source: Path, folder: Path) -> None:
-    """Write a mask, an official .png or SBD's .mat, to a folder."""
+    """Write a mask, from an official .png or a .mat of SBD, to a folder."""
     target = folder / f"{source.stem}.png"
     if source.suffix == ".mat":
         save_image(target, read_sbd(source))
@@ -111,7 +110,7 @@ def write_mask(source: Path, folder: Path) -> None:
 
 
 def read_sbd(path: Path) -> np.ndarray:
-    """The classes (H, W) uint8, 0 = background, of a file of SBD.
+    """The classes (H, W) uint8, 0 = background, in a file of SBD.
 
     Raises:
         UserError: when it is damaged or another file.
@@ -128,5 +127,5 @@ def _write_list(root: Path, year: str, name: str, ids: list[str]) -> WrittenList
     if path.is_file():
         state = "there already" if set(read_ids(root, year, name)) == set(ids) else "there already, but different"
     else:
-        write_text(path, "".join(f"{one}\n" for one in ids))
+        write_text(path, "".join(f"{image_id}\n" for image_id in ids))
     return WrittenList(path, len(ids), state)

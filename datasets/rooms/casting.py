@@ -1,11 +1,12 @@
 """The first solid hit by each ray of an ERP image, in closed form.
 
 All solids except spheres are upright prisms, and in an ERP image each column is a heading and each row a slope. So
-where a ray crosses a prism's *footprint* depends only on its column, and where it is between the prism's bottom
-and top only on its row; both are measured by the **run**, the distance covered on the floor plan. Only their
-combination is computed per pixel, in the rectangle of pixels where both exist.
+where a ray is over a prism's *footprint* depends only on its column, and where it is between the heights of bottom and
+top only on its row; both are measured by the **run**, the distance covered on the floor plan. Only the intersection of
+both intervals is computed per pixel, in the rectangle of pixels where both exist.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,8 @@ import numpy as np
 from datasets.rooms.shapes import Face, Kind, SolidTable
 from utils.sphere import pixels_to_angles
 
-_TINY = 1e-12  # avoids division by zero for rays parallel to a face
-_CORNER = 1e-9  # meters by which walls extend beyond corners, so that there are no gaps
+TINY = 1e-12  # avoids division by zero for rays parallel to a face
+CORNER = 1e-9  # meters by which walls extend beyond corners, to avoid gaps
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class RayHits:
     """Hits of the rays of an H x W ERP image, (H, W) arrays."""
 
     depth: np.ndarray  # float64, meters along the ray
-    solid: np.ndarray  # int, number of the solid in the table
+    solid: np.ndarray  # int, index of the solid in the table
     face: np.ndarray  # int, a `Face`
 
 
 @dataclass(frozen=True)
 class _Spans:
-    """Runs at which rays are within the solids' footprints (P, W) and heights (P, H): enter < leave, or enter = inf."""
+    """Runs between which rays are within the solids' footprints (P, W) and heights (P, H); enter = inf: never."""
 
     column_enter: np.ndarray
     column_leave: np.ndarray
@@ -50,7 +51,7 @@ class _Spans:
 def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits:
     """Cast all rays of an ERP image from `camera`, which must be inside the shell.
 
-    A solid that contains the camera is invisible.
+    Solids that contain the camera are invisible.
     """
     u, v = pixels_to_angles(np.arange(height), np.arange(width), height, width)
     spans = _spans(solids, camera, u + camera.yaw, v)
@@ -72,9 +73,8 @@ def cast(solids: SolidTable, camera: Camera, height: int, width: int) -> RayHits
 
 def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> _Spans:
     """Spans of all solids for columns of world longitudes u (W,) and rows of latitudes v (H,)."""
-    every = np.arange(len(solids.x))
     # The camera and the headings in the local axes of each solid: (P, 1) and (P, W).
-    camera_x, camera_z = (p[:, None] for p in solids.to_local(every, camera.x, camera.z))
+    camera_x, camera_z = (p[:, None] for p in solids.to_local(np.arange(len(solids.x)), camera.x, camera.z))
     heading_x, heading_z = np.sin(u - solids.yaw[:, None]), np.cos(u - solids.yaw[:, None])
     enter, leave, face = _cross_boxes(solids, camera_x, camera_z, heading_x, heading_z)
     round_ = (solids.kind == Kind.CYLINDER) | (solids.kind == Kind.SPHERE)
@@ -87,7 +87,7 @@ def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> 
 
     # y grows downward: the top of a solid has the smaller y.
     slope = np.tan(v)
-    slope = np.where(np.abs(slope) < _TINY, _TINY, slope)
+    slope = np.where(np.abs(slope) < TINY, TINY, slope)
     at_top = (camera.height - solids.high)[:, None] / slope
     at_bottom = (camera.height - solids.low)[:, None] / slope
     row_enter, row_leave = np.minimum(at_top, at_bottom), np.maximum(at_top, at_bottom)
@@ -98,9 +98,9 @@ def _spans(solids: SolidTable, camera: Camera, u: np.ndarray, v: np.ndarray) -> 
 def _cross_boxes(
     solids: SolidTable, camera_x, camera_z, heading_x, heading_z
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Runs (P, W) at which headings enter and leave the footprint rectangles, and the face by which they enter."""
-    heading_x = np.where(np.abs(heading_x) < _TINY, _TINY, heading_x)
-    heading_z = np.where(np.abs(heading_z) < _TINY, _TINY, heading_z)
+    """Runs (P, W) at which headings enter and leave rectangular footprints, and the face through which they enter."""
+    heading_x = np.where(np.abs(heading_x) < TINY, TINY, heading_x)
+    heading_z = np.where(np.abs(heading_z) < TINY, TINY, heading_z)
     reach_x = solids.half_x[:, None] / np.abs(heading_x)
     reach_z = solids.half_z[:, None] / np.abs(heading_z)
     middle_x, middle_z = -camera_x / heading_x, -camera_z / heading_z
@@ -121,14 +121,14 @@ def _cross_circles(radius, camera_x, camera_z, heading_x, heading_z) -> tuple[np
 
 
 def _cross_walls(half_length, camera_x, camera_z, heading_x, heading_z) -> np.ndarray:
-    """Runs at which headings meet the fronts of walls; inf if they miss."""
-    run = -camera_z / np.minimum(heading_z, -_TINY)
-    meets = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + _CORNER)
-    return np.where(meets, run, np.inf)
+    """Runs at which headings hit the fronts of walls; inf if they miss."""
+    run = -camera_z / np.minimum(heading_z, -TINY)
+    hit = (heading_z < 0) & (camera_z > 0) & (np.abs(camera_x + run * heading_x) <= half_length[:, None] + CORNER)
+    return np.where(hit, run, np.inf)
 
 
 def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarray]:
-    """Run and number of the shell's surface on each ray, (H, W). A ray leaves the room through the first one."""
+    """Run and index of the first surface of the shell on each ray, (H, W) each."""
     walls = np.flatnonzero(solids.kind == Kind.WALL)
     levels = np.flatnonzero((solids.kind == Kind.FLOOR) | (solids.kind == Kind.CEILING))
     wall, wall_run = walls[spans.column_enter[walls].argmin(0)], spans.column_enter[walls].min(0)
@@ -140,7 +140,7 @@ def _cast_shell(solids: SolidTable, spans: _Spans) -> tuple[np.ndarray, np.ndarr
 def _cross_sphere(
     solids: SolidTable, i: int, camera: Camera, u: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run at which rays enter sphere i, and whether they do, each (rows, columns)."""
+    """Runs at which rays enter sphere i, and whether they do, (rows, columns) each."""
     x, z = solids.x[i] - camera.x, solids.z[i] - camera.z
     y = camera.height - (solids.low[i] + solids.high[i]) / 2
     nearest = np.cos(v)[:, None] * (x * np.sin(u) + z * np.cos(u)) + (y * np.sin(v))[:, None]
@@ -149,10 +149,10 @@ def _cross_sphere(
     return enter * np.cos(v)[:, None], (squared > 0) & (enter > 0)
 
 
-def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
-    """Yield (i, [(rows, columns), ...]): slices of the pixels that can see solid i, for all but shell and hidden ones.
+def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray) -> Iterator[tuple[int, list[tuple[slice, slice]]]]:
+    """Index i, and the rows and columns of the pixels whose rays can hit solid i, for all but shell and hidden solids.
 
-    Solids are convex, so the pixels are one rectangle, or two if it crosses the left edge of the image.
+    Solids are convex, so these pixels are one rectangle, or two if it crosses the left edge of the image.
     """
     seen_columns = np.isfinite(spans.column_enter)
     nearest = np.where(seen_columns, spans.column_enter, np.inf).min(1, keepdims=True)
@@ -173,7 +173,7 @@ def _windows(solids: SolidTable, spans: _Spans, hidden: np.ndarray):
 
 
 def _faces(solids: SolidTable, spans: _Spans, solid: np.ndarray) -> np.ndarray:
-    """The face of each hit, (H, W): for a prism the side if its footprint is entered after its heights."""
+    """The face of each hit, (H, W). A prism is hit on its side if the ray enters its footprint after its heights."""
     height, width = solid.shape
     rows, columns = np.ogrid[:height, :width]
     sideways = spans.column_enter[solid, columns] >= spans.row_enter[solid, rows]

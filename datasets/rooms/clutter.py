@@ -12,19 +12,19 @@ FLOOR_CLUTTER_SIZE = 0.6  # meters, maximum width on the floor
 
 
 def on_floor(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
-    """An object on the floor: cartons, a ball, a bin, a plant or a low stool."""
+    """An object on the floor: cartons, a ball, a bin, a plant or a crate."""
     build = (_cartons, _ball, _bin, _plant, _crate)[rng.integers(5)]
     return build(place, style, rng)
 
 
 def on_table(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
     """An object, at most 0.4 m wide, on a table."""
-    build = (_laptop, _mug, _book_pile, _table_lamp, _vase, _ball_on_foot)[rng.integers(6)]
+    build = (_laptop, _mug, _book_pile, _table_lamp, _vase, _globe)[rng.integers(6)]
     return build(place, style, rng)
 
 
 def monitor(place: Place, style: Style) -> list[Part]:
-    """A computer monitor with keyboard, on a desk; its screen faces local +z."""
+    """A computer monitor with a keyboard, on a desk; the screen faces local +z."""
     return _clutter(
         (place.cylinder(0, -0.08, 0.1, 0, 0.015), style.dark),
         (place.box(0, -0.1, 0.04, 0.03, 0.015, 0.2), style.dark),
@@ -35,7 +35,7 @@ def monitor(place: Place, style: Style) -> list[Part]:
 
 
 def floor_lamp(place: Place, style: Style) -> list[Part]:
-    """A standing lamp, 1.6 m high; its light is at 1.42 m."""
+    """A floor lamp, 1.6 m high; its light is at 1.42 m."""
     return _clutter(
         (place.cylinder(0, 0, 0.15, 0, 0.03), style.dark),
         (place.cylinder(0, 0, 0.015, 0.03, 1.25), style.dark),
@@ -124,6 +124,5 @@ def _vase(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
     )
 
 
-def _ball_on_foot(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
-    """A globe."""
+def _globe(place: Place, style: Style, rng: np.random.Generator) -> list[Part]:
     return _clutter((place.cylinder(0, 0, 0.07, 0, 0.04), style.dark), (place.sphere(0, 0, 0.15, 0.12), bright(rng)))

@@ -1,4 +1,4 @@
-"""Placing the fittings of a room: doors, windows and boards on free parts of walls, beams and lamps above."""
+"""Places the fittings of a room: on free parts of walls (doors, windows, boards, ...), beams, columns and lamps."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ from datasets.rooms.shapes import box
 from datasets.rooms.style import Style
 
 _TRIES = 20
-_LIT = 2  # lamps that are light sources
-_TALL = 2.2  # meters to keep free below beams
+_MAX_SOURCES = 2  # lamps that are light sources
+_BEAM_CLEARANCE = 2.2  # meters to keep free below beams
 
 
 def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` doors, with free floor before them."""
+    """Up to `count` doors, with free floor in front of them."""
     parts: list[Part] = []
     for _ in range(count):
         width = rng.uniform(1.5, 1.9) if rng.random() < 0.2 else rng.uniform(0.98, 1.15)
@@ -27,7 +27,7 @@ def put_doors(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
 def put_windows(
     plan: FloorPlan, count: int, style: Style, rng: np.random.Generator, curtains: bool = False
 ) -> tuple[list[Part], list[Light]]:
-    """Up to `count` windows of one height, sometimes with radiators below or `curtains`, and their daylight."""
+    """Up to `count` windows at the same height, sometimes with radiators or `curtains`, and their daylight."""
     parts: list[Part] = []
     lights: list[Light] = []
     low, high = rng.uniform(0.75, 1.05), min(plan.ceiling - 0.2, rng.uniform(1.95, 2.4))
@@ -40,15 +40,15 @@ def put_windows(
             continue
         place = plan.at_wall(*spot)
         parts += fittings.window(place, width, low, high, style)
-        warm = Footprint.around(plan.at_wall(*spot, distance=0.1), width * 0.8, 0.18)
+        below = Footprint.around(plan.at_wall(*spot, distance=0.1), width * 0.8, 0.18)
         if curtains and rng.random() < 0.6:
             hem = 0.03 if rng.random() < 0.6 else low - 0.1
             parts += household.curtains(place, width, hem, min(high + 0.15, plan.ceiling), style, rng)
-        if heated and plan.claim_wall(*spot, width * 0.8, 0.0, low - 0.06) and plan.claim(warm):
+        if heated and plan.claim_wall(*spot, width * 0.8, 0.0, low - 0.06) and plan.claim(below):
             parts += fittings.radiator(place, width * 0.8, style)
-        before = place.at(0, 0.3)
+        front = place.at(0, 0.3)
         color = tuple((daylight * width * (high - low)).tolist())
-        lights.append(Light(before.x, before.z, (low + high) / 2, color, place.yaw, shadows=not lights))
+        lights.append(Light(front.x, front.z, (low + high) / 2, color, place.yaw, shadows=not lights))
     return parts, lights
 
 
@@ -77,7 +77,7 @@ def put_pictures(plan: FloorPlan, count: int, style: Style, rng: np.random.Gener
 
 
 def put_shelves(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` boards on walls, above each other or alone, with things on them."""
+    """Up to `count` wall shelves of one to three boards, with objects on them."""
     parts: list[Part] = []
     for _ in range(count):
         width, low, boards = rng.uniform(0.6, 3.0), rng.uniform(1.1, 1.6), int(rng.integers(1, 4))
@@ -90,9 +90,9 @@ def put_shelves(plan: FloorPlan, count: int, style: Style, rng: np.random.Genera
 
 
 def put_beams(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` parallel beams at even distances across the shorter side of the room."""
+    """Up to `count` parallel beams, evenly spaced, across the shorter side of the room."""
     wide = rng.uniform(0.14, 0.32)
-    low = plan.ceiling - min(rng.uniform(0.14, 0.34), plan.ceiling - _TALL)
+    low = plan.ceiling - min(rng.uniform(0.14, 0.34), plan.ceiling - _BEAM_CLEARANCE)
     parts: list[Part] = []
     count = min(count, int(max(plan.half_x, plan.half_z) / 0.7) - 1)  # lamps must fit between them
     for i in range(count):
@@ -102,12 +102,12 @@ def put_beams(plan: FloorPlan, count: int, style: Style, rng: np.random.Generato
         else:
             x, z, size_x, size_z = fraction * plan.half_x, 0.0, wide, 2 * plan.half_z
         plan.block_overhead(Footprint(x, z, size_x / 2, size_z / 2))
-        parts += fittings.beam(box(x, z, size_x, size_z, low, plan.ceiling), style)
+        parts.append(Part(box(x, z, size_x, size_z, low, plan.ceiling), "beam", style.beam))
     return parts
 
 
 def put_columns(plan: FloorPlan, count: int, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Up to `count` columns of one kind, where the ceiling is free."""
+    """Up to `count` equal columns where floor and ceiling are free."""
     size, is_round = rng.uniform(0.22, 0.45), rng.random() < 0.5
     parts: list[Part] = []
     for _ in range(count * _TRIES):
@@ -122,7 +122,7 @@ def put_columns(plan: FloorPlan, count: int, style: Style, rng: np.random.Genera
 
 
 def put_ceiling_lamps(plan: FloorPlan, style: Style, rng: np.random.Generator) -> tuple[list[Part], list[Light]]:
-    """A grid of lamps; at most `_LIT` of them are light sources, representing all."""
+    """A grid of lamps; a few of them are light sources, with the power of all."""
     columns = max(1, round(2 * plan.half_x / rng.uniform(2.5, 4.0)))
     rows = max(1, round(2 * plan.half_z / rng.uniform(2.5, 4.0)))
     kind = int(rng.integers(4 if plan.ceiling > 2.75 else 3))
@@ -136,16 +136,16 @@ def put_ceiling_lamps(plan: FloorPlan, style: Style, rng: np.random.Generator) -
             if place:
                 places.append(place)
     parts = [part for place in places for part in fittings.ceiling_lamp(place, plan.ceiling, kind, style)]
-    lit = [places[i] for i in rng.permutation(len(places))[:_LIT]]
+    sources = [places[i] for i in rng.permutation(len(places))[:_MAX_SOURCES]]
     warmth = rng.uniform(0.0, 1.0)
-    power = rng.uniform(1.2, 2.4) * 4 * plan.half_x * plan.half_z / 14 / max(len(lit), 1)
+    power = rng.uniform(1.2, 2.4) * 4 * plan.half_x * plan.half_z / 14 / max(len(sources), 1)
     color = (power, power * (1 - 0.12 * warmth), power * (1 - 0.34 * warmth))
     drop = 0.7 if kind == 3 else 0.45
-    return parts, [Light(place.x, place.z, plan.ceiling - drop, color) for place in lit]
+    return parts, [Light(place.x, place.z, plan.ceiling - drop, color) for place in sources]
 
 
 def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.random.Generator) -> Place | None:
-    """The place, moved aside if a beam is in the way, with its footprint claimed overhead."""
+    """The place, moved aside if it is not free overhead, where it is claimed; None without space."""
     for i in range(_TRIES):
         x, z = rng.uniform(-1, 1, 2) * (i / _TRIES)
         there = Place(place.x + x, place.z + z, place.yaw)
@@ -157,7 +157,7 @@ def _aside(plan: FloorPlan, place: Place, size: tuple[float, float], rng: np.ran
 def _free_wall(
     plan: FloorPlan, size: float, low: float, high: float, rng: np.random.Generator, clear: float = 0.0
 ) -> tuple[int, float] | None:
-    """Claim a rectangle somewhere on the walls, with `clear` meters of free floor before it: (wall, along) or None."""
+    """Claim a rectangle of a wall with `clear` meters of free floor in front: arguments of `plan.at_wall`, or None."""
     for _ in range(_TRIES):
         wall = int(rng.integers(len(plan.walls)))
         span = plan.walls[wall].half_x - size / 2 - 0.1
@@ -166,7 +166,7 @@ def _free_wall(
         along = rng.uniform(-span, span)
         if not plan.is_wall_free(wall, along, size, low, high):
             continue
-        before = Footprint.around(plan.at_wall(wall, along, clear / 2 + 0.01), size, clear)
-        if (clear == 0 or plan.claim(before)) and plan.claim_wall(wall, along, size, low, high):
+        front = Footprint.around(plan.at_wall(wall, along, clear / 2 + 0.01), size, clear)
+        if (clear == 0 or plan.claim(front)) and plan.claim_wall(wall, along, size, low, high):
             return wall, along
     return None

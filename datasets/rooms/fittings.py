@@ -1,13 +1,12 @@
-"""Fittings of a room: doors, windows, boards, pictures, radiators, beams, columns and lamps.
+"""Fittings of a room: doors, windows, boards, pictures, radiators, columns and lamps.
 
-Objects on walls are built at a `Place` on the surface of the wall that faces the room, centered in width.
+Objects on walls are built at a `Place` on the surface of the wall, facing the room, and centered there horizontally.
 """
 
 import numpy as np
 
 from datasets.rooms.floor_plan import Place
 from datasets.rooms.scene import Material, Part
-from datasets.rooms.shapes import Solid
 from datasets.rooms.style import Style, painting
 
 DOOR_HEIGHT = 2.05
@@ -31,7 +30,7 @@ def door(place: Place, width: float, style: Style) -> list[Part]:
 
 
 def window(place: Place, width: float, low: float, high: float, style: Style) -> list[Part]:
-    """A window with its frame, sill and glazing bars between heights `low` and `high`."""
+    """A window with frame, sill and glazing bars between the heights `low` and `high`."""
     parts = _frame(place, width, low, high, 0.07, 0.08, "window", style.frame)
     parts.append(Part(place.box(0, 0.01, width - 0.1, 0.02, low + 0.05, high - 0.05), "window", style.glass))
     parts.append(Part(place.box(0, 0.09, width + 0.1, 0.18, low - 0.04, low), "window", style.frame))
@@ -60,7 +59,7 @@ def picture(place: Place, width: float, low: float, high: float, style: Style, r
 
 
 def radiator(place: Place, width: float, style: Style) -> list[Part]:
-    """A radiator of upright elements, 0.15 to 0.65 m above the floor."""
+    """A radiator of vertical elements, 0.15 to 0.65 m above the floor."""
     ribs = int(width / 0.12)
     pitch = width / ribs
     solids = [place.box((i + 0.5) * pitch - width / 2, 0.08, pitch * 0.7, 0.1, 0.15, 0.65) for i in range(ribs)]
@@ -68,13 +67,8 @@ def radiator(place: Place, width: float, style: Style) -> list[Part]:
     return [Part(solid, "clutter", style.white) for solid in solids]
 
 
-def beam(solid: Solid, style: Style) -> list[Part]:
-    """A beam below the ceiling."""
-    return [Part(solid, "beam", style.beam)]
-
-
 def column(place: Place, size: float, ceiling: float, is_round: bool, style: Style) -> list[Part]:
-    """A column from floor to ceiling with a base: a cylinder or a square pillar of width `size`."""
+    """A column from floor to ceiling with a base, round or square, of width `size`."""
     if is_round:
         solids = [place.cylinder(0, 0, size / 2, 0, ceiling), place.cylinder(0, 0, size / 2 + 0.04, 0, 0.12)]
     else:
@@ -83,7 +77,7 @@ def column(place: Place, size: float, ceiling: float, is_round: bool, style: Sty
 
 
 def ceiling_lamp(place: Place, ceiling: float, kind: int, style: Style) -> list[Part]:
-    """A lamp: 0 a square panel, 1 a long tube light, 2 a disc, 3 a globe that hangs on a cord."""
+    """A lamp of one of four kinds: 0 square panel, 1 long tube light, 2 disk, 3 globe on a cord."""
     if kind == 0:
         rim = Part(place.box(0, 0, 0.66, 0.66, ceiling - 0.03, ceiling), "clutter", style.white)
         return [rim, Part(place.box(0, 0, 0.58, 0.58, ceiling - 0.04, ceiling), "clutter", style.lamp)]
@@ -107,7 +101,7 @@ def _frame(
     material: Material,
     sill: bool = True,
 ) -> list[Part]:
-    """Bars around a rectangle on the wall; `width`, `low` and `high` are its outer edges."""
+    """Bars around a rectangle on the wall; `width`, `low` and `high` are those of the outer edges."""
     solids = [
         place.box(-width / 2 + bar / 2, depth / 2, bar, depth, low, high),
         place.box(width / 2 - bar / 2, depth / 2, bar, depth, low, high),

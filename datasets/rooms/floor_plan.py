@@ -1,4 +1,4 @@
-"""Free space on the floor, the walls and the ceiling while a room is furnished."""
+"""Free space on the floor, walls and ceiling while a room is furnished."""
 
 from dataclasses import dataclass, replace
 from math import cos, hypot, sin
@@ -10,12 +10,12 @@ _SPACE = 0.06  # meters between neighbors
 
 @dataclass(frozen=True)
 class Place:
-    """A position and a direction on the floor plan: the local axes in which furniture is built.
+    """A position and a direction on the floor plan: the local axes in which objects are built.
 
     Attributes:
         x, z: meters, world.
         yaw: longitude of local +z.
-        base: height in meters to which the heights of objects built here are relative.
+        base: height in meters from which the heights of these objects are measured.
     """
 
     x: float
@@ -24,7 +24,7 @@ class Place:
     base: float = 0.0
 
     def at(self, x: float, z: float, turn: float = 0.0, up: float = 0.0) -> "Place":
-        """A place given in the axes of this one."""
+        """The place at (x, z) in the axes of this one, turned by `turn` radians and `up` meters higher."""
         world_x = self.x + x * cos(self.yaw) + z * sin(self.yaw)
         world_z = self.z - x * sin(self.yaw) + z * cos(self.yaw)
         return Place(world_x, world_z, self.yaw + turn, self.base + up)
@@ -40,7 +40,7 @@ class Place:
         return cylinder(there.x, there.z, radius, self.base + low, self.base + high)
 
     def sphere(self, x: float, z: float, height: float, radius: float) -> Solid:
-        """A sphere in the axes of this place, its center at `height`."""
+        """A sphere in the axes of this place, with its center at `height`."""
         there = self.at(x, z)
         return sphere(there.x, there.z, self.base + height, radius)
 
@@ -57,7 +57,7 @@ class Footprint:
 
     @staticmethod
     def around(place: Place, size_x: float, size_z: float) -> "Footprint":
-        """The footprint of an object of this full size, centered at a place."""
+        """The footprint of an object of this full size, centered at `place`."""
         return Footprint(place.x, place.z, size_x / 2, size_z / 2, place.yaw)
 
     def overlaps(self, other: "Footprint") -> bool:
@@ -74,7 +74,7 @@ class Footprint:
         return True
 
     def reach(self) -> tuple[float, float]:
-        """Half the size along the world's x and z axes."""
+        """Half sizes of the bounding rectangle along the world's x and z axes."""
         c, s = abs(cos(self.yaw)), abs(sin(self.yaw))
         return self.half_x * c + self.half_z * s, self.half_x * s + self.half_z * c
 
@@ -82,54 +82,47 @@ class Footprint:
 class FloorPlan:
     """The free space of a room; objects claim their space before they are placed.
 
-    The plan is a rectangle around the origin, whose corner at +x, +z may be cut out (an L-shaped room).
-
     Args:
-        width, length: size of the room in meters along x and z.
-        ceiling: its height in meters.
-        cut: size (x, z) in meters of the missing corner, or None.
+        corners: outline, see `shapes.shell`; its bounding rectangle is centered at the origin.
+        ceiling: height of the room in meters.
+        missing: the parts of the bounding rectangle outside of the outline.
     """
 
-    def __init__(self, width: float, length: float, ceiling: float, cut: tuple[float, float] | None = None):
-        x, z = width / 2, length / 2
-        if cut:
-            inner_x, inner_z = x - cut[0], z - cut[1]
-            missing = [Footprint(x - cut[0] / 2, z - cut[1] / 2, cut[0] / 2, cut[1] / 2)]
-            self._enclose(
-                ((-x, -z), (x, -z), (x, inner_z), (inner_x, inner_z), (inner_x, z), (-x, z)), ceiling, missing
-            )
-        else:
-            self._enclose(((-x, -z), (x, -z), (x, z), (-x, z)), ceiling, [])
-
-    @classmethod
-    def within(cls, corners: tuple[tuple[float, float], ...], ceiling: float, missing: list[Footprint]) -> "FloorPlan":
-        """A plan of any outline, see `shapes.shell`, whose bounding rectangle is centered at the origin.
-
-        Args:
-            corners: of the outline.
-            ceiling: its height in meters.
-            missing: the parts of the bounding rectangle that are not inside.
-        """
-        plan = cls.__new__(cls)
-        plan._enclose(corners, ceiling, missing)
-        return plan
-
-    def _enclose(self, corners: tuple[tuple[float, float], ...], ceiling: float, missing: list[Footprint]) -> None:
+    def __init__(self, corners: tuple[tuple[float, float], ...], ceiling: float, missing: list[Footprint]):
         self.half_x, self.half_z = (max(values) for values in zip(*corners, strict=True))
         self.corners, self.ceiling = corners, ceiling
         self._floor, self._overhead = list(missing), list(missing)
         self.walls = [solid for solid in shell(corners, ceiling) if solid.kind == Kind.WALL]
         self._on_walls: list[list[tuple[float, float, float, float]]] = [[] for _ in self.walls]
 
+    @classmethod
+    def rectangle(
+        cls, width: float, length: float, ceiling: float, cut: tuple[float, float] | None = None
+    ) -> "FloorPlan":
+        """A rectangular or L-shaped room.
+
+        Args:
+            width, length: size of the room in meters along x and z.
+            ceiling: height in meters.
+            cut: size (x, z) in meters of the missing corner at +x, +z; None: no corner is missing.
+        """
+        x, z = width / 2, length / 2
+        if cut is None:
+            return cls(((-x, -z), (x, -z), (x, z), (-x, z)), ceiling, [])
+        inner_x, inner_z = x - cut[0], z - cut[1]
+        missing = Footprint(x - cut[0] / 2, z - cut[1] / 2, cut[0] / 2, cut[1] / 2)
+        corners = ((-x, -z), (x, -z), (x, inner_z), (inner_x, inner_z), (inner_x, z), (-x, z))
+        return cls(corners, ceiling, [missing])
+
     def is_free(self, footprint: Footprint, overhead: bool = False) -> bool:
-        """Whether the footprint lies in the room and touches nothing on the floor (or, if `overhead`, the ceiling)."""
+        """Whether the footprint is in the room and overlaps nothing on the floor (with `overhead`: on the ceiling)."""
         reach_x, reach_z = footprint.reach()
         if abs(footprint.x) + reach_x > self.half_x or abs(footprint.z) + reach_z > self.half_z:
             return False
         return not any(footprint.overlaps(taken) for taken in (self._overhead if overhead else self._floor))
 
     def claim(self, footprint: Footprint, overhead: bool = False) -> bool:
-        """Claim the footprint and a small margin if it is free. Returns: whether it was."""
+        """Claim the footprint and a small margin if it is free; returns whether it was."""
         free = self.is_free(footprint, overhead)
         if free:
             grown = replace(footprint, half_x=footprint.half_x + _SPACE, half_z=footprint.half_z + _SPACE)
@@ -137,11 +130,11 @@ class FloorPlan:
         return free
 
     def block_overhead(self, footprint: Footprint) -> None:
-        """Claim a part of the ceiling, even if it is not free."""
+        """Claim a part of the ceiling whether it is free or not."""
         self._overhead.append(footprint)
 
     def at_wall(self, wall: int, along: float, distance: float = 0.0) -> Place:
-        """The place `along` meters from the middle of a wall and `distance` before it, looking into the room."""
+        """The place `along` meters from the center of a wall and `distance` in front of it, facing the room."""
         solid = self.walls[wall]
         return Place(solid.x, solid.z, solid.yaw).at(along, distance)
 
@@ -153,7 +146,7 @@ class FloorPlan:
         return all(end <= b or begin >= e or high <= lo or low >= hi for b, e, lo, hi in self._on_walls[wall])
 
     def claim_wall(self, wall: int, along: float, size: float, low: float, high: float) -> bool:
-        """Claim a rectangle of the wall if it is free. Returns: whether it was."""
+        """Claim a rectangle of the wall if it is free; returns whether it was."""
         free = self.is_wall_free(wall, along, size, low, high)
         if free:
             self._on_walls[wall].append((along - size / 2, along + size / 2, low, high))

@@ -1,4 +1,4 @@
-"""Placing the furniture of a room: against walls, around tables, and small objects in free space."""
+"""Places the furniture of a room: against walls, around tables, and small objects in free space."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ _GAP = 0.02  # meters between a wall and furniture
 
 @dataclass
 class Furnisher:
-    """Puts furniture into a room as long as there is space."""
+    """Puts furniture into a room while there is space."""
 
     plan: FloorPlan
     style: Style
@@ -23,7 +23,7 @@ class Furnisher:
     office_chairs: bool
 
     def bookcases(self, count: int) -> list[Part]:
-        """Up to `count` groups of one to three bookcases side by side, of one height."""
+        """Up to `count` groups of one to three equal bookcases side by side."""
         parts: list[Part] = []
         for _ in range(count):
             width, number = self.rng.uniform(0.7, 1.1), int(self.rng.integers(1, 4))
@@ -36,7 +36,7 @@ class Furnisher:
         return parts
 
     def sofas(self, count: int) -> list[Part]:
-        """Up to `count` sofas or armchairs, against walls if possible, some with a low table before them."""
+        """Up to `count` sofas or armchairs, mostly against walls, some with a low table in front of them."""
         parts: list[Part] = []
         for _ in range(count):
             width = self.rng.uniform(0.9, 1.05) if self.rng.random() < 0.3 else self.rng.uniform(1.5, 2.3)
@@ -48,14 +48,14 @@ class Furnisher:
                 continue
             parts += furniture.sofa(place, width, self.style, self.rng)
             size_x, size_z = self.rng.uniform(0.7, 1.2), self.rng.uniform(0.45, 0.65)
-            before = place.at(0, furniture.SOFA_DEPTH / 2 + 0.35 + size_z / 2)
-            if self.rng.random() < 0.75 and self.plan.claim(Footprint.around(before, size_x, size_z)):
-                parts += furniture.table(before, size_x, size_z, 0.42, self.style)
-                parts += self._things(before.at(0, 0, up=0.42), size_x, 0.4)
+            front = place.at(0, furniture.SOFA_DEPTH / 2 + 0.35 + size_z / 2)
+            if self.rng.random() < 0.75 and self.plan.claim(Footprint.around(front, size_x, size_z)):
+                parts += furniture.table(front, size_x, size_z, 0.42, self.style)
+                parts += self._tabletop_objects(front.at(0, 0, up=0.42), size_x, 0.4)
         return parts
 
     def tables(self, count: int) -> list[Part]:
-        """Up to `count` tables with chairs around them; long ones first, smaller ones if they do not fit."""
+        """Up to `count` tables with chairs around them, smaller ones where a long one does not fit."""
         parts: list[Part] = []
         for _ in range(count):
             if self.rng.random() < 0.3:
@@ -70,24 +70,25 @@ class Furnisher:
         return parts
 
     def desks(self, count: int) -> list[Part]:
-        """Up to `count` desks against walls or free-standing, each with a chair and a computer or other objects."""
+        """Up to `count` desks, against walls or freestanding, each with a chair, and a computer or other objects."""
         parts: list[Part] = []
         for _ in range(count):
             size_x, size_z = self.rng.uniform(1.2, 1.7), self.rng.uniform(0.65, 0.8)
-            deep = size_z + 0.75
-            whole = self._against_wall(size_x, deep, 0.74) if self.rng.random() < 0.75 else self._anywhere(size_x, deep)
-            if whole is None:
+            depth = size_z + 0.75  # with the chair
+            at_wall = self.rng.random() < 0.75
+            area = self._against_wall(size_x, depth, 0.74) if at_wall else self._anywhere(size_x, depth)
+            if area is None:
                 continue
-            place = whole.at(0, -0.375)
+            place = area.at(0, -0.375)
             parts += furniture.desk(place, size_x, size_z, self.style)
             chair = place.at(self.rng.uniform(0, 0.2), size_z / 2 + 0.3, np.pi + self.rng.uniform(-0.6, 0.6))
             parts += furniture.chair(chair, self.office_chairs, self.style)
             if self.rng.random() < 0.7:
                 turn = self.rng.uniform(-0.2, 0.2)
                 parts += clutter.monitor(place.at(0.1, -0.08, turn, up=0.74), self.style)
-                parts += self._things(place.at(-size_x / 2 + 0.22, 0, up=0.74), 0.4, 0.6)
+                parts += self._tabletop_objects(place.at(-size_x / 2 + 0.22, 0, up=0.74), 0.4, 0.6)
             else:
-                parts += self._things(place.at(0, 0, up=0.74), size_x, 0.6)
+                parts += self._tabletop_objects(place.at(0, 0, up=0.74), size_x, 0.6)
         return parts
 
     def chairs(self, count: int) -> list[Part]:
@@ -112,7 +113,7 @@ class Furnisher:
         return parts
 
     def floor_lamps(self, count: int) -> tuple[list[Part], list[Light]]:
-        """Up to `count` standing lamps near walls, and their lights."""
+        """Up to `count` floor lamps near walls, and their lights."""
         parts: list[Part] = []
         lights: list[Light] = []
         for _ in range(count):
@@ -133,7 +134,7 @@ class Furnisher:
         return parts
 
     def cabinets(self, count: int) -> list[Part]:
-        """Up to `count` chests or wardrobes against walls."""
+        """Up to `count` chests of drawers or wardrobes against walls."""
         parts: list[Part] = []
         for _ in range(count):
             width, height = self.rng.uniform(0.5, 2.4), self.rng.uniform(0.6, 2.2)
@@ -153,18 +154,18 @@ class Furnisher:
         return parts
 
     def piles(self, count: int) -> list[Part]:
-        """Up to `count` piles of anything, low or as high as a person."""
+        """Up to `count` piles of random objects, low or as high as a person."""
         parts: list[Part] = []
         for _ in range(count):
             size, height = self.rng.uniform(0.4, 1.3), self.rng.uniform(0.3, 1.9)
-            near = self.rng.random() < 0.6
-            place = self._against_wall(size, size, height) if near else self._anywhere(size, size, any_angle=True)
+            at_wall = self.rng.random() < 0.6
+            place = self._against_wall(size, size, height) if at_wall else self._anywhere(size, size, any_angle=True)
             if place:
                 parts += household.pile(place, size, height, self.style, self.rng)
         return parts
 
     def rugs(self, count: int) -> list[Part]:
-        """`count` rugs, also below furniture."""
+        """`count` rugs, which may lie under furniture."""
         parts: list[Part] = []
         for _ in range(count):
             x, z = self.rng.uniform(-0.7, 0.7, 2) * (self.plan.half_x, self.plan.half_z)
@@ -182,7 +183,7 @@ class Furnisher:
                     z = side * (size_z / 2 + self.rng.uniform(0.05, 0.3))
                     turn = (np.pi if side > 0 else 0.0) + self.rng.uniform(-0.15, 0.15)
                     parts += furniture.chair(place.at(x, z, turn), self.office_chairs, self.style)
-        return parts + self._things(place.at(0, 0, up=0.74), size_x, 0.7)
+        return parts + self._tabletop_objects(place.at(0, 0, up=0.74), size_x, 0.7)
 
     def _round_table(self) -> list[Part]:
         radius = self.rng.uniform(0.4, 0.62)
@@ -195,10 +196,10 @@ class Furnisher:
             outwards = place.at(0, 0, first + 2 * np.pi * i / seats).at(0, radius + 0.22)
             turned = outwards.at(0, 0, np.pi + self.rng.uniform(-0.2, 0.2))
             parts += furniture.chair(turned, self.office_chairs, self.style)
-        return parts + self._things(place.at(0, 0, up=0.73), radius, 0.6)
+        return parts + self._tabletop_objects(place.at(0, 0, up=0.73), radius, 0.6)
 
-    def _things(self, top: Place, size_x: float, probability: float) -> list[Part]:
-        """Objects side by side along a table top; each spot has one with probability `probability`."""
+    def _tabletop_objects(self, top: Place, size_x: float, probability: float) -> list[Part]:
+        """Objects side by side along a tabletop, one at each spot with this probability."""
         spots = max(1, int(size_x / 0.42))
         parts: list[Part] = []
         for i in range(spots):
@@ -209,7 +210,7 @@ class Furnisher:
         return parts
 
     def _against_wall(self, size_x: float, size_z: float, height: float) -> Place | None:
-        """Claim a place with its back to a free stretch of wall, looking into the room."""
+        """Claim a place with its back to a free part of a wall, facing the room."""
         for _ in range(_TRIES):
             wall = int(self.rng.integers(len(self.plan.walls)))
             span = self.plan.walls[wall].half_x - size_x / 2 - _GAP

@@ -33,7 +33,7 @@ def round_table(place: Place, radius: float, height: float, style: Style) -> lis
 
 
 def desk(place: Place, size_x: float, size_z: float, style: Style) -> list[Part]:
-    """A desk with a chest of drawers under one end; the chair is on its +z side."""
+    """A desk with drawers under one end; its chair belongs on the +z side."""
     height = 0.74
     x = size_x / 2
     return [
@@ -45,7 +45,7 @@ def desk(place: Place, size_x: float, size_z: float, style: Style) -> list[Part]
 
 
 def chair(place: Place, office: bool, style: Style) -> list[Part]:
-    """A chair: wooden with four legs, or an office chair on one foot."""
+    """A chair with four legs, or an office chair on one column."""
     if office:
         return _office_chair(place, style)
     seat, x = 0.46, CHAIR_SIZE / 2 - 0.03
@@ -71,7 +71,7 @@ def _office_chair(place: Place, style: Style) -> list[Part]:
 
 
 def sofa(place: Place, width: float, style: Style, rng: np.random.Generator) -> list[Part]:
-    """A sofa or, when narrow, an armchair: base, back, arms, seat cushions and perhaps a loose cushion."""
+    """A sofa or, if narrow, an armchair: base, back, arms, seat cushions and sometimes a loose cushion."""
     depth, arm = SOFA_DEPTH, 0.18
     seats = max(1, round((width - 2 * arm) / 0.65))
     seat_width = (width - 2 * arm) / seats
@@ -96,7 +96,7 @@ def sofa(place: Place, width: float, style: Style, rng: np.random.Generator) -> 
 
 
 def bookcase(place: Place, width: float, height: float, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Open shelves with rows of books and a few other things, all of them bookcase."""
+    """Open shelves with rows of books and a few other objects, all of the class bookcase."""
     depth, board = BOOKCASE_DEPTH, 0.025
     shelves = max(2, round(height / 0.36))
     pitch = (height - 0.06 - board) / shelves
@@ -113,7 +113,7 @@ def bookcase(place: Place, width: float, height: float, style: Style, rng: np.ra
 
 
 def _row_of_books(place: Place, width: float, height: float, style: Style, rng: np.random.Generator) -> list[tuple]:
-    """Groups of books of one height each, with gaps, on a shelf board `width` wide with `height` free above it."""
+    """Groups of equally high books with gaps, on a shelf of this width with this height of free space above it."""
     row: list[tuple[object, Material]] = []
     x = -width / 2 + rng.uniform(0, 0.08)
     while x < width / 2 - 0.12:

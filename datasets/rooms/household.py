@@ -1,6 +1,6 @@
-"""Beds, cabinets, kitchens, curtains, rugs and piles of anything, each a list of parts built at a `Place`.
+"""Beds, cabinets, kitchens, curtains, rugs, wall shelves, ducts and piles, each a list of parts built at a `Place`.
 
-They face local +z. Most are of the class clutter: `STANFORD2D3D` has no closer one.
+They face local +z. Most have the class clutter: `STANFORD2D3D` has no closer one.
 """
 
 from dataclasses import replace
@@ -66,22 +66,22 @@ def kitchen(place: Place, width: float, style: Style, rng: np.random.Generator) 
 
 
 def curtains(place: Place, width: float, low: float, high: float, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Two curtains, open or nearly closed, before a window of this width; the place is on the wall."""
+    """Two curtains, open or nearly closed, in front of a window of this width; the place is on the wall."""
     cloth = Material(textures.folds, style.cushion.color, scale=rng.uniform(0.07, 0.16))
-    each = width * rng.uniform(0.2, 0.55)
-    solids = [place.box(side * (width / 2 + 0.1 - each / 2), 0.13, each, 0.07, low, high) for side in (-1, 1)]
+    half = width * rng.uniform(0.2, 0.55)
+    solids = [place.box(side * (width / 2 + 0.1 - half / 2), 0.13, half, 0.07, low, high) for side in (-1, 1)]
     return [Part(solid, "clutter", cloth) for solid in solids]
 
 
 def rug(place: Place, size_x: float, size_z: float, style: Style, rng: np.random.Generator) -> list[Part]:
-    """A rug, which belongs to the floor."""
+    """A rug, of the class floor."""
     texture = (textures.mottled, textures.wallpaper, textures.carpet)[rng.integers(3)]
     material = Material(texture, style.cushion.color, style.sofa.color, scale=rng.uniform(0.08, 0.5))
     return [Part(place.box(0, 0, size_x, size_z, 0, 0.012), "floor", material)]
 
 
 def wall_shelf(place: Place, width: float, height: float, style: Style, rng: np.random.Generator) -> list[Part]:
-    """A board on the wall at this height with things on it; the place is on the wall."""
+    """A shelf at this height with objects on it; the place is on the wall."""
     parts = [Part(place.box(0, 0.14, width, 0.28, height - 0.03, height), "clutter", style.wood)]
     x = -width / 2
     while x < width / 2 - 0.3:
@@ -90,12 +90,12 @@ def wall_shelf(place: Place, width: float, height: float, style: Style, rng: np.
             solid = place.box(
                 x + size / 2, 0.14, size * 0.95, rng.uniform(0.1, 0.26), height, height + rng.uniform(0.08, 0.33)
             )
-            parts.append(Part(solid, "clutter", _any_material(style, rng)))
+            parts.append(Part(solid, "clutter", _random_material(style, rng)))
         x += size
     return parts
 
 
-def _any_material(style: Style, rng: np.random.Generator) -> Material:
+def _random_material(style: Style, rng: np.random.Generator) -> Material:
     materials = (style.wood, style.white, style.dark, style.metal, style.cushion, style.carton, style.sofa, style.books)
     return materials[rng.integers(len(materials))]
 
@@ -103,7 +103,7 @@ def _any_material(style: Style, rng: np.random.Generator) -> Material:
 def ducts(
     half_x: float, half_z: float, ceiling: float, count: int, style: Style, rng: np.random.Generator
 ) -> list[Part]:
-    """Ducts, trays and long lamps below the ceiling of a floor plan, parallel to its sides."""
+    """Ducts, cable trays and long lamps below the ceiling of a floor plan, parallel to its sides."""
     parts = []
     for _ in range(count):
         x, z = rng.uniform(-1, 1, 2) * (half_x, half_z)
@@ -118,7 +118,7 @@ def ducts(
 
 
 def pile(place: Place, size: float, height: float, style: Style, rng: np.random.Generator) -> list[Part]:
-    """Boxes, cylinders and balls of any material upon and beside each other, `size` meters wide."""
+    """Boxes, cylinders and balls of random materials on and beside each other, `size` meters wide."""
     parts = []
     for _ in range(int(rng.integers(1, 6))):
         x, z = rng.uniform(-0.3, 0.3, 2) * size
@@ -132,5 +132,5 @@ def pile(place: Place, size: float, height: float, style: Style, rng: np.random.
             solid = place.cylinder(x, z, width / 2, base, top)
         else:
             solid = place.sphere(x, z, base + width / 2, width / 2)
-        parts.append(Part(solid, "clutter", _any_material(style, rng)))
+        parts.append(Part(solid, "clutter", _random_material(style, rng)))
     return parts

@@ -1,4 +1,4 @@
-"""Generating a room: size, use, furniture, lights and camera."""
+"""Generates a furnished room: size, use, furniture, lights and camera."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _CAMERA_SPACE = 0.9  # meters, width of the free square around the camera
 
 @dataclass(frozen=True)
 class _Use:
-    """Maximum numbers of objects in a kind of room; probabilities for office chairs and boards."""
+    """A kind of room: probabilities of office chairs and boards, and maximum numbers of objects."""
 
     office_chairs: float
     boards: float
@@ -70,7 +70,7 @@ def _random_plan(rng: np.random.Generator) -> FloorPlan:
     cut = None
     if min(width, length) > 4.5 and rng.random() < 0.4:
         cut = (width * rng.uniform(0.3, 0.5), length * rng.uniform(0.3, 0.5))
-    return FloorPlan(width, length, ceiling, cut)
+    return FloorPlan.rectangle(width, length, ceiling, cut)
 
 
 def _place_camera(plan: FloorPlan, rng: np.random.Generator) -> Camera:
@@ -95,8 +95,8 @@ def _furnish(plan: FloorPlan, use: _Use, style: Style, rng: np.random.Generator)
     """Furnish the room, large pieces first."""
     furnisher = Furnisher(plan, style, rng, office_chairs=rng.random() < use.office_chairs)
 
-    def up_to(most: int) -> int:
-        return int(rng.integers((most + 1) // 2, most + 1))
+    def up_to(maximum: int) -> int:
+        return int(rng.integers((maximum + 1) // 2, maximum + 1))
 
     parts = furnisher.sofas(up_to(use.sofas))
     parts += furnisher.tables(up_to(use.tables))

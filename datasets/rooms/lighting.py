@@ -1,4 +1,4 @@
-"""Light: Lambert shading by several small lights with shadows, dimmer corners, exposure and the sensor."""
+"""Lighting: Lambertian shading by small lights with shadows, ambient light, exposure and the sensor."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from datasets.rooms.surfaces import Surfaces
 from utils.sphere import angles_to_pixels, erp_solid_angles, rays_to_angles
 
 _NEAR = 0.5  # square meters: limits the brightness close to lights
-_CORNER_SIZE = 0.35  # meters over which corners are dimmer
+_CORNER_SIZE = 0.35  # meters from a corner at which the dimming has fallen to 1/e
 _CORNER_FRACTION = 0.55  # fraction of the ambient light that a corner loses
 _SHADOW_BIAS, _SHADOW_BLUR = 0.02, 0.05  # meters
 _KEY = 0.5  # mean brightness before the film curve
 
 
 def illuminate(surfaces: Surfaces, room: Room, solids: SolidTable, shadow_height: int) -> np.ndarray:
-    """Light received by each point, linear RGB (N, 3) float32.
+    """The light that each point receives, linear RGB (N, 3) float32.
 
     Args:
         shadow_height: rows of the ERP depth maps used as shadow maps.
@@ -39,7 +39,7 @@ def develop(radiance: np.ndarray, room: Room, sensor_noise: bool) -> np.ndarray:
 def develop_weighted(
     radiance: np.ndarray, room: Room, sensor_noise: bool, weights: np.ndarray, total: float
 ) -> np.ndarray:
-    """The same, exposed for the mean with these weights, which broadcast to (H, W) and sum to `total` over it."""
+    """As `develop`, with the exposure set by a weighted mean: weights broadcast to (H, W) and then sum to `total`."""
     brightness = np.minimum(radiance @ np.full(3, 1 / 3, np.float32), 2.0)  # one bright window must not darken the room
     mean = (brightness * weights).sum() / total
     image = 1 - np.exp(-radiance * np.float32(room.exposure * _KEY / max(mean, 1e-6)))
@@ -51,7 +51,7 @@ def develop_weighted(
 
 
 def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_height: int) -> np.ndarray:
-    """Amount of light that each point receives from a light of color 1, (N,)."""
+    """The amount of light that each point receives from a light of color 1, (N,)."""
     to_light = (np.array([light.x, -light.height, light.z]) - surfaces.points).astype(np.float32)
     squared = np.einsum("ij,ij->i", to_light, to_light)
     distance = np.sqrt(squared)
@@ -59,8 +59,8 @@ def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_heigh
     received = np.maximum(cosine, 0) / (squared + _NEAR)
     if light.yaw is not None:
         ahead = -(to_light[:, 0] * np.float32(np.sin(light.yaw)) + to_light[:, 2] * np.float32(np.cos(light.yaw)))
-        falls = -to_light[:, 1] / distance  # daylight comes from above
-        received *= np.maximum(ahead / distance, 0) * np.clip(0.4 + 1.2 * falls, 0, 1)
+        upward = -to_light[:, 1] / distance  # daylight comes from above
+        received *= np.maximum(ahead / distance, 0) * np.clip(0.4 + 1.2 * upward, 0, 1)
     if light.shadows:
         lit = np.flatnonzero(received > 0)
         received[lit] *= _visible(to_light[lit], distance[lit], cosine[lit], light, solids, shadow_height)
@@ -68,29 +68,29 @@ def _received(surfaces: Surfaces, light: Light, solids: SolidTable, shadow_heigh
 
 
 def _visible(to_light, distance, cosine, light: Light, solids: SolidTable, height: int) -> np.ndarray:
-    """Fraction of the light that is not occluded at each point, (N,), by a shadow map."""
+    """The fraction of the light that reaches each point, (N,), by a shadow map of `height` rows."""
     width = 2 * height
-    seen = cast(solids, Camera(light.x, light.z, light.height), height, width).depth.astype(np.float32)
+    shadow_map = cast(solids, Camera(light.x, light.z, light.height), height, width).depth.astype(np.float32)
     row, column = angles_to_pixels(*rays_to_angles(-to_light), height, width)
     row, column = np.clip(row, 0, height - 1), column.astype(np.float32)
     top, left = np.floor(row).astype(np.int32), np.floor(column).astype(np.int32)
     down, right = row - top, column - left
-    # Size of a pixel of the shadow map on the surface: the bias against self-shadowing.
+    # The bias against self-shadowing grows with the size of the shadow map's pixels on the surface.
     pixel = distance * np.float32(np.pi / height)
     margin = _SHADOW_BIAS + pixel / np.maximum(cosine, 0.1)
     result = np.zeros_like(distance)
     for step_down, row_weight in ((0, 1 - down), (1, down)):
         for step_right, column_weight in ((0, 1 - right), (1, right)):
-            there = seen[np.minimum(top + step_down, height - 1), (left + step_right) % width]
-            free = np.clip(1 - (distance - there - margin) / _SHADOW_BLUR, 0, 1)
-            result += row_weight * column_weight * free
+            occluder = shadow_map[np.minimum(top + step_down, height - 1), (left + step_right) % width]
+            lit = np.clip(1 - (distance - occluder - margin) / _SHADOW_BLUR, 0, 1)
+            result += row_weight * column_weight * lit
     return result
 
 
 def _openness(surfaces: Surfaces, solids: SolidTable) -> np.ndarray:
-    """Fraction of the ambient light that reaches each point, (N,): less in corners of the shell.
+    """The fraction of the ambient light that reaches each point, (N,): less near other surfaces of the shell.
 
-    A surface occludes light depending on the angle between its normal and that of the point; never its own points.
+    The more a surface's normal differs from the point's, the more light it occludes; it never dims its own points.
     """
     points, normals = surfaces.points.astype(np.float32), surfaces.normals.astype(np.float32)
     open_fraction = np.ones(len(points), np.float32)

@@ -6,13 +6,13 @@ _I, _J, _SEED = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE
 
 
 def hash_unit(i: np.ndarray, j: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
-    """A float32 in [0, 1) for each pair of integers i, j (of any number type) and seed, which broadcast."""
+    """Pseudo-random float32 in [0, 1) for integers i, j (of any numeric type) and seed, which broadcast."""
     with np.errstate(over="ignore"):  # integers wrap around by design
         return _scramble(_bits(i) * _I + _bits(j) * _J + _bits(seed) * _SEED)
 
 
 def value_noise(x: np.ndarray, y: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
-    """Smooth noise in [0, 1), float32: values of `hash_unit` at integer x and y, interpolated in between."""
+    """Smooth noise in [0, 1), float32: `hash_unit` at integer x and y, interpolated in between."""
     i, j = np.floor(x), np.floor(y)
     fx, fy = _smooth(x - i), _smooth(y - j)
     with np.errstate(over="ignore"):
@@ -23,7 +23,7 @@ def value_noise(x: np.ndarray, y: np.ndarray, seed: np.ndarray | int = 0) -> np.
 
 
 def _scramble(h: np.ndarray) -> np.ndarray:
-    """uint32 to float32 in [0, 1): every bit of h changes about half of the result's."""
+    """uint32 to float32 in [0, 1): every bit of h changes about half of the bits of the result."""
     h = (h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
     h = (h ^ (h >> np.uint32(12))) * np.uint32(0x297A2D39)
     h = h ^ (h >> np.uint32(15))

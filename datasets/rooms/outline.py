@@ -1,4 +1,4 @@
-"""Floor plans of several rectangles: rooms that are joined by doorways and wide openings."""
+"""Floor plans of several rectangular rooms, joined by doorways and wide openings."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from datasets.rooms.floor_plan import Footprint
 
-_WALL = 0.08  # meters, the least distance between rooms that are not joined
+_MIN_WALL = 0.08  # meters between rooms that are not joined
 _TRIES = 12
 
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A part of the floor, from x0 to x1 and z0 to z1 in meters."""
+    """A part of the floor from x0 to x1 and z0 to z1, in meters."""
 
     x0: float
     z0: float
@@ -20,7 +20,7 @@ class Rectangle:
     z1: float
 
     def is_near(self, other: "Rectangle", distance: float) -> bool:
-        """Whether two rectangles overlap or come nearer than this."""
+        """Whether two rectangles overlap or are less than `distance` meters apart."""
         apart_x = max(self.x0 - other.x1, other.x0 - self.x1)
         apart_z = max(self.z0 - other.z1, other.z0 - self.z1)
         return max(apart_x, apart_z) < distance
@@ -35,7 +35,7 @@ class Rectangle:
         return Footprint(self.x0 + half_x, self.z0 + half_z, half_x + margin, half_z + margin)
 
     def moved(self, x: float, z: float) -> "Rectangle":
-        """The rectangle at another place."""
+        """The rectangle shifted by (x, z)."""
         return Rectangle(self.x0 + x, self.z0 + z, self.x1 + x, self.z1 + z)
 
     def transposed(self) -> "Rectangle":
@@ -48,10 +48,10 @@ class Opening:
     """A passage through the wall between two rooms.
 
     Attributes:
-        floor: the piece of floor within the wall.
-        along_x: whether one walks through it in the direction of x.
-        high: height of the opening in meters.
-        is_door: as wide as a door; otherwise wider.
+        floor: the floor inside the wall.
+        along_x: whether it leads along x; otherwise along z.
+        high: height in meters.
+        is_door: whether it is as wide as a door; otherwise it is wider.
     """
 
     floor: Rectangle
@@ -63,12 +63,16 @@ class Opening:
 def join_room(
     rooms: list[Rectangle], openings: list[Opening], size: tuple[float, float], ceiling: float, rng: np.random.Generator
 ) -> None:
-    """Join a room of this size to one of `rooms` by an opening; both lists grow, unless there is no space for it."""
+    """Add a room and the opening that joins it to one of `rooms`; without space, both lists stay unchanged.
+
+    Args:
+        size: meters along and across the direction in which the opening leads.
+    """
     taken = [*rooms, *(opening.floor for opening in openings)]
     for _ in range(_TRIES):
         base = rooms[rng.integers(len(rooms))]
         along_x, forward = rng.random() < 0.5, rng.random() < 0.5
-        # As if the opening led towards larger x; the result is mirrored and transposed back.
+        # Computed as if the opening led toward +x, then mirrored and transposed.
         turned = base if along_x else base.transposed()
         begin = turned.x1 if forward else -turned.x0
         is_door = rng.random() < 0.65
@@ -79,15 +83,17 @@ def join_room(
         wall = rng.uniform(0.1, 0.25)
         low = rng.uniform(turned.z0 + 0.1, turned.z1 - 0.1 - width)
         start = rng.uniform(low + width + 0.1 - span, low - 0.1)
-        found = [
+        pair = [
             Rectangle(begin, low, begin + wall, low + width),
             Rectangle(begin + wall, start, begin + wall + length, start + span),
         ]
         if not forward:
-            found = [Rectangle(-f.x1, f.z0, -f.x0, f.z1) for f in found]
-        floor, room = found if along_x else [f.transposed() for f in found]
+            pair = [Rectangle(-r.x1, r.z0, -r.x0, r.z1) for r in pair]
+        floor, room = pair if along_x else [r.transposed() for r in pair]
         others = [other for other in taken if other != base]
-        if any(room.is_near(other, _WALL) for other in taken) or any(floor.is_near(other, _WALL) for other in others):
+        if any(room.is_near(other, _MIN_WALL) for other in taken):
+            continue
+        if any(floor.is_near(other, _MIN_WALL) for other in others):
             continue
         high = rng.uniform(1.95, 2.15) if is_door else rng.uniform(2.05, ceiling + 0.3)
         rooms.append(room)
@@ -96,7 +102,7 @@ def join_room(
 
 
 def outline(rectangles: list[Rectangle]) -> tuple[tuple[float, float], ...]:
-    """Corners (x, z) of the union of rectangles that touch without holes, counter-clockwise; see `shapes.shell`."""
+    """Corners (x, z) of the union of touching rectangles, which must have no holes, in the order of `shapes.shell`."""
     xs, zs, inside = _grid(rectangles)
     successor = {}
     for i, j in zip(*np.nonzero(inside[1:-1, 1:-1]), strict=True):
@@ -115,7 +121,7 @@ def outline(rectangles: list[Rectangle]) -> tuple[tuple[float, float], ...]:
 
 
 def outside(rectangles: list[Rectangle]) -> list[Footprint]:
-    """The rest of the bounding rectangle, in few pieces."""
+    """Footprints that cover the rest of the bounding rectangle."""
     xs, zs, inside = _grid(rectangles)
     pieces = []
     for j in range(len(zs) - 1):
@@ -132,7 +138,7 @@ def outside(rectangles: list[Rectangle]) -> list[Footprint]:
 
 
 def _grid(rectangles: list[Rectangle]) -> tuple[list[float], list[float], np.ndarray]:
-    """Coordinates of all sides, and which cells between them are inside, with a margin of one cell."""
+    """Coordinates of all sides, and a mask of the cells between them that are inside, padded by one cell."""
     xs = sorted({x for r in rectangles for x in (r.x0, r.x1)})
     zs = sorted({z for r in rectangles for z in (r.z0, r.z1)})
     inside = np.zeros((len(xs) + 1, len(zs) + 1), bool)

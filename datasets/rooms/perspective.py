@@ -1,11 +1,11 @@
-"""Rooms seen through a pinhole camera: casting of any rays, and the image with its exact truth."""
+"""Renders a room through a pinhole camera, with exact ground truth, and casts arbitrary rays."""
 
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from datasets.rooms.casting import Camera, RayHits
+from datasets.rooms.casting import CORNER, TINY, Camera, RayHits
 from datasets.rooms.lighting import develop_weighted
 from datasets.rooms.render import RenderedRoom, part_labels, shade
 from datasets.rooms.scene import Room
@@ -14,19 +14,17 @@ from datasets.rooms.surfaces import locate_on_rays, to_patch
 from utils.pinhole import Pinhole
 from utils.sphere import yaw_rotation
 
-_TINY = 1e-12  # keeps a ray that is parallel to a face from dividing by zero
-_CORNER = 1e-9  # meters that walls reach beyond their corners
-_NEAR = 0.01  # meters before the camera, from where on corners are projected
+_NEAR = 0.01  # meters in front of the camera: only corners beyond are projected
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a camera stands and how it is turned.
+    """Position and orientation of a camera.
 
     Attributes:
         camera: position and heading.
-        pitch: radians that it looks down by.
-        roll: radians that it is turned clockwise by about its axis.
+        pitch: radians downward.
+        roll: radians clockwise about the optical axis.
     """
 
     camera: Camera
@@ -34,7 +32,7 @@ class Pose:
     roll: float = 0.0
 
     def rotation(self) -> np.ndarray:
-        """(3, 3), from vectors of the camera to those of the world."""
+        """Rotation (3, 3) from camera to world axes."""
         cos, sin = np.cos(self.pitch), np.sin(self.pitch)
         down = np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
         cos, sin = np.cos(self.roll), np.sin(self.roll)
@@ -43,7 +41,7 @@ class Pose:
 
 
 def random_pose(room: Room, rng: np.random.Generator) -> Pose:
-    """A pose as of somebody with a camera in the hand, at the free place of the room."""
+    """The pose of a handheld camera, at the position of the room's camera, which has free space around it."""
     height, yaw = rng.uniform(1.1, 1.7), rng.uniform(-np.pi, np.pi)
     pitch, roll = np.radians(rng.uniform(-5, 25)), np.radians(rng.uniform(-3, 3))
     return Pose(Camera(room.camera.x, room.camera.z, height, yaw), pitch, roll)
@@ -53,7 +51,7 @@ def render_perspective(room: Room, pinhole: Pinhole, pose: Pose, sensor_noise: b
     """Render a room through a pinhole camera.
 
     Returns:
-        As of `datasets.rooms.render.render_room`, but depth is in meters along the optical axis.
+        As `datasets.rooms.render.render_room`, but with depth in meters along the optical axis.
     """
     parts = room.all_parts()
     solids = SolidTable.of([part.solid for part in parts])
@@ -65,7 +63,7 @@ def render_perspective(room: Room, pinhole: Pinhole, pose: Pose, sensor_noise: b
     surfaces = locate_on_rays(hits, solids, pose.camera, rays.reshape(-1, 3))
     patch = to_patch(surfaces, hits, solids, pose.camera, pixel_angle=1 / pinhole.fy)
     radiance = shade(room, parts, hits, surfaces, patch)
-    # A row vector times a rotation is turned by its inverse: from the world to the camera.
+    # Row vectors times the camera-to-world rotation: this applies its inverse.
     normal = surfaces.normals @ rotation
     return RenderedRoom(
         rgb=develop_weighted(radiance, room, sensor_noise, np.ones(1, np.float32), length.size),
@@ -78,12 +76,12 @@ def render_perspective(room: Room, pinhole: Pinhole, pose: Pose, sensor_noise: b
 def cast_rays(
     solids: SolidTable, camera: Camera, rays: np.ndarray, windows: list[tuple[slice, slice] | None] | None = None
 ) -> RayHits:
-    """What unit rays (H, W, 3), world axes, meet first from `camera`, which must be inside the shell.
+    """Cast unit rays (H, W, 3), world axes, from `camera`, which must be inside the shell.
 
-    A solid that contains the camera is not seen at all.
+    Solids that contain the camera are invisible.
 
     Args:
-        windows: rows and columns of the rays that can meet each solid, None if there are none; default: all can.
+        windows: for each solid, rows and columns of the rays that can hit it (None: no ray can); default: all rays.
     """
     depth = np.full(rays.shape[:2], np.inf)
     solid, face = np.zeros(rays.shape[:2], int), np.zeros(rays.shape[:2], int)
@@ -102,22 +100,22 @@ def cast_rays(
 
 
 def _cross_level(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, int]:
-    """Distances (inf where there is none) at which rays meet the floor or the ceiling, and its face."""
+    """Distances at which rays hit the floor or the ceiling (inf: never), and the face."""
     distance = (camera.height - solids.low[i]) / _not_zero(rays[..., 1])
     face = Face.TOP if solids.kind[i] == Kind.FLOOR else Face.BOTTOM
     return np.where(distance > 0, distance, np.inf), face
 
 
 def _cross_wall(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, int]:
-    """The same of the front of a wall."""
+    """Distances at which rays hit the front of a wall (inf: never), and the face."""
     (x, z), (ray_x, ray_z) = _local(solids, i, camera, rays)
-    distance = -z / np.minimum(ray_z, -_TINY)
-    meets = (ray_z < 0) & (z > 0) & (np.abs(x + distance * ray_x) <= solids.half_x[i] + _CORNER)
-    return np.where(meets, distance, np.inf), Face.FRONT
+    distance = -z / np.minimum(ray_z, -TINY)
+    hit = (ray_z < 0) & (z > 0) & (np.abs(x + distance * ray_x) <= solids.half_x[i] + CORNER)
+    return np.where(hit, distance, np.inf), Face.FRONT
 
 
 def _cross_box(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same of a box, with the face of each ray."""
+    """Distances at which rays hit a box (inf: never), and the face of each hit."""
     (x, z), (ray_x, ray_z) = _local(solids, i, camera, rays)
     enter_x, leave_x = _slab(x, solids.half_x[i], ray_x)
     enter_z, leave_z = _slab(z, solids.half_z[i], ray_z)
@@ -131,7 +129,7 @@ def _cross_box(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> 
 
 def _cross_cylinder(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     (x, z), (ray_x, ray_z) = _local(solids, i, camera, rays)
-    a = np.maximum(ray_x**2 + ray_z**2, _TINY)
+    a = np.maximum(ray_x**2 + ray_z**2, TINY)
     b = x * ray_x + z * ray_z
     squared = b**2 - a * (x**2 + z**2 - solids.half_x[i] ** 2)
     root = np.sqrt(np.maximum(squared, 0))
@@ -149,7 +147,12 @@ def _cross_sphere(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray) 
 
 
 def _prism(solids, i, camera, rays, enter, leave, sideways) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays that are above or below a footprint from `enter` to `leave` meet the upright prism on it."""
+    """Distances at which rays hit an upright prism (inf: never), and the face of each hit.
+
+    Args:
+        enter, leave: distances between which the rays are over or under the prism's footprint.
+        sideways: the face through which they enter the footprint.
+    """
     down = rays[..., 1]
     middle = camera.height - (solids.low[i] + solids.high[i]) / 2
     enter_level, leave_level = _slab(-middle, (solids.high[i] - solids.low[i]) / 2, down)
@@ -159,25 +162,30 @@ def _prism(solids, i, camera, rays, enter, leave, sideways) -> tuple[np.ndarray,
 
 
 def _slab(start: float, half: float, ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances at which rays from `start` enter and leave the interval from -half to half of one axis."""
+    """Distances at which rays from `start` enter and leave the interval from -half to half along one axis."""
     ray = _not_zero(ray)
     middle, reach = -start / ray, half / np.abs(ray)
     return middle - reach, middle + reach
 
 
-def _local(solids: SolidTable, i: int, camera: Camera, rays: np.ndarray):
-    """Position and directions on the floor plan in the axes of a solid, each (x, z)."""
+def _local(
+    solids: SolidTable, i: int, camera: Camera, rays: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The camera's position and the rays' directions on the floor plan, (x, z) each, in the axes of a solid."""
     cos, sin = np.cos(solids.yaw[i]), np.sin(solids.yaw[i])
     ray_x, ray_z = rays[..., 0], rays[..., 2]
     return solids.to_local(i, camera.x, camera.z), (ray_x * cos - ray_z * sin, ray_x * sin + ray_z * cos)
 
 
 def _not_zero(values: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(values) < _TINY, _TINY, values)
+    return np.where(np.abs(values) < TINY, TINY, values)
 
 
 def _windows(solids: SolidTable, pinhole: Pinhole, pose: Pose) -> list[tuple[slice, slice] | None]:
-    """The pixels on which each solid can appear: around its projected corners; all if one is beside the camera."""
+    """The pixels on which each solid can appear (None: on none).
+
+    These are the ones between its projected corners, or all if only some of the corners are in front of the camera.
+    """
     signs = np.array(list(product((-1, 1), repeat=3)))  # (8, 3)
     x, z = signs[:, :1] * solids.half_x, signs[:, 1:2] * solids.half_z  # (8, P)
     cos, sin = np.cos(solids.yaw), np.sin(solids.yaw)
@@ -203,7 +211,7 @@ def _windows(solids: SolidTable, pinhole: Pinhole, pose: Pose) -> list[tuple[sli
 
 
 def _span(positions: np.ndarray, length: int) -> slice:
-    """The pixels of an axis between the outermost of these positions."""
+    """The pixels of one axis between the outermost of these positions."""
     first, last = np.clip([np.floor(positions.min()), np.ceil(positions.max()) + 1], 0, length).astype(int)
     return slice(first, last)
 

@@ -1,4 +1,4 @@
-"""Rendering a room as a panorama with ground truth."""
+"""Renders a room as a panorama with ground truth."""
 
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ def render_room(
     hits = cast(solids, camera, height, width)
     surfaces = locate(hits, solids, camera)
     radiance = shade(room, parts, hits, surfaces, to_patch(surfaces, hits, solids, camera))
-    # A row vector times a rotation is turned by its inverse: from the world to the camera.
+    # Row vectors times the camera-to-world rotation: this applies its inverse.
     normal = surfaces.normals @ yaw_rotation(camera.yaw)
     return RenderedRoom(
         rgb=develop(radiance, room, sensor_noise),
@@ -60,7 +60,7 @@ def render_room(
 
 
 def shade(room: Room, parts: list[Part], hits: RayHits, surfaces: Surfaces, patch: Patch) -> np.ndarray:
-    """Linear radiance (H, W, 3) of what the rays of an H x W image meet."""
+    """Linear radiance (H, W, 3) of the hits of an H x W image."""
     height, width = hits.solid.shape
     color, glow = _paint(parts, hits.solid.ravel(), patch)
     shading = SolidTable.of([part.solid for part in parts if _casts_shadow(part)])
@@ -74,7 +74,7 @@ def part_labels(parts: list[Part]) -> np.ndarray:
 
 
 def _casts_shadow(part: Part) -> bool:
-    """Whether a part casts shadows: not lamps, which would occlude their own light, nor thin rods."""
+    """Whether a part casts shadows. Lamps, which would occlude their own light, and thin rods do not."""
     solid = part.solid
     if solid.kind >= Kind.FLOOR:
         return True
@@ -83,7 +83,7 @@ def _casts_shadow(part: Part) -> bool:
 
 
 def _paint(parts: list[Part], index: np.ndarray, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Color (N, 3) and glow (N,) of the points on the parts numbered `index`; painted material by material."""
+    """Color (N, 3) and glow (N,) of points on the parts with indices `index` (N,); each material is evaluated once."""
     materials = list(dict.fromkeys(part.material for part in parts))
     number = {material: i for i, material in enumerate(materials)}
     of_point = np.array([number[part.material] for part in parts])[index]

@@ -1,4 +1,4 @@
-"""Description of a room: shell, parts, lights and camera."""
+"""Description of a room: shell, other parts, lights and camera."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Material:
     """The material of a surface.
 
     Attributes:
-        texture: function for the linear colors (N, 3) of a patch of N points, see `textures`.
-        color, second: main and second color of the texture.
+        texture: maps a `Patch` of N points and the material to linear colors (N, 3), see `textures`.
+        color, second: first and second color of the texture.
         scale: period of the texture in meters.
         glow: emission, as a multiple of the color.
     """
@@ -45,7 +45,7 @@ class Light:
 
     Attributes:
         color: linear RGB, the irradiance at 1 m.
-        yaw: None: the light shines in all directions, otherwise like a window that faces this longitude.
+        yaw: longitude that the light faces, like a window; None: it shines in all directions.
         shadows: whether it casts shadows.
     """
 
@@ -64,15 +64,14 @@ class Room:
     Attributes:
         corners: (x, z) of the floor plan's corners in meters, see `shapes.shell`.
         ceiling: height in meters.
-        floor_material, ceiling_material: of the horizontal surfaces of the shell.
-        wall_materials: one for each wall.
-        parts: everything else.
-        lights: the lamps and windows.
+        floor_material, ceiling_material, wall_materials: materials of the shell, one for each wall.
+        parts: everything but the shell.
+        lights: light sources: lamps and windows.
         ambient: linear RGB of the ambient light.
         camera: position and heading.
         exposure: brightness relative to automatic exposure.
         noise: standard deviation of the sensor noise, as a fraction of the full 8-bit range.
-        seed: of the sensor noise.
+        seed: seed of the sensor noise.
     """
 
     corners: tuple[tuple[float, float], ...]
@@ -89,7 +88,7 @@ class Room:
     seed: int = 0
 
     def all_parts(self) -> list[Part]:
-        """Floor, ceiling, walls, then the other parts: the order of `casting`'s numbers."""
+        """Floor, ceiling, walls, then the other parts; `casting.RayHits.solid` are indices into this list."""
         floor, ceiling, *walls = shell(self.corners, self.ceiling)
         return [
             Part(floor, "floor", self.floor_material),

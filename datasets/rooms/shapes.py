@@ -1,6 +1,6 @@
-"""The solids of which rooms are made: upright boxes and cylinders, spheres, and the room's shell.
+"""The solids that rooms consist of: upright boxes and cylinders, spheres, and the room's shell.
 
-They share the same parameters, so that thousands of rays and hundreds of solids need only a few array operations.
+All have the same parameters, so that thousands of rays and hundreds of solids need only a few array operations.
 """
 
 from collections.abc import Sequence
@@ -39,10 +39,10 @@ class Solid:
 
     Attributes:
         kind: its shape; cylinders and spheres have half_x = half_z = radius.
-        x, z: the middle of its footprint.
-        half_x, half_z: half its size along its local axes.
-        low, high: its range of heights above the floor.
-        yaw: the longitude that its front (local +z) faces.
+        x, z: center of the footprint.
+        half_x, half_z: half sizes along the local axes.
+        low, high: range of heights above the floor.
+        yaw: longitude that the front (local +z) faces.
     """
 
     kind: Kind
@@ -71,11 +71,11 @@ def sphere(x: float, z: float, height: float, radius: float) -> Solid:
 
 
 def shell(corners: Sequence[tuple[float, float]], ceiling: float) -> list[Solid]:
-    """Floor, ceiling and one wall for each side of the floor plan `corners`, in this order.
+    """Floor, ceiling and one wall for each side of the floor plan, in this order.
 
     Args:
-        corners: (x, z) of the room's corners in meters, counter-clockwise on paper (x to the right, z upward). The
-            wall i runs from corner i to the next one along its local x axis; its front faces the room.
+        corners: (x, z) of the room's corners in meters, counterclockwise on paper (x to the right, z upward). Wall i
+            runs from corner i to the next one along its local x axis; its front faces the room.
         ceiling: height of the room in meters.
     """
     xs, zs = np.array(corners).T
@@ -104,12 +104,12 @@ class SolidTable:
 
     @staticmethod
     def of(solids: Sequence[Solid]) -> "SolidTable":
-        """The table of these solids, in their order."""
+        """The table of these solids, in the same order."""
         columns = np.array([(s.kind, s.x, s.z, s.half_x, s.half_z, s.low, s.high, s.yaw) for s in solids]).T
         return SolidTable(columns[0].astype(int), *columns[1:])
 
     def to_local(self, index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Floor plan positions x, z (meters, world) in the local axes of the solids numbered `index`."""
+        """Floor plan positions x, z (meters, world) in the local axes of the solids with indices `index`."""
         cos, sin = np.cos(self.yaw)[index], np.sin(self.yaw)[index]
         dx, dz = x - self.x[index], z - self.z[index]
         return dx * cos - dz * sin, dx * sin + dz * cos

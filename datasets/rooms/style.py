@@ -9,7 +9,7 @@ from datasets.rooms.scene import Color, Material
 
 
 def srgb(red: int, green: int, blue: int) -> Color:
-    """Linear color of 8-bit display values."""
+    """The linear color of 8-bit display values."""
     return (red / 255) ** 2.2, (green / 255) ** 2.2, (blue / 255) ** 2.2
 
 
@@ -49,12 +49,12 @@ _SKIES = (srgb(120, 175, 235), srgb(150, 190, 225), srgb(190, 205, 220))
 
 
 def pick(rng: np.random.Generator, choices: tuple):
-    """A random choice, uniform."""
+    """A uniformly random choice."""
     return choices[rng.integers(len(choices))]
 
 
 def bright(rng: np.random.Generator) -> Material:
-    """A material of a bright color, for small objects."""
+    """A material in a bright color, for small objects."""
     return Material(textures.plain, pick(rng, _BRIGHT))
 
 
@@ -65,7 +65,7 @@ def painting(rng: np.random.Generator) -> Material:
 
 @dataclass(frozen=True)
 class Style:
-    """The materials of a room, named after the objects."""
+    """The materials of a room, named after objects."""
 
     floor: Material
     walls: Material
@@ -102,7 +102,7 @@ def random_style(rng: np.random.Generator) -> Style:
     white = Material(textures.plain, WHITE)
     metal = Material(textures.plain, pick(rng, (srgb(150, 152, 156), srgb(60, 60, 64))))
     frame = pick(rng, (white, furniture, Material(textures.plain, srgb(90, 94, 100))))
-    walls, other_wall = _random_walls(rng, skirting=frame.color)
+    walls, other_wall = _random_walls(rng, baseboard=frame.color)
     blackboard = rng.random() < 0.35
     board = (srgb(44, 66, 54), srgb(225, 225, 215)) if blackboard else (srgb(242, 243, 245), srgb(30, 50, 130))
     return Style(
@@ -149,18 +149,18 @@ def _random_floor(rng: np.random.Generator) -> Material:
     return Material(textures.carpet, pick(rng, (*_PALE, *_FABRICS)))
 
 
-def _random_walls(rng: np.random.Generator, skirting: Color) -> tuple[Material, Material]:
-    """The material of the walls, and that of one different wall."""
+def _random_walls(rng: np.random.Generator, baseboard: Color) -> tuple[Material, Material]:
+    """The material of the walls, and of the one wall that may differ."""
     paint = pick(rng, _WALL_PAINTS)
-    walls = Material(textures.painted_wall, paint, skirting)
+    walls = Material(textures.painted_wall, paint, baseboard)
     if rng.random() < 0.3:
-        walls = Material(textures.stripes, paint, skirting, scale=rng.uniform(0.12, 0.3))
+        walls = Material(textures.stripes, paint, baseboard, scale=rng.uniform(0.12, 0.3))
     choice = rng.random()
     if choice < 0.3:
         brick = pick(rng, (srgb(160, 90, 68), srgb(205, 196, 184), srgb(140, 106, 84)))
         return walls, Material(textures.bricks, brick, srgb(190, 184, 174), scale=0.24)
     if choice < 0.6:
-        return walls, Material(textures.painted_wall, pick(rng, _FABRICS + _PALE), skirting)
+        return walls, Material(textures.painted_wall, pick(rng, _FABRICS + _PALE), baseboard)
     return walls, walls
 
 

@@ -1,6 +1,6 @@
 """Hit points, their normals and texture coordinates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -18,18 +18,18 @@ class Surfaces:
 
     points: np.ndarray
     normals: np.ndarray
-    local: np.ndarray  # (N, 3) in the axes of the solid, from its middle; y down
+    local: np.ndarray  # (N, 3) in the axes of the solid, from its center; y down
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Texture coordinates of N points of surfaces: each attribute is (N,).
+    """Texture coordinates of N surface points: each attribute is (N,).
 
     Attributes:
-        s, t: meters from the middle of the face, along it; t is upward on upright faces.
-        half_s, half_t: half the size of the face in meters.
+        s, t: meters from the center of the face, along it; t is upward on upright faces.
+        half_s, half_t: half sizes of the face in meters.
         footprint: size of a pixel on the surface in meters, for filtering.
-        seed: an integer, different for each solid.
+        seed: integer, different for each solid.
     """
 
     s: np.ndarray
@@ -40,9 +40,8 @@ class Patch:
     seed: np.ndarray
 
     def subset(self, index: np.ndarray) -> "Patch":
-        """The points numbered `index`."""
-        names = ("s", "t", "half_s", "half_t", "footprint", "seed")
-        return Patch(*(getattr(self, name)[index] for name in names))
+        """The points with these indices."""
+        return Patch(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 def locate(hits: RayHits, solids: SolidTable, camera: Camera) -> Surfaces:
@@ -51,7 +50,7 @@ def locate(hits: RayHits, solids: SolidTable, camera: Camera) -> Surfaces:
 
 
 def locate_on_rays(hits: RayHits, solids: SolidTable, camera: Camera, rays: np.ndarray) -> Surfaces:
-    """Points and normals of the hits of unit rays (N, 3), world axes."""
+    """Points and normals of all hits of unit rays (N, 3), world axes."""
     index, face = hits.solid.ravel(), hits.face.ravel()
     points = np.array([camera.x, -camera.height, camera.z]) + hits.depth.reshape(-1, 1) * rays
     local_x, local_z = solids.to_local(index, points[:, 0], points[:, 2])
@@ -74,7 +73,7 @@ def to_patch(
     """The texture coordinates of all hits.
 
     Args:
-        pixel_angle: size of a pixel in radians; None: that of an ERP image.
+        pixel_angle: angular size of a pixel in radians; None: pi / H, as in an ERP image.
     """
     index, face = hits.solid.ravel(), hits.face.ravel()
     x, y, z = surfaces.local.T
@@ -89,7 +88,7 @@ def to_patch(
     depth = hits.depth.ravel()
     away = surfaces.points - np.array([camera.x, -camera.height, camera.z])
     facing = np.abs(np.einsum("ij,ij->i", away, surfaces.normals)) / depth
-    # A pixel seen at a grazing angle is long and narrow: a square of the same area stands for it.
+    # At a grazing angle a pixel covers a long, narrow area: it is replaced by a square of the same area.
     footprint = depth * (pixel_angle or np.pi / hits.depth.shape[0]) / np.sqrt(np.maximum(facing, 0.05))
     meters = (a.astype(np.float32) for a in (s, t, half_s, half_t, footprint))
     return Patch(*meters, seed=index)

@@ -1,7 +1,7 @@
 """Procedural textures: linear colors (N, 3) computed from surface coordinates.
 
-Every texture is a function of a `Patch` and a `Material`. Lines are filtered over the pixel's footprint and noise fades
-with it, so that small images are smooth rather than speckled.
+Every texture is a function of a `Patch` and a `Material`. Lines are averaged over the footprint of a pixel, and noise
+fades out where it is finer, so that small images are smooth rather than speckled.
 """
 
 import numpy as np
@@ -12,31 +12,31 @@ from datasets.rooms.surfaces import Patch
 
 
 def plain(p: Patch, m: Material) -> np.ndarray:
-    """One color with faint clouds, as of paint."""
+    """One color with faint clouds, like paint."""
     return _tint(m.color, 1 + 0.08 * _noise(p, 0.35) + 0.05 * _noise(p, 0.04))
 
 
 def painted_wall(p: Patch, m: Material) -> np.ndarray:
-    """Paint with a skirting board of the second color."""
-    return _skirting(p, m, plain(p, m))
+    """Paint with a baseboard in the second color."""
+    return _with_baseboard(p, m, plain(p, m))
 
 
 def stripes(p: Patch, m: Material) -> np.ndarray:
-    """Wallpaper with upright stripes of faint contrast, and a skirting board of the second color."""
+    """Wallpaper with vertical stripes of low contrast, and a baseboard in the second color."""
     stripe = _lines(p.s, m.scale, m.scale / 2, p.footprint)
     thin = _lines(p.s + m.scale / 4, m.scale / 2, m.scale / 16, p.footprint)
-    return _skirting(p, m, _tint(m.color, (1 - 0.22 * stripe) * (1 - 0.25 * thin) + 0.04 * _noise(p, 0.3)))
+    return _with_baseboard(p, m, _tint(m.color, (1 - 0.22 * stripe) * (1 - 0.25 * thin) + 0.04 * _noise(p, 0.3)))
 
 
 def bricks(p: Patch, m: Material) -> np.ndarray:
-    """Brickwork: `scale` is the length of a brick, the second color is the mortar."""
+    """Brickwork with mortar in the second color; `scale` is the length of a brick."""
     row, column, joints = _courses(p, m.scale, m.scale / 3, shift=0.5, gap=m.scale * 0.05)
     shade = 0.75 + 0.5 * hash_unit(row, column, 7) * _fade(p, m.scale / 3) + 0.25 * _noise(p, 0.03)
     return _mix(_tint(m.color, shade), m.second, joints)
 
 
 def planks(p: Patch, m: Material) -> np.ndarray:
-    """Floor boards along s: `scale` is their width."""
+    """Floorboards along s with gaps in the second color; `scale` is their width."""
     row = np.floor(p.t / m.scale)
     shift = hash_unit(row, np.zeros_like(row), 3)
     column = np.floor(p.s / (9 * m.scale) + shift)
@@ -48,14 +48,14 @@ def planks(p: Patch, m: Material) -> np.ndarray:
 
 
 def tiles(p: Patch, m: Material) -> np.ndarray:
-    """Square tiles with thin joints of the second color; `scale` is their size."""
+    """Square tiles with thin joints in the second color; `scale` is their size."""
     row, column, joints = _courses(p, m.scale, m.scale, shift=0.0, gap=0.008)
     shade = 0.94 + 0.12 * hash_unit(row, column, 23) + 0.08 * _noise(p, 0.15)
     return _mix(_tint(m.color, shade), m.second, joints)
 
 
 def checkerboard(p: Patch, m: Material) -> np.ndarray:
-    """Square tiles of both colors in turn."""
+    """Square tiles in alternating colors; `scale` is their size."""
     row, column = np.floor(p.t / m.scale), np.floor(p.s / m.scale)
     even = ((row + column) % 2).astype(np.float32)
     even = 0.5 + (even - 0.5) * _fade(p, m.scale)
@@ -88,23 +88,23 @@ def fabric(p: Patch, m: Material) -> np.ndarray:
 
 
 def concrete(p: Patch, m: Material) -> np.ndarray:
-    """Gray and blotchy, with fine pores."""
+    """Blotchy concrete with fine pores."""
     return _tint(m.color, 0.95 + 0.25 * _noise(p, 0.4) + 0.2 * _noise(p, 0.08) + 0.2 * _noise(p, 0.015))
 
 
 def door_leaf(p: Patch, m: Material) -> np.ndarray:
-    """A door's leaf with two panels above one another, drawn by their dark and light edges."""
+    """A wooden door leaf with two panels, one above the other, drawn by their dark and light edges."""
     color = wood(p, m)
     middle, half_height = np.where(p.t > 0, 0.46, -0.46) * p.half_t, 0.36 * p.half_t
-    inside = np.maximum(np.abs(p.s) - 0.66 * p.half_s, np.abs(p.t - middle) - half_height)  # < 0 in a panel, meters
+    distance = np.maximum(np.abs(p.s) - 0.66 * p.half_s, np.abs(p.t - middle) - half_height)  # meters, < 0 in a panel
     width = np.maximum(0.012, p.footprint / 2)
-    edge = np.clip(1 - np.abs(inside) / width, 0, 1)
+    edge = np.clip(1 - np.abs(distance) / width, 0, 1)
     lit = np.where((p.t < middle) == (np.abs(p.t - middle) > half_height * 0.97), 1.0, -1.0)
-    return color * (1 - 0.12 * (inside < 0) + 0.45 * edge * lit * 0.6 - 0.25 * edge)[:, None]
+    return color * (1 - 0.12 * (distance < 0) + 0.45 * edge * lit * 0.6 - 0.25 * edge)[:, None]
 
 
 def outside(p: Patch, m: Material) -> np.ndarray:
-    """The bright view from a window: sky with clouds above far hills and trees. The first color is the sky's."""
+    """The bright view through a window: a sky in the first color, clouds, distant hills and trees."""
     level = p.t / p.half_t
     clouds = np.clip(value_noise(p.s * 2 + 9, p.t * 5, p.seed) * 1.6 - 0.6, 0, 1)
     sky = _mix(_mix((1.0, 1.0, 1.0), m.color, np.clip(level * 0.8 + 0.4, 0, 1)), (1.0, 1.0, 1.0), 0.7 * clouds)
@@ -116,7 +116,7 @@ def outside(p: Patch, m: Material) -> np.ndarray:
 
 
 def handwriting(p: Patch, m: Material) -> np.ndarray:
-    """A board of the first color with lines of scribbles in the second."""
+    """A board in the first color with lines of scribbles in the second one."""
     pitch = 0.13
     row = np.floor(p.t / pitch)
     word = np.floor(p.s / 0.17 + 3 * hash_unit(row, p.seed, 1))
@@ -130,7 +130,7 @@ def handwriting(p: Patch, m: Material) -> np.ndarray:
 
 
 def books(p: Patch, m: Material) -> np.ndarray:
-    """The backs of books side by side, in colors of their own around the first color; `scale` is their thickness."""
+    """Spines of books side by side, in random colors tinted by the first one; `scale` is their mean thickness."""
     x = p.s / m.scale + 50
     nearest = np.round(x)
     book = nearest - (x < nearest + 0.7 * (hash_unit(nearest, p.seed, 2) - 0.5))
@@ -147,7 +147,7 @@ def books(p: Patch, m: Material) -> np.ndarray:
 
 
 def picture(p: Patch, m: Material) -> np.ndarray:
-    """An abstract painting of both colors and a third between them."""
+    """An abstract painting in both colors and a beige, with a passe-partout."""
     scale = np.minimum(p.half_s, p.half_t)
     x, y = p.s / scale, p.t / scale
     a = value_noise(x * 1.3 + 5, y * 1.3, p.seed)
@@ -166,7 +166,7 @@ def screen(p: Patch, m: Material) -> np.ndarray:
 
 
 def cardboard(p: Patch, m: Material) -> np.ndarray:
-    """A carton with a strip of tape of the second color across its faces."""
+    """A carton with a strip of tape in the second color across its faces."""
     tape = np.clip(1.5 - np.abs(p.s) / 0.03, 0, 1)
     return _mix(_tint(m.color, 1 + 0.15 * _noise(p, 0.1)), m.second, 0.6 * tape)
 
@@ -177,7 +177,7 @@ def leaves(p: Patch, m: Material) -> np.ndarray:
 
 
 def drawers(p: Patch, m: Material) -> np.ndarray:
-    """Wooden fronts above one another with a dark gap and a knob each; `scale` is their height."""
+    """Stacked wooden fronts, each with a gap and a knob in the second color; `scale` is their height."""
     gaps = _lines(p.t - p.half_t, m.scale, 0.012, p.footprint)
     height = np.mod(p.t - p.half_t, m.scale) - m.scale / 2
     knob = np.clip(1.5 - np.hypot(np.abs(p.s), height) / np.maximum(0.018, p.footprint / 2), 0, 1)
@@ -185,7 +185,7 @@ def drawers(p: Patch, m: Material) -> np.ndarray:
 
 
 def wallpaper(p: Patch, m: Material) -> np.ndarray:
-    """A repeated ornament of the second color on the first one; `scale` is its period."""
+    """A periodic ornament in the second color on the first one; `scale` is its period."""
     row = np.floor(p.t / m.scale)
     x = 2 * np.pi * (p.s / m.scale + 0.5 * (row % 2))
     y = 2 * np.pi * p.t / m.scale
@@ -197,34 +197,40 @@ def wallpaper(p: Patch, m: Material) -> np.ndarray:
 
 
 def mottled(p: Patch, m: Material) -> np.ndarray:
-    """Irregular patches of both colors at several sizes, as of rugs, marble or things that lie about."""
+    """Irregular patches in both colors, like rugs or marble; `scale` is the size of the largest ones."""
     coarse, fine = _noise(p, m.scale), _noise(p, m.scale / 4)
     blend = np.clip(0.5 + 2.2 * coarse + 1.2 * fine, 0, 1)
     return _mix(m.color, m.second, blend) * (1 + 0.5 * _noise(p, m.scale / 12))[:, None]
 
 
 def folds(p: Patch, m: Material) -> np.ndarray:
-    """Cloth that hangs in upright folds; `scale` is their width."""
+    """Cloth with vertical folds; `scale` is their width."""
     shift = 1.5 * value_noise(p.s / m.scale / 3, p.t * 0.7, p.seed)
     shade = 0.78 + 0.22 * np.cos(2 * np.pi * (p.s / m.scale + shift)) * _fade(p, m.scale / 2)
     return _tint(m.color, shade * (1 + 0.1 * _noise(p, 0.05)))
 
 
 def _book_start(book: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    """Where a book begins, in units of their mean thickness."""
+    """Position of the left edge of a book, in units of the mean thickness."""
     return book + 0.7 * (hash_unit(book, seed, 2) - 0.5)
 
 
-def _skirting(p: Patch, m: Material, color: np.ndarray) -> np.ndarray:
-    """A board of the second color along the foot of a wall."""
+def _with_baseboard(p: Patch, m: Material, color: np.ndarray) -> np.ndarray:
+    """The colors of a wall with a baseboard in the second color."""
     height = p.t + p.half_t
     color = _mix(color, m.second, _step(0.09 - height, p.footprint))
     shadow = np.clip(1 - np.abs(height - 0.095) / np.maximum(0.006, p.footprint / 2), 0, 1)
     return color * (1 - 0.3 * shadow)[:, None]
 
 
-def _courses(p: Patch, length: float, height: float, shift: float, gap: float):
-    """Row and column of the brick or tile at each point, and how much of the pixel are joints of width `gap`."""
+def _courses(
+    p: Patch, length: float, height: float, shift: float, gap: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row and column of the brick or tile at each point, and the fraction of the pixel in joints of width `gap`.
+
+    Args:
+        shift: offset of every other row, as a fraction of `length`.
+    """
     row = np.floor(p.t / height)
     s = p.s + shift * length * (row % 2)
     joints = np.maximum(_lines(p.t, height, gap, p.footprint), _lines(s, length, gap, p.footprint))
@@ -232,7 +238,7 @@ def _courses(p: Patch, length: float, height: float, shift: float, gap: float):
 
 
 def _lines(x: np.ndarray, period: float, width: float, footprint: np.ndarray) -> np.ndarray:
-    """Share of a pixel's footprint around x that is covered by lines around the whole multiples of `period`."""
+    """Fraction of a pixel's footprint around x that is covered by lines at the integer multiples of `period`."""
 
     def covered(x: np.ndarray) -> np.ndarray:  # length of line from 0 to x
         whole = np.floor(x / period)
@@ -243,26 +249,26 @@ def _lines(x: np.ndarray, period: float, width: float, footprint: np.ndarray) ->
 
 
 def _step(x: np.ndarray, blur: np.ndarray | float) -> np.ndarray:
-    """0 where x is well below 0, 1 well above, a ramp of width `blur` between."""
+    """0 where x is well below 0, 1 well above, a ramp of width `blur` in between."""
     return np.clip(x / blur + 0.5, 0, 1)
 
 
 def _fade(p: Patch, size: float) -> np.ndarray:
-    """1 where details of `size` meters are many pixels wide, 0 where they are below one."""
+    """1 where details of `size` meters are many pixels wide, toward 0 where they are smaller than a pixel."""
     return 1 / (1 + (p.footprint / size) ** 2)
 
 
 def _noise(p: Patch, size: float) -> np.ndarray:
-    """Value noise around 0 (within half a unit) with lumps of `size` meters, faded where it is too fine."""
+    """Value noise in [-0.5, 0.5) with lumps of `size` meters, faded out where they are smaller than a pixel."""
     return (value_noise(p.s / size, p.t / size, p.seed) - 0.5) * _fade(p, size)
 
 
 def _tint(color: tuple[float, float, float], shade: np.ndarray) -> np.ndarray:
-    """The color in the given shades (N,)."""
+    """The color in shades (N,): colors (N, 3)."""
     return np.array(color, np.float32) * shade[:, None].astype(np.float32)
 
 
 def _mix(first: np.ndarray | tuple, second: np.ndarray | tuple, fraction: np.ndarray) -> np.ndarray:
-    """Colors, each (3,) or (N, 3), blended: fraction (N,) of the second one."""
+    """Colors (3,) or (N, 3), blended with the fraction (N,) of the second one."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
     return first + (second - first) * fraction[:, None].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Materials in far more colors and patterns than those of `style.random_style`."""
+"""Materials with far more colors and patterns than those of `style.random_style`."""
 
 import colorsys
 from dataclasses import fields, replace
@@ -9,12 +9,13 @@ from datasets.rooms import textures
 from datasets.rooms.scene import Color, Material
 from datasets.rooms.style import Style, pick, random_style
 
-_ANY_COLOR = 0.3  # probability that a material gets any color
-_KEPT = ("glass", "lamp", "shade", "screen")  # what glows keeps its color
+_ANY_COLOR = 0.3  # probability of any color instead of a similar one
+_KEPT = ("glass", "lamp", "shade", "screen")  # emissive materials keep their colors
+_CEILINGS = (textures.planks, textures.concrete, textures.tiles, textures.plain)
 
 
 def varied_style(rng: np.random.Generator) -> Style:
-    """The materials of `random_style` in other colors, with other patterns on floor, walls and ceiling."""
+    """The materials of `random_style` in other colors, some with other patterns on floor, walls and ceiling."""
     style = random_style(rng)
     changed = {
         field.name: _recolored(getattr(style, field.name), rng) for field in fields(Style) if field.name not in _KEPT
@@ -33,33 +34,30 @@ def varied_style(rng: np.random.Generator) -> Style:
     return style
 
 
-_CEILINGS = (textures.planks, textures.concrete, textures.tiles, textures.plain)
-
-
 def other_paint(style: Style, rng: np.random.Generator) -> Material:
-    """The walls of another room."""
+    """The walls of an adjacent room."""
     return _patterned(style.walls, rng) if rng.random() < 0.2 else _recolored(style.walls, rng)
 
 
 def _recolored(material: Material, rng: np.random.Generator) -> Material:
-    """The material in a similar color, or in any."""
+    """The material in similar colors, or in any colors."""
     if rng.random() < _ANY_COLOR:
         return replace(material, color=_any_color(rng), second=_any_color(rng))
     gain = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.08, 3))
-    return replace(material, color=_times(material.color, gain), second=_times(material.second, gain))
+    return replace(material, color=_scaled(material.color, gain), second=_scaled(material.second, gain))
 
 
 def _patterned(material: Material, rng: np.random.Generator) -> Material:
-    """The material with a pattern of a color that differs from its own by lightness, or in any way."""
-    second = _any_color(rng) if rng.random() < 0.4 else _times(material.color, np.full(3, np.exp(rng.normal(0, 0.5))))
+    """The material with a pattern in any color, or in a lighter or darker shade of its own."""
+    second = _any_color(rng) if rng.random() < 0.4 else _scaled(material.color, np.full(3, np.exp(rng.normal(0, 0.5))))
     texture = pick(rng, (textures.wallpaper, textures.wallpaper, textures.mottled))
     return replace(material, texture=texture, second=second, scale=float(np.exp(rng.uniform(-2.5, -0.3))))
 
 
 def _any_color(rng: np.random.Generator) -> Color:
-    """Any linear color, mostly of little saturation."""
+    """Any linear color, mostly of low saturation."""
     return colorsys.hsv_to_rgb(rng.random(), rng.random() ** 2 * 0.9, rng.uniform(0.03, 0.95))
 
 
-def _times(color: Color, gain: np.ndarray) -> Color:
+def _scaled(color: Color, gain: np.ndarray) -> Color:
     return tuple(np.clip(np.array(color) * gain, 0.01, 0.97).tolist())

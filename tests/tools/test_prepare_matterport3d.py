@@ -13,7 +13,7 @@ from PIL import Image
 
 from datasets import build_dataset
 from datasets.matterport3d import viewpoint_files
-from datasets.preparation.labelled_mesh import parse_ply
+from datasets.preparation.labeled_mesh import parse_ply
 from datasets.preparation.matterport_raw import RawScan
 from datasets.preparation.matterport_rig import nominal_rotation
 from datasets.preparation.matterport_tree import Outcome, Summary

@@ -1,4 +1,4 @@
-"""Whether two maps show the same view."""
+"""Mirrored, flipped, rotated and unrelated maps are detected by their edges."""
 
 import cv2
 import numpy as np
@@ -17,14 +17,14 @@ HEIGHT, WIDTH = 64, 128
 
 
 def patches(seed):
-    """Labels (H, W) of random patches that go on across the left and right border."""
+    """Labels (H, W) of random patches that wrap around at the left and right borders."""
     noise = np.random.default_rng(seed).normal(size=(HEIGHT, WIDTH)).astype(np.float32)
     smooth = cv2.GaussianBlur(np.hstack([noise] * 3), (0, 0), 4)[:, WIDTH : 2 * WIDTH]
     return np.digitize(smooth, np.quantile(smooth, (0.25, 0.5, 0.75)))
 
 
-def evaluate(change, reference=lambda labels: label_edges(labels), num=3):
-    """Pictures, each painted by its labels and then changed, against something made of the labels."""
+def evaluate(change, reference=label_edges, num=3):
+    """Evaluate images, colored by labels and modified by `change(rgb, seed)`, against `reference` of the labels."""
     colors = np.random.default_rng(0).uniform(size=(4, 3))
     alignments = []
     for seed in range(num):
@@ -42,13 +42,13 @@ def evaluate(change, reference=lambda labels: label_edges(labels), num=3):
         lambda labels: label_edges(np.where(np.arange(HEIGHT)[:, None] < 10, -1, labels)),
     ],
 )
-def test_right(reference):
+def test_matching_maps(reference):
     finding = evaluate(lambda rgb, _: rgb, reference)
     assert finding.problems == []
     assert finding.outliers == []
 
 
-def test_a_pixel_is_no_misfit():
+def test_one_pixel_offset_is_tolerated():
     assert evaluate(lambda rgb, _: np.roll(rgb, 1, axis=1)).problems == []
 
 
@@ -62,32 +62,32 @@ def test_a_pixel_is_no_misfit():
         (lambda rgb, _: np.roll(rgb, -WIDTH // 4, axis=1), "turned by 90 degrees"),
     ],
 )
-def test_all_wrong(change, words):
+def test_all_mismatched(change, words):
     finding = evaluate(change)
     assert finding.problems == ["RGB and labels do not match"]
     assert words in finding.rows[-1]
 
 
-def test_each_turned_in_a_way_of_its_own():
-    finding = evaluate(lambda rgb, number: np.roll(rgb, 20 + 17 * number, axis=1))
+def test_different_rotations():
+    finding = evaluate(lambda rgb, seed: np.roll(rgb, 20 + 17 * seed, axis=1))
     assert finding.problems
 
 
-def test_one_wrong():
-    finding = evaluate(lambda rgb, number: rgb[:, ::-1] if number == 3 else rgb, num=5)
+def test_one_mismatched():
+    finding = evaluate(lambda rgb, seed: rgb[:, ::-1] if seed == 3 else rgb, num=5)
     assert finding.problems == ["1 of 5 panoramas: RGB and labels do not match"]
     assert finding.outliers == ["room 3: RGB would match labels better mirrored"]
 
 
-def test_of_other_panoramas():
+def test_unrelated_images():
     other = np.random.default_rng(5).uniform(size=(4, 3))
-    assert evaluate(lambda rgb, number: other[patches(10 + number)]).problems
+    assert evaluate(lambda rgb, seed: other[patches(10 + seed)]).problems
 
 
-def test_nothing_to_compare():
-    blank = lambda rgb, number: np.zeros_like(rgb)  # noqa: E731
+def test_no_edges():
+    blank = lambda rgb, seed: np.zeros_like(rgb)  # noqa: E731
     assert evaluate(blank).problems == ["no edges of RGB, or of labels"]
-    finding = evaluate(lambda rgb, number: blank(rgb, number) if number == 1 else rgb, num=5)
+    finding = evaluate(lambda rgb, seed: blank(rgb, seed) if seed == 1 else rgb, num=5)
     assert finding.outliers == ["room 1: no edges of RGB, or of labels"]
     assert finding.problems
     assert measure_alignment(label_edges(patches(0)), np.full((HEIGHT, WIDTH), np.nan)) is None

@@ -1,4 +1,4 @@
-"""The height of the camera and the flatness of floors, of rooms in closed form."""
+"""Camera height and floor flatness of box-shaped rooms in closed form."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ RAYS = erp_rays(*SHAPE)
 
 
 def box(height, ceiling=1.1, half_sizes=(2.0, 3.0)):
-    """Depth (H, W) of a room, seen from so many metres above its floor and below its ceiling."""
+    """Depth (H, W) of a room whose camera is `height` meters above the floor and `ceiling` meters below the ceiling."""
     vertical = np.where(RAYS[..., 1] > 0, height, ceiling) / np.maximum(np.abs(RAYS[..., 1]), 1e-9)
     sides = [half / np.maximum(np.abs(RAYS[..., axis]), 1e-9) for half, axis in zip(half_sizes, (0, 2), strict=True)]
     return np.minimum.reduce([vertical, *sides])
@@ -42,8 +42,8 @@ def test_box(height):
     assert evaluate(floor).problems == []
 
 
-def test_tables_do_not_count():
-    """A fifth of the floor is hidden by a table."""
+def test_tables_are_ignored():
+    """A table hides a fifth of the floor."""
     depth = box(1.5)
     table = (RAYS[..., 1] > 0.5) & (np.arange(SHAPE[1]) < SHAPE[1] // 5)
     depth[table] = 0.7 / RAYS[table][:, 1]
@@ -52,31 +52,31 @@ def test_tables_do_not_count():
 
 @pytest.mark.parametrize("height", [1.05, 1.3, 1.8])
 @pytest.mark.parametrize("wrong", [1000 / 512, 512 / 1000, 4, 1 / 4, 10, 1 / 10, 4000 / 512, 512 / 4000])
-def test_mistaken_units_are_never_plausible(height, wrong):
+def test_wrong_units_are_implausible(height, wrong):
     finding = evaluate(measure(box(height) * wrong))
     assert finding.problems == [f"wrong unit of depth: the camera would be {height * wrong:.2f} m above the floor"]
 
 
 @pytest.mark.parametrize(("stored", "assumed"), [("1 mm", 4000), ("1/512 m", 4000), ("1/4000 m", 512), ("1 cm", 1000)])
-def test_the_right_unit_is_proposed_first(stored, assumed):
+def test_correct_unit_is_suggested_first(stored, assumed):
     depth = box(1.5) * UNITS_PER_METER[stored] / assumed
     assert f"1.50 m if depth were in {stored}" in evaluate(measure(depth, 1 / assumed)).rows[-1].partition(" or ")[0]
 
 
-def test_mixed_units_never_average_to_a_plausible_height():
+def test_mixed_units_are_implausible():
     low, high = (FloorMeasurement(height, 0.9, 0.001) for height in (0.77, 1.5))
     for floors in ((low, high), (low, low, high, high), (low, high, high), (low, low, high)):
         assert evaluate(*floors).problems
 
 
-def test_outliers_are_named():
+def test_outliers_are_listed():
     floors = [FloorMeasurement(height, 0.9, 0.001) for height in (1.4, 1.5, 0.72, 1.6, float("nan"))]
     finding = evaluate(*floors)
     assert [line.partition(":")[0] for line in finding.outliers] == ["room 2", "room 4"]
     assert finding.problems[0].startswith("2 of 5 panoramas:")
 
 
-def test_few_outliers_of_many_are_named_but_no_problem():
+def test_few_outliers_are_tolerated():
     floors = [FloorMeasurement(1.5, 0.9, 0.001)] * 99 + [FloorMeasurement(2.9, 0.9, 0.001)]
     finding = evaluate(*floors)
     assert finding.problems == []
@@ -84,7 +84,7 @@ def test_few_outliers_of_many_are_named_but_no_problem():
 
 
 @pytest.mark.parametrize("factor", [np.abs(RAYS).max(axis=-1), np.hypot(RAYS[..., 0], RAYS[..., 2])])
-def test_other_distances_bend_floors(factor):
+def test_other_kinds_of_depth_bend_floors(factor):
     assert "depth is not the distance along the ray" in evaluate(measure(box(1.5) * factor)).problems
 
 
@@ -94,6 +94,7 @@ def test_no_floor():
     assert evaluate(measure(depth)).problems == ["no floor is found below the camera"]
 
 
-def test_the_range_is_narrower_than_the_nearest_two_units_are_apart():
+def test_range_separates_the_closest_units():
+    """Cameras at heights of 1.03 to 1.85 m leave the range if 1/512 m and 1 mm are confused."""
     assert HEIGHT_RANGE[0] / (512 / 1000) > 1.85
     assert HEIGHT_RANGE[1] * 512 / 1000 < 1.03

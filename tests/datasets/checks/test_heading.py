@@ -1,4 +1,4 @@
-"""RGB that lies beside depth by less than a pixel or a few."""
+"""Small offsets in heading between RGB and depth."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def room():
 
 
 def turned(rgb, degrees):
-    """To the right."""
+    """RGB turned to the right."""
     return sample_erp(rgb, erp_rays(*rgb.shape[:2]) @ yaw_rotation(np.radians(degrees)))
 
 
@@ -29,24 +29,24 @@ def test_offset(room, degrees):
     assert offset == pytest.approx(degrees, abs=0.12)
 
 
-def test_no_offset_of_what_does_not_match(room):
+def test_offset_of_unrelated_maps_is_nan(room):
     assert np.isnan(measure_heading_offset(replace(room, depth=np.zeros_like(room.depth))))
     assert np.isnan(measure_heading_offset(replace(room, rgb=np.roll(room.rgb, 100, axis=1)[::-1])))
 
 
-@pytest.mark.parametrize(("offsets", "wrong"), [([0.05, -0.1, 0.2], 0), ([0.5, 0.4, 0.1], 1), ([0.6, -0.5, 0.4], 1)])
-def test_all_panoramas_together(offsets, wrong):
-    """Also when they are wrong in either direction."""
+@pytest.mark.parametrize(("offsets", "problems"), [([0.05, -0.1, 0.2], 0), ([0.5, 0.4, 0.1], 1), ([0.6, -0.5, 0.4], 1)])
+def test_evaluation(offsets, problems):
+    """Offsets in opposite directions do not cancel."""
     finding = evaluate_heading(offsets, ["1024x512"] * 3)
-    assert len(finding.problems) == wrong
+    assert len(finding.problems) == problems
     assert f"{np.median(offsets):+.2f} degrees" in finding.rows[0]
 
 
-def test_small_panoramas_tell_less():
+def test_tolerance_is_larger_for_small_panoramas():
     assert not evaluate_heading([0.5], ["128x64"]).problems
     assert evaluate_heading([0.5], ["1024x512"]).problems
     assert evaluate_heading([MAX_OFFSET], ["1024x512"]).problems == []
 
 
-def test_few_panoramas_that_tell():
+def test_no_finding_if_most_offsets_are_unknown():
     assert evaluate_heading([np.nan, np.nan, 2.0], ["1024x512"] * 3) is None

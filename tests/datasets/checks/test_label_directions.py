@@ -1,4 +1,4 @@
-"""Labels of a room whose floor, ceiling and walls are known."""
+"""Right and wrong labels of a room with known floor, ceiling and walls."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def evaluate(*labels, normal=NORMAL, is_geometry_known=True):
 
 
 @pytest.mark.parametrize("normal", [NORMAL, None])
-def test_right(normal):
+def test_right_labels(normal):
     finding = evaluate(RIGHT, RIGHT, normal=normal)
     assert finding.problems == []
     assert finding.outliers == []
@@ -42,7 +42,7 @@ def test_right(normal):
     ],
     ids=["+1", "-1", "upside down", "floor and ceiling swapped", "floor and table swapped"],
 )
-def test_wrong_ids(normal, wrong):
+def test_wrong_labels(normal, wrong):
     finding = evaluate(wrong, wrong, normal=normal)
     assert any(problem.startswith("wrong labels") for problem in finding.problems)
     finding = evaluate(RIGHT, RIGHT, wrong, RIGHT, RIGHT, normal=normal)
@@ -50,21 +50,21 @@ def test_wrong_ids(normal, wrong):
     assert finding.outliers[0].startswith("room 2:")
 
 
-def test_wall_must_be_upright():
-    """Floor and ceiling hold their places, but wall and table are swapped, and the table is large."""
+def test_walls_must_be_vertical():
+    """Wall and table are swapped, and the table is large; floor and ceiling are right."""
     labels = RIGHT.copy()
     labels[56:, :100] = TABLE
     wrong = np.array([CEILING, CHAIR, FLOOR, WALL, TABLE])[labels]
     assert any("of wall lies and faces" in problem for problem in evaluate(wrong).problems)
 
 
-def test_classes_that_no_room_can_have():
+def test_implausible_class_frequencies():
     assert "100.0% of the labels are chair" in evaluate(np.full(SHAPE, CHAIR)).problems
     only_furniture = np.where(np.arange(SHAPE[1]) % 2, CHAIR, TABLE) * np.ones(SHAPE, int)
     assert "labels lack floor, ceiling and wall" in evaluate(only_furniture).problems
 
 
-def test_labels_that_are_hardly_there():
+def test_few_labels():
     empty = np.full(SHAPE, -1)
     assert evaluate(empty, empty).problems == ["no pixel has a label"]
     few = empty.copy()
@@ -75,5 +75,5 @@ def test_labels_that_are_hardly_there():
     assert finding.outliers == ["room 1: 0.0% of its pixels have a label"]
 
 
-def test_wrong_depth_is_not_held_against_labels():
+def test_labels_are_not_compared_with_wrong_depth():
     assert evaluate(RIGHT[::-1], is_geometry_known=False).problems == []

@@ -1,3 +1,5 @@
+"""Camera files, and files of a scan in folders and archives."""
+
 import zipfile
 
 import numpy as np
@@ -20,7 +22,7 @@ scan aa_d2_3.png aa_i2_3.jpg {IDENTITY}
 """
 
 
-def test_cameras():
+def test_parse_cameras():
     cameras = parse_cameras(CONF, "a.conf")
     assert list(cameras) == ["aa", "bb"]
     first, second = cameras["aa"]
@@ -33,8 +35,8 @@ def test_cameras():
     assert first.center.tolist() == [2.5, -1, 0.25]
 
 
-def test_the_camera_looks_along_minus_z():
-    """As in OpenGL, with y up: with the identity as its pose, our z axis is the world's -z, and our y its -y."""
+def test_camera_looks_along_minus_z():
+    """As in OpenGL, with y up: for an identity pose, our y and z axes are -y and -z of the world."""
     assert parse_cameras(CONF, "a.conf")["bb"][0].rotation.tolist() == np.diag([1.0, -1, -1]).tolist()
 
 
@@ -42,12 +44,12 @@ def test_the_camera_looks_along_minus_z():
     ("old", "new", "line"),
     [(" 0 0 0 1", " 0 0 0", 7), ("aa_d1_0.png", "aa.png", 7), ("1076 0 629.5", "1076 0 x", 6)],
 )
-def test_damaged_cameras(old, new, line):
+def test_damaged_camera_file(old, new, line):
     with pytest.raises(UserError, match=rf"a\.conf, line {line}"):
         parse_cameras(CONF.replace(old, new, 1), "a.conf")
 
 
-def test_a_scan_before_intrinsics():
+def test_camera_file_without_intrinsics():
     with pytest.raises(UserError, match="intrinsics_matrix"):
         parse_cameras(CONF.partition("\n\n")[2].partition("\n")[2], "a.conf")
 
@@ -61,7 +63,7 @@ def write_zip(path):
 
 @pytest.mark.parametrize("place", ["undistorted_depth_images", "s/undistorted_depth_images", None])
 def test_folders_and_archives(tmp_path, place):
-    """As unpacked into the folder of the scan, as unpacked in place, and not unpacked."""
+    """Unpacked to the scan's folder, unpacked in place, and not unpacked."""
     folder = tmp_path / "s"
     if place:
         (folder / place).mkdir(parents=True)
@@ -81,7 +83,7 @@ def test_folders_and_archives(tmp_path, place):
         scan.read("color", "c.png")
 
 
-def test_damaged_archives(tmp_path):
+def test_damaged_archive(tmp_path):
     path = tmp_path / "undistorted_depth_images.zip"
     write_zip(path)
     data = path.read_bytes()
@@ -97,7 +99,7 @@ def test_damaged_archives(tmp_path):
 
 @pytest.mark.parametrize("root", ["", "scans", "v1/scans"])
 @pytest.mark.parametrize("file", ["undistorted_camera_parameters.zip", "undistorted_camera_parameters/s.conf"])
-def test_scans(tmp_path, root, file):
+def test_find_scans(tmp_path, root, file):
     path = tmp_path / root / "s" / file
     path.parent.mkdir(parents=True)
     path.touch()

@@ -1,4 +1,4 @@
-"""The pose of the skybox, from the poses of the views and from what they show."""
+"""The pose of the skybox, from the poses of the views and from their images."""
 
 import numpy as np
 import pytest
@@ -7,28 +7,28 @@ from datasets.preparation.matterport_raw import RawView
 from datasets.preparation.matterport_rig import (
     SKYBOX_FACES,
     SKYBOX_ROTATION,
+    correct_heading,
     measure_heading,
     nominal_rotation,
     panorama_pose,
     skybox_to_erp,
-    turned,
 )
 from datasets.rooms.layout import random_room
 from datasets.rooms.render import render_room
 from utils.pinhole import Pinhole
-from utils.projection import CUBE_FACES, cube_camera, erp_to_cube, erp_to_pinhole
+from utils.projection import CUBE_FACES, cube_camera, erp_to_pinhole
 from utils.sphere import erp_rays, yaw_rotation
 
 CAMERA = Pinhole(fx=134.0, fy=134.0, cx=78.0, cy=64.0, height=128, width=160)
-WORLD = yaw_rotation(0.8) @ CUBE_FACES["up"] @ yaw_rotation(2.0)  # of the panorama: any
+WORLD = yaw_rotation(0.8) @ CUBE_FACES["up"] @ yaw_rotation(2.0)  # any rotation from panorama to world axes
 
 
 def views(heading=0.0, pitch=0.0):
-    """All 18, turned to the right by so many degrees, and cameras 0 and 2 up and down by so many more."""
+    """All 18 views, turned to the right by `heading`, cameras 0 and 2 also up and down by `pitch` (degrees)."""
     return [
         RawView(
             *(camera, yaw, "", "", CAMERA),
-            WORLD @ yaw_rotation(np.radians(heading)) @ nominal_rotation(camera, yaw) @ up((1 - camera) * pitch),
+            WORLD @ yaw_rotation(np.radians(heading)) @ nominal_rotation(camera, yaw) @ upward((1 - camera) * pitch),
             np.array([camera, yaw, 1.0]),
         )
         for camera in range(3)
@@ -36,7 +36,7 @@ def views(heading=0.0, pitch=0.0):
     ]
 
 
-def up(degrees):
+def upward(degrees):
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
 
@@ -45,7 +45,8 @@ def degrees_between(one, other):
     return np.degrees(np.arccos(((one.T @ other).trace() - 1) / 2))
 
 
-def test_first_views_look_30_degrees_left_and_turn_right():
+def test_nominal_rotations():
+    """The first yaw is 30 degrees to the left; yaws increase to the right."""
     forward = nominal_rotation(1, 0)[:, 2]
     assert np.degrees(np.arctan2(forward[0], forward[2])) == pytest.approx(-30)
     forward = nominal_rotation(0, 2)[:, 2]
@@ -56,7 +57,7 @@ def test_first_views_look_30_degrees_left_and_turn_right():
 
 @pytest.mark.parametrize("pitch", [0.0, 2.0])
 def test_pose_of_the_panorama(pitch):
-    """Cameras that are pitched otherwise than usual, but equally, do not tilt it."""
+    """Equal and opposite pitch errors of cameras 0 and 2 do not tilt it."""
     rotation, center = panorama_pose(views(pitch=pitch))
     assert rotation == pytest.approx(WORLD)
     assert center == pytest.approx([1, 2.5, 1])
@@ -81,19 +82,18 @@ def skybox():
 def test_heading(skybox, heading):
     level = [view for view in views(heading) if view.camera == 1]
     turn = yaw_rotation(np.radians(heading))
-    pictures = [(view, erp_to_pinhole(skybox, CAMERA, turn @ nominal_rotation(1, view.yaw))) for view in level]
+    images = [(view, erp_to_pinhole(skybox, CAMERA, turn @ nominal_rotation(1, view.yaw))) for view in level]
     rotation, _ = panorama_pose(level)
-    measured = measure_heading(skybox, pictures, rotation)
+    measured = measure_heading(skybox, images, rotation)
     assert measured.yaw == pytest.approx(heading, abs=0.12)  # pixels are 0.4 degrees
     assert measured.pitch == pytest.approx(0, abs=0.05)
     assert measured.residual < 0.1
     assert measured.num_views == 6
-    assert degrees_between(turned(rotation, measured), WORLD) < 0.12
+    assert degrees_between(correct_heading(rotation, measured), WORLD) < 0.12
 
 
-def test_pictures_of_another_place(skybox):
+def test_no_heading_from_unrelated_images(skybox):
     other = render_room(random_room(np.random.default_rng(1)), 256, 512, sensor_noise=False).rgb
     level = [view for view in views() if view.camera == 1]
-    pictures = [(view, erp_to_pinhole(other, CAMERA, nominal_rotation(1, view.yaw))) for view in level]
-    assert measure_heading(skybox, pictures, WORLD) is None
-    assert erp_to_cube(skybox, 8)["front"].shape == (8, 8, 3)
+    images = [(view, erp_to_pinhole(other, CAMERA, nominal_rotation(1, view.yaw))) for view in level]
+    assert measure_heading(skybox, images, WORLD) is None

@@ -8,7 +8,7 @@ from utils.sphere import erp_rays, yaw_rotation
 
 HEIGHT, WIDTH = 64, 128
 RAYS = erp_rays(HEIGHT, WIDTH)
-KNOWN = np.s_[1:-1]  # rows: the first and the last have no neighbours
+KNOWN = np.s_[1:-1]  # rows: the first and the last have no normals
 
 
 def angles_between(a, b):
@@ -31,10 +31,10 @@ def test_sphere_around_the_camera(reach):
 
 @pytest.mark.parametrize("reach", [1, 2])
 def test_floor_and_ceiling_are_exact(reach):
-    """Differences between points of a plane lie in the plane, however far they reach."""
+    """Differences between points of a plane lie in the plane for any reach."""
     depth = 1.6 / np.maximum(np.abs(RAYS[..., 1]), 0.05)
     normal = normals_from_depth(depth, reach)
-    steep = np.abs(RAYS[..., 1]) > 0.75  # nearer to the horizon the depth changes as much as across an edge
+    steep = np.abs(RAYS[..., 1]) > 0.75  # closer to the horizon, depth changes as much as at an edge
     steep[:reach] = steep[-reach:] = False
     floor = steep & (RAYS[..., 1] > 0)
     assert normal[floor] == pytest.approx(np.broadcast_to([0, -1, 0], (floor.sum(), 3)), abs=1e-9)
@@ -42,16 +42,16 @@ def test_floor_and_ceiling_are_exact(reach):
 
 
 def test_box_room():
-    depth, truth = box_room()
+    depth, expected = box_room()
     normal = normals_from_depth(depth)
     known = normal.any(axis=-1)
     assert known[KNOWN].mean() > 0.95
-    angles = angles_between(normal, truth)[known]
+    angles = angles_between(normal, expected)[known]
     assert np.median(angles) < 1e-4
     assert (angles < 1).mean() > 0.85, "all but the pixels along the edges of the room"
 
 
-def test_towards_the_camera_and_of_unit_length():
+def test_unit_vectors_toward_the_camera():
     depth, _ = box_room()
     normal = normals_from_depth(depth * np.random.default_rng(0).uniform(0.98, 1.02, depth.shape))
     known = normal.any(axis=-1)
@@ -60,7 +60,7 @@ def test_towards_the_camera_and_of_unit_length():
 
 
 @pytest.mark.parametrize("missing", [0, -1, np.nan, np.inf])
-def test_missing_pixels_leave_a_hole(missing):
+def test_no_normals_around_missing_depth(missing):
     depth = np.full((HEIGHT, WIDTH), 2.0)
     depth[30, 40] = missing
     known = normals_from_depth(depth, reach=2).any(axis=-1)
@@ -77,7 +77,7 @@ def test_no_normals_across_an_edge():
     assert (~known).any(axis=0).nonzero()[0].tolist() == [49, 50, 89, 90]
 
 
-def test_left_and_right_border_are_neighbours():
+def test_columns_wrap_around():
     """Rolled depth gives rolled normals, turned by the same angle."""
     depth, _ = box_room()
     turned = np.roll(normals_from_depth(depth), 37, axis=1) @ yaw_rotation(2 * np.pi * 37 / WIDTH).T

@@ -1,4 +1,4 @@
-"""Normals of planes whose normals are known, and the axes of stored ones."""
+"""Normals computed from the depth of planes, and detection of the axes of stored normals."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ CAMERA = Pinhole(52.0, 50.0, 31.0, 24.5, 48, 64)
 
 
 def plane(normal, distance=2.0):
-    """Depth (H, W) of the points p with normal . p = -distance, where rays meet it; 0 elsewhere."""
+    """Depth (H, W) of the plane of points p with normal . p = -distance; 0 where rays miss it."""
     slope = CAMERA.rays() @ normal
     return np.where(slope < -0.1, -distance / np.minimum(slope, -1e-9), 0)
 
@@ -30,7 +30,7 @@ def unit(*vector):
 
 
 def corner():
-    """A wall ahead, one on the right, and the floor: depth, and the normal of each pixel."""
+    """Depth (H, W) and normals (H, W, 3) of a wall ahead, a wall on the right, and the floor."""
     normals = np.array([(0, 0, -1), (-1, 0, 0), (0, -1, 0)], float)
     depths = np.stack([plane(normals[0], 3.0), plane(normals[1], 1.0), plane(normals[2], 0.7)])
     depths[depths == 0] = np.inf
@@ -39,14 +39,14 @@ def corner():
 
 @pytest.mark.parametrize("reach", [1, 3])
 @pytest.mark.parametrize("normal", [unit(0, 0, -1), unit(0.4, -0.7, -1), unit(-0.5, 0.2, -1)])
-def test_a_plane_has_one_normal(normal, reach):
+def test_plane(normal, reach):
     found = normals_from_z_depth(plane(normal), CAMERA, reach)
     assert np.allclose(found[reach:-reach, reach:-reach], normal, atol=1e-9)
     assert not found[:reach].any()
     assert not found[:, -reach:].any()
 
 
-def test_holes_and_edges_have_none():
+def test_no_normals_at_holes_and_edges():
     depth = plane(unit(0, 0, -1))
     depth[20, 30] = 0
     depth[21, 40] = np.nan
@@ -58,7 +58,7 @@ def test_holes_and_edges_have_none():
     assert found[10, 52]
 
 
-def test_estimated_normals_bear_noise():
+def test_estimated_normals_are_robust_to_noise():
     normal = unit(0.3, -0.5, -1)
     camera = CAMERA.scaled(480, 640)
     slope = camera.rays() @ normal
@@ -69,7 +69,7 @@ def test_estimated_normals_bear_noise():
 
 
 @pytest.mark.parametrize("axes", NORMAL_AXES)
-def test_every_choice_of_signs_is_found(axes):
+def test_all_signs_are_detected(axes):
     depth, normal = corner()
     stored = (normal * NORMAL_AXES[axes]).astype(np.float32)
     name, near = find_axes(measure_axes(stored, implied_normals(depth, CAMERA)))
@@ -77,29 +77,29 @@ def test_every_choice_of_signs_is_found(axes):
     assert near > 0.9
 
 
-def test_outward_normals_are_toward_the_camera_along_opposite_axes():
-    """A wall ahead that is stored as (0, 0, +1), with x right and y down."""
+def test_normals_away_from_the_camera_have_opposite_axes():
+    """A wall ahead is stored as (0, 0, +1)."""
     depth, normal = corner()
     assert find_axes(measure_axes((-normal).astype(np.float32), implied_normals(depth, CAMERA)))[0] == "left-up-back"
 
 
-def test_swapped_channels_are_told_from_signs():
+def test_swapped_channels_are_detected():
     depth, normal = corner()
     measured = measure_axes(normal[..., ::-1].astype(np.float32), implied_normals(depth, CAMERA))
     with pytest.raises(UserError, match=r"\(z, y, x\)"):
         find_axes(measured)
 
 
-def test_foreign_normals_fit_nothing():
+def test_random_normals():
     rng = np.random.default_rng(0)
     depth, normal = corner()
-    foreign = rng.normal(size=normal.shape)
-    foreign /= np.linalg.norm(foreign, axis=-1, keepdims=True)
+    random = rng.normal(size=normal.shape)
+    random /= np.linalg.norm(random, axis=-1, keepdims=True)
     with pytest.raises(UserError, match="any signs"):
-        find_axes(measure_axes(foreign.astype(np.float32), implied_normals(depth, CAMERA)))
+        find_axes(measure_axes(random.astype(np.float32), implied_normals(depth, CAMERA)))
 
 
-def test_a_single_wall_does_not_tell_all_axes():
+def test_single_wall_is_insufficient():
     normal = unit(0, 0, -1)
     stored = np.broadcast_to(normal, (48, 64, 3)).astype(np.float32)
     measured = measure_axes(stored, implied_normals(plane(normal), CAMERA))
@@ -110,13 +110,13 @@ def test_a_single_wall_does_not_tell_all_axes():
     assert find_axes(both)[0] == "right-down-forward"
 
 
-def test_too_little_in_common():
+def test_too_few_pixels():
     depth, normal = corner()
     with pytest.raises(UserError, match="too few"):
         find_axes(measure_axes(np.zeros_like(normal, dtype=np.float32), implied_normals(depth, CAMERA)))
 
 
-def test_names_of_the_axes():
+def test_names_of_axes():
     assert next(iter(NORMAL_AXES)) == "right-down-forward"
     assert NORMAL_AXES["right-down-back"].tolist() == [1, 1, -1]
     assert NORMAL_AXES["left-up-back"].tolist() == [-1, -1, -1]

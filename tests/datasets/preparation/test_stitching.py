@@ -1,4 +1,4 @@
-"""Panoramas of views of a box-shaped room, against the distances of its walls."""
+"""Panoramas stitched from views of a box-shaped room, against closed forms."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ CAMERA = Pinhole(fx=62.0, fy=64.0, cx=70.0, cy=72.0, height=150, width=144)  # 9
 LOW, HIGH = np.array([-1.5, -1.2, -2.5]), np.array([2.0, 1.4, 1.8])
 
 
-def leave(center, rays):
-    """Distance (...) at which rays (..., 3) from a point in the room meet its walls, and their normals (..., 3)."""
+def cast(center, rays):
+    """Distances (...) at which rays (..., 3) from a point in the room hit its walls, and the normals (..., 3) there."""
     with np.errstate(divide="ignore"):
         walls = np.where(rays >= 0, (HIGH - center) / rays, (LOW - center) / rays)
     axis = walls.argmin(axis=-1)
@@ -24,8 +24,8 @@ def leave(center, rays):
 
 
 def view(rotation, center=(0, 0, 0), camera=CAMERA):
-    """Depth and normals as the camera sees them."""
-    depth, normal = leave(np.array(center), camera.rays() @ rotation.T)  # rays have z = 1
+    """Depth and normals as seen by the camera."""
+    depth, normal = cast(np.array(center), camera.rays() @ rotation.T)  # rays have z = 1
     return PlacedView(camera, rotation, np.array(center, float), depth, normal @ rotation)
 
 
@@ -33,20 +33,20 @@ def all_views(centers):
     return [view(rotation, center) for rotation, center in zip(CUBE_FACES.values(), centers, strict=True)]
 
 
-def away_from_corners(depth):
-    """Where the four neighbors are on the same wall."""
-    _, normal = leave(np.zeros(3), erp_rays(HEIGHT, 2 * HEIGHT))
+def away_from_corners():
+    """Mask (H, W) of the pixels whose four neighbors are on the same wall."""
+    _, normal = cast(np.zeros(3), erp_rays(HEIGHT, 2 * HEIGHT))
     same = [(np.roll(normal, shift, axis) == normal).all(-1) for axis in (0, 1) for shift in (-1, 1)]
     return np.logical_and.reduce(same)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1])
 def test_walls(spread):
-    """Whether the views have one center or are a few centimeters apart."""
+    """With a common center, and with centers a few centimeters apart."""
     centers = np.random.default_rng(0).uniform(-spread, spread, (6, 3))
     maps = stitch(all_views(centers), HEIGHT)
-    depth, normal = leave(np.zeros(3), erp_rays(HEIGHT, 2 * HEIGHT))
-    inner = away_from_corners(depth)
+    depth, normal = cast(np.zeros(3), erp_rays(HEIGHT, 2 * HEIGHT))
+    inner = away_from_corners()
     assert (maps.depth[inner] > 0).mean() > 0.995
     inner &= maps.depth > 0
     assert maps.depth[inner] == pytest.approx(depth[inner], rel=2e-4)
@@ -54,10 +54,10 @@ def test_walls(spread):
     assert maps.disagreement < 1e-4
 
 
-def test_the_view_in_which_a_point_is_closest_to_the_center_wins():
+def test_view_closest_to_its_optical_axis_wins():
     front = view(np.eye(3))
     doubled = PlacedView(CAMERA, CUBE_FACES["right"], np.zeros(3), 2 * view(CUBE_FACES["right"]).depth)
-    depth, _ = leave(np.zeros(3), erp_rays(HEIGHT, 2 * HEIGHT))
+    depth, _ = cast(np.zeros(3), erp_rays(HEIGHT, 2 * HEIGHT))
     for views in ([front, doubled], [doubled, front]):
         maps = stitch(views, HEIGHT)
         ratio = maps.depth[HEIGHT // 2] / depth[HEIGHT // 2]
@@ -67,10 +67,10 @@ def test_the_view_in_which_a_point_is_closest_to_the_center_wins():
         assert maps.disagreement == pytest.approx(1 if views[0] is front else 0.5, rel=0.01)
 
 
-def test_holes_are_filled_by_other_views_or_stay():
+def test_holes_are_filled_by_other_views():
     front, side = view(np.eye(3)), view(CUBE_FACES["right"])
-    front.depth[:, 131:] = 0  # 44.5 degrees to the right, and seen by the other one, too
-    front.depth[:, :9] = 0  # 44.5 degrees to the left
+    front.depth[:, 131:] = 0  # beyond 44.5 degrees to the right, which the other view sees, too
+    front.depth[:, :9] = 0  # beyond 44.5 degrees to the left
     maps = stitch([front, side], HEIGHT)
     row = maps.depth[HEIGHT // 2]
     degrees = (np.arange(2 * HEIGHT) + 0.5 - HEIGHT) / HEIGHT * 180
@@ -79,8 +79,8 @@ def test_holes_are_filled_by_other_views_or_stay():
     assert not maps.normal[maps.depth == 0].any()
 
 
-def test_depth_is_not_mixed_across_an_edge():
-    """A pole before a wall: every depth is that of one of them."""
+def test_depth_is_not_interpolated_across_edges():
+    """A pole in front of a wall: every depth is that of one of them."""
     flat = PlacedView(CAMERA, np.eye(3), np.zeros(3), np.full((150, 144), 4.0))
     flat.depth[:, 60:80] = 1.0
     maps = stitch([flat], HEIGHT)

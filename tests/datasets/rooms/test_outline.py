@@ -1,4 +1,4 @@
-"""Floor plans of joined rectangles, against areas and points."""
+"""Floor plans of joined rectangles, checked by their areas and distances."""
 
 import numpy as np
 import pytest
@@ -19,19 +19,19 @@ def area(rectangles: list[Rectangle]) -> float:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_outline_goes_around_all_pieces(seed):
-    """Gauss's area formula, positive for counter-clockwise corners, and the pieces outside, give the same area."""
+def test_outline_encloses_all_rectangles(seed):
+    """Gauss's area formula, positive for counterclockwise corners, and the footprints outside give the same area."""
     rooms, openings = random_floor(seed)
     pieces = [*rooms, *(opening.floor for opening in openings)]
     x, z = np.array(outline(pieces)).T
     assert (x * np.roll(z, -1) - z * np.roll(x, -1)).sum() / 2 == pytest.approx(area(pieces))
-    missing = sum(4 * piece.half_x * piece.half_z for piece in outside(pieces))
+    missing = sum(4 * footprint.half_x * footprint.half_z for footprint in outside(pieces))
     assert np.ptp(x) * np.ptp(z) - missing == pytest.approx(area(pieces))
-    assert ((np.roll(x, -1) == x) ^ (np.roll(z, -1) == z)).all(), "sides run along the axes, one after the other"
+    assert ((np.roll(x, -1) == x) ^ (np.roll(z, -1) == z)).all(), "every side is parallel to an axis"
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_rooms_are_joined_by_their_openings_only(seed):
+def test_rooms_are_joined_only_by_openings(seed):
     rooms, openings = random_floor(seed)
     assert len(rooms) == len(openings) + 1
     for i, room in enumerate(rooms):
@@ -41,13 +41,13 @@ def test_rooms_are_joined_by_their_openings_only(seed):
         assert 1.95 <= opening.high <= 2.7
 
 
-def test_there_are_openings_of_both_kinds_and_directions():
+def test_openings_have_both_kinds_and_directions():
     openings = [opening for seed in range(20) for opening in random_floor(seed)[1]]
     assert len(openings) > 40
     assert {(o.along_x, o.is_door) for o in openings} == {(a, b) for a in (True, False) for b in (True, False)}
 
 
-def test_a_room_that_fits_nowhere_is_left_out():
+def test_room_without_space_is_not_added():
     rooms, openings = [Rectangle(0.0, 0.0, 0.9, 0.9)], []
     join_room(rooms, openings, (3.0, 3.0), 2.5, np.random.default_rng(0))
     assert (len(rooms), openings) == (1, [])

@@ -1,4 +1,4 @@
-"""Every solid is checked against points marched along the rays, and against formulas of its surface."""
+"""Ray casting against points marched along the rays, and against the formulas of the surfaces."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ H, W = 40, 80
 CEILING = 3.0
 SQUARE = ((-3.0, -3.0), (3.0, -3.0), (3.0, 3.0), (-3.0, 3.0))
 L_SHAPE = ((-3.0, -2.0), (3.0, -2.0), (3.0, 0.5), (1.0, 0.5), (1.0, 2.0), (-3.0, 2.0))
-STEP = 0.008  # metres between marched points
+STEP = 0.008  # meters between marched points
 
 
 def marched_depth(camera: Camera, inside) -> np.ndarray:
-    """Distance of the first marched point of each ray for which inside(points) holds; inf where there is none."""
+    """Distance of the first marched point of each ray for which inside(points) holds; inf: no such point."""
     rays = erp_rays(H, W) @ yaw_rotation(camera.yaw).T
     depth = np.full((H, W), np.inf)
     for distance in np.arange(0, 7.5, STEP):
@@ -41,13 +41,13 @@ def inside_sphere(points, x, z, height, radius):
 
 
 CASES = {
-    "turned box below": (box, inside_box, (1.2, 0.7, 0.9, 0.5, 0.0, 0.8, 0.6)),
+    "rotated box below": (box, inside_box, (1.2, 0.7, 0.9, 0.5, 0.0, 0.8, 0.6)),
     "box across the left edge": (box, inside_box, (0.1, -1.5, 0.7, 1.1, 0.3, 2.2, -1.1)),
     "beam overhead": (box, inside_box, (0.0, 0.0, 6.0, 0.3, 2.5, 3.0, 0.0)),
-    "box right below": (box, inside_box, (0.1, -0.1, 0.6, 0.8, 0.2, 0.9, 0.3)),
+    "box directly below": (box, inside_box, (0.1, -0.1, 0.6, 0.8, 0.2, 0.9, 0.3)),
     "cylinder": (cylinder, inside_cylinder, (-1.0, 0.8, 0.4, 0.1, 0.9)),
     "column": (cylinder, inside_cylinder, (0.0, -1.2, 0.2, 0.0, 3.0)),
-    "disc overhead": (cylinder, inside_cylinder, (0.1, 0.2, 0.5, 2.6, 2.9)),
+    "disk overhead": (cylinder, inside_cylinder, (0.1, 0.2, 0.5, 2.6, 2.9)),
     "ball": (sphere, inside_sphere, (-1.0, -1.0, 0.4, 0.4)),
     "ball overhead": (sphere, inside_sphere, (0.1, 0.1, 2.4, 0.3)),
     "ball across the left edge": (sphere, inside_sphere, (0.0, -1.3, 1.3, 0.5)),
@@ -55,35 +55,35 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("camera", [Camera(0.0, 0.0, 1.5), Camera(0.25, -0.15, 1.3, 2.3)], ids=["ahead", "turned"])
-def test_solid_is_met_where_marched_points_enter_it(case, camera):
+@pytest.mark.parametrize("camera", [Camera(0.0, 0.0, 1.5), Camera(0.25, -0.15, 1.3, 2.3)], ids=["ahead", "rotated"])
+def test_hits_are_where_marched_points_enter(case, camera):
     build, inside, numbers = CASES[case]
     hits = cast(SolidTable.of([*shell(SQUARE, CEILING), build(*numbers)]), camera, H, W)
     expected = marched_depth(camera, lambda points: inside(points, *numbers))
-    met = hits.solid == 6  # after floor, ceiling and four walls
-    assert met.sum() > 20
-    # Marched points may miss a corner that a ray only grazes, nothing else.
-    assert (met & np.isinf(expected)).sum() <= 0.02 * met.sum() + 1
-    assert not (np.isfinite(expected) & ~met & (expected < hits.depth - STEP)).any()
-    both = met & np.isfinite(expected)
+    hit = hits.solid == 6  # after floor, ceiling and four walls
+    assert hit.sum() > 20
+    # Marched points may only miss corners that a ray grazes.
+    assert (hit & np.isinf(expected)).sum() <= 0.02 * hit.sum() + 1
+    assert not (np.isfinite(expected) & ~hit & (expected < hits.depth - STEP)).any()
+    both = hit & np.isfinite(expected)
     assert np.abs(hits.depth - expected)[both].max() <= STEP * 1.01
 
 
-def test_l_shaped_room_is_left_where_marched_points_leave_it():
+def test_hits_are_where_marched_points_leave_an_l_shaped_room():
     camera = Camera(-1.0, 1.0, 1.4, 0.3)
 
     def outside(points):
         x, height, z = points[..., 0], -points[..., 1], points[..., 2]
-        plan = (np.abs(x) < 3) & (np.abs(z) < 2) & ~((x > 1) & (z > 0.5))
-        return ~plan | (height < 0) | (height > CEILING)
+        on_plan = (np.abs(x) < 3) & (np.abs(z) < 2) & ~((x > 1) & (z > 0.5))
+        return ~on_plan | (height < 0) | (height > CEILING)
 
     hits = cast(SolidTable.of(shell(L_SHAPE, CEILING)), camera, H, W)
     expected = marched_depth(camera, outside)
     assert np.abs(hits.depth - expected).max() <= STEP * 1.01
-    assert set(np.unique(hits.solid)) == {0, 1, 2, 3, 5, 6, 7}  # number 4, beyond the inner corner, looks away
+    assert set(np.unique(hits.solid)) == {0, 1, 2, 3, 5, 6, 7}  # wall 4, beyond the inner corner, faces away
 
 
-def test_hits_of_curved_and_flat_faces_have_the_normals_of_the_surface():
+def test_normals_of_curved_and_flat_faces():
     camera = Camera(0.0, 0.0, 1.5, 0.7)
     solids = SolidTable.of(
         [*shell(SQUARE, CEILING), sphere(1.5, 0, 1, 0.5), cylinder(-1.5, 0, 0.4, 0, 1), box(0, 1.5, 1, 0.6, 0, 1, 0.5)]
@@ -103,7 +103,7 @@ def test_hits_of_curved_and_flat_faces_have_the_normals_of_the_surface():
     assert np.array_equal(normals[top], np.broadcast_to([0, -1, 0], normals[top].shape))
     assert np.abs(points[top][:, 1] + 1).max() < 1e-9
 
-    # On a box, the distance to the middle along the normal is half the size along one of its axes.
+    # On a face of a box, the distance to the center along the normal is half the size of the box.
     block = hits.solid == 8
     ahead = yaw_rotation(0.5) @ np.array([0, 0, 1.0])
     for axis, half in ((ahead, 0.3), (-ahead, 0.3), (np.cross([0, 1.0, 0], ahead), 0.5), ([0, -1, 0], 0.5)):
@@ -115,7 +115,7 @@ def test_hits_of_curved_and_flat_faces_have_the_normals_of_the_surface():
     assert ((normals * toward).sum(-1) < 0).all()
 
 
-def test_nearer_solid_hides_the_farther_one_whatever_their_order():
+def test_nearest_solid_is_hit_in_any_order():
     near, far = box(0, 1.0, 0.5, 0.5, 0, 2), box(0, 2.0, 0.5, 0.5, 0, 2)
     camera = Camera(0.0, 0.0, 1.0)
     one = cast(SolidTable.of([*shell(SQUARE, CEILING), near, far]), camera, H, W)
@@ -125,7 +125,7 @@ def test_nearer_solid_hides_the_farther_one_whatever_their_order():
     assert other.solid[H // 2, W // 2] == 7
 
 
-def test_solid_around_the_eye_is_not_seen():
+def test_solids_around_the_camera_are_invisible():
     solids = SolidTable.of([*shell(SQUARE, CEILING), box(0, 0, 1, 1, 0.5, 2.5, 0.4), cylinder(0, 0, 1, 1, 2)])
     assert solids.contains(0.0, 0.0, 1.5)[-2:].all()
     assert not solids.contains(0.0, 0.0, 2.6).any()

@@ -1,4 +1,4 @@
-"""Rooms through a pinhole camera, against closed forms and against the panoramas of the same rooms."""
+"""Rooms seen by a pinhole camera, against closed forms and against panoramas of the same rooms."""
 
 from dataclasses import replace
 
@@ -21,30 +21,30 @@ def room_and_solids(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rays_of_a_panorama_meet_what_the_panorama_shows(seed):
+def test_rays_of_a_panorama_have_the_same_hits(seed):
     room, solids = room_and_solids(seed)
     expected = cast(solids, room.camera, 32, 64)
-    found = cast_rays(solids, room.camera, erp_rays(32, 64) @ yaw_rotation(room.camera.yaw).T)
-    assert np.allclose(found.depth, expected.depth, atol=1e-9)
-    assert np.array_equal(found.solid, expected.solid)
-    assert np.array_equal(found.face, expected.face)
+    hits = cast_rays(solids, room.camera, erp_rays(32, 64) @ yaw_rotation(room.camera.yaw).T)
+    assert np.allclose(hits.depth, expected.depth, atol=1e-9)
+    assert np.array_equal(hits.solid, expected.solid)
+    assert np.array_equal(hits.face, expected.face)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_looking_only_where_a_solid_can_be_changes_nothing(seed):
+def test_windows_do_not_change_hits(seed):
     room, solids = room_and_solids(seed)
     pose = random_pose(room, np.random.default_rng(seed))
     rays = PINHOLE.rays() @ pose.rotation().T
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
     windows = _windows(solids, PINHOLE, pose)
     assert any(window is None for window in windows)
-    everywhere, there = cast_rays(solids, pose.camera, rays), cast_rays(solids, pose.camera, rays, windows)
-    assert np.array_equal(everywhere.depth, there.depth)
-    assert np.array_equal(everywhere.solid, there.solid)
+    expected, hits = cast_rays(solids, pose.camera, rays), cast_rays(solids, pose.camera, rays, windows)
+    assert np.array_equal(hits.depth, expected.depth)
+    assert np.array_equal(hits.solid, expected.solid)
 
 
-def test_a_wall_straight_ahead_has_one_depth():
-    """In a room of 6 m, 1 m behind its middle: depth is measured along the axis, not along the ray."""
+def test_depth_is_along_the_optical_axis():
+    """In a room of 6 x 6 m, 1 m behind the center, the wall ahead has the same depth everywhere."""
     room, _ = room_and_solids(0)
     square = replace(
         room,
@@ -65,26 +65,26 @@ def test_a_wall_straight_ahead_has_one_depth():
     assert np.allclose(view.depth[floor], 1.5 / slope[floor], rtol=1e-5)
 
 
-def test_pitch_looks_down_and_roll_turns_clockwise():
-    """A ball ahead moves up in the image of a camera that looks down; one at the right, up when the camera rolls."""
+def test_pitch_is_downward_and_roll_clockwise():
+    """With pitch, a ball ahead moves up in the image; with roll, a ball on the right moves up."""
 
-    def middle_of_ball(x, z, **turned):
+    def ball_center(x, z, **rotated):
         walls = shell(((-9.0, -9.0), (9.0, -9.0), (9.0, 9.0), (-9.0, 9.0)), 3.0)
         solids = SolidTable.of([*walls, sphere(x, z, 1.5, 0.2)])
-        rays = PINHOLE.rays() @ Pose(Camera(0, 0, 1.5), **turned).rotation().T
+        rays = PINHOLE.rays() @ Pose(Camera(0, 0, 1.5), **rotated).rotation().T
         hits = cast_rays(solids, Camera(0, 0, 1.5), rays / np.linalg.norm(rays, axis=-1, keepdims=True))
         return np.argwhere(hits.solid == len(walls)).mean(axis=0)
 
-    assert middle_of_ball(0, 3) == pytest.approx((PINHOLE.cy, PINHOLE.cx), abs=0.5)
-    row, column = middle_of_ball(0, 3, pitch=0.2)
+    assert ball_center(0, 3) == pytest.approx((PINHOLE.cy, PINHOLE.cx), abs=0.5)
+    row, column = ball_center(0, 3, pitch=0.2)
     assert row == pytest.approx(PINHOLE.cy - PINHOLE.fy * np.tan(0.2), abs=0.5)
     assert column == pytest.approx(PINHOLE.cx, abs=0.5)
-    level, rolled = middle_of_ball(1, 3), middle_of_ball(1, 3, roll=0.2)
+    level, rolled = ball_center(1, 3), ball_center(1, 3, roll=0.2)
     assert rolled[0] < level[0] - 2
 
 
-def test_truth_belongs_together():
-    """Normals are those of the surfaces that neighboring points span, and point to the camera."""
+def test_normals_match_depth():
+    """Normals are perpendicular to the surfaces spanned by neighboring points, and point toward the camera."""
     room, _ = room_and_solids(1)
     view = render_perspective(room, PINHOLE, random_pose(room, np.random.default_rng(1)))
     points = PINHOLE.points(view.depth.astype(float))

@@ -1,4 +1,4 @@
-"""A triangle mesh with a category on each face, and what rays meet first of it."""
+"""A triangle mesh with a category for each face, and casting rays into it."""
 
 import csv
 import re
@@ -20,12 +20,12 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class MeshHits:
-    """What N rays meet first.
+    """First hits of N rays.
 
     Attributes:
-        distance: (N,) in meters along the ray, 0 where there is nothing.
-        normal: (N, 3) of the face, toward the origin of the ray; zero where there is nothing.
-        face: (N,) its number, -1 where there is nothing.
+        distance: (N,) meters along the ray; 0 = no hit.
+        normal: (N, 3) normal of the face, toward the origin of the ray; zero = no hit.
+        face: (N,) index of the face; -1 = no hit.
     """
 
     distance: np.ndarray
@@ -34,7 +34,7 @@ class MeshHits:
 
 
 @dataclass(frozen=True)
-class LabelledMesh:
+class LabeledMesh:
     """V vertices (V, 3) in meters, F triangles (F, 3), and the category of each (F,)."""
 
     vertices: np.ndarray
@@ -49,7 +49,7 @@ class RayCaster:
         UserError: when embreex is not installed.
     """
 
-    def __init__(self, mesh: LabelledMesh):
+    def __init__(self, mesh: LabeledMesh):
         what = "casting rays into a mesh"
         self.mesh = mesh
         self._scene = import_extra("embreex.rtcore_scene", what).EmbreeScene()
@@ -59,7 +59,7 @@ class RayCaster:
         self._geometry = import_extra("embreex.mesh_construction", what).TriangleMesh(self._scene, *corners)
 
     def cast(self, origin: np.ndarray, rays: np.ndarray) -> MeshHits:
-        """What unit rays (N, 3) from one point (3,) meet first."""
+        """First hits of unit rays (N, 3) from one point (3,)."""
         origins = np.broadcast_to((origin - self._middle).astype(np.float32), rays.shape).copy()
         face = self._scene.run(origins, rays.astype(np.float32)).astype(np.int64)
         hit = face >= 0
@@ -67,23 +67,26 @@ class RayCaster:
         normal = np.cross(b - a, c - a)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
         facing = (normal * rays[hit]).sum(axis=1)
-        height = ((a - origin) * normal).sum(axis=1)  # of the plane over the origin
+        height = ((a - origin) * normal).sum(axis=1)  # signed distance of the plane from the origin
         hits = MeshHits(np.zeros(len(rays)), np.zeros(rays.shape), face)
         hits.distance[hit] = height / np.where(np.abs(facing) < 1e-9, np.inf, facing)
         hits.normal[hit] = -np.sign(facing)[:, None] * normal
         return hits
 
 
-def parse_ply(data: bytes, path: str) -> LabelledMesh:
-    """The mesh in a binary PLY file whose faces are triangles with a field ``face_category`` or ``category_id``.
+def parse_ply(data: bytes, path: str) -> LabeledMesh:
+    """The mesh in a binary PLY file of triangles with a field ``face_category`` or ``category_id``.
+
+    Args:
+        path: path of the file, for messages.
 
     Raises:
-        UserError: when it is another kind of file, or damaged.
+        UserError: when it is another kind of file or damaged.
     """
     header, separator, body = data.partition(b"end_header\n")
     lines = header.decode("ascii", "replace").splitlines()
     if lines[:1] != ["ply"] or "format binary_little_endian 1.0" not in lines or not separator:
-        raise UserError(f"{path} is no binary PLY file (little endian)")
+        raise UserError(f"{path} is not a binary PLY file (little endian)")
     elements = _elements(lines, path)
     tables, start = {}, 0
     for name, count, dtype in elements:
@@ -94,18 +97,18 @@ def parse_ply(data: bytes, path: str) -> LabelledMesh:
         start = end
     vertices, faces = tables.get("vertex"), tables.get("face")
     if vertices is None or faces is None or "corners" not in (faces.dtype.names or ()):
-        raise UserError(f"{path} holds no mesh of triangles")
+        raise UserError(f"{path} contains no mesh of triangles")
     field = next((name for name in _CATEGORY_FIELDS if name in faces.dtype.names), None)
     if field is None:
         raise UserError(f"{path} has no categories: its faces need a field {' or '.join(_CATEGORY_FIELDS)}")
     if (faces["corner_count"] != 3).any():
-        raise UserError(f"{path} has faces that are no triangles")
+        raise UserError(f"{path} has faces that are not triangles")
     points = np.stack([vertices[axis] for axis in "xyz"], axis=-1).astype(np.float64)
-    return LabelledMesh(points, faces["corners"].astype(np.int64), faces[field].astype(np.int64))
+    return LabeledMesh(points, faces["corners"].astype(np.int64), faces[field].astype(np.int64))
 
 
 def _elements(lines: Sequence[str], path: str) -> list[tuple[str, int, np.dtype]]:
-    """Name, number and type of the elements of a header; lists are taken to have three items."""
+    """Name, count and type of the elements of a header; lists are assumed to have three items."""
     elements: list[tuple[str, int, list]] = []
     for line in lines:
         words = line.split()
@@ -124,7 +127,10 @@ def _elements(lines: Sequence[str], path: str) -> list[tuple[str, int, np.dtype]
 
 
 def parse_category_mapping(text: str, path: str) -> dict[int, int]:
-    """mpcat40 index of each category, of the owners' ``category_mapping.tsv``.
+    """mpcat40 index of each category, from the published ``category_mapping.tsv``.
+
+    Args:
+        path: path of the file, for messages.
 
     Raises:
         UserError: when it is another file.
