@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from reports.gallery import SmallCopy
-from tasks import JOINT_METRICS
+from tasks import EXTRA_METRICS
 from utils.files import write_csv, write_json, write_text
 from visual.displays import DisplaySettings
 
@@ -89,7 +89,7 @@ class Comparison:
         """A table for each task, one of the further metrics, and one of the costs, where there are any."""
         tables = [self._table(task, _METRICS[task], endings(task, self.protocol)) for task in self.tasks]
         for task in self.tasks:
-            joint = [JOINT_METRICS[name] for name in self.protocol.more if JOINT_METRICS[name].task == task]
+            joint = [EXTRA_METRICS[name] for name in self.protocol.more if EXTRA_METRICS[name].task == task]
             names = [name for metric in joint for name in metric.names if not name.endswith(SOLID_ANGLE)]
             further = self._table(task, ("seam", *names), [""])
             tables.append(Table(f"{task}: further metrics", further.columns, further.rows))
@@ -117,7 +117,7 @@ class Comparison:
 def endings(task: str, protocol: Protocol) -> list[str]:
     """What the keys of a task's metrics end in, by protocol and averaging."""
     pooled = [PER_PIXEL] if protocol.pool_pixels and task != "segmentation" else []
-    others = [one.ending for one in protocol.depth if one.ending] if task == "depth" else []
+    others = [one.suffix for one in protocol.depth if one.suffix] if task == "depth" else []
     return ["", SOLID_ANGLE, *pooled, *others]
 
 

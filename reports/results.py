@@ -9,7 +9,7 @@ from metrics.evaluator import describe_protocol
 from metrics.protocol import SOLID_ANGLE, Protocol
 from networks.saved_network import SavedNetwork
 from prediction.foreign import ForeignPredictions
-from tasks import JOINT_METRICS, TASKS
+from tasks import EXTRA_METRICS, TASKS
 from training.run_folder import RunFolder
 from utils.files import write_csv, write_json, write_text
 from utils.provenance import provenance
@@ -25,7 +25,7 @@ def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
 
 def describe_protocols(protocol: Protocol) -> dict[str, str]:
     """What each metric of an evaluation is, the further ones included; see `metrics.evaluator.describe_protocol`."""
-    return describe_protocol(protocol) | {name: JOINT_METRICS[name].description for name in protocol.more}
+    return describe_protocol(protocol) | {name: EXTRA_METRICS[name].description for name in protocol.more}
 
 
 def describe_evaluation(

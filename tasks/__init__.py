@@ -82,7 +82,7 @@ SEGMENTATION = PanoramaTask(
 
 # The order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
-JOINT_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
+EXTRA_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
@@ -99,8 +99,8 @@ def build_evaluator(
     Further metrics that need the predictions of other tasks are left out.
     """
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown, protocol) for task in tasks}
-    joint = tuple(JOINT_METRICS[name] for name in protocol.more if set(MORE_METRICS[name]) <= set(tasks))
-    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, joint)
+    extra = tuple(EXTRA_METRICS[name] for name in protocol.more if set(MORE_METRICS[name]) <= set(tasks))
+    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, extra)
 
 
 def build_baselines(
