@@ -1,4 +1,4 @@
-"""The page of a comparison: its tables, and the same images with the predictions in columns."""
+"""HTML page of a comparison."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).parent
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
-    """Write the page: the tables, and the images in rows, with the predictions in columns."""
+    """Write the page: tables, and images in rows with a column for each evaluation."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,  # ids, names and paths are untrusted
@@ -37,16 +37,16 @@ def write_page(path: Path, comparison: Comparison) -> None:
 
 
 def _gallery(comparison: Comparison, task: str) -> dict:
-    """The images of a task: of each RGB, ground truth, and of each evaluation prediction and error."""
+    """The images of a task: RGB, ground truth, and prediction and error of each evaluation."""
     display, settings = TASKS[task].display, comparison.display_settings
-    shown = [one for one in comparison.compared if one.small.get(task)]
-    maps = tuple(values for one in shown for small in one.small[task].values() for values in small.maps())
+    shown = [one for one in comparison.compared if one.thumbnails.get(task)]
+    maps = tuple(values for one in shown for image in one.thumbnails[task].values() for values in image.maps())
     scale = display.scale(maps, settings)
     cards = []
     for index, sample in comparison.ids.items():
-        if not shown or index not in shown[0].small[task]:
+        if not shown or index not in shown[0].thumbnails[task]:
             continue
-        tiles = {one.name: draw_tiles(one.small[task][index], task, settings, scale) for one in shown}
+        tiles = {one.name: draw_tiles(one.thumbnails[task][index], task, settings, scale) for one in shown}
         first = tiles[shown[0].name]
         cards.append(
             {
