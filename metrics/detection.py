@@ -21,11 +21,11 @@ from utils.distributed import gather_objects
 ELEVEN_POINT, COCO = "_11point", "mAP_coco"
 
 PROTOCOL = {
-    "detection": "mean over the classes with an object, of the average precision by the VOC devkit: area below the "
-    "envelope of the precisions; mAP over the IoUs 0.50:0.05:0.95, mAP_50 and mAP_75 at one IoU; difficult objects do "
-    "not count; the 200 best detections of an image",
+    "detection": "mean over the classes with objects of the average precision by the VOC devkit, the area below the "
+    "envelope of the precision-recall curve; mAP over the IoUs 0.50:0.05:0.95, mAP_50 and mAP_75 at one IoU; difficult "
+    "objects are ignored; the 200 best detections of each image",
     ELEVEN_POINT: "the same by the rule before VOC 2010, the mean of the envelope at 11 recalls",
-    COCO: "average precision of pycocotools: 101 recalls, the 100 best detections of an image, difficult objects as "
+    COCO: "average precision by pycocotools: 101 recalls, the 100 best detections of each image, difficult objects are "
     "crowds",
 }
 

@@ -23,14 +23,14 @@ MIN_DEPTH = 0.001  # meters: predictions are clamped to MIN_DEPTH .. MAX_DEPTH
 PER_IMAGE = "_per_image"
 
 PROTOCOL = {
-    "depth": "meters, 0.001 < ground truth < 10 m, predictions clamped to [0.001, 10] m; natural logarithms; all valid "
+    "depth": "meters; 0.001 < ground truth < 10 m, predictions clamped to [0.001, 10] m; natural logarithms; all valid "
     "pixels of the set together; no crop, no alignment",
     "normal": "degrees, and fractions of pixels below 11.25, 22.5 and 30 degrees; mean over images of the metric over "
-    "valid pixels; of two middle values the median is the lower one",
-    "segmentation": "mIoU over all classes, those that do not occur counting 0, and pixAcc, from one confusion matrix "
-    "of the whole set",
-    PER_IMAGE: "the same metric as mean over images of the metric over valid pixels",
-    PER_PIXEL: "the same metric of all valid pixels of the set together (the median to 0.001 degrees)",
+    "valid pixels; lower median",
+    "segmentation": "mIoU over all classes (absent ones count as 0) and pixAcc, from one confusion matrix of the whole "
+    "set",
+    PER_IMAGE: "the same metric, as mean over images of the metric over valid pixels",
+    PER_PIXEL: "the same metric over all valid pixels of the set together (the median to 0.001 degrees)",
 }
 
 
