@@ -13,6 +13,7 @@ import torch
 
 from metrics.constants import DISTANCES, LATITUDES, bands_of_rows, inner_distances
 from metrics.pooling import ImageSums
+from utils.tasks import MAX_DEPTH
 
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
@@ -45,7 +46,7 @@ class Breakdown:
     """Error profiles of one task.
 
     Attributes:
-        by_distance: errors by ground truth depth (see DISTANCES), over the valid pixels that have one.
+        by_distance: errors by ground truth depth, over the valid pixels with a depth up to the last of the DISTANCES.
         by_latitude: errors by latitude (see LATITUDES), over all valid pixels.
         confusion: pixel counts (K, K), rows ground truth and columns predictions; None for tasks without classes.
     """
@@ -80,11 +81,12 @@ class ErrorProfiles(ImageSums):
             rows: the rows.
 
         Returns:
-            (B, 1 + m, h, bins + 1) float64; the last bin is for pixels without ground truth depth.
+            (B, 1 + m, h, bins + 1) float64; the last bin is for pixels without ground truth depth, or beyond MAX_DEPTH.
         """
         depth, has_depth = batch["depth"][:, 0, rows], batch["depth_mask"][:, 0, rows]
         edges = inner_distances(depth.dtype, depth.device)  # between the first bin and the last
-        bins = torch.bucketize(depth.contiguous(), edges, right=True).masked_fill_(~has_depth, _BINS)
+        bins = torch.bucketize(depth.contiguous(), edges, right=True)
+        bins.masked_fill_(~has_depth | (depth > MAX_DEPTH), _BINS)
         values = torch.stack([valid.double(), *(torch.where(valid, error, 0).double() for error in errors)], dim=1)
         table = values.new_zeros(*values.shape[:-1], _BINS + 1)
         return table.scatter_add_(-1, bins[:, None].expand_as(values), values)

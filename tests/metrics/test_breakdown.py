@@ -129,6 +129,14 @@ def test_processes_are_combined(batch, predictions, monkeypatch):
     assert all(np.array_equal(joined.means[kind], whole.means[kind]) for kind in whole.means)
 
 
+def test_depth_beyond_the_last_bin(batch, predictions):
+    """With --max_depth 13, pixels beyond 10 m only count by latitude."""
+    batch["depth"][0], batch["depth_mask"][0] = 12.0, True
+    profiles = breakdowns(predictions, batch)["depth"]
+    assert profiles.by_distance.counts.sum() == batch["depth_mask"][1:].sum()
+    assert profiles.by_latitude.counts.sum() == batch["depth_mask"].sum()
+
+
 def test_empty_bins_are_nan(batch, predictions):
     batch["depth_mask"] &= batch["depth"] < 4
     profile = breakdowns(predictions, batch)["depth"].by_distance
