@@ -6,7 +6,7 @@ import math
 from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import describe_protocol
-from metrics.protocol import SOLID_ANGLE, Protocol
+from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from networks.saved_network import SavedNetwork
 from prediction.foreign import ForeignPredictions
 from tasks import EXTRA_METRICS, TASKS
@@ -76,16 +76,17 @@ def origin_of(
 def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     """Write result.txt per task, results.json and per_image.csv; print the metrics."""
     protocol = summary["protocol"]
-    suffixes = [name for name in protocol if name.startswith("_") and name != SOLID_ANGLE]
+    depth_suffixes = [name for name in protocol if name.startswith("_") and name != SOLID_ANGLE]
     comments = [
         *(f"# {name}: {text}" for name, text in protocol.items() if name not in (*TASKS, SOLID_ANGLE)),
         f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
         *(f"# {note}" for note in summary["notes"]),
     ]
     for task, values in summary["results"].items():
+        suffixes = depth_suffixes if task == "depth" else [PER_PIXEL]
         lines = [f"# {protocol[task]}", *comments]
-        if not has_ground_truth(values):
-            note = f"{task}: no panorama has ground truth, so the seam score is the only metric"
+        if all(values.get(name) is None for name in TASKS[task].metric.metric_names):
+            note = f"{task}: no panorama has ground truth, so there are only metrics that do not need it"
             print(note)
             lines.append(f"# {note}")
         titles = ("", ", without --tta", ", best constant of each metric", f", {TASKS[task].fixed_map.title}")
@@ -123,11 +124,6 @@ def write_tables(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     """Write results.json and per_image.csv."""
     write_csv(run.root / "per_image.csv", [{key: _cell(value) for key, value in row.items()} for row in rows])
     write_json(run.root / "results.json", summary)
-
-
-def has_ground_truth(values: dict[str, float | None]) -> bool:
-    """Whether a task has metrics other than the seam score, which needs no ground truth."""
-    return any(value is not None for name, value in values.items() if name != "seam")
 
 
 def _cell(value: object) -> object:
