@@ -92,10 +92,6 @@ class DetectionMetric(PerspectiveMetric):
             metrics[COCO] = coco_average_precision(detections, objects)
         return metrics
 
-    def class_precisions(self) -> AveragePrecisions:
-        """Average precisions of each class, over all images so far, of all processes."""
-        return average_precisions(*self.gathered(), self.num_classes)
-
     def gathered(self) -> tuple[DetectedBoxes, ObjectBoxes]:
         """Detections and objects of all images so far, of all processes, sorted by image."""
         detections, objects = zip(*gather_objects((self._detections, self._objects)), strict=True)

@@ -2,38 +2,23 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from reports.comparison import Comparison, number
 from reports.gallery import draw_tiles
-from reports.page import all_marks, color_scale
+from reports.page import all_marks, color_scale, write_template
 from tasks import TASKS
-from utils.files import write_text
 from visual.drawing import data_url
-
-_FOLDER = Path(__file__).parent
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page: tables, and images in rows with a column for each evaluation."""
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,  # ids, names and paths are untrusted
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number}
     values = {
-        "css": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         "facts": comparison.facts,
         "tables": comparison.tables(),
         "protocols": comparison.descriptions,
         "galleries": [_gallery(comparison, task) for task in comparison.tasks],
         "sources": [(one.name, one.path, one.sha256) for one in comparison.compared if one.path],
     }
-    write_text(path, environment.get_template("comparison.html.j2").render(values) + "\n")
+    write_template(path, "comparison.html.j2", values, number=number)
 
 
 def _gallery(comparison: Comparison, task: str) -> dict:

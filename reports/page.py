@@ -4,6 +4,7 @@ This module prepares the values of the template report.html.j2.
 """
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page, atomically."""
+    write_template(path, "report.html.j2", prepare(report), number=number, quantity=quantity)
+
+
+def write_template(path: Path, template: str, values: dict, **filters: Callable[..., str]) -> None:
+    """Fill a template of this folder and write the page, atomically."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,  # ids, class names and paths are untrusted
@@ -67,8 +73,9 @@ def write_report(path: Path, report: Report) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "quantity": quantity}
-    write_text(path, environment.get_template("report.html.j2").render(prepare(report)) + "\n")
+    environment.filters |= filters
+    css = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
+    write_text(path, environment.get_template(template).render(values, css=css) + "\n")
 
 
 def prepare(report: Report) -> dict:
@@ -76,7 +83,6 @@ def prepare(report: Report) -> dict:
     summary = report.summary
     return {
         "title": f"{summary['backbone']} on {summary['dataset']}: {', '.join(report.breakdowns)}",
-        "css": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         "javascript": Markup((_FOLDER / "report.js").read_text(encoding="utf-8")),
         "facts": _facts(summary),
         "notes": summary["notes"],

@@ -199,7 +199,7 @@ def test_detection_metric():
         assert results["detection"].keys() == set(metric.metric_names)
         assert set(results["detection"].values()) == {1.0}
         assert [row["index"] for row in rows] == [0, 1]
-        np.testing.assert_array_equal(metric.class_precisions().area[:, 0], [1, 1, np.nan, np.nan])
+        np.testing.assert_array_equal(average_precisions(*metric.gathered(), C).area[:, 0], [1, 1, np.nan, np.nan])
         assert metric.gathered()[0].images.tolist() == [0, 0, 1, 1, 1]
     softmax = torch.nn.functional.pad(batches[0][0][..., 4:], (1, 0))
     metric.batch_metrics(torch.cat([batches[0][0][..., :4], softmax], dim=-1), batches[0][1])
