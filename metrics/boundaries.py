@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from metrics.extra import ExtraMetric, ExtraValues
+from metrics.extra import ExtraMetric, ExtraValues, f1_score
 from metrics.protocol import SMALLEST_DEPTH
 
 RATIOS = (1.05, 1.1, 1.15, 1.2, 1.25)  # an edge is where the depths of neighboring pixels differ by more
@@ -62,12 +62,12 @@ def boundary_scores(predictions: dict[str, torch.Tensor], batch: dict) -> ExtraV
 
 
 def _f1(predicted: torch.Tensor, true: torch.Tensor, radius: int) -> torch.Tensor:
+    """F1 scores (B,) of predicted edges (B, H, W) at one radius."""
     precision, recall = (
         (edges & dilated(others, radius)).sum((1, 2)).double() / edges.sum((1, 2)).clamp_min(1)
         for edges, others in ((predicted, true), (true, predicted))
     )
-    total = precision + recall
-    return torch.where(total > 0, 2 * precision * recall / total, total)
+    return f1_score(precision, recall)
 
 
 BOUNDARIES = ExtraMetric(

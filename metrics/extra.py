@@ -32,3 +32,9 @@ class ExtraMetric(NamedTuple):
     names: tuple[str, ...]
     description: str
     compute: Callable[[dict[str, torch.Tensor], dict], ExtraValues]
+
+
+def f1_score(precision: torch.Tensor, recall: torch.Tensor) -> torch.Tensor:
+    """Harmonic mean of precision and recall; 0 if both are 0."""
+    total = precision + recall
+    return torch.where(total > 0, 2 * precision * recall / total, total)

@@ -3,7 +3,7 @@
 import torch
 
 from metrics.constants import fibonacci_pixels, rays
-from metrics.extra import ExtraMetric, ExtraValues
+from metrics.extra import ExtraMetric, ExtraValues, f1_score
 
 THRESHOLDS = (0.05, 0.1, 0.25)  # meters
 NUM_DIRECTIONS = 4096
@@ -42,13 +42,8 @@ def _scores(predicted: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) 
         return values.where(valid, 0).double().sum() / count
 
     chamfer = (mean(to_target) + mean(to_predicted)) / 2
-    f1 = [_f1(mean(to_target < limit), mean(to_predicted < limit)) for limit in THRESHOLDS]
+    f1 = [f1_score(mean(to_target < limit), mean(to_predicted < limit)) for limit in THRESHOLDS]
     return torch.stack([chamfer, *f1])
-
-
-def _f1(precision: torch.Tensor, recall: torch.Tensor) -> torch.Tensor:
-    total = precision + recall
-    return torch.where(total > 0, 2 * precision * recall / total, total)
 
 
 POINTS = ExtraMetric(
