@@ -26,7 +26,7 @@ def printed(folder, capsys, results: dict[str, dict[str, float]]) -> list[str]:
 
 
 def test_lines_of_protocols(tmp_path, capsys):
-    """One line for each depth protocol; consistency_median is no metric of a protocol named median."""
+    """One line for each depth protocol; consistency_median of normals is not a metric of the protocol median."""
     results = {
         "depth": {"rms": 0.5, "abs_": 0.1, "rms_solid_angle": 0.6, "rms_median": 0.25, "rms_per_pixel": 1.0},
         "normal": {"mean": 9.0, "consistency_median": 3.0, "median_per_pixel": 8.0},

@@ -5,6 +5,12 @@ import pytest
 from tasks import TASKS
 
 
+def test_best_metrics():
+    """As in the released code: lowest rms, lowest mean angle, highest mIoU."""
+    rules = {task.name: (task.best_metric, task.higher_is_better) for task in TASKS.values()}
+    assert rules == {"depth": ("rms", False), "normal": ("mean", False), "segmentation": ("mIoU", True)}
+
+
 def test_is_better():
     assert TASKS["depth"].is_better(0.5, None)
     assert TASKS["depth"].is_better(0.5, 0.6)
