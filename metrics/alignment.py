@@ -1,4 +1,4 @@
-"""Fitting predicted depth to the ground truth of each image, see `metrics.protocol.ALIGNMENTS`."""
+"""Alignment of predicted depth with the ground truth of each image, see `metrics.protocol.ALIGNMENTS`."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,18 @@ import torch
 from metrics.protocol import SMALLEST_DEPTH
 from metrics.weighted import weighted_medians
 
-_FLAT = 1e-12  # a variance below this fraction of the squared mean is that of rounding: the prediction is constant
+_FLAT = 1e-12  # below this fraction of the squared mean, a variance is rounding error: the prediction is constant
 
 
 class Fit(NamedTuple):
-    """factor * x + shift, of depth or of disparity x, (B,) float64 each."""
+    """The alignment factor * x + shift of each image, x being depth or disparity; (B,) float64."""
 
     factor: torch.Tensor
     shift: torch.Tensor
     in_disparity: bool = False
 
     def apply(self, depth: torch.Tensor) -> torch.Tensor:
-        """The aligned depth (B, H, W), of predicted depth; disparities that a fit makes negative are far away."""
+        """Align predicted depth (B, H, W); disparities that become negative are clamped, hence far away."""
         factor, shift = self.factor[:, None, None], self.shift[:, None, None]
         if not self.in_disparity:
             return depth * factor + shift
@@ -26,13 +26,13 @@ class Fit(NamedTuple):
 
 
 def fit_depth(align: str, prediction: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> Fit:
-    """The alignment of each image.
+    """Fit the prediction of each image to its ground truth.
 
     Args:
         align: a key of ALIGNMENTS other than "none".
         prediction: (B, H, W) float64 meters.
-        target: (B, H, W) float64 meters, anything where the weight is 0.
-        weights: of the pixels, (B, H, W) float64, 0 where they are not valid.
+        target: (B, H, W) float64 meters; arbitrary where the weight is 0.
+        weights: pixel weights (B, H, W) float64, 0 for invalid pixels.
     """
     p, d = (values.where(weights > 0, 1) for values in (prediction, target))
     if align == "median":
@@ -50,7 +50,7 @@ def fit_depth(align: str, prediction: torch.Tensor, target: torch.Tensor, weight
 
 
 def _line(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factor and shift (B,) of the line of least squares through points x, y (B, H, W)."""
+    """Factor and shift (B,) of the weighted least-squares line y = factor * x + shift, for x, y (B, H, W)."""
     total = _sum(weights)
     x_mean, y_mean = _sum(weights * x) / total, _sum(weights * y) / total
     x_centered, y_centered = x - x_mean[:, None, None], y - y_mean[:, None, None]

@@ -11,18 +11,18 @@ from metrics.fixed_maps import FixedMap, FixedMapPredictor
 
 
 class Baselines:
-    """The best constants and the fixed maps of some tasks.
+    """The best constants and the fixed maps of several tasks.
 
-    Use: `fit` with every batch of the evaluation, then `evaluate` on all of them.
+    Usage: call `fit` with every batch of the evaluation, then `evaluate` with all of them.
 
     Args:
-        constants: of each task to evaluate.
-        maps: of the tasks that have one.
-        build_evaluator: from tasks, the device and whether to collect error profiles, to a new evaluator.
+        constants: constant baselines by task.
+        maps: fixed maps by task; not every task needs one.
+        build_evaluator: returns a new evaluator, given tasks, device and whether to collect error profiles.
 
     Attributes:
-        constants: the best constant for each metric of each task, after `evaluate`.
-        breakdowns: error profiles of the fixed maps, per task, after `evaluate` with breakdowns.
+        constants: the best constant for each metric of each task; set by `evaluate`.
+        breakdowns: error profiles of the fixed maps by task; set by `evaluate` if it collects them.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Baselines:
             baseline.fit(batch)
 
     def evaluate(self, batches: Iterable[dict], device: torch.device, with_breakdowns: bool) -> None:
-        """Evaluate on the fitted batches; called by all processes."""
+        """Evaluate on the batches passed to `fit`; to be called by all processes."""
         for constant in self._constants.values():
             constant.choose()
         predictor = FixedMapPredictor({task: fixed.compute().to(device) for task, fixed in self._maps.items()})
@@ -60,20 +60,20 @@ class Baselines:
             self.breakdowns = evaluator.breakdowns()
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Metrics of each task for ``constant`` and ``fixed_map``, after `evaluate`; empty without ground truth."""
+        """Metrics by task of ``constant`` and ``fixed_map``, after `evaluate`; empty for tasks without ground truth."""
         constants = {
-            task: {name: best.metric for name, best in of_task.items()} for task, of_task in self.constants.items()
+            task: {name: best.metric for name, best in metrics.items()} for task, metrics in self.constants.items()
         }
-        maps = {task: of_task if constants[task] else {} for task, of_task in self._map_results.items()}
+        maps = {task: metrics if constants[task] else {} for task, metrics in self._map_results.items()}
         return {"constant": constants, "fixed_map": maps}
 
     def describe(self) -> dict:
-        """Descriptions of the baselines of each task, and the value of each constant, after `evaluate`."""
+        """Descriptions of the baselines by task, and the chosen constants, after `evaluate`."""
         return {
             "constant": {task: constant.description for task, constant in self._constants.items()},
             "fixed_map": {task: fixed.description for task, fixed in self._maps.items()},
             "values": {
-                task: {name: best.constant for name, best in of_task.items()}
-                for task, of_task in self.constants.items()
+                task: {name: best.constant for name, best in metrics.items()}
+                for task, metrics in self.constants.items()
             },
         }

@@ -1,7 +1,7 @@
-"""Errors by distance and by latitude, and confusion of classes.
+"""Errors by distance and by latitude, and confusion matrices.
 
-Unlike the metrics, which are means over images, these are means over all valid pixels of the dataset with equal weight:
-within a band of latitude, solid angles hardly differ. Every bin has its number of pixels.
+Unlike the metrics, which are means over images, these are means over all valid pixels of the dataset, with equal
+weights: within a band of latitude, solid angles hardly differ. Each bin also has its number of pixels.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,15 @@ import numpy as np
 import torch
 
 from metrics.constants import DISTANCES, LATITUDES, bands_of_rows, inner_distances
-from utils.distributed import gather_objects
+from metrics.pooling import ImageSums
+from utils.tasks import MAX_DEPTH
 
 _BINS = len(DISTANCES) - 1
 _BANDS = len(LATITUDES) - 1
 
 
 class PixelError(NamedTuple):
-    """A per-pixel error: its name, and its unit, where "m" stands for the dataset's unit of depth."""
+    """Name and unit of a per-pixel error; "m" stands for the dataset's unit of depth."""
 
     label: str
     unit: str
@@ -27,12 +28,12 @@ class PixelError(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """Mean errors in the bins of one quantity.
+    """Mean errors in n bins of distance or latitude.
 
     Attributes:
-        edges: of the n bins, ascending, (n + 1,).
-        means: of each `PixelError`, (n,) float64, NaN where a bin is empty.
-        counts: valid pixels in each bin, (n,) int64.
+        edges: ascending bin edges, (n + 1,).
+        means: mean of each `PixelError`, (n,) float64; NaN for empty bins.
+        counts: number of valid pixels in each bin, (n,) int64.
     """
 
     edges: np.ndarray
@@ -45,9 +46,9 @@ class Breakdown:
     """Error profiles of one task.
 
     Attributes:
-        by_distance: by ground truth depth, of the valid pixels that have it; see DISTANCES.
-        by_latitude: of all valid pixels; see LATITUDES.
-        confusion: (K, K) pixel counts, ground truth by prediction; None for tasks without classes.
+        by_distance: errors by ground truth depth, over the valid pixels with a depth up to the last of the DISTANCES.
+        by_latitude: errors by latitude (see LATITUDES), over all valid pixels.
+        confusion: pixel counts (K, K), rows ground truth and columns predictions; None for tasks without classes.
     """
 
     by_distance: Profile
@@ -55,66 +56,55 @@ class Breakdown:
     confusion: np.ndarray | None = None
 
 
-class ErrorProfiles:
-    """Accumulates per-pixel errors by distance and by latitude.
+class ErrorProfiles(ImageSums):
+    """Accumulates m per-pixel errors by distance and by latitude.
 
-    Sums are kept per image and added in the order of the dataset, so that they do not depend on batches or processes.
+    The sums of an image are (1 + m, bins + bands): first numbers of pixels, then sums of each error.
 
     Args:
-        kinds: what the m errors are.
-
-    Attributes:
-        shape: of what is kept of an image, (1 + m, bins + bands): numbers of pixels, then sums of errors.
+        errors: the m errors.
     """
 
-    def __init__(self, kinds: tuple[PixelError, ...]):
-        self._kinds = kinds
-        self.shape = (1 + len(kinds), _BINS + _BANDS)
-        self._sums: dict[int, np.ndarray] = {}
+    def __init__(self, errors: tuple[PixelError, ...]):
+        super().__init__((1 + len(errors)) * (_BINS + _BANDS))
+        self._errors = errors
 
-    def of_rows(
-        self, errors: Sequence[torch.Tensor], known: torch.Tensor, batch: dict, rows: slice = slice(None)
+    def row_sums(
+        self, errors: Sequence[torch.Tensor], valid: torch.Tensor, batch: dict, rows: slice = slice(None)
     ) -> torch.Tensor:
-        """Numbers of pixels and sums of errors in some rows of the images, for each bin of distance.
+        """Numbers of pixels and sums of errors in h rows of the images, for each bin of distance.
 
         Args:
-            errors: each of the m errors in those rows, (B, h, W).
-            known: which pixels count, (B, h, W).
-            batch: with the true depths of whole images.
-            rows: of them.
+            errors: the m errors in these rows, (B, h, W) each.
+            valid: valid pixels of these rows, (B, h, W).
+            batch: ground truth depth of the whole images.
+            rows: the rows.
 
         Returns:
-            (B, 1 + m, h, bins + 1) float64; the last bin has the pixels without a true depth.
+            (B, 1 + m, h, bins + 1) float64; the last bin is for pixels without ground truth depth, or beyond MAX_DEPTH.
         """
         depth, has_depth = batch["depth"][:, 0, rows], batch["depth_mask"][:, 0, rows]
         edges = inner_distances(depth.dtype, depth.device)  # between the first bin and the last
-        bins = torch.bucketize(depth.contiguous(), edges, right=True).masked_fill_(~has_depth, _BINS)
-        values = torch.stack([known.double(), *(torch.where(known, error, 0).double() for error in errors)], dim=1)
+        bins = torch.bucketize(depth.contiguous(), edges, right=True)
+        bins.masked_fill_(~has_depth | (depth > MAX_DEPTH), _BINS)
+        values = torch.stack([valid.double(), *(torch.where(valid, error, 0).double() for error in errors)], dim=1)
         table = values.new_zeros(*values.shape[:-1], _BINS + 1)
         return table.scatter_add_(-1, bins[:, None].expand_as(values), values)
 
-    def of_images(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What is kept of each image, (B, 1 + m, bins + bands), from `of_rows` of all of its rows."""
+    def image_sums(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The sums of each image, (B, 1 + m, bins + bands), from the results of `row_sums` for all rows."""
         table = torch.cat(tuple(rows), dim=2)  # (B, 1 + m, H, bins + 1)
         bands = bands_of_rows(table.shape[2], table.device)
         by_latitude = table.new_zeros(*table.shape[:2], _BANDS).index_add_(2, bands, table.sum(3))
         return torch.cat([table.sum(2)[..., :_BINS], by_latitude], dim=-1)
 
-    def keep(self, index: int, sums: np.ndarray) -> None:
-        """Keep the sums (1 + m, bins + bands) of an image, given its place in the dataset."""
-        self._sums[index] = sums
-
     def compute(self) -> tuple[Profile, Profile]:
-        """Mean errors of all images of all processes by distance and by latitude."""
-        of_images = {index: sums for gathered in gather_objects(self._sums) for index, sums in gathered.items()}
-        total = np.zeros(self.shape)
-        for index in sorted(of_images):
-            total += of_images[index]
-        by_distance, by_latitude = np.split(total, [_BINS], axis=1)
+        """Mean errors by distance and by latitude, over the images of all processes."""
+        by_distance, by_latitude = np.split(self.total().numpy().reshape(-1, _BINS + _BANDS), [_BINS], axis=1)
         return self._profile(DISTANCES, by_distance), self._profile(LATITUDES, by_latitude)
 
     def _profile(self, edges: np.ndarray, sums: np.ndarray) -> Profile:
         counts = sums[0]
-        with np.errstate(invalid="ignore"):  # an empty bin has no mean: NaN
-            means = dict(zip(self._kinds, sums[1:] / counts, strict=True))
+        with np.errstate(invalid="ignore"):  # empty bins become NaN
+            means = dict(zip(self._errors, sums[1:] / counts, strict=True))
         return Profile(edges, means, counts.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Average precision of detections as COCO computes it, by pycocotools."""
+"""COCO's average precision of detections, computed by pycocotools."""
 
 import contextlib
 import io
@@ -11,7 +11,10 @@ from utils.extras import import_extra
 
 
 def import_pycocotools() -> tuple[ModuleType, ModuleType]:
-    """Its modules ``coco`` and ``cocoeval``.
+    """Import pycocotools.
+
+    Returns:
+        Its modules ``coco`` and ``cocoeval``.
 
     Raises:
         UserError: when it is not installed.
@@ -20,7 +23,7 @@ def import_pycocotools() -> tuple[ModuleType, ModuleType]:
 
 
 def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> float:
-    """AP over the IoUs 0.50:0.05:0.95 of boxes of all areas; difficult objects are crowds, which need not be found.
+    """AP over the IoUs 0.50:0.05:0.95 for boxes of all areas; difficult objects count as crowds, which are ignored.
 
     Raises:
         UserError: when pycocotools is not installed.
@@ -29,25 +32,25 @@ def coco_average_precision(detections: DetectedBoxes, objects: ObjectBoxes) -> f
     if not len(detections.images):
         return 0.0
     with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
-        truth = coco.COCO()
-        truth.dataset = _dataset(detections, objects)
-        truth.createIndex()
+        ground_truth = coco.COCO()
+        ground_truth.dataset = _annotations(detections, objects)
+        ground_truth.createIndex()
         corners = detections.boxes
         rows = np.column_stack([detections.images, corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        results = truth.loadRes(np.column_stack([rows, detections.scores, detections.labels]))
-        evaluation = cocoeval.COCOeval(truth, results, "bbox")
+        results = ground_truth.loadRes(np.column_stack([rows, detections.scores, detections.labels]))
+        evaluation = cocoeval.COCOeval(ground_truth, results, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return float(evaluation.stats[0])
 
 
-def _dataset(detections: DetectedBoxes, objects: ObjectBoxes) -> dict:
-    """The ground truth as in an annotation file of COCO. VOC's boxes end before their last pixel, as in training."""
+def _annotations(detections: DetectedBoxes, objects: ObjectBoxes) -> dict:
+    """The ground truth in COCO's annotation format. As in training, VOC's boxes end before their last pixel."""
     corner = objects.boxes[:, :2] - 1
     sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
     columns = {
-        "id": np.arange(len(sides)) + 1,  # 0 means not matched
+        "id": np.arange(len(sides)) + 1,  # pycocotools takes 0 for unmatched
         "image_id": objects.images,
         "category_id": objects.labels,
         "bbox": np.column_stack([corner, sides]),

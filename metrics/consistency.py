@@ -1,27 +1,27 @@
-"""Whether predicted normals are those of the predicted depth."""
+"""Consistency of predicted normals with predicted depth."""
 
 import torch
 
 from metrics.constants import rays, solid_angles
-from metrics.joint import JointMetric, JointValues
+from metrics.extra import ExtraMetric, ExtraValues
 from metrics.normal import angle_between
 from metrics.protocol import SMALLEST_DEPTH, SOLID_ANGLE
 from metrics.weighted import weighted_medians
 
-_SMOOTH = 0.8  # the nearest and the farthest neighbor of a pixel that is not at an edge differ by less than this factor
+_SMOOTH = 0.8  # a pixel is at an edge if the depth of its nearest neighbor is at most this fraction of the farthest's
 
 
 def normals_of_depth(depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normals of the surface that depth describes, in the camera frame, toward the camera; columns wrap around.
+    """Normals of the surface that a depth map describes, toward the camera, in its frame; columns wrap around.
 
-    The cross product of the differences between the points of the pixels below and above, and right and left.
+    They are cross products of the differences between the points below and above and right and left of each pixel.
 
     Args:
         depth: (B, H, W) float64 meters along the ray, above 0.
 
     Returns:
-        Vectors (B, 3, H, W) of any length, and where they are known, (B, H, W) bool: not in the first and the last row,
-        and not at edges, where the four depths around a pixel differ by more than a factor of 1 / 0.8.
+        Vectors (B, 3, H, W) of any length, and where they are valid, (B, H, W) bool: neither in the first and the last
+        row nor at edges, where the depths of the four neighbors differ by a factor of 1 / 0.8 or more.
     """
     points = depth[:, None] * rays(*depth.shape[1:], depth.device)
     left_right = points.roll(-1, dims=-1) - points.roll(1, dims=-1)
@@ -34,9 +34,11 @@ def normals_of_depth(depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return normal, smooth
 
 
-def consistency(predictions: dict[str, torch.Tensor], batch: dict) -> JointValues:
-    """Mean, median and mean by solid angle, (B, 3), of the angle in degrees between predicted normals and those of the
-    predicted depth (`normals_of_depth`); no ground truth is used."""
+def consistency(predictions: dict[str, torch.Tensor], batch: dict) -> ExtraValues:
+    """Angles in degrees between predicted normals and the normals of the predicted depth, see `normals_of_depth`.
+
+    Mean, median and mean weighted by solid angle, (B, 3); no ground truth is used.
+    """
     depth = predictions["depth"][:, 0].double().clamp_min(SMALLEST_DEPTH)
     implied, smooth = normals_of_depth(depth)
     angle = angle_between(predictions["normal"], implied, dim=1).where(smooth, 0)
@@ -44,14 +46,14 @@ def consistency(predictions: dict[str, torch.Tensor], batch: dict) -> JointValue
     row_weights = solid_angles(*depth.shape[1:], depth.device)
     mean, weighted = ((by_row * w).sum(-1) / (counts * w).sum(-1) for w in (torch.ones_like(row_weights), row_weights))
     median = weighted_medians(angle.flatten(1), smooth.double().flatten(1))
-    return JointValues(torch.stack([mean, median, weighted], dim=1), counts.sum(-1) > 0)
+    return ExtraValues(torch.stack([mean, median, weighted], dim=1), counts.sum(-1) > 0)
 
 
-CONSISTENCY = JointMetric(
+CONSISTENCY = ExtraMetric(
     task="normal",
     names=("consistency", "consistency_median", f"consistency{SOLID_ANGLE}"),
     description="needs no ground truth: angle in degrees between the predicted normals and those of the predicted "
     "depth, by differences of the points beside each pixel, without edges of depth; mean over images of the mean, or "
     "median",
-    of_batch=consistency,
+    compute=consistency,
 )

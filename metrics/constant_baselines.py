@@ -1,4 +1,4 @@
-"""The best constant prediction for each metric. A network that does not clearly beat them has learned nothing.
+"""The best constant prediction for each metric. A network that does not clearly beat it has learned nothing.
 
 Each metric has its own constant: if the mean depth is 2 m, the lowest `rms` may be at 2 m and the lowest `abs_rel` at
 1.4 m. The constants are fitted to the ground truth of the evaluation, so no learned constant can be better, up to the
@@ -20,18 +20,18 @@ from utils.distributed import gather_objects
 from utils.sphere import icosphere
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH
 
-_STEPS = 64  # candidates per factor of 1.25, so that the limits of a1 .. a3 are candidates, too
+_STEPS = 64  # candidate depths per factor of 1.25, the limit of a1
 _NUM_DEPTHS = int(np.log(MAX_DEPTH / MIN_DEPTH) / np.log(1.25) * _STEPS) + 1
 _DIRECTIONS_LEVEL = 3  # icosphere: 642 directions, about 8 degrees apart
-_CELL = 3  # degrees of latitude and longitude: cells of the histogram of normals
+_CELL = 3  # degrees of latitude and longitude: cell size of the histogram of normals
 
 
 class BestConstant(NamedTuple):
     """The best constant for one metric.
 
     Attributes:
-        metric: the value of the metric.
-        constant: meters, a unit vector (x, y, z), or a label.
+        metric: value of the metric.
+        constant: depth in meters, unit vector (x, y, z), or label.
     """
 
     metric: float
@@ -39,13 +39,13 @@ class BestConstant(NamedTuple):
 
 
 class ConstantBaseline(ABC):
-    """Finds the best constants of a task for a set of panoramas.
+    """Finds the best constant prediction of a task for each metric.
 
     Args:
         num_classes: K.
 
     Attributes:
-        description: the candidates.
+        description: the candidates, in words.
     """
 
     description: str
@@ -58,18 +58,18 @@ class ConstantBaseline(ABC):
         """Add the ground truth of a batch (see `datasets.panorama`)."""
 
     def choose(self) -> None:  # noqa: B027 - optional
-        """Choose the constants, if `evaluate` needs them; called by all processes after all batches were fitted."""
+        """Choose the constants to `evaluate`; to be called by all processes after `fit` with all batches."""
 
     def evaluate(self, batch: dict) -> None:  # noqa: B027 - optional
-        """Evaluate the chosen constants on the same batches, if `compute` needs it; called after `choose`."""
+        """Evaluate the chosen constants; to be called after `choose` with the batches passed to `fit`."""
 
     @abstractmethod
     def compute(self) -> dict[str, BestConstant]:
-        """The best constant for each metric over all processes; empty when there is no ground truth."""
+        """The best constant for each metric, from all processes; empty without ground truth."""
 
 
 class ConstantDepth(ConstantBaseline):
-    """The best constant depths, exact for the candidates, which are the edges of a depth histogram of each image."""
+    """The best constant depths; metrics are exact, computed for all candidates from a depth histogram of each image."""
 
     description = (
         f"for each metric the best of {_NUM_DEPTHS} constant depths of {MIN_DEPTH:g} to {MAX_DEPTH:g} m, "
@@ -79,7 +79,7 @@ class ConstantDepth(ConstantBaseline):
     def __init__(self, num_classes: int):
         super().__init__(num_classes)
         self._candidates = MIN_DEPTH * 1.25 ** (torch.arange(_NUM_DEPTHS).double() / _STEPS)  # (C,)
-        self._sums = torch.zeros(2, len(METRICS), _NUM_DEPTHS, dtype=torch.float64)  # over images; two weightings
+        self._sums = torch.zeros(2, len(METRICS), _NUM_DEPTHS, dtype=torch.float64)  # over images, for both weightings
         self._count = 0
 
     def fit(self, batch: dict) -> None:
@@ -101,16 +101,16 @@ class ConstantDepth(ConstantBaseline):
         return best
 
     def _metrics(self, depth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The METRICS of every candidate for an image, (2, 14, C): per pixel, and weighted by solid angle."""
+        """The METRICS of each candidate for an image, (2, 14, C): weighted uniformly, and by solid angle."""
         c = self._candidates.to(depth.device)
         d = depth[mask].double().clamp(MIN_DEPTH, MAX_DEPTH)  # (n,)
         log_c, log_d = c.log10(), d.log10()
-        bins = torch.bucketize(d, c, right=True)  # b: candidates up to d, so d < c[j] where b <= j
+        bins = torch.bucketize(d, c, right=True)  # number of candidates <= d, so d < c[j] where bin <= j
         tables = []
         for weights in _pixel_weights(mask):
             w = weights / weights.sum()
-            # Sums of weight, depth, inverse depth and log depth: below each candidate (b), and total (t).
-            below, total = _cumulated(bins, (w, w * d, w / d, w * log_d))
+            # Sums of weight, depth, inverse depth and log depth: of pixels below each candidate (b), and total (t).
+            below, total = _cumulative_sums(bins, (w, w * d, w / d, w * log_d))
             (b, b_d, b_inverse, b_log), (_, t_d, t_inverse, t_log) = below[:, :-1], total
             above = 1 - b
             within = [_within(d, c, w, limit) for limit in FRACTIONS.values()]
@@ -129,21 +129,21 @@ class ConstantDepth(ConstantBaseline):
 
 
 def _pixel_weights(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two weights (n,) of the n pixels of a mask (1, H, W), float64: 1, and the solid angle in steradians."""
+    """Weights (n,) float64 of the n pixels in a mask (1, H, W): uniform, and solid angles in steradians."""
     solid_angle = solid_angles(*mask.shape[-2:], mask.device)[:, None].expand_as(mask)[mask]
     return torch.ones_like(solid_angle), solid_angle
 
 
-def _cumulated(bins: torch.Tensor, quantities: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums of quantities (n,) over the bins 0..j, (m, C + 1), and over all, (m,)."""
+def _cumulative_sums(bins: torch.Tensor, quantities: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cumulative sums (m, C + 1) of m quantities (n,) over the bins, and their totals (m,)."""
     sums = torch.stack([torch.bincount(bins, values, minlength=_NUM_DEPTHS + 1) for values in quantities])
     return sums.cumsum(1), sums.sum(1)
 
 
 def _within(depth: torch.Tensor, candidates: torch.Tensor, weights: torch.Tensor, limit: float) -> torch.Tensor:
-    """Weight (C,) of the depths d (n,) with max(c/d, d/c) < limit, for each candidate c."""
+    """Total weight (C,) of the depths d (n,) with max(c/d, d/c) < limit, for each candidate c."""
     below = []
-    # d < c * limit, without d <= c / limit
+    # Weight of d < c * limit, minus weight of d <= c / limit.
     for edges, includes_edge in ((candidates * limit, False), (candidates / limit, True)):
         bins = torch.bucketize(depth, edges, right=not includes_edge)
         below.append(torch.bincount(bins, weights, minlength=_NUM_DEPTHS + 1).cumsum(0)[:-1])
@@ -151,7 +151,7 @@ def _within(depth: torch.Tensor, candidates: torch.Tensor, weights: torch.Tensor
 
 
 class ConstantNormal(ConstantBaseline):
-    """The best constant directions, chosen by a histogram of normals and then evaluated exactly."""
+    """The best constant directions, chosen with a histogram of the normals and then evaluated exactly."""
 
     description = (
         "for each metric the best of 648 constant directions: the six axes, and 642 about 8 degrees apart; chosen by "
@@ -161,8 +161,8 @@ class ConstantNormal(ConstantBaseline):
     def __init__(self, num_classes: int):
         super().__init__(num_classes)
         self._sums = torch.zeros(2, 3 + len(THRESHOLDS), len(_directions()), dtype=torch.float64)
-        self._chosen: dict[str, int] = {}  # of each metric, the index of its direction
-        self._totals = dict.fromkeys(NormalMetric.metric_names, 0.0)  # of each metric, over images
+        self._chosen: dict[str, int] = {}  # index of the direction for each metric
+        self._totals = dict.fromkeys(NormalMetric.metric_names, 0.0)  # sum of each metric over images
         self._count = 0
 
     def fit(self, batch: dict) -> None:
@@ -184,8 +184,8 @@ class ConstantNormal(ConstantBaseline):
         metric = NormalMetric(self.num_classes)
         for index in sorted(set(self._chosen.values())):
             constant = _directions()[index].to(batch["normal"].device)[None, :, None, None]
-            of_batch = metric.batch_metrics(constant.expand_as(batch["normal"]), batch)
-            totals = of_batch.values.where(of_batch.has_ground_truth[:, None], 0).sum(0).tolist()
+            metrics = metric.batch_metrics(constant.expand_as(batch["normal"]), batch)
+            totals = metrics.values.where(metrics.has_ground_truth[:, None], 0).sum(0).tolist()
             for name, total in zip(metric.image_metric_names, totals, strict=True):
                 if self._chosen[name] == index:
                     self._totals[name] += total
@@ -203,7 +203,7 @@ class ConstantNormal(ConstantBaseline):
 
 @lru_cache(maxsize=1)
 def _directions() -> torch.Tensor:
-    """The candidates (648, 3), unit vectors, float64."""
+    """Candidate unit vectors (648, 3) float64."""
     axes = torch.cat([torch.eye(3), -torch.eye(3)]).double() + 0  # avoids -0
     return torch.cat([axes, torch.tensor(icosphere(_DIRECTIONS_LEVEL)[0])])
 
@@ -213,7 +213,7 @@ def _num_cells() -> int:
 
 
 def _cells(normal: torch.Tensor) -> torch.Tensor:
-    """The cell of latitude and longitude of unit vectors (3, n): (n,); the axes are in the centers of cells."""
+    """Indices (n,) of the latitude-longitude cells of unit vectors (3, n); the axes are cell centers."""
     x, y, z = normal
     row = (torch.rad2deg(y.clamp(-1, 1).arcsin()) / _CELL).round() + 90 // _CELL
     columns = 360 // _CELL
@@ -223,7 +223,7 @@ def _cells(normal: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _sorted_angles() -> tuple[torch.Tensor, torch.Tensor]:
-    """Angles in degrees between directions and centers of cells, (648, cells), sorted by row, and their order."""
+    """Angles in degrees between directions and cell centers, (648, cells), sorted in each row, and their order."""
     latitude = torch.deg2rad(torch.arange(-90, 91, _CELL).double())[:, None]
     longitude = torch.deg2rad(torch.arange(0, 360, _CELL).double())[None]
     x, y, z = latitude.cos() * longitude.sin(), latitude.sin() + 0 * longitude, latitude.cos() * longitude.cos()
@@ -233,21 +233,21 @@ def _sorted_angles() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _direction_metrics(histogram: torch.Tensor) -> torch.Tensor:
-    """Mean, median, rmse and fractions below the THRESHOLDS (8, 648) of an image, given the weight of each cell."""
+    """Mean, median, rmse and fractions below the THRESHOLDS, (8, 648), of an image with these cell weights (cells,)."""
     angles, order = _sorted_angles()
     weights = histogram[order]  # (648, cells), from the nearest cell to the farthest
-    reached = weights.cumsum(1)
+    cumulative = weights.cumsum(1)
     last = angles.shape[1] - 1
-    median = angles.gather(1, (reached < 0.5).sum(1, keepdim=True).clamp_max(last))[:, 0]
+    median = angles.gather(1, (cumulative < 0.5).sum(1, keepdim=True).clamp_max(last))[:, 0]
     limits = torch.tensor(THRESHOLDS).expand(len(angles), -1).contiguous()
-    near = torch.searchsorted(angles, limits)  # cells below each limit
-    fractions = torch.where(near > 0, reached.gather(1, (near - 1).clamp_min(0)), 0)
+    num_below = torch.searchsorted(angles, limits)  # number of cells below each limit
+    fractions = torch.where(num_below > 0, cumulative.gather(1, (num_below - 1).clamp_min(0)), 0)
     mean, mean_square = (weights * angles).sum(1), (weights * angles**2).sum(1)
     return torch.stack([mean, median, mean_square.sqrt(), *fractions.T])
 
 
 class ConstantClass(ConstantBaseline):
-    """The best single class, exact."""
+    """The best constant class; metrics are exact."""
 
     description = "for each metric the best of the classes, predicted everywhere"
 
@@ -255,43 +255,43 @@ class ConstantClass(ConstantBaseline):
         super().__init__(num_classes)
         self._counts = torch.zeros(num_classes, dtype=torch.float64)  # pixels of each class
         self._solid_angles = torch.zeros(num_classes, dtype=torch.float64)
-        self._fractions = torch.zeros(num_classes, dtype=torch.float64)  # of the pixels of an image, summed over images
-        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # the same, over the classes of the image
-        self._images = 0
+        self._fractions = torch.zeros(num_classes, dtype=torch.float64)  # sums over images of pixel fractions
+        self._occurring = torch.zeros(num_classes, dtype=torch.float64)  # the same, each divided by the image's classes
+        self._num_images = 0
 
     def fit(self, batch: dict) -> None:
         for labels in batch["semantic"]:
             mask = labels != IGNORE_LABEL
-            known = labels[mask]
-            if len(known):
+            valid_labels = labels[mask]
+            if len(valid_labels):
                 _, solid_angle = _pixel_weights(mask[None])
-                self._solid_angles += torch.bincount(known, solid_angle, minlength=self.num_classes).cpu()
-                counts = torch.bincount(known, minlength=self.num_classes).double().cpu()
+                self._solid_angles += torch.bincount(valid_labels, solid_angle, minlength=self.num_classes).cpu()
+                counts = torch.bincount(valid_labels, minlength=self.num_classes).double().cpu()
                 fraction = counts / counts.sum()
                 self._counts += counts
                 self._fractions += fraction
                 self._occurring += fraction / (counts > 0).sum()
-                self._images += 1
+                self._num_images += 1
 
     def compute(self) -> dict[str, BestConstant]:
-        images = sum(gather_objects(self._images))
-        if not images:
+        num_images = sum(gather_objects(self._num_images))
+        if not num_images:
             return {}
         counts, solid_angles, fractions, occurring = (
             sum(gather_objects(x)) for x in (self._counts, self._solid_angles, self._fractions, self._occurring)
         )
         metrics = {}
-        for ending, of_class in (("", counts), (SOLID_ANGLE, solid_angles)):
-            accuracy, num_occurring = of_class / of_class.sum(), (of_class > 0).sum()
+        for suffix, areas in (("", counts), (SOLID_ANGLE, solid_angles)):
+            accuracy, num_occurring = areas / areas.sum(), (areas > 0).sum()
             metrics |= {
                 # The predicted class counts as occurring.
-                f"mIoU{ending}": accuracy / (num_occurring + (of_class == 0)),
-                f"pixAcc{ending}": accuracy,
-                f"mAcc{ending}": (of_class > 0).double() / num_occurring,
-                f"fwIoU{ending}": accuracy**2,
+                f"mIoU{suffix}": accuracy / (num_occurring + (areas == 0)),
+                f"pixAcc{suffix}": accuracy,
+                f"mAcc{suffix}": (areas > 0).double() / num_occurring,
+                f"fwIoU{suffix}": accuracy**2,
             }
         metrics |= {
-            "mIoU_per_image": fractions / images / self.num_classes,
-            "mIoU_occurring": occurring / images,
+            "mIoU_per_image": fractions / num_images / self.num_classes,
+            "mIoU_occurring": occurring / num_images,
         }
         return {name: BestConstant(values.max().item(), int(values.argmax())) for name, values in metrics.items()}

@@ -1,4 +1,4 @@
-"""Depth metrics of images."""
+"""Depth metrics of panoramas."""
 
 import math
 from functools import partial
@@ -18,15 +18,15 @@ METRICS = (
     *("abs_rel", "sq_rel", "abs_", "rms", "log_rms", "log10", "a1", "a2", "a3"),
     *("delta_1.05", "delta_1.10", "rms_ln", "si_log", "irmse"),
 )
-FRACTIONS = {"a1": 1.25, "a2": 1.25**2, "a3": 1.25**3, "delta_1.05": 1.05, "delta_1.10": 1.1}  # by their limits
-_NUM_ERRORS = 13
+FRACTIONS = {"a1": 1.25, "a2": 1.25**2, "a3": 1.25**3, "delta_1.05": 1.05, "delta_1.10": 1.1}  # limits of the ratio
+_NUM_ERRORS = 13  # of `depth_errors`
 
 
 def depth_errors(p: torch.Tensor, d: torch.Tensor) -> list[torch.Tensor]:
-    """Errors of pixels that `depth_metrics` takes the means of: 13 of (B, h, W), float64 or bool.
+    """The 13 per-pixel errors, (B, h, W) float64 or bool each, from whose means `depth_metrics` computes these metrics.
 
     ========== ========================================= ===================================
-    key        formula, mean over pixels                 name in the released code
+    metric     formula, mean over pixels                 name in the released code
     ========== ========================================= ===================================
     abs_rel    |e| / d                                   abs_rel, also mae (which it is not)
     sq_rel     e^2 / d                                   sq_rel, also mre (which it is not)
@@ -42,7 +42,7 @@ def depth_errors(p: torch.Tensor, d: torch.Tensor) -> list[torch.Tensor]:
     ========== ========================================= ===================================
 
     Args:
-        p, d: predicted and true depth, (B, h, W) float64 meters along the ray, above 0; e = p - d.
+        p, d: predicted and ground truth depth, (B, h, W) float64 meters along the ray, above 0; e = p - d.
     """
     error = p - d
     log_error = p.log10() - d.log10()
@@ -67,39 +67,39 @@ def depth_metrics(means: torch.Tensor) -> torch.Tensor:
 
 
 class DepthMetric(PixelMetric):
-    """Depth metrics, by each of the depth protocols of an evaluation."""
+    """Depth metrics by each of the depth protocols of an evaluation."""
 
     metric_names = with_solid_angle(METRICS)
     pixel_errors = (PixelError("absolute error", "m"), PixelError("relative error", ""))
-    breakdown_rows = (METRICS.index("abs_"), METRICS.index("abs_rel"))
+    breakdown_errors = (METRICS.index("abs_"), METRICS.index("abs_rel"))
 
     def set_up(self) -> None:
         self.image_metric_names = tuple(
-            f"{name}{one.ending}{weighting}"
-            for one in self.protocol.depth
-            if not one.pool_pixels
-            for weighting in one.weightings
+            f"{name}{protocol.suffix}{weighting}"
+            for protocol in self.protocol.depth
+            if not protocol.pool_pixels
+            for weighting in protocol.weightings
             for name in METRICS
         )
-        # Of each sum that is kept of an image, the ending of the keys of its metrics.
+        # Protocol, weighting and key suffix of the metrics of all pixels together.
         self._pooled = [
-            (one, weighting, f"{one.ending}{'' if one.pool_pixels else PER_PIXEL}{weighting}")
-            for one in self.protocol.depth
-            if one.pool_pixels or (self.protocol.pool_pixels and not one.region)
-            for weighting in one.weightings
+            (protocol, weighting, f"{protocol.suffix}{'' if protocol.pool_pixels else PER_PIXEL}{weighting}")
+            for protocol in self.protocol.depth
+            if protocol.pool_pixels or (self.protocol.pool_pixels and not protocol.region)
+            for weighting in protocol.weightings
         ]
         self.sums = ImageSums(len(self._pooled) * (1 + _NUM_ERRORS)) if self._pooled else None
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
         values, has_ground_truth, pooled, profiles = [], [], [], None
-        for one in self.protocol.depth:
-            sums = self._sums(one, prediction, batch)
-            profiles = sums.profiles if not one.name else profiles
+        for protocol in self.protocol.depth:
+            sums = self._sum_errors(protocol, prediction, batch)
+            profiles = sums.profiles if not protocol.name else profiles
             weights = self.row_weights(sums.first_error)
-            if not one.pool_pixels:
-                values += [depth_metrics(sums.means(weights[name])) for name in one.weightings]
-                has_ground_truth += len(one.weightings) * len(METRICS) * [sums.counts.sum(-1) > 0]
-            pooled += [sums.pooled(weights[name]) for other, name, _ in self._pooled if other is one]
+            if not protocol.pool_pixels:
+                values += [depth_metrics(sums.means(weights[name])) for name in protocol.weightings]
+                has_ground_truth += len(protocol.weightings) * len(METRICS) * [sums.counts.sum(-1) > 0]
+            pooled += [sums.pooled(weights[name]) for other, name, _ in self._pooled if other is protocol]
         return BatchMetrics(
             torch.cat(values, dim=1),
             torch.stack(has_ground_truth, dim=1),
@@ -108,36 +108,36 @@ class DepthMetric(PixelMetric):
         )
 
     def dataset_metrics(self) -> dict[str, float]:
-        """Metrics of all valid pixels together, by the protocols that ask for them."""
+        """Metrics of all valid pixels together, for the protocols that pool pixels."""
         if not self._pooled:
             return {}
         metrics = {}
-        for (_, _, ending), sums in zip(self._pooled, self.sums.total().view(len(self._pooled), -1), strict=True):
+        for (_, _, suffix), sums in zip(self._pooled, self.sums.total().view(len(self._pooled), -1), strict=True):
             means = pooled_means(sums)
             if means is not None:
                 values = depth_metrics(means).tolist()
-                metrics |= {f"{name}{ending}": value for name, value in zip(METRICS, values, strict=True)}
+                metrics |= {f"{name}{suffix}": value for name, value in zip(METRICS, values, strict=True)}
         return metrics
 
-    def _sums(self, one: DepthProtocol, prediction: torch.Tensor, batch: dict) -> RowSums:
-        """Sums of the errors by a protocol; with profiles for the one without a name."""
-        if one.at_truth_size:
+    def _sum_errors(self, protocol: DepthProtocol, prediction: torch.Tensor, batch: dict) -> RowSums:
+        """Sums of the errors by a protocol; only those of the unnamed protocol have profiles."""
+        if protocol.at_truth_size:
             batch = batch.get(STORED, batch)
             prediction = resized("depth", prediction, batch["depth"].shape[-2:])
         target = batch["depth"]
-        mask = (depth_mask(one.region, batch) if one.region else batch["depth_mask"])[:, 0]
-        if one.align != "none":
-            row_weights = self.row_weights(mask)[SOLID_ANGLE if one.fit_by_solid_angle else ""]
+        mask = (depth_mask(protocol.region, batch) if protocol.region else batch["depth_mask"])[:, 0]
+        if protocol.align != "none":
+            row_weights = self.row_weights(mask)[SOLID_ANGLE if protocol.fit_by_solid_angle else ""]
             p, d = prediction[:, 0].double(), target[:, 0].double()
-            prediction = fit_depth(one.align, p, d, row_weights[:, None] * mask).apply(p)[:, None]
-        errors = partial(_clamped_errors, one.clamp, *limits(one.region or self.protocol.region))
-        return self.sum_rows(errors, prediction, target, mask, None if one.name else batch)
+            prediction = fit_depth(protocol.align, p, d, row_weights[:, None] * mask).apply(p)[:, None]
+        errors = partial(_clamped_errors, protocol.clamp, *limits(protocol.region or self.protocol.region))
+        return self.sum_rows(errors, prediction, target, mask, None if protocol.name else batch)
 
 
 def _clamped_errors(
     clamp: str, low: float, high: float, prediction: torch.Tensor, target: torch.Tensor
 ) -> list[torch.Tensor]:
-    """See `depth_errors`; of depths (B, 1, h, W), clamped to low .. high as `DepthProtocol.clamp` says."""
+    """`depth_errors` of depths (B, 1, h, W), clamped to [low, high] according to `DepthProtocol.clamp`."""
     p, d = prediction[:, 0].double(), target[:, 0].double()
     p = p.clamp_min(SMALLEST_DEPTH) if clamp == "none" else p.clamp(low, high)
     return depth_errors(p, d.clamp(low, high) if clamp == "both" else d)

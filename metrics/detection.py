@@ -21,27 +21,27 @@ from utils.distributed import gather_objects
 ELEVEN_POINT, COCO = "_11point", "mAP_coco"
 
 PROTOCOL = {
-    "detection": "mean over the classes with an object, of the average precision by the VOC devkit: area below the "
-    "envelope of the precisions; mAP over the IoUs 0.50:0.05:0.95, mAP_50 and mAP_75 at one IoU; difficult objects do "
-    "not count; the 200 best detections of an image",
+    "detection": "mean over the classes with objects of the average precision by the VOC devkit, the area below the "
+    "envelope of the precision-recall curve; mAP over the IoUs 0.50:0.05:0.95, mAP_50 and mAP_75 at one IoU; difficult "
+    "objects are ignored; the 200 best detections of each image",
     ELEVEN_POINT: "the same by the rule before VOC 2010, the mean of the envelope at 11 recalls",
-    COCO: "average precision of pycocotools: 101 recalls, the 100 best detections of an image, difficult objects as "
+    COCO: "average precision by pycocotools: 101 recalls, the 100 best detections of each image, difficult objects are "
     "crowds",
 }
 
 
 class DetectionMetric(PerspectiveMetric):
-    """Mean average precisions of detections; single images have no metrics.
+    """Mean average precisions of detections; there are no metrics of single images.
 
-    All images that were evaluated count, also those without an object. Results depend on the order of images, that of
-    ``index``, where scores are equal.
+    All evaluated images count, including those without objects. Detections with equal scores are ordered by the
+    ``index`` of their images.
 
     Args:
-        num_classes: C, with the background. C - 1 logits are those of one sigmoid per class, C those of a softmax.
+        num_classes: C, including the background. Predictions have C - 1 logits (a sigmoid per class) or C (a softmax).
         with_coco: whether to compute `mAP_coco` as well.
 
     Raises:
-        UserError: when that is wanted and pycocotools is not installed.
+        UserError: when `with_coco` is set and pycocotools is not installed.
     """
 
     image_metric_names = ()
@@ -51,7 +51,7 @@ class DetectionMetric(PerspectiveMetric):
         super().__init__(num_classes, device)
         self.with_coco = with_coco
         if with_coco:
-            import_pycocotools()  # now, not after all images
+            import_pycocotools()  # fail now, not after the evaluation
             self.dataset_metric_names = (*self.dataset_metric_names, COCO)
 
     def set_up(self) -> None:
@@ -59,25 +59,23 @@ class DetectionMetric(PerspectiveMetric):
         self._objects = [NO_OBJECTS]
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
-        """No metrics; keeps the detections and the objects of a batch.
+        """Store the detections and the objects of a batch; returns no metrics.
 
         Args:
             prediction: (B, A, 4 + C'), see `utils.boxes.detect`.
             batch: ``rgb`` (B, 3, H, W), for its size; ``index`` (B,); ``stored_size`` (B, 2) H, W; ``objects``
-                (B, M, 6) x1, y1, x2, y2 in pixels of the stored image, from 1, class, whether difficult; class 0 =
-                padding.
+                (B, M, 6): x1, y1, x2, y2 in pixels of the stored image, counted from 1, class, whether difficult;
+                class 0 is padding.
         """
         size = tuple(batch["rgb"].shape[-2:])
-        found = detect(prediction, size, softmax=prediction.shape[-1] - 4 == self.num_classes)
-        boxes = stored_pixels(found.boxes, batch["stored_size"], size)
+        detected = detect(prediction, size, softmax=prediction.shape[-1] - 4 == self.num_classes)
+        boxes = stored_pixels(detected.boxes, batch["stored_size"], size)
         index, objects = torch.as_tensor(batch["index"]).cpu().numpy(), batch["objects"].cpu().numpy()
-        labels, scores, boxes = (values.cpu().numpy() for values in (found.labels, found.scores, boxes))
-        image, place = np.nonzero(labels)
-        self._detections.append(
-            DetectedBoxes(index[image], labels[image, place], scores[image, place], boxes[image, place])
-        )
-        image, place = np.nonzero(objects[..., 4])
-        objects = objects[image, place]
+        labels, scores, boxes = (values.cpu().numpy() for values in (detected.labels, detected.scores, boxes))
+        image, row = np.nonzero(labels)
+        self._detections.append(DetectedBoxes(index[image], labels[image, row], scores[image, row], boxes[image, row]))
+        image, row = np.nonzero(objects[..., 4])
+        objects = objects[image, row]
         self._objects.append(
             ObjectBoxes(index[image], objects[:, 4].astype(np.int64), objects[:, :4], objects[:, 5] > 0)
         )
@@ -86,7 +84,7 @@ class DetectionMetric(PerspectiveMetric):
 
     def dataset_metrics(self) -> dict[str, float]:
         detections, objects = self.gathered()
-        if objects.is_difficult.all():  # also if there are none
+        if objects.is_difficult.all():  # or there are no objects
             return {}
         precisions = average_precisions(detections, objects, self.num_classes)
         metrics = mean_average_precisions(precisions)
@@ -94,30 +92,26 @@ class DetectionMetric(PerspectiveMetric):
             metrics[COCO] = coco_average_precision(detections, objects)
         return metrics
 
-    def class_precisions(self) -> AveragePrecisions:
-        """Average precisions of each class, of all images so far, of all processes."""
-        return average_precisions(*self.gathered(), self.num_classes)
-
     def gathered(self) -> tuple[DetectedBoxes, ObjectBoxes]:
-        """Detections and objects of all images so far, of all processes, in the order of the images."""
+        """Detections and objects of all images so far, of all processes, sorted by image."""
         detections, objects = zip(*gather_objects((self._detections, self._objects)), strict=True)
         return DetectedBoxes(*_in_order(detections)), ObjectBoxes(*_in_order(objects))
 
 
 def mean_average_precisions(precisions: AveragePrecisions) -> dict[str, float]:
-    """``mAP``, ``mAP_50``, ``mAP_75`` by both rules, means over the classes with an object."""
+    """``mAP``, ``mAP_50`` and ``mAP_75`` by both rules: means over the classes that have objects."""
     metrics = {}
     for suffix, table in (("", precisions.area), (ELEVEN_POINT, precisions.eleven_point)):
-        of_thresholds = np.nanmean(table, axis=0)
-        metrics[f"mAP{suffix}"] = float(of_thresholds.mean())
+        by_threshold = np.nanmean(table, axis=0)
+        metrics[f"mAP{suffix}"] = float(by_threshold.mean())
         for threshold in (0.5, 0.75):
-            metrics[f"mAP_{threshold * 100:.0f}{suffix}"] = float(of_thresholds[THRESHOLDS.index(threshold)])
+            metrics[f"mAP_{threshold * 100:.0f}{suffix}"] = float(by_threshold[THRESHOLDS.index(threshold)])
     return metrics
 
 
-def _in_order(of_processes: tuple[list[DetectedBoxes] | list[ObjectBoxes], ...]) -> list[np.ndarray]:
-    """The fields of all batches of all processes joined, ordered by the first one; of an image in the given order."""
-    batches = [fields for batches in of_processes for fields in batches]
+def _in_order(by_process: tuple[list[DetectedBoxes] | list[ObjectBoxes], ...]) -> list[np.ndarray]:
+    """Concatenate the fields of all batches of all processes, stably sorted by image, the first field."""
+    batches = [fields for batches in by_process for fields in batches]
     fields = [np.concatenate(values) for values in zip(*batches, strict=True)]
     order = np.argsort(fields[0], kind="stable")
     return [values[order] for values in fields]

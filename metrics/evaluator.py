@@ -1,10 +1,9 @@
-"""Collecting metrics over batches and processes.
+"""Collects metrics over batches and processes.
 
-Metrics are stored per image and averaged over images at the end, in the order of the dataset: given the same
-predictions, they are bitwise identical on a CPU for any batch size and number of processes.
+Metrics are stored per image and averaged at the end, in the order of the dataset: given the same predictions, results
+on a CPU are bitwise identical for any batch size and number of processes.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from metrics.breakdown import Breakdown
-from metrics.joint import JointMetric
+from metrics.extra import ExtraMetric
 from metrics.perspective import PerspectiveMetric
 from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from metrics.resizing import resized
@@ -36,7 +35,7 @@ PROTOCOL = {
 
 
 def describe_protocol(protocol: Protocol) -> dict[str, str]:
-    """What each metric is, by task, by its name, or by the ending of its key, but for those of `metrics.joint`."""
+    """Definitions of all metrics but the extra ones: by task, by metric, or by key suffix."""
     described = PROTOCOL | protocol.describe()
     region = protocol.region
     if region.pole_crop or region.without_black or protocol.mask:
@@ -53,76 +52,75 @@ class Evaluator:
     """Collects the metrics of a set of images.
 
     Args:
-        metrics: of each task to evaluate.
-        column_differences: per task, the difference between neighboring columns, for the seam score; tasks that it
-            lacks have none.
-        joint: further metrics.
+        metrics: metrics of each task to evaluate.
+        column_differences: by task, the difference between neighboring columns; missing tasks have no seam score.
+        extra: extra metrics to compute.
     """
 
     def __init__(
         self,
         metrics: Mapping[str, TaskMetric | PerspectiveMetric],
         column_differences: Mapping[str, ColumnDifference] = MappingProxyType({}),
-        joint: tuple[JointMetric, ...] = (),
+        extra: tuple[ExtraMetric, ...] = (),
     ):
         self.metrics = metrics
         self._column_differences = column_differences
-        self._joint = joint
+        self._extra = extra
         self.rows: list[dict] = []  # per image: index, id and available metrics as "task/metric"
 
     def update(self, predictions: dict[str, torch.Tensor], batch: dict) -> None:
         """Add a batch of predictions and its ground truth (see `datasets.panorama` for the keys)."""
-        fetched = self.batch_values(predictions, batch).cpu().numpy()  # at once: only here the host waits for a GPU
+        fetched = self.batch_values(predictions, batch).cpu().numpy()  # the only synchronization with a GPU
         for index, sample, values in zip(batch["index"], batch["id"], fetched, strict=True):
             self.rows.append(self._row(int(index), sample, values))
 
     def batch_values(self, predictions: dict[str, torch.Tensor], batch: dict) -> torch.Tensor:
-        """All that is kept of the images of a batch, (B, .) float64, on their device: see `_row`."""
+        """All values stored for the images of a batch, (B, .) float64, on their device; `_row` unpacks them."""
         columns = []
         for task, metric in self.metrics.items():
-            of_batch = metric.batch_metrics(predictions[task], batch)
-            has_ground_truth = of_batch.has_ground_truth.reshape(len(of_batch.values), -1)
-            columns += [has_ground_truth.expand_as(of_batch.values).double(), of_batch.values]
+            metrics = metric.batch_metrics(predictions[task], batch)
+            has_ground_truth = metrics.has_ground_truth.reshape(len(metrics.values), -1)
+            columns += [has_ground_truth.expand_as(metrics.values).double(), metrics.values]
             if difference := self._column_differences.get(task):
-                columns.append(seam_scores(predictions[task], difference)[:, None])  # needs no ground truth
-            if of_batch.profiles is not None:
-                columns.append(of_batch.profiles.flatten(1))
-            if of_batch.sums is not None:
-                columns.append(of_batch.sums)
-        for joint in self._joint:
-            values, is_known = joint.of_batch(predictions, batch)
-            columns += [is_known.double()[:, None].expand_as(values), values]
+                columns.append(seam_scores(predictions[task], difference)[:, None])
+            if metrics.profiles is not None:
+                columns.append(metrics.profiles.flatten(1))
+            if metrics.sums is not None:
+                columns.append(metrics.sums)
+        for extra in self._extra:
+            values, is_valid = extra.compute(predictions, batch)
+            columns += [is_valid.double()[:, None].expand_as(values), values]
         return torch.cat(columns, dim=1) if columns else torch.zeros(len(batch["id"]), 0)
 
     def _row(self, index: int, sample: str, values: np.ndarray) -> dict:
-        """The row of an image: of each task the metrics, if it has ground truth, and the seam score."""
+        """The row of an image: the metrics for which it has ground truth, and the seam scores."""
         row = {"index": index, "id": sample}
         for task, metric in self.metrics.items():
             names = [f"{task}/{name}" for name in metric.image_metric_names]
             has_ground_truth, metrics, values = np.split(values, [len(names), 2 * len(names)])
-            known = zip(names, metrics.tolist(), has_ground_truth, strict=True)
-            row |= {name: value for name, value, is_known in known if is_known}
+            named = zip(names, metrics.tolist(), has_ground_truth, strict=True)
+            row |= {name: value for name, value, is_valid in named if is_valid}
             if task in self._column_differences:
                 seam, values = np.split(values, [1])
                 row[f"{task}/seam"] = seam.item()
             if metric.profiles:
-                sums, values = np.split(values, [math.prod(metric.profiles.shape)])
-                metric.profiles.keep(index, sums.reshape(metric.profiles.shape))
+                sums, values = np.split(values, [metric.profiles.size])
+                metric.profiles.add(index, sums)
             if metric.sums:
                 sums, values = np.split(values, [metric.sums.size])
-                metric.sums.keep(index, sums)
-        for joint in self._joint:
-            is_known, of_image, values = np.split(values, [len(joint.names), 2 * len(joint.names)])
-            named = zip(joint.names, of_image.tolist(), is_known, strict=True)
-            row |= {f"{joint.task}/{name}": value for name, value, known in named if known}
+                metric.sums.add(index, sums)
+        for extra in self._extra:
+            is_valid, metrics, values = np.split(values, [len(extra.names), 2 * len(extra.names)])
+            named = zip(extra.names, metrics.tolist(), is_valid, strict=True)
+            row |= {f"{extra.task}/{name}": value for name, value, is_valid in named if is_valid}
         return row
 
     def compute(self) -> tuple[dict[str, dict[str, float]], list[dict]]:
-        """Metrics of all images of all processes, and the metrics of each image.
+        """Metrics over the images of all processes, and the metrics of each image.
 
         Returns:
-            ``{task: {metric: value}}``, a dict with only ``seam`` if no image has ground truth for it; and one
-            dict per image with ``index``, ``id`` and ``task/metric`` keys, in the order of the dataset.
+            ``{task: {metric: value}}``, with only ``seam`` for tasks without any ground truth; and one dict per image
+            with the keys ``index``, ``id`` and ``task/metric``, in the order of the dataset.
         """
         rows = sorted((row for rows in gather_objects(self.rows) for row in rows), key=lambda row: row["index"])
         results = {
@@ -131,12 +129,12 @@ class Evaluator:
         return results, rows
 
     def breakdowns(self) -> dict[str, Breakdown]:
-        """Error profiles of all images of all processes, per task. Needs `with_breakdown`."""
+        """Error profiles by task, over the images of all processes. Requires `with_breakdown`."""
         return {task: metric.breakdown() for task, metric in self.metrics.items()}
 
 
 def _mean_over_images(rows: list[dict], task: str) -> dict[str, float]:
-    """Mean of every metric of a task over the images that have it."""
+    """Mean of each metric of a task over the images that have it."""
     names = dict.fromkeys(name for row in rows for name in row if name.startswith(f"{task}/"))
     means = {}
     for name in names:
@@ -152,12 +150,12 @@ def evaluate(
     evaluator: Evaluator,
     on_batch: Callable[[int, dict, dict], None] | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
-    """Run a predictor over all batches and evaluate it.
+    """Evaluate a predictor on all batches.
 
     Args:
-        predict: from rgb (B, 3, H, W) to predictions; for example a network in eval mode.
+        predict: returns predictions, given RGB (B, 3, H, W); for example a network in eval mode.
         batches: images and ground truth on the predictor's device, see `datasets.panorama`.
-        evaluator: a new `Evaluator` on that device.
+        evaluator: a new `Evaluator` on the same device.
         on_batch: called with (batch number, batch, predictions) after each batch, to draw images.
 
     Returns:
@@ -168,14 +166,14 @@ def evaluate(
 
 
 class PredictedBatches:
-    """Pairs of a batch and its predictions, which are resized to it if they are of another size.
+    """Iterates over pairs of a batch and its predictions, resized to the size of the batch.
 
-    Not a generator: an interrupted loop over it ends at once, and with it the progress bar of its batches.
+    Not a generator function, so that leaving a loop early also closes the progress bar of the batches.
 
     Args:
-        batches: to predict.
-        predict: from a batch to predictions.
-        at_truth_size: whether the batches of the pairs are those at the size of the stored ground truth.
+        batches: batches to predict.
+        predict: returns predictions, given a batch.
+        at_truth_size: whether to return the batches at the size of the stored ground truth.
     """
 
     def __init__(
@@ -203,7 +201,7 @@ def evaluate_predictions(
     evaluator: Evaluator,
     on_batch: Callable[[int, dict, dict], None] | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[dict]]:
-    """As `evaluate`, of pairs of a batch and its predictions."""
+    """Evaluate pairs of a batch and its predictions, as `evaluate` does."""
     for number, (batch, predictions) in enumerate(predicted):
         evaluator.update(predictions, batch)
         if on_batch:

@@ -12,16 +12,16 @@ from utils.tasks import IGNORE_LABEL
 
 
 class FixedMap(ABC):
-    """The same prediction of one task for every panorama.
+    """The same prediction of a task for every panorama.
 
     Args:
         num_classes: K.
-        height, width: of the panoramas, H x W.
+        height, width: size of the panoramas, H x W.
 
     Attributes:
         title: short name.
-        description: in a sentence.
-        needs_camera_frame: whether it is only valid in the camera frame.
+        description: definition, for results.json.
+        needs_camera_frame: whether the map is only valid in the camera frame.
     """
 
     title: str
@@ -38,7 +38,7 @@ class FixedMap(ABC):
 
     @abstractmethod
     def compute(self) -> torch.Tensor:
-        """The prediction (., H, W), fitted to all batches of all processes."""
+        """The prediction (., H, W), fitted to the batches of all processes."""
 
 
 class RowMeanDepth(FixedMap):
@@ -49,7 +49,7 @@ class RowMeanDepth(FixedMap):
 
     def __init__(self, num_classes: int, height: int, width: int):
         super().__init__(num_classes, height, width)
-        self._sums = torch.zeros(2, height, dtype=torch.float64)  # of depths, and number of pixels
+        self._sums = torch.zeros(2, height, dtype=torch.float64)  # depths, numbers of pixels
 
     def fit(self, batch: dict) -> None:
         depth, mask = batch["depth"].double(), batch["depth_mask"]
@@ -63,7 +63,7 @@ class RowMeanDepth(FixedMap):
 
 
 class BoxRoomNormals(FixedMap):
-    """The normals (3, H, W) inside a cube around the camera whose faces are orthogonal to the axes."""
+    """The normals (3, H, W) of a cube around the camera, aligned with the axes."""
 
     title = "box-shaped room"
     description = "a cube around the camera, aligned with its axes: floor, ceiling and four walls"
@@ -71,9 +71,8 @@ class BoxRoomNormals(FixedMap):
 
     def compute(self) -> torch.Tensor:
         rays = torch.tensor(erp_rays(self.height, self.width)).movedim(-1, 0)  # (3, H, W)
-        face = rays.abs().argmax(dim=0)  # the axis of the face that a ray hits
-        axis = F.one_hot(face, 3).movedim(-1, 0)
-        return (-rays.sign() * axis).float()
+        axis = rays.abs().argmax(dim=0)  # normal axis of the face that each ray hits, (H, W)
+        return (-rays.sign() * F.one_hot(axis, 3).movedim(-1, 0)).float()
 
 
 class RowMajorityClass(FixedMap):
@@ -88,10 +87,10 @@ class RowMajorityClass(FixedMap):
 
     def fit(self, batch: dict) -> None:
         labels = batch["semantic"]
-        known = labels != IGNORE_LABEL
+        valid = labels != IGNORE_LABEL
         rows = torch.arange(self.height, device=labels.device)[:, None].expand_as(labels)
-        pairs = torch.bincount(rows[known] * self.num_classes + labels[known], minlength=self._counts.numel())
-        self._counts += pairs.view_as(self._counts).cpu()
+        counts = torch.bincount(rows[valid] * self.num_classes + labels[valid], minlength=self._counts.numel())
+        self._counts += counts.view_as(self._counts).cpu()
 
     def compute(self) -> torch.Tensor:
         classes = sum(gather_objects(self._counts)).argmax(dim=1)  # (H,)
@@ -100,11 +99,11 @@ class RowMajorityClass(FixedMap):
 
 
 class FixedMapPredictor:
-    """Predicts the same maps (., H, W), one per task, for any panoramas on their device."""
+    """Predicts the same map (., H, W) of each task for all panoramas on its device."""
 
     def __init__(self, maps: Mapping[str, torch.Tensor]):
         self._maps = maps
 
     def __call__(self, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The same predictions for any panoramas (B, 3, H, W)."""
+        """Predictions (B, ., H, W) by task for panoramas (B, 3, H, W)."""
         return {task: values.expand(len(rgb), *values.shape) for task, values in self._maps.items()}

@@ -1,4 +1,4 @@
-"""Surface normal metrics of images."""
+"""Surface normal metrics of panoramas."""
 
 import torch
 
@@ -14,19 +14,19 @@ METRICS = ("mean", "median", "rmse", *(f"a{i + 1}" for i in range(len(THRESHOLDS
 
 
 class NormalMetric(PixelMetric):
-    """Angular errors of images.
+    """Angular errors of normals.
 
     ``mean``, ``median`` and ``rmse`` (root mean square) of the angle in degrees; ``a1`` .. ``a5``: percentage of pixels
-    below 5, 7.5, 11.25, 22.5 and 30 degrees.
+    with angles below 5, 7.5, 11.25, 22.5 and 30 degrees.
     """
 
     metric_names = image_metric_names = with_solid_angle(METRICS)
     pixel_errors = (PixelError("angular error", "°"),)
-    breakdown_rows = (0,)
+    breakdown_errors = (0,)
 
     def set_up(self) -> None:
         if self.protocol.pool_pixels:
-            self.sums = ImageSums(len(METRICS))  # weight and mean errors: the median is of a histogram
+            self.sums = ImageSums(len(METRICS))  # total weight and errors; the median has a histogram instead of a sum
             self._histogram = angle_histogram(self.device)
 
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
@@ -44,7 +44,7 @@ class NormalMetric(PixelMetric):
         return BatchMetrics(torch.cat(values, dim=1), sums.counts.sum(-1) > 0, sums.profiles, pooled)
 
     def dataset_metrics(self) -> dict[str, float]:
-        """The metrics of all valid pixels together, if the protocol asks for them; the median to 0.001 degrees."""
+        """Metrics of all valid pixels together, if the protocol pools pixels; the median is exact to 0.001 degrees."""
         means = pooled_means(self.sums.total()) if self.sums else None
         if means is None:
             return {}
@@ -54,8 +54,10 @@ class NormalMetric(PixelMetric):
 
 
 def normal_errors(prediction: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-    """The angle in degrees between vectors (B, 3, h, W) of any length but zero, its square, and where it is below each
-    of the THRESHOLDS."""
+    """Errors (B, h, W) of vectors (B, 3, h, W) of any length but zero.
+
+    The angle in degrees, its square, and whether it is below each of the THRESHOLDS.
+    """
     angle = angle_between(prediction, target, dim=1)
     return [angle, angle**2, *(angle < limit for limit in THRESHOLDS)]
 
@@ -67,9 +69,9 @@ def normal_metrics(means: torch.Tensor, median: torch.Tensor) -> torch.Tensor:
 
 
 def angle_between(a: torch.Tensor, b: torch.Tensor, dim: int = -1) -> torch.Tensor:
-    """Angles in degrees between vectors that lie along a dimension of size 3, which goes, in float64.
+    """Angles in degrees, float64, between vectors along a dimension of size 3, which is removed.
 
-    Computed by atan2, which is accurate near 0 and 180 degrees, where arccos is not.
+    Computed by atan2, which unlike arccos is accurate near 0 and 180 degrees.
     """
     (ax, ay, az), (bx, by, bz) = a.double().unbind(dim), b.double().unbind(dim)
     sine = ((ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2 + (ax * by - ay * bx) ** 2).sqrt()

@@ -1,37 +1,38 @@
-"""How near the points of predicted depth are to those of the ground truth, and the reverse."""
+"""Chamfer distance and F1 scores between the 3D points of predicted and ground truth depth."""
 
 import torch
 
-from metrics.constants import rays, spread_pixels
-from metrics.joint import JointMetric, JointValues
+from metrics.constants import fibonacci_pixels, rays
+from metrics.extra import ExtraMetric, ExtraValues, f1_score
 
 THRESHOLDS = (0.05, 0.1, 0.25)  # meters
 NUM_DIRECTIONS = 4096
 
 
-def point_scores(predictions: dict[str, torch.Tensor], batch: dict) -> JointValues:
-    """The Chamfer distance, and the F1 scores at each of the THRESHOLDS, (B, 1 + n).
+def point_scores(predictions: dict[str, torch.Tensor], batch: dict) -> ExtraValues:
+    """Chamfer distance and F1 score for each of the THRESHOLDS, (B, 1 + n).
 
-    Of the NUM_DIRECTIONS evenly distributed directions, the valid ones give the points P of the prediction and Q of the
-    ground truth. Precision is the fraction of P with a point of Q nearer than the threshold, recall that of Q with one
-    of P. The Chamfer distance is the mean of the two mean distances to the nearest point.
+    P and Q are the points of prediction and ground truth in those of NUM_DIRECTIONS evenly distributed directions that
+    are valid. Precision is the fraction of P with a point of Q nearer than the threshold; recall is the fraction of Q
+    with a point of P nearer than the threshold. The Chamfer distance is the mean of the two mean distances to the
+    nearest point.
     """
     depth = batch["depth"]
-    place = spread_pixels(NUM_DIRECTIONS, *depth.shape[-2:], depth.device)
-    directions = rays(*depth.shape[-2:], depth.device).flatten(1)[:, place].T.float()  # (n, 3)
+    pixels = fibonacci_pixels(NUM_DIRECTIONS, *depth.shape[-2:], depth.device)
+    directions = rays(*depth.shape[-2:], depth.device).flatten(1)[:, pixels].T.float()  # (n, 3)
     predicted, target, valid = (
-        maps.flatten(1)[:, place] for maps in (predictions["depth"], depth, batch["depth_mask"])
+        maps.flatten(1)[:, pixels] for maps in (predictions["depth"], depth, batch["depth_mask"])
     )
     scores = [
         _scores(p[:, None] * directions, d.where(is_valid, 0)[:, None] * directions, is_valid)
         for p, d, is_valid in zip(predicted.float(), target.float(), valid, strict=True)
     ]
-    return JointValues(torch.stack(scores), valid.any(1))
+    return ExtraValues(torch.stack(scores), valid.any(1))
 
 
 def _scores(predicted: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Scores (1 + n,) float64 of an image, from points (n, 3), of which some are valid (n,)."""
-    # Not by inner products, whose rounding errors are as large as small distances.
+    """Scores (1 + thresholds,) float64 of an image, from points (n, 3) and which of them are valid (n,)."""
+    # Not by matrix multiplication, whose rounding errors are as large as small distances.
     distances = torch.cdist(predicted, target, compute_mode="donot_use_mm_for_euclid_dist")
     distances = distances.masked_fill(~(valid[:, None] & valid), torch.inf)
     to_target, to_predicted = distances.amin(1), distances.amin(0)
@@ -41,20 +42,15 @@ def _scores(predicted: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) 
         return values.where(valid, 0).double().sum() / count
 
     chamfer = (mean(to_target) + mean(to_predicted)) / 2
-    f1 = [_f1(mean(to_target < limit), mean(to_predicted < limit)) for limit in THRESHOLDS]
+    f1 = [f1_score(mean(to_target < limit), mean(to_predicted < limit)) for limit in THRESHOLDS]
     return torch.stack([chamfer, *f1])
 
 
-def _f1(precision: torch.Tensor, recall: torch.Tensor) -> torch.Tensor:
-    total = precision + recall
-    return torch.where(total > 0, 2 * precision * recall / total, total)
-
-
-POINTS = JointMetric(
+POINTS = ExtraMetric(
     task="depth",
     names=("chamfer", *(f"f1_{limit:.2f}" for limit in THRESHOLDS)),
     description=f"meters, and fractions: points of {NUM_DIRECTIONS} directions, evenly distributed over the sphere; "
     "mean of the mean distances to the nearest point of the other set, and F1 of being nearer than 0.05, 0.1, 0.25 m; "
     "predictions as they are; mean over images",
-    of_batch=point_scores,
+    compute=point_scores,
 )

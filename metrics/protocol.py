@@ -1,7 +1,7 @@
-"""What the metrics of an evaluation are measured on, and how they are averaged. Nothing here imports torch.
+"""Evaluation protocols: which pixels are evaluated, and how metrics are averaged. This module does not import torch.
 
-A `Protocol` holds the settings of an evaluation. Of depth it may hold several protocols, each of which adds the same
-metrics under its own keys: METRIC_NAME, such as ``rms_median`` or ``abs_rel_da2``.
+A `Protocol` may contain several protocols for depth; each adds the same metrics under its own keys, METRIC_NAME, such
+as ``rms_median`` or ``abs_rel_da2``.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from utils.tasks import MAX_DEPTH
 
-MIN_DEPTH = 0.1  # meters: the lower limit of clamped depths, if no pixel is left out for being nearer
-SMALLEST_DEPTH = 1e-3  # meters: nearer predictions count as this where nothing clamps them, as logarithms are taken
-SOLID_ANGLE = "_solid_angle"  # suffix of metrics in which every pixel is weighted by its solid angle
+MIN_DEPTH = 0.1  # meters: depths are clamped to at least this, unless the region has a minimum of its own
+SMALLEST_DEPTH = 1e-3  # meters: minimum of predictions that are not clamped otherwise, for logarithms and inverses
+SOLID_ANGLE = "_solid_angle"  # suffix of metrics that weight pixels by solid angle
 PER_PIXEL = "_per_pixel"  # suffix of metrics of the pixels of all images together
 
 ALIGNMENTS = {
@@ -21,7 +21,7 @@ ALIGNMENTS = {
     "scale_shift": "scale and shift of the prediction by least squares",
     "disparity": "scale and shift of 1 / prediction by least squares of 1 / depth",
 }
-MORE_METRICS = {  # computed on request: the tasks whose predictions they need
+MORE_METRICS = {  # extra metrics, computed on request, and the tasks whose predictions they need
     "consistency": ("depth", "normal"),
     "points": ("depth",),
     "boundaries": ("depth",),
@@ -36,9 +36,9 @@ class Region:
     """The pixels that are evaluated.
 
     Attributes:
-        min_depth, max_depth: meters: of depth, the pixels with min_depth < ground truth <= max_depth.
-        pole_crop: degrees of latitude left out at each pole, of all tasks.
-        without_black: whether pixels whose RGB is black are left out, of all tasks.
+        min_depth, max_depth: limits in meters; depth is evaluated where min_depth < ground truth <= max_depth.
+        pole_crop: degrees of latitude excluded at each pole, for all tasks.
+        without_black: whether to exclude pixels whose RGB is black, for all tasks.
     """
 
     min_depth: float = 0.0
@@ -47,7 +47,7 @@ class Region:
     without_black: bool = False
 
     def describe(self) -> str:
-        """In words."""
+        """Description for results.json."""
         left_out = [f"{self.pole_crop:g} degrees at either pole"] if self.pole_crop else []
         left_out += ["pixels whose RGB is black"] if self.without_black else []
         without = f", without {' and '.join(left_out)}" if left_out else ""
@@ -56,18 +56,17 @@ class Region:
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """How depth is compared.
+    """How predicted depth is compared with ground truth.
 
     Attributes:
-        name: that its keys end in; empty: no ending.
-        region: the pixels; None: those of the evaluation (`Protocol.region`).
+        name: suffix of its keys; the main protocol has none.
+        region: evaluated pixels; None: `Protocol.region`.
         align: a key of ALIGNMENTS, fitted to the valid pixels of each image before clamping.
-        fit_by_solid_angle: whether the fit weights pixels by solid angle.
-        clamp: what is clamped to the range of the region, one of CLAMPINGS; its lower end is at least MIN_DEPTH where
-            the region has none.
-        pool_pixels: whether the metrics are those of the pixels of all images together, not means over images.
-        weightings: suffixes of the metrics: "", SOLID_ANGLE.
-        at_truth_size: whether predictions are resized to the stored ground truth, instead of that to the predictions.
+        fit_by_solid_angle: whether the alignment weights pixels by solid angle.
+        clamp: which depths to clamp to the `limits` of the region, one of CLAMPINGS.
+        pool_pixels: whether metrics are over the pixels of all images together instead of means over images.
+        weightings: weightings of the pixels, as suffixes: "" (uniform), SOLID_ANGLE.
+        at_truth_size: whether to resize predictions to the stored ground truth instead of the reverse.
     """
 
     name: str = ""
@@ -80,12 +79,12 @@ class DepthProtocol:
     at_truth_size: bool = False
 
     @property
-    def ending(self) -> str:
-        """What the keys of its metrics end in."""
+    def suffix(self) -> str:
+        """Suffix of the keys of its metrics."""
         return f"_{self.name}" if self.name else ""
 
     def describe(self, region: Region) -> str:
-        """In words, given the region of the evaluation."""
+        """Description for results.json, given the region of the evaluation."""
         region = self.region or region
         low, high = limits(region)
         clamped = {"both": "prediction and ground truth", "prediction": "prediction"}.get(self.clamp)
@@ -104,7 +103,7 @@ class DepthProtocol:
 
 
 def limits(region: Region) -> tuple[float, float]:
-    """The range that depths of a region are clamped to, in meters."""
+    """Range in meters to which depths are clamped; without a minimum in the region it starts at MIN_DEPTH."""
     return region.min_depth or MIN_DEPTH, region.max_depth
 
 
@@ -113,13 +112,13 @@ class Protocol:
     """Settings of an evaluation.
 
     Attributes:
-        region: the pixels that are evaluated.
-        depth: the protocols of depth; the first has no name, and nothing is aligned.
-        pool_pixels: whether metrics of the pixels of all images together are added (PER_PIXEL), but for those of depth
-            protocols with a region of their own.
-        more: further metrics, of MORE_METRICS.
-        mask: SHA-256 of the masks of pixels that count (--mask), in all protocols; empty: there are none.
-        at_truth_size: whether predictions are resized to the stored ground truth, instead of that to the predictions.
+        region: evaluated pixels.
+        depth: protocols for depth; the first one has no name and no alignment.
+        pool_pixels: whether to add metrics of the pixels of all images together (PER_PIXEL), except for depth
+            protocols with their own region.
+        more: extra metrics, keys of MORE_METRICS.
+        mask: SHA-256 of the valid masks (--mask) of all protocols; empty without masks.
+        at_truth_size: whether to resize predictions to the stored ground truth instead of the reverse.
     """
 
     region: Region = Region()
@@ -131,18 +130,18 @@ class Protocol:
 
     @property
     def needs_stored(self) -> bool:
-        """Whether the ground truth is needed at its stored size."""
-        return self.at_truth_size or any(one.at_truth_size for one in self.depth)
+        """Whether ground truth is needed at its stored size."""
+        return self.at_truth_size or any(protocol.at_truth_size for protocol in self.depth)
 
     def describe(self) -> dict[str, str]:
-        """The protocols of depth in words, by the ending of their keys; "depth": that of the keys without one."""
-        return {one.ending or "depth": one.describe(self.region) for one in self.depth}
+        """Descriptions of the depth protocols by the suffix of their keys; "depth" for the one without a suffix."""
+        return {protocol.suffix or "depth": protocol.describe(self.region) for protocol in self.depth}
 
 
 def aligned(names: tuple[str, ...], main: DepthProtocol, by_solid_angle: bool) -> tuple[DepthProtocol, ...]:
-    """The unnamed protocol `main`, and one for each alignment but none."""
-    more = dict.fromkeys(name for name in names if name != "none")
-    return (main, *(replace(main, name=name, align=name, fit_by_solid_angle=by_solid_angle) for name in more))
+    """The unnamed protocol `main`, followed by one for each distinct alignment other than "none"."""
+    distinct = dict.fromkeys(name for name in names if name != "none")
+    return (main, *(replace(main, name=name, align=name, fit_by_solid_angle=by_solid_angle) for name in distinct))
 
 
 def _unifuse(dataset: str) -> tuple[DepthProtocol, ...]:
@@ -154,22 +153,21 @@ def _mtpano(dataset: str) -> tuple[DepthProtocol, ...]:
 
 
 def _da2(dataset: str) -> tuple[DepthProtocol, ...]:
-    """Its range is 0.001 to 5 in its own unit: 2560 / 4000 m for MP3D, 1000 / 512 m for S2D3D."""
+    """Range 0.001 to 5 in the unit of DA-2: 2560 / 4000 m for MP3D, 1000 / 512 m for S2D3D."""
     unit = {"MP3D": 2560 / 4000, "S2D3D": 1000 / 512}.get(dataset, 2.0)
     region = Region(0.001 * unit, 5 * unit, without_black=True)
     return (DepthProtocol("da2", region, "median", clamp="prediction", weightings=("",)),)
 
 
 def _pager(dataset: str) -> tuple[DepthProtocol, ...]:
-    """Without 14 % (MP3D) or 15 % (S2D3D) of the height at each pole, up to the 128 m that its files can hold; at the
-    size of the ground truth."""
+    """Without 14 % (MP3D) or 15 % (S2D3D) of the height at each pole; up to 128 m, the maximum of PaGeR's files."""
     cropped = {"MP3D": 0.14, "S2D3D": 0.15}.get(dataset, 0.0)
     region = Region(max_depth=128.0, pole_crop=180 * cropped)
     plain = DepthProtocol("pager", region, clamp="none", weightings=("",), at_truth_size=True)
     return (plain, *(replace(plain, name=f"pager_{fit}", align=fit) for fit in ("scale", "scale_shift")))
 
 
-# Protocols of depth of other programs, from the name of the dataset as in --dataset.
+# Depth protocols of other programs, given the dataset (--dataset).
 PRESETS: dict[str, Callable[[str], tuple[DepthProtocol, ...]]] = {
     "unifuse": _unifuse,
     "da2": _da2,

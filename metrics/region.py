@@ -1,4 +1,4 @@
-"""The pixels that an evaluation measures on, as masks on the device."""
+"""Masks of the pixels that are evaluated."""
 
 from collections.abc import Iterable
 
@@ -11,8 +11,10 @@ from utils.tasks import IGNORE_LABEL
 
 
 def region_mask(region: Region, batch: dict) -> torch.Tensor:
-    """The pixels of a region and of the batch's masks, if it has any, whatever the task: (B, 1, H, W) bool, or
-    (1, 1, H, 1) if they are whole rows."""
+    """Pixels in a region and, if there are any, in the valid masks of the batch, for all tasks.
+
+    (B, 1, H, W) bool, or (1, 1, H, 1) if they are whole rows.
+    """
     depth = batch["depth"]
     mask = rows_between_poles(depth.shape[-2], region.pole_crop, depth.device)[None, None, :, None]
     if "mask" in batch:
@@ -21,13 +23,13 @@ def region_mask(region: Region, batch: dict) -> torch.Tensor:
 
 
 def depth_mask(region: Region, batch: dict) -> torch.Tensor:
-    """The pixels of a region with a valid depth, (B, 1, H, W) bool."""
+    """Pixels in a region with valid depth, (B, 1, H, W) bool."""
     depth = batch["depth"]
     return (depth > region.min_depth) & (depth <= region.max_depth) & region_mask(region, batch)
 
 
 class RegionBatches(ChangedBatches):
-    """Batches without the ground truth outside of a region and of their masks; for the keys see `datasets.panorama`."""
+    """Batches without ground truth outside a region and outside their valid masks, see `datasets.panorama`."""
 
     def __init__(self, batches: Iterable[dict], region: Region):
         super().__init__(batches)

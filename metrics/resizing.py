@@ -1,4 +1,4 @@
-"""Predictions at the size of the ground truth that they are compared with."""
+"""Resizing predictions to the size of the ground truth."""
 
 import torch
 import torch.nn.functional as F
@@ -7,15 +7,14 @@ _CHUNK = 1 << 24  # elements of interpolated logits at a time: 64 MiB
 
 
 def resized(task: str, prediction: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The prediction of a task at another size; as it is if it has that size, or is no map, but boxes.
+    """Resize the prediction of a task; predictions of this size, and boxes, are returned unchanged.
 
-    Depth and normals are interpolated bilinearly, columns wrapping around, and normals brought to unit length. Logits
-    become labels: the most likely class of those interpolated bilinearly, some rows at a time. Labels are those of the
-    nearest pixel.
+    Depth and normals are interpolated bilinearly, columns wrapping around; normals are normalized. Logits are
+    interpolated likewise and replaced by the most likely class. Labels are resized by nearest neighbor.
 
     Args:
-        task: its name.
-        prediction: (B, C, h, w) float, or labels (B, 1, h, w) int64; boxes (B, A, .).
+        task: name of the task.
+        prediction: (B, C, h, w) float, labels (B, 1, h, w) int64, or boxes (B, A, .).
         size: (H, W).
 
     Returns:
@@ -25,7 +24,7 @@ def resized(task: str, prediction: torch.Tensor, size: tuple[int, int]) -> torch
         return prediction
     if not prediction.is_floating_point():
         return _nearest(prediction, size)
-    # Some rows at a time: the interpolated logits of large maps with many classes would not fit into memory.
+    # In chunks of rows: the interpolated logits of large maps with many classes would not fit into memory.
     rows_at_once = max(1, _CHUNK // (prediction.shape[0] * prediction.shape[1] * size[1]))
     finish = {
         "depth": lambda values: values,
@@ -37,7 +36,7 @@ def resized(task: str, prediction: torch.Tensor, size: tuple[int, int]) -> torch
 
 
 def _bilinear(prediction: torch.Tensor, y: torch.Tensor, width: int) -> torch.Tensor:
-    """Values (B, C, n, W) at rows y (n,) in pixels of the prediction."""
+    """Values (B, C, n, W) of a prediction (B, C, h, w) at the row coordinates y (n,)."""
     height = prediction.shape[-2]
     y = y.clamp(0, height - 1)
     top = y.floor().long()
@@ -58,5 +57,5 @@ def _nearest(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _centers(old: int, new: int, like: torch.Tensor) -> torch.Tensor:
-    """Where the centers of `new` pixels lie among `old` ones, (new,) float64."""
+    """Coordinates of the centers of `new` pixels in units of `old` pixels, (new,) float64."""
     return (torch.arange(new, device=like.device, dtype=torch.float64) + 0.5) * (old / new) - 0.5

@@ -1,13 +1,13 @@
 """The seam score: how much a prediction changes across the left/right border of the panorama.
 
-It needs no ground truth. Let d(r, c) be the change of a map from pixel (r, c) to its neighbor (r, c + 1), columns
-modulo W, so that c = W - 1 is the border, and w(r) the solid angle of a pixel of row r. Then::
+It needs no ground truth. Let d(r, c) be the difference of a map between pixel (r, c) and its right neighbor (r, c + 1),
+columns modulo W, so that c = W - 1 is the border; let w(r) be the solid angle of a pixel in row r. Then::
 
     score = sum_r w(r) d(r, W - 1)  /  (1/W) sum_c sum_r w(r) d(r, c)
 
-the change at the border divided by the mean change of all columns. It is 0 for a constant map; 1 on average over all
-rolls of any other map, hence about 1 for a map without a seam; and at most W/2, for a map that only jumps at the
-border, such as a ramp. The change depends on the task:
+is the difference at the border divided by the mean difference over all columns. It is 0 for a constant map; 1 on
+average over all rolls of any other map, hence about 1 for a map without a seam; and at most W/2, the score of a ramp,
+whose only jump is at the border. The difference depends on the task:
 
 ============ ======================================================================================
 depth        absolute difference of the logarithm, independent of unit and distance
@@ -26,13 +26,13 @@ from metrics.protocol import MIN_DEPTH
 from metrics.segmentation import predicted_labels
 from utils.chunks import row_chunks
 
-# Of predictions (B, ., h, W): d (B, h, W), from each pixel to its right neighbor, from the last column to the first.
+# Returns d (B, h, W), the differences between each pixel and its right neighbor, given predictions (B, ., h, W).
 ColumnDifference = Callable[[torch.Tensor], torch.Tensor]
-_MAPS = 8  # about this many float64 maps are in memory at a time
+_MAPS = 8  # approximate number of float64 maps in memory
 
 
 def depth_differences(depth: torch.Tensor) -> torch.Tensor:
-    """Absolute differences (B, h, W) of ln depth; depths (B, 1, h, W) below `MIN_DEPTH` count as `MIN_DEPTH`."""
+    """Absolute differences (B, h, W) of ln depth; depths (B, 1, h, W) are clamped to at least MIN_DEPTH."""
     logarithm = depth[:, 0].clamp_min(MIN_DEPTH).log()
     return (_right_neighbors(logarithm) - logarithm).abs()
 
@@ -43,13 +43,13 @@ def normal_differences(normal: torch.Tensor) -> torch.Tensor:
 
 
 def label_differences(logits: torch.Tensor) -> torch.Tensor:
-    """1 where the most likely class of logits (B, K, h, W) changes, else 0, (B, h, W)."""
+    """Whether the most likely class of logits (B, K, h, W) differs, (B, h, W) bool."""
     labels = predicted_labels(logits)
     return labels != _right_neighbors(labels)
 
 
 def seam_scores(predictions: torch.Tensor, column_difference: ColumnDifference) -> torch.Tensor:
-    """The seam score of each of several predictions (B, ., H, W), (B,) float64, given their `column_difference`."""
+    """Seam scores (B,) float64 of predictions (B, ., H, W)."""
     batch, _, height, width = predictions.shape
     all_columns, border = [], []
     for rows in row_chunks(height, elements_per_row=_MAPS * batch * width, like=predictions):
@@ -62,7 +62,7 @@ def seam_scores(predictions: torch.Tensor, column_difference: ColumnDifference) 
 
 
 def seam_score(prediction: torch.Tensor, column_difference: ColumnDifference) -> float:
-    """As `seam_scores`, of one prediction (., H, W)."""
+    """Seam score of a single prediction (., H, W)."""
     return seam_scores(prediction[None], column_difference).item()
 
 

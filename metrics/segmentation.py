@@ -13,7 +13,7 @@ from utils.tasks import IGNORE_LABEL
 
 
 def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
-    """The most likely class (B, H, W) of logits (B, K, H, W), the first of several; or of labels (B, 1, H, W)."""
+    """Labels (B, H, W): the most likely class of logits (B, K, H, W), or the given labels (B, 1, H, W)."""
     if not logits.is_floating_point():
         return logits[:, 0]
     return logits.max(dim=1).indices  # the same as argmax, but several times faster on CPUs
@@ -22,15 +22,15 @@ def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
 def confusion_matrices(
     prediction: torch.Tensor, labels: torch.Tensor, num_classes: int, row_weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Pixel counts (B, K, K) int64 of images: rows are true labels, columns predicted ones; ignored pixels left out.
+    """Confusion matrices (B, K, K) int64 of images: pixel counts, rows ground truth and columns predictions.
 
     Args:
         prediction: labels (B, H, W).
-        labels: true ones (B, H, W), -1 = ignore.
+        labels: ground truth labels (B, H, W), -1 = ignore.
         num_classes: K.
-        row_weights: what a pixel of each row counts, (H,) int64; None: 1.
+        row_weights: weights of the pixels of each row, (H,) int64; None: 1.
     """
-    ignored = num_classes**2  # a cell after those of the matrix
+    ignored = num_classes**2  # an additional cell after those of the matrix
     pairs = (labels * num_classes + prediction).masked_fill_(labels == IGNORE_LABEL, ignored).flatten(1)
     counts = pairs.new_zeros(len(pairs), ignored + 1)
     weights = pairs.new_ones(()) if row_weights is None else row_weights[:, None].expand(labels.shape[1:]).flatten()
@@ -39,8 +39,7 @@ def confusion_matrices(
 
 
 def class_iou(confusion: torch.Tensor) -> torch.Tensor:
-    """Intersection over union (..., K) of each class, from matrices (..., K, K); NaN for a class in neither target nor
-    prediction."""
+    """IoU (..., K) from confusion matrices (..., K, K); NaN for classes in neither target nor prediction."""
     confusion = confusion.double()
     intersection = confusion.diagonal(dim1=-2, dim2=-1)
     union = confusion.sum(-2) + confusion.sum(-1) - intersection
@@ -48,37 +47,37 @@ def class_iou(confusion: torch.Tensor) -> torch.Tensor:
 
 
 def segmentation_metrics(confusion: torch.Tensor) -> dict[str, float]:
-    """Metrics from the confusion matrix (K, K) of a whole dataset; empty if it has no labeled pixel.
+    """Metrics from the confusion matrix (K, K) of a dataset; empty without labeled pixels.
 
     ``mIoU``: mean IoU over the classes that occur in target or prediction; ``pixAcc``: fraction of correct pixels;
-    ``mAcc``: mean over the classes that occur in the target of the fraction of their pixels that is correct; ``fwIoU``:
+    ``mAcc``: fraction of correct pixels of each class, averaged over the classes that occur in the target; ``fwIoU``:
     mean IoU, weighted by the frequency of the classes in the target.
     """
     if not confusion.sum():
         return {}
-    iou, of_class, right = class_iou(confusion), confusion.sum(1).double(), confusion.diagonal()
+    iou, target_counts, correct = class_iou(confusion), confusion.sum(1).double(), confusion.diagonal()
     return {
         "mIoU": iou.nanmean().item(),
-        "pixAcc": (right.sum() / of_class.sum()).item(),
-        "mAcc": (right / of_class).nanmean().item(),
-        "fwIoU": ((iou.nan_to_num(0) * of_class).sum() / of_class.sum()).item(),
+        "pixAcc": (correct.sum() / target_counts.sum()).item(),
+        "mAcc": (correct / target_counts).nanmean().item(),
+        "fwIoU": ((iou.nan_to_num(0) * target_counts).sum() / target_counts.sum()).item(),
     }
 
 
 def image_metrics(confusion: torch.Tensor) -> torch.Tensor:
     """Metrics (B, 2) float64 from the confusion matrices (B, K, K) of images.
 
-    ``mIoU_per_image``: mean IoU over all K classes, absent ones counting as 0, as the released code
-    computes it at its batch size of 1. It hardly ever reaches 1; it serves the comparison with the paper's numbers.
-    ``mIoU_occurring``: over the classes that occur in target or prediction of the image; it ranks images.
+    ``mIoU_per_image``: mean IoU over all K classes, absent ones counting as 0, as in the released code with its batch
+    size of 1. It hardly ever reaches 1 and only serves for comparison with the paper's numbers.
+    ``mIoU_occurring``: mean IoU over the classes that occur in target or prediction of the image; reports rank images
+    by it.
     """
     iou = class_iou(confusion)
     return torch.stack([iou.nan_to_num(0).mean(-1), iou.nanmean(-1)], dim=1)
 
 
 class SegmentationMetric(TaskMetric):
-    """Segmentation metrics: from one confusion matrix (K, K) of all images, of pixels and of solid angles, and per
-    image."""
+    """Segmentation metrics per image, and from confusion matrices (K, K) of all images, of pixels and solid angles."""
 
     image_metric_names = ("mIoU_per_image", "mIoU_occurring")
     metric_names = (*with_solid_angle(("mIoU", "pixAcc", "mAcc", "fwIoU")), *image_metric_names)
@@ -96,8 +95,8 @@ class SegmentationMetric(TaskMetric):
         self.confusion_by_solid_angle += confusion_matrices(predicted, labels, self.num_classes, weights).sum(0)
         profiles = None
         if self.profiles:
-            rows = self.profiles.of_rows([predicted != labels], labels != IGNORE_LABEL, batch)
-            profiles = self.profiles.of_images([rows])
+            rows = self.profiles.row_sums([predicted != labels], labels != IGNORE_LABEL, batch)
+            profiles = self.profiles.image_sums([rows])
         return BatchMetrics(image_metrics(confusion), confusion.sum((1, 2)) > 0, profiles)
 
     def dataset_metrics(self) -> dict[str, float]:

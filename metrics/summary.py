@@ -1,27 +1,26 @@
-"""One number for the metrics of all tasks: what says which epoch was the best, and what balancing follows."""
+"""A single score of all tasks, by which the best epoch is chosen, and the accuracies used by balancing."""
 
 import math
 from collections.abc import Mapping
 
-# Of each task (metric, sign of its exponent): the sign is -1 where less is better.
+# Metrics of each task and the sign of their exponents: -1 where lower is better.
 SUMMARIZED = {
     "detection": (("mAP", 1),),
     "segmentation": (("mIoU", 1),),
     "depth": (("d1", 1), ("rms", -1)),
     "normal": (("11.25", 1), ("mean", -1), ("median", -1)),
 }
-# Of each task the metric, 0 to 1, that achievement-based balancing takes for its accuracy.
+# Metric of each task, 0 to 1, that achievement-based balancing uses as accuracy.
 ACCURACY = {"detection": "mAP", "segmentation": "mIoU", "depth": "d1", "normal": "11.25"}
 
 
 def summary_score(metrics: Mapping[str, Mapping[str, float]]) -> float:
-    """The geometric mean over tasks of the geometric mean of each task's metrics in SUMMARIZED, or of 1 over them.
+    """The geometric mean over tasks of the geometric mean of each task's metrics in SUMMARIZED, inverted for sign -1.
 
-    More is better. The score is 0 when one of the metrics is 0, and NaN when one is NaN or no task has metrics.
+    Higher is better. The score is 0 if a metric is 0, otherwise NaN if a metric is NaN or no task has metrics.
 
     Args:
-        metrics: of each task, by their names in `metrics.perspective` and `metrics.detection`; tasks without any do not
-            count.
+        metrics: metrics of each task, see `metrics.perspective` and `metrics.detection`; tasks without any are skipped.
     """
     scores = [_task_score(task, values) for task, values in metrics.items() if values]
     return _geometric_mean(scores)

@@ -1,4 +1,4 @@
-"""What all tasks' metrics have in common: values of each image, and some of the whole dataset.
+"""Base classes of the metrics of a task.
 
 Metrics of a batch are computed on its device with masks instead of indices, so that nothing waits for a GPU:
 `metrics.evaluator` fetches all values of a batch together.
@@ -16,11 +16,12 @@ from metrics.pooling import ImageSums
 from metrics.protocol import SOLID_ANGLE, Protocol
 from utils.chunks import row_chunks
 
-RELEASED = Protocol()  # of the released code
+RELEASED = Protocol()  # the protocol of the released code
+_MAPS = 8  # approximate number of float64 maps in memory
 
 
 def with_solid_angle(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of metrics, followed by those of the same metrics weighted by solid angle."""
+    """Names of metrics, followed by the names of the same metrics weighted by solid angle."""
     return (*names, *(name + SOLID_ANGLE for name in names))
 
 
@@ -30,9 +31,9 @@ class BatchMetrics:
 
     Attributes:
         values: (B, M) float64, in the order of `TaskMetric.image_metric_names`.
-        has_ground_truth: (B,) bool, or (B, M) where it depends on the metric; other values mean nothing.
-        profiles: what `ErrorProfiles` keeps of each image, (B, 1 + m, bins + bands) float64; None without breakdowns.
-        sums: what `ImageSums` keeps of each image, (B, S) float64; None if nothing is pooled.
+        has_ground_truth: (B,) bool, or (B, M) if it depends on the metric; values without ground truth are undefined.
+        profiles: sums for `ErrorProfiles`, (B, 1 + m, bins + bands) float64; None without breakdowns.
+        sums: sums for `ImageSums`, (B, S) float64; None if nothing is pooled.
     """
 
     values: torch.Tensor
@@ -46,17 +47,21 @@ class TaskMetric(ABC):
 
     Args:
         num_classes: K.
-        device: of the predictions.
-        with_breakdown: whether to collect the error profiles for `breakdown` as well.
-        protocol: of the evaluation.
+        device: device of the predictions.
+        with_breakdown: whether to collect the error profiles for `breakdown`.
+        protocol: evaluation protocol.
 
     Attributes:
-        sums: what is kept of each image for metrics of all pixels together; None if there are none.
+        metric_names: names of all metrics by the protocol of the released code.
+        image_metric_names: names of the metrics of single images.
+        pixel_errors: errors in the breakdown.
+        profiles: error profiles; None without breakdowns.
+        sums: sums of each image for metrics of all pixels together; None if nothing is pooled.
     """
 
-    metric_names: tuple[str, ...]  # of all metrics of a dataset, by the protocol of the released code
-    image_metric_names: tuple[str, ...]  # of those that single images have
-    pixel_errors: tuple[PixelError, ...]  # those that a breakdown tells
+    metric_names: tuple[str, ...]
+    image_metric_names: tuple[str, ...]
+    pixel_errors: tuple[PixelError, ...]
 
     def __init__(
         self,
@@ -74,29 +79,29 @@ class TaskMetric(ABC):
 
     @abstractmethod
     def set_up(self) -> None:
-        """Prepare what is collected of all images; called once, at the end of the constructor."""
+        """Initialize the state accumulated over images; called at the end of the constructor."""
 
     @abstractmethod
     def batch_metrics(self, prediction: torch.Tensor, batch: dict) -> BatchMetrics:
-        """Metrics of each image of a batch, given its predictions (B, ., H, W)."""
+        """Metrics of each image of a batch, given its predictions (B, ., H, W); also updates the state."""
 
     def dataset_metrics(self) -> dict[str, float]:
-        """Metrics of all samples so far, of all processes, that are not means over images."""
+        """Metrics of all images so far, of all processes, that are not means over images."""
         return {}
 
     def breakdown(self) -> Breakdown:
-        """Error profiles of all samples so far, of all processes. Needs `with_breakdown`."""
+        """Error profiles of all images so far, of all processes. Requires `with_breakdown`."""
         return Breakdown(*self.profiles.compute())
 
 
 @dataclass(frozen=True)
 class RowSums:
-    """Sums of m errors over the valid pixels of the rows of images.
+    """Sums of m errors over the valid pixels of each row.
 
     Attributes:
-        errors: (B, m, H) float64.
-        counts: valid pixels, (B, H).
-        first_error: the first error of each pixel, (B, H, W); anything where it is not valid.
+        errors: sums (B, m, H) float64.
+        counts: numbers of valid pixels, (B, H).
+        first_error: the first error of each pixel, (B, H, W); undefined where invalid.
         profiles: see `BatchMetrics`.
     """
 
@@ -106,7 +111,7 @@ class RowSums:
     profiles: torch.Tensor | None
 
     def means(self, row_weights: torch.Tensor) -> torch.Tensor:
-        """Means of the errors of each image, (B, m), given the weight (H,) of a pixel of each row."""
+        """Mean errors of each image, (B, m), with these weights (H,) of the pixels of each row."""
         return (self.errors * row_weights).sum(-1) / (self.counts * row_weights).sum(-1, keepdim=True)
 
     def pooled(self, row_weights: torch.Tensor) -> torch.Tensor:
@@ -116,12 +121,16 @@ class RowSums:
 
 
 class PixelMetric(TaskMetric):
-    """Metrics that are functions of mean errors over the valid pixels of an image: uniformly, or by solid angle."""
+    """Metrics computed from mean errors over the valid pixels of an image, weighted uniformly or by solid angle.
 
-    breakdown_rows: tuple[int, ...]  # which of the errors are the `pixel_errors`
+    Attributes:
+        breakdown_errors: indices of the `pixel_errors` among the errors.
+    """
+
+    breakdown_errors: tuple[int, ...]
 
     def row_weights(self, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The weight (H,) float64 of a pixel of each row of images (B, H, W), by the suffix of the metrics."""
+        """Weights (H,) float64 of the pixels of each row of images (B, H, W), by metric suffix."""
         solid_angle = solid_angles(*mask.shape[-2:], mask.device)
         return {"": torch.ones_like(solid_angle), SOLID_ANGLE: solid_angle}
 
@@ -136,40 +145,37 @@ class PixelMetric(TaskMetric):
         """Sums of the errors of each row.
 
         Args:
-            errors: from some rows of the prediction and the target, (B, ., h, W), to the m errors of each pixel,
-                (B, h, W) float64 or bool.
+            errors: returns the m errors, (B, h, W) float64 or bool each, given h rows of prediction and target,
+                (B, ., h, W).
             prediction, target: (B, ., H, W).
             mask: valid pixels, (B, H, W).
-            batch: whose error profiles are collected, if this metric collects them; None: not.
+            batch: ground truth for error profiles, if this metric collects them; None: no profiles.
         """
         batch = batch if self.profiles else None
         _, height, width = mask.shape
         first_errors, sums, profiles = [], [], []
         for rows in row_chunks(height, elements_per_row=_MAPS * mask.shape[0] * width, like=prediction):
-            known = mask[:, rows]
-            of_rows = errors(prediction[..., rows, :], target[..., rows, :])
-            first_errors.append(of_rows[0])
-            sums.append(torch.stack([_sum_of_rows(error, known) for error in of_rows], dim=1))
+            valid = mask[:, rows]
+            row_errors = errors(prediction[..., rows, :], target[..., rows, :])
+            first_errors.append(row_errors[0])
+            sums.append(torch.stack([_sum_rows(error, valid) for error in row_errors], dim=1))
             if batch:
-                told = [of_rows[i] for i in self.breakdown_rows]
-                profiles.append(self.profiles.of_rows(told, known, batch, rows))
+                reported = [row_errors[i] for i in self.breakdown_errors]
+                profiles.append(self.profiles.row_sums(reported, valid, batch, rows))
         return RowSums(
             torch.cat(sums, dim=-1),
             mask.sum(-1),
             torch.cat(first_errors, dim=1),
-            self.profiles.of_images(profiles) if batch else None,
+            self.profiles.image_sums(profiles) if batch else None,
         )
 
 
 def pooled_means(sums: torch.Tensor) -> torch.Tensor | None:
-    """The mean errors (m,) of all pixels, from the total of `RowSums.pooled`, (1 + m,); None if there are no pixels."""
+    """Mean errors (m,) of all pixels from the total of `RowSums.pooled`, (1 + m,); None without valid pixels."""
     return sums[1:] / sums[0] if sums[0] > 0 else None
 
 
-_MAPS = 8  # about this many float64 maps are in memory at a time
-
-
-def _sum_of_rows(error: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+def _sum_rows(error: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Sums (B, h) float64 of an error (B, h, W) over the valid pixels of each row."""
-    masked = error & known if error.dtype == torch.bool else torch.where(known, error, 0)
+    masked = error & valid if error.dtype == torch.bool else torch.where(valid, error, 0)
     return masked.sum(-1).double()

@@ -1,4 +1,4 @@
-"""The results of an evaluation, and its report as a self-contained HTML file."""
+"""Result files of evaluations, self-contained HTML reports, and comparisons."""
 
 from importlib import import_module
 
@@ -14,6 +14,6 @@ def require_packages() -> None:
     for module in ("jinja2", "matplotlib.figure"):
         try:
             import_module(module)
-        except ImportError as error:  # also of its dependencies
+        except ImportError as error:  # of the package or of its dependencies
             package = module.partition(".")[0]
             raise UserError(f"--report needs {package}: pip install -r requirements-extra.txt") from error

@@ -1,4 +1,4 @@
-"""The charts of a report, drawn by matplotlib as inline SVG; report.css gives their text its color and font."""
+"""The charts of a report, drawn by matplotlib as inline SVG; report.css sets the color and font of their text."""
 
 import io
 from itertools import pairwise
@@ -16,13 +16,13 @@ from metrics.breakdown import PixelError, Profile
 from visual.drawing import Colors
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
-ElementTree.register_namespace("", _NAMESPACE)  # without a prefix, as in HTML
+ElementTree.register_namespace("", _NAMESPACE)  # no prefix, as required in HTML
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
-# Legible on light and on dark pages.
+# Colors that are legible on light and dark pages.
 _BAR, _BASELINE, _COUNT, _LINE = "#3b82f6", "#e8590c", "#9aa5b5", "#808080"
 _OPTIONS = {
-    "svg.fonttype": "none",  # searchable, and smaller than paths
+    "svg.fonttype": "none",  # text: searchable, and smaller than paths
     "text.parse_math": False,  # class names are not formulas
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -38,21 +38,19 @@ _OPTIONS = {
 _with_style = style.context(["default", _OPTIONS])  # independent of the user's settings
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # omitted, so that charts are reproducible
 _WIDTH, _HEIGHT = 5.8, 3.3  # inches
-_LONGEST_NAME = 24  # characters of a class name
+_LONGEST_NAME = 24  # characters; longer class names are shortened
 _SHORT_COUNT = EngFormatter(places=0, sep="")  # 950, 12k, 3M
 
 
 class Chart:
-    """A figure with tooltips and data attributes.
-
-    Use: in a function with the decorator `_with_style`.
+    """A figure with tooltips and data attributes, for use in functions decorated with `_with_style`.
 
     Args:
         label: description, unique in the page.
-        height: in inches.
+        height: height in inches.
 
     Attributes:
-        figure: to draw into.
+        figure: matplotlib's figure.
     """
 
     def __init__(self, label: str, height: float = _HEIGHT):
@@ -73,7 +71,7 @@ class Chart:
         root = ElementTree.fromstring(file.getvalue())
         root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": self._label}
         for group in root.iter(f"{{{_NAMESPACE}}}g"):
-            tooltip, data = self._notes.get(group.attrib.pop("id", ""), ("", {}))  # nothing refers to ids of groups
+            tooltip, data = self._notes.get(group.attrib.pop("id", ""), ("", {}))  # ids of groups are not referenced
             group.attrib |= data
             if tooltip:
                 title = ElementTree.Element(f"{{{_NAMESPACE}}}title")
@@ -84,14 +82,14 @@ class Chart:
 
 @_with_style
 def distance_chart(label: str, profile: Profile, baseline: Profile | None, error: PixelError, unit: str) -> str:
-    """Mean errors as columns over bins of ground truth depth, with the number of pixels of each bin below.
+    """Mean errors as columns over bins of ground truth depth, above the number of pixels in each bin.
 
     Args:
         label: description.
-        profile: of the predictions.
-        baseline: of a baseline, drawn as dashes; None: none.
+        profile: errors of the predictions.
+        baseline: errors of a baseline, drawn as a dashed line; None: no baseline.
         error: the error to draw.
-        unit: of the error, as displayed.
+        unit: unit of the error, as displayed.
     """
     chart = Chart(label)
     above, below = chart.figure.subplots(2, 1, sharex=True, height_ratios=(6, 1))
@@ -107,7 +105,7 @@ def distance_chart(label: str, profile: Profile, baseline: Profile | None, error
 
 @_with_style
 def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error: PixelError, unit: str) -> str:
-    """Mean errors as bars beside bands of latitude, from the zenith to the nadir, with numbers of pixels.
+    """Mean errors as horizontal bars for bands of latitude, from zenith to nadir, beside the numbers of pixels.
 
     The arguments are those of `distance_chart`.
     """
@@ -116,7 +114,7 @@ def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error
     bands = [f"{_latitude(upper)} to {_latitude(lower)}" for upper, lower in pairwise(profile.edges)]
     _draw_profile(chart, left, right, "horizontal", profile, baseline, _tooltips(bands, profile, error, unit), error)
     left.set(yticks=profile.edges[::3], yticklabels=map(_latitude, profile.edges[::3]))
-    left.set_ylim(profile.edges[-1], profile.edges[0])  # latitudes grow downward
+    left.set_ylim(profile.edges[-1], profile.edges[0])  # latitudes increase downward
     left.grid(axis="x")
     right.set(xticks=[], xlabel="pixels", xlim=(0, 2 * max(1, profile.counts.max())))
     right.spines.bottom.set_visible(False)
@@ -126,15 +124,15 @@ def latitude_chart(label: str, profile: Profile, baseline: Profile | None, error
 
 @_with_style
 def iou_chart(label: str, confusion: np.ndarray, names: tuple[str, ...], colors: Colors) -> str:
-    """Intersection over union of the classes that occur, the best first, with their ground truth pixels.
+    """IoU of the classes that occur, in descending order, with their numbers of ground truth pixels.
 
     Args:
         label: description.
         confusion: pixel counts (K, K), rows ground truth and columns predictions, not all 0.
-        names, colors: of the K classes.
+        names, colors: names and colors of the K classes.
     """
-    right, ground_truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    iou = right / np.maximum(1, ground_truth + predicted - right)
+    correct, ground_truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    iou = correct / np.maximum(1, ground_truth + predicted - correct)
     order = [i for i in np.argsort(-iou, kind="stable") if ground_truth[i] or predicted[i]]
     chart = Chart(label, height=0.5 + 0.23 * len(order))
     axes = chart.figure.subplots()
@@ -163,13 +161,13 @@ def _draw_profile(
     tooltips: list[str],
     error: PixelError,
 ) -> None:
-    """Draw the mean error of each bin, and its number of pixels, as bars."""
+    """Draw the mean error and the number of pixels of each bin as bars."""
     draw_bars = Axes.bar if orientation == "vertical" else Axes.barh
     starts, sizes = profile.edges[:-1], 0.94 * np.diff(profile.edges)
     means = profile.means[error]
-    known = np.flatnonzero(np.isfinite(means))  # an empty bin has no mean
-    bars = draw_bars(means_axes, starts[known], means[known], sizes[known], align="edge", color=_BAR)
-    for i, bar in zip(known, bars, strict=True):
+    finite = np.flatnonzero(np.isfinite(means))  # means of empty bins are NaN
+    bars = draw_bars(means_axes, starts[finite], means[finite], sizes[finite], align="edge", color=_BAR)
+    for i, bar in zip(finite, bars, strict=True):
         chart.annotate(bar, tooltips[i], bin=i, mean=float(means[i]))
     bars = draw_bars(counts_axes, starts, profile.counts, sizes, align="edge", color=_COUNT)
     for i, bar in enumerate(bars):
@@ -190,7 +188,7 @@ def _draw_profile(
 
 
 def _tooltips(bins: list[str], profile: Profile, error: PixelError, unit: str) -> list[str]:
-    """Descriptions of the bins."""
+    """Tooltips of the bins with these names."""
     unit = unit if unit in ("", "°") else f" {unit}"
     return [
         f"{name}: {error.label} {mean:.4g}{unit}, {count:,} pixels" if count else f"{name}: no pixels"
@@ -199,7 +197,7 @@ def _tooltips(bins: list[str], profile: Profile, error: PixelError, unit: str) -
 
 
 def _latitude(latitude: float) -> str:
-    """A latitude, which grows downward, in degrees above or below the horizon."""
+    """Text for a latitude in degrees, positive below the horizon."""
     if latitude == 0:
         return "horizon"
     if abs(latitude) == 90:

@@ -1,4 +1,4 @@
-"""Several evaluations side by side: tables as Markdown and CSV. The page: `reports.comparison_page`."""
+"""Comparison of several evaluations: tables as Markdown and CSV. For the page see `reports.comparison_page`."""
 
 import math
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
-from reports.gallery import SmallCopy
-from tasks import JOINT_METRICS
+from reports.gallery import Thumbnail
+from tasks import EXTRA_METRICS
 from utils.files import write_csv, write_json, write_text
 from visual.displays import DisplaySettings
 
-# Of each task the metrics in the tables.
+# Metrics in the table of each task.
 _METRICS = {
     "depth": ("abs_rel", "rms", "rms_ln", "si_log", "a1", "a2", "delta_1.05"),
     "normal": ("mean", "median", "rmse", "a1", "a3", "a4", "a5"),
@@ -22,14 +22,14 @@ _HIGHER_IS_BETTER = ("a1", "a2", "a3", "a4", "a5", "delta", "mIoU", "pixAcc", "m
 
 @dataclass(frozen=True)
 class Compared:
-    """One of the evaluations.
+    """One of the compared evaluations.
 
     Attributes:
-        name: as displayed.
+        name: displayed name.
         results: metrics by task.
-        path, sha256: of the checkpoint or the predictions; empty for a baseline.
-        cost: see `prediction.cost`; None if it was not measured.
-        small: images, by task and index in the dataset.
+        path, sha256: path and hash of the checkpoint or the predictions; empty for baselines.
+        cost: see `prediction.cost`; None if not measured.
+        thumbnails: images to show, by task and index in the dataset.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Compared:
     path: str = ""
     sha256: str = ""
     cost: dict[str, float | None] | None = None
-    small: dict[str, dict[int, SmallCopy]] = field(default_factory=dict)
+    thumbnails: dict[str, dict[int, Thumbnail]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Table:
     """Metrics of a task: a row for each protocol and evaluation.
 
     Attributes:
-        title: of the table.
+        title: heading.
         columns: names of the metrics.
-        rows: (protocol, evaluation, value of each metric or None, whether each is shown as the best by it).
+        rows: protocol, evaluation, values of the metrics (None if missing), and which values are the best ones.
     """
 
     title: str
@@ -55,9 +55,8 @@ class Table:
     rows: list[tuple[str, str, list[float | None], list[bool]]]
 
     def to_markdown(self) -> str:
-        """As a table of Markdown, the best values in bold."""
-        head = ["protocol", "predictions", *self.columns]
-        lines = [head, ["---", "---", *("---:" for _ in self.columns)]]
+        """The table in Markdown, the best values in bold."""
+        lines = [["protocol", "predictions", *self.columns], ["---", "---", *("---:" for _ in self.columns)]]
         for protocol, name, values, best in self.rows:
             cells = [f"**{number(x)}**" if is_best else number(x) for x, is_best in zip(values, best, strict=True)]
             lines.append([protocol or "released", name.replace("|", "\\|"), *cells])
@@ -66,15 +65,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Evaluations on the same panoramas by the same protocols.
+    """Evaluations on the same panoramas by the same protocol.
 
     Attributes:
-        compared: in the order of the columns.
-        tasks: that are compared.
-        protocol: of all of them; `descriptions`: in words, by the keys of results.json.
-        facts: what was evaluated on, and how, as text by name.
-        ids: of the images to show, by index in the dataset.
-        display_settings: of the dataset.
+        compared: the evaluations, in display order.
+        tasks: compared tasks.
+        protocol: protocol of all evaluations.
+        descriptions: definitions of the metrics, as in results.json.
+        facts: dataset and options, as displayed text by name.
+        ids: ids of the images to show, by index in the dataset.
+        display_settings: display settings of the dataset.
     """
 
     compared: list[Compared]
@@ -86,13 +86,12 @@ class Comparison:
     display_settings: DisplaySettings
 
     def tables(self) -> list[Table]:
-        """A table for each task, one of the further metrics, and one of the costs, where there are any."""
-        tables = [self._table(task, _METRICS[task], endings(task, self.protocol)) for task in self.tasks]
+        """Tables of the metrics of each task, of its extra metrics, and of the costs, without empty ones."""
+        tables = [self._table(task, task, _METRICS[task], key_suffixes(task, self.protocol)) for task in self.tasks]
         for task in self.tasks:
-            joint = [JOINT_METRICS[name] for name in self.protocol.more if JOINT_METRICS[name].task == task]
-            names = [name for metric in joint for name in metric.names if not name.endswith(SOLID_ANGLE)]
-            further = self._table(task, ("seam", *names), [""])
-            tables.append(Table(f"{task}: further metrics", further.columns, further.rows))
+            extra = [EXTRA_METRICS[name] for name in self.protocol.more if EXTRA_METRICS[name].task == task]
+            names = [name for metric in extra for name in metric.names if not name.endswith(SOLID_ANGLE)]
+            tables.append(self._table(f"{task}: extra metrics", task, ("seam", *names), [""]))
         costs = [one for one in self.compared if one.cost]
         if costs:
             columns = tuple(costs[0].cost)
@@ -100,24 +99,24 @@ class Comparison:
             tables.append(Table("cost of one panorama", columns, rows))
         return [table for table in tables if table.rows]
 
-    def _table(self, task: str, names: tuple[str, ...], all_endings: list[str]) -> Table:
+    def _table(self, title: str, task: str, names: tuple[str, ...], suffixes: list[str]) -> Table:
         rows = []
-        for ending in all_endings:
+        for suffix in suffixes:
             values = {
-                one.name: [one.results.get(task, {}).get(name + ending) for name in names] for one in self.compared
+                one.name: [one.results.get(task, {}).get(name + suffix) for name in names] for one in self.compared
             }
-            values = {name: of_one for name, of_one in values.items() if any(x is not None for x in of_one)}
+            values = {name: row for name, row in values.items() if any(x is not None for x in row)}
             best = [_best(name, [row[i] for row in values.values()]) for i, name in enumerate(names)]
             for name, row in values.items():
                 is_best = [top is not None and number(x) == number(top) for x, top in zip(row, best, strict=True)]
-                rows.append((ending.lstrip("_"), name, row, is_best))
-        return Table(task, names, rows)
+                rows.append((suffix.lstrip("_"), name, row, is_best))
+        return Table(title, names, rows)
 
 
-def endings(task: str, protocol: Protocol) -> list[str]:
-    """What the keys of a task's metrics end in, by protocol and averaging."""
+def key_suffixes(task: str, protocol: Protocol) -> list[str]:
+    """Suffixes of the metric keys of a task: averaging and depth protocols."""
     pooled = [PER_PIXEL] if protocol.pool_pixels and task != "segmentation" else []
-    others = [one.ending for one in protocol.depth if one.ending] if task == "depth" else []
+    others = [one.suffix for one in protocol.depth if one.suffix] if task == "depth" else []
     return ["", SOLID_ANGLE, *pooled, *others]
 
 
@@ -143,7 +142,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 
 
 def number(value: float | None) -> str:
-    """A value with about four significant digits; large ones as whole numbers."""
+    """A value with about four significant digits; values from 10000 are rounded to integers."""
     if value is None:
         return "-"
     if not math.isfinite(value):
@@ -153,15 +152,15 @@ def number(value: float | None) -> str:
 
 
 def _best(name: str, values: Iterable[float | None]) -> float | None:
-    """The best of the finite values of a metric; None if there are fewer than two."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if len(known) < 2 or name == "seam":
+    """The best finite value of a metric; None if there are fewer than two, and for the seam score."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if len(finite) < 2 or name == "seam":
         return None
-    return max(known) if name.startswith(_HIGHER_IS_BETTER) else min(known)
+    return max(finite) if name.startswith(_HIGHER_IS_BETTER) else min(finite)
 
 
 def _rows(comparison: Comparison) -> Iterable[dict]:
-    """Every metric of every evaluation: a row for each metric, a column for each evaluation."""
+    """All metrics of all evaluations: a row for each metric, a column for each evaluation."""
     keys = dict.fromkeys(
         (task, name) for task in comparison.tasks for one in comparison.compared for name in one.results.get(task, {})
     )

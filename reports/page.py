@@ -1,9 +1,10 @@
-"""The report of an evaluation as one HTML file: metrics, error profiles, and images from the worst to the best.
+"""The HTML report of an evaluation: metrics, error profiles, and images from the worst to the best.
 
-This file prepares the values of the template report.html.j2.
+This module prepares the values of the template report.html.j2.
 """
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from markupsafe import Markup
 
 from metrics.breakdown import Breakdown, PixelError
 from reports.charts import distance_chart, iou_chart, latitude_chart
-from reports.gallery import GROUP_SIZE, Shown, badness, draw_tiles, encode_small, score_key
+from reports.gallery import GROUP_SIZE, GalleryImage, badness, draw_tiles, encode_smallest, score_key
 from tasks import TASKS
 from utils.files import write_text
 from utils.text import metric_title
@@ -23,10 +24,10 @@ from visual.drawing import data_url, scale_colors, unit_symbol
 from visual.map_displays import occurring_classes
 
 _FOLDER = Path(__file__).parent
-_BASELINES = ("constant", "fixed_map")  # keys of baselines in the summary
+_BASELINES = ("constant", "fixed_map")  # keys in the summary
 _PREDICTORS = ("results", "plain", *_BASELINES)
-_WEIGHTINGS = {"": "per pixel", "_solid_angle": "per solid angle"}  # by the suffix of a metric's name
-_MAX_NUMBERED = 20  # classes: no numbers in larger confusion matrices
+_WEIGHTINGS = {"": "per pixel", "_solid_angle": "per solid angle"}  # by metric suffix
+_MAX_NUMBERED = 20  # confusion matrices of more classes have no numbers
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,19 @@ class Report:
     """The content of a report.
 
     Attributes:
-        summary: the content of results.json.
-        rows: per image, see `metrics.evaluator.Evaluator`.
-        breakdowns: error profiles, per task.
-        baseline_breakdowns: the same of the fixed maps, or empty.
-        shown: images to show, per task, see `reports.gallery.Gallery`.
-        display_settings: of the dataset.
+        summary: content of results.json.
+        rows: metrics of each image, see `metrics.evaluator.Evaluator`.
+        breakdowns: error profiles by task.
+        baseline_breakdowns: error profiles of the fixed maps by task, or empty.
+        shown: images to show by task, see `reports.gallery.Gallery`.
+        display_settings: display settings of the dataset.
     """
 
     summary: dict
     rows: list[dict]
     breakdowns: dict[str, Breakdown]
     baseline_breakdowns: dict[str, Breakdown]
-    shown: dict[str, list[Shown]]
+    shown: dict[str, list[GalleryImage]]
     display_settings: DisplaySettings
 
     def unit(self, unit: str) -> str:
@@ -60,6 +61,11 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page, atomically."""
+    write_template(path, "report.html.j2", prepare(report), number=number, quantity=quantity)
+
+
+def write_template(path: Path, template: str, values: dict, **filters: Callable[..., str]) -> None:
+    """Fill a template of this folder and write the page, atomically."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,  # ids, class names and paths are untrusted
@@ -67,8 +73,9 @@ def write_report(path: Path, report: Report) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "quantity": quantity}
-    write_text(path, environment.get_template("report.html.j2").render(prepare(report)) + "\n")
+    environment.filters |= filters
+    css = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
+    write_text(path, environment.get_template(template).render(values, css=css) + "\n")
 
 
 def prepare(report: Report) -> dict:
@@ -76,7 +83,6 @@ def prepare(report: Report) -> dict:
     summary = report.summary
     return {
         "title": f"{summary['backbone']} on {summary['dataset']}: {', '.join(report.breakdowns)}",
-        "css": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         "javascript": Markup((_FOLDER / "report.js").read_text(encoding="utf-8")),
         "facts": _facts(summary),
         "notes": summary["notes"],
@@ -91,7 +97,7 @@ def prepare(report: Report) -> dict:
 
 
 def _facts(summary: dict) -> dict[str, str]:
-    """What was evaluated, and how; empty values are not displayed."""
+    """Dataset, checkpoint and options; empty values are not displayed."""
     skipped = f", {summary['num_skipped']} bad ones skipped" if summary["num_skipped"] else ""
     epoch = f", epoch {summary['checkpoint']['epoch']}" if summary["checkpoint"]["epoch"] else ""
     return {
@@ -105,25 +111,25 @@ def _facts(summary: dict) -> dict[str, str]:
 
 
 def _task(report: Report, task: str) -> dict:
-    """All metrics of a task, in each weighting, and those of the other predictors."""
+    """All metrics of a task, in each weighting, for all predictors."""
     summary = report.summary
     metrics = {key: summary[key][task] for key in _PREDICTORS if task in summary.get(key, {})}
     names = [name for name, value in metrics["results"].items() if value is not None]
-    weightings = [end for end in _WEIGHTINGS if not end or any(name.endswith(end) for name in names)]
+    weightings = [suffix for suffix in _WEIGHTINGS if not suffix or any(name.endswith(suffix) for name in names)]
     baselines = summary.get("baselines", {})
     return {
         "name": task,
         "has_ground_truth": report.has_ground_truth(task),
         "headline": _headline(report, task),
         "predictors": [_predictor(key, task) for key in metrics],
-        "weightings": [_WEIGHTINGS[end] for end in weightings],
+        "weightings": [_WEIGHTINGS[suffix] for suffix in weightings],
         "rows": [
             {
                 "name": metric_title(name),
                 "is_best": name == TASKS[task].best_metric,
                 "cells": [
-                    {"key": f"{key}/{task}/{name}{end}", "value": values.get(name + end)}
-                    for end in weightings
+                    {"key": f"{key}/{task}/{name}{suffix}", "value": values.get(name + suffix)}
+                    for suffix in weightings
                     for key, values in metrics.items()
                 ],
             }
@@ -142,7 +148,7 @@ def _task(report: Report, task: str) -> dict:
 
 
 def _headline(report: Report, task: str) -> dict:
-    """The best-model metric, and that of the baselines."""
+    """The metric that selects the best model, also for the baselines."""
     name = TASKS[task].best_metric
     baselines = {key: report.summary.get(key, {}).get(task, {}).get(name) for key in _BASELINES}
     return {
@@ -155,7 +161,7 @@ def _headline(report: Report, task: str) -> dict:
 
 
 def _predictor(key: str, task: str) -> str:
-    """Short name of a predictor."""
+    """Displayed name of a predictor."""
     titles = {"results": "network", "plain": "one view", "constant": "best constant"}
     return titles.get(key, TASKS[task].fixed_map.title)
 
@@ -169,7 +175,7 @@ def _metric_notes(summary: dict) -> list[str]:
 
 
 def _classes(report: Report) -> dict | None:
-    """Confusion matrix and IoU of the task that has classes, if it is evaluated and any pixel is labeled."""
+    """Confusion matrix and IoU; None without segmentation or labeled pixels."""
     confusions = [breakdown.confusion for breakdown in report.breakdowns.values() if breakdown.confusion is not None]
     if not confusions:
         return None
@@ -189,7 +195,7 @@ def _classes(report: Report) -> dict | None:
 
 
 def _confusion_row(name: str, counts: np.ndarray, names: tuple[str, ...], diagonal: int) -> dict:
-    """Counts (K,) of the predictions for the pixels of one class; no cells if it has no pixels."""
+    """The row of a class in the confusion matrix, given its counts (K,); without cells if it has no pixels."""
     total = counts.sum()
     cells = []
     for i, count in enumerate(counts if total else ()):
@@ -200,7 +206,7 @@ def _confusion_row(name: str, counts: np.ndarray, names: tuple[str, ...], diagon
                 "count": count,
                 "fraction": fraction,
                 "kind": ("right" if i == diagonal else "wrong") + (" strong" if fraction > 0.5 else ""),
-                "shade": fraction**0.7,  # so that small fractions are visible
+                "shade": fraction**0.7,  # makes small fractions visible
                 "text": f"{100 * fraction:.0f}" if len(names) <= _MAX_NUMBERED and fraction >= 0.005 else "",
             }
         )
@@ -208,7 +214,7 @@ def _confusion_row(name: str, counts: np.ndarray, names: tuple[str, ...], diagon
 
 
 def _profiles(report: Report) -> dict[str, Markup]:
-    """Charts of the errors by distance and by latitude, by caption, of the tasks that have ground truth."""
+    """Charts of the errors by distance and by latitude of the tasks with ground truth, by caption."""
     charts = {}
     for task, breakdown in report.breakdowns.items():
         if report.has_ground_truth(task):
@@ -218,7 +224,7 @@ def _profiles(report: Report) -> dict[str, Markup]:
 
 
 def _profile_pair(report: Report, task: str, error: PixelError) -> dict[str, Markup]:
-    """The charts of an error of a task, without the one by distance if no image has ground truth depth."""
+    """The charts of an error; the one by distance requires ground truth depth."""
     ours, baseline = report.breakdowns[task], report.baseline_breakdowns.get(task)
     unit, distance = report.unit(error.unit), report.unit("m") or "relative"
     heading = f"{task}: {error.label}{f' ({unit})' if unit else ''}"
@@ -233,9 +239,9 @@ def _profile_pair(report: Report, task: str, error: PixelError) -> dict[str, Mar
 
 
 def _gallery(report: Report, task: str) -> dict:
-    """The images to show for a task, from the worst to the best, with scales and legend; unordered without scores."""
+    """The images to show for a task, from the worst to the best if they have scores, with scales and legend."""
     display, settings, shown = TASKS[task].display, report.display_settings, report.shown[task]
-    maps = tuple(values for image in shown for values in image.small.maps())
+    maps = tuple(values for image in shown for values in image.thumbnail.maps())
     scale = display.scale(maps, settings)
     is_ranked = shown[0].score is not None
     ranks = _ranks(report.rows, task) if is_ranked else {}
@@ -250,42 +256,42 @@ def _gallery(report: Report, task: str) -> dict:
         "caption": display.caption,
         "marks": all_marks(display, maps, settings),
         "scales": [color_scale(label, scale) for label, scale in scales.items() if scale],
-        "classes": _occurring(maps, settings) if report.breakdowns[task].confusion is not None else [],
+        "classes": _class_legend(maps, settings) if report.breakdowns[task].confusion is not None else [],
         "cards": _cards(shown, task, ranks, settings, scale),
     }
 
 
 def all_marks(display: Display, maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> list[str]:
-    """What the colors of pixels without a valid value say, if there are any in these maps."""
+    """Legends of the colors of missing values that occur in these maps."""
     return list(dict.fromkeys(mark for values in maps for mark in display.marks(values, settings)))
 
 
-def _occurring(maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> list[tuple[str, tuple[int, int, int]]]:
-    """Names and colors of the classes in label maps, the most frequent first."""
+def _class_legend(maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> list[tuple[str, tuple[int, int, int]]]:
+    """Names and colors of the classes in label maps, most frequent first."""
     return [(settings.class_names[i], settings.class_colours[i]) for i in occurring_classes(maps)]
 
 
 def _ranks(rows: list[dict], task: str) -> dict[int, int]:
-    """The rank of each image of a task by index, 1 being the worst."""
+    """Rank of each image by index; 1 is the worst."""
     scores = {row["index"]: row[score_key(task)] for row in rows if score_key(task) in row}
     order = sorted(scores, key=lambda index: badness(task, scores[index], index), reverse=True)
     return {index: rank for rank, index in enumerate(order, start=1)}
 
 
 def color_scale(label: str, scale: ColorScale) -> dict:
-    """A color scale as the template shows it."""
+    """A color scale for the templates."""
     gradient = scale_colors(np.linspace(scale.low, scale.high, 120)[None].repeat(10, axis=0), scale)
-    return {"label": label, **scale._asdict(), "image": data_url(encode_small(gradient))}
+    return {"label": label, **scale._asdict(), "image": data_url(encode_smallest(gradient))}
 
 
 def _cards(
-    shown: list[Shown], task: str, ranks: dict[int, int], settings: DisplaySettings, scale: ColorScale | None
+    shown: list[GalleryImage], task: str, ranks: dict[int, int], settings: DisplaySettings, scale: ColorScale | None
 ) -> list[dict]:
-    """The images to show, with the number of skipped ones before each; without `ranks`, none is counted."""
+    """The images to show, with the number of skipped images before each; `ranks` is empty for unranked images."""
     cards, last = [], 0
     for image in shown:
         rank = ranks.get(image.index)
-        tiles = draw_tiles(image.small, task, settings, scale)
+        tiles = draw_tiles(image.thumbnail, task, settings, scale)
         cards.append(
             {
                 "index": image.index,

@@ -21,12 +21,12 @@ def describe_evaluation(
 ) -> dict:
     """The content of results.json."""
     names = [name for metrics in results.values() for name in metrics]
-    endings = {ending for ending in PROTOCOLS if any(name.endswith(ending) for name in names)}
+    suffixes = {suffix for suffix in PROTOCOLS if any(name.endswith(suffix) for name in names)}
     return {
         "results": results,
         "accuracy": {task: metrics.get(ACCURACY[task]) for task, metrics in results.items()},
         "summary_score": summary_score(results),
-        "protocol": {name: text for name, text in PROTOCOLS.items() if name in results or name in endings},
+        "protocol": {name: text for name, text in PROTOCOLS.items() if name in results or name in suffixes},
         "source": dataset.describe_source(),
         "class_names": dataset.classes.names,
         "basenet": checkpoint.settings.backbone,
@@ -40,8 +40,8 @@ def describe_evaluation(
 def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     """Write result.txt per task, results.json and per_image.csv; print the metrics and the summary score."""
     facts = ", ".join(f"{name} {value}" for name, value in summary["source"].items() if value is not None)
-    endings = [f"# *{ending}: {PROTOCOL[ending]}" for ending in (PER_IMAGE, PER_PIXEL)]
-    comments = [*endings, f"# {summary['dataset']}, split {summary['split']}: {facts}"]
+    comments = [f"# *{suffix}: {PROTOCOL[suffix]}" for suffix in (PER_IMAGE, PER_PIXEL)]
+    comments.append(f"# {summary['dataset']}, split {summary['split']}: {facts}")
     comments += [f"# {note}" for note in summary["notes"]]
     for task, metrics in summary["results"].items():
         lines = [f"# {PROTOCOLS[task]}", *comments]

@@ -1,4 +1,4 @@
-// Shows one gallery at a time, and reverses the order of all. Without scripts all are shown, worst first.
+// Shows one gallery at a time, and reverses the order of images. Without JavaScript all galleries are shown, worst first.
 const galleries = [...document.querySelectorAll(".gallery")];
 const buttons = [...document.querySelectorAll("[data-show]")];
 const reverse = document.getElementById("reverse");

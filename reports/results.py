@@ -6,26 +6,26 @@ import math
 from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
 from metrics.evaluator import describe_protocol
-from metrics.protocol import SOLID_ANGLE, Protocol
+from metrics.protocol import PER_PIXEL, SOLID_ANGLE, Protocol
 from networks.saved_network import SavedNetwork
 from prediction.foreign import ForeignPredictions
-from tasks import JOINT_METRICS, TASKS
+from tasks import EXTRA_METRICS, TASKS
 from training.run_folder import RunFolder
 from utils.files import write_csv, write_json, write_text
 from utils.provenance import provenance
 from utils.text import metrics_line
 
-_OTHERS = ("plain", "constant", "fixed_map")  # keys of further predictors in results.json
+_OTHERS = ("plain", "constant", "fixed_map")  # keys of the other predictors in results.json
 
 
 def complete(task: str, values: dict[str, float]) -> dict[str, float | None]:
-    """All metrics of a task; None for those missing because no panorama has ground truth."""
+    """All metrics of a task; None for those that are missing because no panorama has ground truth."""
     return {**dict.fromkeys(TASKS[task].metric.metric_names), **values}
 
 
 def describe_protocols(protocol: Protocol) -> dict[str, str]:
-    """What each metric of an evaluation is, the further ones included; see `metrics.evaluator.describe_protocol`."""
-    return describe_protocol(protocol) | {name: JOINT_METRICS[name].description for name in protocol.more}
+    """Definitions of all metrics of an evaluation, including the extra ones; see `metrics.evaluator`."""
+    return describe_protocol(protocol) | {name: EXTRA_METRICS[name].description for name in protocol.more}
 
 
 def describe_evaluation(
@@ -36,7 +36,7 @@ def describe_evaluation(
     num_images: int,
     protocol: Protocol,
 ) -> dict:
-    """The content of results.json besides the metrics; `name`: of what is evaluated."""
+    """The content of results.json besides the metrics; `name` is the name of the evaluated predictions."""
     return {
         "protocol": describe_protocols(protocol),
         "backbone": name if options.predictions else options.backbone,
@@ -55,7 +55,7 @@ def describe_evaluation(
 def origin_of(
     source: SavedNetwork | ForeignPredictions, dataset: PanoramaDataset | PerspectiveDataset, num_images: int
 ) -> dict:
-    """What results.json of both programs tells about checkpoint, dataset and program."""
+    """Checkpoint, dataset and provenance in the results.json of both programs."""
     return {
         "depth_unit": dataset.depth_unit,
         "normal_frame": dataset.normal_frame,
@@ -76,43 +76,43 @@ def origin_of(
 def write_results(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     """Write result.txt per task, results.json and per_image.csv; print the metrics."""
     protocol = summary["protocol"]
-    tasks = summary["results"]
-    endings = [name for name in protocol if name.startswith("_") and name != SOLID_ANGLE]
+    depth_suffixes = [name for name in protocol if name.startswith("_") and name != SOLID_ANGLE]
     comments = [
         *(f"# {name}: {text}" for name, text in protocol.items() if name not in (*TASKS, SOLID_ANGLE)),
         f"# depth unit: {summary['depth_unit']}; frame of the normals: {summary['normal_frame']}",
         *(f"# {note}" for note in summary["notes"]),
     ]
-    for task, values in tasks.items():
+    for task, values in summary["results"].items():
+        suffixes = depth_suffixes if task == "depth" else [PER_PIXEL]
         lines = [f"# {protocol[task]}", *comments]
-        if not has_ground_truth(values):
-            note = f"{task}: no panorama has ground truth, so there are no metrics but the seam score"
+        if all(values.get(name) is None for name in TASKS[task].metric.metric_names):
+            note = f"{task}: no panorama has ground truth, so there are only metrics that do not need it"
             print(note)
             lines.append(f"# {note}")
         titles = ("", ", without --tta", ", best constant of each metric", f", {TASKS[task].fixed_map.title}")
         for name, title in zip(("results", *_OTHERS), titles, strict=True):
-            known = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
-            if known:
-                print_metrics(f"{task}{title}", known, endings)
-            lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in known.items()]
+            metrics = {key: x for key, x in summary.get(name, {}).get(task, {}).items() if x is not None}
+            if metrics:
+                print_metrics(f"{task}{title}", metrics, suffixes)
+            lines += [f"{'' if name == 'results' else name + ' '}{key}: {x:.6f}" for key, x in metrics.items()]
         write_text(run.result(task), "\n".join(lines) + "\n")
     if "cost" in summary:
         print_cost(summary["cost"])
     write_tables(run, summary, rows)
 
 
-def print_metrics(name: str, metrics: dict[str, float], endings: list[str]) -> None:
-    """Print the metrics of a predictor in one line, and in one more each those whose names end in one of `endings`."""
+def print_metrics(name: str, metrics: dict[str, float], suffixes: list[str]) -> None:
+    """Print the metrics of a predictor: one line for metrics without a suffix, and one for each of the `suffixes`."""
     groups: dict[str, dict[str, float]] = {"": {}}
     for key, value in metrics.items():
-        ending = max((end for end in endings if key.removesuffix(SOLID_ANGLE).endswith(end)), key=len, default="")
-        groups.setdefault(ending, {})["".join(key.rsplit(ending, 1)) if ending else key] = value
-    for ending, group in groups.items():
-        print(f"{name}{ending and f' ({ending[1:]})'}: {metrics_line(group, for_people=True)}")
+        suffix = max((end for end in suffixes if key.removesuffix(SOLID_ANGLE).endswith(end)), key=len, default="")
+        groups.setdefault(suffix, {})["".join(key.rsplit(suffix, 1)) if suffix else key] = value
+    for suffix, group in groups.items():
+        print(f"{name}{suffix and f' ({suffix[1:]})'}: {metrics_line(group, for_people=True)}")
 
 
 def print_cost(cost: dict[str, float | None]) -> None:
-    """Print what a prediction costs, see `prediction.cost`."""
+    """Print the cost of a prediction, see `prediction.cost`."""
     memory = cost["peak_memory_mib"]
     print(
         f"cost: {cost['parameters'] / 1e6:.1f} M parameters, {cost['multiply_adds'] / 1e9:.1f} G multiply-adds, "
@@ -126,11 +126,6 @@ def write_tables(run: RunFolder, summary: dict, rows: list[dict]) -> None:
     write_json(run.root / "results.json", summary)
 
 
-def has_ground_truth(values: dict[str, float | None]) -> bool:
-    """Whether there are metrics of a task other than the seam score, which needs no ground truth."""
-    return any(value is not None for name, value in values.items() if name != "seam")
-
-
 def _cell(value: object) -> object:
-    """A value of a CSV table; empty if it is non-finite."""
+    """A value of a CSV table; non-finite values become empty."""
     return "" if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The tasks of Elite360M, and everything that distinguishes them. Those of DeepLab: `tasks.perspective`."""
+"""The tasks of Elite360M and everything that distinguishes them. For perspective images see `tasks.perspective`."""
 
 import torch
 
@@ -80,9 +80,9 @@ SEGMENTATION = PanoramaTask(
     display=LabelDisplay(),
 )
 
-# The order of results, of log-variances, and of the other two tasks in cross-task attention.
+# In the order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
-JOINT_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
+EXTRA_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
@@ -94,13 +94,13 @@ def build_evaluator(
     with_breakdown: bool = False,
     protocol: Protocol = RELEASED,
 ) -> Evaluator:
-    """An evaluator of some tasks; for the arguments see `metrics.task_metric.TaskMetric`.
+    """An evaluator of these tasks; for the arguments see `metrics.task_metric.TaskMetric`.
 
-    Further metrics that need the predictions of other tasks are left out.
+    Extra metrics that also need predictions of other tasks are skipped.
     """
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown, protocol) for task in tasks}
-    joint = tuple(JOINT_METRICS[name] for name in protocol.more if set(MORE_METRICS[name]) <= set(tasks))
-    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, joint)
+    extra = tuple(EXTRA_METRICS[name] for name in protocol.more if set(MORE_METRICS[name]) <= set(tasks))
+    return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, extra)
 
 
 def build_baselines(
@@ -111,15 +111,21 @@ def build_baselines(
     normal_frame: str,
     protocol: Protocol = RELEASED,
 ) -> Baselines:
-    """The baselines of these tasks for panoramas (H, W), with ground truth normals in the "camera" or "world" frame.
+    """The baselines of these tasks for panoramas of H x W pixels.
 
-    There is no fixed map for normals in the world frame.
+    Args:
+        tasks: names of the tasks.
+        num_classes: K.
+        height, width: H, W.
+        normal_frame: "camera" or "world", the frame of the ground truth normals; in the world frame, normals have no
+            fixed map.
+        protocol: evaluation protocol.
     """
     maps = {task: TASKS[task].fixed_map(num_classes, height, width) for task in tasks}
     return Baselines(
         constants={task: TASKS[task].constant(num_classes) for task in tasks},
         maps={task: fixed for task, fixed in maps.items() if normal_frame == "camera" or not fixed.needs_camera_frame},
-        build_evaluator=lambda some, device, with_breakdown: build_evaluator(
-            some, num_classes, device, with_breakdown, protocol
+        build_evaluator=lambda names, device, with_breakdown: build_evaluator(
+            names, num_classes, device, with_breakdown, protocol
         ),
     )

@@ -1,4 +1,4 @@
-"""Averaging the predictions for several views of a panorama."""
+"""Averages the predictions for several views of a panorama."""
 
 from functools import lru_cache
 
@@ -9,15 +9,15 @@ from utils.views import View
 
 
 class MapAveraging:
-    """Averaging of maps whose values do not depend on the view: depth, logits."""
+    """Averages maps whose values do not depend on the view: depth, logits."""
 
     def restore(self, prediction: torch.Tensor, view: View, normal_frame: str) -> torch.Tensor:
-        """Transform the prediction (B, ., H, W) for a view to the panorama.
+        """Transform the prediction for a view back to the panorama.
 
         Args:
-            prediction: for the view.
-            view: of the panorama.
-            normal_frame: "camera" or "world", the frame of the normals that the network predicts.
+            prediction: prediction for the view, (B, ., H, W).
+            view: the view.
+            normal_frame: "camera" or "world", the frame of predicted normals.
         """
         return view.undo(prediction)
 
@@ -28,12 +28,12 @@ class MapAveraging:
 
 @lru_cache(maxsize=64)
 def turn_back(view: View, width: int, normal_frame: str, device: torch.device) -> torch.Tensor:
-    """The matrix (3, 3) that turns vectors of a view into those of the panorama; kept, as copies make a GPU wait."""
-    return torch.tensor(view.vector_matrix(width, normal_frame).T, device=device)  # orthogonal: the inverse
+    """The matrix (3, 3) that transforms vectors of a view back to the panorama; cached, as copies stall a GPU."""
+    return torch.tensor(view.vector_matrix(width, normal_frame).T, device=device)  # the inverse, as it is orthogonal
 
 
 class NormalAveraging(MapAveraging):
-    """Averaging of unit vectors (B, 3, H, W), which rotate with the view; averages are normalized."""
+    """Averages unit vectors (B, 3, H, W), which are transformed with the view; averages are normalized."""
 
     def restore(self, prediction: torch.Tensor, view: View, normal_frame: str) -> torch.Tensor:
         back = turn_back(view, prediction.shape[-1], normal_frame, prediction.device).to(prediction.dtype)

@@ -1,4 +1,4 @@
-"""A network with its weights and its training objective, built from settings and options."""
+"""Builds networks and training objectives."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def build_objective(
     tasks: Mapping[str, Task] = TASKS,
     teachers: Mapping[str, nn.Module] = MappingProxyType({}),
 ) -> TrainingObjective:
-    """A network with the losses of its tasks, balanced as in Elite360M's paper by default; see `TrainingObjective`."""
+    """A network with the losses of its tasks, by default balanced as in Elite360M's paper; see `TrainingObjective`."""
     if balancing is None:
         balancing = UncertaintyWeighting(network.tasks, loss_weights(network.tasks))
     losses = {
@@ -34,33 +34,33 @@ def build_objective(
 
 
 def loss_weights(tasks: tuple[str, ...]) -> Mapping[str, float]:
-    """Loss weights of the released code."""
+    """Loss weights of the released code, by task."""
     return {task: TASKS[task].loss_weight for task in tasks}
 
 
 def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
-    """Ground truth and masks of a batch at another (height, width), by nearest-neighbor resizing."""
+    """Ground truth and masks of a batch, resized to (height, width) by nearest neighbor."""
 
     def resize(maps: torch.Tensor) -> torch.Tensor:
-        numbers = maps if maps.is_floating_point() else maps.float()  # masks and labels
-        return F.interpolate(numbers, size=size, mode="nearest").to(maps.dtype)
+        values = maps if maps.is_floating_point() else maps.float()  # masks and labels
+        return F.interpolate(values, size=size, mode="nearest").to(maps.dtype)
 
     resized = {key: resize(batch[key]) for key in ("depth", "depth_mask", "normal", "normal_mask")}
     return resized | {"semantic": resize(batch["semantic"][:, None])[:, 0]}
 
 
 def network_from(path: str, run: Path, settings: ModelSettings) -> tuple[nn.Module, Checkpoint]:
-    """A network of these settings that starts from the weights of a checkpoint.
+    """A network with these settings, initialized from a checkpoint.
 
-    Differences are printed: other meanings, and which parts are new or not used, as tasks or classes are others.
+    Prints differences in meaning, and which parts are new or unused because of other tasks or classes.
 
     Args:
-        path: given by the user.
+        path: the user's path.
         run: relative path of the run to choose if there are several below `path`.
-        settings: of the network.
+        settings: settings of the network.
 
     Raises:
-        UserError: when the weights cannot be loaded, or are of another architecture.
+        UserError: when the weights cannot be loaded or belong to another architecture.
     """
     checkpoint = open_checkpoint(path, run)
     checkpoint.require_same_architecture(settings)

@@ -17,7 +17,7 @@ from utils.distributed import broadcast_buffers, is_main
 from visual.displays import DisplaySettings
 from visual.panels import panel_writer
 
-SUMMARY = "all tasks"  # among the best scores: that of `Validation.summary`
+SUMMARY = "all tasks"  # key of `Validation.summary` among the best scores
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ValidationSet:
     """Images to validate on.
 
     Attributes:
-        batches: of the images.
-        build_evaluator: makes a new evaluator of the tasks that they have ground truth of.
+        batches: batches of the images.
+        build_evaluator: returns a new evaluator of the tasks for which they have ground truth.
     """
 
     batches: Batches
@@ -35,18 +35,18 @@ class ValidationSet:
 
 @dataclass(frozen=True)
 class Validation:
-    """How, when and by what a training is validated.
+    """Validation settings of a training.
 
     Attributes:
-        tasks: of the network, by name.
-        sets: images for some of the tasks each.
+        tasks: tasks of the network, by name.
+        sets: validation sets; each covers some of the tasks.
         draw_every: draw images of every N-th batch.
         keep_every: keep the model of every N-th epoch.
-        first: epoch from which on it is validated.
+        first: first epoch to validate.
         every: validate every N-th epoch, and the last.
-        last: epoch of the training.
-        summary: from the metrics of all tasks to one score, higher being better, which selects a model that is best for
-            all tasks, and that a schedule may depend on; None: there is none.
+        last: last epoch of the training.
+        summary: returns a single score (higher is better), given the metrics of all tasks; it selects the best model
+            for all tasks, and schedules may depend on it. None: no such score.
     """
 
     tasks: Mapping[str, Task]
@@ -65,14 +65,14 @@ class Validation:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """Validates the network after an epoch and saves its checkpoints: the last, the best of each task and every Nth.
+    """Validates the network after an epoch and saves checkpoints: the last, the best of each task, every N-th.
 
     Attributes:
-        folder: of the run.
-        settings: of the network.
-        balancing_name: of the balancing method.
-        validation: see there.
-        stepper, log, progress: of the training.
+        folder: run folder.
+        settings: settings of the network.
+        balancing_name: name of the balancing method.
+        validation: validation settings.
+        stepper, log, progress: state of the training.
     """
 
     folder: RunFolder
@@ -84,7 +84,7 @@ class EpochEnd:
     progress: Progress
 
     def __call__(self) -> None:
-        """Validate after an epoch."""
+        """Validate if due, and save checkpoints."""
         balancing = self.stepper.objective.balancing
         results = self.validate() if self.validation.is_due(self.progress.epoch) else {}
         if results:
@@ -102,7 +102,7 @@ class EpochEnd:
             self.save_models(results, summary)
 
     def validate(self) -> dict[str, dict[str, float]]:
-        """Metrics of the validation sets, per task."""
+        """Metrics by task on the validation sets."""
         network, epoch = self.stepper.network, self.progress.epoch
         broadcast_buffers(network)
         network.eval()
@@ -121,7 +121,7 @@ class EpochEnd:
         return {task: results[task] for task in self.validation.tasks}
 
     def save_models(self, results: dict[str, dict[str, float]], summary: float | None = None) -> None:
-        """Write the last model, those that are now the best of a task or of all tasks, and every N-th."""
+        """Save the last model, every N-th one, and those with a new best score of a task or of all tasks."""
         progress, balancing = self.progress, self.stepper.objective.balancing
         save = partial(
             save_checkpoint,
@@ -137,7 +137,7 @@ class EpochEnd:
             if task.is_better(score, progress.best_scores.get(name)):
                 progress.best_scores[name] = score
                 save(self.folder.best_model(name))
-        if summary is not None and summary > progress.best_scores.get(SUMMARY, -math.inf):  # NaN is not
+        if summary is not None and summary > progress.best_scores.get(SUMMARY, -math.inf):  # False for NaN
             progress.best_scores[SUMMARY] = summary
             save(self.folder.best_of_all)
         if progress.epoch % self.validation.keep_every == 0:

@@ -1,4 +1,4 @@
-"""What all trainings have in common, from the network and the batches to the last checkpoint."""
+"""Training from network and batches to the last checkpoint, shared by both programs."""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ DIVERGED = 3  # exit code after too many steps with non-finite losses
 
 
 def launch(train: Callable[[argparse.Namespace, torch.device, StopRequest], bool], options: argparse.Namespace) -> None:
-    """Run a script's `train` in the processes and on the device of the command line, until it ends or is stopped.
+    """Run a script's `train` with the processes and the device of the command line, until it ends or is stopped.
 
     Exits with code DIVERGED if it returns True.
     """
@@ -36,12 +36,12 @@ def launch(train: Callable[[argparse.Namespace, torch.device, StopRequest], bool
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train.
+    """Settings of a training.
 
     Attributes:
         balancing: ``name`` and arguments of the balancing method, as plain data.
-        optimization, loop, validation: see there.
-        log_every: steps between logged values.
+        optimization, loop, validation: see their classes.
+        log_every: number of steps between logged values.
     """
 
     balancing: dict
@@ -60,14 +60,16 @@ def train_network(
     device: torch.device,
     stop: StopRequest,
 ) -> bool:
-    """Train and validate, from the start or where the run was stopped.
+    """Train and validate, from the start or from where the run was stopped.
 
     Args:
-        objective: the network, whose device it need not be on, and its losses.
-        settings: of the network, for checkpoints.
-        batches: of the training set.
-        plan, run, stop: see there; the run may not be claimed yet.
-        device: to train on.
+        objective: network and losses, on any device.
+        settings: settings of the network, for checkpoints.
+        batches: training batches.
+        plan: settings of the training.
+        run: the run, not claimed yet.
+        device: training device.
+        stop: request to stop early.
 
     Returns:
         True if training was aborted because of non-finite losses.

@@ -1,4 +1,4 @@
-"""Whether predictions and ground truth mean the same: unit of depth, frame of normals and classes."""
+"""Checks that predictions and ground truth have the same meaning: unit of depth, frame of normals, classes."""
 
 from datasets.panorama import PanoramaDataset
 from datasets.perspective import PerspectiveDataset
@@ -22,10 +22,16 @@ def display_settings_of(dataset: PanoramaDataset | PerspectiveDataset) -> Displa
 def compare_meaning(
     checkpoint: SavedNetwork, target: DisplaySettings, tasks: tuple[str, ...], allowed: list[str]
 ) -> dict:
-    """Compare the meaning of the predictions of a checkpoint with that of the ground truth.
+    """Compare the meaning of a checkpoint's predictions with that of the ground truth.
+
+    Args:
+        checkpoint: a checkpoint, or predictions of other programs.
+        target: meaning of the ground truth.
+        tasks: tasks to compare.
+        allowed: tasks that may differ (--allow_mismatch).
 
     Returns:
-        ``mismatches``, by task, and ``notes``, lines of text about them and about what cannot be compared.
+        ``mismatches`` by task, and ``notes``: lines about mismatches, and about a meaning that is unknown.
 
     Raises:
         UserError: when they differ for a task that is not in `allowed`.

@@ -1,4 +1,4 @@
-"""The tasks on images of perspective cameras, as in the experiments of Yun & Cho, ICCV 2023."""
+"""The tasks on perspective images, as in the experiments of Yun & Cho, ICCV 2023."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from metrics.evaluator import Evaluator
 from metrics.perspective import DepthMetric, NormalMetric, SegmentationMetric
 from metrics.summary import ACCURACY
 from networks.achievement_checkpoint import AchievementSettings
-from tasks import DEPTH, DISPLAYS, FOLDERS, NORMAL, SEGMENTATION
+from tasks import DISPLAYS, FOLDERS, TASKS
 from tasks.task import Task
 from utils.tasks import DETECTION
 from visual.boxes import SHOWN_SCORE, DetectionDisplay
@@ -32,10 +32,10 @@ PERSPECTIVE_FOLDERS = {**FOLDERS, DETECTION: DETECTION}
 
 @dataclass(frozen=True)
 class DetectionOptions:
-    """Which detection: see `losses.detection.detection_losses` and `networks.vmm.VMM`, whose arguments these are.
+    """Options of detection, see `losses.detection.detection_losses` and `networks.vmm.VMM`.
 
     Attributes:
-        size: of the images, (H, W).
+        size: size of the images, (H, W).
         with_coco: see `metrics.detection.DetectionMetric`.
     """
 
@@ -51,15 +51,15 @@ class DetectionOptions:
 def perspective_tasks(
     names: tuple[str, ...], label_smoothing: float = 0.0, detection: DetectionOptions | None = None
 ) -> dict[str, Task]:
-    """The tasks of these names, in this order.
+    """Tasks by name, in the order of `names`.
 
-    Their models are the best by what the paper takes for accuracies: mAP, mIoU, and the fractions of pixels with
-    delta < 1.25 and below 11.25 degrees. Loss weights are 1/T.
+    The best models are selected by the paper's accuracies: mAP, mIoU, and the fractions of pixels with delta < 1.25 and
+    with angles below 11.25 degrees. Loss weights are 1/T.
 
     Args:
-        names: some of `utils.tasks.PERSPECTIVE_TASK_NAMES`.
-        label_smoothing: of the loss of segmentation, 0 to 1.
-        detection: needed for that task.
+        names: T of the `utils.tasks.PERSPECTIVE_TASK_NAMES`.
+        label_smoothing: label smoothing of the segmentation loss, 0 to 1.
+        detection: options of detection; required for that task.
     """
     tasks = {}
     for name in names:
@@ -94,29 +94,29 @@ def _dense_task(name: str, label_smoothing: float) -> Task:
         "segmentation": (partial(segmentation_loss, label_smoothing=label_smoothing), segmentation_distillation),
     }
     metrics = {"depth": DepthMetric, "normal": NormalMetric, "segmentation": SegmentationMetric}
-    of_panoramas = {"depth": DEPTH, "normal": NORMAL, "segmentation": SEGMENTATION}[name]
+    panorama_task = TASKS[name]
     loss, pseudo_loss = losses[name]
     return Task(
         name=name,
-        folder=of_panoramas.folder,
+        folder=panorama_task.folder,
         loss=loss,
-        valid_mask=of_panoramas.valid_mask,
+        valid_mask=panorama_task.valid_mask,
         pseudo_loss=pseudo_loss,
         loss_weight=1.0,
         metric=metrics[name],
         best_metric=ACCURACY[name],
         higher_is_better=True,
         accuracy_metric=(ACCURACY[name], 1.0),
-        display=of_panoramas.display,
+        display=panorama_task.display,
     )
 
 
 def perspective_displays(settings: AchievementSettings, min_score: float = SHOWN_SCORE) -> dict[str, Display]:
-    """Visualization of the predictions of a network, per task.
+    """Displays of the predictions of a network, by task.
 
     Args:
-        settings: of the network.
-        min_score: of the detections that are kept.
+        settings: settings of the network.
+        min_score: minimum score of displayed detections.
     """
     boxes = DetectionDisplay((settings.height, settings.width), settings.cls_head == "softmax", min_score)
     displays = {**DISPLAYS, DETECTION: boxes}
@@ -124,10 +124,10 @@ def perspective_displays(settings: AchievementSettings, min_score: float = SHOWN
 
 
 def tasks_with_labels(tasks: Mapping[str, Task], dataset: PerspectiveDataset) -> dict[str, Task]:
-    """The tasks that a dataset has ground truth of."""
+    """The tasks for which a dataset has ground truth."""
     return {name: task for name, task in tasks.items() if name in dataset.labeled_tasks}
 
 
 def build_evaluator(tasks: Mapping[str, Task], num_classes: int, device: torch.device | str = "cpu") -> Evaluator:
-    """An evaluator of these tasks, without a seam score: these images have two ends."""
+    """An evaluator of these tasks; without seam scores, as perspective images do not wrap around."""
     return Evaluator({name: task.metric(num_classes, device) for name, task in tasks.items()})

@@ -1,4 +1,4 @@
-"""Definition of a task, of both programs and of panoramas."""
+"""Definition of tasks: of both programs, and on panoramas."""
 
 import math
 from collections.abc import Callable
@@ -21,17 +21,17 @@ class Task:
     """Everything that distinguishes a task from others.
 
     Attributes:
-        name: its name in options, predictions and results.
-        folder: its name in folders and files, as in the released code (which calls segmentation "semantic").
-        loss: of (prediction, batch): the prediction (B, ., H, W) and the ground truth of the batch at the same size.
-        valid_mask: of (batch): a boolean tensor, true where there is ground truth.
-        loss_weight: in the released code.
-        metric: from (num_classes, device) to its metrics.
-        best_metric: the metric that selects the best model.
-        higher_is_better: of `best_metric`.
-        accuracy_metric: the metric used as accuracy, and its maximum.
-        display: visualization of its maps.
-        pseudo_loss: against a teacher, see `training.objective.LossTerm`; None: there is none.
+        name: name in options, predictions and results.
+        folder: name in folders and files, as in the released code (which calls segmentation "semantic").
+        loss: function of the prediction (B, ., H, W) and a batch with ground truth of the same size.
+        valid_mask: returns a boolean tensor, true where a batch has ground truth.
+        loss_weight: loss weight in the released code.
+        metric: returns the metrics, given num_classes and device.
+        best_metric: metric that selects the best model.
+        higher_is_better: whether higher values of `best_metric` are better.
+        accuracy_metric: metric used as accuracy, and its maximum.
+        display: visualization of maps.
+        pseudo_loss: loss with respect to a teacher, see `training.objective.LossTerm`; None: no teachers.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Task:
     pseudo_loss: Callable[[Tensor, Tensor, Tensor], PixelLoss] | None = field(default=None, kw_only=True)
 
     def is_better(self, score: float | None, best: float | None) -> bool:
-        """Whether a score beats the best so far. None (no score) and NaN never do."""
+        """Whether a score is better than the best so far; False for None (no score) and NaN."""
         if score is None or math.isnan(score):
             return False
         return best is None or (score > best if self.higher_is_better else score < best)
 
     def accuracy(self, metrics: dict[str, float]) -> float | None:
         """Accuracy in [0, 1] from metrics of the task; None if unavailable."""
-        name, top = self.accuracy_metric
+        name, maximum = self.accuracy_metric
         value = metrics.get(name)
-        return None if value is None or not math.isfinite(value) else value / top
+        return None if value is None or not math.isfinite(value) else value / maximum
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class PanoramaTask(Task):
     """A task on panoramas.
 
     Attributes:
-        display: of maps with a value at each pixel.
-        unit: of `best_metric`; "m" stands for the dataset's unit of depth.
-        image_metric: the metric that ranks images; `higher_is_better` applies to it, too.
-        constant: from num_classes to the best constant prediction for each metric.
+        display: visualization of maps with a value for each pixel.
+        unit: unit of `best_metric`; "m" stands for the dataset's unit of depth.
+        image_metric: metric that ranks images; `higher_is_better` also applies to it.
+        constant: returns the constant baseline, given num_classes.
         fixed_map: baseline that predicts the same map for every panorama.
-        column_difference: how much a prediction differs between neighboring columns, for the seam score.
-        averaging: of predictions of several views.
+        column_difference: difference between neighboring columns of a prediction, for the seam score.
+        averaging: averaging of the predictions for several views.
     """
 
     display: PixelDisplay

@@ -1,4 +1,4 @@
-"""Single-task networks whose predictions are pseudo labels where ground truth is missing: --teacher."""
+"""Teachers (--teacher): single-task networks that predict pseudo labels where ground truth is missing."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,8 +16,8 @@ class Teachers(NamedTuple):
     """Trained networks, see `training.objective.TrainingObjective`.
 
     Attributes:
-        networks: one per task, in eval mode.
-        hashes: SHA-256 of their checkpoints, per task.
+        networks: networks by task, in eval mode.
+        hashes: SHA-256 of their checkpoints, by task.
     """
 
     networks: dict[str, nn.Module]
@@ -25,39 +25,39 @@ class Teachers(NamedTuple):
 
 
 def load_teachers(paths: Iterable[str], settings: AchievementSettings, device: torch.device) -> Teachers:
-    """The networks of these checkpoints or runs.
+    """Load teachers from checkpoints or runs.
 
     Args:
-        paths: given by the user.
-        settings: of the network that learns from them.
-        device: of the networks.
+        paths: the user's paths.
+        settings: settings of the network that learns from them.
+        device: device of the teachers.
 
     Raises:
-        UserError: when a checkpoint cannot be used, is not of one of the tasks of the network, or its predictions have
+        UserError: when a checkpoint cannot be used, does not predict exactly one task of the network, or predicts with
             another meaning.
     """
     teachers = Teachers({}, {})
-    for given in paths:
+    for path in paths:
         try:
-            checkpoint = load_achievement_checkpoint(find_checkpoint(given))
+            checkpoint = load_achievement_checkpoint(find_checkpoint(path))
         except UserError as error:
-            raise UserError(f"--teacher {given}: {error}") from error
+            raise UserError(f"--teacher {path}: {error}") from error
         own = checkpoint.settings
         if len(own.tasks) > 1:
-            raise UserError(f"--teacher {given} predicts {', '.join(own.tasks)}: pass networks of one task each")
+            raise UserError(f"--teacher {path} predicts {', '.join(own.tasks)}: pass single-task networks")
         [task] = own.tasks
         if task not in settings.tasks:
-            raise UserError(f"--teacher {given} predicts {task}, which is not among --app {' '.join(settings.tasks)}")
+            raise UserError(f"--teacher {path} predicts {task}, which is not among --app {' '.join(settings.tasks)}")
         if task in teachers.networks:
-            raise UserError(f"--teacher {given} predicts {task}, as another teacher does: pass one of them")
+            raise UserError(f"--teacher {path} predicts {task}, like another teacher: pass only one of them")
         for mismatch in find_mismatches(own, settings, (task,)).values():
             raise UserError(
-                f"--teacher {given}: {mismatch.what} is '{mismatch.predicted}', but '{mismatch.truth}' in training"
+                f"--teacher {path}: {mismatch.what} is '{mismatch.predicted}', but '{mismatch.truth}' in training"
             )
-        if task in CLASS_TASKS:  # released weights do not tell names, but their number
+        if task in CLASS_TASKS:  # released weights have no class names; at least their number must match
             checkpoint.require_classes(len(settings.class_names))
         if task == DETECTION and "softmax" in (own.cls_head, settings.cls_head):
-            raise UserError(f"--teacher {given}: for detection, teacher and network need --cls_head sigmoid")
+            raise UserError(f"--teacher {path}: for detection, teacher and network need --cls_head sigmoid")
         teachers.networks[task] = checkpoint.build_network().to(device).eval().requires_grad_(False)
         teachers.hashes[task] = checkpoint.sha256
     return teachers

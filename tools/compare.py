@@ -39,7 +39,7 @@ from prediction.cost import measure_cost
 from prediction.foreign import DECLARATION, Declaration, ForeignPredictions, read_declaration
 from reports import require_packages
 from reports.comparison import Compared, Comparison, write_comparison
-from reports.gallery import copy_small
+from reports.gallery import make_thumbnail
 from reports.results import describe_protocols
 from tasks import build_baselines, build_evaluator
 from tasks.meaning import compare_meaning, display_settings_of
@@ -161,7 +161,7 @@ class Judge:
             for i, index in enumerate(map(int, batch["index"])):
                 self.ids[index] = batch["id"][i]
                 for task in tasks if index in self.shown else ():
-                    small[task][index] = copy_small(task, batch, predictions[task][i], i)
+                    small[task][index] = make_thumbnail(task, batch, predictions[task][i], i)
 
         progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
         predicted = PredictedBatches(progress, candidate.predict, self.protocol.at_truth_size)

@@ -1,4 +1,4 @@
-"""The range of values that a color map covers."""
+"""Ranges of color maps."""
 
 import math
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _PERCENTILES = (2, 98)
 
 
 class ColorScale(NamedTuple):
-    """Values from `low` (first color) to `high` (last color), in `unit`; those outside have the color of the end."""
+    """Values from `low` (first color) to `high` (last color), in `unit`; values outside are clamped."""
 
     low: float
     high: float
@@ -19,16 +19,16 @@ class ColorScale(NamedTuple):
 
 
 def depth_scale(maps: tuple[np.ndarray, ...], unit: str) -> ColorScale:
-    """The scale that depth maps (., .) share: the percentiles 2 and 98 of all their values, rounded outward.
+    """A common scale for depth maps (H, W): percentiles 2 and 98 of all their values, rounded outward.
 
-    Values that are not finite, or not above 0, do not count. Without any other, the scale is 0 to MAX_DEPTH.
+    Values that are not finite or not positive are ignored. Without other values, the scale is 0 to MAX_DEPTH.
     """
     values = np.concatenate([depth[np.isfinite(depth) & (depth > 0)] for depth in maps] or [np.empty(0)])
     if not values.size:
         return ColorScale(0.0, MAX_DEPTH, unit)
     low, high = np.percentile(values.astype(np.float64), _PERCENTILES)
-    span = max(high - low, 0.1 * high)  # of a constant map, too
-    decimals = 1 - math.floor(math.log10(span))  # two digits of the span
+    span = max(high - low, 0.1 * high)  # not 0 for constant maps
+    decimals = 1 - math.floor(math.log10(span))  # round to two digits of the span
     step = 10.0**-decimals
     low = round(math.floor(low / step) * step, decimals)
     return ColorScale(low, round(max(math.ceil(high / step), math.floor(low / step + 1)) * step, decimals), unit)

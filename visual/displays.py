@@ -1,4 +1,4 @@
-"""How the maps of a task are shown: as arrays, and as images for people."""
+"""Displays: conversion of predictions and ground truth of a task to maps, files and images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,14 +10,14 @@ import torch
 from utils.tasks import IGNORE_LABEL
 from visual.color_scale import ColorScale
 from visual.drawing import Colors, legend
-from visual.own_size import rows_at_own_size
+from visual.original_size import rows_at_original_size
 
 
 class DisplaySettings(NamedTuple):
-    """What the visualization of maps depends on: their meaning and the class colors.
+    """Settings of visualizations: the meaning of maps, and class colors.
 
     Attributes:
-        class_names, class_colours: of the K semantic classes; colors are 8-bit RGB.
+        class_names, class_colours: names and 8-bit RGB colors of the K semantic classes.
         depth_unit: unit of depth, in words.
         normal_frame: "camera" or "world".
     """
@@ -29,23 +29,23 @@ class DisplaySettings(NamedTuple):
 
     @classmethod
     def of(cls, settings: object) -> "DisplaySettings":
-        """From the settings of a network, or any object with these attributes."""
+        """Settings from any object with these attributes, such as the settings of a network."""
         return cls(*(getattr(settings, name) for name in cls._fields))
 
 
-# What a file holds of a map, given the map, the settings and the image (H, W, 3) uint8 that it belongs to: an array or,
-# for .json, plain data.
+# Returns the content of a file (an array or, for .json, plain data), given a map, the settings and the RGB image
+# (H, W, 3) uint8.
 Encoding = Callable[[np.ndarray, DisplaySettings, np.ndarray], np.ndarray | list]
 
 
 class ValueMap(NamedTuple):
-    """A map as small integers, for a viewer that shows the value under the pointer.
+    """A map as integers, for a viewer that shows the value under the pointer.
 
     Attributes:
-        values: (H, W) or (H, W, 3), of 8 or 16 bits.
-        step: the quantity that an integer of 1 stands for.
-        unit: of the value, or empty.
-        classes: name and color (8-bit RGB) of each value, if the values are classes.
+        values: (H, W) or (H, W, 3), 8- or 16-bit integers.
+        step: quantity per integer step.
+        unit: unit of the quantity, or empty.
+        classes: name and 8-bit RGB color of each value, if the values are classes.
     """
 
     values: np.ndarray
@@ -58,10 +58,10 @@ class Display(ABC):
     """Visualization of a task's maps.
 
     Attributes:
-        map_name: their name in results and files.
-        caption: of their images.
-        files: of a map: from the ending of the name to what the file holds.
-        error_marks: what the colors of the images of errors say.
+        map_name: name of the maps in results and files.
+        caption: caption of the images.
+        files: encodings of a map by the suffix of the file name.
+        error_marks: legend of the colors in error images.
     """
 
     map_name: ClassVar[str]
@@ -71,16 +71,16 @@ class Display(ABC):
 
     @abstractmethod
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
-        """A prediction, such as (., H, W), as a map."""
+        """Convert a prediction, such as (., H, W), to a map."""
 
     @abstractmethod
     def as_map_at(self, prediction: torch.Tensor, size: tuple[int, int], padded_size: tuple[int, int]) -> np.ndarray:
-        """A prediction as a map of an image that was padded and resized for it.
+        """Convert the prediction for a padded and resized image to a map at the size of the original image.
 
         Args:
-            prediction: for the padded and resized image.
-            size: (H, W) of the image, the upper left part of the padded one.
-            padded_size: of the latter, before it was resized.
+            prediction: prediction for the padded and resized image.
+            size: (H, W) of the original image, the upper left part of the padded image.
+            padded_size: (H, W) of the padded image before resizing.
         """
 
     @abstractmethod
@@ -91,69 +91,72 @@ class Display(ABC):
     def draw(
         self, rgb: np.ndarray, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None
     ) -> np.ndarray:
-        """Color image (H, W, 3) uint8 of a map, in the colors of a scale; None: that of this map.
+        """Draw a map as an image (H, W, 3) uint8.
 
         Args:
-            rgb: (H, W, 3) uint8, the image that the map belongs to.
+            rgb: the RGB image of the map, (H, W, 3) uint8.
+            values: the map.
+            settings: display settings.
+            scale: color scale; None: the scale of this map.
         """
 
     @abstractmethod
     def draw_error(self, rgb: np.ndarray, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Color image (H, W, 3) uint8 of the error of a map, given the image that it belongs to."""
+        """Draw the error of a map as an image (H, W, 3) uint8, given the RGB image."""
 
     @abstractmethod
     def shrunk(self, values: np.ndarray, step: int) -> np.ndarray:
-        """The map of an image of which only every `step`-th row and column is left."""
+        """The map of an image reduced to every `step`-th row and column."""
 
     @abstractmethod
     def meaning(self, settings: DisplaySettings) -> dict:
-        """The meaning of the values of a map and of its encoded `files`, as plain data."""
+        """Meaning of the values of a map and of its `files`, as plain data."""
 
     def classes(self, maps: tuple[np.ndarray, ...]) -> list[int]:
-        """The classes that occur in some maps, the most frequent first; their colors need a legend."""
+        """Classes in these maps for the legend, most frequent first."""
         return []
 
     def scale(self, maps: tuple[np.ndarray, ...], settings: DisplaySettings) -> ColorScale | None:
-        """The color scale that some maps share, if there is one."""
+        """A common color scale for these maps, if they have one."""
         return None
 
     def error_scale(self, settings: DisplaySettings) -> ColorScale | None:
-        """The color scale of `draw_error`, if there is one."""
+        """The color scale of `draw_error`, if it has one."""
         return None
 
     @abstractmethod
     def marks(self, values: np.ndarray, settings: DisplaySettings) -> list[str]:
-        """What is said about missing values, if there are any in a map."""
+        """Legend of the special values in a map, such as missing ones."""
 
 
 class PixelDisplay(Display):
-    """Visualization of maps with a value at each pixel, (H, W) or (H, W, .), whose images show nothing else.
+    """Visualization of maps with a value for each pixel, (H, W) or (H, W, .).
 
     Attributes:
-        missing: the value in results of pixels that an image does not show.
+        missing: value of pixels in result files that the input image does not show.
     """
 
     missing: ClassVar[int] = 0
 
     @property
     def title(self) -> str:
-        """What the map shows, in a word."""
+        """Short name: the first part of the caption."""
         return self.caption.partition(":")[0]
 
     def as_map_at(self, prediction: torch.Tensor, size: tuple[int, int], padded_size: tuple[int, int]) -> np.ndarray:
-        """Interpolated, if not of that size already."""
+        """See `Display.as_map_at`; interpolated unless it already has this size."""
         if size == padded_size == prediction.shape[-2:]:
             return self.as_map(prediction)
-        chunks = rows_at_own_size(prediction, size, padded_size)
+        chunks = rows_at_original_size(prediction, size, padded_size)
         return np.concatenate([self.as_map(self.interpolated(rows)) for rows in chunks])
 
     def interpolated(self, values: torch.Tensor) -> torch.Tensor:
-        """A prediction (., H, W), of means of predictions."""
+        """Convert interpolated values (., H, W) to a valid prediction."""
         return values
 
     @abstractmethod
     def colorize(self, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None) -> np.ndarray:
-        """Color image (H, W, 3) uint8 of a map, in the colors of a scale; None: that of this map."""
+        """Color image (H, W, 3) uint8 of a map; without a color scale, that of this map is used."""
 
     def draw(
         self, rgb: np.ndarray, values: np.ndarray, settings: DisplaySettings, scale: ColorScale | None = None
@@ -162,18 +165,18 @@ class PixelDisplay(Display):
 
     @abstractmethod
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Color image (H, W, 3) uint8 of the error of a map; ground truth that does not count is marked as itself."""
+        """Color image (H, W, 3) uint8 of the error of a map; missing ground truth keeps its color."""
 
     def draw_error(self, rgb: np.ndarray, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         return self.colorize_error(prediction, target)
 
     @abstractmethod
     def error_summary(self, prediction: np.ndarray, target: np.ndarray) -> str:
-        """The error of a map over the pixels with ground truth, in words."""
+        """Text with the error of a map over the pixels with ground truth."""
 
     @abstractmethod
     def value_map(self, values: np.ndarray, settings: DisplaySettings) -> ValueMap:
-        """A predicted map as integers, for a viewer."""
+        """A predicted map as integers, for viewers."""
 
     def shrunk(self, values: np.ndarray, step: int) -> np.ndarray:
         return np.ascontiguousarray(values[::step, ::step])
@@ -184,6 +187,6 @@ class PixelDisplay(Display):
 
 
 def class_legend(classes: list[int], settings: DisplaySettings, width: int) -> np.ndarray:
-    """Names of classes on their colors, (any, width, 3)."""
-    names, colors = ([of_all[i] for i in classes] for of_all in (settings.class_names, settings.class_colours))
-    return legend(names, colors, width)
+    """Legend (., width, 3) uint8 of these classes."""
+    names, colors = settings.class_names, settings.class_colours
+    return legend([names[i] for i in classes], [colors[i] for i in classes], width)

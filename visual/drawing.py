@@ -1,6 +1,6 @@
-"""Drawing maps in colors, with scales, legends and captions, and writing images.
+"""Colors of maps; panels with color bars, legends and captions; image files.
 
-All images are (H, W, 3) uint8 RGB arrays; maps are NumPy arrays without batch axis.
+Images are RGB arrays (H, W, 3) uint8; maps are NumPy arrays without a batch axis.
 """
 
 import base64
@@ -17,25 +17,25 @@ from visual.color_scale import ColorScale
 Colors = tuple[tuple[int, int, int], ...]  # 8-bit RGB, one per class
 
 _CAPTION_HEIGHT = 22  # pixels
-_BAR_WIDTH = 84  # pixels; OpenCV 4 writes wider than OpenCV 5
-_LEGEND_MARGIN = 8  # pixels beside a name
+_BAR_WIDTH = 84  # pixels; text of OpenCV 4 is wider than that of OpenCV 5
+_LEGEND_MARGIN = 8  # pixels to either side of a name
 _MIN_PANEL_WIDTH = 384  # smaller maps are enlarged, so that captions fit
 TAG_HEIGHT = 14  # pixels, see `write_tag`
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
-_STRIPE, _GRAYS = 4, (150, 110)  # width in pixels, and 8-bit grays, of what is not valid
+_STRIPE, _GRAYS = 4, (150, 110)  # stripes over invalid pixels: width in pixels, 8-bit grays
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def scale_colors(values: np.ndarray, scale: ColorScale) -> np.ndarray:
-    """Values (H, W) from `scale.low` (dark blue) to `scale.high` (dark red) in the turbo color map.
+    """Values (H, W) in the turbo color map, from `scale.low` (dark blue) to `scale.high` (dark red).
 
-    Missing values (NaN, also negative infinity) are black, those that are too large to count (infinity) white.
+    Missing values (NaN or negative infinity) are black, infinity (beyond the valid range) is white.
     """
-    known = np.isfinite(values)
-    levels = (np.where(known, values, 0).astype(np.float64) - scale.low) / (scale.high - scale.low) * 255
+    finite = np.isfinite(values)
+    levels = (np.where(finite, values, 0).astype(np.float64) - scale.low) / (scale.high - scale.low) * 255
     turbo = cv2.applyColorMap(np.rint(levels.clip(0, 255)).astype(np.uint8), cv2.COLORMAP_TURBO)
     colors = cv2.cvtColor(turbo, cv2.COLOR_BGR2RGB)
-    colors[~known] = _BLACK
+    colors[~finite] = _BLACK
     colors[np.isposinf(values)] = _WHITE
     return colors
 
@@ -49,13 +49,13 @@ def normal_colors(normal: np.ndarray) -> np.ndarray:
 
 def label_colors(labels: np.ndarray, class_colors: Colors) -> np.ndarray:
     """Labels (H, W) in the colors of their classes; ignored pixels are black."""
-    table = np.full((256, 3), _BLACK, dtype=np.uint8)  # label -1, 255 of 8 bits, is the last entry
+    table = np.full((256, 3), _BLACK, dtype=np.uint8)  # -1, or 255 as uint8, is the last entry
     table[: len(class_colors)] = class_colors
     return table[labels]
 
 
 def color_bar(height: int, scale: ColorScale) -> np.ndarray:
-    """A vertical bar (height, any, 3) of the colors of a scale: its low end at the bottom, with numbers."""
+    """A vertical color bar (height, ., 3) with numbers, its low end at the bottom."""
     bar = np.full((height, _BAR_WIDTH, 3), 255, dtype=np.uint8)
     bar[:, 6:20] = scale_colors(np.linspace(scale.high, scale.low, height)[:, None].repeat(14, axis=1), scale)
     for fraction in (0, 0.5, 1):
@@ -66,35 +66,35 @@ def color_bar(height: int, scale: ColorScale) -> np.ndarray:
 
 
 def legend(class_names: Sequence[str], class_colors: Sequence[tuple[int, int, int]], width: int) -> np.ndarray:
-    """Names of classes on their colors, each as wide as its text, in as many rows as needed, (any, width, 3)."""
-    places, x, row = [], 0, 0
+    """Legend (., width, 3): class names on patches of their colors, in as many rows as needed."""
+    patches, x, row = [], 0, 0
     for name in class_names:
-        needed = _text_width(name) + 2 * _LEGEND_MARGIN
-        if x and x + needed > width:
+        patch_width = _text_width(name) + 2 * _LEGEND_MARGIN
+        if x and x + patch_width > width:
             x, row = 0, row + 1
-        places.append((x, row * _CAPTION_HEIGHT, needed))
-        x += needed
-    image = np.full(((row + 1) * _CAPTION_HEIGHT if places else 0, width, 3), 255, dtype=np.uint8)
-    for name, color, (x, y, needed) in zip(class_names, class_colors, places, strict=True):
-        image[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + needed - 2] = color
+        patches.append((x, row * _CAPTION_HEIGHT, patch_width))
+        x += patch_width
+    image = np.full(((row + 1) * _CAPTION_HEIGHT if patches else 0, width, 3), 255, dtype=np.uint8)
+    for name, color, (x, y, patch_width) in zip(class_names, class_colors, patches, strict=True):
+        image[y + 2 : y + _CAPTION_HEIGHT - 2, x + 2 : x + patch_width - 2] = color
         _write(image, name, (x + _LEGEND_MARGIN, y + 15), _BLACK if sum(color) > 330 else _WHITE)
     return image
 
 
 def unit_symbol(depth_unit: str) -> str:
-    """Symbol of a unit of depth: "m", or nothing for relative depth."""
+    """Symbol of a unit of depth: "m", or empty for relative depth."""
     return "m" if depth_unit in (METERS, ALONG_AXIS) else ""
 
 
 def enlargement(width: int) -> int:
-    """How many times as large an image of this width is shown, so that there is room for text."""
+    """Integer factor by which an image of this width is enlarged so that there is room for text."""
     return -(-_MIN_PANEL_WIDTH // width)
 
 
 def panel(images: list[np.ndarray], captions: list[str], bars: list[ColorScale | None]) -> np.ndarray:
-    """Captioned images of one size, two in a row, with color bars for those with a scale.
+    """Images with captions, two in a row, with color bars for those with a scale.
 
-    If the first one is small, all are shown enlarged, unless they are already, see `enlargement`.
+    All images are resized to the size of the first one, enlarged if it is small (see `enlargement`).
     """
     height, width = images[0].shape[:2]
     factor = enlargement(width)
@@ -115,14 +115,14 @@ def panel(images: list[np.ndarray], captions: list[str], bars: list[ColorScale |
 
 
 def save_image(path: str | Path, image: np.ndarray) -> None:
-    """Write an RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a PNG or JPEG file, atomically."""
+    """Write an RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, to a PNG or JPEG file, atomically."""
     with atomic_path(path) as temporary:
         # Not cv2.imwrite, which fails silently on a full disk and on non-ASCII names.
         temporary.write_bytes(encode_image(image, temporary.suffix))
 
 
 def hatched(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """An image (H, W, 3) uint8 with diagonal stripes over the pixels that are not valid, (H, W) bool; None: all are."""
+    """Draw stripes over the pixels of an image (H, W, 3) uint8 that are not `valid`, (H, W) bool; None: all are."""
     if valid is None:
         return image
     height, width = valid.shape
@@ -132,7 +132,7 @@ def hatched(image: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
 
 
 def encode_image(image: np.ndarray, suffix: str) -> bytes:
-    """An RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
+    """Encode an RGB image (H, W, 3) uint8, or values (H, W) uint8 or uint16, as a ".png" or ".jpg" file.
 
     Raises:
         ValueError: when it cannot be encoded.
@@ -154,10 +154,10 @@ def data_url(file: bytes) -> str:
 def write_tag(
     image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int], unit: int = 1
 ) -> None:
-    """Draw a line of text on a patch of a color, its upper left corner at (x, y), moved to be within the image.
+    """Draw a line of text on a colored patch with its upper left corner at (x, y), moved into the image if needed.
 
     Args:
-        unit: how many times as large the text is; the patch is TAG_HEIGHT times that high.
+        unit: scale of the text; the patch is TAG_HEIGHT * unit pixels high.
     """
     width, height = (_text_width(text) + 4) * unit, TAG_HEIGHT * unit
     left = max(0, min(position[0], image.shape[1] - width))
@@ -173,5 +173,5 @@ def _text_width(text: str) -> int:
 
 
 def _write(image: np.ndarray, text: str, position: tuple[int, int], color: tuple[int, int, int], unit: int = 1) -> None:
-    """Draw a line of text with its lower left corner at (x, y), `unit` times as large as usual."""
+    """Draw a line of text with its lower left corner at (x, y), scaled by `unit`."""
     cv2.putText(image, text, position, _FONT, _FONT_SCALE * unit, color, unit, cv2.LINE_AA)

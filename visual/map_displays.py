@@ -1,4 +1,4 @@
-"""How depth, normals and labels are shown."""
+"""Displays of depth, normals and labels."""
 
 from typing import ClassVar
 
@@ -11,14 +11,14 @@ from visual.color_scale import ColorScale, depth_scale
 from visual.displays import DisplaySettings, PixelDisplay, ValueMap, class_legend
 from visual.drawing import label_colors, normal_colors, scale_colors, unit_symbol
 
-MAX_DEPTH_ERROR = 2.0  # meters: maximum of the color scale
-MAX_ANGLE_ERROR = 90.0  # degrees: maximum of the color scale
+MAX_DEPTH_ERROR = 2.0  # meters: end of the color scale
+MAX_ANGLE_ERROR = 90.0  # degrees: end of the color scale
 
-_RIGHT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB
+_CORRECT, _WRONG = (225, 225, 225), (220, 40, 40)  # RGB
 
 
 class DepthDisplay(PixelDisplay):
-    """Depth (H, W) in meters along the ray, NaN where missing, infinite where it is beyond MAX_DEPTH."""
+    """Depth (H, W) in meters along the ray; NaN where missing, infinite beyond MAX_DEPTH."""
 
     map_name = "depth"
     caption = "depth"
@@ -106,7 +106,7 @@ class NormalDisplay(PixelDisplay):
 
 
 class LabelDisplay(PixelDisplay):
-    """Class labels (H, W), -1 to ignore."""
+    """Class labels (H, W), -1 = ignore."""
 
     map_name = "labels"
     caption = "semantics"
@@ -117,7 +117,7 @@ class LabelDisplay(PixelDisplay):
     }
 
     def as_map(self, prediction: torch.Tensor) -> np.ndarray:
-        """Logits (K, H, W), or labels (1, H, W), as a map."""
+        """Convert logits (K, H, W) or labels (1, H, W) to a map."""
         labels = prediction.argmax(dim=0) if prediction.is_floating_point() else prediction[0]
         return labels.to(torch.uint8).cpu().numpy()
 
@@ -144,7 +144,7 @@ class LabelDisplay(PixelDisplay):
         return occurring_classes(maps)
 
     def colorize_error(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        error = np.where((prediction != target)[..., None], _WRONG, _RIGHT).astype(np.uint8)
+        error = np.where((prediction != target)[..., None], _WRONG, _CORRECT).astype(np.uint8)
         error[target == IGNORE_LABEL] = 0
         return error
 
@@ -153,14 +153,14 @@ class LabelDisplay(PixelDisplay):
 
 
 def occurring_classes(maps: tuple[np.ndarray, ...]) -> list[int]:
-    """The labels in some label maps, the most frequent first, without IGNORE_LABEL and NO_LABEL."""
+    """The labels in these label maps, most frequent first, without IGNORE_LABEL and NO_LABEL."""
     labels, counts = np.unique(np.concatenate([labels.ravel() for labels in maps]), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [int(label) for label in labels[order] if label not in (IGNORE_LABEL, NO_LABEL)]
 
 
 def _angles(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Angles (H, W) between unit vectors (H, W, 3) in degrees."""
+    """Angles (H, W) in degrees between unit vectors (H, W, 3)."""
     return np.degrees(np.arccos(np.clip((prediction * target).sum(-1), -1, 1)))
 
 
@@ -170,6 +170,6 @@ def _colors_and_legend(labels: np.ndarray, settings: DisplaySettings) -> np.ndar
 
 
 def _thousandths(depth: np.ndarray) -> np.ndarray:
-    """16-bit integers, 0 where there is no depth."""
-    known = np.nan_to_num(depth, nan=0, posinf=0, neginf=0)
-    return np.rint(known * 1000).clip(0, 65535).astype(np.uint16)
+    """Depth in thousandths as 16-bit integers, 0 where missing."""
+    finite = np.nan_to_num(depth, nan=0, posinf=0, neginf=0)
+    return np.rint(finite * 1000).clip(0, 65535).astype(np.uint16)

@@ -22,10 +22,11 @@ def panel_writer(
     """A callback for `metrics.evaluator.evaluate` that draws every `every`-th batch of the main process.
 
     Args:
-        path_of: the file for a panel of (task, epoch, batch number, sample id).
-        displays: of the tasks to draw.
-        settings: of the display.
-        epoch: of the network; part of the file names.
+        path_of: returns the file of a panel, given task, epoch, batch number and sample id.
+        displays: displays of the tasks to draw.
+        settings: display settings.
+        epoch: epoch of the network, part of the file names.
+        every: draw every N-th batch.
         show: called with ("task/id", panel) for the first two samples.
     """
 
@@ -44,21 +45,16 @@ def panel_writer(
 def batch_panels(
     batch: dict, predictions: dict[str, torch.Tensor], displays: Mapping[str, Display], settings: DisplaySettings
 ) -> list[dict[str, np.ndarray]]:
-    """For each sample of a batch a panel per task: RGB, prediction, ground truth and error, (H, W, 3) uint8."""
+    """Panels of each sample of a batch, by task: RGB, prediction, ground truth and error, (H, W, 3) uint8."""
     return [
         {
-            task: _sample_panel(task, display, batch, predictions[task], i, settings)
+            task: error_panel(
+                task, display, rgb, display.as_map(predictions[task][i]), display.target_map(batch, i), settings
+            )
             for task, display in displays.items()
         }
-        for i in range(len(batch["rgb"]))
+        for i, rgb in enumerate(map(to_uint8, batch["rgb"]))
     ]
-
-
-def _sample_panel(
-    task: str, display: Display, batch: dict, prediction: torch.Tensor, i: int, settings: DisplaySettings
-) -> np.ndarray:
-    rgb, target = to_uint8(batch["rgb"][i]), display.target_map(batch, i)
-    return error_panel(task, display, rgb, display.as_map(prediction[i]), target, settings)
 
 
 def error_panel(
@@ -69,9 +65,9 @@ def error_panel(
     target: np.ndarray,
     settings: DisplaySettings,
 ) -> np.ndarray:
-    """RGB (H, W, 3) uint8, and prediction, ground truth and error of a task (maps of its display), in a 2 x 2 panel.
+    """A 2 x 2 panel of RGB (H, W, 3) uint8, and prediction, ground truth and error of a task (maps of its display).
 
-    Prediction and ground truth share one color scale.
+    Prediction and ground truth share a color scale.
     """
     scale = display.scale((prediction, target), settings)
     images = [display.draw(rgb, values, settings, scale) for values in (prediction, target)]
@@ -90,9 +86,9 @@ def maps_panel(
     caption: str = "RGB",
     valid: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A panel of RGB (H, W, 3) uint8 and a map per task, with captions, scales and a legend.
+    """A panel of RGB (H, W, 3) uint8 and the map of each task, with captions, color bars and a legend.
 
-    Pixels that are not valid, (H, W) bool, are hatched; None: all are valid.
+    Invalid pixels are hatched; `valid` is (H, W) bool, or None if all pixels are valid.
     """
     shown = [(displays[task], values) for task, values in maps.items()]
     scales = [display.scale((values,), settings) for display, values in shown]
@@ -100,7 +96,7 @@ def maps_panel(
         display.draw(rgb, values, settings, scale) for (display, values), scale in zip(shown, scales, strict=True)
     ]
     if valid is not None and not valid.all():
-        caption = f"{caption} (hatched: not valid)"
+        caption = f"{caption} (hatched: invalid)"
     image = panel(
         [hatched(image, valid) for image in (rgb, *colored)],
         [caption, *(_with_marks(display.caption, display.marks(values, settings)) for display, values in shown)],

@@ -1,4 +1,4 @@
-"""Average precision of detections: against the classic loop of the VOC devkit, pycocotools, and the released code."""
+"""Average precision of detections against a port of the VOC devkit's loop, and values of the released code."""
 
 import math
 import sys
@@ -26,17 +26,17 @@ from utils.anchors import anchor_boxes
 from utils.boxes import Detections, encode
 from utils.errors import UserError
 
-C = 5  # classes with the background
+C = 5  # classes including the background
 
 
 def random_boxes(g: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 4) integers within 100 x 100."""
+    """Boxes (count, 4) with integer corners within 100 x 100 pixels."""
     low = g.integers(1, 60, (count, 2))
     return np.concatenate([low, low + g.integers(5, 40, (count, 2))], axis=1).astype(np.float64)
 
 
 def random_set(seed: int) -> tuple[DetectedBoxes, ObjectBoxes]:
-    """Class 3 has only difficult objects, class 4 none; many scores are equal."""
+    """Random detections and objects: class 3 has only difficult objects, class 4 none; many scores are equal."""
     g = np.random.default_rng(seed)
     images, labels = g.integers(0, 8, 40), g.integers(1, 4, 40)
     is_difficult = (g.random(40) < 0.3) | (labels == 3)
@@ -50,35 +50,35 @@ def random_set(seed: int) -> tuple[DetectedBoxes, ObjectBoxes]:
 def devkit_precision(
     detections: DetectedBoxes, objects: ObjectBoxes, label: int, threshold: float, eleven_point: bool
 ) -> float:
-    """The loop of the devkit over the detections of a class."""
-    truth: dict[int, list[dict]] = {}
-    for image, of_class, box, difficult in zip(*objects, strict=True):
-        if of_class == label:
-            truth.setdefault(image, []).append({"box": box, "difficult": difficult, "found": False})
-    count = sum(not row["difficult"] for rows in truth.values() for row in rows)
+    """Average precision of a class by the devkit's loop over detections."""
+    by_image: dict[int, list[dict]] = {}
+    for image, object_label, box, difficult in zip(*objects, strict=True):
+        if object_label == label:
+            by_image.setdefault(image, []).append({"box": box, "difficult": difficult, "found": False})
+    count = sum(not row["difficult"] for rows in by_image.values() for row in rows)
     rows = [
         (-float(f"{score:.3f}"), image, [float(f"{x + 1:.1f}") for x in box])
-        for image, of_class, score, box in zip(*detections, strict=True)
-        if of_class == label
+        for image, detected_label, score, box in zip(*detections, strict=True)
+        if detected_label == label
     ]
-    right, wrong = [], []
+    correct, wrong = [], []
     for _, image, (x1, y1, x2, y2) in sorted(rows, key=lambda row: row[0]):
         best, best_row = -math.inf, None
-        for row in truth.get(image, []):
+        for row in by_image.get(image, []):
             a1, b1, a2, b2 = row["box"]
-            shared = max(min(x2, a2) - max(x1, a1) + 1, 0) * max(min(y2, b2) - max(y1, b1) + 1, 0)
-            union = (x2 - x1 + 1) * (y2 - y1 + 1) + (a2 - a1 + 1) * (b2 - b1 + 1) - shared
-            if shared / union > best:
-                best, best_row = shared / union, row
-        near = best > threshold
-        ignored = near and best_row["difficult"]
-        is_right = near and not ignored and not best_row["found"]
-        if is_right:
+            intersection = max(min(x2, a2) - max(x1, a1) + 1, 0) * max(min(y2, b2) - max(y1, b1) + 1, 0)
+            union = (x2 - x1 + 1) * (y2 - y1 + 1) + (a2 - a1 + 1) * (b2 - b1 + 1) - intersection
+            if intersection / union > best:
+                best, best_row = intersection / union, row
+        is_match = best > threshold
+        ignored = is_match and best_row["difficult"]
+        is_correct = is_match and not ignored and not best_row["found"]
+        if is_correct:
             best_row["found"] = True
-        right.append(is_right)
-        wrong.append(not ignored and not is_right)
-    recall = np.cumsum(right) / count
-    precision = np.cumsum(right) / np.maximum(np.cumsum(right) + np.cumsum(wrong), np.finfo(np.float64).eps)
+        correct.append(is_correct)
+        wrong.append(not ignored and not is_correct)
+    recall = np.cumsum(correct) / count
+    precision = np.cumsum(correct) / np.maximum(np.cumsum(correct) + np.cumsum(wrong), np.finfo(np.float64).eps)
     if eleven_point:
         return sum(max(precision[recall >= least], default=0) for least in np.arange(0, 1.1, 0.1)) / 11
     envelope = [max(precision[i:]) for i in range(len(precision))]
@@ -86,21 +86,21 @@ def devkit_precision(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_devkit(seed):
+def test_against_devkit(seed):
     detections, objects = random_set(seed)
     ours = average_precisions(detections, objects, C)
     for label in (1, 2):
         for table, eleven_point in ((ours.area, False), (ours.eleven_point, True)):
             expected = [devkit_precision(detections, objects, label, t, eleven_point) for t in THRESHOLDS]
             np.testing.assert_allclose(table[label - 1], expected, rtol=1e-12)
-    assert np.isnan(ours.area[2:]).all(), "classes without an object that counts"
+    assert np.isnan(ours.area[2:]).all(), "classes without objects, or with difficult ones only"
     assert ours.area[0, 0] > ours.area[0, 9] > 0
     means = mean_average_precisions(ours)
     assert means["mAP"] == pytest.approx(ours.area[:2].mean())
     assert means["mAP_75_11point"] == pytest.approx(ours.eleven_point[:2, 5].mean())
 
 
-def test_the_order_of_equal_scores_counts():
+def test_equal_scores_keep_their_order():
     objects = ObjectBoxes(np.array([0, 1]), np.ones(2, int), np.array([[1.0, 1, 10, 10]] * 2), np.zeros(2, bool))
     boxes = np.array([[0.0, 0, 9, 9], [50.0, 50, 60, 60], [0, 0, 9, 9]])
 
@@ -112,15 +112,15 @@ def test_the_order_of_equal_scores_counts():
     assert precision_of([0, 1, 2]) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_an_iou_at_the_threshold_is_not_above_it():
-    """10 x 10 pixels, of which 5 x 10 are detected; then 6 x 10."""
+def test_iou_equal_to_threshold_is_no_match():
+    """Detections cover 5 x 10, then 6 x 10 of 10 x 10 pixels."""
     objects = ObjectBoxes(np.zeros(1, int), np.ones(1, int), np.array([[1.0, 1, 10, 10]]), np.zeros(1, bool))
     for width, expected in ((5, 0), (6, 1)):
         detections = DetectedBoxes(np.zeros(1, int), np.ones(1, int), np.ones(1), np.array([[0.0, 0, width - 1, 9]]))
         assert average_precisions(detections, objects, 2).area[0, 0] == expected
 
 
-def test_no_detections_and_boxes_that_are_not_finite():
+def test_no_detections_and_nan_boxes():
     objects = ObjectBoxes(np.zeros(1, int), np.ones(1, int), np.array([[1.0, 1, 10, 10]]), np.zeros(1, bool))
     nan = DetectedBoxes(np.zeros(1, int), np.ones(1, int), np.ones(1), np.full((1, 4), np.nan))
     assert best_objects(nan, objects)[0] == 0
@@ -128,7 +128,7 @@ def test_no_detections_and_boxes_that_are_not_finite():
         assert mean_average_precisions(average_precisions(detections, objects, C))["mAP"] == 0
 
 
-def test_curves_by_hand():
+def test_areas_of_known_curve():
     recall = np.array([0.2, 0.2, 0.4, 0.6, 0.6, 0.8])
     precision = np.array([1, 0.5, 0.667, 0.75, 0.6, 0.667])
     assert area_precision(recall, precision) == pytest.approx(0.6334)
@@ -136,7 +136,7 @@ def test_curves_by_hand():
 
 
 def test_coco():
-    """By hand: an object is found at all IoUs, one at 0.5 to 0.65, a wrong detection is in between, a crowd ignored."""
+    """One object is found at all IoUs, one at 0.5 to 0.65 after a wrong detection; a crowd is ignored."""
     pytest.importorskip("pycocotools")
     objects = ObjectBoxes(
         np.array([0, 1, 1]),
@@ -150,14 +150,14 @@ def test_coco():
         np.array([0.9, 0.8, 0.7, 0.95]),
         np.array([[0.0, 0, 100, 100], [300, 300, 400, 400], [0, 0, 67, 100], [200, 200, 300, 300]]),
     )
-    halves = 51 / 101  # the recalls up to 0.5
-    all_found = halves + 50 / 101 * 2 / 3
-    assert coco_average_precision(detections, objects) == pytest.approx((4 * all_found + 6 * halves) / 10)
+    one_found = 51 / 101  # precision 1 at recalls up to 0.5
+    both_found = one_found + 50 / 101 * 2 / 3
+    assert coco_average_precision(detections, objects) == pytest.approx((4 * both_found + 6 * one_found) / 10)
     assert coco_average_precision(NO_DETECTIONS, objects) == 0
 
 
 def predictions_of(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Predictions (1, A, 4 + C - 1) whose detections are boxes (n, 5), by their classes, with falling scores."""
+    """Predictions (1, A, 4 + C - 1) whose detections are boxes (n, 5), class last, with descending scores."""
     anchors = anchor_boxes(size)
     prediction = torch.full((1, len(anchors), 4 + C - 1), -9.0)
     prediction[0, :, :4] = 0
@@ -177,8 +177,8 @@ def batch_of(index: int, objects: list[list[float]], stored_size: tuple[int, int
     }
 
 
-def test_metric():
-    """Objects found exactly, in images that were padded; a padding row; in any order of batches; a softmax as well."""
+def test_detection_metric():
+    """Exact detections in padded images, with a padding row, in any order of batches; also with a softmax."""
     size = (64, 64)
     objects = [
         [[11, 21, 60, 40, 1, 0], [1, 1, 30, 30, 2, 0], [0, 0, 0, 0, 0, 0]],
@@ -186,10 +186,10 @@ def test_metric():
     ]
     sizes = [(50, 100), (200, 100)]
     batches = []
-    for index, (of_image, stored) in enumerate(zip(objects, sizes, strict=True)):
-        boxes = torch.tensor([row[:5] for row in of_image if row[4]]).float()
+    for index, (image_objects, stored) in enumerate(zip(objects, sizes, strict=True)):
+        boxes = torch.tensor([row[:5] for row in image_objects if row[4]]).float()
         boxes[:, :4] = (boxes[:, :4] - 1) / max(stored)
-        batches.append((predictions_of(boxes, size), batch_of(index, of_image, stored, size)))
+        batches.append((predictions_of(boxes, size), batch_of(index, image_objects, stored, size)))
     for order in (batches, batches[::-1]):
         metric = DetectionMetric(C)
         evaluator = Evaluator({"detection": metric})
@@ -199,7 +199,7 @@ def test_metric():
         assert results["detection"].keys() == set(metric.metric_names)
         assert set(results["detection"].values()) == {1.0}
         assert [row["index"] for row in rows] == [0, 1]
-        np.testing.assert_array_equal(metric.class_precisions().area[:, 0], [1, 1, np.nan, np.nan])
+        np.testing.assert_array_equal(average_precisions(*metric.gathered(), C).area[:, 0], [1, 1, np.nan, np.nan])
         assert metric.gathered()[0].images.tolist() == [0, 0, 1, 1, 1]
     softmax = torch.nn.functional.pad(batches[0][0][..., 4:], (1, 0))
     metric.batch_metrics(torch.cat([batches[0][0][..., :4], softmax], dim=-1), batches[0][1])
@@ -210,12 +210,12 @@ def test_no_ground_truth():
     metric = DetectionMetric(C)
     assert metric.dataset_metrics() == {}
     prediction = predictions_of(torch.tensor([[0.1, 0.1, 0.5, 0.5, 1]]), (64, 64))
-    of_batch = metric.batch_metrics(prediction, batch_of(0, [], (64, 64), (64, 64)))
-    assert not of_batch.has_ground_truth.any()
+    values = metric.batch_metrics(prediction, batch_of(0, [], (64, 64), (64, 64)))
+    assert not values.has_ground_truth.any()
     assert metric.dataset_metrics() == {}
 
 
-def test_coco_is_an_option(monkeypatch):
+def test_with_coco(monkeypatch):
     monkeypatch.setattr(metrics.detection, "coco_average_precision", lambda detections, objects: 0.25)
     monkeypatch.setattr(metrics.detection, "import_pycocotools", lambda: None)
     metric = DetectionMetric(C, with_coco=True)
@@ -226,31 +226,30 @@ def test_coco_is_an_option(monkeypatch):
     assert results.keys() == set(metric.metric_names)
 
 
-def test_pycocotools_is_missed_at_once(monkeypatch):
+def test_missing_pycocotools(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     monkeypatch.delitem(sys.modules, "pycocotools.coco", raising=False)
     with pytest.raises(UserError, match="pip install pycocotools"):
         DetectionMetric(C, with_coco=True)
 
 
-def test_processes_add_up(monkeypatch):
-    """Each with some of the images, one with none; equal scores are in the order of the images."""
+def test_processes_are_combined(monkeypatch):
+    """One process has no images; equal scores are in the order of the images."""
     parts = [DetectionMetric(C) for _ in range(3)]
     boxes = torch.tensor([[0.1, 0.1, 0.5, 0.5, 1], [0.6, 0.6, 0.9, 0.9, 2]])
     for index, part in ((2, parts[0]), (0, parts[0]), (1, parts[2])):
         objects = [[7, 7, 33, 33, 1, 0], [1, 1, 20, 20, 2, 0]]
         part.batch_metrics(predictions_of(boxes, (64, 64)), batch_of(index, objects, (64, 64), (64, 64)))
-    kept = [(part._detections, part._objects) for part in parts]
-    monkeypatch.setattr(metrics.detection, "gather_objects", lambda value: kept)
+    gathered = [(part._detections, part._objects) for part in parts]
+    monkeypatch.setattr(metrics.detection, "gather_objects", lambda value: gathered)
     detections, objects = parts[1].gathered()
     assert detections.images.tolist() == objects.images.tolist() == [0, 0, 1, 1, 2, 2]
     assert parts[1].dataset_metrics()["mAP_50"] == 0.5
 
 
-def test_detections_are_those_of_the_network(monkeypatch):
-    """Scores and boxes of `detect`, the latter in stored pixels."""
-    found = Detections(torch.tensor([[[0.1, 0.2, 0.3, 0.4]]]), torch.tensor([[0.7]]), torch.tensor([[2]]))
-    monkeypatch.setattr(metrics.detection, "detect", lambda *args, **kwargs: found)
+def test_boxes_are_in_stored_pixels(monkeypatch):
+    detected = Detections(torch.tensor([[[0.1, 0.2, 0.3, 0.4]]]), torch.tensor([[0.7]]), torch.tensor([[2]]))
+    monkeypatch.setattr(metrics.detection, "detect", lambda *args, **kwargs: detected)
     metric = DetectionMetric(C)
     metric.batch_metrics(torch.zeros(1, 9, 8), batch_of(3, [], (100, 50), (64, 64)))
     detections, _ = metric.gathered()

@@ -1,4 +1,4 @@
-"""Metrics of perspective images: against plain formulas, and those of the released code."""
+"""Metrics of perspective images against plain formulas and values of the released code."""
 
 import json
 import math
@@ -24,13 +24,13 @@ SIZE = (6, 8)
 
 
 def evaluate(metric: PerspectiveMetric, batches: list[tuple[torch.Tensor, dict]]) -> dict[str, float]:
-    """Metrics of batches of (prediction, ground truth): of all pixels, and means over the images that have any."""
+    """Metrics of batches of (prediction, ground truth): over all pixels, and means over images with ground truth."""
     rows = []
     for prediction, batch in batches:
-        of_batch = metric.batch_metrics(prediction, batch)
-        assert of_batch.values.dtype == torch.float64
-        assert of_batch.values.shape == (len(prediction), len(metric.image_metric_names))
-        rows.append(of_batch.values[of_batch.has_ground_truth])
+        metrics = metric.batch_metrics(prediction, batch)
+        assert metrics.values.dtype == torch.float64
+        assert metrics.values.shape == (len(prediction), len(metric.image_metric_names))
+        rows.append(metrics.values[metrics.has_ground_truth])
     means = torch.cat(rows).mean(0).tolist()
     result = metric.dataset_metrics() | dict(zip(metric.image_metric_names, means, strict=True))
     assert result.keys() == set(metric.metric_names)
@@ -38,7 +38,7 @@ def evaluate(metric: PerspectiveMetric, batches: list[tuple[torch.Tensor, dict]]
 
 
 def random_batch(count: int, seed: int) -> tuple[dict[str, torch.Tensor], dict]:
-    """Predictions per task, and ground truth with holes, of some images."""
+    """Predictions by task, and ground truth with holes, of `count` images."""
     g = torch.Generator().manual_seed(seed)
 
     def rand(channels: int) -> torch.Tensor:
@@ -61,8 +61,8 @@ def part(batch: dict, rows: slice) -> dict:
 
 def plain_segmentation(logits: torch.Tensor, batch: dict) -> dict[str, float]:
     labels = batch["semantic"]
-    known = labels >= 0
-    predicted, labels = logits.argmax(1)[known].tolist(), labels[known].tolist()
+    valid = labels >= 0
+    predicted, labels = logits.argmax(1)[valid].tolist(), labels[valid].tolist()
     pairs = list(zip(predicted, labels, strict=True))
     ious = []
     for k in range(K):
@@ -72,9 +72,8 @@ def plain_segmentation(logits: torch.Tensor, batch: dict) -> dict[str, float]:
 
 
 def plain_depth(prediction: torch.Tensor, batch: dict) -> dict[str, float]:
-    depth = batch["depth"]
-    known = batch["depth_mask"]
-    p, d = prediction[known].double().clamp(0.001, 10).numpy(), depth[known].double().numpy()
+    mask = batch["depth_mask"]
+    p, d = prediction[mask].double().clamp(0.001, 10).numpy(), batch["depth"][mask].double().numpy()
     logs = np.log(p) - np.log(d)
     return {
         **{f"d{i}": np.mean(np.maximum(p / d, d / p) < 1.25**i) for i in (1, 2, 3)},
@@ -100,19 +99,19 @@ PLAIN = {"segmentation": plain_segmentation, "depth": plain_depth, "normal": pla
 
 
 @pytest.mark.parametrize("task", METRICS)
-def test_both_ways_to_average(task):
-    """Over batches of 3 and 2 images, one of which has no ground truth."""
+def test_per_image_and_per_pixel(task):
+    """Batches of 3 and 2 images, one of which has no ground truth."""
     batches = [random_batch(3, seed=1), random_batch(2, seed=2)]
-    for key, nothing in (("depth_mask", False), ("normal_mask", False), ("semantic", -1)):
-        batches[1][1][key][1] = nothing
+    for key, invalid in (("depth_mask", False), ("normal_mask", False), ("semantic", -1)):
+        batches[1][1][key][1] = invalid
     ours = evaluate(METRICS[task](K), [(predictions[task], batch) for predictions, batch in batches])
     prediction = torch.cat([predictions[task] for predictions, _ in batches])[:4]
     batch = {key: torch.cat([batch[key] for _, batch in batches])[:4] for key in batches[0][1]}
-    together = PLAIN[task](prediction, batch)
-    alone = [PLAIN[task](prediction[i : i + 1], part(batch, slice(i, i + 1))) for i in range(4)]
-    assert len(ours) == 2 * len(together)
-    for name, value in together.items():
-        per_image = np.mean([metrics[name] for metrics in alone])
+    per_pixel = PLAIN[task](prediction, batch)
+    single_images = [PLAIN[task](prediction[i : i + 1], part(batch, slice(i, i + 1))) for i in range(4)]
+    assert len(ours) == 2 * len(per_pixel)
+    for name, value in per_pixel.items():
+        per_image = np.mean([metrics[name] for metrics in single_images])
         if task == "normal":
             tolerance = {"abs": 0.0006} if name == "median" else {"rel": 1e-9}
             assert ours[name] == pytest.approx(per_image, rel=1e-9), name
@@ -120,15 +119,15 @@ def test_both_ways_to_average(task):
         else:
             assert ours[name] == pytest.approx(value, rel=1e-9), name
             assert ours[f"{name}_per_image"] == pytest.approx(per_image, rel=1e-9), name
-        assert per_image != pytest.approx(value, rel=1e-4), "both would be right"
+        assert per_image != pytest.approx(value, rel=1e-4), "the test could not tell them apart"
 
 
 @pytest.mark.parametrize("task", METRICS)
-def test_batches_do_not_matter(task):
+def test_any_batch_size(task):
     predictions, batch = random_batch(4, seed=3)
     pairs = [(predictions[task][rows], part(batch, rows)) for rows in (slice(0, 1), slice(1, 4))]
-    together = evaluate(METRICS[task](K), [(predictions[task], batch)])
-    assert evaluate(METRICS[task](K), pairs) == pytest.approx(together, rel=1e-12)
+    expected = evaluate(METRICS[task](K), [(predictions[task], batch)])
+    assert evaluate(METRICS[task](K), pairs) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("task", METRICS)
@@ -143,8 +142,8 @@ def test_no_ground_truth(task):
 
 
 @pytest.mark.parametrize("task", METRICS)
-def test_invalid_pixels_have_no_influence(task):
-    """Whatever is there, in the prediction and in the ground truth."""
+def test_invalid_pixels_are_ignored(task):
+    """Even NaN, in predictions and ground truth."""
     predictions, batch = random_batch(2, seed=5)
     others, other_batch = random_batch(2, seed=5)
     invalid = {
@@ -160,16 +159,16 @@ def test_invalid_pixels_have_no_influence(task):
     assert evaluate(METRICS[task](K), [(others[task], other_batch)]) == ours
 
 
-def test_miou_by_hand():
-    """The third class is only predicted where labels are ignored, the fourth never occurs: both count 0."""
+def test_absent_classes_count_as_zero():
+    """The third class is only predicted where labels are ignored; the fourth never occurs."""
     logits = torch.nn.functional.one_hot(torch.tensor([[[0, 1, 2, 2]]]), 4).movedim(-1, 1).double()
     metrics = evaluate(SegmentationMetric(4), [(logits, {"semantic": torch.tensor([[[0, 1, 1, -1]]])})])
     assert metrics["mIoU"] == 0.375
     assert metrics["pixAcc"] == pytest.approx(2 / 3)
 
 
-def test_depth_by_hand():
-    """NaN becomes 0.001 m, 20 m become 10 m."""
+def test_depth_of_known_pixels():
+    """Predictions of NaN count as 0.001 m, of 20 m as 10 m."""
     prediction = torch.tensor([1.0, 2.0, math.nan, 20.0]).view(1, 1, 1, 4)
     depth = torch.tensor([1.1, 3.0, 2.0, 9.0]).view(1, 1, 1, 4)
     metrics = evaluate(DepthMetric(K), [(prediction, {"depth": depth, "depth_mask": depth > 0})])
@@ -178,23 +177,23 @@ def test_depth_by_hand():
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("prediction", "becomes"), [(math.inf, 10), (-math.inf, 0.001), (-3.0, 0.001), (11.0, 10)])
-def test_range_of_predicted_depth(prediction, becomes):
+@pytest.mark.parametrize(("prediction", "clamped"), [(math.inf, 10), (-math.inf, 0.001), (-3.0, 0.001), (11.0, 10)])
+def test_predicted_depth_is_clamped(prediction, clamped):
     batch = {"depth": torch.full((1, 1, 1, 1), 4.0), "depth_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool)}
     metrics = evaluate(DepthMetric(K), [(torch.full((1, 1, 1, 1), prediction), batch)])
-    assert metrics["rms"] == pytest.approx(4 - becomes if becomes < 4 else becomes - 4)
+    assert metrics["rms"] == pytest.approx(abs(clamped - 4))
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 0.0), (2, 0.0), (3, 1.0), (4, 1.0), (5, 2.0)])
-def test_the_lower_of_two_middle_values(count, expected):
+def test_lower_median(count, expected):
     values = torch.tensor([9.0, *range(count), 9.0]).flip(0).view(1, 1, -1)
     mask = torch.ones(1, 1, 1, count + 2, dtype=torch.bool)
     mask[..., [0, -1]] = False
     assert lower_median(values, mask).item() == expected
 
 
-def test_an_angle_at_a_threshold_is_not_below_it():
-    """0, 90 and 180 degrees; no arccosine of more than 1."""
+def test_angles_of_parallel_and_orthogonal_normals():
+    """0, 90 and 180 degrees; cosines above 1 are clamped."""
     prediction = torch.tensor([[1.0, 0, 0], [0, 3, 0], [-2, 0, 0]]).T.view(1, 3, 1, 3)
     normal = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 1, 3) * (1 + 1e-6)
     mask = torch.ones(1, 1, 1, 3, dtype=torch.bool)
@@ -241,7 +240,7 @@ def test_released_values(path):
 
 @pytest.mark.parametrize("path", files_of("metrics"), ids=lambda path: path.stem)
 def test_released_summary_scores(path):
-    """There mAP has the year of its rule in its name: scores are of the geometric mean, accuracies the mean, of all."""
+    """Keys of mAP include the year of the rule: scores use the geometric mean of them, accuracies the mean."""
     arrays = load(path)
     inputs = json.loads(str(arrays["summary_inputs"]))
     columns = ("detection", "segmentation", "depth", "normal")
@@ -265,8 +264,8 @@ def test_summary_score():
         "normal": {"mean": 20, "median": 14, "11.25": 0.45},
     }
     assert summary_score(metrics) == pytest.approx(0.390423, abs=1e-6)
-    of_voc_and_nyu = {"detection": {"mAP": 0.57}, "segmentation": {"mIoU": 0.78}, "depth": {"d1": 0.89, "rms": 0.4}}
-    assert summary_score(of_voc_and_nyu) == pytest.approx(0.872057, abs=1e-6)
+    with_detection = {"detection": {"mAP": 0.57}, "segmentation": {"mIoU": 0.78}, "depth": {"d1": 0.89, "rms": 0.4}}
+    assert summary_score(with_detection) == pytest.approx(0.872057, abs=1e-6)
     assert summary_score(metrics | {"segmentation": {"mIoU": 0.0}}) == 0
     assert summary_score(metrics | {"depth": {"d1": 0.8, "rms": 0.0}}) == 0
     assert summary_score({"segmentation": {"mIoU": 0.44}, "depth": {}}) == pytest.approx(0.44)
@@ -274,8 +273,8 @@ def test_summary_score():
     assert math.isnan(summary_score({"depth": {}}))
 
 
-def made_up_batch(h: np.random.Generator, check_sums: np.ndarray) -> tuple[dict[str, torch.Tensor], dict]:
-    """A batch of `evaluation.npz`: predictions, and ground truth; see the README of the golden files."""
+def regenerated_batch(h: np.random.Generator, check_sums: np.ndarray) -> tuple[dict[str, torch.Tensor], dict]:
+    """Predictions and ground truth of a batch of `evaluation.npz`; see the README of the golden files."""
     count, classes, size = 2, 21, 128
     logits = h.standard_normal((count, classes, size, size)) * np.linspace(0.2, 1.6, classes)[:, None, None]
     depth = h.standard_normal((count, 1, size, size)) * 2 + 4
@@ -284,8 +283,8 @@ def made_up_batch(h: np.random.Generator, check_sums: np.ndarray) -> tuple[dict[
     logits, depth, normals, loc, conf = (x.astype(np.float32) for x in (logits, depth, normals, loc, conf))
     labels = h.integers(0, classes - 3, (count, size, size))
     labels[h.random(labels.shape) < 0.2] = 255
-    helped = (labels != 255) & (h.random(labels.shape) < 0.6)
-    b, y, x = np.nonzero(helped)
+    corrected = (labels != 255) & (h.random(labels.shape) < 0.6)
+    b, y, x = np.nonzero(corrected)
     logits[b, labels[b, y, x], y, x] += 6
     logits[:, -1] -= 100
     conf[1] -= 4
@@ -300,8 +299,8 @@ def made_up_batch(h: np.random.Generator, check_sums: np.ndarray) -> tuple[dict[
     normal_gt = (normal_gt * (h.random(depth.shape) > 0.2)).astype(np.float32)
     depth[0, 0, 0, :4] = np.nan, np.inf, -np.inf, -3
     depth_mm[0, 0, 0, :4] = 2000
-    made = (logits, depth, normals, loc, conf, labels, depth_mm, normal_gt)
-    sums = [np.where(np.isfinite(x), x, 0).sum(dtype=np.float64) for x in made]
+    arrays = (logits, depth, normals, loc, conf, labels, depth_mm, normal_gt)
+    sums = [np.where(np.isfinite(x), x, 0).sum(dtype=np.float64) for x in arrays]
     np.testing.assert_allclose(sums, check_sums, rtol=1e-5, atol=0.1)
     predictions = {
         "segmentation": torch.from_numpy(logits),
@@ -316,7 +315,7 @@ def made_up_batch(h: np.random.Generator, check_sums: np.ndarray) -> tuple[dict[
 def test_released_evaluation(path):
     arrays = load(path)
     h = np.random.default_rng(int(arrays["seed"]))
-    batches = [made_up_batch(h, sums) for sums in arrays["check"]]
+    batches = [regenerated_batch(h, sums) for sums in arrays["check"]]
     ours = {
         task: evaluate(metric(21), [(predictions[task], batch) for predictions, batch in batches])
         for task, metric in METRICS.items()
@@ -336,15 +335,12 @@ def test_released_evaluation(path):
 
 
 def detected_rows(prediction: torch.Tensor, stored_sizes: torch.Tensor) -> np.ndarray:
-    """Image, class, score and box in stored pixels (n, 7) by class, image and falling score."""
-    found = detect(prediction, (128, 128))
-    boxes = stored_pixels(found.boxes, stored_sizes, (128, 128))
-    image, place = found.labels.nonzero(as_tuple=True)
-    rows = torch.cat(
-        [
-            torch.stack([x.double() for x in (image, found.labels[image, place], found.scores[image, place])], dim=1),
-            boxes[image, place],
-        ],
-        dim=1,
+    """Image, class, score and box in stored pixels, (n, 7), sorted by class, image and descending score."""
+    detected = detect(prediction, (128, 128))
+    boxes = stored_pixels(detected.boxes, stored_sizes, (128, 128))
+    image, row = detected.labels.nonzero(as_tuple=True)
+    columns = torch.stack(
+        [x.double() for x in (image, detected.labels[image, row], detected.scores[image, row])], dim=1
     )
+    rows = torch.cat([columns, boxes[image, row]], dim=1)
     return rows[rows[:, 1].argsort(stable=True)].numpy()

@@ -1,4 +1,4 @@
-"""Protocols of depth, against formulas written out in NumPy."""
+"""Depth protocols against formulas in NumPy."""
 
 import numpy as np
 import pytest
@@ -34,15 +34,15 @@ def batch_of(count: int = 3) -> dict:
 
 
 def prediction_of(batch: dict) -> torch.Tensor:
-    """Half of the true depth plus noise, with values outside of every range."""
+    """Half of the ground truth depth plus noise, with some values beyond all ranges."""
     prediction = 0.5 * batch["depth"] + 0.4 * torch.rand_like(batch["depth"])
     return prediction.masked_fill(torch.rand_like(prediction) < 0.02, 12.0)
 
 
 def results_of(protocol: Protocol, batch: dict, predictions: dict) -> dict[str, float]:
     evaluator = build_evaluator(tuple(predictions), CLASSES, protocol=protocol)
-    for one in RegionBatches([batch], protocol.region):
-        evaluator.update(predictions, one)
+    for masked in RegionBatches([batch], protocol.region):
+        evaluator.update(predictions, masked)
     return evaluator.compute()[0]
 
 
@@ -73,7 +73,7 @@ def formulas(p: np.ndarray, d: np.ndarray, weights: np.ndarray) -> dict[str, flo
 
 
 def arrays(batch: dict, prediction: torch.Tensor) -> list[tuple[np.ndarray, ...]]:
-    """Of each image: predicted depth, depth, RGB, and absolute latitude in degrees, (H, W) or (H, W, 3) float64."""
+    """Predicted depth, depth, RGB and absolute latitude in degrees of each image, (H, W) or (H, W, 3)."""
     latitude = np.abs(90 - (np.arange(HEIGHT) + 0.5) * 180 / HEIGHT)[:, None].repeat(WIDTH, 1)
     return [
         (p[0].double().numpy(), d[0].double().numpy(), rgb.movedim(0, -1).numpy(), latitude)
@@ -85,9 +85,9 @@ def mean_over_images(metrics: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(one[name] for one in metrics) / len(metrics) for name in metrics[0]}
 
 
-def with_ending(metrics: dict[str, float], ending: str) -> dict[str, float]:
-    """The METRICS among the results whose keys end so."""
-    return {name: metrics[name + ending] for name in METRICS}
+def with_suffix(metrics: dict[str, float], suffix: str) -> dict[str, float]:
+    """The METRICS with this key suffix."""
+    return {name: metrics[name + suffix] for name in METRICS}
 
 
 def uniform(values: np.ndarray) -> np.ndarray:
@@ -104,19 +104,19 @@ def unifuse(images: list) -> dict[str, float]:
 
 
 def da2(images: list) -> dict[str, float]:
-    """Of MP3D: 0.001 to 5 units of 0.64 m, no black pixels, medians aligned, prediction clipped, mean over images."""
+    """MP3D: 0.001 to 5 units of 0.64 m, no black pixels, medians aligned, prediction clipped, mean over images."""
     metrics = []
     for p, d, rgb, _ in images:
         valid = (d > 0.00064) & (d <= 3.2) & (rgb.max(-1) > 0)
         p, d = p[valid], d[valid]
-        middle = (len(d) - 1) // 2  # of two the lower
+        middle = (len(d) - 1) // 2  # lower median
         p = p * np.sort(d)[middle] / np.sort(p)[middle]
         metrics.append(formulas(p.clip(0.00064, 3.2), d, uniform(d)))
     return mean_over_images(metrics)
 
 
 def pager(images: list, fit: str = "") -> dict[str, float]:
-    """Of MP3D: without 14 % of the height at each pole, nothing clamped, by least squares, mean over images."""
+    """MP3D: without 14 % of the height at each pole, nothing clamped, least squares, mean over images."""
     metrics = []
     for p, d, _, latitude in images:
         valid = (d > 0) & (latitude < 90 - 0.14 * 180)
@@ -137,7 +137,7 @@ def mtpano(images: list) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("name", "endings"),
+    ("name", "formula_of_suffix"),
     [
         ("unifuse", {"_unifuse": unifuse}),
         ("da2", {"_da2": da2}),
@@ -152,20 +152,20 @@ def mtpano(images: list) -> dict[str, float]:
         ("mtpano", {"_mtpano": mtpano}),
     ],
 )
-def test_presets(name, endings):
+def test_presets(name, formula_of_suffix):
     batch = batch_of()
     prediction = prediction_of(batch) + 0.05
     protocol = Protocol(depth=(DepthProtocol(), *PRESETS[name]("MP3D")))
     results = results_of(protocol, batch, {"depth": prediction})["depth"]
     described = describe_protocol(protocol)
-    for ending, formula in endings.items():
-        assert with_ending(results, ending) == pytest.approx(formula(arrays(batch, prediction)), rel=1e-9)
-        assert ending in described
-    assert with_ending(results, "") == pytest.approx(unifuse(arrays(batch, prediction)))
+    for suffix, formula in formula_of_suffix.items():
+        assert with_suffix(results, suffix) == pytest.approx(formula(arrays(batch, prediction)), rel=1e-9)
+        assert suffix in described
+    assert with_suffix(results, "") == pytest.approx(unifuse(arrays(batch, prediction)))
 
 
-def test_pager_compares_at_the_size_of_the_ground_truth():
-    """The others at the size of the predictions."""
+def test_pager_is_evaluated_at_ground_truth_size():
+    """Other protocols use the size of the predictions."""
     stored = batch_of()
     small = {key: value[..., ::2, ::2] if value.ndim > 2 else value for key, value in stored.items() if key != "id"}
     small |= {"id": stored["id"], STORED: stored}
@@ -176,17 +176,17 @@ def test_pager_compares_at_the_size_of_the_ground_truth():
     results = results_of(protocol, small, {"depth": prediction})["depth"]
     large = np.stack([interpolated(p, (HEIGHT, WIDTH)) for p in prediction.double().numpy()])
     images = arrays(stored, torch.from_numpy(large))
-    assert with_ending(results, "_pager") == pytest.approx(pager(images), rel=1e-5)
-    assert with_ending(results, "_pager_scale") == pytest.approx(pager(images, "scale"), rel=1e-5)
-    assert with_ending(results, "") == pytest.approx(unifuse(arrays(small, prediction)))
+    assert with_suffix(results, "_pager") == pytest.approx(pager(images), rel=1e-5)
+    assert with_suffix(results, "_pager_scale") == pytest.approx(pager(images, "scale"), rel=1e-5)
+    assert with_suffix(results, "") == pytest.approx(unifuse(arrays(small, prediction)))
 
 
 def test_every_preset_is_tested():
     assert set(PRESETS) == {"unifuse", "da2", "pager", "mtpano"}
 
 
-def test_units_of_presets():
-    """Of S2D3D: 1/512 m in raw units, of which DA-2 takes 1000 as one; poles cropped by 15 %."""
+def test_presets_for_s2d3d():
+    """The unit of DA-2 is 1000 raw units of 1/512 m; PaGeR crops 15 % at each pole."""
     (da2_of_s2d3d,) = PRESETS["da2"]("S2D3D")
     assert (da2_of_s2d3d.region.min_depth, da2_of_s2d3d.region.max_depth) == pytest.approx((1 / 512, 5000 / 512))
     assert PRESETS["pager"]("S2D3D")[0].region.pole_crop == pytest.approx(27)
@@ -195,7 +195,7 @@ def test_units_of_presets():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("align", [name for name in ALIGNMENTS if name != "none"])
 def test_alignments(align, weighted):
-    """Each is that of NumPy, and leaves the metrics without an ending alone."""
+    """Each alignment matches NumPy's; metrics without a suffix do not change."""
     batch = batch_of(2)
     prediction = prediction_of(batch) + 0.05
     protocol = Protocol(depth=aligned(("none", align, align), DepthProtocol(), weighted))
@@ -207,8 +207,8 @@ def test_alignments(align, weighted):
         weights = solid_angle[valid] if weighted else uniform(d[valid])
         fitted = aligned_by_numpy(align, p[valid], d[valid], weights)
         metrics.append(formulas(fitted.clip(0.1, 10), d[valid].clip(0.1, 10), uniform(d[valid])))
-    assert with_ending(results, f"_{align}") == pytest.approx(mean_over_images(metrics), rel=1e-9)
-    assert with_ending(results, "") == pytest.approx(unifuse(arrays(batch, prediction)))
+    assert with_suffix(results, f"_{align}") == pytest.approx(mean_over_images(metrics), rel=1e-9)
+    assert with_suffix(results, "") == pytest.approx(unifuse(arrays(batch, prediction)))
     assert f"rms_{align}_solid_angle" in results
 
 
@@ -229,8 +229,8 @@ def aligned_by_numpy(align: str, p: np.ndarray, d: np.ndarray, weights: np.ndarr
 
 
 @pytest.mark.parametrize("align", [name for name in ALIGNMENTS if name != "none"])
-def test_an_exact_relation_is_undone(align):
-    """What each alignment is for leaves no error; of a constant prediction the shift is the mean."""
+def test_exact_relations_are_recovered(align):
+    """For a constant prediction, scale_shift gives the mean."""
     d = 1 + 5 * torch.rand(2, HEIGHT, WIDTH).double()
     weights = (torch.rand_like(d) > 0.3).double()
     related = {"scale_shift": 0.5 * d + 1, "disparity": 1 / (0.5 / d + 1)}.get(align, 0.5 * d)
@@ -241,16 +241,15 @@ def test_an_exact_relation_is_undone(align):
         assert torch.allclose(fit_depth(align, constant, d, weights).apply(constant), mean[:, None, None].expand_as(d))
 
 
-def test_no_fit_of_what_is_not_finite():
+def test_fit_of_nan_is_nan():
     d = 1 + torch.rand(1, 4, 8).double()
+    prediction = d.clone()
+    prediction[0, 0, 0] = torch.nan
     for align in set(ALIGNMENTS) - {"none"}:
-        broken = d.clone()
-        broken[0, 0, 0] = torch.nan
-        assert fit_depth(align, broken, d, torch.ones_like(d)).factor.isnan().all(), align
+        assert fit_depth(align, prediction, d, torch.ones_like(d)).factor.isnan().all(), align
 
 
-def test_range_and_clamping():
-    """Beyond 10 m on request; nothing is clamped then, and near pixels are left out."""
+def test_depth_range_without_clamping():
     batch = batch_of()
     prediction = prediction_of(batch) + 0.05
     protocol = Protocol(Region(min_depth=1, max_depth=13), (DepthProtocol(clamp="none"),))
@@ -259,44 +258,44 @@ def test_range_and_clamping():
         valid = (d > 1) & (d <= 13)
         metrics.append(formulas(p[valid], d[valid], uniform(d[valid])))
     results = results_of(protocol, batch, {"depth": prediction})["depth"]
-    assert with_ending(results, "") == pytest.approx(mean_over_images(metrics))
+    assert with_suffix(results, "") == pytest.approx(mean_over_images(metrics))
 
 
-def test_the_poles_and_black_pixels_are_left_out_of_all_tasks():
+def test_region_excludes_poles_and_black_pixels():
     batch = batch_of()
     region = Region(pole_crop=30, without_black=True)
     (cropped,) = RegionBatches([batch], region)
     inside = torch.zeros(HEIGHT, 1, dtype=torch.bool)
-    inside[3:-3] = True  # rows of 9 degrees: centers at 4.5, 13.5, 22.5, 31.5
+    inside[3:-3] = True  # rows are 9 degrees high, with centers at 4.5, 13.5, 22.5, 31.5 from the pole
     inside = inside & (batch["rgb"].sum(1, keepdim=True) > 0)
     assert torch.equal(cropped["depth_mask"], batch["depth_mask"] & inside)
     assert torch.equal(cropped["normal_mask"], batch["normal_mask"] & inside)
     assert torch.equal(cropped["semantic"] >= 0, (batch["semantic"] >= 0) & inside[:, 0])
 
 
-def test_masked_pixels_are_left_out_by_all_protocols():
-    """Also by those that have a region of their own."""
+def test_masks_apply_to_all_protocols():
+    """Also to those with their own region."""
     batch = batch_of() | {"mask": torch.rand(3, 1, HEIGHT, WIDTH) > 0.5}
     prediction = prediction_of(batch)
     results = results_of(Protocol(depth=(DepthProtocol(), *PRESETS["mtpano"]("MP3D"))), batch, {"depth": prediction})
     masks = batch["mask"][:, 0].numpy()
-    released, close = [], []
+    released, mtpano_pairs = [], []
     for (p, d, _, _), mask in zip(arrays(batch, prediction), masks, strict=True):
         valid = mask & (d > 0) & (d <= 10)
         released.append(formulas(p[valid].clip(0.1, 10), d[valid].clip(0.1, 10), uniform(d[valid])))
-        close.append([values[mask & (d > 0) & (d <= 3.2)] for values in (p.clip(1e-3), d)])
-    assert with_ending(results["depth"], "") == pytest.approx(mean_over_images(released))
-    p, d = (np.concatenate(values) for values in zip(*close, strict=True))
-    assert with_ending(results["depth"], "_mtpano") == pytest.approx(formulas(p, d, uniform(d)))
+        mtpano_pairs.append([values[mask & (d > 0) & (d <= 3.2)] for values in (p.clip(1e-3), d)])
+    assert with_suffix(results["depth"], "") == pytest.approx(mean_over_images(released))
+    p, d = (np.concatenate(values) for values in zip(*mtpano_pairs, strict=True))
+    assert with_suffix(results["depth"], "_mtpano") == pytest.approx(formulas(p, d, uniform(d)))
     (masked,) = RegionBatches([batch], Region())
     assert torch.equal(masked["normal_mask"], batch["normal_mask"] & batch["mask"])
     assert torch.equal(masked["semantic"] >= 0, (batch["semantic"] >= 0) & batch["mask"][:, 0])
     assert "0123" in describe_protocol(Protocol(mask="0123"))["region"]
 
 
-def test_pixels_of_all_images_together():
+def test_pooled_pixels():
     batch = batch_of()
-    batch["depth_mask"][1] = False  # no depth at all
+    batch["depth_mask"][1] = False  # an image without depth
     prediction = {"depth": prediction_of(batch), "normal": torch.randn(3, 3, HEIGHT, WIDTH)}
     results = results_of(Protocol(pool_pixels=True), batch, prediction)
     pairs = [
@@ -305,7 +304,7 @@ def test_pixels_of_all_images_together():
         for valid in [(d > 0) & (d <= 10) & (i != 1)]
     ]
     p, d = (np.concatenate(values) for values in zip(*pairs, strict=True))
-    assert with_ending(results["depth"], "_per_pixel") == pytest.approx(formulas(p, d, uniform(d)))
+    assert with_suffix(results["depth"], "_per_pixel") == pytest.approx(formulas(p, d, uniform(d)))
     cosine = torch.cosine_similarity(prediction["normal"].double(), batch["normal"].double(), dim=1)
     angle = cosine.arccos().rad2deg()[batch["normal_mask"][:, 0]].numpy()
     assert results["normal"]["mean_per_pixel"] == pytest.approx(angle.mean())
@@ -314,8 +313,8 @@ def test_pixels_of_all_images_together():
     assert results["normal"]["a4_per_pixel"] == pytest.approx(100 * (angle < 22.5).mean())
 
 
-def test_an_image_without_pixels_in_a_range_does_not_count():
-    """It has depth, but none below 3.2 m: it is no NaN of the mean over images."""
+def test_images_without_pixels_in_range_are_skipped():
+    """Image 1 has depth, but none below 3.2 m."""
     batch = batch_of(2)
     batch["depth"][1] += 4
     batch["depth_mask"] = (batch["depth"] > 0) & (batch["depth"] <= 10)
@@ -329,8 +328,8 @@ def test_an_image_without_pixels_in_a_range_does_not_count():
     assert "depth/rms_da2" not in rows[1]
 
 
-def test_batches_do_not_matter():
-    """Not even to the last bit, with everything switched on."""
+def test_any_batch_size_with_all_protocols():
+    """Bitwise."""
     batch = batch_of(4)
     predictions = {"depth": prediction_of(batch), "normal": torch.randn(4, 3, HEIGHT, WIDTH)}
     presets = [one for name in PRESETS for one in PRESETS[name]("S2D3D")]

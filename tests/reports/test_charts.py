@@ -1,4 +1,4 @@
-"""Charts show the numbers that they are given, as SVG that needs no display and is always the same."""
+"""Charts of reports: drawn values, labels, and reproducible SVG."""
 
 import re
 from xml.etree import ElementTree
@@ -18,7 +18,7 @@ COLORS = ((1, 2, 3), (40, 50, 60), (200, 0, 0), (0, 0, 200))
 
 
 def profile(edges: np.ndarray, scale: float = 1.0) -> Profile:
-    """Errors that grow from bin to bin; the last bin is empty, and the one before has an error that is not finite."""
+    """Errors that grow from bin to bin; the error before the last is infinite, and the last bin is empty."""
     count = len(edges) - 1
     means, counts = scale * np.arange(1.0, count + 1), 1000 * np.arange(count, 0, -1)
     means[-2:], counts[-1] = (np.inf, np.nan), 0
@@ -34,13 +34,13 @@ def tooltip(group: ElementTree.Element) -> str:
 
 
 def extent(group: ElementTree.Element) -> np.ndarray:
-    """Left, top, right and bottom of the path of a bar, (4,)."""
+    """Left, top, right and bottom of a bar, (4,)."""
     (path,) = (element for element in group.iter() if element.tag.endswith("path"))
     corners = np.array(re.findall(r"-?[\d.]+", path.get("d")), dtype=float).reshape(-1, 2)
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
-def test_columns_are_as_high_as_their_means():
+def test_distance_chart():
     content = profile(DISTANCES)
     chart = distance_chart("depth", content, None, ERROR, "m")
     bars, means = groups(chart, "mean"), content.means[ERROR][:-2]
@@ -56,7 +56,7 @@ def test_columns_are_as_high_as_their_means():
     assert tooltip(counts[9]) == "9 to 10: no pixels"
 
 
-def test_the_zenith_is_above():
+def test_latitude_chart():
     content = profile(LATITUDES)
     chart = latitude_chart("normal", content, None, ERROR, "°")
     bars = groups(chart, "mean")
@@ -69,7 +69,7 @@ def test_the_zenith_is_above():
 
 
 @pytest.mark.parametrize(("draw", "edges"), [(distance_chart, DISTANCES), (latitude_chart, LATITUDES)])
-def test_baselines_are_drawn_on_the_same_scale(draw, edges):
+def test_baselines_share_the_scale(draw, edges):
     without = draw("x", profile(edges), None, ERROR, "m")
     assert not groups(without, "series")
     below, above = (draw("x", profile(edges), profile(edges, scale), ERROR, "m") for scale in (0.5, 4))
@@ -77,25 +77,25 @@ def test_baselines_are_drawn_on_the_same_scale(draw, edges):
     assert extent(groups(below, "mean")[-1]) == pytest.approx(extent(groups(without, "mean")[-1]), abs=1e-3)
     bar, line = extent(groups(above, "mean")[-1]), extent(groups(above, "series")[0])
     axis = slice(1, 4, 2) if draw is distance_chart else slice(0, 3, 2)
-    assert np.ptp(line[axis]) > 2 * np.ptp(bar[axis]), "the scale holds both"
+    assert np.ptp(line[axis]) > 2 * np.ptp(bar[axis]), "the scale covers both"
 
 
-def test_nothing_but_empty_bins():
+def test_empty_bins():
     empty = Profile(DISTANCES, {ERROR: np.full(10, np.nan)}, np.zeros(10, dtype=np.int64))
     chart = distance_chart("x", empty, empty, ERROR, "m")
     assert not groups(chart, "mean")
     assert len(groups(chart, "count")) == 10
 
 
-def test_classes_that_do_not_occur_have_no_iou():
-    """Sorted; b is predicted but has no ground truth: 0. d is in neither: it has no bar."""
+def test_iou_chart_omits_absent_classes():
+    """Class b is predicted but has no ground truth: IoU 0. Class d does not occur."""
     bars = groups(iou_chart("x", CONFUSION, ("a", "b", "c", "d"), COLORS), "iou")
     assert [(bar.get("data-class"), float(bar.get("data-iou"))) for bar in bars] == [("c", 1), ("a", 0.75), ("b", 0)]
     assert "0 ground truth" in tooltip(bars[2])
     assert "1 predicted" in tooltip(bars[2])
 
 
-def test_iou_is_that_of_the_metric():
+def test_iou_chart_against_metric():
     confusion = np.random.default_rng(0).integers(0, 100, (13, 13))
     names = tuple(map(str, range(13)))
     bars = groups(iou_chart("x", confusion, names, ((0, 0, 0),) * 13), "iou")
@@ -105,7 +105,7 @@ def test_iou_is_that_of_the_metric():
 
 @pytest.mark.parametrize("name", ["<b>&\"'", "$x^2$", "a $ b", "\\alpha", "_x_", "#1", "日本", "n" * 300])
 def test_names_are_plain_text(name):
-    """No markup, no formulas, no comments; long ones are shortened beside the bar."""
+    """Names are not interpreted as markup or formulas; long names are shortened."""
     chart = iou_chart(name, CONFUSION, (name, "b", "c", "d"), COLORS)
     root = ElementTree.fromstring(chart)
     assert root.get("aria-label") == name
@@ -114,8 +114,8 @@ def test_names_are_plain_text(name):
     assert any(text == name or (text.endswith("…") and name.startswith(text[:-1])) for text in texts)
 
 
-def test_the_same_content_is_the_same_chart():
-    """Whatever the user's settings of matplotlib, which stay as they are."""
+def test_charts_are_reproducible():
+    """The user's matplotlib settings are neither used nor changed."""
     first = latitude_chart("x", profile(LATITUDES), profile(LATITUDES, 2), ERROR, "m")
     with matplotlib.rc_context({"axes.facecolor": "black", "svg.fonttype": "path", "font.size": 30}):
         before = dict(matplotlib.rcParams)

@@ -1,4 +1,4 @@
-"""Tables and page of a comparison."""
+"""Tables, files and page of a comparison."""
 
 import csv
 import math
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from metrics.protocol import PRESETS, DepthProtocol, Protocol, aligned
-from reports.comparison import Compared, Comparison, endings, number, write_comparison
+from reports.comparison import Compared, Comparison, key_suffixes, number, write_comparison
 from reports.comparison_page import write_page
-from reports.gallery import SmallCopy
+from reports.gallery import Thumbnail
 from reports.results import describe_protocols
 from tests.reports.test_page import NASTY, Page
 from utils.tasks import METERS
@@ -27,17 +27,17 @@ def compared(name: str, rms: float, a1: float, **more) -> Compared:
     return Compared(name, results, **more)
 
 
-def make_comparison(**more) -> Comparison:
+def make_comparison() -> Comparison:
     depth, labels = np.full((4, 8), 2, np.float16), np.ones((4, 8), np.int16)
-    small = {
-        "depth": {3: SmallCopy(PNG, depth, 2 * depth, PNG)},
-        "segmentation": {3: SmallCopy(PNG, labels, 0 * labels, PNG)},
+    thumbnails = {
+        "depth": {3: Thumbnail(PNG, depth, 2 * depth, PNG)},
+        "segmentation": {3: Thumbnail(PNG, labels, 0 * labels, PNG)},
     }
     cost = {"parameters": 9770698, "ms_per_image": 12.5, "peak_memory_mib": None}
     return Comparison(
         compared=[
-            compared("a|b", 0.5, 0.6, path=NASTY, sha256="12ab", small=small, cost=cost),
-            compared(NASTY, 0.25, 0.4, small=small),
+            compared("a|b", 0.5, 0.6, path=NASTY, sha256="12ab", thumbnails=thumbnails, cost=cost),
+            compared(NASTY, 0.25, 0.4, thumbnails=thumbnails),
         ],
         tasks=("depth", "segmentation"),
         protocol=PROTOCOL,
@@ -45,28 +45,27 @@ def make_comparison(**more) -> Comparison:
         facts={"dataset": "Synthetic", "classes": ""},
         ids={3: "room 3"},
         display_settings=DisplaySettings(("wall", NASTY), ((1, 2, 3), (4, 5, 6)), METERS, "camera"),
-        **more,
     )
 
 
 def test_tables():
-    """A row for each protocol and evaluation; the best in each, the lowest error and the highest accuracy."""
+    """Rows for each protocol and evaluation; the lowest errors and highest accuracies are the best."""
     depth, segmentation, *further = make_comparison().tables()
     assert [row[:2] for row in depth.rows] == [
         *(("", "a|b"), ("", NASTY), ("solid_angle", "a|b"), ("solid_angle", NASTY)),
         *(("median", "a|b"), ("median", NASTY)),
-    ], "none of unifuse, for which there are no values"
+    ], "no rows of unifuse, which has no values"
     rms, a1 = depth.columns.index("rms"), depth.columns.index("a1")
     _, _, values, best = depth.rows[0]
     assert (values[rms], values[a1], best[rms], best[a1]) == (0.5, 0.6, False, True)
     assert depth.rows[1][3][rms]
-    assert depth.rows[4][3][rms], "equal values are both the best"
+    assert depth.rows[4][3][rms], "both of two equal values are the best"
     assert depth.rows[5][3][rms]
-    assert not segmentation.rows[2][3][0], "NaN is not"
+    assert not segmentation.rows[2][3][0], "NaN"
     comparison = make_comparison()
     comparison.compared[0].results["depth"]["rms"] = 0.250001
     rows = comparison.tables()[0].rows
-    assert rows[0][3][rms], "nor may rounding decide between values that are displayed alike"
+    assert rows[0][3][rms], "values that are displayed alike are equally good"
     assert rows[1][3][rms]
     assert [table.title for table in further] == ["depth: further metrics", "cost of one panorama"]
     assert further[1].rows == [("", "a|b", [9770698, 12.5, None], [False] * 3)]
@@ -87,16 +86,14 @@ def test_files(tmp_path):
 
 
 def test_page(tmp_path):
-    """Every name is escaped; each image with all predictions."""
+    """Names are escaped; each image is shown with all predictions."""
     write_page(tmp_path / "page.html", make_comparison())
     page = Page((tmp_path / "page.html").read_text())
     assert "script" not in {tag for tag, _ in page.elements}
     assert page.attributes("data-gallery") == ["depth", "segmentation"]
     images = [alt for alt in page.attributes("alt") if alt != "color scale"]
-    of_card = ["RGB", "ground truth"] + [
-        f"{name}: {what}" for name in ("a|b", NASTY) for what in ("prediction", "error")
-    ]
-    assert images == 2 * of_card
+    card = ["RGB", "ground truth", *(f"{name}: {map_}" for name in ("a|b", NASTY) for map_ in ("prediction", "error"))]
+    assert images == 2 * card
     assert all(source.startswith("data:") for source in page.attributes("src"))
     scales = [text.split() for tag, text in page.texts if tag == "span"]
     assert scales[1:3] == [["2"], ["4", "m"]], "predictions and ground truth share one scale"
@@ -109,7 +106,7 @@ def test_number(value, text):
     assert number(value) == text
 
 
-def test_endings():
-    assert endings("depth", PROTOCOL) == ["", "_solid_angle", "_median", "_unifuse"]
-    assert endings("normal", Protocol(pool_pixels=True)) == ["", "_solid_angle", "_per_pixel"]
-    assert endings("segmentation", Protocol(pool_pixels=True)) == ["", "_solid_angle"]
+def test_key_suffixes():
+    assert key_suffixes("depth", PROTOCOL) == ["", "_solid_angle", "_median", "_unifuse"]
+    assert key_suffixes("normal", Protocol(pool_pixels=True)) == ["", "_solid_angle", "_per_pixel"]
+    assert key_suffixes("segmentation", Protocol(pool_pixels=True)) == ["", "_solid_angle"]

@@ -1,4 +1,4 @@
-"""Which images are shown, and that the choice does not depend on how the dataset was cut into batches and processes."""
+"""Choice and drawing of the images in reports; the choice does not depend on batches or processes."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from reports.gallery import TILES, Gallery, badness, choose, draw_tiles, encode_small
+from reports.gallery import TILES, Gallery, badness, choose, draw_tiles, encode_smallest
 from tasks import TASKS
 from utils.tasks import METERS
 from visual.displays import DisplaySettings
@@ -19,7 +19,7 @@ def random_badness(count: int) -> dict[int, tuple]:
     return {index: (score, index) for index, score in enumerate(scores.tolist())}
 
 
-def test_the_worst_and_the_best_are_among_the_chosen():
+def test_worst_and_best_are_chosen():
     scores = random_badness(100)
     chosen = choose(scores, 5)
     order = sorted(scores, key=scores.get)
@@ -28,28 +28,27 @@ def test_the_worst_and_the_best_are_among_the_chosen():
     assert choose(scores, 100) == set(scores)
 
 
-def test_choosing_from_parts_is_choosing_from_the_whole():
-    """Image by image, as a process does it, then from what three processes have kept."""
+def test_choice_does_not_depend_on_processes():
+    """Three processes choose image by image; the final choice is among their images."""
     scores = random_badness(200)
-    kept_by_all = {}
+    gathered = {}
     for rank in range(3):
         kept = {}
         for index in range(rank, 200, 3):
             kept[index] = scores[index]
             kept = {i: kept[i] for i in choose(kept, 7)}
             assert len(kept) <= 21, "memory does not grow"
-        kept_by_all |= kept
-    assert choose(kept_by_all, 7) == choose(scores, 7)
+        gathered |= kept
+    assert choose(gathered, 7) == choose(scores, 7)
 
 
-def test_drawn_images_are_spread_over_the_dataset():
-    same = dict.fromkeys(range(1000), (0.0, 0))
-    drawn = sorted(choose(same, 20))
-    tenths = np.bincount(np.array(drawn) // 100, minlength=10)
+def test_sample_covers_the_dataset():
+    equal = dict.fromkeys(range(1000), (0.0, 0))
+    tenths = np.bincount(np.array(sorted(choose(equal, 20))) // 100, minlength=10)
     assert (tenths >= 1).all()
 
 
-def test_what_is_worse():
+def test_badness():
     nan = float("nan")
     assert badness("depth", 0.5, 0) > badness("depth", 0.4, 0)
     assert badness("segmentation", 0.4, 0) > badness("segmentation", 0.5, 0)
@@ -68,7 +67,7 @@ def batch():
     }
 
 
-def test_a_gallery_shows_its_images_from_the_worst_to_the_best(batch):
+def test_order_of_images(batch):
     gallery = Gallery(("depth",), SETTINGS)
     rows = [{"index": i, "id": f"image {i}", "depth/rms": rms} for i, rms in enumerate((0.5, float("nan"), 0.7))]
     rows.append({"index": 3, "id": "without ground truth"})
@@ -79,38 +78,39 @@ def test_a_gallery_shows_its_images_from_the_worst_to_the_best(batch):
         assert tile_shapes(image, "depth") == dict.fromkeys(TILES, (8, 16, 3))
 
 
-def test_without_any_ground_truth_predictions_are_shown(batch):
-    """A sample of them, in the order of the dataset."""
+def test_predictions_without_ground_truth(batch):
+    """A sample of them is shown, in the order of the dataset."""
     gallery = Gallery(("depth",), SETTINGS, group_size=2)
     gallery.add(batch, {"depth": torch.full((4, 1, 8, 16), 3.0)}, [{"index": i, "id": str(i)} for i in range(4)])
     shown = gallery.join()["depth"]
     assert [image.index for image in shown] == sorted(image.index for image in shown)
     assert len(shown) == 2
     for image in shown:
-        assert (image.score, image.small.target) == (None, None)
+        assert (image.score, image.thumbnail.target) == (None, None)
         assert tile_shapes(image, "depth") == dict.fromkeys(("RGB", "prediction"), (8, 16, 3))
 
 
 def tile_shapes(image, task: str) -> dict[str, tuple[int, ...]]:
-    tiles = draw_tiles(image.small, task, SETTINGS, TASKS[task].display.scale(image.small.maps(), SETTINGS))
+    tiles = draw_tiles(image.thumbnail, task, SETTINGS, TASKS[task].display.scale(image.thumbnail.maps(), SETTINGS))
     return {name: cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR).shape for name, tile in tiles.items()}
 
 
-def test_all_images_share_a_scale(batch):
-    """Depths of 1 and 3 m have the two ends of the colors of the set, though each map is constant."""
+def test_images_share_a_scale(batch):
+    """Depths of 1 and 3 m have the colors of the two ends, although each map is constant."""
     gallery = Gallery(("depth",), SETTINGS)
     depth = torch.tensor([1.0, 1.0, 3.0, 3.0])[:, None, None, None].expand(4, 1, 8, 16)
     gallery.add(batch, {"depth": depth}, [{"index": i, "id": str(i), "depth/rms": 1.0} for i in range(4)])
     shown = gallery.join()["depth"]
-    scale = TASKS["depth"].display.scale(tuple(values for image in shown for values in image.small.maps()), SETTINGS)
+    maps = tuple(values for image in shown for values in image.thumbnail.maps())
+    scale = TASKS["depth"].display.scale(maps, SETTINGS)
     assert scale == (1, 3, "m")
     for image in shown:
-        tile = np.frombuffer(draw_tiles(image.small, "depth", SETTINGS, scale)["prediction"], np.uint8)
+        tile = np.frombuffer(draw_tiles(image.thumbnail, "depth", SETTINGS, scale)["prediction"], np.uint8)
         red, _, blue = cv2.imdecode(tile, cv2.IMREAD_COLOR_RGB)[4, 8].astype(int)
         assert (red > blue) == (image.index >= 2)
 
 
-def test_large_panoramas_are_shrunk():
+def test_large_panoramas_are_reduced():
     batch = {"rgb": torch.rand(1, 3, 512, 1024), "semantic": torch.randint(-1, 13, (1, 512, 1024))}
     gallery = Gallery(("segmentation",), SETTINGS)
     logits = torch.rand(1, 13, 512, 1024)
@@ -119,11 +119,10 @@ def test_large_panoramas_are_shrunk():
     assert tile_shapes(shown, "segmentation") == dict.fromkeys(TILES, (192, 384, 3))
 
 
-def test_flat_pictures_keep_their_colors():
-    """A label map is smaller as a PNG; a JPEG would blur its colors."""
+def test_label_maps_are_pngs_and_photographs_jpegs():
     labels = np.zeros((64, 128, 3), np.uint8)
     labels[:, 40:] = (200, 30, 30)
-    file = encode_small(labels)
+    file = encode_smallest(labels)
     assert (cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR_RGB) == labels).all()
     noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
-    assert encode_small(noise).startswith(b"\xff\xd8"), "a photograph is a JPEG"
+    assert encode_smallest(noise).startswith(b"\xff\xd8")

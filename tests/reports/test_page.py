@@ -1,4 +1,4 @@
-"""The page is self-contained, shows the values of the results, and escapes all names."""
+"""The HTML report: self-contained, shows the values of the results, escapes names."""
 
 import base64
 import re
@@ -14,7 +14,7 @@ import torch
 
 from datasets.classes import SemanticClasses
 from metrics.evaluator import PROTOCOL
-from reports.gallery import Gallery, Shown, SmallCopy, encode_small
+from reports.gallery import Gallery, GalleryImage, Thumbnail, encode_smallest
 from reports.page import Report, number, quantity, write_report
 from tasks import TASKS, build_evaluator
 from utils.tasks import METERS, RELATIVE
@@ -29,21 +29,21 @@ CLASSES = SemanticClasses(
 
 
 class Page(HTMLParser):
-    """What a page holds: elements in order with their attributes and texts, all of it closed in order."""
+    """Elements, attributes and texts of a page; checks that tags are closed in order."""
 
     VOID = ("meta", "img", "br", "link", "input", "hr")
 
     def __init__(self, text: str):
         super().__init__()
         self.elements: list[tuple[str, dict]] = []
-        self.texts: list[tuple[str, str]] = []  # (element around, text)
+        self.texts: list[tuple[str, str]] = []  # (parent element, text)
         self._open: list[str] = []
         self.feed(text)
         self.close()
         assert not self._open
 
     def handle_starttag(self, tag, attrs):
-        assert len(dict(attrs)) == len(attrs), "an attribute occurs once"
+        assert len(dict(attrs)) == len(attrs), "duplicate attribute"
         self.elements.append((tag, dict(attrs)))
         if tag not in self.VOID:
             self._open.append(tag)
@@ -59,7 +59,7 @@ class Page(HTMLParser):
         return [attributes[name] for _, attributes in self.elements if name in attributes]
 
     def having(self, *names: str) -> list[dict]:
-        """The attributes of all elements that have certain ones."""
+        """The attributes of all elements that have these attributes."""
         return [attributes for _, attributes in self.elements if {*names} <= attributes.keys()]
 
     def metrics(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 
 def random_batch(labeled: bool) -> dict:
-    """Random images and ground truth, with or without class labels."""
+    """Random images and ground truth; unless `labeled`, without class labels."""
     batch = {
         "index": torch.arange(COUNT),
         "id": [f"{NASTY}/{i}" for i in range(COUNT)],
@@ -83,8 +83,8 @@ def random_batch(labeled: bool) -> dict:
     return batch
 
 
-def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, notes=(), labeled=True) -> Report:
-    """An evaluation of random predictions, which get better from image to image."""
+def make_report(tasks=tuple(TASKS), depth_unit=METERS, baselines=True, tta=1, notes=(), labeled=True) -> Report:
+    """An evaluation of random predictions that improve from image to image."""
     batch = random_batch(labeled)
     noise = torch.arange(COUNT, 0, -1)[:, None, None, None] / COUNT
     logits = torch.nn.functional.one_hot(batch["semantic"].clamp_min(0), len(CLASSES)).movedim(-1, 1).float()
@@ -110,7 +110,7 @@ def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, note
                     "fixed_map": {task: f"the same {task} everywhere" for task in tasks},
                 },
             }
-            if trivial
+            if baselines
             else {}
         ),
         "notes": list(notes),
@@ -134,7 +134,7 @@ def make_report(tasks=tuple(TASKS), depth_unit=METERS, trivial=True, tta=1, note
         "git_commit": None,
     }
     breakdowns = evaluator.breakdowns()
-    return Report(summary, rows, breakdowns, breakdowns if trivial else {}, gallery.join(), settings)
+    return Report(summary, rows, breakdowns, breakdowns if baselines else {}, gallery.join(), settings)
 
 
 @pytest.fixture(scope="module")
@@ -151,35 +151,35 @@ def page_of(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def complete(page_of) -> SimpleNamespace:
-    """The report with everything, and its page, which takes a second to draw."""
+    """A report with all parts, and its page, which takes a second to draw."""
     torch.manual_seed(0)
-    report = make_report(tta=4, notes=[NASTY, "mismatch: metres and feet"])
+    report = make_report(tta=4, notes=[NASTY, "mismatch: meters and feet"])
     page, text = page_of(report)
     return SimpleNamespace(report=report, page=page, text=text)
 
 
 @pytest.fixture(scope="module")
-def without_trivial(page_of) -> SimpleNamespace:
-    """As `complete`, without baselines."""
+def without_baselines(page_of) -> SimpleNamespace:
+    """A report without baselines, and its page."""
     torch.manual_seed(0)
-    report = make_report(trivial=False)
+    report = make_report(baselines=False)
     page, text = page_of(report)
     return SimpleNamespace(report=report, page=page, text=text)
 
 
-def test_the_page_is_self_contained(complete):
-    """Nothing is fetched: all addresses are those of embedded images, which can be decoded, or within a chart."""
+def test_page_is_self_contained(complete):
+    """All URLs are data of decodable images, or references within a chart."""
     page, text = complete.page, complete.text
     assert not {"link", "iframe", "object", "embed", "base", "form", "a"} & {tag for tag, _ in page.elements}
-    for address in page.attributes("xlink:href"):
-        assert re.fullmatch(r"#\w+", address)
+    for url in page.attributes("xlink:href"):
+        assert re.fullmatch(r"#\w+", url)
     for name in ("src", "href", "srcset", "action", "data", "poster"):
-        for address in page.attributes(name):
-            assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", address)
+        for url in page.attributes(name):
+            assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", url)
     images = page.attributes("src")
     assert len(images) == 3 * COUNT * 4 + 3, "four tiles per image and task, and three color scales"
-    for address in images:
-        data = np.frombuffer(base64.b64decode(address.partition(",")[2]), np.uint8)
+    for url in images:
+        data = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
     for styled in re.findall(r"<style>.*?</style>|<script>.*?</script>", text, flags=re.DOTALL):
         assert "http" not in styled
@@ -187,27 +187,27 @@ def test_the_page_is_self_contained(complete):
         assert "@import" not in styled
 
 
-def test_charts_are_valid_and_have_ids_of_their_own(complete):
-    """Each is XML and refers only to itself: a page has one space of ids for all of them."""
+def test_ids_of_charts_are_unique(complete):
+    """Each chart is valid XML and only refers to its own ids."""
     page, text = complete.page, complete.text
     charts = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(charts) == 1 + 2 * 4, "IoU; two errors of depth, one of normals and one of labels, in two charts each"
+    assert len(charts) == 1 + 2 * 4, "IoU, and two charts for each of two depth errors, normals and labels"
     ids = [re.findall(r'\bid="([^"]*)"', chart) for chart in charts]
-    for chart, own in zip(charts, ids, strict=True):
+    for chart, chart_ids in zip(charts, ids, strict=True):
         ElementTree.fromstring(chart)
-        assert {*re.findall(r'href="#([^"]*)"', chart), *re.findall(r"url\(#([^)]*)\)", chart)} == {*own}
-    every_id = [name for own in ids for name in own]
-    assert len({*every_id}) == len(every_id) > 0
+        assert {*re.findall(r'href="#([^"]*)"', chart), *re.findall(r"url\(#([^)]*)\)", chart)} == {*chart_ids}
+    all_ids = [name for chart_ids in ids for name in chart_ids]
+    assert len({*all_ids}) == len(all_ids) > 0
     labels = [attributes["aria-label"] for tag, attributes in page.elements if tag == "svg"]
     assert len({*labels}) == len(charts)
 
 
-def test_the_page_is_reproducible(page_of, complete):
+def test_page_is_reproducible(page_of, complete):
     assert page_of(complete.report)[1] == complete.text
 
 
 def test_names_are_escaped(complete):
-    """Class names, ids, paths and commands: nothing of theirs is run or loaded, and they are still shown."""
+    """Class names, ids, paths and commands are shown as text."""
     page, text = complete.page, complete.text
     assert [tag for tag, _ in page.elements].count("script") == 1
     assert not page.attributes("onerror")
@@ -219,12 +219,12 @@ def test_names_are_escaped(complete):
     assert f"/models/{NASTY}.pth" in [content for tag, content in page.texts if tag == "td"]
 
 
-def test_metrics_are_those_of_the_results(complete):
+def test_metrics_of_all_predictors(complete):
     report, page = complete.report, complete.page
     expected = {}
-    for kind in ("results", "plain", "constant", "fixed_map"):
-        for task, metrics in report.summary[kind].items():
-            expected |= {f"{kind}/{task}/{name}": value for name, value in metrics.items()}
+    for predictor in ("results", "plain", "constant", "fixed_map"):
+        for task, metrics in report.summary[predictor].items():
+            expected |= {f"{predictor}/{task}/{name}": value for name, value in metrics.items()}
     assert page.metrics() == expected
     texts = {content for _, content in page.texts}
     assert number(report.summary["results"]["depth"]["rms"]) in texts
@@ -235,8 +235,8 @@ def test_metrics_are_those_of_the_results(complete):
     assert any("32x16" in content and "1 bad" in content for content in texts)
 
 
-def test_metrics_that_are_not_finite(page_of):
-    report = make_report(("depth",), trivial=False)
+def test_nonfinite_metrics(page_of):
+    report = make_report(("depth",), baselines=False)
     results = {"depth": report.summary["results"]["depth"] | {"rms": float("nan"), "log10": float("inf")}}
     page, _ = page_of(replace(report, summary={**report.summary, "results": results}))
     assert np.isnan(page.metrics()["results/depth/rms"])
@@ -251,8 +251,8 @@ def test_quantities(value, unit, text):
     assert quantity(value, unit) == text
 
 
-def test_the_worst_image_is_first(complete):
-    """The fixture's predictions get better from image to image."""
+def test_worst_image_is_first(complete):
+    """The predictions of the fixture improve from image to image."""
     page = complete.page
     assert [int(index) for index in page.attributes("data-index")] == [0, 1, 2, 3] * 3
     assert [int(rank) for rank in page.attributes("data-rank")] == [1, 2, 3, 4] * 3
@@ -266,24 +266,24 @@ def test_the_worst_image_is_first(complete):
 
 
 @pytest.mark.parametrize("tasks", [("depth",), ("normal", "segmentation"), ("segmentation",)])
-def test_some_tasks_of_three(page_of, tasks):
+def test_subsets_of_tasks(page_of, tasks):
     page, _ = page_of(make_report(tasks))
     assert page.attributes("data-task") == list(tasks)
     assert {key.split("/")[-2] for key in page.metrics()} == set(tasks)
     assert ("confusion matrix" in page.attributes("aria-label")) == ("segmentation" in tasks)
 
 
-def test_without_baselines(complete, without_trivial):
-    page, text = without_trivial.page, without_trivial.text
+def test_without_baselines(complete, without_baselines):
+    page, text = without_baselines.page, without_baselines.text
     assert {key.split("/")[0] for key in page.metrics()} == {"results"}
     assert "constant" not in text
     assert not page.attributes("data-series")
     assert not page.attributes("data-note")
-    assert {"dataset", "images", "checkpoint", "depth", "normals"} == {*page.attributes("data-fact")}, "one view"
+    assert {"dataset", "images", "checkpoint", "depth", "normals"} == {*page.attributes("data-fact")}, "no views"
     assert len(complete.page.attributes("data-series")) == 2 * 4
 
 
-def test_relative_depth_has_no_metres(page_of):
+def test_relative_depth_has_no_unit(page_of):
     page, _ = page_of(make_report(("depth",), depth_unit=RELATIVE))
     texts = [content for _, content in page.texts]
     assert RELATIVE in texts
@@ -302,94 +302,96 @@ def test_baselines_are_described(complete):
 def test_notes_are_shown(complete):
     page = complete.page
     assert len(page.attributes("data-note")) == 2
-    assert {NASTY, "mismatch: metres and feet"} <= {content for _, content in page.texts}
+    assert {NASTY, "mismatch: meters and feet"} <= {content for _, content in page.texts}
 
 
 def without_ground_truth(report: Report, *tasks: str) -> Report:
-    """The report if no image had ground truth for some tasks."""
+    """The report as if no image had ground truth for these tasks."""
     evaluator = build_evaluator(tasks, len(CLASSES), with_breakdown=True)
-    nothing = {task: dict.fromkeys(report.summary["results"][task]) | {"seam": 3.1} for task in tasks}
-    summary = {**report.summary, "results": {**report.summary["results"], **nothing}}
+    empty = {task: dict.fromkeys(report.summary["results"][task]) | {"seam": 3.1} for task in tasks}
+    summary = {**report.summary, "results": {**report.summary["results"], **empty}}
     shown = {**report.shown, **{task: [] for task in tasks}}
     return replace(report, summary=summary, breakdowns={**report.breakdowns, **evaluator.breakdowns()}, shown=shown)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_no_ground_truth_for_a_task(page_of, without_trivial, task):
-    """The page says so, and no empty chart is drawn."""
-    whole = without_trivial.page
-    page, _ = page_of(without_ground_truth(without_trivial.report, task))
+def test_no_ground_truth_for_a_task(page_of, without_baselines, task):
+    """A note replaces the metrics, and the task has no charts."""
+    whole = without_baselines.page
+    page, _ = page_of(without_ground_truth(without_baselines.report, task))
     assert page.attributes("data-no-ground-truth") == [task] * 2
     assert not whole.attributes("data-no-ground-truth")
     assert {key for key in page.metrics() if f"/{task}/" in key} == {f"results/{task}/seam"}
-    lost = [label for label in whole.attributes("aria-label") if label not in page.attributes("aria-label")]
-    assert ("confusion matrix" in lost) == ("IoU per class" in lost) == (task == "segmentation")
+    missing = [label for label in whole.attributes("aria-label") if label not in page.attributes("aria-label")]
+    assert ("confusion matrix" in missing) == ("IoU per class" in missing) == (task == "segmentation")
     charts = [label for label in page.attributes("aria-label") if " by " in label]
     assert charts
     assert not any(label.startswith(f"{task}: ") for label in charts)
     assert task not in page.attributes("data-task")
 
 
-def test_no_ground_truth_at_all(page_of, without_trivial):
-    page, _ = page_of(without_ground_truth(without_trivial.report, *TASKS))
+def test_no_ground_truth_at_all(page_of, without_baselines):
+    page, _ = page_of(without_ground_truth(without_baselines.report, *TASKS))
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"svg", "article", "img", "figure"}
     assert len(page.attributes("data-no-ground-truth")) == 2 * len(TASKS)
     assert {key.split("/")[-1] for key in page.metrics()} == {"seam"}
 
 
-def test_predicted_labels_without_ground_truth(page_of, without_trivial):
-    """They are shown with the legend of the predicted classes, and nothing that needs ground truth."""
-    report = without_ground_truth(without_trivial.report, "segmentation")
+def test_predicted_labels_without_ground_truth(page_of, without_baselines):
+    """The legend lists the predicted classes."""
+    report = without_ground_truth(without_baselines.report, "segmentation")
     predicted = np.zeros((8, 16), np.int16)
     predicted[:, 5:] = 2
-    image = Shown(7, "room", None, SmallCopy(encode_small(np.zeros((8, 16, 3), np.uint8)), predicted))
+    rgb = encode_smallest(np.zeros((8, 16, 3), np.uint8))
+    image = GalleryImage(7, "room", None, Thumbnail(rgb, predicted))
     page, text = page_of(replace(report, shown={"segmentation": [image]}))
     assert page.attributes("data-task") == ["segmentation"]
     assert page.attributes("data-index") == ["7"]
     assert not page.attributes("data-rank")
     assert [attributes["alt"] for attributes in page.having("alt", "decoding")] == ["RGB", "prediction"]
     legend = text[text.index('<p class="legend">') : text.index('<div class="cards">')]
-    assert re.findall(r"</i>([^<]*)</span>", legend) == ["sofa", "wall"], "the most frequent first"
+    assert re.findall(r"</i>([^<]*)</span>", legend) == ["sofa", "wall"], "most frequent first"
 
 
-def test_an_evaluation_without_labels(page_of):
-    page, text = page_of(make_report(("depth", "segmentation"), trivial=False, labeled=False))
+def test_evaluation_without_labels(page_of):
+    page, text = page_of(make_report(("depth", "segmentation"), baselines=False, labeled=False))
     assert page.attributes("data-task") == ["depth", "segmentation"]
     assert page.attributes("data-index") == ["0", "1", "2", "3"] * 2
-    assert len(page.attributes("data-score")) == COUNT, "of depth"
+    assert len(page.attributes("data-score")) == COUNT, "only depth has scores"
     labels = text[text.index('data-task="segmentation"') :]
     assert labels.count("<figcaption>prediction<") == COUNT
     assert "ground truth<" not in labels
     assert not [label for label in page.attributes("aria-label") if not label.startswith("depth: ")]
 
 
-def test_no_distances_without_depth(page_of):
-    """Ground truth of normals is enough for their errors by latitude only."""
-    report = make_report(("normal",), trivial=False)
+def test_no_distance_chart_without_depth(page_of):
+    """Without ground truth depth, errors of normals are only shown by latitude."""
+    report = make_report(("normal",), baselines=False)
     breakdown = report.breakdowns["normal"]
-    nowhere = replace(breakdown.by_distance, counts=np.zeros_like(breakdown.by_distance.counts))
-    page, _ = page_of(replace(report, breakdowns={"normal": replace(breakdown, by_distance=nowhere)}))
+    empty = replace(breakdown.by_distance, counts=np.zeros_like(breakdown.by_distance.counts))
+    page, _ = page_of(replace(report, breakdowns={"normal": replace(breakdown, by_distance=empty)}))
     charts = [label for label in page.attributes("aria-label") if " by " in label]
     assert len(charts) == 1
     assert charts[0].endswith("by latitude")
 
 
-def test_the_scale_of_depth_is_that_of_the_set(complete):
-    low, high, _ = depth_scale(tuple(m for image in complete.report.shown["depth"] for m in image.small.maps()), "m")
+def test_depth_scale_covers_all_images(complete):
+    maps = tuple(values for image in complete.report.shown["depth"] for values in image.thumbnail.maps())
+    low, high, _ = depth_scale(maps, "m")
     depth = complete.text[complete.text.index('data-task="depth"') :]
     assert re.search(rf'class="scale"> {low:g} <img [^>]*> {high:g} m<', depth)
 
 
-def test_abs_has_a_plain_name(complete):
-    """For people; its key stays."""
+def test_displayed_name_of_abs(complete):
+    """Its key does not change."""
     texts = [content for _, content in complete.page.texts]
     assert "mean absolute error" in texts
     assert "abs_" not in texts
     assert "results/depth/abs_" in complete.page.metrics()
 
 
-def test_images_that_are_not_shown_are_counted(page_of):
+def test_skipped_images_are_counted(page_of):
     report = make_report(("depth",))
     shown = {"depth": [image for image in report.shown["depth"] if image.index != 1]}
     page, _ = page_of(replace(report, shown=shown))
@@ -398,8 +400,8 @@ def test_images_that_are_not_shown_are_counted(page_of):
     assert any(re.search(r"\b3\s+of\s+4\b", content) for tag, content in page.texts if tag == "p")
 
 
-def test_cells_are_fractions_of_the_ground_truth(page_of):
-    """A row per class with ground truth pixels, a cell per class; the others are named."""
+def test_confusion_matrix(page_of):
+    """Cells are fractions of the ground truth pixels of a class; classes without any are listed."""
     report = make_report(("segmentation",))
     confusion = np.array([[3, 1, 0, 0], [0, 0, 0, 0], [2, 2, 4, 0], [0, 0, 0, 0]])
     breakdown = replace(report.breakdowns["segmentation"], confusion=confusion)
@@ -413,8 +415,8 @@ def test_cells_are_fractions_of_the_ground_truth(page_of):
     assert any(NASTY in content and "never seen" in content for tag, content in page.texts if tag == "span")
 
 
-def test_many_classes(page_of):
-    """Their cells have no numbers, and still their fractions."""
+def test_confusion_matrix_of_many_classes(page_of):
+    """Every cell has its fraction."""
     count = 41
     names, colors = tuple(f"class {i}" for i in range(count)), tuple((i, i, i) for i in range(count))
     report = make_report(("segmentation",))

@@ -1,4 +1,4 @@
-"""Predictions and ground truth that mean different things."""
+"""Mismatches between predictions and ground truth."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ CHECKPOINT = AchievementCheckpoint(Path("model.pth"), "", SETTINGS, {}, {})
 DOGS = DisplaySettings(("background", "dog"), COLORS, ALONG_AXIS, "camera")
 
 
-def test_boxes_of_other_classes():
+def test_detection_of_other_classes():
     with pytest.raises(UserError) as info:
         compare_meaning(CHECKPOINT, DOGS, ("detection", "depth"), [])
     message = str(info.value)

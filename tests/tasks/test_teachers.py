@@ -1,4 +1,4 @@
-"""Which checkpoints can be teachers; what they do is tested in `training.test_teachers`."""
+"""Loading teachers; for training with them see `training.test_teachers`."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from networks.saved_network import save_checkpoint
 from tasks.teachers import load_teachers
 from utils.errors import UserError
 
-TAUGHT = AchievementSettings(
+STUDENT = AchievementSettings(
     backbone="mobilenet_v2",
     tasks=("segmentation", "depth"),
     height=48,
@@ -25,33 +25,33 @@ TAUGHT = AchievementSettings(
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
-def test_released_weights_of_another_number_of_classes_are_refused(tmp_path, num_classes):
+def test_released_weights_need_equal_number_of_classes(tmp_path, num_classes):
     own = replace(
-        TAUGHT,
+        STUDENT,
         tasks=("segmentation",),
-        class_names=TAUGHT.class_names[:num_classes],
-        class_colours=TAUGHT.class_colours[:num_classes],
+        class_names=STUDENT.class_names[:num_classes],
+        class_colours=STUDENT.class_colours[:num_classes],
     )
     state = own.build_network().state_dict()
     torch.save({released_key(key): value for key, value in state.items()}, tmp_path / "released.pth")
-    load = [str(tmp_path / "released.pth")], TAUGHT, torch.device("cpu")
+    arguments = [str(tmp_path / "released.pth")], STUDENT, torch.device("cpu")
     if num_classes == 3:
-        [network] = load_teachers(*load).networks.values()
+        [network] = load_teachers(*arguments).networks.values()
         assert network.tasks == ("segmentation",)
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
         return
     with pytest.raises(UserError, match=r"released\.pth predicts 2 classes"):
-        load_teachers(*load)
+        load_teachers(*arguments)
 
 
 @pytest.mark.parametrize("heads", [("softmax", "sigmoid"), ("sigmoid", "softmax"), ("sigmoid", "sigmoid")])
-def test_detection_is_taught_by_sigmoids_only(tmp_path, heads):
-    taught, own = (replace(TAUGHT, arch="VMM", tasks=("detection",), cls_head=head) for head in heads)
+def test_detection_needs_sigmoids(tmp_path, heads):
+    student, own = (replace(STUDENT, arch="VMM", tasks=("detection",), cls_head=head) for head in heads)
     save_checkpoint(tmp_path / "teacher.pth", own, own.build_network(), torch.nn.Identity(), epoch=1)
-    load = [str(tmp_path / "teacher.pth")], taught, torch.device("cpu")
+    arguments = [str(tmp_path / "teacher.pth")], student, torch.device("cpu")
     if "softmax" not in heads:
-        assert load_teachers(*load).hashes.keys() == {"detection"}
+        assert load_teachers(*arguments).hashes.keys() == {"detection"}
         return
     with pytest.raises(UserError, match="--cls_head sigmoid"):
-        load_teachers(*load)
+        load_teachers(*arguments)

@@ -1,4 +1,4 @@
-"""Boxes on images: where they are, in which colors, and which are right."""
+"""Display of detections: positions, colors, and matching with ground truth."""
 
 import numpy as np
 import pytest
@@ -21,13 +21,13 @@ SIZE = (64, 96)
 LARGE = np.full((400, 600, 3), 255, np.uint8)
 
 
-def colors_at(image: np.ndarray, *places: tuple[int, int]) -> list[tuple[int, ...]]:
+def colors_at(image: np.ndarray, *points: tuple[int, int]) -> list[tuple[int, ...]]:
     """The colors at these (x, y)."""
-    return [tuple(image[y, x].tolist()) for x, y in places]
+    return [tuple(image[y, x].tolist()) for x, y in points]
 
 
 def prediction_of(rows: list[tuple[int, float, tuple[float, ...]]], size: tuple[int, int] = SIZE) -> torch.Tensor:
-    """(A, 4 + 20): a box of each class, score and corners as fractions, each at an anchor of its own; nothing else."""
+    """A prediction (A, 4 + 20) with these detections only: class, score, and corners as fractions."""
     anchors = anchor_boxes(size)
     prediction = torch.zeros(len(anchors), 24)
     prediction[:, 4:] = -20
@@ -37,17 +37,18 @@ def prediction_of(rows: list[tuple[int, float, tuple[float, ...]]], size: tuple[
     return prediction
 
 
-def test_lines_are_where_the_corners_are():
-    """The first box covers the others; coordinates beyond the image are drawn at its edges."""
+def test_draw_boxes():
+    """The first box covers the others; corners outside the image are drawn at its borders."""
     boxes = np.array([[100.0, 50, 300, 200], [100, 50, 300, 390], [-20, -20, 620, 420]])
     image = draw_boxes(LARGE, boxes, (GREEN, RED, BLUE))
     assert colors_at(image, (100, 50), (300, 120), (200, 200), (300, 300), (200, 390)) == [GREEN] * 3 + [RED] * 2
     assert colors_at(image, (0, 200), (599, 0), (300, 399)) == [BLUE] * 3
     assert colors_at(image, (150, 100), (200, 300), (50, 390)) == [(255, 255, 255)] * 3
-    assert (LARGE == 255).all(), "of a copy"
+    assert (LARGE == 255).all(), "the input is not modified"
 
 
-def test_small_images_are_enlarged_and_large_ones_get_wide_lines():
+def test_boxes_on_small_and_large_images():
+    """Small images are enlarged, large ones have wider lines."""
     small = draw_boxes(np.zeros((20, 64, 3), np.uint8), np.array([[10.0, 5, 40, 15]]), (RED,))
     assert small.shape == (120, 384, 3)
     assert colors_at(small, (60, 30), (240, 60), (150, 90)) == [RED] * 3
@@ -61,8 +62,8 @@ def test_small_images_are_enlarged_and_large_ones_get_wide_lines():
     assert widths[1] > 2 * widths[0]
 
 
-def test_names_are_above_the_boxes():
-    """In the color of the class; objects have no scores, difficult ones thin lines and no names."""
+def test_draw_detections():
+    """Names are above the boxes; objects have no scores, difficult ones thin lines and no names."""
     values = np.array(
         [[CAR, 0.9, 100, 100, 250, 200], [CAT, 1, 300, 100, 450, 200], [BIRD, np.nan, 100, 250, 250, 350]]
     )
@@ -89,25 +90,25 @@ def test_match():
     detections = np.array(
         [
             box(CAR, 0.9, 3),  # IoU 7 / 13
-            box(CAR, 0.8, 0),  # of an object that is found already
+            box(CAR, 0.8, 0),  # second detection of this object
             box(CAR, 0.7, 104),  # IoU 6 / 14
-            box(CAR, 0.6, 200),  # of another class
-            box(CAT, 0.5, 301),  # of a difficult object, twice
+            box(CAR, 0.6, 200),  # another class
+            box(CAT, 0.5, 301),  # difficult object
             box(CAT, 0.4, 300),
         ]
     )
-    is_right, is_wrong, is_missed = match(detections, objects)
-    assert is_right.tolist() == [True, False, False, False, False, False]
+    is_correct, is_wrong, is_missed = match(detections, objects)
+    assert is_correct.tolist() == [True, False, False, False, False, False]
     assert is_wrong.tolist() == [False, True, True, True, False, False]
     assert is_missed.tolist() == [False, True, True, False]
-    nothing = np.zeros((0, 6))
-    assert [len(values) for values in match(nothing, nothing)] == [0, 0, 0]
-    assert match(detections, nothing)[1].all()
-    assert match(nothing, objects)[2].tolist() == [True, True, True, False]
+    empty = np.zeros((0, 6))
+    assert [len(values) for values in match(empty, empty)] == [0, 0, 0]
+    assert match(detections, empty)[1].all()
+    assert match(empty, objects)[2].tolist() == [True, True, True, False]
 
 
 def test_error_panel():
-    """The colors say what `match` says, and the caption says what they mean."""
+    """Colors show the result of `match`; the caption explains them."""
     display = DetectionDisplay((400, 600), softmax=False)
     objects = np.array(
         [[CAR, 1, 20, 20, 120, 120], [CAT, 1, 220, 20, 320, 120], [CAT, np.nan, 420, 20, 520, 120]], np.float32
@@ -121,12 +122,12 @@ def test_error_panel():
     assert panel.shape == (2 * 422, 1200, 3)
     np.testing.assert_array_equal(panel[444:, 600:], image)
     heading = panel[422:444, 600:].min(axis=-1)
-    assert np.nonzero(heading.min(axis=0) < 128)[0].max() > 200, "longer than the name of the task"
+    assert np.nonzero(heading.min(axis=0) < 128)[0].max() > 200, "the caption is longer than the task's name"
     assert display.marks(objects, SETTINGS) == ["thin: difficult"]
     assert not display.marks(found, SETTINGS)
 
 
-def test_a_legend_of_the_classes_that_occur():
+def test_legend_of_detected_classes():
     values = np.array([[CAT, 0.9, 0, 0, 9, 9], [CAR, 0.8, 0, 0, 9, 9], [CAR, 0.8, 20, 0, 29, 9]], np.float32)
     display = DetectionDisplay(SIZE, softmax=False)
     assert display.classes((values,)) == [CAR, CAT]
@@ -138,7 +139,7 @@ def test_a_legend_of_the_classes_that_occur():
 
 
 @pytest.mark.parametrize("min_score", [SHOWN_SCORE, 0.6])
-def test_maps_of_predictions(min_score):
+def test_as_map(min_score):
     rows = [(CAR, 0.5, (0.25, 0.5, 0.5, 0.75)), (CAT, 0.9, (0.5, 0.0, 1.5, 0.25)), (BIRD, 0.2, (0.0, 0.0, 0.5, 0.5))]
     found = DetectionDisplay(SIZE, softmax=False, min_score=min_score).as_map(prediction_of(rows))
     expected = [[CAT, 0.9, 48, 0, 96, 16], [CAR, 0.5, 24, 32, 48, 48]]
@@ -146,23 +147,23 @@ def test_maps_of_predictions(min_score):
 
 
 def batch_with(objects: list[list[float]], stored: tuple[int, int]) -> dict:
-    """A batch of one image of this size with these objects, fitted to SIZE."""
+    """A batch with one image of this stored size, fitted to SIZE, and these objects."""
     image = without_maps(np.full((*stored, 3), 128, np.uint8), "a")
     image.objects = np.array(objects) if objects else no_objects()
     sample = unpack(pack(image.fitted(*SIZE), 0, stored))
     return {key: value[None] if isinstance(value, torch.Tensor) else [value] for key, value in sample.items()}
 
 
-def test_maps_of_ground_truth():
-    """64x48 is padded to 72x48 (width x height) and becomes 4/3 as large; pixels of objects count from 1."""
+def test_target_map():
+    """64x48 is padded to 72x48 (width x height) and enlarged by 4/3; pixels of objects are counted from 1."""
     batch = batch_with([[1, 1, 31, 25, CAR, 0], [37, 13, 61, 37, CAT, 1], [0, 0, 0, 0, 0, 0]], (48, 64))
     target = DetectionDisplay(SIZE, softmax=False).target_map(batch, 0)
     np.testing.assert_allclose(target, [[CAR, 1, 0, 0, 40, 32], [CAT, np.nan, 48, 16, 80, 48]], atol=1e-5)
 
 
 @pytest.mark.parametrize("objects", [[], [[1, 1, 31, 25, CAR, 0]]])
-def test_panels_of_a_batch(objects):
-    """A detection of the object is right: drawn as predictions and ground truth of other tasks are."""
+def test_batch_panels(objects):
+    """The detection is correct if there is an object."""
     batch = batch_with(objects, (48, 64))
     prediction = prediction_of([(CAR, 0.9, (0.0, 0.0, 40 / 96, 0.5))])[None]
     displays = {"detection": DetectionDisplay(SIZE, softmax=False)}
@@ -178,6 +179,6 @@ def test_panels_of_a_batch(objects):
     assert error == (GREEN if objects else RED)
 
 
-def test_a_smaller_image():
+def test_shrunk():
     values = np.array([[CAR, 0.5, 10, 20, 30, 40]], np.float32)
     assert DetectionDisplay(SIZE, softmax=False).shrunk(values, 4).tolist() == [[CAR, 0.5, 2.5, 5, 7.5, 10]]

@@ -1,17 +1,17 @@
-"""Maps at the size of the image, against interpolation of the whole."""
+"""Maps at the size of the original image, against interpolation of the whole prediction."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from tasks import DISPLAYS
-from visual import own_size
+from visual import original_size
 
 SMALL = (6, 8)
 
 
 def interpolated(prediction: torch.Tensor, size, padded_size) -> torch.Tensor:
-    """(C, H, W): padded_size first, then the upper left part."""
+    """The upper left part (C, H, W) of a prediction interpolated to padded_size."""
     whole = F.interpolate(prediction[None], padded_size, mode="bilinear", align_corners=False)[0]
     return whole[:, : size[0], : size[1]]
 
@@ -19,7 +19,7 @@ def interpolated(prediction: torch.Tensor, size, padded_size) -> torch.Tensor:
 @pytest.mark.parametrize(("size", "padded_size"), [((30, 40), (30, 40)), ((25, 40), (30, 40)), ((3, 2), (3, 4))])
 @pytest.mark.parametrize("chunk", [1, 700, 1 << 24])
 def test_bilinear(monkeypatch, size, padded_size, chunk):
-    monkeypatch.setattr(own_size, "_CHUNK", chunk)
+    monkeypatch.setattr(original_size, "_CHUNK", chunk)
     torch.manual_seed(0)
     depth, normal, logits = (torch.randn(channels, *SMALL) for channels in (1, 3, 5))
     expected = interpolated(depth, size, padded_size)[0]
@@ -33,7 +33,6 @@ def test_bilinear(monkeypatch, size, padded_size, chunk):
     assert torch.equal(labels.long(), expected)
 
 
-def test_the_size_of_the_network():
-    """Not a bit is changed."""
+def test_unchanged_size():
     depth = torch.randn(1, *SMALL)
     assert (DISPLAYS["depth"].as_map_at(depth, SMALL, SMALL) == depth[0].numpy()).all()

@@ -1,4 +1,4 @@
-"""Predictions of a network for an image that was padded and resized for it, at the size of the image."""
+"""Resizing predictions for padded and resized images to the size of the original image."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,15 @@ import torch.nn.functional as F
 _CHUNK = 1 << 24  # elements at a time: 64 MiB
 
 
-def rows_at_own_size(
+def rows_at_original_size(
     prediction: torch.Tensor, size: tuple[int, int], padded_size: tuple[int, int]
 ) -> Iterator[torch.Tensor]:
-    """The upper left part of a prediction, interpolated bilinearly: some rows (C, ., W) at a time, H together.
+    """Interpolate the upper left part of a prediction bilinearly; yields chunks (C, ., W) of its H rows.
 
     Args:
         prediction: (C, h, w) for the padded and resized image.
-        size: (H, W) of the image, the upper left part of the padded one.
-        padded_size: of the latter, before it was resized.
+        size: (H, W) of the original image, the upper left part of the padded image.
+        padded_size: (H, W) of the padded image before resizing.
     """
     y, x = (
         (2 * torch.arange(length, device=prediction.device) + 1) / whole - 1
