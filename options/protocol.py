@@ -36,7 +36,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(MORE_METRICS),
         default=[],
         metavar="NAME",
-        help=f"further metrics, which take longer: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
+        help=f"extra metrics, which take longer: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
     )
     group.add_argument(
         "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"

@@ -50,7 +50,7 @@ def make_comparison() -> Comparison:
 
 def test_tables():
     """Rows for each protocol and evaluation; the lowest errors and highest accuracies are the best."""
-    depth, segmentation, *further = make_comparison().tables()
+    depth, segmentation, *extra = make_comparison().tables()
     assert [row[:2] for row in depth.rows] == [
         *(("", "a|b"), ("", NASTY), ("solid_angle", "a|b"), ("solid_angle", NASTY)),
         *(("median", "a|b"), ("median", NASTY)),
@@ -67,8 +67,8 @@ def test_tables():
     rows = comparison.tables()[0].rows
     assert rows[0][3][rms], "values that are displayed alike are equally good"
     assert rows[1][3][rms]
-    assert [table.title for table in further] == ["depth: further metrics", "cost of one panorama"]
-    assert further[1].rows == [("", "a|b", [9770698, 12.5, None], [False] * 3)]
+    assert [table.title for table in extra] == ["depth: extra metrics", "cost of one panorama"]
+    assert extra[1].rows == [("", "a|b", [9770698, 12.5, None], [False] * 3)]
 
 
 def test_files(tmp_path):
