@@ -26,18 +26,18 @@ def roll_yaw(panorama: Panorama, columns: int) -> Panorama:
     Normals in a world frame keep their values.
     """
     rolled = {name: np.roll(getattr(panorama, name), columns, axis=1) for name in _MAPS}
-    return replace(panorama, **rolled, normal_map=_view_normal_map(panorama, View(columns)))
+    return replace(panorama, **rolled, normal_decoding=_view_normal_decoding(panorama, View(columns)))
 
 
 def flip_left_right(panorama: Panorama) -> Panorama:
     """Mirror the panorama: columns in reverse order, the x component of the normals negated."""
     flipped = {name: cv2.flip(getattr(panorama, name), 1) for name in _MAPS}
-    return replace(panorama, **flipped, normal_map=_view_normal_map(panorama, View(0, mirrored=True)))
+    return replace(panorama, **flipped, normal_decoding=_view_normal_decoding(panorama, View(0, mirrored=True)))
 
 
-def _view_normal_map(panorama: Panorama, view: View) -> np.ndarray:
-    """`Panorama.normal_map` of a view."""
-    return view.vector_matrix(panorama.depth.shape[1], panorama.normal_frame) @ panorama.normal_map
+def _view_normal_decoding(panorama: Panorama, view: View) -> np.ndarray:
+    """`Panorama.normal_decoding` of a view."""
+    return view.vector_matrix(panorama.depth.shape[1], panorama.normal_frame) @ panorama.normal_decoding
 
 
 @dataclass

@@ -63,7 +63,7 @@ class Folder(DiskPanoramaDataset):
         self.labels = label_table(
             {id_: label for label, id_ in enumerate(description.class_ids)}, description.ignored_ids
         )
-        self.normal_map = description.normal_map
+        self.normal_decoding = description.normal_decoding
         self.depth_unit = RELATIVE if description.depth_scale is None else METERS
         frame = description.normal_frame
         super().__init__(root, split, height, width, augment, hold_out_val, list_file, frame, tasks)

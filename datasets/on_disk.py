@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.images import ImageFile
 from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
 
-NORMAL_MAP_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
+NORMAL_DECODING_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
 _UNKNOWN = -2  # in a label table: an invalid id
 _MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}  # in the order of a list's columns
 _ABSENT = "-"  # in a list, in place of a path
@@ -76,7 +76,7 @@ class DiskPanoramaDataset(PanoramaDataset):
     labels: np.ndarray  # (256,) int8: the label of each stored id
     labels_remedy: str  # advice for label maps without ids
     unknown_id_remedy: str = ""  # advice for invalid ids
-    normal_map: np.ndarray = NORMAL_MAP_8BIT  # see `Panorama`
+    normal_decoding: np.ndarray = NORMAL_DECODING_8BIT  # see `Panorama`
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class DiskPanoramaDataset(PanoramaDataset):
             **maps,
             id=files.rgb,
             depth_scale=depth_scale,
-            normal_map=self.normal_map,
+            normal_decoding=self.normal_decoding,
             normal_frame=self.normal_frame,
         )
 

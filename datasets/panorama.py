@@ -44,12 +44,12 @@ class Panorama:
         rgb: (H, W, 3) uint8.
         depth: (H, W) float32 or uint16, in units of `depth_scale` along the ray. Values that are not positive and
             finite are missing.
-        normal: (H, W, 3) float32 or uint8, decoded by `normal_map` to unit vectors toward the camera. Vectors whose
-            decoded length is not about 1 are missing.
+        normal: (H, W, 3) float32 or uint8, decoded by `normal_decoding` to unit vectors toward the camera. Vectors
+            whose decoded length is not about 1 are missing.
         semantic: (H, W) int8 labels, -1 = ignore.
         id: name of the sample.
         depth_scale: meters per unit of `depth`.
-        normal_map: (3, 4), from stored (a, b, c, 1) to (x, y, z).
+        normal_decoding: (3, 4), maps values (a, b, c) of `normal` to the vector `normal_decoding @ (a, b, c, 1)`.
         normal_frame: "camera", or "world" for a frame that does not rotate with the camera.
     """
 
@@ -59,7 +59,7 @@ class Panorama:
     semantic: np.ndarray
     id: str
     depth_scale: float = 1.0
-    normal_map: np.ndarray = field(default_factory=lambda: np.eye(3, 4))
+    normal_decoding: np.ndarray = field(default_factory=lambda: np.eye(3, 4))
     normal_frame: str = "camera"
 
     def resized(self, height: int, width: int) -> "Panorama":
@@ -126,7 +126,7 @@ def pack(panorama: Panorama, index: int) -> dict:
         "normal": panorama.normal,
         "semantic": panorama.semantic,
         "depth_scale": np.float32(panorama.depth_scale),
-        "normal_map": panorama.normal_map.astype(np.float32),
+        "normal_decoding": panorama.normal_decoding.astype(np.float32),
         "id": panorama.id,
         "index": index,
     }
@@ -141,7 +141,7 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
     at_stored_size = {STORED: unpack(packed[STORED], device)} if STORED in packed else {}
     depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
     depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
-    normal, normal_mask = _decode_normal(stored["normal"], stored["normal_map"])
+    normal, normal_mask = _decode_normal(stored["normal"], stored["normal_decoding"])
     return {
         "rgb": channels_first(stored["rgb"]).float().div_(255),
         "depth": depth,
@@ -155,10 +155,10 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
     }
 
 
-def _decode_normal(stored: torch.Tensor, normal_map: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit vectors (..., 3, H, W) and their mask (..., 1, H, W) from triples (..., H, W, 3) and a map (..., 3, 4)."""
+def _decode_normal(stored: torch.Tensor, normal_decoding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors (..., 3, H, W) and their mask (..., 1, H, W) from triples (..., H, W, 3) and `normal_decoding`."""
     first, second, third = channels_first(stored).split(1, dim=-3)  # (..., 1, H, W) each
-    a, b, c, offset = normal_map[..., None, None].unbind(-3)  # columns of the map, (..., 3, 1, 1) each
+    a, b, c, offset = normal_decoding[..., None, None].unbind(-3)  # its columns, (..., 3, 1, 1) each
     normal = torch.addcmul(offset, a, first).addcmul_(b, second).addcmul_(c, third)
     x, y, z = normal.split(1, dim=-3)
     squared_length = (x * x).addcmul_(y, y).addcmul_(z, z)
