@@ -20,8 +20,8 @@ key             shape, type                meaning
 
 Ground truth that is unavailable, or that no task needs, is missing in all pixels: zeros, -1, False in masks.
 
-Until the last step a sample is a `Panorama` of stored codes, a quarter of the decoded size. DataLoader workers send
-these (see `pack`), and `unpack` decodes a whole batch on the device.
+Until the last step a sample is a `Panorama` of raw file values (uint8, uint16), a quarter of the size of the decoded
+floats. DataLoader workers send these (see `pack`), and `unpack` decodes a whole batch on the device.
 """
 
 from abc import abstractmethod
@@ -38,7 +38,7 @@ from utils.tasks import MAX_DEPTH, METERS
 
 @dataclass
 class Panorama:
-    """One panorama with its ground truth, as stored (H x W, W = 2H): codes, and how to decode them.
+    """One panorama with its ground truth (H x W, W = 2H): raw file values, and how to decode them.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -101,15 +101,15 @@ class PanoramaDataset(ImageDataset):
 
     @abstractmethod
     def read(self, index: int) -> Panorama:
-        """Read a panorama with its ground truth, at the stored size."""
+        """Read a panorama with its ground truth, at the size of its files."""
 
     def packed(self, index: int) -> dict:
         """The sample after reading, resizing and augmentation, not decoded yet (see `pack`)."""
-        stored = self.read(index)
-        panorama = stored.resized(self.height, self.width)
+        at_file_size = self.read(index)
+        panorama = at_file_size.resized(self.height, self.width)
         packed = pack(self.augment(panorama) if self.augment else panorama, index)
-        if self.keeps_stored and stored is not panorama:
-            packed[STORED] = pack(stored, index)
+        if self.keeps_stored and panorama is not at_file_size:
+            packed[STORED] = pack(at_file_size, index)
         return packed
 
     @staticmethod
@@ -137,31 +137,31 @@ def unpack(packed: dict, device: torch.device | str = "cpu") -> dict:
 
     In place where possible, as allocation dominates the time.
     """
-    stored = {key: on_device(packed[key], device) for key in packed if key not in ("id", "index", STORED)}
-    at_stored_size = {STORED: unpack(packed[STORED], device)} if STORED in packed else {}
-    depth = stored["depth"].float().mul(stored["depth_scale"][..., None, None]).unsqueeze(-3)
+    raw = {key: on_device(packed[key], device) for key in packed if key not in ("id", "index", STORED)}
+    at_file_size = {STORED: unpack(packed[STORED], device)} if STORED in packed else {}
+    depth = raw["depth"].float().mul(raw["depth_scale"][..., None, None]).unsqueeze(-3)
     depth.nan_to_num_(0, posinf=0, neginf=0).clamp_min_(0)
-    normal, normal_mask = _decode_normal(stored["normal"], stored["normal_decoding"])
+    normal, normal_mask = _decode_normal(raw["normal"], raw["normal_decoding"])
     return {
-        "rgb": channels_first(stored["rgb"]).float().div_(255),
+        "rgb": channels_first(raw["rgb"]).float().div_(255),
         "depth": depth,
         "normal": normal,
-        "semantic": stored["semantic"].long(),
+        "semantic": raw["semantic"].long(),
         "depth_mask": (depth > 0) & (depth <= MAX_DEPTH),
         "normal_mask": normal_mask,
         "id": packed["id"],
         "index": packed["index"],
-        **at_stored_size,
+        **at_file_size,
     }
 
 
-def _decode_normal(stored: torch.Tensor, normal_decoding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _decode_normal(raw: torch.Tensor, normal_decoding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit vectors (..., 3, H, W) and their mask (..., 1, H, W) from triples (..., H, W, 3) and `normal_decoding`."""
-    first, second, third = channels_first(stored).split(1, dim=-3)  # (..., 1, H, W) each
+    first, second, third = channels_first(raw).split(1, dim=-3)  # (..., 1, H, W) each
     a, b, c, offset = normal_decoding[..., None, None].unbind(-3)  # its columns, (..., 3, 1, 1) each
     normal = torch.addcmul(offset, a, first).addcmul_(b, second).addcmul_(c, third)
     x, y, z = normal.split(1, dim=-3)
     squared_length = (x * x).addcmul_(y, y).addcmul_(z, z)
-    # Codes of missing normals, black and middle gray, decode to lengths of 1.7 and almost 0.
+    # The raw values of missing normals, black and middle gray, decode to lengths of 1.7 and almost 0.
     known = (squared_length > 0.5**2) & (squared_length < 1.5**2)
     return normal.mul_(squared_length.rsqrt_()).masked_fill_(~known, 0), known
