@@ -8,7 +8,7 @@ import codecs
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,10 @@ from datasets.classes import SemanticClasses
 from datasets.panorama import Panorama, PanoramaDataset
 from utils.errors import UserError
 from utils.images import ImageFile
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
+from utils.tasks import IGNORE_LABEL, MAP_OF_TASK, MAX_DEPTH, TASK_NAMES
 
 NORMAL_DECODING_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
 _UNKNOWN = -2  # in a label table: an invalid id
-_MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}  # in the order of a list's columns
 _ABSENT = "-"  # in a list, in place of a path
 
 
@@ -39,7 +38,7 @@ class PanoramaFiles:
 
     def paths(self) -> list[str]:
         """The paths that are not None."""
-        return [path for path in (self.rgb, self.depth, self.semantic, self.normal) if path is not None]
+        return [path for field in fields(self) if (path := getattr(self, field.name)) is not None]
 
 
 class DiskPanoramaDataset(PanoramaDataset):
@@ -108,13 +107,13 @@ class DiskPanoramaDataset(PanoramaDataset):
                 raise UserError(
                     f"{root} holds no panorama of {self.name}'s split {split}: expected files such as {self.example}"
                 )
-        unneeded = dict.fromkeys(set(_MAP_OF_TASK.values()) - set(self.needed))
+        unneeded = dict.fromkeys(set(MAP_OF_TASK.values()) - set(self.needed))
         self.files = [replace(files, **unneeded) for files in self.files]
 
     @property
     def needed(self) -> list[str]:
         """Fields of `PanoramaFiles` that the tasks need, in the order of a list's columns."""
-        return ["rgb", *(name for task, name in _MAP_OF_TASK.items() if task in self.tasks)]
+        return ["rgb", *(name for task, name in MAP_OF_TASK.items() if task in self.tasks)]
 
     @abstractmethod
     def find(self, part: str) -> Iterable[PanoramaFiles]:
@@ -285,7 +284,7 @@ def _read_text(path: Path) -> str:
 def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     """Parse a line of a list, see `read_list`."""
     columns = [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
-    expected = {len(order): order for order in (needed, ["rgb", *_MAP_OF_TASK.values()])}
+    expected = {len(order): order for order in (needed, ["rgb", *MAP_OF_TASK.values()])}
     for mark in (",", ";", '"', "'"):
         if mark in line and (len(columns) not in expected or any(path.strip(mark) != path for path in columns)):
             raise UserError(f"separate columns by tabs or spaces, without quotes: the line holds {mark}")
@@ -300,7 +299,7 @@ def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     if columns[0] == _ABSENT:
         raise UserError("the first path, of the RGB image, is required")
     paths = (None if path == _ABSENT else path for path in columns)
-    return PanoramaFiles(**dict.fromkeys(_MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
+    return PanoramaFiles(**dict.fromkeys(MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
 
 
 def _size(shape: tuple[int, ...]) -> str:

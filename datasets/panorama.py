@@ -33,7 +33,7 @@ import torch
 
 from datasets.base import ImageDataset, channels_first, on_device
 from utils.batches import STORED
-from utils.tasks import MAX_DEPTH, METERS
+from utils.tasks import MAP_OF_TASK, MAX_DEPTH, METERS
 
 
 @dataclass
@@ -71,13 +71,8 @@ class Panorama:
         def nearest(array: np.ndarray) -> np.ndarray:
             return cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
-        return replace(
-            self,
-            rgb=resize_rgb(self.rgb, height, width),
-            depth=nearest(self.depth),
-            normal=nearest(self.normal),
-            semantic=nearest(self.semantic),
-        )
+        maps = {name: nearest(getattr(self, name)) for name in MAP_OF_TASK.values()}
+        return replace(self, rgb=resize_rgb(self.rgb, height, width), **maps)
 
 
 def resize_rgb(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
