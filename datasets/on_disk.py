@@ -127,10 +127,14 @@ class DiskPanoramaDataset(PanoramaDataset):
         """The files of a panorama, given its line in a list. Subclasses may adapt them."""
         return files
 
-    def names(self, pattern: PanoramaFiles) -> set[str]:
-        """All matches of ``*`` in these paths, for any of the files that the tasks need.
+    def names_matching(self, pattern: PanoramaFiles) -> set[str]:
+        """What ``*`` stands for in the paths of existing files, for any of the files that the tasks need.
 
-        One file is enough to find a panorama; `missing_files` reports the others.
+        With ``rgb="area_1/rgb/*_rgb.png"``, the file ``area_1/rgb/hall_rgb.png`` has the name ``hall``. One file is
+        enough to find a panorama; `missing_files` reports the others.
+
+        Args:
+            pattern: paths with one ``*`` each, in the last part.
         """
         found = set()
         for kind in self.needed:
