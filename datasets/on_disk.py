@@ -60,6 +60,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     Attributes:
         files: RGB and the maps that the tasks need, of each panorama.
+        parts: the split, or "train" and "val" if the former includes the latter.
         expected_count: number of panoramas in the complete dataset; None if unknown, as with a list.
 
     Raises:
@@ -92,6 +93,7 @@ class DiskPanoramaDataset(PanoramaDataset):
         super().__init__(height, width, augment, tasks)
         self.root = Path(root)
         self.split = split
+        self.parts: tuple[str, ...] = (split,)
         self.normal_frame = normal_frame
         self.list_file = list_file
         if not self.root.is_dir():
@@ -100,9 +102,11 @@ class DiskPanoramaDataset(PanoramaDataset):
             self.files = [self.from_list(files) for files in read_list(Path(list_file), self.needed)]
             self.expected_count = None  # unknown
         else:
-            parts = ["train", "val"] if split == "train" and self.val_within_train and not hold_out_val else [split]
-            self.files = sorted((files for part in parts for files in self.find(part)), key=lambda files: files.rgb)
-            self.expected_count = sum(self.counts[part] for part in parts) if self.counts else None
+            if split == "train" and self.val_within_train and not hold_out_val:
+                self.parts = ("train", "val")
+            found = (files for part in self.parts for files in self.find(part))
+            self.files = sorted(found, key=lambda files: files.rgb)
+            self.expected_count = sum(self.counts[part] for part in self.parts) if self.counts else None
             if not self.files:
                 raise UserError(
                     f"{root} holds no panorama of {self.name}'s split {split}: expected files such as {self.example}"

@@ -84,11 +84,12 @@ def test_datasets_on_disk(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--normal_frame", "world")
     train = training_set(options)
     assert (len(train), train.augment, train.normal_frame) == (4, Augmentation(), "world")
-    assert "4 panoramas of the 8786 of the complete dataset; depth in metres" in describe(train, options)
+    expected = "split train and val: 4 panoramas of the 8786 of the complete dataset; depth in metres"
+    assert expected in describe(train, options)
     assert "normals in the world frame" in describe(train, options)
     options.val_split = "val"
-    assert len(training_set(options)) == 3
-    assert len(validation_set(options)) == 1
+    assert "split train: 3 panoramas of the 7829" in describe(training_set(options), options)
+    assert "split val: 1 panoramas of the 957" in describe(validation_set(options), options)
 
 
 def test_lists(matterport, tmp_path):
