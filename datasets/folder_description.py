@@ -12,6 +12,7 @@ import numpy as np
 from datasets.classes import SemanticClasses
 from utils.colors import distinct_colors
 from utils.errors import UserError
+from utils.tasks import MAP_OF_TASK
 
 FILE_NAME = "dataset.json"
 REST = "rest"  # as a split: all panoramas that are in no other split
@@ -108,7 +109,7 @@ _SECTIONS = {
 }
 _FILES = {
     "rgb": _Key(_PATTERN, _is_pattern),
-    **{kind: _Key(_PATTERN, _is_pattern, is_required=False) for kind in ("depth", "semantic", "normal")},
+    **{kind: _Key(_PATTERN, _is_pattern, is_required=False) for kind in MAP_OF_TASK.values()},
 }
 _DEPTH = {
     "unit": _Key(
