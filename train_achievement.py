@@ -133,7 +133,7 @@ def validation_sets(
     """The images of each dataset, with an evaluator of the tasks that it has ground truth of."""
     return tuple(
         ValidationSet(
-            evaluation_batches(dataset, loading_settings(options), device),
+            evaluation_batches(dataset, loading_settings(options), device, in_training=True),
             partial(build_evaluator, tasks_with_labels(tasks, dataset), len(dataset.classes), device),
         )
         for dataset in datasets

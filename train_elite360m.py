@@ -71,7 +71,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     val_set = validation_set(options)
     announce(train_set, val_set, options, device)
     train_batches = training_batches(train_set, loading_settings(options), options.seed, device)
-    val_batches = evaluation_batches(val_set, loading_settings(options), device)
+    val_batches = evaluation_batches(val_set, loading_settings(options), device, in_training=True)
     settings = model_settings(options, tasks, train_set)
     facts = {
         "training samples (--dataset_rootdir, --train_list)": train_set.fingerprint(),

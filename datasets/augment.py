@@ -15,9 +15,10 @@ from torchvision.transforms import v2
 
 from datasets.panorama import Panorama
 from datasets.photo_effects import photo_effects
+from utils.tasks import MAP_OF_TASK
 from utils.views import View
 
-_MAPS = ("rgb", "depth", "normal", "semantic")
+_IMAGES = ("rgb", *MAP_OF_TASK.values())
 
 
 def roll_yaw(panorama: Panorama, columns: int) -> Panorama:
@@ -25,19 +26,19 @@ def roll_yaw(panorama: Panorama, columns: int) -> Panorama:
 
     Normals in a world frame keep their values.
     """
-    rolled = {name: np.roll(getattr(panorama, name), columns, axis=1) for name in _MAPS}
-    return replace(panorama, **rolled, normal_map=_view_normal_map(panorama, View(columns)))
+    rolled = {name: np.roll(getattr(panorama, name), columns, axis=1) for name in _IMAGES}
+    return replace(panorama, **rolled, normal_decoding=_view_normal_decoding(panorama, View(columns)))
 
 
 def flip_left_right(panorama: Panorama) -> Panorama:
     """Mirror the panorama: columns in reverse order, the x component of the normals negated."""
-    flipped = {name: cv2.flip(getattr(panorama, name), 1) for name in _MAPS}
-    return replace(panorama, **flipped, normal_map=_view_normal_map(panorama, View(0, mirrored=True)))
+    flipped = {name: cv2.flip(getattr(panorama, name), 1) for name in _IMAGES}
+    return replace(panorama, **flipped, normal_decoding=_view_normal_decoding(panorama, View(0, mirrored=True)))
 
 
-def _view_normal_map(panorama: Panorama, view: View) -> np.ndarray:
-    """`Panorama.normal_map` of a view."""
-    return view.vector_matrix(panorama.depth.shape[1], panorama.normal_frame) @ panorama.normal_map
+def _view_normal_decoding(panorama: Panorama, view: View) -> np.ndarray:
+    """`Panorama.normal_decoding` of a view."""
+    return view.vector_matrix(panorama.depth.shape[1], panorama.normal_frame) @ panorama.normal_decoding
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Base class of all datasets: samples of one size, passed on in stored form and decoded on a device."""
+"""Base class of all datasets: samples of one size, sent between processes in compact form and decoded on a device."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -43,7 +43,7 @@ class ImageDataset(Dataset, ABC):
 
     @abstractmethod
     def read(self, index: int) -> object:
-        """Read an image with its ground truth, at the stored size."""
+        """Read an image with its ground truth, at the size of its files."""
 
     @abstractmethod
     def sample_names(self) -> Iterable[str]:

@@ -18,9 +18,8 @@ from datasets.map_files import holds_floats, read_depth, read_normals
 from datasets.on_disk import DiskPanoramaDataset, PanoramaFiles, label_table, list_lines, relative_depth_scale
 from datasets.panorama import Panorama
 from utils.errors import UserError
-from utils.tasks import METERS, RELATIVE, TASK_NAMES, join_tasks
+from utils.tasks import MAP_OF_TASK, METERS, RELATIVE, TASK_NAMES, join_tasks
 
-_MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 _MAX_8BIT_RANGE = 256  # largest upper end of the range of 8-bit normals: 255, or 256 for v / 128 - 1
 _TOLERANCE = 0.01  # fraction of the range by which stored normals may exceed it
 
@@ -56,14 +55,14 @@ class Folder(DiskPanoramaDataset):
         if missing := [task for task in tasks if task not in available]:
             raise UserError(
                 f"{description.path} describes no ground truth for {missing[0]}: pass --task {join_tasks(available)}, "
-                f"or add files.{_MAP_OF_TASK[missing[0]]}"
+                f"or add files.{MAP_OF_TASK[missing[0]]}"
             )
         self.example = description.patterns["rgb"]
         self.classes = description.classes
         self.labels = label_table(
             {id_: label for label, id_ in enumerate(description.class_ids)}, description.ignored_ids
         )
-        self.normal_map = description.normal_map
+        self.normal_decoding = description.normal_decoding
         self.depth_unit = RELATIVE if description.depth_scale is None else METERS
         frame = description.normal_frame
         super().__init__(root, split, height, width, augment, hold_out_val, list_file, frame, tasks)
@@ -167,7 +166,7 @@ class Folder(DiskPanoramaDataset):
 
 def described_tasks(description: FolderDescription) -> tuple[str, ...]:
     """The tasks for which a folder has ground truth."""
-    return tuple(task for task in TASK_NAMES if _MAP_OF_TASK[task] in description.patterns)
+    return tuple(task for task in TASK_NAMES if MAP_OF_TASK[task] in description.patterns)
 
 
 def _fill(pattern: str, name: str) -> str:

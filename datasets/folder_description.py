@@ -12,6 +12,7 @@ import numpy as np
 from datasets.classes import SemanticClasses
 from utils.colors import distinct_colors
 from utils.errors import UserError
+from utils.tasks import MAP_OF_TASK
 
 FILE_NAME = "dataset.json"
 REST = "rest"  # as a split: all panoramas that are in no other split
@@ -33,7 +34,7 @@ class FolderDescription:
         depth_scale: meters per stored unit; None: depth is relative.
         missing_depth: stored value of missing depth in addition to 0 and non-finite values; None: no such value.
         normal_range: stored values of the components -1 and 1.
-        normal_map: see `datasets.panorama.Panorama`.
+        normal_decoding: see `datasets.panorama.Panorama`.
         normal_frame: "camera" or "world".
         classes: semantic classes.
         class_ids: stored id of each label.
@@ -47,7 +48,7 @@ class FolderDescription:
     depth_scale: float | None
     missing_depth: float | None
     normal_range: tuple[float, float]
-    normal_map: np.ndarray
+    normal_decoding: np.ndarray
     normal_frame: str
     classes: SemanticClasses
     class_ids: tuple[int, ...]
@@ -108,7 +109,7 @@ _SECTIONS = {
 }
 _FILES = {
     "rgb": _Key(_PATTERN, _is_pattern),
-    **{kind: _Key(_PATTERN, _is_pattern, is_required=False) for kind in ("depth", "semantic", "normal")},
+    **{kind: _Key(_PATTERN, _is_pattern, is_required=False) for kind in MAP_OF_TASK.values()},
 }
 _DEPTH = {
     "unit": _Key(
@@ -164,7 +165,7 @@ def read_description(root: Path) -> FolderDescription:
         depth_scale=None if depth["unit"] == _RELATIVE else float(depth["unit"]),
         missing_depth=depth.get("missing"),
         normal_range=tuple(normal["range"]),
-        normal_map=_normal_map(*normal["range"], normal["axes"]),
+        normal_decoding=_normal_decoding(*normal["range"], normal["axes"]),
         normal_frame=normal["frame"],
         classes=classes,
         class_ids=class_ids,
@@ -248,7 +249,7 @@ def _read_classes(sections: dict, path: Path) -> tuple[SemanticClasses, tuple[in
     return SemanticClasses(tuple(entry["name"] for entry in entries), colors), ids
 
 
-def _normal_map(low: float, high: float, axes: list[str]) -> np.ndarray:
+def _normal_decoding(low: float, high: float, axes: list[str]) -> np.ndarray:
     """(3, 4), from stored (a, b, c, 1) to (x, y, z): right, down, forward."""
     matrix = np.zeros((3, 4))
     for component, name in enumerate(axes):

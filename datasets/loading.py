@@ -18,6 +18,8 @@ from utils.errors import UserError, interrupts_deferred
 from utils.malloc import tune_malloc
 
 _PADDED_KEYS = {"boxes", "objects"}  # arrays of different lengths
+_REMEDY = "add or replace the file, or pass --skip_bad_samples"
+_REMEDY_IN_TRAINING = f"{_REMEDY}; --resume continues from the last saved state"
 
 
 class Batches:
@@ -108,24 +110,34 @@ class LoadingSettings:
 
 
 def training_batches(dataset: ImageDataset, settings: LoadingSettings, seed: int, device: torch.device) -> Batches:
-    """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one."""
+    """Shuffled batches of this process. With `skip_bad`, a bad sample is replaced by the next good one.
+
+    Iterating raises a UserError for a bad sample otherwise.
+    """
     if settings.mix_ratio:
         sampler = MixingSampler(dataset, dataset.sizes, settings.mix_ratio, world_size(), rank(), seed)
     else:
         sampler = SeededSampler(dataset, world_size(), rank(), shuffle=True, seed=seed)
-    reader = _Reader(dataset, skip_bad=settings.skip_bad, replace_bad=True)
+    reader = _Reader(dataset, settings.skip_bad, _REMEDY_IN_TRAINING, replace_bad=True)
     return _batches(
         reader, sampler, settings, device, keep_workers=settings.num_workers > 0, drop_last=settings.drop_last
     )
 
 
-def evaluation_batches(dataset: ImageDataset, settings: LoadingSettings, device: torch.device) -> Batches:
+def evaluation_batches(
+    dataset: ImageDataset, settings: LoadingSettings, device: torch.device, in_training: bool = False
+) -> Batches:
     """Batches of this process, in the order of the dataset. All processes together read every sample exactly once.
 
-    With `skip_bad`, bad samples are omitted. Workers exit after each pass, as training workers keep running meanwhile.
+    With `skip_bad`, bad samples are omitted; otherwise iterating raises a UserError for a bad sample. Workers exit
+    after each pass, as training workers keep running meanwhile.
+
+    Args:
+        dataset, settings, device: see `Batches` and `LoadingSettings`.
+        in_training: whether it is the validation of a training, which can be resumed after an error.
     """
     indices = range(rank(), len(dataset), world_size())
-    reader = _Reader(dataset, skip_bad=settings.skip_bad)
+    reader = _Reader(dataset, settings.skip_bad, _REMEDY_IN_TRAINING if in_training else _REMEDY)
     return _batches(reader, indices, settings, device, keep_workers=False)
 
 
@@ -139,12 +151,20 @@ def report_bad_samples(*all_batches: Batches) -> None:
 
 
 class _Reader(Dataset):
-    """The dataset of the workers: reads packed samples, seeds their augmentation, and skips bad ones if allowed."""
+    """The dataset of the workers: reads packed samples, seeds their augmentation, and skips bad ones if allowed.
 
-    def __init__(self, dataset: ImageDataset, skip_bad: bool, replace_bad: bool = False):
+    Args:
+        dataset: the dataset to read.
+        skip_bad: skip bad samples.
+        remedy: what to do about a bad sample, appended to its error unless it is skipped.
+        replace_bad: replace skipped samples by the next good ones.
+    """
+
+    def __init__(self, dataset: ImageDataset, skip_bad: bool, remedy: str, replace_bad: bool = False):
         self._dataset = dataset
         self.unpack = dataset.unpack
         self._skip_bad = skip_bad
+        self._remedy = remedy
         self._replace_bad = replace_bad
 
     def __len__(self) -> int:
@@ -165,7 +185,7 @@ class _Reader(Dataset):
                 return self._dataset.packed((index + attempt) % len(self)) | {"bad": bad}
             except UserError as error:
                 if not self._skip_bad:
-                    raise
+                    raise UserError(f"{error}; {self._remedy}") from error
                 bad.append(str(error))
         if self._replace_bad:
             raise UserError(f"all {len(self)} samples are bad, for example: {bad[0]}")

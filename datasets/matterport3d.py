@@ -64,7 +64,7 @@ class Matterport3D(DiskPanoramaDataset):
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for scan in SCANS[part]:
-            for viewpoint in self.names(viewpoint_files(scan, "*")) - WITHOUT_DEPTH:
+            for viewpoint in self.names_matching(viewpoint_files(scan, "*")) - WITHOUT_DEPTH:
                 if "_" not in viewpoint:  # names of perspective views contain it
                     yield viewpoint_files(scan, viewpoint)
 

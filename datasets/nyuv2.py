@@ -28,10 +28,9 @@ from datasets.preparation.pinhole_normals import (
 )
 from utils.errors import UserError
 from utils.provenance import sha256
-from utils.tasks import TASK_NAMES
+from utils.tasks import MAP_OF_TASK, TASK_NAMES
 
 OUR_AXES = "right-down-forward"
-_KIND_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 _MAX_COMPARED_IMAGES = 16  # for finding the axes of the normals
 
 
@@ -230,4 +229,4 @@ def _evenly_spaced(items: list[str], max_count: int) -> list[str]:
 
 
 def _kinds_for(tasks: Collection[str]) -> list[str]:
-    return ["rgb", *(kind for task, kind in _KIND_OF_TASK.items() if task in tasks)]
+    return ["rgb", *(kind for task, kind in MAP_OF_TASK.items() if task in tasks)]

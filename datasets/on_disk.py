@@ -8,7 +8,7 @@ import codecs
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,10 @@ from datasets.classes import SemanticClasses
 from datasets.panorama import Panorama, PanoramaDataset
 from utils.errors import UserError
 from utils.images import ImageFile
-from utils.tasks import IGNORE_LABEL, MAX_DEPTH, TASK_NAMES
+from utils.tasks import IGNORE_LABEL, MAP_OF_TASK, MAX_DEPTH, TASK_NAMES
 
-NORMAL_MAP_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
+NORMAL_DECODING_8BIT = np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))])  # n = 2 v / 255 - 1
 _UNKNOWN = -2  # in a label table: an invalid id
-_MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}  # in the order of a list's columns
 _ABSENT = "-"  # in a list, in place of a path
 
 
@@ -39,7 +38,7 @@ class PanoramaFiles:
 
     def paths(self) -> list[str]:
         """The paths that are not None."""
-        return [path for path in (self.rgb, self.depth, self.semantic, self.normal) if path is not None]
+        return [path for field in fields(self) if (path := getattr(self, field.name)) is not None]
 
 
 class DiskPanoramaDataset(PanoramaDataset):
@@ -61,6 +60,7 @@ class DiskPanoramaDataset(PanoramaDataset):
 
     Attributes:
         files: RGB and the maps that the tasks need, of each panorama.
+        parts: the split, or "train" and "val" if the former includes the latter.
         expected_count: number of panoramas in the complete dataset; None if unknown, as with a list.
 
     Raises:
@@ -76,7 +76,7 @@ class DiskPanoramaDataset(PanoramaDataset):
     labels: np.ndarray  # (256,) int8: the label of each stored id
     labels_remedy: str  # advice for label maps without ids
     unknown_id_remedy: str = ""  # advice for invalid ids
-    normal_map: np.ndarray = NORMAL_MAP_8BIT  # see `Panorama`
+    normal_decoding: np.ndarray = NORMAL_DECODING_8BIT  # see `Panorama`
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class DiskPanoramaDataset(PanoramaDataset):
         super().__init__(height, width, augment, tasks)
         self.root = Path(root)
         self.split = split
+        self.parts: tuple[str, ...] = (split,)
         self.normal_frame = normal_frame
         self.list_file = list_file
         if not self.root.is_dir():
@@ -101,20 +102,22 @@ class DiskPanoramaDataset(PanoramaDataset):
             self.files = [self.from_list(files) for files in read_list(Path(list_file), self.needed)]
             self.expected_count = None  # unknown
         else:
-            parts = ["train", "val"] if split == "train" and self.val_within_train and not hold_out_val else [split]
-            self.files = sorted((files for part in parts for files in self.find(part)), key=lambda files: files.rgb)
-            self.expected_count = sum(self.counts[part] for part in parts) if self.counts else None
+            if split == "train" and self.val_within_train and not hold_out_val:
+                self.parts = ("train", "val")
+            found = (files for part in self.parts for files in self.find(part))
+            self.files = sorted(found, key=lambda files: files.rgb)
+            self.expected_count = sum(self.counts[part] for part in self.parts) if self.counts else None
             if not self.files:
                 raise UserError(
                     f"{root} holds no panorama of {self.name}'s split {split}: expected files such as {self.example}"
                 )
-        unneeded = dict.fromkeys(set(_MAP_OF_TASK.values()) - set(self.needed))
+        unneeded = dict.fromkeys(set(MAP_OF_TASK.values()) - set(self.needed))
         self.files = [replace(files, **unneeded) for files in self.files]
 
     @property
     def needed(self) -> list[str]:
         """Fields of `PanoramaFiles` that the tasks need, in the order of a list's columns."""
-        return ["rgb", *(name for task, name in _MAP_OF_TASK.items() if task in self.tasks)]
+        return ["rgb", *(name for task, name in MAP_OF_TASK.items() if task in self.tasks)]
 
     @abstractmethod
     def find(self, part: str) -> Iterable[PanoramaFiles]:
@@ -128,10 +131,14 @@ class DiskPanoramaDataset(PanoramaDataset):
         """The files of a panorama, given its line in a list. Subclasses may adapt them."""
         return files
 
-    def names(self, pattern: PanoramaFiles) -> set[str]:
-        """All matches of ``*`` in these paths, for any of the files that the tasks need.
+    def names_matching(self, pattern: PanoramaFiles) -> set[str]:
+        """What ``*`` stands for in the paths of existing files, for any of the files that the tasks need.
 
-        One file is enough to find a panorama; `missing_files` reports the others.
+        With ``rgb="area_1/rgb/*_rgb.png"``, the file ``area_1/rgb/hall_rgb.png`` has the name ``hall``. One file is
+        enough to find a panorama; `missing_files` reports the others.
+
+        Args:
+            pattern: paths with one ``*`` each, in the last part.
         """
         found = set()
         for kind in self.needed:
@@ -185,7 +192,7 @@ class DiskPanoramaDataset(PanoramaDataset):
             **maps,
             id=files.rgb,
             depth_scale=depth_scale,
-            normal_map=self.normal_map,
+            normal_decoding=self.normal_decoding,
             normal_frame=self.normal_frame,
         )
 
@@ -285,7 +292,7 @@ def _read_text(path: Path) -> str:
 def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     """Parse a line of a list, see `read_list`."""
     columns = [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
-    expected = {len(order): order for order in (needed, ["rgb", *_MAP_OF_TASK.values()])}
+    expected = {len(order): order for order in (needed, ["rgb", *MAP_OF_TASK.values()])}
     for mark in (",", ";", '"', "'"):
         if mark in line and (len(columns) not in expected or any(path.strip(mark) != path for path in columns)):
             raise UserError(f"separate columns by tabs or spaces, without quotes: the line holds {mark}")
@@ -300,7 +307,7 @@ def _parse_line(line: str, needed: list[str]) -> PanoramaFiles:
     if columns[0] == _ABSENT:
         raise UserError("the first path, of the RGB image, is required")
     paths = (None if path == _ABSENT else path for path in columns)
-    return PanoramaFiles(**dict.fromkeys(_MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
+    return PanoramaFiles(**dict.fromkeys(MAP_OF_TASK.values()) | dict(zip(expected[len(columns)], paths, strict=True)))
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -67,7 +67,7 @@ class Stanford2D3D(DiskPanoramaDataset):
 
     def find(self, part: str) -> Iterable[PanoramaFiles]:
         for area in self._areas[part]:
-            for camera in self.names(panorama_files(area, "*_domain")):
+            for camera in self.names_matching(panorama_files(area, "*_domain")):
                 yield panorama_files(area, f"{camera}_domain")
 
     def decode_depth(self, depth: np.ndarray) -> tuple[np.ndarray, float]:

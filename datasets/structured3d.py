@@ -30,7 +30,7 @@ KEPT_CLASSES = {  # NYUv2-40 id: name, in the order of our labels
     **{22: "ceiling", 24: "refrigerator", 25: "television", 32: "nightstand", 34: "sink", 35: "lamp"},
     **{38: "otherstructure", 39: "otherfurniture", 40: "otherprop"},
 }
-NORMAL_MAP = np.array(  # x, y, z (right, down, forward) from R (look-at), G (up), B (left)
+NORMAL_DECODING = np.array(  # x, y, z (right, down, forward) from R (look-at), G (up), B (left)
     [
         [0, 0, -1 / 128, 1],
         [0, -1 / 128, 0, 1],
@@ -53,7 +53,7 @@ class Structured3D(DiskPanoramaDataset):
     classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colors=distinct_colors(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
     labels_remedy = "use the palette files as published"
-    normal_map = NORMAL_MAP
+    normal_decoding = NORMAL_DECODING
 
     def __init__(
         self,

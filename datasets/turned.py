@@ -39,8 +39,8 @@ def unzoomed(rays: np.ndarray, zoom: float) -> np.ndarray:
 class TurnedBatches(ChangedBatches):
     """Batches of panoramas, all turned by the same angles and then zoomed; see `datasets.panorama` for the keys.
 
-    Colors are interpolated bilinearly; ground truth is taken from the nearest pixel, with the normals rotated to the
-    frame of the turned camera. Zooming only moves pixels: depth and normals keep their values.
+    Colors are interpolated bilinearly; all other maps (..., H, W) are taken from the nearest pixel, with the normals
+    rotated to the frame of the turned camera. Zooming only moves pixels: depth and normals keep their values.
 
     Args:
         batches: the upright batches.
@@ -59,9 +59,9 @@ class TurnedBatches(ChangedBatches):
         rgb = batch["rgb"]
         nearest_index, grid, rotation = _sampling(self._turn, self._zoom, *rgb.shape[-2:], rgb.device)
         nearest = {
-            key: batch[key].flatten(-2)[..., nearest_index].unflatten(-1, rgb.shape[-2:])
-            for key in ("depth", "depth_mask", "normal", "normal_mask", "semantic", "mask")
-            if key in batch
+            key: value.flatten(-2)[..., nearest_index].unflatten(-1, rgb.shape[-2:])
+            for key, value in batch.items()
+            if key != "rgb" and isinstance(value, torch.Tensor) and value.shape[-2:] == rgb.shape[-2:]
         }
         if self._normal_frame == "camera":
             nearest["normal"] = torch.einsum("ji,bjhw->bihw", rotation, nearest["normal"])  # the inverse

@@ -150,7 +150,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--min_scale", type=rate, default=2 / 3, metavar="S", help="smallest random scale")
     group.add_argument("--max_scale", type=rate, default=4 / 3, metavar="S", help="largest random scale")
     group.add_argument("--num_workers", type=count, default=8, metavar="N", help="processes that load data")
-    group.add_argument("--skip_bad_samples", action="store_true", help="skip images with bad files, and list them")
+    group.add_argument(
+        "--skip_bad_samples",
+        action="store_true",
+        help="skip images with missing, damaged or wrong files (training reads the next one instead), and list them at "
+        "the end",
+    )
 
 
 def add_optimization_options(parser: argparse.ArgumentParser) -> None:

@@ -113,8 +113,9 @@ def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
     expected = dataset.expected_count if isinstance(dataset, DiskPanoramaDataset) else None
     missing = f" of the {expected} of the complete dataset" if expected not in (None, len(dataset)) else ""
     fold = f"fold {options.fold}, " if options.fold else ""
+    parts = dataset.parts if isinstance(dataset, DiskPanoramaDataset) else (dataset.split,)
     return (
-        f"{options.dataset}, {fold}split {dataset.split}: {len(dataset)} panoramas{missing}; depth in "
+        f"{options.dataset}, {fold}split {' and '.join(parts)}: {len(dataset)} panoramas{missing}; depth in "
         f"{dataset.depth_unit}; normals in the {dataset.normal_frame} frame"
     )
 

@@ -200,7 +200,8 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
     group.add_argument(
         "--skip_bad_samples",
         action="store_true",
-        help="skip panoramas with missing, damaged or wrong files, and list them at the end",
+        help="skip panoramas with missing, damaged or wrong files (training reads the next one instead), and list them "
+        "at the end",
     )
     group.add_argument(
         "--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; 100 if not given"

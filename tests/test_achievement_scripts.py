@@ -12,6 +12,7 @@ import eval_achievement
 import predict_achievement
 import train_achievement
 from datasets.perspective import PerspectiveDataset, unpack
+from datasets.preparation.nyu_layouts import write_nyu_dataset
 from datasets.synthetic_nyu import SyntheticNYU
 from networks.achievement_checkpoint import load_achievement_checkpoint
 from options.achievement import parse_evaluation, parse_prediction, parse_training
@@ -129,6 +130,24 @@ def test_prediction(run, tmp_path, capsys):
     assert np.load(tmp_path / "out" / "room_depth.npy").shape == (96, 128)
     assert len(description["labels"]["classes"]) == 40
     assert description["camera"]["fx"] == pytest.approx(518.8579 / 5), "NYU v2's, of 640 columns"
+
+
+def test_bad_samples(tmp_path, capsys):
+    """In the validation of a training, which can be resumed without the sample, and in evaluation."""
+    write_nyu_dataset("NYUv2-M", 2, tmp_path / "NYUD_MT", 48)
+    damaged = tmp_path / "NYUD_MT" / "val" / "depth" / "1.npy"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    more = ["--app", "depth", "--test_dataset", "NYUv2", "--dataset_root", str(tmp_path), "--max_epoch", "1"]
+    message = refused(train, tmp_path, *more)
+    assert str(damaged) in message
+    assert "--skip_bad_samples" in message
+    assert "--resume" in message
+    run = train(tmp_path, *more, "--resume", "--skip_bad_samples")
+    assert f"1 bad sample was skipped:\n  {damaged}" in capsys.readouterr().err
+    message = refused(evaluate, tmp_path, run.root, *more)
+    assert str(damaged) in message
+    assert "--skip_bad_samples" in message
+    assert "--resume" not in message
 
 
 def test_a_run_of_other_options_is_refused(run, root_folder):

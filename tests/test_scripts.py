@@ -907,14 +907,24 @@ def test_bad_samples(on_disk, tmp_path, capsys):
 
 
 def test_a_bad_sample_is_one_line_and_exit_code_2(on_disk, tmp_path, monkeypatch, capfd):
-    """From a worker process too."""
+    """From a worker process, after which training continues as the message says."""
     options, root = on_disk
-    for depth in root.glob("scene_00000/2D_rendering/*/panorama/full/depth.png"):
-        depth.unlink()
-    command = [*SMALL_SIZE, *SHORT, "--no_pretrained", "--log_dir", str(tmp_path), *options, "--num_workers", "1"]
+    damaged = root / "scene_03250/2D_rendering/2/panorama/full/normal.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    more = [*options, "--val_split", "test", "--num_epochs", "1", "--num_workers", "1"]
+    command = [*SMALL_SIZE, *SHORT, "--no_pretrained", "--log_dir", str(tmp_path), *more]
     assert run_program(monkeypatch, "train_elite360m.py", *command) == 2
     errors = capfd.readouterr().err
     message = errors.strip().splitlines()[-1]
-    assert message.startswith("error: ")
-    assert message.endswith("/panorama/full/depth.png")
+    assert message.startswith(f"error: {damaged} is truncated; ")
+    assert "--skip_bad_samples" in message
+    assert "--resume" in message
     assert "Traceback" not in errors
+    run = train(tmp_path, *more, "--resume", "--skip_bad_samples")
+    assert f"1 bad sample was skipped:\n  {damaged} is truncated\n" in capfd.readouterr().err
+    weights = ["--load_weights_dir", str(run), "--log_dir", str(tmp_path / "eval")]
+    assert run_program(monkeypatch, "eval_elite360m.py", *SMALL_SIZE, *options, *weights, "--num_workers", "1") == 2
+    message = capfd.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith(f"error: {damaged} is truncated; ")
+    assert "--skip_bad_samples" in message
+    assert "--resume" not in message

@@ -17,6 +17,8 @@ ALONG_AXIS = "metres along the optical axis"  # the same of perspective images
 RELATIVE = "relative: the largest depth of each image is 10"  # of Structured3D, as in the paper
 
 TASK_NAMES = ("depth", "normal", "segmentation")  # of panoramas, in the order of `tasks.TASKS`
+# Their ground truth: its key in samples and its name in datasets, in the order of a list's columns.
+MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}
 DETECTION = "detection"
 PERSPECTIVE_TASK_NAMES = (DETECTION, "segmentation", "depth", "normal")  # of images of perspective cameras
 CLASS_TASKS = (DETECTION, "segmentation")  # those that predict classes

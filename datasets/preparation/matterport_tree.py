@@ -17,11 +17,10 @@ from utils.errors import UserError
 from utils.extras import import_extra
 from utils.files import atomic_path, write_json
 from utils.parallel import map_with_progress
-from utils.tasks import TASK_NAMES
+from utils.tasks import MAP_OF_TASK, TASK_NAMES
 
 NOTE = "prepared_matterport3d.json"  # in the prepared folder
 RECORDS = "preparation"  # folder in each scan: the `Outcome` of each viewpoint
-_MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Settings:
 
     def kinds(self) -> list[str]:
         """Kinds of the images to make."""
-        return ["rgb", *(_MAP_OF_TASK[task] for task in self.tasks)]
+        return ["rgb", *(MAP_OF_TASK[task] for task in self.tasks)]
 
     def files(self, scan: str, viewpoint: str) -> dict[str, Path]:
         """The files of a viewpoint to make, by kind."""

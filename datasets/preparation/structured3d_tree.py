@@ -11,9 +11,8 @@ from datasets.structured3d import INVALID_SCENES, SCENES, room_files
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.parallel import map_with_progress
-from utils.tasks import TASK_NAMES
+from utils.tasks import MAP_OF_TASK, TASK_NAMES
 
-_MAP_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}
 _ROOM = re.compile(r"(?:.*/)?(?P<folder>scene_(?P<scene>\d{5})/2D_rendering/\w+/panorama/full)/(?P<file>\w+\.png)")
 _opened = lru_cache(maxsize=32)(open_archive)  # there are 18 archives, with long lists of members
 
@@ -68,7 +67,7 @@ def prepare(raw: Path, out: Path, tasks: tuple[str, ...] = TASK_NAMES, num_worke
         UserError: when no archive contains a room, or a file cannot be written.
     """
     _opened.cache_clear()  # files may have changed since an earlier call
-    kinds = ("rgb", *(_MAP_OF_TASK[task] for task in tasks))
+    kinds = ("rgb", *(MAP_OF_TASK[task] for task in tasks))
     rooms, bad_archives = find_rooms(raw, kinds)
     valid = [room for room in rooms if room.scene not in INVALID_SCENES]
     todo = [room for room in valid if not all((out / path).is_file() for path in image_paths(room.folder, kinds))]

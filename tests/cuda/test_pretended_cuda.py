@@ -44,7 +44,7 @@ def packed_batch() -> dict:
         "normal": generator.integers(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=np.uint8),
         "semantic": generator.integers(-1, CLASSES, (BATCH, HEIGHT, WIDTH), dtype=np.int8),
         "depth_scale": np.full(BATCH, 1e-3, np.float32),
-        "normal_map": np.tile(np.array([[1 / 127.5, 0, 0, -1]], np.float32), (BATCH, 3, 1)),
+        "normal_decoding": np.tile(np.array([[1 / 127.5, 0, 0, -1]], np.float32), (BATCH, 3, 1)),
         "id": ["a", "b"],
         "index": np.arange(BATCH),
     }

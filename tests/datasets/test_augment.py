@@ -31,7 +31,7 @@ def stored(panorama):
     return replace(
         panorama,
         normal=codes,
-        normal_map=np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))]),
+        normal_decoding=np.hstack([np.eye(3) * 2 / 255, -np.ones((3, 1))]),
         depth=np.rint(panorama.depth * 4000).astype(np.uint16),
         depth_scale=1 / 4000,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datasets.folder_description import read_description
-from datasets.structured3d import NORMAL_MAP
+from datasets.structured3d import NORMAL_DECODING
 from utils.errors import LONGEST_LINE, UserError
 
 COMPLETE = {
@@ -33,7 +33,7 @@ def test_complete_description(tmp_path):
     assert description.patterns == COMPLETE["files"]
     assert (description.depth_scale, description.missing_depth) == (0.001, 65535)
     assert (description.normal_frame, description.normal_range) == ("world", (0, 256))
-    np.testing.assert_allclose(description.normal_map, NORMAL_MAP)  # the same encoding
+    np.testing.assert_allclose(description.normal_decoding, NORMAL_DECODING)  # the same encoding
     assert description.classes.names == ("floor", "wall")
     assert description.classes.colors[1] == (1, 2, 3)
     assert len(description.classes.colors[0]) == 3

@@ -84,11 +84,12 @@ def test_datasets_on_disk(matterport):
     options = train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--normal_frame", "world")
     train = training_set(options)
     assert (len(train), train.augment, train.normal_frame) == (4, Augmentation(), "world")
-    assert "4 panoramas of the 8786 of the complete dataset; depth in metres" in describe(train, options)
+    expected = "split train and val: 4 panoramas of the 8786 of the complete dataset; depth in metres"
+    assert expected in describe(train, options)
     assert "normals in the world frame" in describe(train, options)
     options.val_split = "val"
-    assert len(training_set(options)) == 3
-    assert len(validation_set(options)) == 1
+    assert "split train: 3 panoramas of the 7829" in describe(training_set(options), options)
+    assert "split val: 1 panoramas of the 957" in describe(validation_set(options), options)
 
 
 def test_lists(matterport, tmp_path):
@@ -275,7 +276,7 @@ def test_augmentation_does_not_change_global_generators(monkeypatch):
         for name in ("manual_seed", "manual_seed_all"):
             monkeypatch.setattr(module, name, lambda _: pytest.fail("a GPU is seeded"), raising=False)
     state = torch.get_rng_state()
-    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False)[SeededIndex(1, seed=3)]
+    sample = loading._Reader(Numbers(Augmentation()), skip_bad=False, remedy="")[SeededIndex(1, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)
     monkeypatch.undo()
     torch.manual_seed(3)
@@ -284,10 +285,17 @@ def test_augmentation_does_not_change_global_generators(monkeypatch):
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_bad_samples_raise(workers):
+    """With what to do about them: only trainings, and their validations, can be resumed."""
     options = train_options("--num_workers", workers)
-    for make in (train_batches, eval_batches):
-        with pytest.raises(UserError, match=r"3\.png is missing") as info:
-            indices_of(make(Numbers(bad=(3,)), options))
+    dataset, settings = Numbers(bad=(3,)), loading_settings(options)
+    for make, is_resumable in (
+        (lambda: train_batches(dataset, options), True),
+        (lambda: evaluation_batches(dataset, settings, CPU, in_training=True), True),
+        (lambda: eval_batches(dataset, options), False),
+    ):
+        with pytest.raises(UserError, match=r"3\.png is missing; .*--skip_bad_samples") as info:
+            indices_of(make())
+        assert ("--resume" in str(info.value)) == is_resumable
         info.value.__traceback__ = None  # frees the workers; in a garbage collection they block for 5 s
         del info
 

@@ -89,7 +89,7 @@ def test_codes_are_decoded(panorama):
     lengths = np.linalg.norm(vectors, axis=-1)
     known = (lengths > 0.5) & (lengths < 1.5)
     panorama.normal = codes
-    panorama.normal_map = np.array([[0, 0, 1, -128], [0, 1, 0, -128], [1, 0, 0, -128]]) / 128
+    panorama.normal_decoding = np.array([[0, 0, 1, -128], [0, 1, 0, -128], [1, 0, 0, -128]]) / 128
     panorama.depth = generator.integers(0, 65536, (64, 128)).astype(np.uint16)
     panorama.depth_scale = 0.005
     sample = unpack(pack(panorama, 0))

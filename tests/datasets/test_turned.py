@@ -65,6 +65,14 @@ def test_yaw_by_whole_columns_is_a_roll():
     assert torch.allclose(world, batch["normal"].roll(-WIDTH // 8, dims=-1))
 
 
+def test_maps_of_other_tasks_turn_too():
+    albedo, index = torch.rand(1, 3, HEIGHT, WIDTH), torch.tensor([7])
+    found = turned(room(np.eye(3)) | {"albedo": albedo, "albedo_mask": albedo[:, :1] > 0.5, "index": index}, (45, 0, 0))
+    assert torch.equal(found["albedo"], albedo.roll(-WIDTH // 8, dims=-1))
+    assert torch.equal(found["albedo_mask"], found["albedo"][:, :1] > 0.5)
+    assert found["index"] is index
+
+
 def test_zoom_in_the_stereographic_plane():
     """Zooming divides points of the plane, projected from behind; zooms multiply, and 1 is the identity."""
     rays = erp_rays(16, 32)

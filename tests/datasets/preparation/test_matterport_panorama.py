@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets.matterport3d import MPCAT40
-from datasets.on_disk import NORMAL_MAP_8BIT
+from datasets.on_disk import NORMAL_DECODING_8BIT
 from datasets.preparation.matterport_panorama import encode_depth, face_ids
 from datasets.preparation.normal_codes import decode_normals, encode_normals
 
@@ -30,7 +30,9 @@ def test_encode_normals():
     codes = encode_normals(normal)
     assert codes[2, 3].tolist() == [0, 0, 0]
     known = normal.any(axis=-1)
-    assert codes[known] @ NORMAL_MAP_8BIT[:, :3].T + NORMAL_MAP_8BIT[:, 3] == pytest.approx(normal[known], abs=1 / 255)
+    assert codes[known] @ NORMAL_DECODING_8BIT[:, :3].T + NORMAL_DECODING_8BIT[:, 3] == pytest.approx(
+        normal[known], abs=1 / 255
+    )
 
 
 def test_encode_depth():
