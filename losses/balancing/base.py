@@ -8,16 +8,16 @@ from torch import nn
 from losses.reduction import TaskLoss
 from utils.distributed import all_sum, world_size
 
-INTERMEDIATE_WEIGHT = 0.1  # of the intermediate loss in L_t; 1:10, as in the paper's total loss
+INTERMEDIATE_WEIGHT = 0.1  # of I_t in L_t; the paper's total loss has F_t with a factor of 10, and I_t without it
 _EPS = 1e-12  # lower bound of losses in logarithms and of divisors
 
 
 class Balancing(nn.Module, ABC):
     """Combines the task losses into the total loss. All state is in the `state_dict`.
 
-    All methods except `uncertainty`, the paper's total loss, balance the task losses
+    With the final loss F_t and the intermediate loss I_t of task t, all methods except `uncertainty` balance
 
-        L_t = final loss + 0.1 * intermediate loss.
+        L_t = F_t + 0.1 I_t.
 
     Args:
         tasks: task names in the order of the network.
@@ -45,7 +45,7 @@ class Balancing(nn.Module, ABC):
         """Total loss of one batch. A task without valid pixels contributes nothing.
 
         Args:
-            final, intermediate: losses of each task; `intermediate` may be empty.
+            final, intermediate: F_t and I_t of each task; `intermediate` may be empty.
             fractions: (T,), the fraction of each task's labeled pixels in the step that are in this batch; the total
                 loss of a step is the sum over its batches.
         """
@@ -84,7 +84,7 @@ class Balancing(nn.Module, ABC):
 
 
 def task_loss(final: torch.Tensor, intermediate: torch.Tensor | None) -> torch.Tensor:
-    """The task loss L_t of `Balancing`."""
+    """L_t = F_t + 0.1 I_t, see `Balancing`."""
     return final if intermediate is None else final + INTERMEDIATE_WEIGHT * intermediate
 
 

@@ -197,7 +197,7 @@ def test_mean_is_over_pixels_not_images(batch):
 
 
 def test_uncertainty_weighting():
-    """10 w exp(-s) L + s with w = 1, 2, 2."""
+    """10 w exp(-s) F + s with w = 1, 2, 2."""
     weighting = UncertaintyWeighting(tuple(TASKS), {task: TASKS[task].loss_weight for task in TASKS})
     weighting.log_variances.data = torch.tensor([0.5, -0.5, 1.0])
     count = torch.tensor(7.0)
