@@ -52,7 +52,7 @@ class Balancing(nn.Module, ABC):
 
     @abstractmethod
     def weights(self) -> dict[str, float]:
-        """The weight of each task, as the method defines it, for the log."""
+        """The weight of each task for the log: of L_t or of its gradient, or the exponent of L_t."""
 
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor | None:
         """Called in every step with the inner products (T, T) of the gradients dL_t over `gradient_scope`.

@@ -52,5 +52,6 @@ class UncertaintyWeighting(Balancing):
         self.log_variances.copy_(torch.where(self._present, self.log_variances, self._before))
 
     def weights(self) -> dict[str, float]:
-        """exp(-s_t) of each task."""
-        return dict(zip(self.tasks, torch.exp(-self.log_variances.detach()).tolist(), strict=True))
+        """w_t exp(-s_t) of each task: without the common factor 10, comparable with the weights of other methods."""
+        factors = torch.exp(-self.log_variances.detach()).tolist()
+        return {task: w * factor for task, w, factor in zip(self.tasks, self._loss_weights, factors, strict=True)}

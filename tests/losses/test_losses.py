@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from losses.balancing.fixed import FixedWeights
 from losses.balancing.uncertainty import UncertaintyWeighting
 from losses.reduction import TaskLoss, global_means
 from tasks import TASKS
@@ -206,8 +207,22 @@ def test_uncertainty_weighting():
     weighting.begin_step()
     assert weighting(losses, {}, torch.ones(3)).item() == pytest.approx(expected, rel=1e-6)
     assert weighting.weights() == pytest.approx(
-        {"depth": math.exp(-0.5), "normal": math.exp(0.5), "segmentation": math.exp(-1)}
+        {"depth": math.exp(-0.5), "normal": 2 * math.exp(0.5), "segmentation": 2 * math.exp(-1)}
     )
+
+
+def test_initial_uncertainty_weighting_is_ten_times_the_weighted_sum():
+    """So the logged weights are comparable: the intermediate loss has a tenth of the coefficient in both."""
+    uncertainty, fixed = (
+        method(("depth", "normal"), {"depth": 1.0, "normal": 1.0}) for method in (UncertaintyWeighting, FixedWeights)
+    )
+    final, intermediate = (
+        {task: TaskLoss(torch.tensor(value), torch.tensor(5.0)) for task, value in losses.items()}
+        for losses in ({"depth": 0.3, "normal": 0.2}, {"depth": 0.5, "normal": 0.7})
+    )
+    totals = [balancing(final, intermediate, torch.ones(2)).item() for balancing in (uncertainty, fixed)]
+    assert totals[0] == pytest.approx(10 * totals[1])
+    assert uncertainty.weights() == fixed.weights()
 
 
 def test_log_variance_without_labels_has_no_gradient():
