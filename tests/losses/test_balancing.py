@@ -64,6 +64,14 @@ def test_method_names():
     ]
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64])
+def test_buffers_that_bad_steps_do_not_reset_are_rejected(dtype):
+    balancing = method("fixed")
+    balancing.register_buffer("count", torch.zeros((), dtype=dtype))
+    with pytest.raises(TypeError, match="counts"):
+        balancing.register_buffer("counts", torch.zeros(3, dtype=dtype))
+
+
 def test_geometric_mean():
     """(2 * 3 * 4)^(1/3), with derivatives L / (3 L_t)."""
     total, derivatives = gradient(method("geometric"), leaves(2.0, 3.0, 4.0))
