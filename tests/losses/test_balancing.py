@@ -21,7 +21,7 @@ OPTIONS = {
     "focusing_factor": 2.0,
 }
 GEOMETRIC = ["geometric", "dwa-geometric", "rlw-geometric", "dtp-geometric", "achievement"]
-GRADIENT_METHODS = [name for name, method in BALANCINGS.items() if method.class_name == "GradientBalancing"]
+GRADIENT_METHODS = [name for name, method in BALANCINGS.items() if method.needs_torchjd]
 
 
 def method(name: str, tasks: tuple[str, ...] = NAMES, **options) -> Balancing:
