@@ -6,7 +6,7 @@ from losses.reduction import PixelLoss
 from utils.distributed import all_max
 
 
-def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def berhu_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """berHu over the valid pixels: |e| up to a threshold delta, (e^2 + delta^2) / (2 delta) beyond.
 
     delta = 0.2 max |e| over the valid pixels of the global batch, constant in the gradient (Laina et al., 3DV 2016).

@@ -26,7 +26,7 @@ def segmentation_loss(logits: torch.Tensor, batch: dict, label_smoothing: float 
     return PixelLoss(pixel_losses.sum(), (labels != IGNORE_LABEL).sum())
 
 
-def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def l1_depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """Mean absolute error in meters over the valid pixels.
 
     Args:
