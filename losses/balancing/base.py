@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from losses.reduction import TaskLoss
+from losses.reduction import MeanLoss
 from utils.distributed import all_sum, world_size
 
 INTERMEDIATE_WEIGHT = 0.1  # of I_t in L_t; the paper's total loss has F_t with a factor of 10, and I_t without it
@@ -60,7 +60,7 @@ class Balancing(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
+        self, final: dict[str, MeanLoss], intermediate: dict[str, MeanLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
         """Total loss of one batch. A task without valid pixels contributes nothing.
 
@@ -142,7 +142,7 @@ class WeightedLosses(Balancing):
         """Weights (T,) of the sum, or exponents of the geometric mean up to a common factor."""
 
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
+        self, final: dict[str, MeanLoss], intermediate: dict[str, MeanLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
         values, counts = [], []
         for task in self.tasks:

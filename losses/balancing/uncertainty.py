@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from losses.balancing.base import Balancing
-from losses.reduction import TaskLoss
+from losses.reduction import MeanLoss
 
 LOSS_SCALE = 10.0
 
@@ -35,7 +35,7 @@ class UncertaintyWeighting(Balancing):
         self._before, self._present = self.log_variances.detach().clone(), torch.zeros_like(self.log_variances).bool()
 
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
+        self, final: dict[str, MeanLoss], intermediate: dict[str, MeanLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
         """The total loss. A task without valid pixels contributes neither its losses nor s_t."""
         total = self.log_variances.new_zeros(())

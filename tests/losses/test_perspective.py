@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from losses.perspective import l1_depth_loss, normal_loss, segmentation_loss
-from losses.reduction import PixelLoss, TaskLoss, global_means
+from losses.reduction import LossSum, MeanLoss, global_means
 from tests.achievement_golden import files_of, load, targets
 
 LOSSES = {"segmentation": segmentation_loss, "depth": l1_depth_loss, "normal": normal_loss}
 SMOOTHED = LOSSES | {"segmentation": partial(segmentation_loss, label_smoothing=0.1)}
 
 
-def mean_of(loss: PixelLoss) -> TaskLoss:
+def mean_of(loss: LossSum) -> MeanLoss:
     return global_means([loss])[0]
 
 
