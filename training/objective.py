@@ -17,15 +17,19 @@ class MultiTaskNetwork(Protocol):
     """Interface of the networks that can be trained, which are `nn.Module`s.
 
     Attributes:
-        tasks: names, in the same order as those of the balancing method.
-        last_shared_weight: weight of the last layer shared by all tasks.
+        tasks: task names, in the order of the balancing method.
+        last_shared_weight: weight of the last layer that all tasks depend on before their branches begin.
     """
 
     tasks: tuple[str, ...]
     last_shared_weight: nn.Parameter
 
     def __call__(self, rgb: torch.Tensor) -> dict:
-        """From (B, 3, H, W) to a prediction per task, in training mode; ``intermediate`` may hold further ones."""
+        """A prediction per task for images (B, 3, H, W), as a dict.
+
+        In training mode the dict may have one more key, ``intermediate``, a dict of further predictions per task:
+        iterate over `tasks`, not over its keys.
+        """
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
         """Parameters with a gradient from the losses of this task only."""
