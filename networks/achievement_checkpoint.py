@@ -13,10 +13,9 @@ from networks.perspective_backbones import BACKBONES, PYRAMIDS
 from networks.released_achievement import convert_released_weights, is_released_format, released_architecture
 from networks.saved_network import (
     ACHIEVEMENT,
-    ELITE360M,
-    NO_CHECKPOINT,
     UNKNOWN_DATASET,
     SavedNetwork,
+    no_checkpoint,
     other_program,
     parse_checkpoint,
     read_checkpoint,
@@ -141,8 +140,8 @@ def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
     if released_weights.is_released_format(state):
-        raise other_program(path, ELITE360M)
-    raise UserError(NO_CHECKPOINT.format(path))
+        raise other_program(path, ACHIEVEMENT)
+    raise no_checkpoint(path, ACHIEVEMENT)
 
 
 def _valid_settings(settings: AchievementSettings) -> dict[str, bool]:
