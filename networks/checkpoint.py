@@ -258,6 +258,7 @@ def _valid_settings(settings: ModelSettings) -> dict[str, bool]:
     height = settings.height
     return {
         "backbone": find_backbone(str(settings.backbone)) is not None,
+        "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
         "ico_level": settings.ico_level in ICO_LEVELS,
         "height": isinstance(height, int) and height > 0 and height % 32 == 0,
         "width": settings.width == 2 * height,

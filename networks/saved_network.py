@@ -19,7 +19,7 @@ from utils.checkpoint_files import LAST_MODEL, load_plain_data, save_content
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
-from utils.tasks import CLASS_TASKS, DETECTION, TASK_NAMES
+from utils.tasks import CLASS_TASKS, DETECTION
 
 VERSION = 1
 UNKNOWN_DATASET = "unknown (released weights)"
@@ -357,10 +357,9 @@ def parse_checkpoint(
 
 
 def _valid_common_settings(settings: NetworkSettings) -> dict[str, bool]:
-    """Whether the value of each setting that both programs have is valid."""
+    """Whether the value of each setting is valid, for settings with the same valid values in both programs."""
     names, colors = settings.class_names, settings.class_colours
     return {
-        "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
         "dataset": isinstance(settings.dataset, str),
         "class_names": (bool(names) or not set(CLASS_TASKS) & set(settings.tasks))
         and all(isinstance(name, str) for name in names),
