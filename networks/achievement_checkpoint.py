@@ -131,7 +131,7 @@ def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
     """Read a checkpoint of DeepLab or VMM, from this repository or the released code.
 
     Raises:
-        UserError: when the file is neither, is damaged, or holds more than plain data.
+        UserError: when the file is neither, is damaged, or contains Python objects.
     """
     digest, content = read_checkpoint(path, ACHIEVEMENT)
     if "format" in content:

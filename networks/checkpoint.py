@@ -235,7 +235,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of Elite360M, from this repository or the released code.
 
     Raises:
-        UserError: when the file is neither, is damaged, or holds more than plain data.
+        UserError: when the file is neither, is damaged, or contains Python objects.
     """
     digest, content = read_checkpoint(path, ELITE360M)
     if "format" in content:

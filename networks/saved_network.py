@@ -266,7 +266,7 @@ def read_checkpoint(path: Path, format_name: str) -> tuple[str, dict]:
         The SHA-256 of the file and its content.
 
     Raises:
-        UserError: when the file is damaged, holds more than plain data, or is a training state or a checkpoint of the
+        UserError: when the file is damaged, contains Python objects, or is a training state or a checkpoint of the
             other program.
     """
     try:

@@ -152,7 +152,7 @@ def test_code_is_not_run(tmp_path):
 @pytest.mark.parametrize("kept", [0, 10, 1000, -1000])
 def test_truncated(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"last_model.pth.*damaged"):
+    with pytest.raises(UserError, match=r"last_model.pth.*damaged.*copy it again"):
         load_checkpoint(path)
 
 
