@@ -26,7 +26,7 @@ from datasets.panorama import PanoramaDataset
 from metrics.baselines import Baselines
 from metrics.evaluator import Evaluator, PredictedBatches, evaluate_predictions
 from metrics.protocol import Protocol
-from networks.backbones import DEFAULT, folder_of
+from networks.backbones import folder_of
 from networks.checkpoint import open_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import class_map_of, evaluated_batches, fold_notes, identify
@@ -66,8 +66,7 @@ def evaluate_checkpoint(options: argparse.Namespace, protocol: Protocol, device:
     """Evaluate the network of a checkpoint."""
     run_path = Path(options.task) / folder_of(options.backbone or PAPER_BACKBONE)
     checkpoint = open_checkpoint(options.load_weights_dir, run_path)
-    is_default = options.load_weights_dir == DEFAULT
-    options.backbone = options.backbone or (checkpoint.settings.backbone if is_default else PAPER_BACKBONE)
+    options.backbone = options.backbone or checkpoint.settings.backbone
     if len(set(gather_objects(checkpoint.sha256))) > 1:
         raise UserError(f"{checkpoint.path} was replaced while the processes read it: evaluate a copy of it")
     settings = checkpoint.settings

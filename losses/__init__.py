@@ -1,1 +1,1 @@
-"""Task losses, each returning a `PixelLoss`, and the methods that balance them."""
+"""Task losses, each returning a `LossSum`, and the methods that balance them."""

@@ -2,11 +2,11 @@
 
 import torch
 
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from utils.distributed import all_max
 
 
-def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def berhu_loss(prediction: torch.Tensor, batch: dict) -> LossSum:
     """berHu over the valid pixels: |e| up to a threshold delta, (e^2 + delta^2) / (2 delta) beyond.
 
     delta = 0.2 max |e| over the valid pixels of the global batch, constant in the gradient (Laina et al., 3DV 2016).
@@ -20,4 +20,4 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     # The lower bound avoids a division by zero when all predictions are exact.
     delta = (0.2 * all_max(error.max())).clamp_min(1e-12)
     pixel_losses = torch.where(error <= delta, error, (error**2 + delta**2) / (2 * delta))
-    return PixelLoss(pixel_losses.sum(), mask.sum())
+    return LossSum(pixel_losses.sum(), mask.sum())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torchvision.ops import box_convert
 
 from losses.atss import match_anchors
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from utils.anchors import anchor_boxes
 from utils.boxes import decode, encode, paired_iou
 from utils.distributed import all_sum
@@ -30,7 +30,7 @@ class DetectionLoss(NamedTuple):
     num_positives: torch.Tensor
 
 
-def detection_loss(prediction: torch.Tensor, batch: dict, **options: str | float | bool) -> PixelLoss:
+def detection_loss(prediction: torch.Tensor, batch: dict, **options: str | float | bool) -> LossSum:
     """Box plus class loss per positive anchor; 0 if no process has positive anchors.
 
     Args:
@@ -39,7 +39,7 @@ def detection_loss(prediction: torch.Tensor, batch: dict, **options: str | float
     losses = detection_losses(prediction, batch, **options)
     # Without positives, the loss of the negatives has no divisor.
     total = torch.where(all_sum(losses.num_positives) > 0, losses.box + losses.classes, 0)
-    return PixelLoss(total, losses.num_positives)
+    return LossSum(total, losses.num_positives)
 
 
 def valid_mask(batch: dict) -> torch.Tensor:

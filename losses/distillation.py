@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch.linalg import vecdot
 
 from losses.detection import focal_losses
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from utils.distributed import all_sum
 
 CONFIDENT = 0.3  # an anchor of the teacher is an object if the probability of its best class is above this
 
 
-def segmentation_distillation(logits: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
+def segmentation_distillation(logits: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> LossSum:
     """Mean cross-entropy against the teacher's probabilities: -sum_c softmax(t)_c log p_c.
 
     Args:
@@ -25,7 +25,7 @@ def segmentation_distillation(logits: torch.Tensor, teacher: torch.Tensor, is_us
     return _masked_images(F.cross_entropy(logits, teacher.detach().softmax(1), reduction="none"), is_used)
 
 
-def depth_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
+def depth_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> LossSum:
     """Mean smooth L1 of the error e in meters: e^2 / 2 up to 1 m, |e| - 1/2 beyond.
 
     Args:
@@ -35,7 +35,7 @@ def depth_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used:
     return _masked_images(F.smooth_l1_loss(prediction, teacher.detach(), reduction="none")[:, 0], is_used)
 
 
-def normal_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
+def normal_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor) -> LossSum:
     """1 - mean of <prediction, teacher>.
 
     Args:
@@ -47,7 +47,7 @@ def normal_distillation(prediction: torch.Tensor, teacher: torch.Tensor, is_used
 
 def detection_distillation(
     prediction: torch.Tensor, teacher: torch.Tensor, is_used: torch.Tensor, loc_weight: float = 10.0
-) -> PixelLoss:
+) -> LossSum:
     """Focal loss against the teacher's probabilities, and smooth L1 of the box offsets of its confident anchors.
 
     An anchor is confident if the probability of its best class is above 0.3; probabilities above 0.3 are weighted as
@@ -65,10 +65,10 @@ def detection_distillation(
     box_losses = F.smooth_l1_loss(prediction[..., :4], teacher[..., :4].detach(), reduction="none").sum(-1)
     losses = torch.where(is_used[:, None], class_losses, 0) + loc_weight * torch.where(is_confident, box_losses, 0)
     count = is_confident.sum()
-    return PixelLoss(torch.where(all_sum(count) > 0, losses.sum(), 0), count)
+    return LossSum(torch.where(all_sum(count) > 0, losses.sum(), 0), count)
 
 
-def _masked_images(pixel_losses: torch.Tensor, is_used: torch.Tensor) -> PixelLoss:
+def _masked_images(pixel_losses: torch.Tensor, is_used: torch.Tensor) -> LossSum:
     """The pixel losses (B, H, W) of the images that use them."""
     total = torch.where(is_used[:, None, None], pixel_losses, 0).sum()
-    return PixelLoss(total, is_used.sum() * pixel_losses[0].numel())
+    return LossSum(total, is_used.sum() * pixel_losses[0].numel())

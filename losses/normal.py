@@ -3,12 +3,12 @@
 import torch
 from torch.linalg import vecdot
 
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 
 COSINE_LIMIT = 0.999  # the gradient of arccos is infinite at +-1
 
 
-def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def normal_loss(prediction: torch.Tensor, batch: dict) -> LossSum:
     """Angle arccos(cosine similarity) in radians over the valid pixels with |cosine| < 0.999.
 
     As in the released code, pixels with an angle below about 2.6 or above 177.4 degrees (already right, or opposite)
@@ -26,4 +26,4 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     excluded = cosine.abs() >= COSINE_LIMIT  # false for NaN, which must reach the loss
     counted = mask[:, 0] & ~excluded
     angle = torch.arccos(torch.where(counted, cosine, 0))
-    return PixelLoss(torch.where(counted, angle, 0).sum(), counted.sum())
+    return LossSum(torch.where(counted, angle, 0).sum(), counted.sum())

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch.linalg import vecdot
 
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from utils.tasks import IGNORE_LABEL
 
 
-def segmentation_loss(logits: torch.Tensor, batch: dict, label_smoothing: float = 0.0) -> PixelLoss:
+def segmentation_loss(logits: torch.Tensor, batch: dict, label_smoothing: float = 0.0) -> LossSum:
     """Mean cross-entropy over the labeled pixels, with label smoothing s: (1 - s) (-log p_y) + s mean_c(-log p_c).
 
     Args:
@@ -23,10 +23,10 @@ def segmentation_loss(logits: torch.Tensor, batch: dict, label_smoothing: float 
     pixel_losses = F.cross_entropy(
         logits, labels, ignore_index=IGNORE_LABEL, reduction="none", label_smoothing=label_smoothing
     )  # 0 where ignored
-    return PixelLoss(pixel_losses.sum(), (labels != IGNORE_LABEL).sum())
+    return LossSum(pixel_losses.sum(), (labels != IGNORE_LABEL).sum())
 
 
-def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def l1_depth_loss(prediction: torch.Tensor, batch: dict) -> LossSum:
     """Mean absolute error in meters over the valid pixels.
 
     Args:
@@ -35,10 +35,10 @@ def depth_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     """
     mask = batch["depth_mask"]
     error = torch.where(mask, prediction - batch["depth"], 0).abs()
-    return PixelLoss(error.sum(), mask.sum())
+    return LossSum(error.sum(), mask.sum())
 
 
-def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def normal_loss(prediction: torch.Tensor, batch: dict) -> LossSum:
     """1 - mean of <prediction, ground truth> over the valid pixels.
 
     The ground truth is not normalized: resizing leaves vectors shorter than 1 at edges, which weigh less.
@@ -50,4 +50,4 @@ def normal_loss(prediction: torch.Tensor, batch: dict) -> PixelLoss:
     mask = batch["normal_mask"]
     target = torch.where(mask, batch["normal"], 0)
     pixel_losses = torch.where(mask[:, 0], 1 - vecdot(prediction, target, dim=1), 0)
-    return PixelLoss(pixel_losses.sum(), mask.sum())
+    return LossSum(pixel_losses.sum(), mask.sum())

@@ -1,4 +1,4 @@
-"""Reduction of pixel losses to means over all processes."""
+"""Reduction of summed losses to means over all processes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import torch
 from utils.distributed import all_sum, world_size
 
 
-class PixelLoss(NamedTuple):
+class LossSum(NamedTuple):
     """Loss of one task, summed over the batch of this process.
 
     Attributes:
@@ -20,8 +20,8 @@ class PixelLoss(NamedTuple):
     num_pixels: torch.Tensor
 
 
-class TaskLoss(NamedTuple):
-    """Loss of one task over the global batch: the batches of all processes.
+class MeanLoss(NamedTuple):
+    """Mean loss of one task over the global batch: the batches of all processes.
 
     Attributes:
         value: scalar; its gradient, averaged over the processes by DDP, is that of the mean over the global batch. 0
@@ -33,15 +33,15 @@ class TaskLoss(NamedTuple):
     num_pixels: torch.Tensor
 
 
-def global_means(losses: Sequence[PixelLoss]) -> list[TaskLoss]:
+def global_means(sums: Sequence[LossSum]) -> list[MeanLoss]:
     """The mean of each loss over the pixels of all processes. The counts of all losses are exchanged at once.
 
     A mean of means would give more weight to pixels of panoramas with few valid pixels. Here all pixels have the same
     weight, and several processes compute the same loss as one process with the global batch.
     """
-    counts = all_sum(torch.stack([loss.num_pixels.float() for loss in losses]))
+    counts = all_sum(torch.stack([loss.num_pixels.float() for loss in sums]))
     # DDP averages gradients over the processes; times the number of processes, the average becomes the sum.
     return [
-        TaskLoss(loss.total * world_size() / count.clamp_min(1), count)
-        for loss, count in zip(losses, counts, strict=True)
+        MeanLoss(loss.total * world_size() / count.clamp_min(1), count)
+        for loss, count in zip(sums, counts, strict=True)
     ]

@@ -4,13 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from utils.chunks import row_chunks
 from utils.cpu_kernels import use_cpu_kernels
 from utils.tasks import IGNORE_LABEL
 
 
-def segmentation_loss(logits: torch.Tensor, batch: dict) -> PixelLoss:
+def segmentation_loss(logits: torch.Tensor, batch: dict) -> LossSum:
     """Cross-entropy over the labeled pixels.
 
     Args:
@@ -30,7 +30,7 @@ def segmentation_loss(logits: torch.Tensor, batch: dict) -> PixelLoss:
         total = _ResizedCrossEntropy.apply(logits, labels)
     else:
         total = _cross_entropy(F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False), labels)
-    return PixelLoss(total, (labels != IGNORE_LABEL).sum())
+    return LossSum(total, (labels != IGNORE_LABEL).sum())
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -13,10 +13,9 @@ from networks.perspective_backbones import BACKBONES, PYRAMIDS
 from networks.released_achievement import convert_released_weights, is_released_format, released_architecture
 from networks.saved_network import (
     ACHIEVEMENT,
-    ELITE360M,
-    NO_CHECKPOINT,
     UNKNOWN_DATASET,
     SavedNetwork,
+    no_checkpoint,
     other_program,
     parse_checkpoint,
     read_checkpoint,
@@ -132,7 +131,7 @@ def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
     """Read a checkpoint of DeepLab or VMM, from this repository or the released code.
 
     Raises:
-        UserError: when the file is neither, is damaged, or holds more than plain data.
+        UserError: when the file is neither, is damaged, or contains Python objects.
     """
     digest, content = read_checkpoint(path, ACHIEVEMENT)
     if "format" in content:
@@ -141,8 +140,8 @@ def load_achievement_checkpoint(path: Path) -> AchievementCheckpoint:
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
     if released_weights.is_released_format(state):
-        raise other_program(path, ELITE360M)
-    raise UserError(NO_CHECKPOINT.format(path))
+        raise other_program(path, ACHIEVEMENT)
+    raise no_checkpoint(path, ACHIEVEMENT)
 
 
 def _valid_settings(settings: AchievementSettings) -> dict[str, bool]:

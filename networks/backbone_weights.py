@@ -27,7 +27,7 @@ def read_backbone_weights(
         State dict of the network without the classifier.
 
     Raises:
-        UserError: when the file cannot be read, holds more than plain data, or its tensors do not fit.
+        UserError: when the file cannot be read, contains Python objects, or its tensors do not fit.
     """
     if not path.is_file():
         raise UserError(f"{FLAG} {path}: file not found")

@@ -17,14 +17,13 @@ from networks.released_weights import (
     released_architecture,
 )
 from networks.saved_network import (
-    ACHIEVEMENT,
     ELITE360M,
-    NO_CHECKPOINT,
     UNKNOWN_DATASET,
     SavedNetwork,
     find_checkpoint,
     find_mismatches,
     load_state,
+    no_checkpoint,
     other_program,
     parse_checkpoint,
     read_checkpoint,
@@ -110,15 +109,14 @@ class Checkpoint(SavedNetwork):
             UserError: with the options that differ and both of their values.
         """
         different = _different_options(self.settings, settings)
-        if different.keys() - _SAME_WEIGHTS:
-            listed = ", ".join(_in_words(flag, *values) for flag, values in different.items() if flag != "--task")
-            raise UserError(f"{self.path} was trained {listed}: pass the same options")
+        if remedies := [_remedy(flag, *values) for flag, values in different.items() if flag not in _SAME_WEIGHTS]:
+            raise UserError(f"{self.path} was trained with other options: {', '.join(remedies)}")
 
     def differences(self, settings: ModelSettings) -> list[str]:
         """Differences between the settings of the checkpoint and these, one line of text each."""
         lines = [
-            f"{self.path} was trained {_in_words(flag, *values)}"
-            for flag, values in _different_options(self.settings, settings).items()
+            f"{self.path} was trained with {flag} {trained} (not {wanted})"
+            for flag, (trained, wanted) in _different_options(self.settings, settings).items()
         ]
         common = tuple(task for task in settings.tasks if task in self.settings.tasks)
         mismatches = find_mismatches(self.settings, settings, common)
@@ -195,11 +193,11 @@ def _different_options(trained: ModelSettings, wanted: ModelSettings) -> dict[st
     return {flag: (old, new) for (flag, old), new in options if old and new and old != new}
 
 
-def _in_words(flag: str, trained: str, wanted: str) -> str:
-    """The difference in an option, in words; ``on`` and ``off`` are the values of flags without arguments."""
+def _remedy(flag: str, trained: str, wanted: str) -> str:
+    """How to make an option match; ``on`` and ``off`` are the values of flags without arguments."""
     if trained in ("on", "off"):
-        return f"{'with' if trained == 'on' else 'without'} {flag}"
-    return f"with {flag} {trained} (not {wanted})"
+        return f"{'pass' if trained == 'on' else 'drop'} {flag}"
+    return f"pass {flag} {trained} (not {wanted})"
 
 
 def _architecture(settings: ModelSettings) -> dict[str, str]:
@@ -237,7 +235,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of Elite360M, from this repository or the released code.
 
     Raises:
-        UserError: when the file is neither, is damaged, or holds more than plain data.
+        UserError: when the file is neither, is damaged, or contains Python objects.
     """
     digest, content = read_checkpoint(path, ELITE360M)
     if "format" in content:
@@ -246,13 +244,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if is_released_format(state):
         return _released_checkpoint(path, digest, state)
     if released_achievement.is_released_format(state):
-        raise other_program(path, ACHIEVEMENT)
+        raise other_program(path, ELITE360M)
     if any(key.startswith(_OWN_KEY) for key in state):
         raise UserError(
-            f"{path} contains weights of this program without their settings: pass a file written by training, such as "
-            f"{LAST_MODEL}"
+            f"{path} contains weights of train_elite360m.py without their settings: pass a file written by training, "
+            f"such as {LAST_MODEL}"
         )
-    raise UserError(NO_CHECKPOINT.format(path))
+    raise no_checkpoint(path, ELITE360M)
 
 
 def _valid_settings(settings: ModelSettings) -> dict[str, bool]:
@@ -260,6 +258,7 @@ def _valid_settings(settings: ModelSettings) -> dict[str, bool]:
     height = settings.height
     return {
         "backbone": find_backbone(str(settings.backbone)) is not None,
+        "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
         "ico_level": settings.ico_level in ICO_LEVELS,
         "height": isinstance(height, int) and height > 0 and height % 32 == 0,
         "width": settings.width == 2 * height,

@@ -83,6 +83,7 @@ class Elite360M(nn.Module):
         if intermediate:
             self.intermediate_heads = self._per_task(lambda task: INTERMEDIATE_HEADS[task](num_classes))
         self.collaborates = len(self.tasks) > 1 and cross_task == "coco"
+        # Without CoCo, the concatenation of shared and preliminary feature is decoded as it is.
         self.cross_task = CrossTaskAttention(2 * SHARED_CHANNELS, self.tasks) if self.collaborates else nn.Identity()
         self.decoders = self._per_task(lambda task: TaskDecoder(embed_dim, fine_channels))
         self.heads = self._per_task(lambda task: HEADS[task](embed_dim, num_classes))
@@ -135,7 +136,10 @@ class Elite360M(nn.Module):
 
     @property
     def last_shared_weight(self) -> nn.Parameter:
-        """Weight of the last layer shared by all tasks."""
+        """Weight of the last layer that all tasks depend on before their branches begin.
+
+        With CoCo, the branches share their layers up to the attention maps, which GradNorm and --log_grad_norms ignore.
+        """
         return self.shared_decoder.out.weight
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:

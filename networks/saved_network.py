@@ -19,12 +19,12 @@ from utils.checkpoint_files import LAST_MODEL, load_plain_data, save_content
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.state_dicts import require_fit, strip_prefixes, unwrap
-from utils.tasks import CLASS_TASKS, DETECTION, TASK_NAMES
+from utils.tasks import CLASS_TASKS, DETECTION
 
 VERSION = 1
 UNKNOWN_DATASET = "unknown (released weights)"
 ELITE360M, ACHIEVEMENT = "elite360m", "achievement"  # formats, which are also the suffixes of the scripts' names
-NO_CHECKPOINT = "{} is neither a checkpoint of this program nor weights of the released code: pass another file"
+_AUTHORS = {ELITE360M: "Ai & Wang", ACHIEVEMENT: "Yun & Cho"}  # of the released code
 _STATE = "elite360m training state"  # begins the format of training states of both programs
 _LONGEST_NAME = 60  # characters of a name in a message
 _SHOWN = 3  # runs or files listed in a message
@@ -111,10 +111,14 @@ class SavedNetwork:
             trained = self._task_option(settings.tasks)
             raise UserError(f"{self.path} was trained with {trained}, not for {missing[0]}: pass {trained}")
         if set(CLASS_TASKS) & set(tasks):
-            self.require_classes(num_classes)
+            self.require_classes(num_classes, self.other_tasks_remedy())
 
-    def require_classes(self, num_classes: int) -> None:
+    def require_classes(self, num_classes: int, other_remedy: str = "") -> None:
         """Make sure that the network predicts this number of classes.
+
+        Args:
+            num_classes: number of classes of the dataset.
+            other_remedy: end of the message.
 
         Raises:
             UserError: when it does not.
@@ -123,11 +127,11 @@ class SavedNetwork:
         if predicted != num_classes:
             raise UserError(
                 f"{self.path} predicts {predicted} classes ({self.settings.dataset}), but the dataset has "
-                f"{num_classes}: use a checkpoint with the same classes{self.other_tasks_remedy()}"
+                f"{num_classes}: use a checkpoint with the same classes{other_remedy}"
             )
 
     def other_tasks_remedy(self) -> str:
-        """How to use this network with a dataset of other classes, as the end of a message; empty if impossible."""
+        """How to evaluate this network on a dataset of other classes, as the end of a message; empty if impossible."""
         others = tuple(task for task in self.settings.tasks if task not in CLASS_TASKS)
         return f", or evaluate its other tasks with {self._task_option(others)}" if others else ""
 
@@ -232,8 +236,8 @@ def find_checkpoint(path: str | Path, run: Path | None = None) -> Path:
     if len(runs) == 1:
         return runs[0] / LAST_MODEL
     if runs:
-        hint = ", or its --task and --backbone" if run else ""
-        raise UserError(f"{path} contains {len(runs)} runs ({_first_of(runs, path)}): pass one of them{hint}")
+        wanted = f", but not {run} (--task, --backbone)" if run else ""
+        raise UserError(f"{path} contains {len(runs)} runs ({_first_of(runs, path)}){wanted}: pass one of them")
     files = sorted(file for file in [*path.glob("*.pth"), *_files_below(path, "*.pth")] if file.parent.name != "state")
     if files:
         raise UserError(f"{path} contains no {LAST_MODEL}, but {_first_of(files, path)}: pass a checkpoint file")
@@ -262,7 +266,7 @@ def read_checkpoint(path: Path, format_name: str) -> tuple[str, dict]:
         The SHA-256 of the file and its content.
 
     Raises:
-        UserError: when the file is damaged, holds more than plain data, or is a training state or a checkpoint of the
+        UserError: when the file is damaged, contains Python objects, or is a training state or a checkpoint of the
             other program.
     """
     try:
@@ -272,21 +276,32 @@ def read_checkpoint(path: Path, format_name: str) -> tuple[str, dict]:
     digest = hashlib.sha256(file).hexdigest()
     content = unwrap(load_plain_data(io.BytesIO(file), path))
     if not isinstance(content, dict):
-        raise UserError(NO_CHECKPOINT.format(path))
+        raise no_checkpoint(path, format_name)
     found = content.get("format")
     if found == format_name or not isinstance(found, str):
         return digest, content
     if found.startswith(_STATE):
         raise UserError(f"{path} is a training state, for --resume: pass {LAST_MODEL} of the same run instead")
     if found in (ELITE360M, ACHIEVEMENT):
-        raise other_program(path, found)
+        raise other_program(path, format_name)
     raise UserError(f"{path} has the unknown format {found[:_LONGEST_NAME]}: pass another file")
 
 
 def other_program(path: Path, format_name: str) -> UserError:
-    """The error for a checkpoint or released weights of the other program, whose format is `format_name`."""
-    scripts = f"eval_{format_name}.py or predict_{format_name}.py"
-    return UserError(f"{path} belongs to the other program: use {scripts}, or pass another file")
+    """The error for a checkpoint or released weights of the other program, when `format_name` is expected."""
+    [other] = {ELITE360M, ACHIEVEMENT} - {format_name}
+    return UserError(
+        f"{path} belongs to train_{other}.py, eval_{other}.py and predict_{other}.py: use these scripts, or pass a "
+        f"checkpoint of train_{format_name}.py"
+    )
+
+
+def no_checkpoint(path: Path, format_name: str) -> UserError:
+    """The error for a file that is neither of the format `format_name` nor released weights of this program."""
+    return UserError(
+        f"{path} is neither a checkpoint of train_{format_name}.py nor weights of {_AUTHORS[format_name]}'s released "
+        f"code: pass a file written by training, such as {LAST_MODEL}"
+    )
 
 
 Settings = TypeVar("Settings", bound=NetworkSettings)
@@ -342,10 +357,9 @@ def parse_checkpoint(
 
 
 def _valid_common_settings(settings: NetworkSettings) -> dict[str, bool]:
-    """Whether the value of each setting that both programs have is valid."""
+    """Whether the value of each setting is valid, for settings with the same valid values in both programs."""
     names, colors = settings.class_names, settings.class_colours
     return {
-        "tasks": bool(settings.tasks) and set(TASK_NAMES) >= set(settings.tasks),
         "dataset": isinstance(settings.dataset, str),
         "class_names": (bool(names) or not set(CLASS_TASKS) & set(settings.tasks))
         and all(isinstance(name, str) for name in names),

@@ -72,8 +72,8 @@ def eval_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--load_weights_dir",
         metavar="PATH",
-        help="a checkpoint file, a run folder, or a folder that contains runs, such as the --log_dir of a training; "
-        f"{DEFAULT}: the weights in this repository, for which --backbone is not needed",
+        help="checkpoint file, run folder, or a folder that contains runs, such as the --log_dir of a training; "
+        f"{DEFAULT}: the weights in this repository. If --backbone is not given, it is the checkpoint's",
     )
     source.add_argument(
         "--predictions",

@@ -81,12 +81,13 @@ def add_max_bad_steps(group: argparse._ArgumentGroup) -> None:
 def add_balancing_options(parser: argparse.ArgumentParser) -> None:
     """How the tasks' losses become one."""
     group = parser.add_argument_group("balancing of the tasks' losses")
+    optional = [name for name, method in BALANCINGS.items() if method.needs_torchjd]
     group.add_argument(
         "--balancing",
         default="uncertainty",
         choices=tuple(BALANCINGS),
         metavar="NAME",
-        help=f"{', '.join(BALANCINGS)}; those after achievement-arithmetic need torchjd",
+        help=f"{', '.join(name for name in BALANCINGS if name not in optional)}; with torchjd: {', '.join(optional)}",
     )
     group.add_argument(
         "--loss_weights",

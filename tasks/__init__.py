@@ -2,7 +2,7 @@
 
 import torch
 
-from losses.depth import depth_loss
+from losses.depth import berhu_loss
 from losses.normal import normal_loss
 from losses.segmentation import segmentation_loss
 from metrics.baselines import Baselines
@@ -28,7 +28,7 @@ from visual.map_displays import DepthDisplay, LabelDisplay, NormalDisplay
 DEPTH = PanoramaTask(
     name="depth",
     folder="depth",
-    loss=depth_loss,
+    loss=berhu_loss,
     valid_mask=lambda batch: batch["depth_mask"],
     loss_weight=1.0,
     metric=DepthMetric,

@@ -15,7 +15,7 @@ from losses.distillation import (
     normal_distillation,
     segmentation_distillation,
 )
-from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from losses.perspective import l1_depth_loss, normal_loss, segmentation_loss
 from metrics.detection import DetectionMetric
 from metrics.evaluator import Evaluator
 from metrics.perspective import DepthMetric, NormalMetric, SegmentationMetric
@@ -89,7 +89,7 @@ def _detection_task(options: DetectionOptions) -> Task:
 
 def _dense_task(name: str, label_smoothing: float) -> Task:
     losses = {
-        "depth": (depth_loss, depth_distillation),
+        "depth": (l1_depth_loss, depth_distillation),
         "normal": (normal_loss, normal_distillation),
         "segmentation": (partial(segmentation_loss, label_smoothing=label_smoothing), segmentation_distillation),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
 from metrics.perspective import PerspectiveMetric
@@ -36,7 +36,7 @@ class Task:
 
     name: str
     folder: str
-    loss: Callable[[Tensor, dict], PixelLoss]
+    loss: Callable[[Tensor, dict], LossSum]
     valid_mask: Callable[[dict], Tensor]
     loss_weight: float
     metric: Callable[..., TaskMetric | PerspectiveMetric]
@@ -44,7 +44,7 @@ class Task:
     higher_is_better: bool
     accuracy_metric: tuple[str, float]
     display: Display
-    pseudo_loss: Callable[[Tensor, Tensor, Tensor], PixelLoss] | None = field(default=None, kw_only=True)
+    pseudo_loss: Callable[[Tensor, Tensor, Tensor], LossSum] | None = field(default=None, kw_only=True)
 
     def is_better(self, score: float | None, best: float | None) -> bool:
         """Whether a score is better than the best so far; False for None (no score) and NaN."""

@@ -554,6 +554,15 @@ def test_user_errors(run, log_dir, tmp_path):
         predict(run, tmp_path / "nowhere.png", tmp_path)
 
 
+def test_evaluation_reads_the_backbone_from_the_checkpoint(run, tmp_path):
+    given = [*SMALL, "--load_weights_dir", str(run), "--log_dir", str(tmp_path)]
+    options = eval_parser().parse_args(given)
+    options.backbone = None  # as if it were not given
+    eval_elite360m.main(options)
+    results = json.loads((tmp_path / BACKBONE_FOLDER / TRIPLE / "results.json").read_text())
+    assert results["backbone"] == BACKBONE
+
+
 def evaluate_as_a_script(weights: Path, log_dir: Path, rank: int, num_processes: int) -> None:
     with exit_on_user_error():
         evaluate(weights, log_dir, "--split", "val")

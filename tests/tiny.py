@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses.balancing import build_balancing
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from training.objective import LossTerm, TrainingObjective
 from training.optimizers import OptimizationSettings
 from training.step import Stepper
@@ -77,14 +77,14 @@ def valid_mask(task: str, batch: dict) -> torch.Tensor:
     return batch["kind"] != NO_KIND if task == "kind" else batch[f"{task}_mask"]
 
 
-def tiny_loss(task: str, prediction: torch.Tensor, batch: dict) -> PixelLoss:
+def tiny_loss(task: str, prediction: torch.Tensor, batch: dict) -> LossSum:
     """Cross-entropy for ``kind``, the absolute difference for others: sums over the valid pixels."""
     if task == "kind":
         errors = F.cross_entropy(prediction, batch["kind"], ignore_index=NO_KIND, reduction="none")
     else:
         errors = (prediction - batch[task]).abs().mean(dim=1)
     mask = valid_mask(task, batch)
-    return PixelLoss((errors * mask).sum(), mask.sum())
+    return LossSum((errors * mask).sum(), mask.sum())
 
 
 def loss_term(task: str) -> LossTerm:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from losses.balancing.base import Balancing, task_loss
-from losses.reduction import PixelLoss, TaskLoss, global_means
+from losses.reduction import LossSum, MeanLoss, global_means
 from utils.distributed import all_sum
 from utils.precision import at_least_float32
 
@@ -17,15 +17,19 @@ class MultiTaskNetwork(Protocol):
     """Interface of the networks that can be trained, which are `nn.Module`s.
 
     Attributes:
-        tasks: names, in the same order as those of the balancing method.
-        last_shared_weight: weight of the last layer shared by all tasks.
+        tasks: task names, in the order of the balancing method.
+        last_shared_weight: weight of the last layer that all tasks depend on before their branches begin.
     """
 
     tasks: tuple[str, ...]
     last_shared_weight: nn.Parameter
 
     def __call__(self, rgb: torch.Tensor) -> dict:
-        """From (B, 3, H, W) to a prediction per task, in training mode; ``intermediate`` may hold further ones."""
+        """A prediction per task for images (B, 3, H, W), as a dict.
+
+        In training mode the dict may have one more key, ``intermediate``, a dict of further predictions per task:
+        iterate over `tasks`, not over its keys.
+        """
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
         """Parameters with a gradient from the losses of this task only."""
@@ -44,9 +48,9 @@ class LossTerm(NamedTuple):
             images of the mask (B,); None: there is none.
     """
 
-    loss: Callable[[torch.Tensor, dict], PixelLoss]
+    loss: Callable[[torch.Tensor, dict], LossSum]
     valid_mask: Callable[[dict], torch.Tensor]
-    pseudo_loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], PixelLoss] | None = None
+    pseudo_loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], LossSum] | None = None
 
 
 class TrainingObjective(nn.Module):
@@ -130,18 +134,16 @@ class TrainingObjective(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """As `forward`, given predictions in training mode and those of the teachers."""
         tasks = self.network.tasks
-        pixel_losses = [self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks]
+        sums = [self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks]
         if small_predictions := predictions.get("intermediate"):
             small_batch = self._resize_targets(batch, next(iter(small_predictions.values())).shape[-2:])
-            pixel_losses += [
-                self._losses[task].loss(at_least_float32(small_predictions[task]), small_batch) for task in tasks
-            ]
-        num_losses = len(pixel_losses)
-        pixel_losses += [self._pseudo_loss(task, predictions, pseudo_labels, batch) for task in pseudo_labels]
-        means = global_means(pixel_losses)
+            sums += [self._losses[task].loss(at_least_float32(small_predictions[task]), small_batch) for task in tasks]
+        num_losses = len(sums)
+        sums += [self._pseudo_loss(task, predictions, pseudo_labels, batch) for task in pseudo_labels]
+        means = global_means(sums)
         final = dict(zip(tasks, means, strict=False))
         for task, pseudo in zip(pseudo_labels, means[num_losses:], strict=True):
-            final[task] = TaskLoss(final[task].value + pseudo.value, final[task].num_pixels + pseudo.num_pixels)
+            final[task] = MeanLoss(final[task].value + pseudo.value, final[task].num_pixels + pseudo.num_pixels)
         intermediate = dict(zip(tasks, means[len(tasks) : num_losses], strict=False))
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
         has_pixels = torch.stack(num_pixels) > 0
@@ -158,7 +160,7 @@ class TrainingObjective(nn.Module):
 
     def _pseudo_loss(
         self, task: str, predictions: dict, pseudo_labels: Mapping[str, torch.Tensor], batch: dict
-    ) -> PixelLoss:
+    ) -> LossSum:
         """Loss against the predictions of a teacher in the images without ground truth."""
         term = self._losses[task]
         unlabeled = ~term.valid_mask(batch).flatten(1).any(dim=1)

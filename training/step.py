@@ -23,7 +23,7 @@ class StepResult:
     """Result of one optimizer step.
 
     Attributes:
-        losses: scalars by name, of the global batch, see `losses.reduction.TaskLoss`.
+        losses: scalars by name, of the global batch, see `losses.reduction.MeanLoss`.
         num_images: number of images of this process.
         problem: which losses of which samples were non-finite, so that the step was skipped; empty if none.
         stop: whether any process requests to stop.

@@ -9,6 +9,7 @@ import torch
 from utils.errors import UserError
 
 LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
+_REMEDY = "download or copy it again, or use another file"
 
 
 def save_content(content: dict, path: Path) -> None:
@@ -27,10 +28,10 @@ def save_content(content: dict, path: Path) -> None:
 
 
 def load_content(path: Path, format_name: str) -> dict:
-    """The content of a file of this program, of a format name, to which earlier versions appended a number.
+    """The content of a file with this format name, to which earlier versions appended a number.
 
     Raises:
-        UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
+        UserError: when the file is missing or damaged, has another format, or contains Python objects.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing")
@@ -41,12 +42,20 @@ def load_content(path: Path, format_name: str) -> dict:
 
 
 def load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
-    """The content of a file; `path` is for messages."""
+    """The content of a file.
+
+    Args:
+        file: the file.
+        path: its path, for messages.
+
+    Raises:
+        UserError: when the file is damaged or contains Python objects.
+    """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} is damaged, no checkpoint, or holds more than plain data: it is not loaded, as it could run code"
+            f"{path} is damaged, is no checkpoint, or contains Python objects, which could run code: {_REMEDY}"
         ) from error
     except Exception as error:  # torch raises many kinds of errors on damaged files
-        raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or not a checkpoint") from error
+        raise UserError(f"{path} is damaged or no checkpoint: {_REMEDY}") from error

@@ -24,6 +24,11 @@ class MethodSpec(NamedTuple):
     arguments: dict[str, object]
     options: tuple[str, ...] = ()
 
+    @property
+    def needs_torchjd(self) -> bool:
+        """Whether the method needs the optional torchjd package."""
+        return self.class_name == "GradientBalancing"
+
 
 _SUM, _GEOMETRIC = {"geometric": False}, {"geometric": True}
 _DWA = ("losses.balancing.dwa", "DynamicWeightAverage")

@@ -5,19 +5,28 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from losses.reduction import TaskLoss
+from losses.reduction import MeanLoss
 from utils.distributed import all_sum, world_size
 
-INTERMEDIATE_WEIGHT = 0.1  # of the intermediate loss in L_t; 1:10, as in the paper's total loss
+INTERMEDIATE_WEIGHT = 0.1  # of I_t in L_t; the paper's total loss has F_t with a factor of 10, and I_t without it
 _EPS = 1e-12  # lower bound of losses in logarithms and of divisors
 
 
 class Balancing(nn.Module, ABC):
-    """Combines the task losses into the total loss. All state is in the `state_dict`.
+    """Combines the task losses into the total loss.
 
-    All methods except `uncertainty`, the paper's total loss, balance the task losses
+    With the final loss F_t and the intermediate loss I_t of task t, all methods except `uncertainty` balance
 
-        L_t = final loss + 0.1 * intermediate loss.
+        L_t = F_t + 0.1 I_t.
+
+    The training calls
+
+    1. in every optimizer step: `begin_step`; `forward` for each batch; `update_from_gramian`, if the method has a
+       `gradient_scope`; after the update, `end_step`;
+    2. after every epoch: `end_epoch`, then `validated` if there was a validation.
+
+    A step with non-finite losses or gradients makes no update, and buffers are reset to their values before it. All
+    state is in buffers and parameters, and so in the `state_dict`; a copy outside them needs `undo_step`.
 
     Args:
         tasks: task names in the order of the network.
@@ -35,29 +44,41 @@ class Balancing(nn.Module, ABC):
         super().__init__()
         self.tasks = tasks
 
+    def register_buffer(self, name: str, tensor: torch.Tensor, persistent: bool = True) -> None:
+        """Register a buffer, see `nn.Module`.
+
+        Raises:
+            TypeError: when bad steps would not reset the buffer (see `training.skipping`): it must be floating-point,
+                or a single number.
+        """
+        if not tensor.is_floating_point() and tensor.ndim:
+            raise TypeError(f"{name} must be floating-point or a single number to be reset after bad steps")
+        super().register_buffer(name, tensor, persistent)
+
     def begin_step(self) -> None:
         """Called before the forward passes of each optimizer step."""
 
     @abstractmethod
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
+        self, final: dict[str, MeanLoss], intermediate: dict[str, MeanLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
         """Total loss of one batch. A task without valid pixels contributes nothing.
 
         Args:
-            final, intermediate: losses of each task; `intermediate` may be empty.
-            fractions: (T,), the fraction of each task's labeled pixels in the step that are in this batch; the total
-                loss of a step is the sum over its batches.
+            final, intermediate: F_t and I_t of each task; `intermediate` may be empty.
+            fractions: (T,), the fraction of each task's labeled pixels in the step that are in this batch. The totals
+                of a step's batches are summed, so fractions scale the losses: a weighted sum returns
+                ``(fractions * weights * losses).sum()``.
         """
 
     @abstractmethod
     def weights(self) -> dict[str, float]:
-        """The weight of each task, as the method defines it, for the log."""
+        """The weight of each task for the log: of L_t or of its gradient, or the exponent of L_t."""
 
     def update_from_gramian(self, gramian: torch.Tensor) -> torch.Tensor | None:
         """Called in every step with the inner products (T, T) of the gradients dL_t over `gradient_scope`.
 
-        With ``"last shared layer"``, they may be non-finite: changes of buffers in a bad step are undone.
+        With ``"last shared layer"``, they may be non-finite.
 
         Returns:
             For ``"shared"``: weights (T,) of the dL_t in the gradient of the shared parameters.
@@ -66,8 +87,8 @@ class Balancing(nn.Module, ABC):
     def end_step(self) -> None:
         """Called after each optimizer step.
 
-        On a GPU, also after a step whose losses turn out to be non-finite: its changes of buffers are then undone, and
-        `undo_step` is called before the next `end_step`.
+        On a GPU, also after a step whose losses turn out to be non-finite: buffers are then reset, and `undo_step` is
+        called before the next `end_step`.
         """
 
     def undo_step(self) -> None:
@@ -84,7 +105,7 @@ class Balancing(nn.Module, ABC):
 
 
 def task_loss(final: torch.Tensor, intermediate: torch.Tensor | None) -> torch.Tensor:
-    """The task loss L_t of `Balancing`."""
+    """L_t = F_t + 0.1 I_t, see `Balancing`."""
     return final if intermediate is None else final + INTERMEDIATE_WEIGHT * intermediate
 
 
@@ -121,7 +142,7 @@ class WeightedLosses(Balancing):
         """Weights (T,) of the sum, or exponents of the geometric mean up to a common factor."""
 
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
+        self, final: dict[str, MeanLoss], intermediate: dict[str, MeanLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
         values, counts = [], []
         for task in self.tasks:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from losses.balancing.base import Balancing
-from losses.reduction import TaskLoss
+from losses.reduction import MeanLoss
 
 LOSS_SCALE = 10.0
 
@@ -14,10 +14,10 @@ LOSS_SCALE = 10.0
 class UncertaintyWeighting(Balancing):
     """The paper's total loss, with learned log-variances s_t (Kendall et al., CVPR 2018):
 
-        sum_t [10 w_t exp(-s_t) L_t + s_t] + sum of the intermediate losses
+        sum_t [10 w_t exp(-s_t) F_t + s_t] + sum_t I_t
 
-    Here L_t is the final loss only. The factor 10 and w = 1, 2, 2 for depth, normal, segmentation are those of the
-    released code.
+    with the final loss F_t and the intermediate loss I_t of task t. The factor 10 and w = 1, 2, 2 for depth, normal,
+    segmentation are those of the released code.
 
     Args:
         tasks: task names in the order of the network.
@@ -35,9 +35,9 @@ class UncertaintyWeighting(Balancing):
         self._before, self._present = self.log_variances.detach().clone(), torch.zeros_like(self.log_variances).bool()
 
     def forward(
-        self, final: dict[str, TaskLoss], intermediate: dict[str, TaskLoss], fractions: torch.Tensor
+        self, final: dict[str, MeanLoss], intermediate: dict[str, MeanLoss], fractions: torch.Tensor
     ) -> torch.Tensor:
-        """The total loss. A task without valid pixels contributes neither its loss nor s_t."""
+        """The total loss. A task without valid pixels contributes neither its losses nor s_t."""
         total = self.log_variances.new_zeros(())
         for i, task in enumerate(self.tasks):
             log_variance = self.log_variances[i]
@@ -52,5 +52,6 @@ class UncertaintyWeighting(Balancing):
         self.log_variances.copy_(torch.where(self._present, self.log_variances, self._before))
 
     def weights(self) -> dict[str, float]:
-        """exp(-s_t) of each task."""
-        return dict(zip(self.tasks, torch.exp(-self.log_variances.detach()).tolist(), strict=True))
+        """w_t exp(-s_t) of each task: without the common factor 10, comparable with the weights of other methods."""
+        factors = torch.exp(-self.log_variances.detach()).tolist()
+        return {task: w * factor for task, w, factor in zip(self.tasks, self._loss_weights, factors, strict=True)}

@@ -18,9 +18,7 @@ from training.step import Stepper
 from utils.cpu_kernels import without_cpu_kernels
 
 CLASSES = 5
-SURGERY = {
-    name for name, method in BALANCINGS.items() if method.class_name == "GradientBalancing"
-}  # solves on the host
+SURGERY = {name for name, method in BALANCINGS.items() if method.needs_torchjd}  # solves on the host
 
 
 def random_batch(count: int = 2, height: int = 32, width: int = 64) -> dict:

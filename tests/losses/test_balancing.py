@@ -8,7 +8,7 @@ import torch
 
 from losses.balancing import BALANCINGS, build_balancing
 from losses.balancing.base import INTERMEDIATE_WEIGHT, Balancing
-from losses.reduction import TaskLoss
+from losses.reduction import MeanLoss
 from tasks import TASKS
 from utils.errors import UserError
 
@@ -21,16 +21,16 @@ OPTIONS = {
     "focusing_factor": 2.0,
 }
 GEOMETRIC = ["geometric", "dwa-geometric", "rlw-geometric", "dtp-geometric", "achievement"]
-GRADIENT_METHODS = [name for name, method in BALANCINGS.items() if method.class_name == "GradientBalancing"]
+GRADIENT_METHODS = [name for name, method in BALANCINGS.items() if method.needs_torchjd]
 
 
 def method(name: str, tasks: tuple[str, ...] = NAMES, **options) -> Balancing:
     return build_balancing(name, tasks, **(OPTIONS | options))
 
 
-def task_losses(values: list[torch.Tensor], counts: tuple[float, ...] = (5, 5, 5)) -> dict[str, TaskLoss]:
+def task_losses(values: list[torch.Tensor], counts: tuple[float, ...] = (5, 5, 5)) -> dict[str, MeanLoss]:
     return {
-        task: TaskLoss(value, torch.tensor(float(count)))
+        task: MeanLoss(value, torch.tensor(float(count)))
         for task, value, count in zip(NAMES, values, counts, strict=True)
     }
 
@@ -62,6 +62,14 @@ def test_method_names():
         *("gradnorm", "achievement", "achievement-arithmetic"),
         *("upgrad", "pcgrad", "cagrad", "mgda", "imtl-g", "aligned-mtl", "nash-mtl"),
     ]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64])
+def test_buffers_that_bad_steps_do_not_reset_are_rejected(dtype):
+    balancing = method("fixed")
+    balancing.register_buffer("count", torch.zeros((), dtype=dtype))
+    with pytest.raises(TypeError, match="counts"):
+        balancing.register_buffer("counts", torch.zeros(3, dtype=dtype))
 
 
 def test_geometric_mean():
@@ -114,7 +122,7 @@ def test_zero_losses(name):
 @pytest.mark.parametrize("name", BALANCINGS)
 def test_single_task(name):
     """The total is the task's loss times a constant."""
-    values = {"depth": TaskLoss(torch.tensor(3.0, requires_grad=True), torch.tensor(5.0))}
+    values = {"depth": MeanLoss(torch.tensor(3.0, requires_grad=True), torch.tensor(5.0))}
     total = total_loss(method(name, tasks=("depth",)), values)
     constant = {"uncertainty": 10}.get(name, 1)
     assert total.item() == pytest.approx(3 * constant, rel=1e-5)
@@ -287,7 +295,7 @@ def test_gradnorm_by_hand():
 
     def step(depth: float, normal: float) -> list[float]:
         losses = {
-            task: TaskLoss(torch.tensor(x), torch.tensor(5.0)) for task, x in (("depth", depth), ("normal", normal))
+            task: MeanLoss(torch.tensor(x), torch.tensor(5.0)) for task, x in (("depth", depth), ("normal", normal))
         }
         total_loss(balancing, losses)
         balancing.update_from_gramian(gramian)
@@ -411,7 +419,7 @@ def test_gradient_methods_with_nothing_to_combine(name):
     weights, _ = combine(name, INDEPENDENT, counts=(0, 5, 0))
     assert weights.tolist() == [0, 1, 0]
     single = method(name, tasks=("depth",))
-    total_loss(single, {"depth": TaskLoss(torch.tensor(1.0), torch.tensor(5.0))})
+    total_loss(single, {"depth": MeanLoss(torch.tensor(1.0), torch.tensor(5.0))})
     assert single.update_from_gramian(torch.tensor([[4.0]])).tolist() == [1]
     assert combine(name, torch.zeros(3, 3))[0].isfinite().all()
 

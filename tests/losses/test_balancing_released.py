@@ -18,7 +18,7 @@ import torch
 
 from losses.balancing import build_balancing
 from losses.balancing.base import Balancing
-from losses.reduction import TaskLoss
+from losses.reduction import MeanLoss
 from tests.achievement_golden import FILES, files_of, load, load_meta
 
 RTOL = 1e-6  # the weights are float32
@@ -35,7 +35,7 @@ def step(balancing: Balancing, losses: torch.Tensor, present: list[bool] | None 
     present = present or [True] * len(losses)
     balancing.begin_step()
     final = {
-        task: TaskLoss(loss if known else 0 * loss, torch.tensor(float(known)))
+        task: MeanLoss(loss if known else 0 * loss, torch.tensor(float(known)))
         for task, loss, known in zip(balancing.tasks, losses, present, strict=True)
     }
     return balancing(final, {}, losses.new_ones(len(losses)))

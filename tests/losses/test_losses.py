@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from losses.balancing.fixed import FixedWeights
 from losses.balancing.uncertainty import UncertaintyWeighting
-from losses.reduction import TaskLoss, global_means
+from losses.reduction import MeanLoss, global_means
 from tasks import TASKS
 from tasks.build import build_objective, resize_targets
 
@@ -30,7 +31,7 @@ def random_prediction(task: str) -> torch.Tensor:
     return torch.randn(2, {"depth": 1, "normal": 3, "segmentation": 5}[task], 8, 16).requires_grad_()
 
 
-def mean_loss(task: str, prediction: torch.Tensor, batch: dict) -> TaskLoss:
+def mean_loss(task: str, prediction: torch.Tensor, batch: dict) -> MeanLoss:
     """The mean loss of one task over a batch."""
     [loss] = global_means([TASKS[task].loss(prediction, batch)])
     return loss
@@ -197,24 +198,38 @@ def test_mean_is_over_pixels_not_images(batch):
 
 
 def test_uncertainty_weighting():
-    """10 w exp(-s) L + s with w = 1, 2, 2."""
+    """10 w exp(-s) F + s with w = 1, 2, 2."""
     weighting = UncertaintyWeighting(tuple(TASKS), {task: TASKS[task].loss_weight for task in TASKS})
     weighting.log_variances.data = torch.tensor([0.5, -0.5, 1.0])
     count = torch.tensor(7.0)
-    losses = {task: TaskLoss(torch.tensor(value), count) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
+    losses = {task: MeanLoss(torch.tensor(value), count) for task, value in zip(TASKS, (0.3, 0.2, 0.1), strict=True)}
     expected = 10 * math.exp(-0.5) * 0.3 + 0.5 + 20 * math.exp(0.5) * 0.2 - 0.5 + 20 * math.exp(-1) * 0.1 + 1
     weighting.begin_step()
     assert weighting(losses, {}, torch.ones(3)).item() == pytest.approx(expected, rel=1e-6)
     assert weighting.weights() == pytest.approx(
-        {"depth": math.exp(-0.5), "normal": math.exp(0.5), "segmentation": math.exp(-1)}
+        {"depth": math.exp(-0.5), "normal": 2 * math.exp(0.5), "segmentation": 2 * math.exp(-1)}
     )
+
+
+def test_initial_uncertainty_weighting_is_ten_times_the_weighted_sum():
+    """So the logged weights are comparable: the intermediate loss has a tenth of the coefficient in both."""
+    uncertainty, fixed = (
+        method(("depth", "normal"), {"depth": 1.0, "normal": 1.0}) for method in (UncertaintyWeighting, FixedWeights)
+    )
+    final, intermediate = (
+        {task: MeanLoss(torch.tensor(value), torch.tensor(5.0)) for task, value in losses.items()}
+        for losses in ({"depth": 0.3, "normal": 0.2}, {"depth": 0.5, "normal": 0.7})
+    )
+    totals = [balancing(final, intermediate, torch.ones(2)).item() for balancing in (uncertainty, fixed)]
+    assert totals[0] == pytest.approx(10 * totals[1])
+    assert uncertainty.weights() == fixed.weights()
 
 
 def test_log_variance_without_labels_has_no_gradient():
     weighting = UncertaintyWeighting(("depth", "normal"), {"depth": 1, "normal": 2})
     losses = {
-        "depth": TaskLoss(torch.tensor(0.3), torch.tensor(5.0)),
-        "normal": TaskLoss(torch.tensor(0.0), torch.tensor(0.0)),
+        "depth": MeanLoss(torch.tensor(0.3), torch.tensor(5.0)),
+        "normal": MeanLoss(torch.tensor(0.0), torch.tensor(0.0)),
     }
     weighting.begin_step()
     weighting(losses, {}, torch.ones(2)).backward()

@@ -7,15 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losses.perspective import depth_loss, normal_loss, segmentation_loss
-from losses.reduction import PixelLoss, TaskLoss, global_means
+from losses.perspective import l1_depth_loss, normal_loss, segmentation_loss
+from losses.reduction import LossSum, MeanLoss, global_means
 from tests.achievement_golden import files_of, load, targets
 
-LOSSES = {"segmentation": segmentation_loss, "depth": depth_loss, "normal": normal_loss}
+LOSSES = {"segmentation": segmentation_loss, "depth": l1_depth_loss, "normal": normal_loss}
 SMOOTHED = LOSSES | {"segmentation": partial(segmentation_loss, label_smoothing=0.1)}
 
 
-def mean_of(loss: PixelLoss) -> TaskLoss:
+def mean_of(loss: LossSum) -> MeanLoss:
     return global_means([loss])[0]
 
 
@@ -45,7 +45,7 @@ def test_depth():
     """By hand; the second and fourth pixels are invalid."""
     depth = torch.tensor([1.5, 0, 2, 10]).view(1, 1, 1, 4)
     prediction = torch.tensor([1.0, 2, 3, 12]).view(1, 1, 1, 4)
-    loss = mean_of(depth_loss(prediction, {"depth": depth, "depth_mask": (depth > 0) & (depth < 10)}))
+    loss = mean_of(l1_depth_loss(prediction, {"depth": depth, "depth_mask": (depth > 0) & (depth < 10)}))
     assert loss.value == 0.75
     assert loss.num_pixels == 2
 
@@ -132,8 +132,10 @@ def test_released_values(path):
             if name.startswith(SMOOTHING)
         },
         "seg_loss_all_ignored": segmentation_loss(logits, {"semantic": torch.full_like(batch["semantic"], -1)}),
-        "depth_loss": depth_loss(depth, batch),
-        "INTENDED_depth_loss_no_valid_pixel": depth_loss(depth, batch | {"depth_mask": torch.zeros_like(depth).bool()}),
+        "depth_loss": l1_depth_loss(depth, batch),
+        "INTENDED_depth_loss_no_valid_pixel": l1_depth_loss(
+            depth, batch | {"depth_mask": torch.zeros_like(depth).bool()}
+        ),
         "normal_loss": normal_loss(normal, batch),
     }
     for name, loss in ours.items():

@@ -141,9 +141,14 @@ def check_invalid(settings: AchievementSettings, setting: str, tmp_path: Path) -
     assert "a.pth" in message
 
 
-def test_other_file(tmp_path):
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "a.pth")
-    assert "a.pth" in error_message(load_achievement_checkpoint, tmp_path / "a.pth")
+@pytest.mark.parametrize("content", [{"weight": torch.zeros(1)}, [1]])
+def test_other_file(tmp_path, content):
+    """The message names the script whose checkpoints can be read."""
+    torch.save(content, tmp_path / "a.pth")
+    for load, script in ((load_achievement_checkpoint, "achievement"), (load_checkpoint, "elite360m")):
+        message = error_message(load, tmp_path / "a.pth")
+        assert "a.pth" in message
+        assert f"train_{script}.py" in message
 
 
 @pytest.mark.parametrize(
@@ -187,6 +192,7 @@ def test_require_same_architecture(tmp_path, arch, setting, value, flag):
     checkpoint.require_same_architecture(replace(settings, height=96, width=96, **unused))
     message = error_message(checkpoint.require_same_architecture, replace(settings, **{setting: value}))
     assert flag in message
+    assert "evaluate" not in message, "a remedy of evaluation only"
     assert "model.pth" in message
 
 

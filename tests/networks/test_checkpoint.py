@@ -105,7 +105,8 @@ def test_several_runs(log_dir):
     run = find_checkpoint(log_dir, Path("normal/Elite360M_Res18"))
     assert run == log_dir / "normal" / "Elite360M_Res18" / LAST_MODEL
     with pytest.raises(
-        UserError, match=r"4 runs \(depth/Elite360M_Res18, .*, \.\.\.\).*--task and --backbone"
+        UserError,
+        match=r"4 runs \(depth/Elite360M_Res18, .*, \.\.\.\), but not depth/Elite360M_Res50 \(--task, --backbone",
     ) as error:
         find_checkpoint(log_dir, Path("depth/Elite360M_Res50"))
     assert str(error.value).count("Elite360M_Res18") == 3
@@ -151,7 +152,7 @@ def test_code_is_not_run(tmp_path):
 @pytest.mark.parametrize("kept", [0, 10, 1000, -1000])
 def test_truncated(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"last_model.pth.*damaged"):
+    with pytest.raises(UserError, match=r"last_model.pth.*damaged.*copy it again"):
         load_checkpoint(path)
 
 
@@ -333,18 +334,26 @@ def test_require(path):
     [
         ({"fusion": "none"}, ["--fusion b2f (not none)"]),
         ({"fusion": "none", "cross_task": "none"}, ["--fusion b2f (not none)", "--cross_task coco (not none)"]),
-        ({"intermediate": False}, ["without --no_intermediate_losses"]),
+        ({"intermediate": False}, ["drop --no_intermediate_losses"]),
         ({"backbone": "Elite360M_Res34"}, [f"--backbone {BACKBONE} (not Elite360M_Res34)"]),
-        ({"fusion": "semantic", "b2f": "corrected"}, ["--fusion b2f (not semantic)", "--b2f released (not corrected)"]),
-        ({"intermediate": False, "ico_level": 3}, ["--ico_level 2 (not 3)"]),
+        ({"fusion": "semantic", "b2f": "corrected", "ico_level": 3}, ["--fusion b2f (not semantic)"]),
     ],
 )
 def test_require_same_architecture(path, changes, options):
+    """The message names the options that have to be the same, and no others."""
     with pytest.raises(UserError, match=re.escape(options[0])) as error:
         load_checkpoint(path).require_same_architecture(replace(SETTINGS, **changes))
     assert all(option in str(error.value) for option in options)
+    assert str(error.value).count(" --") == len(options)
     assert "(not )" not in str(error.value)
     assert len(str(error.value)) < LONGEST_LINE
+
+
+def test_checkpoint_without_intermediate_heads(path):
+    checkpoint = load_checkpoint(path)
+    without = replace(checkpoint, settings=replace(SETTINGS, intermediate=False))
+    with pytest.raises(UserError, match="pass --no_intermediate_losses"):
+        without.require_same_architecture(SETTINGS)
 
 
 def test_options_without_effect_are_not_compared(path):

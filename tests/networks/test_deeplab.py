@@ -8,7 +8,7 @@ import torch.nn.functional as F
 import torchvision.models
 
 from losses.balancing import build_balancing
-from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from losses.perspective import l1_depth_loss, normal_loss, segmentation_loss
 from networks.deeplab import ASPP, Context, DeepLab
 from networks.perspective_backbones import BACKBONES, DEEP, FINE, MIDDLE, build_backbone
 from training.objective import LossTerm, TrainingObjective
@@ -167,7 +167,7 @@ def test_geometric_mean_without_labels():
     network = build()
     terms = {
         "segmentation": LossTerm(segmentation_loss, lambda batch: batch["semantic"] >= 0),
-        "depth": LossTerm(depth_loss, lambda batch: batch["depth_mask"]),
+        "depth": LossTerm(l1_depth_loss, lambda batch: batch["depth_mask"]),
         "normal": LossTerm(normal_loss, lambda batch: batch["normal_mask"]),
     }
     objective = TrainingObjective(network, terms, build_balancing("geometric", TASKS)).train()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.perspective import depth_loss, normal_loss, segmentation_loss
+from losses.perspective import l1_depth_loss, normal_loss, segmentation_loss
 from losses.reduction import global_means
 from networks.released_achievement import released_architecture, released_key
 from tests.achievement_golden import check_batch_statistics, files_of, load, load_meta, model_case
@@ -41,7 +41,7 @@ def golden(request) -> SimpleNamespace:
     predictions = network.train()(case.rgb)
     losses = {
         "segmentation": partial(segmentation_loss, label_smoothing=getattr(case.meta, "label_smoothing", 0.0)),
-        "depth": depth_loss,
+        "depth": l1_depth_loss,
         "normal": normal_loss,
     }
     values = [

@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from losses.detection import detection_loss, detection_losses
-from losses.perspective import depth_loss, segmentation_loss
+from losses.perspective import l1_depth_loss, segmentation_loss
 from losses.reduction import global_means
 from networks.released_achievement import released_architecture, released_key
 from tests.achievement_golden import check_batch_statistics, files_of, model_case
@@ -17,7 +17,7 @@ from utils.anchors import anchors_per_level
 from utils.tasks import DETECTION
 
 RTOL = 1e-6  # relative error of losses and BatchNorm statistics, and of outputs as a fraction of the largest
-LOSSES = {"detection": detection_loss, "segmentation": segmentation_loss, "depth": depth_loss}
+LOSSES = {"detection": detection_loss, "segmentation": segmentation_loss, "depth": l1_depth_loss}
 
 
 @pytest.fixture(scope="module", params=files_of("VMM"), ids=lambda path: path.stem)

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from tests.tiny import (
     TASKS,
     assert_identical,
@@ -87,7 +87,7 @@ def test_losses_are_float32(amp_type, monkeypatch):
     stepper = tiny_stepper(amp_type=amp_type)
     computed, given = [], []
 
-    def recorded(task: str, prediction: torch.Tensor, batch: dict) -> PixelLoss:
+    def recorded(task: str, prediction: torch.Tensor, batch: dict) -> LossSum:
         given.append(prediction.dtype)
         return tiny_loss(task, prediction, batch)
 

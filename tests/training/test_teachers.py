@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from losses.balancing import build_balancing
-from losses.reduction import PixelLoss
+from losses.reduction import LossSum
 from tests.tiny import BALANCING_OPTIONS, TASKS, TinyMultiTask, loss_term, tiny_batch, tiny_network, without_labels
 from training.objective import TrainingObjective
 
 BATCH = tiny_batch(range(4))
 
 
-def difference(prediction: torch.Tensor, pseudo: torch.Tensor, mask: torch.Tensor) -> PixelLoss:
+def difference(prediction: torch.Tensor, pseudo: torch.Tensor, mask: torch.Tensor) -> LossSum:
     """|prediction - pseudo label|, of the images of the mask."""
     errors = (prediction - pseudo).abs().mean(dim=1)[mask]
-    return PixelLoss(errors.sum(), torch.tensor(errors.numel()))
+    return LossSum(errors.sum(), torch.tensor(errors.numel()))
 
 
 def teacher_of(task: str) -> TinyMultiTask:
