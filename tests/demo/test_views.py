@@ -19,7 +19,7 @@ cloud.setDepth = cloud.redraw = () => {};
 cloud.show(new DepthMap(16, 8, { values: Uint16Array.from(JSON.parse(require("fs").readFileSync(0))), step: 0.001 }));
 const points = [];
 cloud.depth.forEach((point, pixel) => {
-  const [at, is_visible] = [cloud.place(point), cloud.visibility()(point)];
+  const [at, is_visible] = [cloud.project(point), cloud.visibility()(point)];
   points.push({ pixel, point, at, is_visible, picked: cloud.pick(...at) });
 });
 console.log(JSON.stringify({ points, middle: cloud.middle, distance: cloud.distance }));
