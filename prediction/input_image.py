@@ -39,6 +39,7 @@ class InputImage(NamedTuple):
         focal_length, xmp: see `prediction.image_formats.Header`.
         camera: that took the image, if it is a perspective one; None for panoramas.
         panorama: the image as a whole panorama, once that is known; None for perspective images.
+        full_rgb: (h, w, 3) uint8, a frame of a video before `rgb` was resized; None for files, which can be read again.
         entries: further ones about the image, for the .json file.
     """
 
@@ -50,6 +51,7 @@ class InputImage(NamedTuple):
     xmp: bytes | str | None = None
     camera: Camera | None = None
     panorama: PanoramaInput | None = None
+    full_rgb: np.ndarray | None = None
     entries: Mapping[str, object] = MappingProxyType({})
 
 

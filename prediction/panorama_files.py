@@ -71,7 +71,7 @@ class PanoramaFilePredictor(FilePredictor):
         size = (rgb.shape[1], rgb.shape[0])
         if self._cubemap:
             rgb = cubemap_as_panorama(split_cubemap(rgb, self._cubemap, path))
-        return self._prepared(path, InputImage(rgb, size, tone_mapped=False, sha256=sha256_once(path)))
+        return self._prepared(path, InputImage(rgb, size, tone_mapped=False, sha256=sha256_once(path), full_rgb=rgb))
 
     def _prepared(self, path: Path, image: InputImage) -> InputImage:
         """An image, or a frame of a video, as `predict` takes it."""

@@ -130,13 +130,17 @@ class ResultFiles:
         folder = job.stem.parent
         extra = {ending: write for ending, (is_needed, write) in _EXTRA.items() if is_needed(prediction)}
         writers = {**self._writers, **extra}
+
+        def texture() -> np.ndarray:
+            return read_image(job.image).rgb if image.full_rgb is None else image.full_rgb
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".prediction-") as temporary:
                 # Short names, as those of the results may have the maximum length.
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*writers, _DESCRIPTION)}
                 for ending, write in writers.items():
-                    write(prediction, lambda: read_image(job.image).rgb, complete[ending])
+                    write(prediction, texture, complete[ending])
                 stale, kept = self._other_files(job, image, {*writers, _DESCRIPTION})
                 names = frozenset(path.name for path in (*map(job.result, writers), *kept))
                 description = self._describer.describe(job, image, prediction, names)
