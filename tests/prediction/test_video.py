@@ -29,7 +29,7 @@ def video(tmp_path):
 def test_frames(video):
     reader = VideoReader(video)
     assert (reader.num_frames, reader.rate) == (5, 10)
-    for number in (1, 2, 4, 5, 3):  # the last one needs a new start
+    for number in (1, 2, 4, 5, 3):  # the last one is before the current position
         assert abs(int(reader.frame(number).mean()) - LEVELS[number - 1]) <= 2
     with pytest.raises(UserError, match=r"walk.avi: frame 6"):
         reader.frame(6)
@@ -45,8 +45,8 @@ def test_jobs(video, tmp_path):
     assert "damaged.mp4" in problem
 
 
-def test_the_command(predict, video, tmp_path, capsys):
-    """Images and videos of a folder; a second run finds all frames."""
+def test_command(predict, video, tmp_path, capsys):
+    """A folder of images and videos; a second run reuses all frames."""
     save_image(video.with_name("room.png"), np.full((32, 64, 3), 90, np.uint8))
     command = ("--input", video.parent, "--save", "depth", "panel", "--every", 2, "--batch_size", 2, "--video")
     assert predict(*command) == 0
@@ -73,6 +73,6 @@ def test_mesh_texture(predict, video, tmp_path):
         assert abs(texture.mean() - LEVELS[frame - 1]) <= 2
 
 
-def test_video_of_no_panels(predict, video):
+def test_video_without_panels(predict, video):
     with pytest.raises(UserError, match=r"--video.*--save"):
         predict("--input", video, "--save", "depth", "--video")
