@@ -1,5 +1,6 @@
 """Valid pixels of images: mask files and black bars."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ class MaskFiles:
         if len(found) != 1:
             count = f"{len(found)} files" if found else "no file"
             raise UserError(f"--mask {self._path} has {count} named {image.stem}.*: one is needed for {image}")
-        if (folder := self._folders.setdefault(found[0], image.parent)) != image.parent:
+        parent = Path(os.path.abspath(image)).parent
+        if (folder := self._folders.setdefault(found[0], parent)) != parent:
             raise UserError(
                 f"--mask: {found[0]} would be the mask of {image} and of an image in {folder}: predict each folder "
                 "separately, with its own masks"

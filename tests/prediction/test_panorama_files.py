@@ -88,13 +88,14 @@ def test_flags_instead_of_metadata(predict, result, tmp_path, capsys):
     assert not (tmp_path / "out" / "room_rgb.png").exists()
 
 
-def test_masks(predict, result, tmp_path):
-    """Masked pixels are predicted but not valid; a changed mask is noticed."""
+def test_masks(predict, result, tmp_path, monkeypatch):
+    """Masked pixels are predicted but not valid; a changed mask is noticed, also with relative paths."""
+    monkeypatch.chdir(tmp_path)
     save_image(tmp_path / "photos" / "room.png", noise(64, 128))
     mask = np.full((64, 128), 255, np.uint8)
     mask[32:] = 0
     save_image(tmp_path / "masks" / "room.png", mask)
-    command = ("--input", tmp_path / "photos", "--mask", tmp_path / "masks", "--save", "depth", "ply")
+    command = ("--input", "photos", "--mask", "masks", "--save", "depth", "ply")
     assert predict(*command) == 0
     valid = result("_valid.png") == 255
     assert valid[:16].all()
