@@ -3,6 +3,7 @@
 https://developers.google.com/streetview/spherical-metadata
 """
 
+import math
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -71,7 +72,9 @@ def _crop(found: dict[str, str]) -> tuple[float, float, float, float, float, flo
 
 
 def _number(found: dict[str, str], name: str, default: float | None) -> float | None:
+    """A value; the default if it is missing, NaN or infinite."""
     try:
-        return float(found[name]) if name in found else default
+        value = float(found[name]) if name in found else math.nan
     except ValueError as error:
         raise UserError(f"its GPano metadata has {name} {found[name][:40]!r}, which is not a number") from error
+    return value if math.isfinite(value) else default

@@ -157,6 +157,12 @@ def test_gpano_of_a_whole_sphere_changes_nothing():
     assert placement_of_gpano(parse_gpano(as_attributes({"PoseHeadingDegrees": 90})), (32, 64)).is_plain
 
 
+def test_gpano_with_unknown_values():
+    """NaN is not a pose."""
+    names = ("PosePitchDegrees", "PoseRollDegrees", "PoseHeadingDegrees", *CROP)
+    assert parse_gpano(as_attributes(dict.fromkeys(names, "NaN"))) == GPano()
+
+
 @pytest.mark.parametrize(
     ("values", "size", "message"),
     [
