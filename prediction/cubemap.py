@@ -73,7 +73,7 @@ def face_files(front: Path) -> dict[str, Path] | None:
 
 
 def only_fronts(jobs: list[Job]) -> list[Job]:
-    """The jobs without those of the other five faces of a front."""
+    """The jobs without those whose images are other faces of a front among them."""
     others = {path for job in jobs for path in list((face_files(job.image) or {}).values())[1:]}
     return [job for job in jobs if job.image not in others]
 

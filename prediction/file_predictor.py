@@ -44,7 +44,7 @@ class FilePredictor(ABC):
 
     @abstractmethod
     def predict(self, images: list[InputImage]) -> list[Prediction]:
-        """Predict several images at once."""
+        """Predict several images in one forward pass."""
 
     @abstractmethod
     def describe_options(self) -> dict:

@@ -84,7 +84,7 @@ def _neighbors(
 
 
 def _weighted_mean(task: str, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The mean (C, n, W) of those of four values (4, C, n, W) that are on one surface, with weights (4, n, W)."""
+    """The weighted mean (C, n, W) of values (4, C, n, W), restricted to one surface; weights are (4, n, W)."""
     if task in _SAME_SURFACE:
         largest = weights.argmax(0, keepdim=True)[:, None]  # (1, 1, n, W)
         weights = weights * _SAME_SURFACE[task](values, values.take_along_dim(largest, 0))

@@ -22,7 +22,7 @@ from prediction.trained_model import ImageLike, TrainedModel
 from prediction.tta import ViewAverage
 from tasks import TASKS
 
-_REMEDY = "force=True stretches it, placement declares which part of the sphere it shows"
+_REMEDY = "force=True stretches it, placement says which part of the sphere it shows"
 
 
 class PanoramaModel(TrainedModel):

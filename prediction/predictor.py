@@ -18,7 +18,7 @@ def predictor_of(
 
     Args:
         network: changed in place, except for its weights.
-        amp: mixed precision, a key of `training.setup.AMP_TYPES`; predictions are float32 nevertheless.
+        amp: mixed precision, a key of `training.setup.AMP_TYPES`; predictions are always float32.
         compiled, channels_last: see `training.setup.prepare_network`.
     """
     prepare_network(network, channels_last, compiled)

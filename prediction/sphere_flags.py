@@ -9,7 +9,7 @@ from prediction.sphere_placement import Placement, placement_of_gpano, placement
 from utils.errors import UserError
 
 _REMEDY = (
-    "--force stretches it; --vfov or --crop declares which part of the sphere it shows; --cubemap reads faces of a cube"
+    "--force stretches it; --vfov or --crop says which part of the sphere it shows; --cubemap reads faces of a cube"
 )
 
 
