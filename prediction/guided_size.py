@@ -21,10 +21,8 @@ _CHUNK = 1 << 22  # elements of four neighbors in the largest map at a time: 16 
 
 # Which of four values (4, C, h, w) are on the surface of a reference (1, C, h, w), as (4, h, w) bool.
 _SAME_SURFACE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "depth": lambda values, reference: ((values < _DEPTH_RATIO * reference) & (reference < _DEPTH_RATIO * values))[
-        :, 0
-    ],
-    "normal": lambda values, reference: (values * reference).sum(1) > _NORMAL_COSINE,
+    "depth": lambda values, ref: ((values < _DEPTH_RATIO * ref) & (ref < _DEPTH_RATIO * values))[:, 0],
+    "normal": lambda values, ref: (values * ref).sum(1) > _NORMAL_COSINE,
 }
 
 

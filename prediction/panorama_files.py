@@ -105,14 +105,14 @@ class PanoramaFilePredictor(FilePredictor):
             faces, entries = split_cubemap(image.rgb, self._cubemap, path), {}
         else:
             images = {name: read_image(file) for name, file in files.items()}
-            faces = {name: one.rgb for name, one in images.items()}
-            for name, one in images.items():
-                if one.size != image.size:
-                    width, height = one.size
+            faces = {name: face.rgb for name, face in images.items()}
+            for name, face in images.items():
+                if face.size != image.size:
+                    width, height = face.size
                     raise UserError(
                         f"--cubemap: {files[name]} is {width}x{height}, unlike {path}: save faces of one size"
                     )
-            entries = {"faces": {name: one.sha256 for name, one in images.items()}}
+            entries = {"faces": {name: face.sha256 for name, face in images.items()}}
         return image._replace(rgb=cubemap_as_panorama(faces), xmp=None, entries=entries)
 
     def predict(self, images: list[InputImage]) -> list[PanoramaPrediction]:

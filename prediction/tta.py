@@ -10,7 +10,7 @@ from training.loop import batched
 from utils.cpu_kernels import use_cpu_kernels
 from utils.views import View
 
-IMAGES_AT_ONCE = 16  # images in a batch of several views on a GPU; on a CPU such a batch is no faster, but larger
+IMAGES_AT_ONCE = 16  # views of all images in a batch on a GPU; on a CPU such batches only need more memory
 
 
 def views(number: int, width: int) -> list[View]:
@@ -42,7 +42,7 @@ class ViewAverage:
         return self.with_plain(rgb)[1]
 
     def with_plain(self, rgb: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """The predictions of the plain network, which are those for the first view, and their average."""
+        """The predictions of the plain network, which are those for the first view, and the average over all views."""
         if self._number == 1:
             plain = self._network(rgb)
             return plain, plain

@@ -272,11 +272,11 @@ def drag(page: Page, selector: str, dx: float, dy: float) -> None:
     """Drag from the center, in several strokes, as a long one would leave the window."""
     box = page.locator(selector).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    strokes = int(max(abs(dx), abs(dy)) // 150) + 1
+    strokes = int(max(abs(dx), abs(dy)) // 250) + 1
     for _ in range(strokes):
         page.mouse.move(x, y)
         page.mouse.down()
-        page.mouse.move(x + dx / strokes, y + dy / strokes, steps=3)
+        page.mouse.move(x + dx / strokes, y + dy / strokes, steps=2)
         page.mouse.up()
 
 
@@ -383,6 +383,7 @@ def test_inside_view(page):
     assert matches(center_color(page, ".look"), (0, 255, 0)), "up"
     turn(page, right=0, down=200)
     assert matches(center_color(page, ".look"), (255, 0, 255)), "not beyond straight down"
+    page.locator(".look").hover()
     before = screenshot(page, ".look")
     page.mouse.wheel(0, -400)
     page.wait_for_timeout(200)
