@@ -407,10 +407,12 @@ def test_views_are_drawn_on_demand(page):
         page.wait_for_timeout(200)
         return page.evaluate("() => { const number = draws; draws = 0; return number; }")
 
+    draws()  # those of the upload
     page.locator(".look").hover()
     page.get_by_role("button", name="measure").click()
     assert draws() == 0, "only values and marks changed"
     page.evaluate("() => document.querySelectorAll('.choice button').forEach((button) => button.click())")
+    page.wait_for_function("draws")
     assert draws() == 2, "both views, once for all four clicks"
 
 
