@@ -1,4 +1,4 @@
-"""The last predictions, in memory, to be downloaded in the formats of predict_elite360m.py."""
+"""Downloads of the last predictions, which are kept in memory, in the formats of predict_elite360m.py."""
 
 import base64
 import io
@@ -20,9 +20,9 @@ from utils.errors import UserError
 from utils.files import write_json
 from utils.provenance import provenance
 
-ALL = "all"  # instead of a kind of file
-_KEPT = 8  # predictions
-_LARGEST_TEXTURE = 4096  # pixels of the width
+ALL = "all"  # every kind of file
+_MAX_RESULTS = 8  # predictions that are kept
+_LARGEST_TEXTURE = 4096  # pixels of width
 
 
 class _Result(NamedTuple):
@@ -32,7 +32,7 @@ class _Result(NamedTuple):
 
 
 class Downloads:
-    """Keeps the last predictions of a model in memory, and makes files of them on demand."""
+    """Keeps the last predictions of a model in memory, and writes their files on demand."""
 
     def __init__(self, model: PanoramaModel):
         self._predictor = PanoramaFilePredictor(model)
@@ -41,18 +41,18 @@ class Downloads:
 
     @property
     def kinds(self) -> list[tuple[str, str]]:
-        """What can be downloaded: the values of --save, and ALL, each with its name on the page."""
+        """The kinds of files: the values of --save, and ALL, each with its name on the page."""
         maps = {display.map_name: display.title for display in self._predictor.displays.values()}
         names = {**maps, "ply": "points (.ply)", "glb": "points (.glb)", "mesh": "mesh (.glb)"}
         return [*((kind, names.get(kind, kind)) for kind in self._writers), (ALL, "everything (.zip)")]
 
     def add(self, title: str, rgb: np.ndarray, prediction: PanoramaPrediction) -> str:
-        """Keep a prediction for a while.
+        """Keep a prediction until enough others follow.
 
         Args:
             title: of the panorama.
             rgb: (H, W, 3) uint8, the panorama at any size.
-            prediction: made from it.
+            prediction: of the panorama.
 
         Returns:
             The key of its files, which cannot be guessed.
@@ -61,15 +61,15 @@ class Downloads:
             rgb = cv2.resize(rgb, (_LARGEST_TEXTURE, _LARGEST_TEXTURE // 2), interpolation=cv2.INTER_AREA)
         key = secrets.token_urlsafe(16)
         self._results[key] = _Result(Path(title).stem, rgb, prediction)
-        while len(self._results) > _KEPT:
+        while len(self._results) > _MAX_RESULTS:
             self._results.popitem(last=False)
         return key
 
     def file(self, key: str, kind: str) -> dict[str, str]:
-        """The file of a kind, or a .zip archive if there are several; for JavaScript.
+        """The file of a kind, or a .zip archive of several, for JavaScript.
 
         Returns:
-            ``name`` and ``data``, the content in Base64; or ``error``, a line for people.
+            ``name`` and ``data``, the content in Base64; or ``error``, a line for the visitor.
         """
         result = self._results.get(key)
         if result is None:
@@ -77,7 +77,7 @@ class Downloads:
         kinds = list(self._writers) if kind == ALL else [kind]
         try:
             with tempfile.TemporaryDirectory() as folder:
-                files = self._write(result, kinds, Path(folder), described=kind == ALL)
+                files = self._write(result, kinds, Path(folder), with_description=kind == ALL)
                 name, content = files[0].name, files[0].read_bytes()
                 if len(files) > 1:
                     suffix = "" if kind == ALL else f"_{kind}"
@@ -86,14 +86,14 @@ class Downloads:
             return {"error": str(error)}
         return {"name": name, "data": base64.b64encode(content).decode("ascii")}
 
-    def _write(self, result: _Result, kinds: list[str], folder: Path, described: bool) -> list[Path]:
-        """Write files of these kinds, and if `described` the .json that says what they mean."""
+    def _write(self, result: _Result, kinds: list[str], folder: Path, with_description: bool) -> list[Path]:
+        """Write files of these kinds, and on request the .json that describes them."""
         files = []
         for kind in kinds:
             for ending, write in self._writers[kind].items():
                 files.append(folder / f"{result.name}{ending}")
                 write(result.prediction, lambda: result.rgb, files[-1])
-        if described:
+        if with_description:
             content = {
                 **Describer(self._predictor).meaning,
                 **self._predictor.describe_prediction(result.prediction),
@@ -106,7 +106,7 @@ class Downloads:
 
 
 def _zipped(files: list[Path]) -> bytes:
-    """A .zip archive of files, without their folders."""
+    """A .zip archive of files without their folders."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:

@@ -18,25 +18,25 @@ _ROOMS = (6, 4, 11)  # of the test split
 _HEIGHT, _THUMBNAIL_HEIGHT = 512, 128  # pixels
 
 
-class Truth(NamedTuple):
-    """The ground truth of a panorama: a batch of one, as datasets give it, and what it means."""
+class GroundTruth(NamedTuple):
+    """The ground truth of a panorama: a batch of one dataset sample, and the meaning of its maps."""
 
     batch: dict
     meaning: DisplaySettings
 
 
 class Example(NamedTuple):
-    """A panorama to choose.
+    """An example panorama.
 
     Attributes:
         title: shown below it.
-        read: from a height in pixels to the panorama (H, 2H, 3) uint8.
-        truth: from a height in pixels to its ground truth, if that is known.
+        read: height H in pixels -> panorama (H, 2H, 3) uint8.
+        ground_truth: height H in pixels -> ground truth (H, 2H); None if unknown.
     """
 
     title: str
     read: Callable[[int], np.ndarray]
-    truth: Callable[[int], Truth] | None = None
+    ground_truth: Callable[[int], GroundTruth] | None = None
 
     def panorama(self) -> np.ndarray:
         """(512, 1024, 3) uint8."""
@@ -48,7 +48,7 @@ class Example(NamedTuple):
 
 
 def examples() -> list[Example]:
-    """The image of the README, and synthetic rooms, rendered on demand."""
+    """The image of the README, and synthetic rooms that are rendered on demand."""
     image = as_rgb(_DOCS / "example_room.png")
     return [
         Example("docs/example_room.png", lambda height: resize_rgb(image, height, 2 * height)),
@@ -60,8 +60,8 @@ def _test_room(index: int) -> Example:
     def rooms(height: int) -> SyntheticRooms:
         return SyntheticRooms("test", index + 1, height, 2 * height)
 
-    def truth(height: int) -> Truth:
+    def ground_truth(height: int) -> GroundTruth:
         dataset = rooms(height)
-        return Truth(default_collate([dataset[index]]), display_settings_of(dataset))
+        return GroundTruth(default_collate([dataset[index]]), display_settings_of(dataset))
 
-    return Example(f"test room {index}", lambda height: rooms(height).read(index).rgb, truth)
+    return Example(f"test room {index}", lambda height: rooms(height).read(index).rgb, ground_truth)

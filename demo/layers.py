@@ -1,11 +1,11 @@
-"""Data for the viewer in the browser: image and values of every map, as text."""
+"""Data of the viewer in the browser: images and values of all maps, as text."""
 
 import base64
 
 import cv2
 import numpy as np
 
-from demo.examples import Truth
+from demo.examples import GroundTruth
 from networks.saved_network import UNKNOWN_DATASET, NetworkSettings, find_mismatches
 from prediction import PanoramaPrediction
 from tasks import TASKS
@@ -13,28 +13,30 @@ from visual.color_scale import ColorScale
 from visual.displays import DisplaySettings, PixelDisplay, ValueMap
 from visual.drawing import data_url, encode_image, scale_colors
 
-_RGB_HEIGHT = 1024  # pixels at most, about the resolution of a screen
+_RGB_HEIGHT = 1024  # maximum in pixels, about the resolution of a screen
 _SCALE_COLORS = 256
 
 
-def layers(title: str, rgb: np.ndarray, prediction: PanoramaPrediction, truth: Truth | None = None) -> dict:
+def layers(
+    title: str, rgb: np.ndarray, prediction: PanoramaPrediction, ground_truth: GroundTruth | None = None
+) -> dict:
     """The data of demo/web/viewer.js, ready for JSON: a layer for the panorama and one per task.
 
     Args:
         title: of the panorama.
         rgb: (H, W, 3) uint8, the panorama at any size.
-        prediction: made from it.
-        truth: its ground truth at the size of the prediction, if that is known.
+        prediction: of the panorama.
+        ground_truth: at the size of the prediction; None if unknown.
     """
     height, width = prediction.rgb.shape[:2]
     settings = DisplaySettings.of(prediction.settings)
-    comparable = _comparable(prediction.settings, truth)
+    comparable = _comparable_tasks(prediction.settings, ground_truth)
     maps = []
     for task, values in prediction.maps().items():
         display = TASKS[task].display
         layer = {**_layer(display, values, settings), "seam": prediction.seam.get(task)}
         if task in comparable:
-            layer["error"] = _error(display, values, display.target_map(truth.batch, 0), settings)
+            layer["error"] = _error(display, values, display.target_map(ground_truth.batch, 0), settings)
         maps.append(layer)
     return {"title": title, "height": height, "width": width, "layers": [_rgb_layer(rgb), *maps]}
 
@@ -53,7 +55,7 @@ def _layer(display: PixelDisplay, values: np.ndarray, settings: DisplaySettings)
         "title": display.title,
         "caption": display.caption,
         "image": _data_url(display.colorize(values, settings, scale), "png"),
-        "value_map": _as_text(value_map),
+        "value_map": _encode(value_map),
     }
     if value_map.classes:
         layer["legend"] = [(name, f"rgb{color}") for name, color in value_map.classes]
@@ -68,7 +70,7 @@ def _scale(scale: ColorScale) -> dict:
 
 
 def _error(display: PixelDisplay, values: np.ndarray, target: np.ndarray, settings: DisplaySettings) -> dict:
-    """The error of a map: in words, and as an image."""
+    """The error of a map, in words and as an image."""
     error = {
         "summary": display.error_summary(values, target),
         "image": _data_url(display.colorize_error(values, target), "png"),
@@ -78,15 +80,15 @@ def _error(display: PixelDisplay, values: np.ndarray, target: np.ndarray, settin
     return error
 
 
-def _comparable(settings: NetworkSettings, truth: Truth | None) -> tuple[str, ...]:
-    """The tasks whose predictions are known to mean the same as the ground truth."""
-    if truth is None or settings.dataset == UNKNOWN_DATASET:
+def _comparable_tasks(settings: NetworkSettings, ground_truth: GroundTruth | None) -> tuple[str, ...]:
+    """The tasks whose predictions are known to have the same meaning as the ground truth."""
+    if ground_truth is None or settings.dataset == UNKNOWN_DATASET:
         return ()
-    mismatches = find_mismatches(settings, truth.meaning, settings.tasks)
+    mismatches = find_mismatches(settings, ground_truth.meaning, settings.tasks)
     return tuple(task for task in settings.tasks if task not in mismatches)
 
 
-def _as_text(value_map: ValueMap) -> dict:
+def _encode(value_map: ValueMap) -> dict:
     little_endian = value_map.values.astype(value_map.values.dtype.newbyteorder("<"))
     return {
         "type": value_map.values.dtype.name,

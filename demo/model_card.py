@@ -1,4 +1,4 @@
-"""What the page says about the network."""
+"""The page's description of the network."""
 
 import re
 from pathlib import Path
@@ -12,26 +12,22 @@ _SECTIONS = ("Intended use", "What it gets wrong")
 
 
 def facts(model: PanoramaModel) -> str:
-    """Architecture, size and outputs, and what the network was trained on, as Markdown."""
+    """Architecture, input size, outputs and training data, as Markdown."""
     settings = model.settings
-    short = [
+    items = [
         settings.backbone,
         f"{settings.width}x{settings.height} pixels",
         f"predicts {', '.join(TASKS[task].display.title for task in settings.tasks)}",
         f"depth in {settings.depth_unit}",
     ]
-    return f"{' · '.join(short)}\n\n{_training(settings.dataset)}"
-
-
-def _training(dataset: str) -> str:
-    """What a network trained on a dataset has seen."""
-    if dataset == "Synthetic":
-        return "**Trained on synthetic rooms only: it has never seen a photograph of which the depth is known.**"
-    return f"Trained on {dataset}."
+    training_data = f"Trained on {settings.dataset}."
+    if settings.dataset == "Synthetic":
+        training_data = "**Trained on synthetic rooms only: it has never seen a photograph with known depth.**"
+    return f"{' · '.join(items)}\n\n{training_data}"
 
 
 def limits(model: PanoramaModel) -> str | None:
-    """Intended use and known errors by the model card, as Markdown; None for networks without one."""
+    """Intended use and known errors from the model card, as Markdown; None for networks without one."""
     if model.path != DEFAULT_WEIGHTS:
         return None
     sections = re.split(r"^## ", _CARD.read_text(encoding="utf-8"), flags=re.MULTILINE)

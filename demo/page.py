@@ -14,9 +14,9 @@ from prediction import PanoramaModel
 from utils.errors import UserError
 
 _WEB = Path(__file__).parent / "web"
-_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # one panorama at a time, of all visitors
+_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}  # one panorama at a time for all visitors
 
-_FONT = ["Arial", "Helvetica", "sans-serif"]  # of the visitor's machine
+_FONT = ["Arial", "Helvetica", "sans-serif"]  # on the visitor's machine, not downloaded
 
 
 def style() -> dict:
@@ -25,15 +25,17 @@ def style() -> dict:
 
 
 def build_page(model: PanoramaModel) -> gr.Blocks:
-    """The page of a model. It stores no files: uploads are read and removed, a few results are kept in memory."""
-    rooms = examples()
+    """The page of a model. It keeps no files: uploads are read and removed, a few results are kept in memory."""
+    choices = examples()
     downloads = Downloads(model)
 
-    def predict(title: str, rgb: np.ndarray, room: Example | None = None) -> dict:
+    def predict(title: str, rgb: np.ndarray, example: Example | None = None) -> dict:
         prediction = model.predict(rgb)
-        truth = room.truth(len(prediction.rgb)) if room and room.truth else None
+        ground_truth = None
+        if example and example.ground_truth:
+            ground_truth = example.ground_truth(len(prediction.rgb))
         files = {"key": downloads.add(title, rgb, prediction), "kinds": downloads.kinds}
-        return {**layers(title, rgb, prediction, truth), "files": files}
+        return {**layers(title, rgb, prediction, ground_truth), "files": files}
 
     def download(wanted: dict) -> dict:
         return downloads.file(wanted["key"], wanted["kind"])
@@ -42,7 +44,7 @@ def build_page(model: PanoramaModel) -> gr.Blocks:
         try:
             rgb = read_upload(Path(path))
         except UserError as error:
-            return {"error": str(error)}  # shown until the next panorama
+            return {"error": str(error)}
         finally:
             Path(path).unlink(missing_ok=True)
         height, width = rgb.shape[:2]
@@ -50,19 +52,19 @@ def build_page(model: PanoramaModel) -> gr.Blocks:
         return predict(Path(path).name + note, rgb)
 
     def on_choice(choice: gr.SelectData) -> dict:
-        room = rooms[choice.index]
-        return predict(room.title, room.panorama(), room)
+        example = choices[choice.index]
+        return predict(example.title, example.panorama(), example)
 
     with gr.Blocks(title="Elite360M", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(f"# Elite360M\n{facts(model)}")
         if text := limits(model):
-            with gr.Accordion("what to expect of it (docs/weights.md)", open=False):
+            with gr.Accordion("what to expect (docs/weights.md)", open=False):
                 gr.Markdown(text)
         with gr.Row():
             with gr.Column(scale=1, min_width=240):
                 upload = gr.File(label=f"panorama (2:1, up to {MAX_MEGABYTES} MB)", height=150)
                 gallery = gr.Gallery(
-                    [(room.thumbnail(), room.title) for room in rooms],
+                    [(example.thumbnail(), example.title) for example in choices],
                     label="or pick a room",
                     columns=1,
                     allow_preview=False,
@@ -80,7 +82,7 @@ def build_page(model: PanoramaModel) -> gr.Blocks:
                 )
         shown = upload.upload(on_upload, upload, viewer, api_visibility="private", **_QUEUE)
         for outcome in (shown.success, shown.failure):
-            outcome(lambda: None, None, upload, api_visibility="private", show_progress="hidden")  # ready for the next
+            outcome(lambda: None, None, upload, api_visibility="private", show_progress="hidden")  # clears the upload
         gallery.select(on_choice, None, viewer, api_visibility="private", **_QUEUE)
     return page
 

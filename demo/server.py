@@ -1,4 +1,4 @@
-"""Serves the page to this machine only and removes its temporary files."""
+"""Serving the page to this machine only, and removing its temporary files."""
 
 import os
 import signal
@@ -39,12 +39,12 @@ def check_gradio() -> None:
 
 
 def serve(model: PanoramaModel, port: int) -> None:
-    """Serve the page of a model until SIGINT or SIGTERM. Uploads are in a temporary folder, which is removed then."""
+    """Serve the page of a model until SIGINT or SIGTERM. The temporary folder of uploads is then removed."""
     stop_requested = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop_requested.set())
     with tempfile.TemporaryDirectory(prefix="elite360m-demo-") as folder:
-        # Before importing gradio, which reads them. `no_proxy`: it checks that its page can be reached.
+        # Before gradio is imported, which reads these. It checks its page's address, for which no_proxy is needed.
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "no_proxy": HOST}
         from demo.page import build_page, style
         from demo.uploads import MAX_MEGABYTES
@@ -58,7 +58,7 @@ def serve(model: PanoramaModel, port: int) -> None:
             prevent_thread_lock=True,
             max_file_size=f"{MAX_MEGABYTES}mb",
             footer_links=[],
-            run_history=False,  # gradio would store what visitors did
+            run_history=False,  # gradio would store visitors' inputs
             enable_monitoring=False,
             mcp_server=False,
             ssr_mode=False,

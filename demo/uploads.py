@@ -13,7 +13,7 @@ MAX_MEGAPIXELS = 128  # 16000x8000
 
 
 def read_upload(path: Path) -> np.ndarray:
-    """An uploaded panorama as (H, W, 3) uint8 RGB, read as for prediction.
+    """Read an uploaded panorama as (H, W, 3) uint8 RGB, as for prediction.
 
     Raises:
         UserError: when it is missing, cannot be read, has too many pixels, is not 2:1, or shows two fisheyes.
@@ -23,7 +23,7 @@ def read_upload(path: Path) -> np.ndarray:
         require_panorama(rgb.shape[:2], path)
         refuse_fisheyes(rgb, path, "predict_elite360m.py --force")
     except UserError as error:
-        if not path.exists():  # gradio stores uploads of the same name and content in the same file
-            raise UserError(f"{path.name} was dropped twice at the same time: drop it again") from error
+        if not path.exists():  # gradio stores uploads with the same name and content in the same file
+            raise UserError(f"{path.name} was uploaded twice at the same time: upload it again") from error
         raise UserError(str(error).replace(str(path), path.name)) from error  # hides folders of the server
     return rgb

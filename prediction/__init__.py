@@ -6,9 +6,9 @@ model = load_elite360m()  # the weights of this repository; or a run folder or c
 result = model.predict("room.jpg")
 result.point_cloud().save_ply("room.ply")
 
-Of perspective images instead of panoramas: `load_achievement`.
+For perspective images there is `load_achievement`.
 
-Which module does what:
+Modules:
 
 - networks: predictor, trained_model, model (panoramas), perspective, tta, guided_size, cost, candidate; foreign (other
   programs' maps)

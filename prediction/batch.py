@@ -1,4 +1,4 @@
-"""Predicting many images. An error in one does not stop the others."""
+"""Prediction of many images; an error in one does not stop the others."""
 
 import errno
 from collections.abc import Iterator
@@ -24,39 +24,39 @@ class Outcome:
     """Outcome of the images so far.
 
     Attributes:
-        descriptions: what the .json file says, of each predicted image.
-        there: number of images that already had results.
+        descriptions: content of the .json file of each predicted image.
+        num_existing: number of images that already had results.
         failures: a line of text for each image that could not be predicted.
     """
 
     descriptions: list[dict] = field(default_factory=list)
-    there: int = 0
+    num_existing: int = 0
     failures: list[str] = field(default_factory=list)
 
     def counts(self) -> str:
-        """As text."""
-        return f"{len(self.descriptions)} predicted, {self.there} there already, {len(self.failures)} failed"
+        """The three numbers as text."""
+        return f"{len(self.descriptions)} predicted, {self.num_existing} there already, {len(self.failures)} failed"
 
 
 def predict_all(
     predictor: FilePredictor, jobs: list[Job], files: ResultFiles, outcome: Outcome, batch_size: int = 1
 ) -> None:
-    """Predict images, `batch_size` at a time, and write their results, and record the outcome.
+    """Predict images `batch_size` at a time, write their results and record the outcome.
 
     Raises:
         UserError: when the disk is full.
     """
-    read: list[tuple[Job, InputImage]] = []
+    batch: list[tuple[Job, InputImage]] = []
     for job in tqdm(jobs, unit="image", dynamic_ncols=True, disable=None):
-        with _failures_noted([job], outcome):
-            if files.are_there(job):
-                outcome.there += 1
+        with _recorded_failures([job], outcome):
+            if files.are_current(job):
+                outcome.num_existing += 1
             else:
                 files.require_names(job)
-                read.append((job, _read(predictor, job)))
-        if len(read) == batch_size or job is jobs[-1]:
-            _predict_and_write(predictor, read, files, outcome)
-            read = []
+                batch.append((job, _read(predictor, job)))
+        if len(batch) == batch_size or job is jobs[-1]:
+            _predict_and_write(predictor, batch, files, outcome)
+            batch = []
 
 
 def _read(predictor: FilePredictor, job: Job) -> InputImage:
@@ -64,21 +64,21 @@ def _read(predictor: FilePredictor, job: Job) -> InputImage:
 
 
 def _predict_and_write(
-    predictor: FilePredictor, read: list[tuple[Job, InputImage]], files: ResultFiles, outcome: Outcome
+    predictor: FilePredictor, batch: list[tuple[Job, InputImage]], files: ResultFiles, outcome: Outcome
 ) -> None:
-    """Predict images at once, and write the results of each."""
+    """Predict a batch and write the results of each image."""
     predictions: list[Prediction] = []
-    with _failures_noted([job for job, _ in read], outcome):
-        predictions = predictor.predict([image for _, image in read]) if read else []
-    for (job, image), prediction in zip(read, predictions, strict=False):  # none, if that failed
-        # Interrupts are deferred so that no temporary folder is left, and results are counted.
-        with _failures_noted([job], outcome), interrupts_deferred():
+    with _recorded_failures([job for job, _ in batch], outcome):
+        predictions = predictor.predict([image for _, image in batch]) if batch else []
+    for (job, image), prediction in zip(batch, predictions, strict=False):  # no predictions if the batch failed
+        # Interrupts are deferred so that temporary folders are removed and written results are counted.
+        with _recorded_failures([job], outcome), interrupts_deferred():
             outcome.descriptions.append(files.write(job, image, prediction))
 
 
 @contextmanager
-def _failures_noted(jobs: list[Job], outcome: Outcome) -> Iterator[None]:
-    """Note any error, also an unforeseen one, as the failure of these images: thousands of others may follow.
+def _recorded_failures(jobs: list[Job], outcome: Outcome) -> Iterator[None]:
+    """Record any error, even an unexpected one, as a failure of these images, so that all others are still predicted.
 
     Raises:
         UserError: when the disk is full.
@@ -87,18 +87,18 @@ def _failures_noted(jobs: list[Job], outcome: Outcome) -> Iterator[None]:
         yield
     except Exception as error:
         if _is_disk_full(error):
-            raise UserError(_line(jobs[0], error)) from error
-        outcome.failures += [_line(job, error) for job in jobs]
+            raise UserError(_failure_line(jobs[0], error)) from error
+        outcome.failures += [_failure_line(job, error) for job in jobs]
 
 
-def _line(job: Job, error: Exception) -> str:
-    """The error of an image, as one line."""
+def _failure_line(job: Job, error: Exception) -> str:
+    """The error of an image as one line."""
     if isinstance(error, UserError):
         line = str(error)
     elif isinstance(error, OSError):
         line = f"{error.filename or job.image}: {error.strerror or error}"
     elif isinstance(error, MemoryError | torch.OutOfMemoryError):
-        line = f"{job.image} does not fit into the memory"
+        line = f"{job.image} does not fit into memory"
     else:
         line = f"{job.image}: {type(error).__name__}: {shorten(str(error), 200)}"
     return line.replace("\n", " ")

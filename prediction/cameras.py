@@ -1,4 +1,4 @@
-"""Which camera took a perspective image: by the command line, by EXIF, or the one of the training images."""
+"""The camera of a perspective image: from the command line, from EXIF, or that of the training images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +12,24 @@ from utils.pinhole import Pinhole
 
 
 class Camera(NamedTuple):
-    """A camera, and how it is known.
+    """The camera of an image.
 
     Attributes:
         pinhole: its intrinsics, in pixels of the image.
-        source: in words.
+        source: where they come from, in words.
     """
 
     pinhole: Pinhole
     source: str
 
     def as_dict(self) -> dict:
-        """As plain data: the source and the intrinsics."""
+        """The source and the intrinsics as plain data."""
         return {"source": self.source, **{name: getattr(self.pinhole, name) for name in ("fx", "fy", "cx", "cy")}}
 
 
 @dataclass(frozen=True)
 class CameraFlags:
-    """What the command line says about the cameras: one of two flags, or neither.
+    """The camera options of a command line: one of the two, or neither.
 
     Attributes:
         fov: horizontal field of view in degrees, above 0, below 180.
@@ -46,7 +46,7 @@ class CameraFlags:
             return "--intrinsics " + " ".join(f"{value:.9g}" for value in self.intrinsics)
         return "EXIF, or NYU v2's"
 
-    def of(
+    def camera(
         self,
         size: tuple[int, int],
         focal_length: float | None,
@@ -57,12 +57,12 @@ class CameraFlags:
 
         Args:
             size: (H, W) of the upright image.
-            focal_length: by EXIF, in millimeters on film of 36x24 mm; None if unknown.
-            settings: of the network, which know the camera of the training images.
+            focal_length: from EXIF, equivalent on 36x24 mm film, in millimeters; None if unknown.
+            settings: of the network; they determine the camera of the training images.
             name: of the image, for messages.
 
         Raises:
-            UserError: when the image does not fit --intrinsics.
+            UserError: when the principal point of --intrinsics lies outside the image.
         """
         height, width = size
         if self.fov is not None:
@@ -70,7 +70,7 @@ class CameraFlags:
         if self.intrinsics is not None:
             pinhole = Pinhole(*self.intrinsics, height, width)
             if pinhole.cx >= width or pinhole.cy >= height:
-                raise UserError(f"{self}: the point (CX, CY) lies outside of {name}, which is {width}x{height}")
+                raise UserError(f"{self}: the point (CX, CY) lies outside {name}, which is {width}x{height}")
             return Camera(pinhole, "--intrinsics")
         if focal_length is not None:
             return Camera(Pinhole.from_35mm(focal_length, height, width), "EXIF")
@@ -78,14 +78,14 @@ class CameraFlags:
 
 
 def training_camera(size: tuple[int, int], settings: AchievementSettings) -> Pinhole:
-    """The camera that a network takes an image of (H, W) to be from: NYU v2's, as the training images show it.
+    """The camera that a network assumes for an image of (H, W): NYU v2's, as in the training images.
 
-    Most copies of NYU v2 are a window of what the camera sees. In an image of another aspect ratio the principal point
-    is at the same fraction of width and height.
+    Most copies of NYU v2 are cropped to a window of the full image. In images of other aspect ratios the principal
+    point is at the same fractions of width and height.
     """
     copy = str(settings.source.get("copy", ""))
-    sees_all = settings.dataset == "SyntheticNYU" or copy.startswith(OwnersLayout.letter)
-    nyu = NYU_CAMERA if sees_all else NYU_CAMERA.cropped(*WINDOW)
+    is_full = settings.dataset == "SyntheticNYU" or copy.startswith(OwnersLayout.letter)
+    nyu = NYU_CAMERA if is_full else NYU_CAMERA.cropped(*WINDOW)
 
     def padded_width(height: int, width: int) -> int:
         return padded_size((height, width), settings.height, settings.width)[1]

@@ -1,4 +1,4 @@
-"""What is evaluated on panoramas with ground truth: a network, or the predictions of another program."""
+"""Candidates of an evaluation: networks, and the predictions of other programs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,17 +11,17 @@ from prediction.foreign import ForeignPredictions
 from prediction.predictor import Predictor, predictor_of
 from prediction.tta import ViewAverage
 
-BatchPredictor = Callable[[dict], dict[str, torch.Tensor]]  # from a batch to a prediction per task
+BatchPredictor = Callable[[dict], dict[str, torch.Tensor]]  # batch -> predictions by task
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Predicts the panoramas of an evaluation.
+    """A predictor of the panoramas of an evaluation.
 
     Attributes:
-        source: where the predictions come from, with ``path``, ``sha256``, ``epoch`` and ``settings``.
-        predict: the predictions of a batch.
-        plain: the same without averaging over views; None if there is none.
+        source: of the predictions, with ``path``, ``sha256``, ``epoch`` and ``settings``.
+        predict: predicts a batch.
+        plain: the same without averaging over views; None if `predict` does not average.
     """
 
     source: Checkpoint | ForeignPredictions
@@ -29,7 +29,7 @@ class Candidate:
     plain: BatchPredictor | None = None
 
     def with_classes(self, class_map: ClassMap) -> "Candidate":
-        """The same network with logits of coarser classes."""
+        """The same candidate with its logits merged into coarser classes."""
 
         def merged(predict: BatchPredictor) -> BatchPredictor:
             def predict_merged(batch: dict) -> dict[str, torch.Tensor]:
@@ -49,11 +49,11 @@ def network_candidate(
     compiled: bool = False,
     channels_last: bool = False,
 ) -> Candidate:
-    """The network of a checkpoint, averaged over `tta` views; for the others see `prediction.predictor`."""
+    """The network of a checkpoint, averaged over `tta` views; the other arguments are as in `predictor_of`."""
     network = checkpoint.build_network().to(device).eval()
     plain = predictor_of(network, amp, compiled, channels_last)
     averaging = ViewAverage(plain, tta, checkpoint.settings.normal_frame)
-    return Candidate(checkpoint, of_batches(averaging), of_batches(plain) if tta > 1 else None)
+    return Candidate(checkpoint, _batch_predictor(averaging), _batch_predictor(plain) if tta > 1 else None)
 
 
 def foreign_candidate(predictions: ForeignPredictions) -> Candidate:
@@ -61,6 +61,5 @@ def foreign_candidate(predictions: ForeignPredictions) -> Candidate:
     return Candidate(predictions, predictions.predict)
 
 
-def of_batches(predict: Predictor) -> BatchPredictor:
-    """A predictor of RGB images as one of batches."""
+def _batch_predictor(predict: Predictor) -> BatchPredictor:
     return lambda batch: predict(batch["rgb"])

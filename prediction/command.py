@@ -1,4 +1,4 @@
-"""The course of the programs that predict image files."""
+"""What predict_elite360m.py and predict_achievement.py do once they have a predictor and input files."""
 
 import signal
 import sys
@@ -23,7 +23,7 @@ def predict_files(
     batch_size: int,
     up: str = "-y",
 ) -> int:
-    """Predict images, write their results and print what came of it.
+    """Predict images, write their results and print a summary.
 
     Args:
         predictor: of the program.
@@ -36,7 +36,7 @@ def predict_files(
         The exit code: 0, 1 when an image failed, 130 when interrupted.
 
     Raises:
-        UserError: when the options or existing results do not allow for it, or the disk is full.
+        UserError: when the options do not fit the model, existing results are in the way, or the disk is full.
     """
     files = ResultFiles(predictor, kinds, overwrite, up)
     files.check(inputs.jobs)
@@ -51,8 +51,8 @@ def predict_files(
         _report(predictor, outcome, out)
         raise
     _report(predictor, outcome, out)
-    if left_out := inputs.left_out_line():
-        print(left_out)
+    if skipped := inputs.skipped_line():
+        print(skipped)
     return 1 if outcome.failures else 0
 
 
@@ -70,7 +70,7 @@ def require_writable(out: Path) -> None:
     """Create a folder and make sure that it is writable.
 
     Raises:
-        UserError: when they cannot.
+        UserError: when it is not.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def require_writable(out: Path) -> None:
 
 
 def _report(predictor: FilePredictor, outcome: Outcome, out: Path) -> None:
-    """Print failures, what the program says about its predictions, and counts."""
+    """Print the failures, the program's summary and the counts."""
     for failure in outcome.failures:
         print(f"failed: {failure}", file=sys.stderr)
     print(*predictor.summary(outcome.descriptions), f"{outcome.counts()}: {out}", sep="\n")

@@ -1,4 +1,4 @@
-"""What a prediction costs: size of the network, operations, time and memory."""
+"""The cost of a prediction: parameters, operations, time and memory."""
 
 import time
 from statistics import median
@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from networks.checkpoint import Checkpoint
 from prediction.candidate import BatchPredictor
 
-_CALLS = 5  # timed predictions, after one that is not
+_CALLS = 5  # timed predictions, after one for warm-up
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def measure_cost(
 
     Args:
         checkpoint: of the network, whose parameters and multiply-adds in one forward pass are counted.
-        predict: what is timed: the network with its precision, compiled, or averaged over views.
+        predict: the timed predictor, with its precision and averaging over views.
 
     Returns:
         ``parameters``; ``multiply_adds`` of convolutions and matrix products; ``ms_per_image``, the median of 5;
@@ -47,7 +47,7 @@ def measure_cost(
 
 
 def _seconds(predict: BatchPredictor, rgb: torch.Tensor) -> float:
-    """Time of one prediction, with the work on a GPU."""
+    """Time of one prediction, including the work of a GPU."""
     if rgb.is_cuda:
         torch.cuda.synchronize(rgb.device)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Panoramas stored as the six faces of a cube: in one image, or in six files."""
+"""Panoramas stored as the six faces of a cube, in one image or in six files."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,12 @@ from prediction.naming import Job
 from utils.errors import UserError
 from utils.projection import cube_to_erp
 
-LARGEST_FACE = 1024  # pixels: larger ones are shrunk, for panoramas of up to 4096x2048
+LARGEST_FACE = 1024  # pixels; larger faces are shrunk, so that panoramas have at most 4096x2048
 
 _NAMES = {"F": "front", "R": "right", "B": "back", "L": "left", "U": "up", "D": "down"}
 _CROSSES = {(4, 3): (".U..", "LFRB", ".D.."), (3, 4): (".U.", "LFR", ".D.", ".B.")}  # by columns and rows
 _GRIDS = ((6, 1), (1, 6), (3, 2))
-# Last parts of the names of files, in the order of _NAMES.
+# Endings of file names without suffix, in the order of _NAMES.
 _SUFFIXES = (
     ("front", "right", "back", "left", "up", "down"),
     ("front", "right", "back", "left", "top", "bottom"),
@@ -25,16 +25,16 @@ _SUFFIXES = (
 
 
 def split_cubemap(rgb: np.ndarray, order: str, name: str | Path) -> dict[str, np.ndarray]:
-    """The faces of one image (H, W, 3), keys as of `utils.projection.CUBE_FACES`.
+    """Split one image (H, W, 3) into its faces, with the keys of `utils.projection.CUBE_FACES`.
 
     Args:
-        rgb: a cross of 4x3 or 3x4 faces (front in its center, in the tall one back is below down, upside down), or a
-            strip of 6x1 or 1x6 or a grid of 3x2 faces.
+        rgb: a strip of 6x1 or 1x6 faces, a grid of 3x2, or a cross of 4x3 or 3x4 with the front in its center; in the
+            tall cross, back is below down and upside down.
         order: the letters of the faces in a strip or grid, row by row.
         name: of the image, for the message.
 
     Raises:
-        UserError: when it has another aspect ratio.
+        UserError: when the aspect ratio is of none of these.
     """
     height, width = rgb.shape[:2]
     for columns, rows in (*_CROSSES, *_GRIDS):
@@ -51,8 +51,8 @@ def split_cubemap(rgb: np.ndarray, order: str, name: str | Path) -> dict[str, np
                 faces["back"] = faces["back"][::-1, ::-1]
             return faces
     raise UserError(
-        f"--cubemap: {name} is {width}x{height}, neither a cross of 4x3 or 3x4 faces, nor 6x1, 1x6 or 3x2 of them, nor "
-        "one of six square files NAME_front, NAME_right, NAME_back, NAME_left, NAME_up and NAME_down"
+        f"--cubemap: {name} is {width}x{height}: pass a cross of 4x3 or 3x4 faces, a strip of 6x1 or 1x6, a grid of "
+        "3x2, or six square files NAME_front, NAME_right, NAME_back, NAME_left, NAME_up and NAME_down"
     )
 
 
@@ -63,7 +63,7 @@ def cubemap_as_panorama(faces: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def face_files(front: Path) -> dict[str, Path] | None:
-    """The files of all six faces, given that of the front; None if its name does not end like one."""
+    """The files of all six faces, given the front; None if its name has no such ending, or a face is missing."""
     for suffixes in _SUFFIXES:
         if match := _face(front, suffixes[0]):
             paths = [front.with_name(_renamed(front, match, suffix)) for suffix in suffixes]
@@ -73,7 +73,7 @@ def face_files(front: Path) -> dict[str, Path] | None:
 
 
 def only_fronts(jobs: list[Job]) -> list[Job]:
-    """The jobs without the files that are other faces of one of them."""
+    """The jobs without those whose images are other faces of a front among them."""
     others = {path for job in jobs for path in list((face_files(job.image) or {}).values())[1:]}
     return [job for job in jobs if job.image not in others]
 
@@ -83,7 +83,7 @@ def _face(path: Path, suffix: str) -> re.Match | None:
 
 
 def _renamed(path: Path, match: re.Match, suffix: str) -> str:
-    """The file name with another face, in the case of this one."""
-    given = match[1]
-    cased = suffix.upper() if given.isupper() else suffix.capitalize() if given[0].isupper() else suffix
+    """The file name of another face, with the same capitalization."""
+    matched = match[1]
+    cased = suffix.upper() if matched.isupper() else suffix.capitalize() if matched[0].isupper() else suffix
     return path.stem[: match.start(1)] + cased + path.suffix

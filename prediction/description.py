@@ -1,4 +1,4 @@
-"""The .json file of the results of an image: their meaning and origin."""
+"""The .json file that describes the results of an image: their meaning and origin."""
 
 import json
 import os
@@ -17,16 +17,16 @@ _AXES = "camera frame: x right, y down, z forward ({forward}); in .glb files: x 
 
 
 class Description(NamedTuple):
-    """The content of a .json file that decides whether results can be reused.
+    """The part of a .json file that decides whether results can be reused.
 
     Attributes:
-        origin: model, precision, options and meaning of the values, as plain data; None when the file is from another
+        origin: model, precision, options and meaning of the values, as plain data; None if the file is from another
             program or an earlier version.
         path: absolute path of the image.
         sha256: of the image.
-        image: all that is said about the image.
+        image: all entries about the image.
         tone_mapping: method, for images of radiance; None for others.
-        names: of the described files.
+        names: of the result files.
     """
 
     origin: dict | None
@@ -42,11 +42,10 @@ class Describer:
 
     Attributes:
         meaning: entries that do not depend on the image: axes, units, classes, options, precision and model.
-        origin: what must be the same for results to be reused.
-
+        origin: the part of `meaning` that must be the same for results to be reused.
 
     Args:
-        predictor: whose predictions.
+        predictor: of the described predictions.
         up: see `PointCloud.save_ply`.
     """
 
@@ -94,7 +93,7 @@ class Describer:
         }
 
     def read(self, path: Path) -> Description | None:
-        """The content of a .json file; None when there is none.
+        """Read a .json file; None if it does not exist.
 
         Raises:
             OSError: when it cannot be read.

@@ -16,7 +16,7 @@ class Format(ABC):
     """A file format.
 
     Attributes:
-        suffix: of its files.
+        suffix: file name extension.
         packages: needed to write and check a file.
     """
 
@@ -36,15 +36,15 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, program: ExportedProgram, tasks: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
-        """Write a traced network with predictions of these tasks to one file."""
+        """Write a traced network, which predicts these tasks, to one file."""
 
     @abstractmethod
     def run(self, path: Path, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run a written file on ``rgb`` (B, 3, H, W) in [0, 1]. Returns: predictions by task."""
+        """The predictions by task of an exported file for ``rgb`` (B, 3, H, W) in [0, 1]."""
 
 
 class Onnx(Format):
-    """ONNX, with the metadata as `metadata_props`; onnxruntime runs it."""
+    """ONNX, with the metadata in `metadata_props`."""
 
     suffix = ".onnx"
     packages = ("onnx", "onnxscript", "onnxruntime")
@@ -60,7 +60,7 @@ class Onnx(Format):
             dynamic_shapes={"rgb": {0: "batch"}} if program.range_constraints else None,  # names the dimension
             verbose=False,
         )
-        # Folds constants added by the conversion; by default large ones are left.
+        # Folds constants added by the conversion, also large ones, which are skipped by default
         optimize(onnx_program.model, input_size_limit=sys.maxsize, output_size_limit=sys.maxsize)
         onnx_program.model.metadata_props.update(metadata)
         onnx_program.save(path, external_data=False)
@@ -77,7 +77,7 @@ class Onnx(Format):
 
 
 class TorchExport(Format):
-    """A file of `torch.export.save`, including the metadata as ``metadata.json``; needs only torch to run."""
+    """A file of `torch.export.save`, with the metadata in ``metadata.json``; running it needs only torch."""
 
     suffix = ".pt2"
 

@@ -8,10 +8,10 @@ from networks.elite360m import Elite360M
 
 @torch.no_grad()
 def traced(network: Elite360M, height: int, width: int, dynamic_batch: bool) -> ExportedProgram:
-    """The graph of a network in eval mode, without in-place operations.
+    """Trace a network to a graph without in-place operations.
 
-    From ``rgb`` (B, 3, H, W) float32 in [0, 1] to the predictions by task, see `Elite360M.forward`. Neighbor tables and
-    the points of the icosphere are constants in it.
+    It maps ``rgb`` (B, 3, H, W) float32 in [0, 1] to predictions by task, see `Elite360M.forward`. Neighbor tables and
+    the points of the icosphere are constants.
 
     Args:
         network: on the CPU, in eval mode.
@@ -22,5 +22,5 @@ def traced(network: Elite360M, height: int, width: int, dynamic_batch: bool) -> 
     shapes = {"rgb": {0: Dim("batch", min=1)}} if dynamic_batch else None
     program = export(network, (rgb,), dynamic_shapes=shapes).run_decompositions({})
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # would write file names of this machine
+        node.meta.pop("stack_trace", None)  # contains file names of this machine
     return program

@@ -1,4 +1,4 @@
-"""What the programs of panoramas and of perspective images do differently with image files."""
+"""How a program predicts image files: the interface that panoramas and perspective images share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ class FilePredictor(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> InputImage:
-        """Read an image as `predict` takes it.
+        """Read an image for `predict`.
 
         Raises:
             UserError: when it cannot be read, or is not what the program expects.
         """
 
     def read_frame(self, path: Path, frame: int) -> InputImage:
-        """Read a frame of a video, counted from 1, as `predict` takes it.
+        """Read a frame of a video, counted from 1, for `predict`.
 
         Raises:
             UserError: when it cannot be read.
@@ -44,14 +44,14 @@ class FilePredictor(ABC):
 
     @abstractmethod
     def predict(self, images: list[InputImage]) -> list[Prediction]:
-        """Predict from several images at once."""
+        """Predict several images in one forward pass."""
 
     @abstractmethod
     def describe_options(self) -> dict:
-        """Entries of the .json files on what results depend on beside model, precision and image, as plain data."""
+        """Options that results depend on, beside model, precision and image, as entries of the .json files."""
 
     def describe_image(self, image: InputImage) -> dict:
-        """Further entries of the .json file about the image."""
+        """Additional entries of the .json file about the image."""
         return {}
 
     @abstractmethod
@@ -59,7 +59,7 @@ class FilePredictor(ABC):
         """Entries of the .json file that only this prediction has."""
 
     def accepts(self, image: dict) -> bool:
-        """Whether existing results of an image can be used, given all that their .json file says about it."""
+        """Whether existing results of an image can be reused, given the entries of their .json file about it."""
         return True
 
     @abstractmethod

@@ -8,21 +8,21 @@ from datasets.panorama import resize_rgb
 from prediction.input_image import is_panorama
 from utils.errors import UserError
 
-_SIZE = 64  # pixels of a half, which is shrunk first
-_BLACK = 20  # of 8 bits: at most, outside of the circles
-_OUTSIDE, _INSIDE = 1.08, 0.9  # radii, of that of the circle in the half
+_SIZE = 64  # pixels to which each half is shrunk
+_BLACK = 20  # largest 8-bit value outside the circles
+_OUTSIDE, _INSIDE = 1.08, 0.9  # radii, relative to the circle in the half
 
 
 def refuse_fisheyes(rgb: np.ndarray, name: str | Path, remedy: str) -> None:
-    """Make sure that an image (H, W, 3) is not a dual fisheye: two circles side by side, with black corners.
+    """Make sure that an image is not a dual fisheye: two circles side by side, with black corners.
 
     Args:
-        rgb: the image.
+        rgb: (H, W, 3) uint8.
         name: of the image, for the message.
         remedy: the option that predicts it anyway.
 
     Raises:
-        UserError: when it is.
+        UserError: when it is one.
     """
     if not is_panorama(rgb.shape[1], rgb.shape[0]):
         return

@@ -1,8 +1,8 @@
-"""Predictions of another program: a folder of maps, and predictions.json, which tells what they mean.
+"""Predictions of another program: a folder of maps, and predictions.json, which declares their meaning.
 
-The maps of a sample are found by its id, without the suffix, in the folder, or by the last part of the id alone:
-``STEM_depth``, ``STEM_normal`` and ``STEM_labels`` with one of SUFFIXES, or the arrays ``depth``, ``normal`` and
-``labels`` of ``STEM.npz``. `Declaration` describes predictions.json.
+STEM is the id of a sample without its suffix, or only the last part of that. The maps are the files ``STEM_depth``,
+``STEM_normal`` and ``STEM_labels`` with one of SUFFIXES, or the arrays ``depth``, ``normal`` and ``labels`` of
+``STEM.npz``. `Declaration` describes predictions.json.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ _ENDINGS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 _UNITS = {"m": 1.0, "mm": 0.001, "relative": 1.0}
 _AXES = ("x", "y", "z")
 _KEYS = ("size", "unit", "frame", "axes", "classes", "class_map")
-_SHORTEST = 0.1  # length of a vector that counts as a normal
+_SHORTEST = 0.1  # minimum length of a stored normal
 _SHOWN = 3  # names in a message
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What predictions.json tells; a task without its entry is not predicted.
+    """The content of predictions.json. Tasks without an entry are not predicted.
 
     Attributes:
         size: ``"size": [H, W]`` of every map.
         unit: ``"unit"`` of depth along the ray: "m", "mm", "relative", or meters per value.
         frame: ``"frame"`` of normals toward the camera: "camera" (x right, y down, z forward) or "world".
-        axes: ``"axes"`` (optional): which stored component is x, y and z, such as ["x", "-z", "y"].
+        axes: ``"axes"`` (optional): the stored components that are x, y and z, such as ["x", "-z", "y"].
         classes: ``"classes"``: the names of labels 0, 1, ...
         class_map: ``"class_map"`` (optional): names of the dataset's classes by names of `classes`.
         sha256: of the file.
@@ -64,22 +64,22 @@ class Declaration:
 
 
 def read_declaration(folder: str | Path) -> Declaration:
-    """The content of predictions.json in a folder.
+    """Read predictions.json in a folder.
 
     Raises:
-        UserError: when it is missing or damaged, or an entry is not as `Declaration` says.
+        UserError: when it is missing or damaged, or an entry is not one that `Declaration` lists.
     """
     path = Path(folder) / DECLARATION
     try:
         file = path.read_bytes()
         content = dict(json.loads(file))
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: it tells what the predictions mean, see docs/evaluate.md") from error
+        raise UserError(f"{path} is missing: it declares what the predictions mean, see docs/evaluate.md") from error
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a JSON object: {f'{error}'[:100]}") from error
     unit, frame, classes = (content.get(key) for key in ("unit", "frame", "classes"))
     size, axes, class_map = content.get("size"), content.get("axes", list(_AXES)), content.get("class_map", {})
-    is_right = {
+    is_valid = {
         "size": _is_size(size),
         "unit": unit is None or unit in _UNITS if not _is_number(unit) else unit > 0,
         "frame": frame in (None, "camera", "world"),
@@ -87,9 +87,10 @@ def read_declaration(folder: str | Path) -> Declaration:
         "classes": classes is None or _are_names(classes),
         "class_map": isinstance(class_map, dict) and all(isinstance(name, str) for name in class_map.values()),
     }
-    wrong = [key for key, right in is_right.items() if not right] + [key for key in content if key not in _KEYS]
-    if wrong:
-        raise UserError(f"{path}: {wrong[0][:40]} {f'{content.get(wrong[0])}'[:60]} is not known: see docs/evaluate.md")
+    invalid = [key for key, valid in is_valid.items() if not valid] + [key for key in content if key not in _KEYS]
+    if invalid:
+        entry = f"{invalid[0][:40]} {f'{content.get(invalid[0])}'[:60]}"
+        raise UserError(f"{path}: {entry} is not a valid entry: see docs/evaluate.md")
     names = tuple(classes) if classes is not None else None
     return Declaration(tuple(size), unit, frame, tuple(axes), names, class_map, hashlib.sha256(file).hexdigest())
 
@@ -108,7 +109,7 @@ def _are_names(names: object) -> bool:
 
 @dataclass(frozen=True)
 class ForeignSettings:
-    """What the predictions mean, as the settings of a network do; the classes are those of the dataset."""
+    """The meaning of the predictions, in the form of a network's settings, with the classes of the dataset."""
 
     tasks: tuple[str, ...]
     class_names: tuple[str, ...]
@@ -126,14 +127,14 @@ class ForeignPredictions:
         declaration: of that folder.
         tasks: to read.
         classes: of the dataset.
-        class_map: to the coarser classes that are evaluated, if they are not those of the dataset: predictions may be
-            in either.
+        class_map: from the classes of the dataset to the coarser ones that are evaluated, if any; predictions may have
+            either.
 
     Attributes:
-        path, sha256, epoch, settings: as of a `networks.saved_network.SavedNetwork`.
+        path, sha256, epoch, settings: as in `networks.saved_network.SavedNetwork`.
 
     Raises:
-        UserError: when a task is not predicted, or classes cannot be told apart as the dataset does.
+        UserError: when a task is not predicted, or a predicted class is none of the dataset's.
     """
 
     epoch = 0
@@ -165,8 +166,8 @@ class ForeignPredictions:
         (B, 3, H, W), labels (B, 1, H, W) int64 for segmentation.
 
         Raises:
-            UserError: when a file is missing, damaged, of another size, holds other values than declared, or would
-                stand for several samples.
+            UserError: when a file is missing, damaged, of another size, has other values than declared, or matches
+                several samples.
         """
         device = batch["rgb"].device
         return {
@@ -174,7 +175,7 @@ class ForeignPredictions:
         }
 
     def _map_classes(self, classes: SemanticClasses, class_map: ClassMap | None) -> np.ndarray:
-        """The label to evaluate of each declared one, (K',)."""
+        """The evaluated label of each declared class, (K',)."""
         known = {name.casefold(): label for label, name in enumerate(classes.names)}
         if class_map:
             known = {name: class_map.labels[label] for name, label in known.items()}
@@ -201,7 +202,7 @@ class ForeignPredictions:
         stored = read_map(path, _ENDINGS[task])
         if stored.shape[:2] != self._declaration.size:
             height, width = self._declaration.size
-            raise UserError(f"{path} is of shape {stored.shape}, but {DECLARATION} tells size [{height}, {width}]")
+            raise UserError(f"{path} is of shape {stored.shape}, but {DECLARATION} declares size [{height}, {width}]")
         decode = {"depth": self._decode_depth, "normal": self._decode_normal, "segmentation": self._decode_labels}
         return decode[task](stored, path)
 
@@ -211,7 +212,7 @@ class ForeignPredictions:
         unit = self._declaration.unit
         depth = torch.from_numpy(stored.astype(np.float32)) * _UNITS.get(unit, unit)
         if not depth.isfinite().all():
-            raise UserError(f"{path} holds depths that are not finite: predict every pixel")
+            raise UserError(f"{path} has depths that are not finite: predict every pixel")
         return depth[None]
 
     def _decode_normal(self, stored: np.ndarray, path: Path) -> torch.Tensor:
@@ -219,43 +220,43 @@ class ForeignPredictions:
             raise UserError(f"{path} is of shape {stored.shape}: normals are (H, W, 3)")
         if stored.dtype.kind == "u":
             if not stored.any(axis=-1).all():
-                raise UserError(f"{path} holds black normals, which are missing ones: predict every pixel")
+                raise UserError(f"{path} has black pixels, which are missing normals: predict every pixel")
             stored = stored.astype(np.float32) * (2 / np.iinfo(stored.dtype).max) - 1
         values = torch.from_numpy(stored.astype(np.float32)).movedim(-1, 0)
         components = [
             values[_AXES.index(axis[-1])] * (-1 if axis.startswith("-") else 1) for axis in self._declaration.axes
         ]
         normal = torch.stack(components)
-        if not (normal.norm(dim=0) > _SHORTEST).all():  # NaN is not, either
-            raise UserError(f"{path} holds normals that are not finite or of length 0: predict every pixel")
+        if not (normal.norm(dim=0) > _SHORTEST).all():  # also rejects NaN
+            raise UserError(f"{path} has normals that are not finite or of length 0: predict every pixel")
         return F.normalize(normal, dim=0)
 
     def _decode_labels(self, stored: np.ndarray, path: Path) -> torch.Tensor:
         if stored.ndim != 2 or stored.dtype.kind not in "iu":
-            raise UserError(f"{path} holds {stored.dtype} of shape {stored.shape}: labels are integers, (H, W)")
+            raise UserError(f"{path} is {stored.dtype} of shape {stored.shape}: labels are integers, (H, W)")
         if stored.min() < 0 or stored.max() >= len(self._labels):
             wrong = stored.max() if stored.min() >= 0 else stored.min()
-            raise UserError(f"{path} holds the label {wrong}, but {DECLARATION} names {len(self._labels)} classes")
+            raise UserError(f"{path} has label {wrong}, but {DECLARATION} names {len(self._labels)} classes")
         return torch.from_numpy(self._labels[stored])[None]
 
 
 def read_map(path: Path, name: str) -> np.ndarray:
-    """The array of a .npy file, the one of this name of a .npz file (the only one of STEM_NAME.npz), or the pixels of a
-    .png or .exr file.
+    """Read a map: the array of a .npy file, the array of this name in a .npz file (in STEM_NAME.npz: the only one), or
+    the pixels of a .png or .exr file.
 
     Raises:
-        UserError: when the file is damaged or holds no such array.
+        UserError: when the file is damaged or has no such array.
     """
     if path.suffix == ".exr":
-        return _of_channels(read_openexr(path), path, name)
+        return _join_channels(read_openexr(path), path, name)
     if path.suffix == ".png":
         file = ImageFile(path)
         return file.three_channels() if name == "normal" else file.single_channel(name)
     return read_array(path, None if path.stem.endswith(f"_{name}") else name)
 
 
-def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:
-    """Normals (H, W, 3) of the channels R, G, B or X, Y, Z; another map (H, W) of one channel, or of equal ones."""
+def _join_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.ndarray:
+    """Normals (H, W, 3) from channels R, G, B or X, Y, Z; other maps (H, W) from one channel, or several equal ones."""
     if name == "normal":
         for names in ("RGB", "XYZ"):
             if {*names} <= channels.keys():
@@ -263,5 +264,5 @@ def _of_channels(channels: dict[str, np.ndarray], path: Path, name: str) -> np.n
         raise UserError(f"{path} has the channels {', '.join(channels)[:100]}: normals are R, G, B or X, Y, Z")
     first, *others = [values for channel, values in channels.items() if channel != "A"] or channels.values()
     if any(not np.array_equal(first, other, equal_nan=True) for other in others):
-        raise UserError(f"{path} has the channels {', '.join(channels)[:100]} of different values: expected one")
+        raise UserError(f"{path} has different values in its channels {', '.join(channels)[:100]}: expected one map")
     return first

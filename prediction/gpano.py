@@ -1,8 +1,9 @@
-"""Photo Sphere metadata (GPano) in the XMP of an image: which part of the sphere it shows, and how the camera was held.
+"""Photo Sphere metadata (GPano) in the XMP of an image: the part of the sphere that it shows, and the camera's pose.
 
 https://developers.google.com/streetview/spherical-metadata
 """
 
+import math
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -18,11 +19,11 @@ class GPano(NamedTuple):
 
     Attributes:
         projection: such as "equirectangular".
-        crop: width, height, left and top of the image in the whole panorama, and width and height of that, in pixels
-            of any size; None if not given.
+        crop: width, height, left and top of the image in the whole panorama, then width and height of the panorama, in
+            pixels of any size; None if not given.
         pitch: of the camera, upward.
         roll: of the camera, clockwise: the horizon turns counterclockwise.
-        heading: of the center of the image, clockwise from north; None if not given.
+        heading: of the center of the whole panorama, clockwise from north; None if not given.
     """
 
     projection: str = "equirectangular"
@@ -33,10 +34,10 @@ class GPano(NamedTuple):
 
 
 def parse_gpano(xmp: bytes | str | None) -> GPano | None:
-    """The GPano metadata of an XMP packet; None if there are none, or it is not XML.
+    """The GPano metadata in an XMP packet; None if it has none or is not XML.
 
     Raises:
-        UserError: when a value is not a number, or the image lies outside of the panorama.
+        UserError: when a value is not a number, or the image lies outside the panorama.
     """
     if not xmp:
         return None
@@ -50,13 +51,12 @@ def parse_gpano(xmp: bytes | str | None) -> GPano | None:
         found |= {name.removeprefix(_NAMESPACE): value for name, value in pairs if name.startswith(_NAMESPACE)}
     if not found:
         return None
-    heading = _number(found, "PoseHeadingDegrees", None)
     return GPano(
         found.get("ProjectionType", "equirectangular").strip().lower(),
         _crop(found),
         _number(found, "PosePitchDegrees", 0.0),
         _number(found, "PoseRollDegrees", 0.0),
-        heading,
+        _number(found, "PoseHeadingDegrees", None),
     )
 
 
@@ -67,12 +67,14 @@ def _crop(found: dict[str, str]) -> tuple[float, float, float, float, float, flo
     width, height, left, top, full_width, full_height = values
     inside = 0 < width <= full_width - left and 0 < height <= full_height - top and left >= 0 and top >= 0
     if not inside:
-        raise UserError("its GPano metadata places it outside of the panorama")
+        raise UserError("its GPano metadata places it outside the panorama")
     return width, height, left, top, full_width, full_height
 
 
 def _number(found: dict[str, str], name: str, default: float | None) -> float | None:
+    """A value; the default if it is missing, NaN or infinite."""
     try:
-        return float(found[name]) if name in found else default
+        value = float(found[name]) if name in found else math.nan
     except ValueError as error:
         raise UserError(f"its GPano metadata has {name} {found[name][:40]!r}, which is not a number") from error
+    return value if math.isfinite(value) else default

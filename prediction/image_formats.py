@@ -26,9 +26,9 @@ class Header(NamedTuple):
 
     Attributes:
         width, height: in pixels, as stored (before EXIF rotation).
-        problem: why the first image in the file is not the one to predict; None if it is.
-        focal_length: in millimeters on film of 36x24 mm, by EXIF; None if not there.
-        xmp: the XMP packet; None if not there.
+        problem: why the first image in the file cannot be used; None if it can.
+        focal_length: from EXIF, equivalent on 36x24 mm film, in millimeters; None if unknown.
+        xmp: the XMP packet; None if there is none.
     """
 
     width: int
@@ -39,7 +39,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of an image file, whatever its suffix; None for formats other than Pillow's and Radiance.
+    """Read the header of an image file with any suffix; None for formats other than Pillow's and Radiance.
 
     Raises:
         OSError: when the file cannot be opened.
@@ -53,7 +53,7 @@ def read_header(path: Path) -> Header | None:
         with open_image(path) as image:
             if not _is_decoded(image.format):
                 return None
-            size, focal_length, xmp = image.size, _focal_length(image), _xmp(image)  # before the search for more
+            size, focal_length, xmp = image.size, _focal_length(image), _xmp(image)  # before _problem seeks
             return Header(*size, _problem(image), focal_length, xmp)
     except Exception:  # plugins raise many kinds of errors on damaged files; the decoder reports them
         return None
@@ -68,7 +68,7 @@ def image_suffixes() -> frozenset[str]:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
-    """Pillow's image of a file, not decoded yet and without Pillow's size limit: callers have their own."""
+    """Open an image with Pillow, without decoding it and without Pillow's limit of its size: callers have their own."""
     with _pillow_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about metadata
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -81,7 +81,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def _is_decoded(name: str) -> bool:
-    """Whether Pillow can decode a format itself and it is an image, not a video or a document."""
+    """Whether Pillow itself can decode a format, and it is one of images, not of videos or documents."""
     opener = Image.OPEN.get(name, (None,))[0]
     is_stub = isinstance(opener, type) and issubclass(opener, StubImageFile)
     return opener is not None and not is_stub and Image.MIME.get(name, "image/").startswith("image/")
@@ -102,13 +102,13 @@ def _problem(image: Image.Image) -> str | None:
 
 
 def _xmp(image: Image.Image) -> bytes | str | None:
-    """Before the pixels, as Pillow would decode a PNG file to look behind them."""
+    """The XMP packet, if it is before the pixels: Pillow would decode a PNG file to look behind them."""
     found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     return found if isinstance(found, bytes | str) else None
 
 
 def _focal_length(image: Image.Image) -> float | None:
-    """FocalLengthIn35mmFilm; None if it is not there, unknown (0) or damaged."""
+    """FocalLengthIn35mmFilm; None if it is missing, unknown (0) or damaged."""
     if "exif" not in image.info and image.format != "TIFF":  # Pillow would decode a PNG file to look behind its pixels
         return None
     try:

@@ -19,7 +19,7 @@ from utils.images import ImageFile
 from utils.provenance import sha256
 
 MAX_PIXELS = 1 << 29  # 32768x16384: decoding needs gigabytes
-_TOLERANCE = 2  # pixels of the width
+_TOLERANCE = 2  # pixels of width
 
 TONE_MAPPING = (
     "radiance scaled to a log-average luminance of 0.18, x / (1 + x) per channel, sRGB curve (Reinhard et al. 2002)"
@@ -33,13 +33,14 @@ class InputImage(NamedTuple):
 
     Attributes:
         rgb: (H, W, 3) uint8, upright.
-        size: width and height of the file's image, also after `rgb` was resized.
+        size: width and height of the image in the file, also after `rgb` was resized.
         tone_mapped: whether the file held radiance (floats), converted by TONE_MAPPING.
         sha256: of the file, in hexadecimal.
         focal_length, xmp: see `prediction.image_formats.Header`.
-        camera: that took the image, if it is a perspective one; None for panoramas.
-        panorama: the image as a whole panorama, once that is known; None for perspective images.
-        entries: further ones about the image, for the .json file.
+        camera: of a perspective image; None for panoramas.
+        panorama: the image as a whole panorama, once it was placed; None for perspective images.
+        full_rgb: (h, w, 3) uint8, a frame of a video before `rgb` was resized; None for files, which can be read again.
+        entries: additional entries of the .json file about the image.
     """
 
     rgb: np.ndarray
@@ -50,6 +51,7 @@ class InputImage(NamedTuple):
     xmp: bytes | str | None = None
     camera: Camera | None = None
     panorama: PanoramaInput | None = None
+    full_rgb: np.ndarray | None = None
     entries: Mapping[str, object] = MappingProxyType({})
 
 
@@ -57,11 +59,11 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
     """Read an image: gray, palette, alpha (dropped), CMYK; 8 bits, 16 bits or floats; rotated by its EXIF orientation.
 
     Args:
-        path: of any format that OpenCV or Pillow decode, whatever its suffix.
+        path: of an image in any format that OpenCV or Pillow decode, with any suffix.
         max_pixels: larger images are rejected.
 
     Raises:
-        UserError: when it cannot be read, is too large, holds several images, or was modified in the meantime.
+        UserError: when it cannot be read, is too large, contains several images, or was modified in the meantime.
     """
     path = Path(path)
     version = _version(path)
@@ -84,12 +86,12 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputImage:
     if colors.dtype.kind == "f":
         return InputImage(tone_map(colors), size, tone_mapped=True, sha256=digest, **metadata)
     if colors.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path} holds {colors.dtype} numbers: save it with 8 or 16 bits, or as floats")
+        raise UserError(f"{path} has {colors.dtype} pixels: save it with 8 or 16 bits, or as floats")
     return InputImage(_as_8_bit(colors), size, tone_mapped=False, sha256=digest, **metadata)
 
 
 def as_rgb(image: np.ndarray | torch.Tensor | Image.Image | str | Path) -> np.ndarray:
-    """A file, a Pillow image, an array or a tensor as (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
+    """Convert a file, Pillow image, array or tensor to (H, W, 3) uint8, upright; see `PanoramaModel.predict`.
 
     Raises:
         UserError: when a file cannot be read.
@@ -102,7 +104,7 @@ def as_rgb(image: np.ndarray | torch.Tensor | Image.Image | str | Path) -> np.nd
         if image.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
             values = np.asarray(image)
             if values.size and not 0 <= values.min() <= values.max() < 1 << 16:
-                raise ValueError("an image of integers has values from 0 to 65535")
+                raise ValueError("an image of integers must have values from 0 to 65535")
             return _array_as_rgb(values.astype(np.uint16))
         return _array_as_rgb(np.asarray(image if image.mode == "F" else image.convert("RGB")))
     if isinstance(image, torch.Tensor):
@@ -121,7 +123,7 @@ def require_panorama(size: tuple[int, int], name: str | Path, remedy: str | None
     Args:
         size: (H, W).
         name: of the image, for the message.
-        remedy: what can be done about other images, if anything.
+        remedy: advice on other images, for the message.
 
     Raises:
         UserError: when it is not twice as wide as high.
@@ -133,7 +135,7 @@ def require_panorama(size: tuple[int, int], name: str | Path, remedy: str | None
 
 
 def tone_map(radiance: np.ndarray) -> np.ndarray:
-    """Linear radiance (H, W, 3) as colors (H, W, 3) uint8, see TONE_MAPPING; non-finite pixels are black."""
+    """Map linear radiance (H, W, 3) to colors (H, W, 3) uint8, see TONE_MAPPING; non-finite values become 0."""
     radiance = np.nan_to_num(radiance, nan=0, posinf=0, neginf=0).clip(min=0)
     log_average = np.exp(np.log(np.maximum(radiance @ _LUMINANCE, _DARKEST)).mean())
     scaled = radiance * (0.18 / log_average)
@@ -143,7 +145,7 @@ def tone_map(radiance: np.ndarray) -> np.ndarray:
 
 
 def _decode(file: ImageFile, header: Header | None) -> np.ndarray:
-    """(H, W, 3) RGB in the type of the file, decoded by OpenCV, or by Pillow if OpenCV cannot."""
+    """Decode RGB (H, W, 3) in the type of the file with OpenCV, or with Pillow if OpenCV cannot."""
     try:
         with _silent_opencv():
             return file.colors()
@@ -181,9 +183,9 @@ def _version(path: Path) -> tuple[int, int, int] | None:
 
 
 def _tensor_as_rgb(image: torch.Tensor) -> np.ndarray:
-    """As torch's programs hold images: channels first."""
+    """Channels first."""
     if image.ndim != 3 or len(image) not in (1, 3, 4):
-        raise ValueError(f"a tensor of an image is (3, H, W), (1, H, W) or (4, H, W), got {tuple(image.shape)}")
+        raise ValueError(f"an image tensor must be (3, H, W), (1, H, W) or (4, H, W), got {tuple(image.shape)}")
     channels_last = image.detach().cpu().permute(1, 2, 0)
     return _array_as_rgb((channels_last.float() if channels_last.is_floating_point() else channels_last).numpy())
 
@@ -192,11 +194,11 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
-        raise ValueError(f"an image is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
+        raise ValueError(f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
     colors = array[..., :3]
     if colors.dtype.kind == "f":
-        if not (colors.min() >= 0 and colors.max() <= 1):  # rejects NaN, too
-            raise ValueError("a floating point image has values from 0 to 1")
+        if not (colors.min() >= 0 and colors.max() <= 1):  # also rejects NaN
+            raise ValueError("a floating point image must have values from 0 to 1")
         colors = np.rint(colors * 255).astype(np.uint8)
     elif colors.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"an image must be uint8, uint16 or floating point, got {colors.dtype}")
@@ -204,5 +206,5 @@ def _array_as_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def _as_8_bit(colors: np.ndarray) -> np.ndarray:
-    """uint8 as they are, uint16 divided by 257."""
+    """uint8 unchanged, uint16 divided by 257."""
     return colors if colors.dtype == np.uint8 else np.rint(colors / np.float32(257)).astype(np.uint8)

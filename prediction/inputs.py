@@ -1,4 +1,4 @@
-"""Which images to predict, and which files are skipped."""
+"""Finding the images to predict, and counting skipped files."""
 
 import glob
 import os
@@ -15,7 +15,7 @@ from prediction.result_files import ENDINGS
 from prediction.video import VIDEO_SUFFIXES
 from utils.errors import UserError
 
-_SHOWN_KINDS = 8
+_SHOWN_SUFFIXES = 8
 
 
 class Inputs(NamedTuple):
@@ -23,21 +23,21 @@ class Inputs(NamedTuple):
 
     Attributes:
         jobs: the images to predict, in order.
-        left_out: number of other files by suffix (in lower case, or empty).
-        problems: a line of text for each folder that cannot be read.
+        skipped: number of other files by suffix (in lower case, or empty).
+        problems: a line of text for each folder or video that cannot be read.
     """
 
     jobs: list[Job]
-    left_out: Counter[str]
+    skipped: Counter[str]
     problems: list[str]
 
-    def left_out_line(self) -> str | None:
-        """The skipped files as text, such as "3 files of other kinds left out: 2 .heic, 1 .mp4"."""
-        return f"{_in_words(self.left_out)} left out: {_kinds(self.left_out)}" if self.left_out else None
+    def skipped_line(self) -> str | None:
+        """The skipped files as text, such as "3 other files skipped: 2 .heic, 1 .pdf"."""
+        return f"{_count(self.skipped)} skipped: {_by_suffix(self.skipped)}" if self.skipped else None
 
 
 def find_all_jobs(given: list[str], out: Path, videos: bool = False) -> Inputs:
-    """The images of several paths, see `find_jobs`; those that several of them name are taken once.
+    """Find the images of several paths, see `find_jobs`; an image that several paths name is predicted once.
 
     Raises:
         UserError: as `find_jobs`, and when results of different images would have the same names.
@@ -45,51 +45,51 @@ def find_all_jobs(given: list[str], out: Path, videos: bool = False) -> Inputs:
     found = [find_jobs(path, out, videos) for path in given]
     jobs: dict[Path, Job] = {}
     for job in (job for inputs in found for job in inputs.jobs):
-        there = jobs.setdefault(job.stem, job)
-        if there.image.resolve() != job.image.resolve():
+        first = jobs.setdefault(job.stem, job)
+        if first.image.resolve() != job.image.resolve():
             raise UserError(
-                f"--input: results of {there.image} and {job.image} would both be {job.stem}: predict one of them into "
-                "another --out"
+                f"--input: results of {first.image} and {job.image} would both be named {job.stem}: predict one of "
+                "them with another --out"
             )
-    left_out = sum((inputs.left_out for inputs in found), Counter())
-    return Inputs(list(jobs.values()), left_out, [problem for inputs in found for problem in inputs.problems])
+    skipped = sum((inputs.skipped for inputs in found), Counter())
+    return Inputs(list(jobs.values()), skipped, [problem for inputs in found for problem in inputs.problems])
 
 
 def find_jobs(given: str, out: Path, videos: bool = False) -> Inputs:
-    """Find the images of --input and their places below --out, in the same folder structure.
+    """Find the images of --input and the stems of their results below --out, in the same folder structure.
 
-    A folder is searched recursively for images, following links. A file or a pattern takes any file that it names, but
-    a pattern that ends in ``**`` acts like a folder. Hidden files are skipped unless they are named, and so are files
-    in `out` if it is inside the folder: results are not inputs.
+    Folders are searched recursively for images, following links. Files that are named, or that match a pattern, are
+    included whatever their suffix, but a pattern that ends in ``**`` acts like a folder. Hidden files are skipped
+    unless they are named. Files in `out` are skipped if it is inside the folder, as results are not inputs.
 
     Args:
         given: a file; a folder; or a pattern with ``*``, ``?``, ``[...]`` and ``**``.
         out: the folder to write to.
-        videos: whether videos in folders are images, too.
+        videos: whether videos in folders are included.
 
     Raises:
         UserError: when there are no images, or results would be written among them.
     """
     problems: list[str] = []
-    root, named, takes_all = _search(given, problems)
-    folders = {folder: folder.resolve() for folder in {path.parent for path in named}}
+    root, files, any_suffix = _search(given, problems)
+    folders = {folder: folder.resolve() for folder in {path.parent for path in files}}
     if not root.resolve().is_relative_to(out.resolve()):
-        named = [path for path in named if not folders[path.parent].is_relative_to(out.resolve())]
-    images = sorted(path for path in named if takes_all or _is_image(path, videos))
-    left_out = Counter(path.suffix.lower() for path in set(named).difference(images))
+        files = [path for path in files if not folders[path.parent].is_relative_to(out.resolve())]
+    images = sorted(path for path in files if any_suffix or _is_image(path, videos))
+    skipped = Counter(path.suffix.lower() for path in set(files).difference(images))
     if not images:
-        others = f", but {_in_words(left_out)}: {_kinds(left_out)}" if left_out else ""
+        others = f", but {_count(skipped)}: {_by_suffix(skipped)}" if skipped else ""
         raise UserError(problems[0] if problems else f"--input {given} names no image{others}")
-    beside = {folders[path.parent] for path in images}
-    places = stems([path.relative_to(root) for path in images], ENDINGS)
-    for folder in {(out / stem).parent for stem in places.values()}:
-        if folder.resolve() in beside:
+    image_folders = {folders[path.parent] for path in images}
+    stem_of = stems([path.relative_to(root) for path in images], ENDINGS)
+    for folder in {(out / stem).parent for stem in stem_of.values()}:
+        if folder.resolve() in image_folders:
             raise UserError(f"--out {out} would put results among the images: choose another folder")
-    return Inputs([Job(path, out / places[path.relative_to(root)]) for path in images], left_out, problems)
+    return Inputs([Job(path, out / stem_of[path.relative_to(root)]) for path in images], skipped, problems)
 
 
 def _search(given: str, problems: list[str]) -> tuple[Path, list[Path], bool]:
-    """The root of the folder structure, the files found, and whether to include files that are not known as images."""
+    """The root of the folder structure, the files found, and whether files with any suffix are included."""
     path = Path(given)
     if not given:
         raise UserError("--input is empty: pass an image, a folder or a pattern")
@@ -105,13 +105,13 @@ def _search(given: str, problems: list[str]) -> tuple[Path, list[Path], bool]:
     root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
     pattern = parts[len(root.parts) :]
     if "**" not in pattern:
-        return root, [file for name in glob.glob(given) if _is_there(file := Path(name))], True
+        return root, [file for name in glob.glob(given) if _is_file_or_broken_link(file := Path(name))], True
     files = [file for file in _files_below(root, problems) if _matches(file.relative_to(root).parts, pattern)]
     return root, files, pattern[-1] != "**"
 
 
 def _files_below(folder: Path, problems: list[str]) -> Iterator[Path]:
-    """The files in a folder and its subfolders that are not hidden. Links are followed, except to parents."""
+    """The files in a folder and its subfolders that are not hidden. Links are followed unless they lead to a parent."""
     above = frozenset(_identity(parent) for parent in folder.resolve().parents)
     return _walk(folder, above, problems)
 
@@ -128,18 +128,18 @@ def _walk(folder: Path, above: frozenset, problems: list[str]) -> Iterator[Path]
     for path in (folder / name for name in names if not name.startswith(".")):
         if os.path.isdir(path):  # unlike `Path.is_dir`, False below a folder that may not be searched
             yield from _walk(path, above | {identity}, problems)
-        elif _is_there(path):
+        elif _is_file_or_broken_link(path):
             yield path
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Identifies a folder, whatever the path to it."""
+    """Identifies a folder, independent of the path to it."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
-def _is_there(path: Path) -> bool:
-    """Whether it is a file, or a broken link, which is reported as a bad image."""
+def _is_file_or_broken_link(path: Path) -> bool:
+    """Broken links are reported as bad images."""
     return os.path.isfile(path) or not os.path.exists(path)
 
 
@@ -153,7 +153,7 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _is_image(path: Path, videos: bool) -> bool:
-    """By the suffix, so that damaged images are reported; without one, by the content."""
+    """Whether a file has the suffix of an image (so that damaged ones are reported), or no suffix but its content."""
     if path.suffix:
         return path.suffix.lower() in (_suffixes() | VIDEO_SUFFIXES if videos else _suffixes())
     try:
@@ -167,12 +167,12 @@ def _suffixes() -> frozenset[str]:
     return image_suffixes()
 
 
-def _in_words(counts: Counter[str]) -> str:
-    return "1 file of another kind" if counts.total() == 1 else f"{counts.total()} files of other kinds"
+def _count(counts: Counter[str]) -> str:
+    return "1 other file" if counts.total() == 1 else f"{counts.total()} other files"
 
 
-def _kinds(counts: Counter[str]) -> str:
+def _by_suffix(counts: Counter[str]) -> str:
     """Such as "3 .heic, 2 .mp4", the most frequent first."""
-    kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
-    shown = [f"{number} {suffix or 'without suffix'}" for suffix, number in kinds[:_SHOWN_KINDS]]
-    return ", ".join([*shown, *(["..."] if len(kinds) > _SHOWN_KINDS else [])])
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{number} {suffix or 'without suffix'}" for suffix, number in ordered[:_SHOWN_SUFFIXES]]
+    return ", ".join([*shown, *(["..."] if len(ordered) > _SHOWN_SUFFIXES else [])])

@@ -1,4 +1,4 @@
-"""Textured triangle meshes of depth, and their file format."""
+"""Textured triangle meshes from depth, and their file format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,15 @@ from utils.sphere import angles_to_rays, pixels_to_angles
 from utils.tasks import METERS
 
 _JUMP = 0.05  # relative difference of depth between neighbors that is always bridged
-_LARGEST_TEXTURE = 8192  # pixels of the width, as many devices allow no more
-_LARGEST_PNG = 2048  # pixels of the width, above which the texture is a JPEG: a PNG would be ten times as large
+_LARGEST_TEXTURE = 8192  # pixels of width, the limit of many devices
+_LARGEST_PNG = 2048  # pixels of width; larger textures are JPEGs, as a PNG would be ten times as large
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """F triangles of V vertices in the camera frame: x right, y **down**, z forward, the camera at the origin.
 
-    Texture coordinates have their own indices, as a vertex on the border of a panorama has several.
+    Texture coordinates have separate indices, as a vertex on the border of a panorama has several.
 
     Attributes:
         vertices: (V, 3) float32 meters, or another `unit`.
@@ -52,23 +52,25 @@ class Mesh:
         unit: str = METERS,
         step: int = 1,
     ) -> "Mesh":
-        """Two triangles between each four neighboring pixels, with the vertices at the centers of the pixels.
+        """Connect neighboring pixels: two triangles between the centers of each two by two.
 
-        A panorama is closed over its left and right border, and at each pole by triangles that meet in a point, at the
-        harmonic mean of the depths in the row of pixels around it (for a plane exact but for the cosine of half a
-        pixel), if all of them are known. Pixels without depth belong to no triangle, and there is none across an edge
-        of the depth: two neighbors are connected if their inverse depths differ by at most `_JUMP` of the larger one,
-        plus the difference between the next neighbors on one side (the smaller of the next two differences; 0 if one
-        has the other sign). The inverse depth of a plane changes evenly from pixel to pixel, so floors and walls stay
-        whole at any angle of incidence and distance, however much farther each row of their pixels is than the last.
+        A panorama is closed across its left and right border. Each pole is closed by triangles that meet in a point at
+        the harmonic mean of the depths in the row of pixels around it (for a plane exact up to the cosine of half a
+        pixel), if all of these are known.
+
+        Pixels without depth belong to no triangle, and no triangle crosses an edge of the depth: two neighbors are
+        connected if their inverse depths differ by at most `_JUMP` times the larger one, plus the slope on one side of
+        them (the smaller of the next two differences there; 0 if one has the opposite sign). The inverse depth of a
+        plane changes evenly from pixel to pixel, so floors and walls stay whole at any distance and angle of incidence,
+        however much farther each row of their pixels is than the last.
 
         Args:
-            depth: (H, W): of a panorama along the ray, of a perspective image along the optical axis.
+            depth: (H, W), along the ray for panoramas, along the optical axis for perspective images.
             texture: (h, w, 3) uint8 RGB, the same image at any size.
-            mask: (H, W) bool, which pixels to use; None: all.
-            camera: that took the image; None for a panorama.
+            mask: (H, W) bool, the pixels to use; None: all.
+            camera: of a perspective image; None for a panorama.
             unit: of depth, in words.
-            step: use every n-th row and column only, for fewer triangles.
+            step: use only every n-th row and column, for fewer triangles.
 
         Raises:
             ValueError: when mask or camera have another size than `depth`.
@@ -96,8 +98,8 @@ class Mesh:
     def save_glb(self, path: str | Path) -> None:
         """Write a binary glTF file, atomically, in glTF's axes: x right, y **up**, z backward.
 
-        The triangles can be seen from the side of the camera only, so that one looks into a room from outside. Larger
-        textures are reduced to a width of 8192 pixels, as many devices allow no more.
+        Triangles are visible only from the camera's side, so that one can look into a room from outside. Larger
+        textures are reduced to a width of 8192 pixels, the limit of many devices.
 
         Raises:
             UserError: when trimesh is not installed, or there are no triangles, which glTF does not allow.
@@ -106,7 +108,7 @@ class Mesh:
             raise UserError("no three neighboring pixels have a depth: a mesh needs triangles")
         trimesh = import_extra("trimesh", "a mesh as a GLB file")
         visual = import_extra("trimesh.visual", "a mesh as a GLB file")
-        xyz = np.empty((len(self.uv), 3), dtype=np.float32)  # in files, coordinates and texture share their indices
+        xyz = np.empty((len(self.uv), 3), dtype=np.float32)  # in files, points and texture coordinates share indices
         xyz[self.uv_faces] = self.vertices[self.faces]
         image = Image.fromarray(self.texture)
         image.thumbnail((_LARGEST_TEXTURE, _LARGEST_TEXTURE))
@@ -127,52 +129,52 @@ class Mesh:
 def _wrapped(
     index: np.ndarray, inverse: np.ndarray, uv: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The maps of a panorama, (H, W, ...), continued by its first column and a row for each pole, (H + 2, W + 1, ...).
+    """Extend the maps (H, W, ...) of a panorama by its first column and a row for each pole, to (H + 2, W + 1, ...).
 
     Args:
-        index: of the vertex of each pixel.
-        inverse: depth; NaN where it is missing.
+        index: vertex of each pixel.
+        inverse: inverse depth; NaN where it is missing.
         uv: texture coordinates.
 
     Returns:
-        The three maps, and the points of the poles (2, 3), the next vertices; NaN if they are missing.
+        The three maps, and the points of the poles (2, 3), to be appended to the vertices; NaN where they are missing.
     """
-    poles = inverse[[0, -1]].mean(axis=1)
-    number = index.size + np.arange(2)
+    pole_inverse = inverse[[0, -1]].mean(axis=1)
+    pole_index = index.size + np.arange(2)
 
-    def continued(maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        maps = np.concatenate([maps, maps[:, :1]], axis=1)
-        top, bottom = (np.full((1, maps.shape[1]), end) for end in ends)
-        return np.concatenate([top, maps, bottom])
+    def extended(values: np.ndarray, at_poles: np.ndarray) -> np.ndarray:
+        values = np.concatenate([values, values[:, :1]], axis=1)
+        top, bottom = (np.full((1, values.shape[1]), value) for value in at_poles)
+        return np.concatenate([top, values, bottom])
 
-    u = continued(uv[..., 0], (0, 0))
+    u = extended(uv[..., 0], (0, 0))
     u[:, -1] += 1
     u[0] = u[-1] = u[1]
-    points = np.array([[0, -1, 0], [0, 1, 0]]) / poles[:, None]
+    points = np.array([[0, -1, 0], [0, 1, 0]]) / pole_inverse[:, None]
     return (
-        continued(index, number),
-        continued(inverse, poles),
-        np.stack([u, continued(uv[..., 1], (0, 1))], axis=-1),
+        extended(index, pole_index),
+        extended(inverse, pole_inverse),
+        np.stack([u, extended(uv[..., 1], (0, 1))], axis=-1),
         points,
     )
 
 
 def _triangles(index: np.ndarray, inverse: np.ndarray, wraps: bool) -> np.ndarray:
-    """The triangles (F, 3) between neighbors of a map, as indices into it, flattened; see `Mesh.from_depth`.
+    """The triangles (F, 3) between neighbors, as indices into the flattened map; see `Mesh.from_depth`.
 
-    Each four pixels are divided along the diagonal over which the inverse depth changes less.
+    Each two by two pixels are divided along the diagonal with the smaller change of inverse depth.
 
     Args:
-        index: (H, W) of the vertex of each pixel; triangles with the same vertex twice are left out.
-        inverse: (H, W) depth; NaN where it is missing.
+        index: (H, W), vertex of each pixel; triangles that have one vertex twice are omitted.
+        inverse: (H, W), inverse depth; NaN where it is missing.
         wraps: whether the last column is the first one.
     """
     across, down = _connected(inverse, wraps), _connected(inverse.T, False).T
-    top, bottom, left, right = across[:-1], across[1:], down[:, :-1], down[:, 1:]  # sides of each four pixels
+    top, bottom, left, right = across[:-1], across[1:], down[:, :-1], down[:, 1:]  # sides of each two by two pixels
     grid = np.arange(inverse.size).reshape(inverse.shape)
-    a, c, b, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]  # upper left and right, lower ones
+    a, c, b, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]  # upper left, upper right, lower ones
     values = inverse.reshape(-1)
-    falling = np.abs(values[a] - values[d]) < np.abs(values[b] - values[c])  # false if one is missing
+    falling = np.abs(values[a] - values[d]) < np.abs(values[b] - values[c])  # False if one is missing
     falling |= np.isnan(values[b] + values[c])
     corners = np.concatenate(
         [
@@ -192,7 +194,7 @@ def _triangles(index: np.ndarray, inverse: np.ndarray, wraps: bool) -> np.ndarra
 def _connected(inverse: np.ndarray, wraps: bool) -> np.ndarray:
     """Whether neighbors in the rows of inverse depth (N, M) belong to one surface, (N, M - 1)."""
     step = np.diff(inverse)
-    # The two steps before each one and the two after it, (N, M - 1) each.
+    # The two steps before and the two after each, (N, M - 1), positive if they have its sign
     padded = np.pad(np.nan_to_num(step), ((0, 0), (2, 2)), mode="wrap" if wraps else "constant")
     steps = [np.sign(step) * padded[:, shift : shift + step.shape[1]] for shift in (0, 1, 3, 4)]
     slope = np.maximum(np.minimum(*steps[:2]), np.minimum(*steps[2:])).clip(0)
@@ -200,7 +202,7 @@ def _connected(inverse: np.ndarray, wraps: bool) -> np.ndarray:
 
 
 def _used(values: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values (N, ...) that occur in faces (F, 3), and the faces as indices into them."""
+    """The values (N, ...) to which faces (F, 3) refer, and the faces as indices into these."""
     is_used = np.zeros(len(values), dtype=bool)
     is_used[faces] = True
     return values[is_used], (np.cumsum(is_used) - 1)[faces]

@@ -22,7 +22,7 @@ from prediction.trained_model import ImageLike, TrainedModel
 from prediction.tta import ViewAverage
 from tasks import TASKS
 
-_REMEDY = "force=True stretches it, a placement says which part of the sphere it shows"
+_REMEDY = "force=True stretches it, placement says which part of the sphere it shows"
 
 
 class PanoramaModel(TrainedModel):
@@ -39,25 +39,25 @@ class PanoramaModel(TrainedModel):
         placement: Placement | None = None,
         mask: np.ndarray | None = None,
     ) -> PanoramaPrediction | list[PanoramaPrediction]:
-        """Predict from one panorama, or from several at once.
+        """Predict one panorama, or several in one forward pass.
 
         Args:
             image: a file, a Pillow image, an array (H, W, 3) or a tensor (3, H, W), RGB; also gray (H, W) or (H, W, 1),
-                or with alpha (H, W, 4), which is dropped. Numbers are uint8, uint16, or floats in [0, 1]. A list of any
-                of these, an array (B, H, W, 3) or a tensor (B, 3, H, W) gives a list of predictions, of one forward
-                pass.
+                or with alpha (H, W, 4), which is dropped. Values are uint8, uint16, or floats in [0, 1]. Several
+                panoramas are a list of any of these, an array (B, H, W, 3) or a tensor (B, 3, H, W).
             tta: number of views to average, see `prediction.tta`; 1: the plain network.
-            force: stretch an image that is not 2:1 instead of rejecting it. A pixel or two off do not count.
+            force: stretch images that are not 2:1 (by more than two pixels of width) and accept dual fisheyes, instead
+                of rejecting them.
             height: of the maps, which are twice as wide, see `prediction.guided_size`; "own": that of the image; None:
                 the training size of the network, `settings.height`.
-            placement: which part of the sphere the image shows; None: by the GPano metadata of a file, else all of it.
-            mask: (H, W) bool, of the image, which pixels are valid; None: all.
+            placement: the part of the sphere that the image shows; None: from the GPano metadata of a file, else all.
+            mask: (H, W) bool, the valid pixels of the image; None: all.
 
         Returns:
-            The prediction of the image, or a list of those of several.
+            The prediction of one panorama, or a list for several.
 
         Raises:
-            UserError: when a file cannot be read, or the image is not twice as wide as high.
+            UserError: when a file cannot be read, or the image is not twice as wide as high or shows two fisheyes.
             ValueError: when an array has another shape, type or range, or `tta` is less than 1.
         """
         several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
@@ -69,7 +69,7 @@ class PanoramaModel(TrainedModel):
     def _panorama(
         self, image: ImageLike, force: bool, height: Height, placement: Placement | None, mask: np.ndarray | None
     ) -> PanoramaInput:
-        """One image, see `predict`."""
+        """Prepare one image, see `predict`."""
         file = read_image(image) if isinstance(image, str | Path) else None
         rgb = file.rgb if file else as_rgb(image)
         if mask is not None and mask.shape != rgb.shape[:2]:
@@ -79,11 +79,11 @@ class PanoramaModel(TrainedModel):
             if not force:
                 refuse_fisheyes(rgb, name, "force=True")
             gpano = parse_gpano(file.xmp) if file else None
-            placement = SphereFlags(force=force, remedy=_REMEDY).of(rgb.shape[:2], gpano, name)
+            placement = SphereFlags(force=force, remedy=_REMEDY).placement(rgb.shape[:2], gpano, name)
         return panorama_input(rgb, placement, height, self.settings.height, mask)
 
     def predict_batch(self, images: list[np.ndarray | PanoramaInput], tta: int = 1) -> list[PanoramaPrediction]:
-        """Predict from several panoramas (H, 2H, 3) uint8 at once, each at its size; `tta` as in `predict`."""
+        """Predict several panoramas (H, 2H, 3) uint8 in one forward pass; the maps of each have its size."""
         if tta < 1:
             raise ValueError(f"tta must be 1 or more, got {tta}")
         panoramas = [image if isinstance(image, PanoramaInput) else PanoramaInput(image) for image in images]
@@ -108,10 +108,10 @@ class PanoramaModel(TrainedModel):
         plain: dict[str, torch.Tensor],
         averaged: dict[str, torch.Tensor],
     ) -> PanoramaPrediction:
-        """The prediction of one image, from maps (., h, w) per task: of the plain network and averaged over views."""
+        """The prediction of one image from maps (., h, w) per task, of the plain network and averaged over views."""
         maps = at_panorama_size(averaged, resized, panorama.rgb)
         if panorama.seen is not None:
-            maps = {task: _without_unseen(task, values, panorama.seen) for task, values in maps.items()}
+            maps = {task: _mask_unseen(task, values, panorama.seen) for task, values in maps.items()}
         return PanoramaPrediction(
             rgb=panorama.rgb,
             valid=panorama.valid,
@@ -145,8 +145,8 @@ def _seam_scores(predictions: dict[str, torch.Tensor]) -> dict[str, float]:
     return {task: seam_score(prediction, TASKS[task].column_difference) for task, prediction in predictions.items()}
 
 
-def _without_unseen(task: str, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """A copy of a map (H, W, ...) with nothing where an image does not show anything."""
+def _mask_unseen(task: str, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """A copy of a map (H, W, ...) that marks pixels outside the image as missing."""
     values = values.copy()
     values[~seen] = TASKS[task].display.missing
     return values

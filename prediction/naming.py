@@ -12,7 +12,7 @@ class Job(NamedTuple):
     Attributes:
         image: the input file.
         stem: results are written to STEM_depth.npy, STEM.json and so on.
-        frame: number of the frame, from 1, if the file is a video; None for images.
+        frame: number of the frame of a video, counted from 1; None for images.
     """
 
     image: Path
@@ -20,19 +20,19 @@ class Job(NamedTuple):
     frame: int | None = None
 
     def result(self, ending: str) -> Path:
-        """The file of a result: STEM followed by an ending."""
+        """The result file with this ending."""
         return self.stem.with_name(self.stem.name + ending)
 
 
 def stems(images: list[Path], endings: Iterable[str]) -> dict[Path, Path]:
     """The stem of the results of each image: its path without the suffix.
 
-    Images keep their suffix if their results would clash, in any order, with those of other images (ignoring case) or
-    with the name of a folder.
+    Images keep their suffix if their results would otherwise clash with those of other images (ignoring case) or with
+    the name of a folder. The order of the images does not matter.
 
     Args:
         images: relative paths.
-        endings: of all possible results.
+        endings: of all possible result files.
     """
     endings = tuple(endings)
     folders = {_folded(folder) for image in images for folder in image.parents if folder.name}

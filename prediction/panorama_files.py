@@ -21,7 +21,7 @@ from utils.errors import UserError
 from utils.provenance import sha256, sha256_once
 from utils.text import metrics_line
 
-_SMALL_BAR = 0.02  # of the height: fewer black rows are not worth a note
+_SMALL_BAR = 0.02  # fraction of the height up to which black rows are not worth a note
 
 
 class PanoramaFilePredictor(FilePredictor):
@@ -30,11 +30,11 @@ class PanoramaFilePredictor(FilePredictor):
     Args:
         model: the network.
         tta: number of averaged views.
-        sphere: what the command line says about the part of the sphere that images show.
+        sphere: options on the part of the sphere that the images show.
         height: of the maps, see `PanoramaModel.predict`.
         masks: of the images, if any.
         without_black_bars: whether black rows at the top and at the bottom are marked as not valid.
-        cubemap: order of the faces in strips and grids, see `split_cubemap`; None: images are no cube maps.
+        cubemap: order of the faces in strips and grids, see `split_cubemap`; None: images are not cube maps.
     """
 
     model: PanoramaModel
@@ -59,10 +59,10 @@ class PanoramaFilePredictor(FilePredictor):
         self._masks = masks
         self._without_black_bars = without_black_bars
         self._cubemap = cubemap
-        self._video: VideoReader | None = None  # that was read last
+        self._video: VideoReader | None = None  # the last one
 
     def read(self, path: Path) -> InputImage:
-        return self._prepared(path, self._read_cubemap(path) if self._cubemap else read_image(path))
+        return self._prepare(path, self._read_cubemap(path) if self._cubemap else read_image(path))
 
     def read_frame(self, path: Path, frame: int) -> InputImage:
         if self._video is None or self._video.path != path:
@@ -71,48 +71,48 @@ class PanoramaFilePredictor(FilePredictor):
         size = (rgb.shape[1], rgb.shape[0])
         if self._cubemap:
             rgb = cubemap_as_panorama(split_cubemap(rgb, self._cubemap, path))
-        return self._prepared(path, InputImage(rgb, size, tone_mapped=False, sha256=sha256_once(path)))
+        return self._prepare(path, InputImage(rgb, size, tone_mapped=False, sha256=sha256_once(path), full_rgb=rgb))
 
-    def _prepared(self, path: Path, image: InputImage) -> InputImage:
-        """An image, or a frame of a video, as `predict` takes it."""
+    def _prepare(self, path: Path, image: InputImage) -> InputImage:
+        """Prepare an image, or a frame of a video, for `predict`."""
         size = image.rgb.shape[:2]
         try:
             gpano = parse_gpano(image.xmp)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        placement = self._sphere.of(size, gpano, path)
+        placement = self._sphere.placement(size, gpano, path)
         if not self._sphere.force:
             refuse_fisheyes(image.rgb, path, "--force")
         top, bottom = black_bars(image.rgb)
         entries = {**image.entries, **({"black_rows": [top, bottom]} if top or bottom else {})}
-        used = None
+        mask = None
         if self._masks:
-            mask_path = self._masks.of(path)
-            used, mask = read_mask(mask_path, size)
-            entries["mask"] = {"path": os.path.abspath(mask_path), "sha256": mask.sha256}
+            mask_path = self._masks.path_for(path)
+            mask, mask_image = read_mask(mask_path, size)
+            entries["mask"] = {"path": os.path.abspath(mask_path), "sha256": mask_image.sha256}
         if self._without_black_bars and (top or bottom):
-            used = np.ones(size, bool) if used is None else used
-            used[:top] = used[size[0] - bottom :] = False
-        panorama = panorama_input(image.rgb, placement, self._height, self.model.settings.height, used)
+            mask = np.ones(size, bool) if mask is None else mask
+            mask[:top] = mask[size[0] - bottom :] = False
+        panorama = panorama_input(image.rgb, placement, self._height, self.model.settings.height, mask)
         panorama = panorama._replace(from_cube=self._cubemap is not None)
         return image._replace(rgb=panorama.rgb, panorama=panorama, entries=entries)
 
     def _read_cubemap(self, path: Path) -> InputImage:
-        """A cube map as a panorama: one image of six faces, or six files, given that of the front."""
+        """Read a cube map as a panorama: one image of six faces, or six files, given the front."""
         image = read_image(path)
         files = face_files(path) if image.size[0] == image.size[1] else None
         if files is None:
             faces, entries = split_cubemap(image.rgb, self._cubemap, path), {}
         else:
             images = {name: read_image(file) for name, file in files.items()}
-            faces = {name: one.rgb for name, one in images.items()}
-            for name, one in images.items():
-                if one.size != image.size:
-                    width, height = one.size
+            faces = {name: face.rgb for name, face in images.items()}
+            for name, face in images.items():
+                if face.size != image.size:
+                    width, height = face.size
                     raise UserError(
                         f"--cubemap: {files[name]} is {width}x{height}, unlike {path}: save faces of one size"
                     )
-            entries = {"faces": {name: one.sha256 for name, one in images.items()}}
+            entries = {"faces": {name: face.sha256 for name, face in images.items()}}
         return image._replace(rgb=cubemap_as_panorama(faces), xmp=None, entries=entries)
 
     def predict(self, images: list[InputImage]) -> list[PanoramaPrediction]:
@@ -152,16 +152,18 @@ class PanoramaFilePredictor(FilePredictor):
             return False
         if "faces" in image and image["faces"] != _hashes(face_files(Path(image["path"]))):
             return False
-        return self._masks is None or image.get("mask", {}).get("sha256") == sha256(self._masks.of(Path(image["path"])))
+        if self._masks is None:
+            return True
+        return image.get("mask", {}).get("sha256") == sha256(self._masks.path_for(Path(image["path"])))
 
     def summary(self, descriptions: list[dict]) -> list[str]:
         """Notes on the images, and the mean seam scores."""
         lines = image_notes([one["input"] for one in descriptions], self._without_black_bars)
         if placed := [one["input"]["path"] for one in descriptions if one["placement"]]:
-            lines.append(f"note: {len(placed)} placed on the sphere, such as {placed[0]}: its .json says how")
+            lines.append(f"note: {len(placed)} placed on the sphere, such as {placed[0]} (see placement in its .json)")
         names = {"seam": "seam score", "seam_without_tta": "seam score without --tta"}
-        found = {words: [one[name] for one in descriptions if name in one] for name, words in names.items()}
-        return [*lines, *(f"{words}: {_mean_scores(scores)}" for words, scores in found.items() if scores)]
+        scores = {label: [one[name] for one in descriptions if name in one] for name, label in names.items()}
+        return [*lines, *(f"{label}: {_mean_scores(found)}" for label, found in scores.items() if found)]
 
 
 def _hashes(files: dict[str, Path] | None) -> dict[str, str]:
@@ -169,17 +171,17 @@ def _hashes(files: dict[str, Path] | None) -> dict[str, str]:
 
 
 def image_notes(inputs: list[dict], without_black_bars: bool) -> list[str]:
-    """Lines on images that were accepted as panoramas though not exactly 2:1, and on those with black bars.
+    """Lines on images that are not exactly 2:1 but were accepted as panoramas, and on images with black bars.
 
     Args:
-        inputs: what the .json files say about the images.
-        without_black_bars: whether they were left out.
+        inputs: entries of the .json files about the images.
+        without_black_bars: whether black bars were marked as not valid, which needs no note.
     """
     lines = []
     resized = [one for one in inputs if one["stretched"] and is_panorama(one["width"], one["height"])]
     if resized:
-        example = f"{resized[0]['path']} is {resized[0]['width']}x{resized[0]['height']}"
-        lines.append(f"note: {len(resized)} a pixel or two off 2:1 and resized, such as {example}")
+        example = f"{resized[0]['path']} ({resized[0]['width']}x{resized[0]['height']})"
+        lines.append(f"note: {len(resized)} resized, as they are a pixel or two off 2:1, such as {example}")
     barred = [one for one in inputs if max(one.get("black_rows", [0])) > _SMALL_BAR * one["height"]]
     if barred and not without_black_bars:
         top, bottom = barred[0]["black_rows"]
@@ -189,6 +191,6 @@ def image_notes(inputs: list[dict], without_black_bars: bool) -> list[str]:
 
 
 def _mean_scores(scores: list[dict[str, float]]) -> str:
-    """Means over images of a score per task, as text."""
+    """The mean over images of each task's score, as text."""
     means = {task: sum(score[task] for score in scores) / len(scores) for task in scores[0]}
     return metrics_line(means)

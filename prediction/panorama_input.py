@@ -1,4 +1,4 @@
-"""Panoramas as network and results need them: whole, upright, at the size of the maps, with a mask of valid pixels."""
+"""Panoramas ready for prediction: whole, upright, at the size of the maps, with a mask of valid pixels."""
 
 from typing import Literal, NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from datasets.panorama import resize_rgb
 from prediction.sphere_placement import Placement
 
-Height = int | Literal["own"] | None  # of maps: rows, that of the image, or the network's
+Height = int | Literal["own"] | None  # height of the maps: in pixels, that of the image, or the network's
 
 
 class PanoramaInput(NamedTuple):
@@ -15,8 +15,8 @@ class PanoramaInput(NamedTuple):
 
     Attributes:
         rgb: (H, 2H, 3) uint8.
-        seen: (H, 2H) bool, what the image shows; None: everything.
-        valid: (H, 2H) bool, what it shows and masks do not exclude; None: everything.
+        seen: (H, 2H) bool, pixels that the image shows; None: all.
+        valid: (H, 2H) bool, pixels that it shows and that no mask excludes; None: all.
         placement: of the image, if it is not a whole, upright sphere; None otherwise.
         from_cube: whether the image was a cube map.
     """
@@ -29,32 +29,32 @@ class PanoramaInput(NamedTuple):
 
 
 def panorama_input(
-    rgb: np.ndarray, placement: Placement, height: Height, network_height: int, used: np.ndarray | None = None
+    rgb: np.ndarray, placement: Placement, height: Height, network_height: int, mask: np.ndarray | None = None
 ) -> PanoramaInput:
-    """The panorama of an image.
+    """Place an image on the sphere.
 
     Args:
         rgb: (h, w, 3) uint8, the image.
         placement: of the image.
         height: of the panorama; "own": that of the image; None: `network_height`.
-        network_height: the training size.
-        used: (h, w) bool, the pixels of the image that are not masked; None: all.
+        network_height: height of the network's input.
+        mask: (h, w) bool, the valid pixels of the image; None: all.
     """
     own = len(rgb) if placement.is_plain else placement.own_height(len(rgb))
     height = own if height == "own" else height or network_height
     if placement.is_plain:
-        valid = None if used is None else resize_mask(used, height, 2 * height)
+        valid = None if mask is None else resize_mask(mask, height, 2 * height)
         return PanoramaInput(resize_rgb(rgb, height, 2 * height), valid=valid)
     whole = placement.place(rgb, height)
     seen = placement.place_mask(np.ones(rgb.shape[:2], bool), height)
-    valid = seen if used is None else placement.place_mask(used, height)
+    valid = seen if mask is None else placement.place_mask(mask, height)
     if seen.all():
-        seen, valid = None, None if used is None else valid
+        seen, valid = None, None if mask is None else valid
     return PanoramaInput(whole, seen, valid, placement)
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The nearest pixels of a mask (h, w) bool, (height, width)."""
+    """Resize a mask (h, w) bool to (height, width) by nearest neighbors."""
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip((height, width), mask.shape, strict=True)
     )

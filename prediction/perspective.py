@@ -29,31 +29,33 @@ class PerspectiveModel(TrainedModel):
     def predict(
         self, image: ImageLike, camera: Pinhole | None = None, min_score: float = SHOWN_SCORE
     ) -> PerspectivePrediction:
-        """Predict from one image, at its own size.
+        """Predict one image, at its own size.
 
         Args:
-            image: as for `PanoramaModel.predict`, but of any aspect ratio.
-            camera: that took it; None: the focal length in the EXIF of a file if there is one, else NYU v2's camera.
-            min_score: of the detections that are kept.
+            image: as for `PanoramaModel.predict`, but with any aspect ratio.
+            camera: of the image; None: by the focal length in the EXIF of a file if there is one, else NYU v2's.
+            min_score: minimum score of detections.
 
         Raises:
             UserError: when a file cannot be read.
-            ValueError: when an array has another shape, type or range, or the camera is of images of another size.
+            ValueError: when an array has another shape, type or range, or the camera is for another image size.
         """
         file = read_image(image) if isinstance(image, str | Path) else None
         rgb = file.rgb if file else as_rgb(image)
         if camera and (camera.height, camera.width) != rgb.shape[:2]:
             size = f"{rgb.shape[1]}x{rgb.shape[0]}"
-            raise ValueError(f"the image is {size}, but the camera is of {camera.width}x{camera.height}")
-        focal_length = file.focal_length if file else None
-        known = Camera(camera, "given") if camera else CameraFlags().of(rgb.shape[:2], focal_length, self.settings)
-        [prediction] = self.predict_batch([rgb], [known], min_score)
+            raise ValueError(f"the image is {size}, but the camera is for {camera.width}x{camera.height}")
+        if camera:
+            used = Camera(camera, "given")
+        else:
+            used = CameraFlags().camera(rgb.shape[:2], file.focal_length if file else None, self.settings)
+        [prediction] = self.predict_batch([rgb], [used], min_score)
         return prediction
 
     def predict_batch(
         self, images: list[np.ndarray], cameras: list[Camera], min_score: float = SHOWN_SCORE
     ) -> list[PerspectivePrediction]:
-        """Predict from several images, (any, any, 3) uint8 and their cameras, at once; `min_score` as in `predict`."""
+        """Predict several images (any, any, 3) uint8, given their cameras, in one forward pass; see `predict`."""
         displays = perspective_displays(self.settings, min_score)
         predictions = self._run([fit_colors(rgb, self.settings.height, self.settings.width) for rgb in images])
         return [
@@ -64,7 +66,7 @@ class PerspectiveModel(TrainedModel):
     def _prediction(
         self, rgb: np.ndarray, camera: Camera, displays: dict[str, Display], predictions: dict[str, torch.Tensor]
     ) -> PerspectivePrediction:
-        """The prediction of one image, from those of the network for the padded and resized one."""
+        """The prediction of one image, from the network's predictions for the padded and resized one."""
         size = rgb.shape[:2]
         padded = padded_size(size, self.settings.height, self.settings.width)
         maps = {

@@ -19,11 +19,11 @@ class PerspectiveFilePredictor(FilePredictor):
 
     Args:
         model: the network.
-        cameras: what the command line says about them.
-        min_score: of the detections that are kept; None: SHOWN_SCORE.
+        cameras: options on the cameras.
+        min_score: minimum score of detections; None: SHOWN_SCORE.
 
     Raises:
-        UserError: when there is a `min_score`, but the network does not detect.
+        UserError: when there is a `min_score`, but the network does not detect objects.
     """
 
     model: PerspectiveModel
@@ -32,7 +32,7 @@ class PerspectiveFilePredictor(FilePredictor):
 
     def __init__(self, model: PerspectiveModel, cameras: CameraFlags, min_score: float | None = None):
         if min_score is not None and DETECTION not in model.settings.tasks:
-            raise UserError(f"--min_score is for boxes, but {model.path} does not detect: drop it")
+            raise UserError(f"--min_score is for boxes, but {model.path} does not detect objects: drop it")
         self.model = model
         self._min_score = SHOWN_SCORE if min_score is None else min_score
         self.displays = perspective_displays(model.settings, self._min_score)
@@ -40,7 +40,7 @@ class PerspectiveFilePredictor(FilePredictor):
 
     def read(self, path: Path) -> InputImage:
         image = read_image(path)
-        camera = self._cameras.of(image.rgb.shape[:2], image.focal_length, self.model.settings, path)
+        camera = self._cameras.camera(image.rgb.shape[:2], image.focal_length, self.model.settings, path)
         return image._replace(camera=camera)
 
     def predict(self, images: list[InputImage]) -> list[PerspectivePrediction]:
@@ -51,11 +51,11 @@ class PerspectiveFilePredictor(FilePredictor):
         return {"camera_asked_for": str(self._cameras)}
 
     def describe_prediction(self, prediction: PerspectivePrediction) -> dict:
-        found = {} if prediction.boxes is None else {"num_boxes": len(prediction.boxes)}
-        return {"camera": prediction.camera.as_dict(), **found}
+        boxes = {} if prediction.boxes is None else {"num_boxes": len(prediction.boxes)}
+        return {"camera": prediction.camera.as_dict(), **boxes}
 
     def summary(self, descriptions: list[dict]) -> list[str]:
-        """How many objects were found, how the cameras are known, and what looks like a panorama."""
+        """The number of boxes, the sources of the cameras, and a warning about images that look like panoramas."""
         lines = []
         if numbers := [one["num_boxes"] for one in descriptions if "num_boxes" in one]:
             in_images = f"in {sum(map(bool, numbers))} of {len(numbers)} images"

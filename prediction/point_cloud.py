@@ -14,13 +14,13 @@ from utils.sphere import erp_ray_rows
 from utils.tasks import METERS
 
 TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # 180 degrees about x
-PLY_AXES = {  # by the axis that points up: rotation from the camera frame, and axes in words
+PLY_AXES = {  # axis that points up -> rotation from the camera frame, and axes in words
     "-y": (np.eye(3, dtype=np.float32), "x right, y down, z forward"),
     "y": (np.diag(TO_GLTF), "x right, y up, z backward"),
     "z": (np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32), "x right, y forward, z up"),
 }
 _PLY_TYPES = {"<f4": "float", "u1": "uchar"}
-_CHUNK = 1 << 20  # points at a time: those of large panoramas take gigabytes
+_CHUNK = 1 << 20  # points at a time, as large panoramas take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +52,15 @@ class PointCloud:
         camera: Pinhole | None = None,
         unit: str = METERS,
     ) -> "PointCloud":
-        """One point per pixel that has a depth (finite, above 0), predicted or true; no others.
+        """One point per pixel that has a depth (finite, above 0), predicted or ground truth.
 
         Args:
-            depth: (H, W): of a panorama along the ray, of a perspective image along the optical axis.
+            depth: (H, W), along the ray for panoramas, along the optical axis for perspective images.
             colors: (H, W, 3) uint8 RGB.
             normals: (H, W, 3) unit vectors in the camera frame, toward the camera.
             labels: (H, W) uint8 classes.
-            mask: (H, W) bool, which pixels to use; None: all.
-            camera: that took the image; None for a panorama.
+            mask: (H, W) bool, the pixels to use; None: all.
+            camera: of a perspective image; None for a panorama.
             unit: of depth, in words.
 
         Raises:
@@ -83,7 +83,7 @@ class PointCloud:
 
         Args:
             path: of the file.
-            up: the axis that points up in the file: "-y" for the axes as here; "y" (x right, z backward) and "z" (x
+            up: the axis that points up in the file: "-y" for the axes of `xyz`; "y" (x right, z backward) or "z" (x
                 right, y forward) for viewers. All are rotations of each other.
         """
         rotation, axes = PLY_AXES[up]
@@ -106,11 +106,11 @@ class PointCloud:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             file.write("".join(f"{line}\n" for line in header).encode("ascii"))
             for start in range(0, len(self.xyz), _CHUNK):
-                some = slice(start, start + _CHUNK)
-                vertices = np.empty(len(self.xyz[some]), dtype=layout)
-                for names, (_, values, turn) in columns.items():
-                    turned = values[some] if turn is None else values[some] @ turn.T
-                    for name, column in zip(names.split(), turned.T, strict=True):
+                chunk = slice(start, start + _CHUNK)
+                vertices = np.empty(len(self.xyz[chunk]), dtype=layout)
+                for names, (_, values, rotation) in columns.items():
+                    rotated = values[chunk] if rotation is None else values[chunk] @ rotation.T
+                    for name, column in zip(names.split(), rotated.T, strict=True):
                         vertices[name] = column
                 file.write(vertices.tobytes())
 
@@ -141,19 +141,19 @@ def pixels_with_depth(
         sizes["camera"] = (camera.height, camera.width)
     for name, size in sizes.items():
         if size != depth.shape:
-            raise ValueError(f"{name} is of {size} pixels, but depth is {depth.shape}")
+            raise ValueError(f"{name} has size {size}, but depth {depth.shape}")
     has_depth = np.isfinite(depth) & (depth > 0)
     return has_depth if mask is None else has_depth & mask.astype(bool)
 
 
 def _panorama_points(depth: np.ndarray, has_depth: np.ndarray) -> np.ndarray:
-    """The points (N, 3) float32 of the pixels of a panorama that have a depth, both maps (H, W)."""
+    """The points (N, 3) float32 of the pixels of a panorama that have a depth; both maps are (H, W)."""
     height, width = depth.shape
     points = np.empty((np.count_nonzero(has_depth), 3), np.float32)
-    done = 0
+    start = 0
     for rows in np.array_split(np.arange(height), -(-depth.size // _CHUNK)):
-        some = has_depth[rows]
-        new = erp_ray_rows(rows, height, width)[some] * depth[rows][some][:, None]
-        points[done : done + len(new)] = new
-        done += len(new)
+        used = has_depth[rows]
+        chunk = erp_ray_rows(rows, height, width)[used] * depth[rows][used][:, None]
+        points[start : start + len(chunk)] = chunk
+        start += len(chunk)
     return points

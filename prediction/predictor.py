@@ -1,4 +1,4 @@
-"""A network as a predictor."""
+"""Networks as predictors: precision, compilation and memory format."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,17 @@ from torch import nn
 from training.setup import AMP_TYPES, prepare_network
 from utils.precision import at_least_float32
 
-Predictor = Callable[[torch.Tensor], dict[str, torch.Tensor]]  # from rgb (B, 3, H, W) to a prediction per task
+Predictor = Callable[[torch.Tensor], dict[str, torch.Tensor]]  # rgb (B, 3, H, W) -> predictions by task
 
 
 def predictor_of(
     network: nn.Module, amp: str = "off", compiled: bool = False, channels_last: bool = False
 ) -> Predictor:
-    """A network in eval mode that computes in mixed precision, compiled or with channels last, if asked for.
+    """The predictor of a network in eval mode.
 
     Args:
-        network: changed in place, but for its weights.
-        amp: a key of `training.setup.AMP_TYPES`. The predictions are float32 nevertheless.
+        network: changed in place, except for its weights.
+        amp: mixed precision, a key of `training.setup.AMP_TYPES`; predictions are always float32.
         compiled, channels_last: see `training.setup.prepare_network`.
     """
     prepare_network(network, channels_last, compiled)

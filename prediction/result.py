@@ -20,7 +20,7 @@ from visual.displays import Display, DisplaySettings
 from visual.panels import maps_panel
 
 _MESH_WIDTH = 1024  # of larger maps, a mesh connects every n-th pixel
-_PANEL_WIDTH = 1024  # of larger maps, a panel shows every n-th pixel, as its text has one size
+_PANEL_WIDTH = 1024  # of larger maps, a panel shows every n-th pixel, as its text has a fixed size
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Prediction(ABC):
         normal: (H, W, 3) float32, unit vectors that point to the camera, in the camera frame (but see
             `settings.normal_frame`), or None.
         labels: (H, W) uint8, indices into `settings.class_names`, or None.
-        is_resampled: whether the maps are of other pixels than the image's, so that `rgb` is needed with them.
-        valid: (H, W) bool, the pixels that the image shows and no mask excludes; None: all. What it does not show has
-            depth 0, normal (0, 0, 0) and label 255; predictions of masked pixels are kept.
+        valid: (H, W) bool, the pixels that the image shows and no mask excludes; None: all. Pixels that it does not
+            show have depth 0, normal (0, 0, 0) and label 255; masked pixels keep their predictions.
+        is_resampled: whether the maps belong to `rgb` only, as the image was turned, padded or a cube map.
 
     Maps of tasks that the network was not trained for are None.
     """
@@ -100,7 +100,7 @@ class Prediction(ABC):
     def mesh(self, texture: np.ndarray | None = None) -> Mesh:
         """Textured triangles between the pixels that have a depth, see `Mesh.from_depth`.
 
-        They are between every n-th row and column of large maps, so that there are at most a million.
+        They connect every n-th row and column of large maps, so that there are at most a million.
 
         Args:
             texture: the image (any, any, 3) uint8 in its full resolution; None: `rgb`.
@@ -121,14 +121,15 @@ class Prediction(ABC):
 
 @dataclass(frozen=True, eq=False)
 class PanoramaPrediction(Prediction):
-    """The maps of one panorama, at the training size of the network or the size asked for; z points to its center.
+    """The maps of one panorama, at the training size of the network or at the requested size.
 
-    Depth is **along the ray**; `rgb` is the panorama at the size of the maps.
+    Depth is **along the ray**; z points to the center of the panorama; `rgb` is the panorama at the size of the maps.
 
     Attributes:
         tta: number of averaged views.
-        seam: per task, how much the prediction jumps across the left/right border (`metrics.seam`); about 1 is good.
-        plain_seam: the same without averaging views.
+        seam: per task, the change across the left/right border, relative to that between other columns
+            (`metrics.seam`); about 1 is good.
+        plain_seam: the same without averaging over views.
         placement: of the image in the panorama, if it is not a whole, upright sphere; None otherwise.
     """
 
@@ -153,10 +154,10 @@ class PerspectivePrediction(Prediction):
     Depth is **along the optical axis**, the z coordinate; `rgb` is the image.
 
     Attributes:
-        camera: that took the image; depth, normals, labels and boxes do not depend on it, the points do.
+        camera: of the image; only the points depend on it.
         boxes: (n, 6) float32, detections, the best first: class (an index into `settings.class_names`), score, and the
             corners x1, y1, x2, y2 in pixels of the image: its upper left corner is 0, 0, its lower right one W, H. None
-            if the network does not detect.
+            if the network does not detect objects.
     """
 
     _: KW_ONLY

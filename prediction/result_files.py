@@ -31,19 +31,20 @@ _DESCRIPTION = ".json"
 
 Texture = Callable[[], np.ndarray]  # the image of a prediction, (any, any, 3) uint8, at its full size
 Writer = Callable[[Prediction, Texture, Path], None]
-_GLB = ("glb", "mesh")  # kinds that need trimesh, written only if asked for
+_GLB = ("glb", "mesh")  # kinds that need trimesh and are written only on request
 
 
 class ResultFiles:
-    """Writes predictions, and finds those that exist already.
+    """Writes the result files of predictions, and finds existing ones.
 
-    The files of an image are one set: the .json that lists them is written last, and other files are not trusted.
+    The files of an image are one set: the .json file that lists them is written last, and files that it does not list
+    are not trusted.
 
     Args:
-        predictor: whose predictions.
+        predictor: of the program.
         kinds: values of --save; None: all that the model can produce, except glb and mesh.
         overwrite: whether to replace existing results.
-        up: of .ply files, see `PointCloud.save_ply`.
+        up: axis that points up in .ply files, see `PointCloud.save_ply`.
 
     Raises:
         UserError: when the model cannot produce a kind, or a package is missing.
@@ -71,37 +72,37 @@ class ResultFiles:
             UserError: when some are from another checkpoint, options, precision or version of the program.
         """
         for job in jobs if not self._overwrite else ():
-            with suppress(OSError):  # concerns only this image, and is reported with it
+            with suppress(OSError):  # concerns only this image and is reported with it
                 self._require_same_origin(job, self._describer.read(job.result(_DESCRIPTION)))
 
-    def are_there(self, job: Job) -> bool:
-        """Whether all results of an image, in its current version, exist and need not be written.
+    def are_current(self, job: Job) -> bool:
+        """Whether all results of the current version of an image exist and need not be written.
 
         Raises:
             UserError: when they are from another checkpoint, options, precision, version or image.
             OSError: when a file cannot be read.
         """
-        if self._overwrite or (there := self._describer.read(job.result(_DESCRIPTION))) is None:
+        if self._overwrite or (existing := self._describer.read(job.result(_DESCRIPTION))) is None:
             return False
-        self._require_same_origin(job, there)
-        if there.sha256 != (sha256(job.image) if job.frame is None else sha256_once(job.image)):
-            if there.path == os.path.abspath(job.image):  # the image has changed
+        self._require_same_origin(job, existing)
+        if existing.sha256 != (sha256(job.image) if job.frame is None else sha256_once(job.image)):
+            if existing.path == os.path.abspath(job.image):  # the image has changed
                 return False
             raise UserError(
-                f"{job.result(_DESCRIPTION)} is of another image than {job.image}: "
+                f"{job.result(_DESCRIPTION)} belongs to another image than {job.image}: "
                 "pass --overwrite, or choose another --out"
             )
-        if not self._predictor.accepts(there.image) or there.tone_mapping not in (None, TONE_MAPPING):
+        if not self._predictor.accepts(existing.image) or existing.tone_mapping not in (None, TONE_MAPPING):
             return False
         needed = {path.name for path in map(job.result, self._writers)}
-        extra = there.names.intersection(path.name for path in map(job.result, _EXTRA))
-        return needed <= there.names and all(job.stem.with_name(name).is_file() for name in needed | extra)
+        extra = existing.names.intersection(path.name for path in map(job.result, _EXTRA))
+        return needed <= existing.names and all(job.stem.with_name(name).is_file() for name in needed | extra)
 
     def require_names(self, job: Job) -> None:
         """Make sure that the file names of the results of an image can be used.
 
         Raises:
-            UserError: when a name is too long, or is that of a folder.
+            UserError: when a name is too long, or a folder has it.
             OSError: when the folder of the results is inaccessible.
         """
         for path in map(job.result, (*self._writers, _DESCRIPTION)):
@@ -112,14 +113,14 @@ class ResultFiles:
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
-                raise UserError(f"{job.image}: the names of its results are too long: shorten its own") from error
+                raise UserError(f"{job.image}: the names of its results would be too long: rename it") from error
             if is_folder:
                 raise UserError(f"{path} is a folder, but a result of {job.image} has this name")
 
     def write(self, job: Job, image: InputImage, prediction: Prediction) -> dict:
         """Write the files of a prediction. Earlier files are replaced when all new ones are complete.
 
-        Other result files are kept if they are of the same image and checkpoint, and removed otherwise.
+        Other result files are kept if they have the same image and origin, and removed otherwise.
 
         Returns:
             The content of the .json file.
@@ -130,13 +131,17 @@ class ResultFiles:
         folder = job.stem.parent
         extra = {ending: write for ending, (is_needed, write) in _EXTRA.items() if is_needed(prediction)}
         writers = {**self._writers, **extra}
+
+        def texture() -> np.ndarray:
+            return read_image(job.image).rgb if image.full_rgb is None else image.full_rgb
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".prediction-") as temporary:
-                # Short names, as those of the results may have the maximum length.
+                # Short names, as the names of the results may have the maximum length
                 complete = {ending: Path(temporary, f"result{ending}") for ending in (*writers, _DESCRIPTION)}
                 for ending, write in writers.items():
-                    write(prediction, lambda: read_image(job.image).rgb, complete[ending])
+                    write(prediction, texture, complete[ending])
                 stale, kept = self._other_files(job, image, {*writers, _DESCRIPTION})
                 names = frozenset(path.name for path in (*map(job.result, writers), *kept))
                 description = self._describer.describe(job, image, prediction, names)
@@ -152,25 +157,23 @@ class ResultFiles:
             raise UserError(f"the results of {job.image} cannot be written to {folder}: {reason}") from cause
 
     def _other_files(self, job: Job, image: InputImage, written: set[str]) -> tuple[list[Path], list[Path]]:
-        """Files of an earlier prediction whose endings are not written now: the stale ones, and those to be kept."""
-        there = self._describer.read(job.result(_DESCRIPTION)) or Description(origin=None)
+        """Files of an earlier prediction whose endings are not written now: stale ones, and ones to keep."""
+        existing = self._describer.read(job.result(_DESCRIPTION)) or Description(origin=None)
         files = [job.result(ending) for ending in ENDINGS if ending not in written]
-        files = [path for path in files if path.name in there.names and path.is_file()]
-        is_same = (there.origin, there.sha256) == (self._describer.origin, image.sha256)
+        files = [path for path in files if path.name in existing.names and path.is_file()]
+        is_same = (existing.origin, existing.sha256) == (self._describer.origin, image.sha256)
         return ([], files) if is_same else (files, [])
 
-    def _require_same_origin(self, job: Job, there: Description | None) -> None:
-        if there and there.origin != self._describer.origin:
+    def _require_same_origin(self, job: Job, existing: Description | None) -> None:
+        if existing and existing.origin != self._describer.origin:
             raise UserError(
-                f"{job.result(_DESCRIPTION)} is of another checkpoint, {self._predictor.flags}, precision or version "
-                "of this program: pass --overwrite, or choose another --out"
+                f"{job.result(_DESCRIPTION)} has another checkpoint, {self._predictor.flags}, precision or version of "
+                "this program: pass --overwrite, or choose another --out"
             )
 
 
 def writers_of(displays: Mapping[str, Display | type[Display]], up: str = "-y") -> dict[str, dict[str, Writer]]:
-    """For each value of --save that a network of the tasks of these displays supports: endings of files, and their
-    writers.
-    """
+    """The values of --save that a network with these displays supports, with the ending and the writer of each file."""
     writers: dict[str, dict[str, Writer]] = {}
     for task, display in displays.items():
         writers[display.map_name] = {
@@ -205,7 +208,7 @@ def _write_map(task: str, encode: Encoding, prediction: Prediction, texture: Tex
         temporary.write_bytes(content.getbuffer())
 
 
-# Written regardless of --save if they are needed to use the others: when, and how.
+# Files that are written regardless of --save if the others cannot be used without them: ending -> (condition, writer).
 _EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
     "_valid.png": (
         lambda prediction: prediction.valid is not None,
@@ -217,5 +220,5 @@ _EXTRA: dict[str, tuple[Callable[[Prediction], bool], Writer]] = {
     ),
 }
 _ALL_WRITERS = writers_of({**DISPLAYS, DETECTION: DetectionDisplay})
-# Of all result files.
+# The endings of all possible result files
 ENDINGS = (_DESCRIPTION, *_EXTRA, *(ending for endings in _ALL_WRITERS.values() for ending in endings))

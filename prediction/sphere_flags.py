@@ -1,4 +1,4 @@
-"""Which part of the sphere an image shows: by the command line, by its metadata, or all of it."""
+"""The part of the sphere that an image shows: from the command line, from its metadata, or all of it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,14 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class SphereFlags:
-    """What the command line says about the part of the sphere that the images show.
+    """Options on the part of the sphere that images show.
 
     Attributes:
         vfov: vertical field of view in degrees, around the horizon, or None.
         crop: longitudes of the left and right border, latitudes of the upper and lower one, in degrees, or None.
         upright: pitch and roll of the camera in degrees, or None.
         force: whether to stretch images of any shape to whole spheres if neither flags nor metadata place them.
-        remedy: what can be done about them otherwise, for the message.
+        remedy: advice on images that are not 2:1, for the message.
 
     Raises:
         UserError: when the values of a flag do not fit together.
@@ -50,12 +50,12 @@ class SphereFlags:
         given = [f"{flag} {' '.join(f'{value:.9g}' for value in values)}" for flag, values in flags.items() if values]
         return " ".join(given) or "GPano metadata, or a whole, upright sphere"
 
-    def of(self, size: tuple[int, int], gpano: GPano | None, name: str | Path) -> Placement:
-        """The placement of an image of (H, W): by the flags, else by its metadata, else a whole, upright sphere.
+    def placement(self, size: tuple[int, int], gpano: GPano | None, name: str | Path) -> Placement:
+        """The placement of an image of (H, W): from the flags, else from its metadata, else a whole, upright sphere.
 
         Raises:
-            UserError: when it is not twice as wide as high and nothing says which part of the sphere it shows, or when
-                flags or metadata do not fit it.
+            UserError: when it is not twice as wide as high and neither flags nor metadata place it, or when they do not
+                fit it.
         """
         try:
             placement = self._borders(size, gpano, name)

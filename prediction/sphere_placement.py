@@ -1,4 +1,4 @@
-"""Where an image that does not show a whole, upright sphere lies on the sphere, and the panorama that it becomes."""
+"""Placing images that do not show a whole, upright sphere in a panorama that does."""
 
 import math
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _TOLERANCE = 0.01  # of the aspect ratio of an image and its metadata
 class Placement:
     """The part of the sphere that an image shows, and how the camera was held, in degrees.
 
-    The image is equirectangular in the frame of the camera, of which left, right, top and bottom are borders.
+    The image is equirectangular in the camera frame; left, right, top and bottom are its borders there.
 
     Attributes:
         left, right: longitudes, increasing to the right; 0 is the center of the whole panorama.
@@ -45,7 +45,7 @@ class Placement:
 
     @property
     def is_all_around(self) -> bool:
-        """Whether the left and the right border are the same."""
+        """Whether the left and right borders coincide."""
         return self.right - self.left > 360 - 1e-6
 
     @property
@@ -65,7 +65,7 @@ class Placement:
     def place(self, rgb: np.ndarray, height: int) -> np.ndarray:
         """The whole, upright panorama (height, 2 height, 3) uint8 of an image (h, w, 3) uint8.
 
-        Beyond the image its nearest border is repeated.
+        Outside the image, the nearest pixel of its border is repeated.
 
         Raises:
             UserError: when the height is above LARGEST_HEIGHT.
@@ -79,13 +79,13 @@ class Placement:
         return resize_rgb(self._sampled(small, times * height), height, 2 * height)
 
     def place_mask(self, mask: np.ndarray, height: int) -> np.ndarray:
-        """A mask (h, w) bool of the image in the panorama, (height, 2 height) bool; false outside of the image."""
-        parts = []
+        """A mask (h, w) bool of the image in the panorama, (height, 2 height) bool; False outside the image."""
+        chunks = []
         for row, column in self._positions(height, mask.shape):
             row, column = np.rint(row).astype(int), np.rint(column).astype(int)
             seen = (row >= 0) & (row < len(mask)) & (column >= 0) & (column < mask.shape[1])
-            parts.append(seen & mask[row.clip(0, len(mask) - 1), column.clip(0, mask.shape[1] - 1)])
-        return np.concatenate(parts)
+            chunks.append(seen & mask[row.clip(0, len(mask) - 1), column.clip(0, mask.shape[1] - 1)])
+        return np.concatenate(chunks)
 
     def as_dict(self) -> dict:
         """As plain data."""
@@ -101,8 +101,8 @@ class Placement:
         return np.concatenate([sample(around, row, column + before.shape[1]) for row, column in positions])
 
     def _positions(self, height: int, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Where the panorama's pixels lie in an image of (h, w), some rows at a time: fractional row and column, both
-        (n, 2 height)."""
+        """Fractional rows and columns, both (n, 2 height), of the panorama's pixels in an image of (h, w), for n rows
+        of the panorama at a time."""
         turn = turn_rotation((0.0, self.pitch, self.roll))
         gap = (360 - (self.right - self.left)) / 2
         for rows in np.array_split(np.arange(height), -(-2 * height * height // _CHUNK)):
@@ -110,7 +110,7 @@ class Placement:
             if self.pitch or self.roll:
                 rays = rays @ turn  # the inverse of the turn, as vectors are rows
             u, v = (np.degrees(angle) for angle in rays_to_angles(rays))
-            from_left = (u - self.left + gap) % 360 - gap  # what lies outside is split between both borders
+            from_left = (u - self.left + gap) % 360 - gap  # the gap is split between both borders
             row = (self.top + v) / (self.top - self.bottom) * size[0] - 0.5  # v increases downward
             yield row, from_left / (self.right - self.left) * size[1] - 0.5
 
@@ -119,17 +119,17 @@ def placement_of_gpano(gpano: GPano, size: tuple[int, int]) -> Placement:
     """The placement of an image of (H, W) by its metadata.
 
     Raises:
-        UserError: when it has another projection, or the metadata describe another image.
+        UserError: when it has another projection, or the metadata describe an image of another aspect ratio.
     """
     if gpano.projection != "equirectangular":
-        raise UserError(f"its GPano metadata says that it is {gpano.projection}: only equirectangular images are read")
+        raise UserError(f"its GPano metadata declares it {gpano.projection}: only equirectangular images are read")
     borders = {}
     if gpano.crop:
         width, height, left, top, full_width, full_height = gpano.crop
         if abs(size[1] / size[0] / (width / height) - 1) > _TOLERANCE:
             raise UserError(
                 f"its GPano metadata describes an image of {width:g}x{height:g}, but it is {size[1]}x{size[0]}: pass "
-                "the part of the sphere that it shows by --crop (-180 180 90 -90: all)"
+                "the part of the sphere that it shows with --crop (-180 180 90 -90: all)"
             )
         borders = {
             "left": left / full_width * 360 - 180,
@@ -144,10 +144,10 @@ def placement_of_vfov(vfov: float, size: tuple[int, int]) -> Placement:
     """The placement of an image of (H, W) around the horizon with this vertical field of view in degrees.
 
     Raises:
-        UserError: when it would reach around the sphere more than once.
+        UserError: when its width would span more than 360 degrees.
     """
-    across = vfov * size[1] / size[0]
-    if across > 360 * (1 + _TOLERANCE):
-        raise UserError(f"--vfov {vfov:g}: an image of {size[1]}x{size[0]} would span {across:.0f} degrees, above 360")
-    across = 360 if across > 360 * (1 - _TOLERANCE) else across
-    return Placement(-across / 2, across / 2, vfov / 2, -vfov / 2, source="--vfov")
+    hfov = vfov * size[1] / size[0]
+    if hfov > 360 * (1 + _TOLERANCE):
+        raise UserError(f"--vfov {vfov:g}: an image of {size[1]}x{size[0]} would span {hfov:.0f} degrees, above 360")
+    hfov = 360 if hfov > 360 * (1 - _TOLERANCE) else hfov
+    return Placement(-hfov / 2, hfov / 2, vfov / 2, -vfov / 2, source="--vfov")

@@ -20,7 +20,7 @@ class TrainedModel:
     """A trained network, see `load`.
 
     Attributes:
-        settings: of the network: architecture and meaning of its predictions.
+        settings: architecture of the network and meaning of its predictions.
         path: of its checkpoint.
         sha256: of the checkpoint.
         epoch: number of epochs of training; 0 if unknown.
@@ -28,7 +28,7 @@ class TrainedModel:
         precision: of its computations, see `training.setup.precision_of`.
     """
 
-    _open: ClassVar[Callable[[str | Path], SavedNetwork]]  # the checkpoint of a path given by the user
+    _open: ClassVar[Callable[[str | Path], SavedNetwork]]  # reads the checkpoint at a path, see `load`
 
     def __init__(
         self,
@@ -70,5 +70,5 @@ class TrainedModel:
         return cls(cls._open(path), device, amp, compiled, channels_last)
 
     def _as_batch(self, images: list[np.ndarray]) -> torch.Tensor:
-        """Images (H, W, 3) uint8 at the size of the network as its input (B, 3, H, W)."""
+        """The network's input (B, 3, H, W) for B images (H, W, 3) uint8 at its size."""
         return torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255

@@ -10,7 +10,7 @@ from training.loop import batched
 from utils.cpu_kernels import use_cpu_kernels
 from utils.views import View
 
-IMAGES_AT_ONCE = 16  # of all views, on a GPU; on a CPU a batch is no faster, and needs more memory
+IMAGES_AT_ONCE = 16  # views of all images in a batch on a GPU; on a CPU such batches only need more memory
 
 
 def views(number: int, width: int) -> list[View]:
@@ -22,13 +22,13 @@ def views(number: int, width: int) -> list[View]:
 
 
 class ViewAverage:
-    """A predictor, from rgb (B, 3, H, W) to a prediction per task, that averages a network's predictions for N views.
+    """A `Predictor` that averages a network's predictions over N views.
 
     Depths and logits are averaged; normals are rotated back, averaged and normalized. N = 1 gives exactly the
     predictions of the network.
 
     Args:
-        network: in eval mode.
+        network: predictor of one view.
         number: N, 1 or more.
         normal_frame: "camera" or "world", the frame of the network's normals.
     """
@@ -42,23 +42,23 @@ class ViewAverage:
         return self.with_plain(rgb)[1]
 
     def with_plain(self, rgb: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """The predictions of the plain network, for the first view, and the average."""
+        """The predictions of the plain network, which are those for the first view, and the average over all views."""
         if self._number == 1:
             plain = self._network(rgb)
             return plain, plain
-        answers = self._of_views(rgb)
-        _, plain = next(answers)  # the first view is the panorama itself
+        view_predictions = self._predict_views(rgb)
+        _, plain = next(view_predictions)  # the first view is the panorama itself
         totals = dict(plain)
-        for view, predictions in answers:
+        for view, predictions in view_predictions:
             for task, maps in predictions.items():
                 totals[task] = totals[task] + TASKS[task].averaging.restore(maps, view, self._normal_frame)
         return plain, {task: TASKS[task].averaging.mean(total, self._number) for task, total in totals.items()}
 
-    def _of_views(self, rgb: torch.Tensor) -> Iterator[tuple[View, dict[str, torch.Tensor]]]:
-        """Each view and the network's predictions for it; several views are predicted as one batch."""
-        at_once = 1 if use_cpu_kernels(rgb) else max(1, IMAGES_AT_ONCE // len(rgb))
-        for some in batched(views(self._number, rgb.shape[-1]), at_once):
-            joint = self._network(torch.cat([view.apply(rgb) for view in some]))
-            of_each = {task: maps.unflatten(0, (len(some), len(rgb))) for task, maps in joint.items()}
-            for number, view in enumerate(some):
-                yield view, {task: maps[number] for task, maps in of_each.items()}
+    def _predict_views(self, rgb: torch.Tensor) -> Iterator[tuple[View, dict[str, torch.Tensor]]]:
+        """Each view and the network's predictions for it; on a GPU, several views are one batch."""
+        views_at_once = 1 if use_cpu_kernels(rgb) else max(1, IMAGES_AT_ONCE // len(rgb))
+        for batch in batched(views(self._number, rgb.shape[-1]), views_at_once):
+            predictions = self._network(torch.cat([view.apply(rgb) for view in batch]))
+            by_view = {task: maps.unflatten(0, (len(batch), len(rgb))) for task, maps in predictions.items()}
+            for number, view in enumerate(batch):
+                yield view, {task: maps[number] for task, maps in by_view.items()}

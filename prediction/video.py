@@ -1,4 +1,4 @@
-"""Videos: their frames as images to predict, and the panels of the frames as a video again."""
+"""Videos: reading their frames, and joining the frames' panels into a video."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -16,30 +16,30 @@ _PANEL = "_panel.png"
 
 
 def frame_jobs(jobs: list[Job], every: int) -> tuple[list[Job], list[str]]:
-    """The jobs with each video replaced by every N-th of its frames, the first one included.
+    """Replace each video by every N-th of its frames, starting with the first.
 
     The results of frame n, counted from 1, are STEM/frame_00000n_*.
 
     Returns:
         The jobs, and a line of text for each video that cannot be read.
     """
-    found, problems = [], []
+    expanded, problems = [], []
     for job in jobs:
         if job.image.suffix.lower() not in VIDEO_SUFFIXES:
-            found.append(job)
+            expanded.append(job)
             continue
         try:
-            number = VideoReader(job.image).num_frames
+            num_frames = VideoReader(job.image).num_frames
         except UserError as error:
             problems.append(str(error))
             continue
-        numbers = range(1, number + 1, every)
-        found += [Job(job.image, job.stem / f"frame_{frame:06d}", frame) for frame in numbers]
-    return found, problems
+        frames = range(1, num_frames + 1, every)
+        expanded += [Job(job.image, job.stem / f"frame_{frame:06d}", frame) for frame in frames]
+    return expanded, problems
 
 
 class VideoReader:
-    """Reads frames of a video, fastest in their order.
+    """Reads frames of a video, fastest in ascending order.
 
     Attributes:
         path: of the video.
@@ -77,11 +77,14 @@ class VideoReader:
 
     def _open(self) -> None:
         self._capture = cv2.VideoCapture(str(self.path))
-        self._position = 0  # number of the frame that was grabbed last
+        self._position = 0  # number of the last grabbed frame
 
 
 def write_panel_videos(jobs: list[Job], every: int) -> list[Path]:
-    """Join the panels of each video's frames, if all are there, to STEM_panel.mp4, at its speed; the files written.
+    """Join the panels of each video's frames, if all exist, into STEM_panel.mp4 at the video's speed.
+
+    Returns:
+        The written files.
 
     Raises:
         UserError: when one cannot be written.
@@ -98,9 +101,9 @@ def write_panel_videos(jobs: list[Job], every: int) -> list[Path]:
 
 
 def _write_video(path: Path, images: list[Path], rate: float) -> None:
-    """Write image files as the frames of a video; those with shorter legends are filled with white at the bottom."""
+    """Write image files as the frames of a video, padded with white at the bottom, as their legends vary."""
     height, width = np.max([image.shape[:2] for image in _images(images)], axis=0)
-    height, width = height + height % 2, width + width % 2  # which codecs require
+    height, width = height + height % 2, width + width % 2  # codecs require even numbers
     with atomic_path(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate or 25, (int(width), int(height)))
         if not writer.isOpened():
@@ -113,6 +116,6 @@ def _write_video(path: Path, images: list[Path], rate: float) -> None:
 
 
 def _images(paths: list[Path]) -> Iterator[np.ndarray]:
-    """BGR."""
+    """The pixels of image files, (any, any, 3) BGR."""
     for path in paths:
         yield cv2.imread(str(path))

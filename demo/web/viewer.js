@@ -1,8 +1,8 @@
 // The viewer of demo_elite360m.py: one panorama as flat maps, from inside and as a point cloud (views.js), with the
 // values under the pointer.
 //
-// Gradio runs views.js and this file when the HTML of viewer.html is loaded, with `element` (its root), `props.value`
-// (from demo/layers.py) and `watch`.
+// Gradio runs views.js, measure.js and this file when viewer.html is loaded, with `element` (its root), `props.value`
+// (from demo/layers.py), `watch` and `server` (functions of demo/page.py).
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
 const find = (selector) => element.querySelector(selector);
@@ -14,7 +14,7 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 
-/** The values of a layer, as an array of the type in which they were sent. */
+/** The value map of a layer, with its values as a typed array. */
 function decode({ type, data, step, unit }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   return { values: new ARRAYS[type](bytes.buffer), step, unit };
@@ -22,15 +22,15 @@ function decode({ type, data, step, unit }) {
 
 class Viewer {
   constructor() {
-    this.ruler = new Ruler(find(".measure"), find(".distance"), () => this.data && this.redraw());
+    this.ruler = new Ruler(find(".measure"), find(".distance"), () => this.data && this.mark());
     new ResizeObserver(() => this.data && this.redraw()).observe(find(".views"));
     if (!document.createElement("canvas").getContext("webgl2")) {
       find(".views").replaceChildren("this browser has no WebGL 2: only flat maps are shown");
       return;
     }
-    const onTap = (angles) => this.pressed(...angles);
-    this.look = new LookAround(find(".look"), (u, v) => this.turned(u, v), onTap);
-    this.cloud = new PointCloud(find(".cloud"), () => this.cloudMoved(), (pixel) => this.pressed(...this.angles(pixel)));
+    const onTap = (angles) => this.select(...angles);
+    this.look = new LookAround(find(".look"), (u, v) => this.onTurn(u, v), onTap);
+    this.cloud = new PointCloud(find(".cloud"), () => this.onMove(), (pixel) => this.select(...this.angles(pixel)));
     find(".look").addEventListener("pointermove", (event) => {
       this.showValues(...this.look.angles(event.offsetX, event.offsetY));
     });
@@ -43,7 +43,7 @@ class Viewer {
     return `${(angle * DEGREES).toFixed(1)}°`;
   }
 
-  /** Show what the page sends: a new panorama, or why there is none. */
+  /** Show what the server sends: a new panorama, or an error. */
   async show(data) {
     find(".alert").hidden = !data.error;
     find(".alert").textContent = data.error ?? "";
@@ -61,14 +61,14 @@ class Viewer {
     find(".shown").hidden = false;
     find(".title").textContent = data.title;
     find(".read-out").textContent = "point at a map or at the inside view";
-    find(".maps").style = ""; // without the mark of the pointer
+    find(".maps").style = ""; // hides the mark of the pointer
     find(".maps").replaceChildren(...layers.map((layer) => this.map(layer)));
     find(".measure").hidden = !depth;
     this.ruler.unit = depth?.value_map.unit ?? "";
     this.offerDownloads(data.files);
     if (this.look) this.showViews(layers);
     this.ruler.measure(false);
-    // Below the panoramas to choose on a small screen.
+    // On small screens the result is below the examples.
     if (element.getBoundingClientRect().top > innerHeight / 2) element.scrollIntoView({ behavior: "smooth" });
   }
 
@@ -80,13 +80,12 @@ class Viewer {
       return button;
     });
     find(".choice").replaceChildren(...buttons);
-    for (const view of [this.look, this.cloud]) view.setLayer(layers[0].image, true);
     if (this.depth) this.cloud.show(this.depth);
     this.choose(layers[0]);
     this.look.reset();
   }
 
-  /** A key on a layer's button: the arrows choose the next and the last one, as in any group of radio buttons. */
+  /** Handle a key on a layer's button: arrows choose the next or the previous layer, as in any group of radio buttons. */
   chooseNeighbor(event) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -121,7 +120,7 @@ class Viewer {
     image.addEventListener("pointermove", (event) => this.showValues(...this.mapAngles(event)));
     image.addEventListener("click", (event) => {
       const angles = this.mapAngles(event);
-      this.pressed(...angles);
+      this.select(...angles);
       if (!this.ruler.active) this.look?.lookAt(...angles);
     });
     const caption = make("figcaption", {}, make("span", { textContent: layer.caption }));
@@ -132,13 +131,13 @@ class Viewer {
     return figure;
   }
 
-  /** How wrong a map is, as far as that is known: its seam, and its error where there is ground truth. */
+  /** The seam score of a map, and its error if there is ground truth. */
   quality(layer) {
     const parts = [];
     if (layer.seam != null) {
       const title =
         "change across the left and right border, relative to that between other columns: about 1 is good; " +
-        "press to look at the border";
+        "click to look at the border";
       const onclick = () => {
         this.choose(layer);
         this.look?.lookAt(Math.PI, 0);
@@ -161,7 +160,7 @@ class Viewer {
     return make("span", { className: "scale" }, ends[0], make("img", { src: image, alt: "" }), ends[1]);
   }
 
-  /** The classes that occur, most frequent first. */
+  /** The classes that occur, the most frequent first. */
   legend({ legend, value_map: { values } }) {
     const counts = new Array(legend.length).fill(0);
     for (const value of values) counts[value]++;
@@ -185,27 +184,36 @@ class Viewer {
     this.redraw();
   }
 
+  /** Draw both views, and the marks everywhere. */
   redraw() {
-    if (this.look) {
-      this.look.redraw();
-      if (this.depth) this.cloud.redraw();
-      this.ruler.mark(find(".look").parentElement, ({ place }) => this.look.place(place));
-    }
+    this.look?.redraw();
+    if (this.look && this.depth) this.cloud.redraw();
+    this.mark();
+  }
+
+  /** Show the points of the ruler in all views. */
+  mark() {
+    if (this.look) this.markView(this.look);
+    if (this.look && this.depth) this.markView(this.cloud);
     for (const map of element.querySelectorAll(".picture")) {
       const [width, height] = [map.clientWidth, map.clientHeight];
       this.ruler.mark(map, ({ u, v }) => [(u / (2 * Math.PI) + 0.5) * width, (v / Math.PI + 0.5) * height]);
     }
   }
 
-  turned(u, v) {
-    const direction = `longitude ${this.degrees(u)}, latitude ${this.degrees(v)}`;
-    find(".look-caption").textContent = `looking at ${direction} · drag, wheel or pinch`;
-    this.ruler.mark(find(".look").parentElement, ({ place }) => this.look.place(place));
+  markView(view) {
+    this.ruler.mark(view.canvas.parentElement, ({ position }) => view.project(position));
   }
 
-  /** Marks on the point cloud: the points of the ruler, up, and the middle of the panorama. */
-  cloudMoved() {
-    this.ruler.mark(find(".cloud").parentElement, ({ place }) => this.cloud.place(place));
+  onTurn(u, v) {
+    const direction = `longitude ${this.degrees(u)}, latitude ${this.degrees(v)}`;
+    find(".look-caption").textContent = `looking at ${direction} · drag, wheel or pinch`;
+    this.markView(this.look);
+  }
+
+  /** Move the marks on the point cloud, and the arrows that point up and ahead. */
+  onMove() {
+    this.markView(this.cloud);
     const arrows = Object.entries({ up: [0, -1, 0], ahead: [0, 0, 1] }).map(([name, vector]) => {
       const [x, y] = this.cloud.direction(vector).map((value) => 26 * value);
       const anchor = x < -1 ? "end" : "start";
@@ -214,8 +222,8 @@ class Viewer {
     find(".compass").innerHTML = arrows.join("");
   }
 
-  /** A direction was pressed in one of the views. */
-  pressed(u, v) {
+  /** Show the values in a direction that was clicked, and measure from or to it. */
+  select(u, v) {
     this.showValues(u, v);
     if (this.ruler.active) this.ruler.add(this.depth.point(this.pixel(u, v)), u, v);
   }
@@ -231,14 +239,14 @@ class Viewer {
     return [(offsetX / image.clientWidth - 0.5) * 2 * Math.PI, (offsetY / image.clientHeight - 0.5) * Math.PI];
   }
 
-  /** The pixel of the maps in a direction. */
+  /** The pixel of the maps that shows a direction. */
   pixel(u, v) {
     const { width, height } = this.data;
     const column = clamp(Math.floor((u / (2 * Math.PI) + 0.5) * width), 0, width - 1);
     return clamp(Math.floor((v / Math.PI + 0.5) * height), 0, height - 1) * width + column;
   }
 
-  /** Show the values in a direction, and mark it on the maps. */
+  /** Show the values in a direction, and mark the direction on the maps. */
   showValues(u, v) {
     const { layers } = this.data;
     const [x, y] = [u / (2 * Math.PI) + 0.5, v / Math.PI + 0.5];

@@ -1,18 +1,18 @@
 // A panorama from inside and as a point cloud: plain WebGL 2, no dependencies.
 //
-// Axes and angles are those of utils/sphere.py: x right, y down, z forward; longitude u grows to the right, latitude v
+// Axes and angles are as in utils/sphere.py: x right, y down, z forward; longitude u increases to the right, latitude v
 // downward, both 0 in the middle of the panorama. Angles are in radians.
 
 const DEGREES = 180 / Math.PI;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** Right, down and forward of a camera looking at longitude u, latitude v: the columns of a 3x3 matrix. */
+/** The axes of a camera looking at longitude u, latitude v (right, down, forward): the columns of a 3x3 matrix. */
 function axes(u, v) {
   const [su, cu, sv, cv] = [Math.sin(u), Math.cos(u), Math.sin(v), Math.cos(v)];
   return [cu, 0, -su, -sv * su, cv, -sv * cu, cv * su, sv, cv * cu];
 }
 
-/** Depth along the rays of a panorama: `values` times `step`, 0 where there is none. */
+/** Depth along the rays of a panorama: `values` times `step`, 0 where it is missing. */
 class DepthMap {
   constructor(width, height, { values, step }) {
     Object.assign(this, { width, height, values, step });
@@ -36,7 +36,7 @@ class DepthMap {
   }
 }
 
-/** A vector (x, y, z) along the three columns of a matrix: right, down and forward. */
+/** The components of a vector (x, y, z) along the columns of a matrix: right, down and forward. */
 function inAxes(m, [x, y, z]) {
   return [m[0] * x + m[1] * y + m[2] * z, m[3] * x + m[4] * y + m[5] * z, m[6] * x + m[7] * y + m[8] * z];
 }
@@ -68,9 +68,9 @@ uniform highp usampler2D depth;
 uniform sampler2D layer;
 uniform mat3 camera;
 uniform vec2 size;
-uniform float focal, unit, distance;  // unit: of depth; distance: of the eye from the middle
+uniform float focal, unit, distance;  // unit: depth of value 1; distance: from the eye to the middle
 uniform vec3 middle;                  // center of rotation
-uniform vec2 pan;                     // of the image, in half heights of the canvas
+uniform vec2 pan;                     // shift of the image, in half heights of the canvas
 out vec4 shade;
 void main() {  // vertex i is pixel i of the depth map
   ivec2 grid = textureSize(depth, 0);
@@ -80,14 +80,15 @@ void main() {  // vertex i is pixel i of the depth map
   vec3 ray = vec3(cos(angles.y) * sin(angles.x), sin(angles.y), cos(angles.y) * cos(angles.x));
   float range = float(texelFetch(depth, pixel, 0).r) * unit;
   vec3 from_eye = ray * range - middle + camera[2] * distance;
-  vec3 seen = transpose(camera) * from_eye;
+  vec3 in_view = transpose(camera) * from_eye;  // right, down, forward
   const float near = 0.05, far = 200.0;
-  float z = ((far + near) * seen.z - 2.0 * far * near) / (far - near);
-  vec2 at_canvas = vec2(seen.x, -seen.y) * focal / seen.z + pan;
-  gl_Position = vec4(at_canvas.x * size.y / size.x * seen.z, at_canvas.y * seen.z, z, seen.z);
+  float z = ((far + near) * in_view.z - 2.0 * far * near) / (far - near);
+  vec2 at_canvas = vec2(in_view.x, -in_view.y) * focal / in_view.z + pan;
+  gl_Position = vec4(at_canvas.x * size.y / size.x * in_view.z, at_canvas.y * in_view.z, z, in_view.z);
   // As large as the gap to the next row, so that surfaces have no holes.
-  gl_PointSize = clamp(${(0.75 * Math.PI).toFixed(4)} * range / float(grid.y) * focal * size.y / seen.z, 1.0, 48.0);
-  // Walls and ceiling are hidden from behind, so that one sees into the room; so are pixels without depth.
+  float gap = ${(0.75 * Math.PI).toFixed(4)} * range / float(grid.y) * focal * size.y / in_view.z;
+  gl_PointSize = clamp(gap, 1.0, 48.0);
+  // Surfaces that face away are hidden, so that one can see into the room; so are pixels without depth.
   if (dot(ray, from_eye) < 0.0 || range == 0.0) gl_Position = vec4(2, 2, 2, 1);
   shade = texture(layer, at);
 }`;
@@ -116,15 +117,15 @@ class Canvas {
     gl.enable(gl.DEPTH_TEST);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     for (const [unit, name] of ["layer", "depth"].entries()) {
-      gl.uniform1i(this.at(name), unit);
+      gl.uniform1i(this.location(name), unit);
     }
   }
 
-  at(name) {
+  location(name) {
     return this.gl.getUniformLocation(this.program, name);
   }
 
-  /** Bind a new texture to a unit. It wraps in longitude. */
+  /** Bind a new texture, which wraps in longitude, to a texture unit. */
   texture(unit, filter) {
     const gl = this.gl;
     gl.activeTexture(gl.TEXTURE0 + unit);
@@ -148,7 +149,15 @@ class Canvas {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, values);
   }
 
-  /** Draw `count` points or triangles. Uniforms by name: lists of 1, 2, 3 or, for the matrix, 9 numbers. */
+  /** Draw in the next frame, once for all calls until then. */
+  redraw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.render();
+    });
+  }
+
+  /** Draw `count` vertices. Uniforms by name: lists of 1, 2, 3 or, for the matrix, 9 numbers. */
   draw(mode, count, uniforms) {
     const gl = this.gl;
     const width = Math.round(this.canvas.clientWidth * devicePixelRatio);
@@ -158,50 +167,51 @@ class Canvas {
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     const setters = { 1: "uniform1fv", 2: "uniform2fv", 3: "uniform3fv" };
     for (const [name, values] of Object.entries({ ...uniforms, size: [width, height] })) {
-      if (values.length === 9) gl.uniformMatrix3fv(this.at(name), false, values);
-      else gl[setters[values.length]](this.at(name), values);
+      if (values.length === 9) gl.uniformMatrix3fv(this.location(name), false, values);
+      else gl[setters[values.length]](this.location(name), values);
     }
     gl.drawArrays(mode, 0, count);
   }
 
   /**
-   * Call `turn` and `pan` with the pixels of a drag (of two fingers, or with the Shift key: `pan`), `zoom` with a factor,
-   * `tap` with a position, and `reset`: by mouse, fingers and keys. One finger that starts up or down scrolls the page.
+   * Handle mouse, fingers and keys: `turn` gets the pixels of a drag, `pan` those of a drag with two fingers or the Shift
+   * key, `zoom` a factor, `tap` a position, and `reset` nothing. One finger that starts to move up or down scrolls the
+   * page.
    */
   onGestures({ turn, pan, zoom, tap, reset }) {
     const canvas = this.canvas;
-    const down = new Map(); // from the id of a pointer to its last position
-    let way = 0; // of the pointer since it went down, in pixels
-    const spread = () => {
+    const down = new Map(); // pointer id -> its last position
+    let travel = 0; // pixels that the pointer has moved since it went down
+    const fingerDistance = () => {
       const [a, b] = [...down.values()];
       return Math.hypot(a[0] - b[0], a[1] - b[1]);
     };
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       down.set(event.pointerId, [event.clientX, event.clientY]);
-      way = down.size > 1 ? Infinity : 0;
+      travel = down.size > 1 ? Infinity : 0;
     });
     canvas.addEventListener("pointermove", (event) => {
       const last = down.get(event.pointerId);
       if (!last) return;
-      const before = down.size === 2 && spread();
+      const before = down.size === 2 && fingerDistance();
       const [dx, dy] = [event.clientX - last[0], event.clientY - last[1]];
       down.set(event.pointerId, [event.clientX, event.clientY]);
-      way += Math.hypot(dx, dy);
+      travel += Math.hypot(dx, dy);
       if (before) {
-        zoom(before / Math.max(spread(), 1));
+        zoom(before / Math.max(fingerDistance(), 1));
         pan(dx / 2, dy / 2);
       } else if (down.size === 1) (event.shiftKey ? pan : turn)(dx, dy);
     });
     canvas.addEventListener("pointerup", (event) => {
-      if (way < 5) tap(event.offsetX, event.offsetY);
+      if (travel < 5) tap(event.offsetX, event.offsetY);
     });
     for (const type of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(type, (event) => down.delete(event.pointerId));
     }
     // Two fingers zoom the view, not the page.
-    const keep = (event) => event.touches.length > 1 && event.preventDefault();
-    for (const type of ["touchstart", "touchmove"]) canvas.addEventListener(type, keep, { passive: false });
+    const keepPage = (event) => event.touches.length > 1 && event.preventDefault();
+    for (const type of ["touchstart", "touchmove"]) canvas.addEventListener(type, keepPage, { passive: false });
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       zoom(Math.exp(clamp(event.deltaY, -100, 100) / 500));
@@ -222,7 +232,7 @@ class Canvas {
 
 // ---- From inside ------------------------------------------------------------------------------------------------
 
-const FIELD = 70 / DEGREES; // of view from inside at first, vertical
+const FIELD = 70 / DEGREES; // initial vertical field of view
 
 class LookAround extends Canvas {
   constructor(canvas, onTurn, onTap) {
@@ -258,7 +268,7 @@ class LookAround extends Canvas {
     this.onTurn(this.u, this.v);
   }
 
-  redraw() {
+  render() {
     this.draw(this.gl.TRIANGLES, 3, { camera: axes(this.u, this.v), focal: [this.focal()] });
   }
 
@@ -270,13 +280,13 @@ class LookAround extends Canvas {
   angles(x, y) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const camera = axes(this.u, this.v);
-    const seen = [(2 * x - width) / height, (2 * y - height) / height, this.focal()];
-    const ray = [0, 1, 2].map((i) => camera[i] * seen[0] + camera[3 + i] * seen[1] + camera[6 + i] * seen[2]);
+    const [right, down, forward] = [(2 * x - width) / height, (2 * y - height) / height, this.focal()];
+    const ray = [0, 1, 2].map((i) => camera[i] * right + camera[3 + i] * down + camera[6 + i] * forward);
     return [Math.atan2(ray[0], ray[2]), Math.atan2(ray[1], Math.hypot(ray[0], ray[2]))];
   }
 
-  /** The pixel of the canvas at which a point is seen; null if it is not. */
-  place(point) {
+  /** The position of a point on the canvas; null if it is behind the camera. */
+  project(point) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const [x, y, z] = inAxes(axes(this.u, this.v), point);
     return z > 0 ? [(width + (x / z) * this.focal() * height) / 2, ((y / z) * this.focal() + 1) * (height / 2)] : null;
@@ -286,12 +296,12 @@ class LookAround extends Canvas {
 // ---- From outside -----------------------------------------------------------------------------------------------
 
 const CLOUD_FOCAL = 1.8; // in half heights of the canvas
-const MARGIN = 0.94; // of the canvas that the points take at first
+const MARGIN = 0.94; // fraction of the canvas that the points fill at first
 
 class PointCloud extends Canvas {
   constructor(canvas, onMove, onTap) {
     super(canvas, CLOUD_VERTEX, CLOUD_FRAGMENT);
-    this.moved = onMove;
+    this.onMove = onMove;
     this.onGestures({
       turn: (dx, dy) => {
         this.u += dx / 200;
@@ -333,7 +343,7 @@ class PointCloud extends Canvas {
     this.redraw();
   }
 
-  /** Move the points that are visible to the middle of the canvas, as near as all of them fit, with those of `fitted`. */
+  /** Add the visible points to `fitted`, center them, and come as close as all points of `fitted` fit. */
   fit(fitted) {
     const camera = axes(this.u, this.v);
     const isVisible = this.visibility();
@@ -358,22 +368,22 @@ class PointCloud extends Canvas {
     this.distance = distance;
   }
 
-  /** A function that says whether a point is seen from the side of the camera that took the panorama. */
+  /** A function that tests whether a point shows the side that the camera of the panorama saw. */
   visibility() {
     const forward = axes(this.u, this.v).slice(6);
     const eye = this.middle.map((value, axis) => value - this.distance * forward[axis]);
     return (point) => point.reduce((sum, value, axis) => sum + value * (value - eye[axis]), 0) > 0;
   }
 
-  /** Where a point is seen: right, down and forward of the eye. */
-  seen(point) {
+  /** The position of a point relative to the eye: right, down, forward. */
+  inView(point) {
     const [x, y, z] = inAxes(axes(this.u, this.v), point.map((value, axis) => value - this.middle[axis]));
     return [x, y, z + this.distance];
   }
 
-  /** The pixel of the canvas at which a point is seen; null if it is not. */
-  place(point) {
-    const [x, y, z] = this.seen(point);
+  /** The position of a point on the canvas; null if it is behind the eye. */
+  project(point) {
+    const [x, y, z] = this.inView(point);
     const half = this.canvas.clientHeight / 2;
     if (z < 0.05) return null;
     return [
@@ -382,29 +392,29 @@ class PointCloud extends Canvas {
     ];
   }
 
-  /** The pixel of the depth map whose point is seen at a pixel of the canvas, the nearest one; null if there is none. */
+  /** The pixel of the depth map that is shown at a position of the canvas (the nearest point); null if there is none. */
   pick(x, y) {
     const isVisible = this.visibility();
     let [best, nearest] = [null, Infinity];
     this.depth.forEach((point, pixel) => {
-      const place = this.place(point);
-      if (!place || Math.hypot(place[0] - x, place[1] - y) > 6 || !isVisible(point)) return;
-      const [, , range] = this.seen(point);
+      const at = this.project(point);
+      if (!at || Math.hypot(at[0] - x, at[1] - y) > 6 || !isVisible(point)) return;
+      const [, , range] = this.inView(point);
       if (range < nearest) [best, nearest] = [pixel, range];
     });
     return best;
   }
 
-  /** The directions of a vector on the canvas, (right, down), at most 1 long. */
+  /** The direction of a unit vector on the canvas: (right, down), of length 1 or less. */
   direction(vector) {
     return inAxes(axes(this.u, this.v), vector).slice(0, 2);
   }
 
-  redraw() {
+  render() {
     const { distance, middle, pan } = this;
     const camera = axes(this.u, this.v);
     const uniforms = { camera, focal: [CLOUD_FOCAL], unit: [this.depth.step], distance: [distance], middle, pan };
     this.draw(this.gl.POINTS, this.depth.values.length, uniforms);
-    this.moved();
+    this.onMove();
   }
 }

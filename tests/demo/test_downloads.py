@@ -1,4 +1,4 @@
-"""Files of predictions that are kept in memory."""
+"""Downloads of predictions that are kept in memory."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
 
 @pytest.fixture
 def prediction():
-    """Of 8x16 pixels, without labels."""
+    """8x16 pixels, without labels."""
     names, colors = STANFORD2D3D.names, STANFORD2D3D.colors
     settings = ModelSettings("Elite360M_Res18", ("depth", "normal"), 2, 8, 16, "Synthetic", names, colors)
     normal = np.tile(np.float32([0, 0, -1]), (8, 16, 1))
@@ -54,7 +54,7 @@ def test_files(downloads, prediction):
     assert (description["seam"], description["depth"]["unit"]) == ({"depth": 0.5}, "metres along the ray")
 
 
-def test_only_the_last_are_kept(downloads, prediction):
+def test_last_results_are_kept(downloads, prediction):
     keys = [downloads.add(f"{number}.png", RGB, prediction) for number in range(9)]
     assert "again" in downloads.file(keys[0], "panel")["error"]
     assert downloads.file(keys[1], "panel")["name"] == "1_panel.png"

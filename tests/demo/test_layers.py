@@ -1,4 +1,4 @@
-"""What the viewer is given: pictures that decode, and values to the millimetre."""
+"""Data of the viewer: images that decode, and values to the millimeter."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from torch.utils.data import default_collate
 
 from datasets.classes import STANFORD2D3D
 from datasets.panorama import Panorama, pack, unpack
-from demo.examples import Truth
+from demo.examples import GroundTruth
 from demo.layers import layers
 from networks.checkpoint import ModelSettings
 from prediction import PanoramaPrediction
@@ -23,8 +23,8 @@ from visual.drawing import label_colors, normal_colors, scale_colors
 MAPS = {"depth": "depth", "normal": "normal", "segmentation": "labels"}
 
 
-def prediction(tasks, **settings) -> PanoramaPrediction:
-    """Of 8x16 pixels, made up."""
+def random_prediction(tasks, **settings) -> PanoramaPrediction:
+    """8x16 pixels."""
     rng = np.random.default_rng(0)
     names, colors = STANFORD2D3D.names, STANFORD2D3D.colors
     settings = ModelSettings("Elite360M_Res18", tasks, 2, 32, 64, "Synthetic", names, colors, **settings)
@@ -38,7 +38,7 @@ def prediction(tasks, **settings) -> PanoramaPrediction:
     return PanoramaPrediction(rgb, settings, **{MAPS[task]: maps[task] for task in tasks})
 
 
-def picture(url: str) -> np.ndarray:
+def decode(url: str) -> np.ndarray:
     data = np.frombuffer(base64.b64decode(url.partition(",")[2]), dtype=np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
 
@@ -51,76 +51,76 @@ def values(layer: dict) -> np.ndarray:
     )
 
 
-def test_every_map_is_there():
-    result = prediction(("depth", "normal", "segmentation"))
+def test_images_and_values():
+    result = random_prediction(("depth", "normal", "segmentation"))
     sent = json.loads(json.dumps(layers("room", result.rgb, result)))
     assert (sent["title"], sent["height"], sent["width"]) == ("room", 8, 16)
     rgb, depth, normal, labels = sent["layers"]
-    assert np.abs(picture(rgb["image"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
-    assert np.array_equal(picture(depth["image"]), scale_colors(result.depth, depth_scale((result.depth,), "m")))
-    assert np.array_equal(picture(normal["image"]), normal_colors(result.normal))
-    assert np.array_equal(picture(labels["image"]), label_colors(result.labels, STANFORD2D3D.colors))
+    assert np.abs(decode(rgb["image"]).astype(int).mean() - result.rgb.mean()) < 5, "JPEG"
+    assert np.array_equal(decode(depth["image"]), scale_colors(result.depth, depth_scale((result.depth,), "m")))
+    assert np.array_equal(decode(normal["image"]), normal_colors(result.normal))
+    assert np.array_equal(decode(labels["image"]), label_colors(result.labels, STANFORD2D3D.colors))
     assert values(depth) == pytest.approx(result.depth.ravel(), abs=0.00051)
     assert values(normal) == pytest.approx(result.normal.ravel(), abs=0.5 / 127 + 1e-6)
     assert np.array_equal(values(labels), result.labels.ravel())
 
 
-def test_depth_that_is_missing_is_zero():
-    """And what is beyond 16 bits does not wrap round."""
-    result = prediction(("depth",))
+def test_missing_depth_is_zero():
+    """Depths beyond 16 bits do not wrap around."""
+    result = random_prediction(("depth",))
     result.depth[0, :5] = (0, np.nan, np.inf, -np.inf, 70)
     _, depth = layers("room", result.rgb, result)["layers"]
     assert values(depth)[:5] == pytest.approx([0, 0, 0, 0, 65.535])
 
 
-def test_what_colors_mean():
-    result = prediction(("depth", "segmentation"))
+def test_scale_and_legend():
+    result = random_prediction(("depth", "segmentation"))
     _, depth, labels = layers("room", result.rgb, result)["layers"]
     scale = depth_scale((result.depth,), "m")
     assert (depth["scale"]["low"], depth["scale"]["high"]) == scale[:2]
     assert (depth["scale"]["unit"], depth["value_map"]["unit"]) == ("m", "m")
-    bar = picture(depth["scale"]["image"])
+    bar = decode(depth["scale"]["image"])
     assert np.array_equal(bar[:, [0, -1]], scale_colors(np.array([scale[:2]]), scale))
     assert [name for name, _ in labels["legend"]] == list(STANFORD2D3D.names)
     assert labels["legend"][2][1] == f"rgb{STANFORD2D3D.colors[2]}"
 
 
-def test_the_seam_and_the_error():
-    result = replace(prediction(("depth", "normal", "segmentation")), seam={"depth": 6.4, "normal": 1.0})
+def test_seam_and_error():
+    result = replace(random_prediction(("depth", "normal", "segmentation")), seam={"depth": 6.4, "normal": 1.0})
     semantic = result.labels.astype(np.int8)
     semantic[:2], semantic[2, :4] = -1, semantic[2, :4] ^ 1  # 4 of 96 are wrong
     room = Panorama(result.rgb, result.depth + 0.5, result.normal[..., [1, 2, 0]], semantic, "room")
     room.depth[0] = 0
     meaning = DisplaySettings.of(result.settings)
-    truth = Truth(default_collate([unpack(pack(room, 0))]), meaning)
-    _, depth, normal, labels = layers("room", result.rgb, result, truth)["layers"]
+    ground_truth = GroundTruth(default_collate([unpack(pack(room, 0))]), meaning)
+    _, depth, normal, labels = layers("room", result.rgb, result, ground_truth)["layers"]
     assert [layer["seam"] for layer in (depth, normal, labels)] == [6.4, 1.0, None]
     assert depth["error"]["summary"] == "mean error 0.50 m"
     angles = np.degrees(np.arccos((result.normal * result.normal[..., [1, 2, 0]]).sum(-1)))
     assert normal["error"]["summary"] == f"mean error {angles.mean():.1f}°"
     assert labels["error"]["summary"] == "4 % of the pixels wrong"
-    assert picture(depth["error"]["image"]).shape == (8, 16, 3)
+    assert decode(depth["error"]["image"]).shape == (8, 16, 3)
     assert (depth["error"]["scale"]["high"], normal["error"]["scale"]["high"]) == (2, 90)
     assert "scale" not in labels["error"]
     assert "error" not in layers("room", result.rgb, result)["layers"][1]
-    others = truth._replace(meaning=meaning._replace(class_names=meaning.class_names[::-1]))
+    others = ground_truth._replace(meaning=meaning._replace(class_names=meaning.class_names[::-1]))
     assert ["error" in layer for layer in layers("room", result.rgb, result, others)["layers"]] == [0, 1, 1, 0]
 
 
-def test_relative_depth_is_not_told_in_metres():
-    result = prediction(("depth",), depth_unit=RELATIVE)
+def test_relative_depth_has_no_unit():
+    result = random_prediction(("depth",), depth_unit=RELATIVE)
     _, depth = layers("room", result.rgb, result)["layers"]
     assert (depth["scale"]["unit"], depth["value_map"]["unit"]) == ("", "")
 
 
 @pytest.mark.parametrize("task", MAPS)
-def test_one_task_alone(task):
-    result = prediction((task,))
+def test_single_task(task):
+    result = random_prediction((task,))
     assert [layer["name"] for layer in layers("room", result.rgb, result)["layers"]] == ["RGB", MAPS[task]]
 
 
-def test_large_panoramas_are_made_as_large_as_a_screen_shows():
-    result = prediction(("depth",))
+def test_large_panoramas_are_shrunk():
+    result = random_prediction(("depth",))
     sent = layers("room", np.zeros((1500, 3000, 3), dtype=np.uint8), result)
-    assert picture(sent["layers"][0]["image"]).shape == (1024, 2048, 3)
+    assert decode(sent["layers"][0]["image"]).shape == (1024, 2048, 3)
     assert (sent["height"], sent["width"]) == (8, 16), "of the maps"

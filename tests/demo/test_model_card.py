@@ -1,4 +1,4 @@
-"""What the page says about the network: no less than the model card."""
+"""The page's description of the network."""
 
 from types import SimpleNamespace
 
@@ -16,12 +16,12 @@ def model(path: str = "model.pth", dataset: str = "Synthetic") -> SimpleNamespac
 
 
 @pytest.mark.parametrize(("dataset", "warned"), [("Synthetic", True), ("MP3D", False)])
-def test_a_network_that_has_seen_no_photograph(dataset, warned):
+def test_training_data(dataset, warned):
     assert ("never seen a photograph" in facts(model(dataset=dataset))) == warned
     assert limits(model(dataset=dataset)) is None
 
 
-def test_the_weights_of_this_repository():
+def test_default_weights():
     assert load_checkpoint(DEFAULT_WEIGHTS).settings.dataset == "Synthetic"
     text = limits(model(DEFAULT_WEIGHTS))
     assert "not a measuring instrument" in text.replace("\n", " ")

@@ -1,4 +1,4 @@
-"""What is said before the page stands."""
+"""Checks before the page is served."""
 
 import socket
 import sys
@@ -9,17 +9,17 @@ from demo.server import HOST, check_gradio, check_port
 from utils.errors import UserError
 
 
-def test_a_port_in_use_is_refused():
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"^--port {port} cannot be used .*: choose another one$"):
+def test_port_in_use():
+    with socket.socket() as server:
+        server.bind((HOST, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(UserError, match=f"^--port {port} "):
             check_port(port)
     check_port(port)
 
 
-def test_gradio_that_is_missing_is_named(monkeypatch):
+def test_missing_gradio(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(UserError, match=r"^the demo needs gradio: pip install gradio$"):
+    with pytest.raises(UserError, match="pip install gradio"):
         check_gradio()

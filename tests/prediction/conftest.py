@@ -1,4 +1,4 @@
-"""Small networks of both programs with random weights, as checkpoints, and prediction of files with one."""
+"""Small networks of both programs with random weights, and prediction of files with one of them."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def model(checkpoint):
 
 @pytest.fixture
 def predict(checkpoint, tmp_path):
-    """Predicts files, in this process; returns the exit code."""
+    """Predicts files in this process; returns the exit code."""
 
     def predict(*arguments) -> int:
         arguments = ["--checkpoint", checkpoint, "--out", tmp_path / "out", *arguments]

@@ -1,4 +1,4 @@
-"""What goes wrong with one image does not stop the others."""
+"""Errors in one image do not stop the others."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def predict(checkpoint, photos, tmp_path):
-    """Predicts the photos, in this process, and returns the exit code."""
+    """Predicts the photos in this process; returns the exit code."""
 
     def predict(*more: str) -> int:
         arguments = ["--checkpoint", checkpoint, "--input", photos, "--out", tmp_path / "out", "--save", "depth", *more]
@@ -42,14 +42,14 @@ def predict(checkpoint, photos, tmp_path):
     return predict
 
 
-def predicted(folder: Path) -> set[str]:
+def predicted_stems(folder: Path) -> set[str]:
     return {path.stem for path in folder.rglob("*.json")}
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("of an unforeseen kind\nin two lines"),
+        RuntimeError("unexpected\nin two lines"),
         MemoryError(),
         OSError(errno.EIO, "Input/output error"),
         UserError("b.png cannot be used"),
@@ -64,21 +64,21 @@ def predicted(folder: Path) -> set[str]:
         "prediction.result_files.save_image",
     ],
 )
-def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, error, place):
+def test_errors_are_one_line(predict, photos, tmp_path, monkeypatch, capsys, error, place):
     calls = []
 
-    def fail_once(*arguments, **more):
-        calls.append(arguments)
+    def fail_once(*args, **kwargs):
+        calls.append(args)
         if len(calls) == 2:
             raise error
-        return original(*arguments, **more)
+        return original(*args, **kwargs)
 
     module, _, name = place.rpartition(".")
     owner = sys.modules.get(module) or PanoramaModel
     original = getattr(owner, name)
     monkeypatch.setattr(owner, name, fail_once)
     assert predict() == 1
-    assert predicted(tmp_path / "out") == {"a", "c"}
+    assert predicted_stems(tmp_path / "out") == {"a", "c"}
     captured = capsys.readouterr()
     (line,) = [line for line in captured.err.splitlines() if line]
     assert line.startswith("failed: ")
@@ -86,8 +86,8 @@ def test_any_error_is_one_line(predict, photos, tmp_path, monkeypatch, capsys, e
     assert "2 predicted, 0 there already, 1 failed" in captured.out
 
 
-def test_several_at_a_time(predict, photos, tmp_path, monkeypatch, capsys):
-    """One that cannot be read leaves its place to the next; the last are fewer."""
+def test_batches(predict, photos, tmp_path, monkeypatch, capsys):
+    """An unreadable image does not count for the size of a batch; the last batch is smaller."""
     sizes = []
     original = PanoramaModel.predict_batch
     monkeypatch.setattr(
@@ -97,10 +97,10 @@ def test_several_at_a_time(predict, photos, tmp_path, monkeypatch, capsys):
     )
     (photos / "aa.png").write_bytes(b"no image")
     assert predict() == 1
-    alone = {name: np.load(tmp_path / "out" / f"{name}_depth.npy") for name in NAMES}
+    single = {name: np.load(tmp_path / "out" / f"{name}_depth.npy") for name in NAMES}
     assert predict("--batch_size", "2", "--overwrite") == 1
     assert sizes == [1, 1, 1, 2, 1]
-    for name, depth in alone.items():
+    for name, depth in single.items():
         np.testing.assert_allclose(np.load(tmp_path / "out" / f"{name}_depth.npy"), depth, rtol=1e-4)
         description = json.loads((tmp_path / "out" / f"{name}.json").read_text())
         assert (description["input"]["width"], description["input"]["height"]) == (64, 32)
@@ -110,8 +110,8 @@ def test_several_at_a_time(predict, photos, tmp_path, monkeypatch, capsys):
     assert "3 predicted, 0 there already, 1 failed" in captured.out
 
 
-def test_a_batch_that_fails_is_named_in_full(predict, tmp_path, monkeypatch, capsys):
-    """What does not fit into a GPU's memory concerns all of its images; later ones are predicted."""
+def test_failed_batch(predict, tmp_path, monkeypatch, capsys):
+    """All images of a batch that does not fit into a GPU's memory are named; later ones are predicted."""
     original = PanoramaModel.predict_batch
 
     def predict_batch(self, images, tta):
@@ -123,10 +123,10 @@ def test_a_batch_that_fails_is_named_in_full(predict, tmp_path, monkeypatch, cap
     assert predict("--batch_size", "2") == 1
     lines = capsys.readouterr().err.splitlines()
     assert [name for line in lines for name in NAMES if f"{name}.png does not fit" in line] == ["a", "b"]
-    assert predicted(tmp_path / "out") == {"c"}
+    assert predicted_stems(tmp_path / "out") == {"c"}
 
 
-def test_results_of_another_precision_are_others(predict, tmp_path):
+def test_other_precision_needs_overwrite(predict, tmp_path):
     assert predict("--amp", "bf16") == 0
     assert json.loads((tmp_path / "out" / "a.json").read_text())["precision"] == "bfloat16"
     with pytest.raises(UserError, match=r"a\.json .*precision.*--overwrite"):
@@ -134,11 +134,11 @@ def test_results_of_another_precision_are_others(predict, tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_ends_it(predict, tmp_path, monkeypatch, capsys, number):
+def test_full_disk(predict, tmp_path, monkeypatch, capsys, number):
     writes = Path.write_bytes
 
     def write_bytes(path, data):
-        if path.suffix == ".npy" and predicted(tmp_path / "out"):
+        if path.suffix == ".npy" and predicted_stems(tmp_path / "out"):
             raise OSError(number, os.strerror(number))
         return writes(path, data)
 
@@ -147,25 +147,25 @@ def test_a_full_disk_ends_it(predict, tmp_path, monkeypatch, capsys, number):
         predict()
     assert "\n" not in str(raised.value)
     assert "1 predicted, 0 there already, 0 failed" in capsys.readouterr().out
-    assert predicted(tmp_path / "out") == {"a"}
+    assert predicted_stems(tmp_path / "out") == {"a"}
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_other_files_are_counted_in_the_last_line(predict, photos, capsys):
+def test_skipped_files_are_counted_in_the_last_line(predict, photos, capsys):
     for name in ("a.heic", "b.heic", "c.pdf"):
         (photos / name).touch()
     assert predict() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "3 files of other kinds left out: 2 .heic, 1 .pdf"
+    assert capsys.readouterr().out.splitlines()[-1] == "3 other files skipped: 2 .heic, 1 .pdf"
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_before_any_prediction(predict, photos, tmp_path, monkeypatch):
+def test_unwritable_folder_is_reported_before_predicting(predict, photos, tmp_path, monkeypatch):
     (tmp_path / "out").touch()
     monkeypatch.setattr("prediction.model.PanoramaModel.predict_batch", lambda *_: pytest.fail("predicted"))
     with pytest.raises(UserError, match=r"--out .*out"):
         predict()
 
 
-def test_results_of_others_stop_it_before_anything_is_written(predict, photos, tmp_path):
+def test_foreign_results_are_reported_before_writing(predict, photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "c.json").write_text("{}")
     with pytest.raises(UserError, match=r"c\.json .*--overwrite"):
@@ -173,12 +173,12 @@ def test_results_of_others_stop_it_before_anything_is_written(predict, photos, t
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["c.json"]
 
 
-def test_a_later_run_takes_nobodys_results(predict, photos, tmp_path, capsys):
-    """Of two images of one name, one is added and the other removed."""
+def test_images_with_the_same_stem(predict, photos, tmp_path, capsys):
+    """One is added later, then the other is removed: its results are not those of the new one."""
     assert predict() == 0
     save_image(photos / "a.jpg", np.full((32, 64, 3), 200, np.uint8))
     assert predict() == 0
-    assert predicted(tmp_path / "out") == {"a", "a.jpg", "a.png", "b", "c"}
+    assert predicted_stems(tmp_path / "out") == {"a", "a.jpg", "a.png", "b", "c"}
     (photos / "a.png").unlink()
     capsys.readouterr()
     assert predict() == 1
@@ -196,26 +196,26 @@ def test_interrupted(checkpoint, photos, tmp_path):
     command = [sys.executable, "predict_elite360m.py", "--checkpoint", checkpoint, "--input", photos, "--out", out]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not predicted(out) and process.poll() is None and time.monotonic() < deadline:
+    while not predicted_stems(out) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
     (line,) = errors.splitlines()
-    assert f"{len(predicted(out))} predicted" in line
+    assert f"{len(predicted_stems(out))} predicted" in line
     assert not list(out.glob(".*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_waits_until_the_results_are_written(predict, tmp_path, monkeypatch, capsys, number):
-    """What was written is complete and counted, and nothing hidden is left."""
+def test_interrupt_while_writing(predict, tmp_path, monkeypatch, capsys, number):
+    """The results are completed and counted, and no temporary folder is left."""
     write = ResultFiles.write
 
-    def interrupted(*arguments):
+    def interrupted_write(*args):
         signal.raise_signal(number)
-        return write(*arguments)
+        return write(*args)
 
-    monkeypatch.setattr(ResultFiles, "write", interrupted)
+    monkeypatch.setattr(ResultFiles, "write", interrupted_write)
     assert predict() == INTERRUPTED
     assert "1 predicted" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a_depth.npy", "a_depth.png"]

@@ -1,4 +1,4 @@
-"""Boxes of photographs: in pixels of the image, as arrays, files and images."""
+"""Boxes in photographs, in pixels of the image: as arrays and files."""
 
 import json
 from dataclasses import replace
@@ -32,9 +32,13 @@ SETTINGS = AchievementSettings(
     arch="VMM",
     normal_size=8,
 )
-# Of a network that is shown an image of 200x100 (width x height), padded below to a square.
-FOUND = [(CAR, 0.9, (0.25, 0.125, 0.5, 0.375)), (CAT, 0.4, (0.51, 0.25, 1.25, 0.75)), (CAT, 0.8, (0.0, 0.6, 0.5, 0.9))]
-PIXELS = [[CAR, 0.9, 50, 25, 100, 75], [CAT, 0.4, 102, 50, 200, 100]]  # nothing of the last one is in the image
+# Detections in an image of 200x100 (width x height), padded below to a square: (class, score, corners / size)
+DETECTIONS = [
+    (CAR, 0.9, (0.25, 0.125, 0.5, 0.375)),
+    (CAT, 0.4, (0.51, 0.25, 1.25, 0.75)),
+    (CAT, 0.8, (0.0, 0.6, 0.5, 0.9)),
+]
+PIXELS = [[CAR, 0.9, 50, 25, 100, 75], [CAT, 0.4, 102, 50, 200, 100]]  # the last one is in the padding
 
 
 def saved(folder, tasks: tuple[str, ...]):
@@ -55,31 +59,31 @@ def rgb():
     return np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
 
 
-def finding(rgb: torch.Tensor) -> dict[str, torch.Tensor]:
-    """A network that finds FOUND in each image."""
-    return {"detection": prediction_of(FOUND, SIZE).expand(len(rgb), -1, -1)}
+def detect(rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A predictor of DETECTIONS in each image."""
+    return {"detection": prediction_of(DETECTIONS, SIZE).expand(len(rgb), -1, -1)}
 
 
 def test_boxes_are_in_pixels_of_the_image(checkpoint, rgb, monkeypatch):
-    """Without those in the padding alone; that of an upright image is at the right."""
+    """Boxes in the padding are dropped. Portrait images are padded on the right."""
     model = load_achievement(checkpoint, "cpu")
-    monkeypatch.setattr(model, "_predictor", finding)
+    monkeypatch.setattr(model, "_predictor", detect)
     result = model.predict(rgb)
     assert result.boxes.dtype == np.float32
     np.testing.assert_allclose(result.boxes, PIXELS, atol=1e-3)
     np.testing.assert_allclose(model.predict(rgb, min_score=0.5).boxes, PIXELS[:1], atol=1e-3)
     assert (result.depth, result.normal, result.labels) == (None, None, None)
-    upright = model.predict(rgb.transpose(1, 0, 2).copy()).boxes
+    portrait = model.predict(rgb.transpose(1, 0, 2).copy()).boxes
     expected = [[CAR, 0.9, 50, 25, 100, 75], [CAT, 0.8, 0, 120, 100, 180]]
-    np.testing.assert_allclose(upright, expected, atol=1e-3)
+    np.testing.assert_allclose(portrait, expected, atol=1e-3)
     with pytest.raises(UserError, match="depth"):
         result.point_cloud()
 
 
-def test_the_panel_of_a_large_image(checkpoint, rgb, monkeypatch):
-    """Shows every third pixel, and the boxes where they are there."""
+def test_panel_of_a_large_image(checkpoint, rgb, monkeypatch):
+    """It shows every third pixel, with the boxes in the same place."""
     model = load_achievement(checkpoint, "cpu")
-    monkeypatch.setattr(model, "_predictor", finding)
+    monkeypatch.setattr(model, "_predictor", detect)
     panel = model.predict(np.zeros((1200, 2400, 3), np.uint8)).panel()
     color = VOC_CLASSES.colors[CAR]
     assert panel.shape[1] == 2 * 800
@@ -88,14 +92,14 @@ def test_the_panel_of_a_large_image(checkpoint, rgb, monkeypatch):
 
 
 def predict(checkpoint, folder, *more: object) -> int:
-    given = ["--checkpoint", checkpoint, "--input", folder / "photo.png", "--out", folder / "out", *more]
-    return predict_achievement.main(parse_prediction(list(map(str, given))))
+    arguments = ["--checkpoint", checkpoint, "--input", folder / "photo.png", "--out", folder / "out", *more]
+    return predict_achievement.main(parse_prediction(list(map(str, arguments))))
 
 
 def test_files(checkpoint, rgb, monkeypatch, tmp_path, capsys):
-    """Boxes with the names of their classes, and drawn on the image."""
+    """Boxes with class names as .json, and drawn on the image."""
     save_image(tmp_path / "photo.png", rgb)
-    monkeypatch.setattr("prediction.trained_model.predictor_of", lambda *_: finding)
+    monkeypatch.setattr("prediction.trained_model.predictor_of", lambda *_: detect)
     assert predict(checkpoint, tmp_path) == 0
     printed = capsys.readouterr().out
     assert "boxes: 2 in 1 of 1 images, with scores of 0.3" in printed
@@ -118,9 +122,9 @@ def test_files(checkpoint, rgb, monkeypatch, tmp_path, capsys):
     assert description["files"] == names[1:]
 
 
-def test_boxes_of_another_score_are_others(checkpoint, rgb, monkeypatch, tmp_path):
+def test_other_min_score_needs_overwrite(checkpoint, rgb, monkeypatch, tmp_path):
     save_image(tmp_path / "photo.png", rgb)
-    monkeypatch.setattr("prediction.trained_model.predictor_of", lambda *_: finding)
+    monkeypatch.setattr("prediction.trained_model.predictor_of", lambda *_: detect)
     assert predict(checkpoint, tmp_path, "--save", "boxes") == 0
     with pytest.raises(UserError, match=r"--min_score.*--overwrite"):
         predict(checkpoint, tmp_path, "--save", "boxes", "--min_score", 0.5)
@@ -130,7 +134,7 @@ def test_boxes_of_another_score_are_others(checkpoint, rgb, monkeypatch, tmp_pat
 
 
 def test_all_tasks_of_a_network(rgb, tmp_path):
-    """Of random weights: files of boxes, maps and points."""
+    """Boxes, maps and points, with random weights."""
     save_image(tmp_path / "photo.png", rgb)
     checkpoint = saved(tmp_path, ("detection", "segmentation", "depth", "normal"))
     assert predict(checkpoint, tmp_path, "--min_score", 0) == 0
@@ -143,7 +147,7 @@ def test_all_tasks_of_a_network(rgb, tmp_path):
     assert np.load(tmp_path / "out" / "photo_depth.npy").shape == (100, 200)
 
 
-def test_options_of_networks_that_do_not_detect(rgb, tmp_path, capsys):
+def test_options_of_detection_without_it(rgb, tmp_path, capsys):
     save_image(tmp_path / "photo.png", rgb)
     checkpoint = saved(tmp_path, ("segmentation",))
     for more in (["--min_score", 0.5], ["--save", "boxes"]):

@@ -1,4 +1,4 @@
-"""Cameras of images: of the command line, of EXIF and of the training images."""
+"""Cameras of images: from the command line, from EXIF and of the training images."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from utils.pinhole import Pinhole
 EXIF, FOCAL_LENGTH, ORIENTATION = 0x8769, 0xA405, 0x112
 
 
-def test_what_is_known_best_counts(perspective_settings):
+def test_precedence(perspective_settings):
     size = (480, 640)
     for flags, focal_length, source in (
         (CameraFlags(fov=60), 26, "--fov"),
@@ -24,7 +24,7 @@ def test_what_is_known_best_counts(perspective_settings):
         (CameraFlags(), 26, "EXIF"),
         (CameraFlags(), None, "NYU v2's"),
     ):
-        camera = flags.of(size, focal_length, perspective_settings)
+        camera = flags.camera(size, focal_length, perspective_settings)
         expected = {
             "--fov": Pinhole.from_fov(60, *size),
             "--intrinsics": Pinhole(500, 510, 300, 200, *size),
@@ -39,10 +39,10 @@ def test_what_is_known_best_counts(perspective_settings):
 
 
 @pytest.mark.parametrize("point", [(640, 200), (300, 480)])
-def test_intrinsics_of_a_larger_image(perspective_settings, point):
+def test_principal_point_outside_the_image(perspective_settings, point):
     flags = CameraFlags(intrinsics=(500, 500, *point))
     with pytest.raises(UserError, match=r"--intrinsics .*room\.jpg, which is 640x480"):
-        flags.of((480, 640), None, perspective_settings, "room.jpg")
+        flags.camera((480, 640), None, perspective_settings, "room.jpg")
 
 
 def test_flags_as_text():
@@ -59,8 +59,9 @@ SOURCES = [
 
 
 @pytest.mark.parametrize(("dataset", "source", "stored"), SOURCES)
-def test_the_camera_of_training_images(perspective_settings, dataset, source, stored):
-    """For images as they are stored it is theirs (but M's are uneven); images of any size are shown as of one lens."""
+def test_training_camera(perspective_settings, dataset, source, stored):
+    """At the stored size it is that of the stored images (M's are slightly stretched); padded and resized images of any
+    size then have the same focal length."""
     settings = replace(perspective_settings, dataset=dataset, source=source, height=480, width=640)
     size = stored.height, stored.width
     own = training_camera(size, settings)
@@ -74,7 +75,7 @@ def test_the_camera_of_training_images(perspective_settings, dataset, source, st
 
 
 def save(path, focal_length=None, orientation=1):
-    """An image of 30 x 40 pixels with these tags."""
+    """Save an image (30, 40) with these tags."""
     image = Image.fromarray(np.zeros((30, 40, 3), np.uint8))
     known = {} if focal_length is None else {FOCAL_LENGTH: focal_length}
     exif = Image.Exif()
@@ -87,9 +88,8 @@ def save(path, focal_length=None, orientation=1):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_focal_length_in_exif(tmp_path, suffix):
-    """The size is that of the upright image."""
     image = read_image(save(tmp_path / f"room{suffix}", 26, orientation=6))
-    assert (image.focal_length, image.size) == (26, (30, 40))
+    assert (image.focal_length, image.size) == (26, (30, 40)), "upright"
 
 
 @pytest.mark.parametrize("focal_length", [None, 0])
@@ -97,7 +97,7 @@ def test_no_focal_length(tmp_path, focal_length):
     assert read_image(save(tmp_path / "room.jpg", focal_length)).focal_length is None
 
 
-def test_damaged_exif_does_not_matter(tmp_path):
+def test_damaged_exif_is_ignored(tmp_path):
     path = save(tmp_path / "room.jpg", 26)
     data = bytearray(path.read_bytes())
     start = data.index(b"Exif\0\0") + 6

@@ -1,11 +1,9 @@
-"""Cube maps against the panorama that they show, and two fisheyes."""
+"""Cube maps, compared with the panorama that they show, and dual fisheyes."""
 
 import cv2
 import numpy as np
 import pytest
 
-import predict_elite360m
-from options.panorama_prediction import predict_parser
 from prediction.cubemap import cubemap_as_panorama, face_files, only_fronts, split_cubemap
 from prediction.fisheye import refuse_fisheyes
 from prediction.input_image import read_image
@@ -25,7 +23,7 @@ def faces() -> dict[str, np.ndarray]:
 
 
 def layout(faces, rows: tuple[str, ...], turned: str = "") -> np.ndarray:
-    """An image of faces by their first letters; those of `turned` are upside down, dots are black."""
+    """An image of faces, given their first letters; those in `turned` are upside down, dots are black."""
     by_letter = {name[0].upper(): face for name, face in faces.items()} | {".": np.zeros((SIZE, SIZE, 3), np.uint8)}
     by_letter |= {letter: by_letter[letter][::-1, ::-1] for letter in turned}
     return np.vstack([np.hstack([by_letter[letter] for letter in row]) for row in rows])
@@ -48,7 +46,7 @@ def test_layouts(faces, rows, turned, order):
     assert np.abs(found.astype(int) - WORLD).max() <= 5
 
 
-def test_no_cubemap():
+def test_other_aspect_ratio():
     with pytest.raises(UserError, match=r"--cubemap: a.png is 64x32"):
         split_cubemap(np.zeros((32, 64, 3), np.uint8), "FRBLUD", "a.png")
 
@@ -73,34 +71,23 @@ def test_six_files(tmp_path, names):
     assert face_files(paths[0]) is None
 
 
-def test_the_command(checkpoint, faces, tmp_path):
-    """Six files and one image give the same; a changed face is noticed."""
+def test_command(predict, faces, tmp_path):
+    """Six files and one image have the same results; a changed face is noticed."""
     for name, face in faces.items():
         save_image(tmp_path / "six" / f"room_{name}.png", face)
     save_image(tmp_path / "one.png", layout(faces, ("FRBLUD",)))
 
-    def predict(given, out: str) -> np.ndarray:
-        arguments = [
-            "--checkpoint",
-            checkpoint,
-            "--input",
-            given,
-            "--out",
-            tmp_path / out,
-            "--save",
-            "depth",
-            "--cubemap",
-        ]
-        assert predict_elite360m.main(predict_parser().parse_args(list(map(str, arguments)))) == 0
-        (path,) = (tmp_path / out).glob("*_depth.npy")
-        return np.load(path)
+    def depth(path, out: str) -> np.ndarray:
+        assert predict("--input", path, "--out", tmp_path / out, "--save", "depth", "--cubemap") == 0
+        (file,) = (tmp_path / out).glob("*_depth.npy")
+        return np.load(file)
 
-    six = predict(tmp_path / "six", "six_out")
-    np.testing.assert_array_equal(six, predict(tmp_path / "one.png", "one_out"))
+    six = depth(tmp_path / "six", "six_out")
+    np.testing.assert_array_equal(six, depth(tmp_path / "one.png", "one_out"))
     rgb = read_image(tmp_path / "one_out" / "one_rgb.png").rgb
     assert np.abs(rgb[::2, ::2].astype(int) - WORLD[::4, ::4]).max() <= 20, "the panorama that the maps belong to"
     save_image(tmp_path / "six" / "room_back.png", faces["front"])
-    assert (predict(tmp_path / "six", "six_out") != six).any()
+    assert (depth(tmp_path / "six", "six_out") != six).any()
 
 
 def fisheyes(size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Predictions of other programs: files of every kind give the same predictions, and what does not fit is refused."""
+"""Predictions of other programs: all file formats are read alike; wrong files and declarations are refused."""
 
 import json
 
@@ -43,7 +43,7 @@ def declare(folder, **changes):
     (folder / DECLARATION).write_text(json.dumps(content))
 
 
-def opened(folder, tasks=("depth", "normal", "segmentation"), class_map=None) -> ForeignPredictions:
+def open_predictions(folder, tasks=("depth", "normal", "segmentation"), class_map=None) -> ForeignPredictions:
     return ForeignPredictions(folder, read_declaration(folder), tasks, CLASSES, class_map)
 
 
@@ -55,67 +55,67 @@ def check(predictions: dict, maps: dict, tolerance: float = 1e-6):
 
 
 def test_arrays(tmp_path, maps):
-    """In the tree of the ids, or all in one folder; classes are found by their names."""
+    """In the folders of the ids, or all in one folder; classes are matched by name."""
     for folder, stem in ((tmp_path / "tree", "area_1/rgb/room_rgb"), (tmp_path / "flat", "room_rgb")):
         save(folder, maps, stem)
         declare(folder)
-        check(opened(folder).predict(BATCH), maps)
+        check(open_predictions(folder).predict(BATCH), maps)
 
 
 def test_archives(tmp_path, maps):
     np.savez_compressed(tmp_path / "room_rgb.npz", **maps)
     declare(tmp_path)
-    check(opened(tmp_path).predict(BATCH), maps)
+    check(open_predictions(tmp_path).predict(BATCH), maps)
 
 
 def test_images(tmp_path, maps):
-    """16 bits of depth in millimeters, 8 bits of normals, labels as gray."""
+    """16-bit depth in millimeters, 8-bit normals, gray labels."""
     declare(tmp_path, unit="mm")
     cv2.imwrite(str(tmp_path / "room_rgb_depth.png"), np.rint(1000 * maps["depth"]).astype(np.uint16))
     codes = np.rint((maps["normal"] + 1) * 127.5).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "room_rgb_normal.png"), codes[..., ::-1])
     cv2.imwrite(str(tmp_path / "room_rgb_labels.png"), maps["labels"].astype(np.uint8))
-    check(opened(tmp_path).predict(BATCH), maps, tolerance=6e-4)
+    check(open_predictions(tmp_path).predict(BATCH), maps, tolerance=6e-4)
     codes[0, 0] = 0
     cv2.imwrite(str(tmp_path / "room_rgb_normal.png"), codes[..., ::-1])
-    refused(lambda: opened(tmp_path, ("normal",)).predict(BATCH), "room_rgb_normal.png", "black")
+    refused(lambda: open_predictions(tmp_path, ("normal",)).predict(BATCH), "room_rgb_normal.png", "black")
 
 
 def test_openexr(tmp_path, maps):
-    """Depth in the one channel or in equal ones, normals in three."""
+    """Depth in one channel or several equal ones, normals in three."""
     declare(tmp_path)
     for names in ("Z", "BGR"):
         write_openexr(tmp_path / "room_rgb_depth.exr", dict.fromkeys(names, maps["depth"]))
         normals = dict(zip("XYZ" if names == "Z" else "RGB", np.moveaxis(maps["normal"], -1, 0), strict=True))
         write_openexr(tmp_path / "room_rgb_normal.exr", normals)
         np.save(tmp_path / "room_rgb_labels.npy", maps["labels"])
-        check(opened(tmp_path).predict(BATCH), maps)
+        check(open_predictions(tmp_path).predict(BATCH), maps)
     write_openexr(tmp_path / "room_rgb_depth.exr", {"Y": maps["depth"], "Z": maps["depth"] + 1})
-    refused(lambda: opened(tmp_path).predict(BATCH), "room_rgb_depth.exr", "Y, Z")
+    refused(lambda: open_predictions(tmp_path).predict(BATCH), "room_rgb_depth.exr", "Y, Z")
     write_openexr(tmp_path / "room_rgb_normal.exr", {"Y": maps["depth"], "Z": maps["depth"]})
-    refused(lambda: opened(tmp_path, ("normal",)).predict(BATCH), "room_rgb_normal.exr", "Y, Z")
+    refused(lambda: open_predictions(tmp_path, ("normal",)).predict(BATCH), "room_rgb_normal.exr", "Y, Z")
 
 
 def test_units_axes_and_class_map(tmp_path, maps):
-    """Stored as (forward, right, up) in units of 0.25 mm, with a class of another name."""
+    """Normals stored as (forward, right, up), depth in units of 0.25 mm, and a class with another name."""
     x, y, z = np.moveaxis(maps["normal"], -1, 0)
     save(tmp_path, {"depth": maps["depth"] / 0.00025, "normal": np.stack([z, x, -y], -1), "labels": maps["labels"]})
     renamed = {"classes": ["couch", "wall", "floor"], "class_map": {"couch": "sofa"}}
     declare(tmp_path, unit=0.00025, axes=["y", "-z", "x"], **renamed)
-    check(opened(tmp_path).predict(BATCH), maps, tolerance=1e-5)
+    check(open_predictions(tmp_path).predict(BATCH), maps, tolerance=1e-5)
 
 
-def test_meaning(tmp_path):
+def test_settings(tmp_path):
     declare(tmp_path, unit="relative", frame="world")
-    settings = opened(tmp_path).settings
+    settings = open_predictions(tmp_path).settings
     assert (settings.depth_unit, settings.normal_frame) == (RELATIVE, "world")
     declare(tmp_path, unit=0.5)
-    assert opened(tmp_path).settings.depth_unit == METERS
-    assert opened(tmp_path).settings.class_names == CLASSES.names
+    assert open_predictions(tmp_path).settings.depth_unit == METERS
+    assert open_predictions(tmp_path).settings.class_names == CLASSES.names
 
 
 def test_coarser_classes(tmp_path, maps):
-    """Declared in the dataset's classes, in the coarser ones, or in both."""
+    """Predictions may have the dataset's classes, the coarser ones, or both."""
     coarser = SemanticClasses(names=("structure", "Furniture"), colors=((0, 0, 0), (1, 1, 1)))
     class_map = ClassMap(coarser, (0, 0, 1))
     save(tmp_path, maps)
@@ -125,9 +125,9 @@ def test_coarser_classes(tmp_path, maps):
         (["structure", "furniture", "sofa"], [0, 1, 1]),
     ):
         declare(tmp_path, classes=names)
-        predicted = opened(tmp_path, ("segmentation",), class_map).predict(BATCH)["segmentation"]
+        predicted = open_predictions(tmp_path, ("segmentation",), class_map).predict(BATCH)["segmentation"]
         assert np.array_equal(predicted[0, 0], np.array(labels)[maps["labels"]])
-    refused(lambda: opened(tmp_path), "structure", DECLARATION)
+    refused(lambda: open_predictions(tmp_path), "structure", DECLARATION)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_coarser_classes(tmp_path, maps):
 )
 def test_wrong_declarations(tmp_path, changes, named):
     declare(tmp_path, **changes)
-    refused(lambda: opened(tmp_path), named, DECLARATION)
+    refused(lambda: open_predictions(tmp_path), named, DECLARATION)
 
 
 def test_no_declaration(tmp_path):
@@ -173,7 +173,7 @@ def test_no_declaration(tmp_path):
 def test_wrong_files(tmp_path, maps, name, change):
     save(tmp_path, maps | {name: change(maps[name])})
     declare(tmp_path)
-    refused(lambda: opened(tmp_path).predict(BATCH), f"room_rgb_{name}.npy")
+    refused(lambda: open_predictions(tmp_path).predict(BATCH), f"room_rgb_{name}.npy")
 
 
 def test_damaged_and_missing_files(tmp_path, maps):
@@ -181,18 +181,18 @@ def test_damaged_and_missing_files(tmp_path, maps):
     declare(tmp_path)
     path = tmp_path / "area_1/rgb/room_rgb_depth.npy"
     path.write_bytes(path.read_bytes()[:-9])
-    refused(lambda: opened(tmp_path).predict(BATCH), path.name)
+    refused(lambda: open_predictions(tmp_path).predict(BATCH), path.name)
     path.unlink()
-    refused(lambda: opened(tmp_path).predict(BATCH), "depth", ID)
+    refused(lambda: open_predictions(tmp_path).predict(BATCH), "depth", ID)
     (tmp_path / "room_rgb_depth.npz").write_bytes(b"PK\3\4 damaged")
-    refused(lambda: opened(tmp_path).predict(BATCH), "room_rgb_depth.npz")
+    refused(lambda: open_predictions(tmp_path).predict(BATCH), "room_rgb_depth.npz")
 
 
-def test_a_file_stands_for_one_sample(tmp_path, maps):
-    """Rooms whose images have the same name need their folders."""
+def test_file_matches_two_samples(tmp_path, maps):
+    """Images with the same name in several folders need these folders."""
     save(tmp_path, maps, "room_rgb")
     declare(tmp_path)
-    predictions = opened(tmp_path, ("depth",))
+    predictions = open_predictions(tmp_path, ("depth",))
     predictions.predict(BATCH)
     refused(lambda: predictions.predict(BATCH | {"id": ["area_2/rgb/room_rgb.png"]}), "room_rgb_depth.npy")
 

@@ -1,4 +1,4 @@
-"""Maps at the size of the panorama, against plain formulas and rendered rooms."""
+"""Maps at the size of the panorama, compared with plain formulas and rendered rooms."""
 
 import cv2
 import numpy as np
@@ -13,24 +13,24 @@ from prediction.guided_size import at_panorama_size
 SMALL, LARGE = (4, 8), (12, 24)
 
 
-def flat(size) -> np.ndarray:
+def uniform(size) -> np.ndarray:
     return np.full((*size, 3), 90, np.uint8)
 
 
-def around(prediction: torch.Tensor, size) -> np.ndarray:
-    """(C, H, W): bilinear, columns wrap around; pixel by pixel."""
+def bilinear(prediction: torch.Tensor, size) -> np.ndarray:
+    """Bilinear interpolation to (C, H, W) pixel by pixel; columns wrap around."""
     prediction = prediction.numpy()
     _, h, w = prediction.shape
-    found = np.empty((len(prediction), *size), np.float32)
+    result = np.empty((len(prediction), *size), np.float32)
     for row, column in np.ndindex(*size):
         y, x = (row + 0.5) * h / size[0] - 0.5, (column + 0.5) * w / size[1] - 0.5
         top, left = int(np.floor(y)), int(np.floor(x))
-        found[:, row, column] = sum(
+        result[:, row, column] = sum(
             (1 - abs(i - y)) * (1 - abs(j - x)) * prediction[:, min(max(i, 0), h - 1), j % w]
             for i in (top, top + 1)
             for j in (left, left + 1)
         )
-    return found
+    return result
 
 
 @pytest.mark.parametrize("chunk", [1, 700, 1 << 22])
@@ -41,47 +41,46 @@ def test_one_color_is_bilinear(monkeypatch, chunk):
     normal = torch.tensor([0.0, 0, -1])[:, None, None] + 0.1 * torch.randn(3, *SMALL)
     normal /= normal.norm(dim=0)
     predictions = {"depth": depth, "normal": normal, "segmentation": logits}
-    maps = at_panorama_size(predictions, flat(SMALL), flat(LARGE))
-    np.testing.assert_allclose(maps["depth"], around(depth, LARGE)[0], rtol=1e-5)
-    expected = around(normal, LARGE)
+    maps = at_panorama_size(predictions, uniform(SMALL), uniform(LARGE))
+    np.testing.assert_allclose(maps["depth"], bilinear(depth, LARGE)[0], rtol=1e-5)
+    expected = bilinear(normal, LARGE)
     expected = (expected / np.linalg.norm(expected, axis=0)).transpose(1, 2, 0)
     np.testing.assert_allclose(maps["normal"], expected, atol=1e-5)
-    np.testing.assert_array_equal(maps["segmentation"], around(logits, LARGE).argmax(0))
+    np.testing.assert_array_equal(maps["segmentation"], bilinear(logits, LARGE).argmax(0))
     assert maps["segmentation"].dtype == np.uint8
 
 
 def test_no_depth_between_two_surfaces():
     depth = torch.full((1, *SMALL), 2.0)
     depth[..., 3:] = 6
-    maps = at_panorama_size({"depth": depth}, flat(SMALL), flat(LARGE))
+    maps = at_panorama_size({"depth": depth}, uniform(SMALL), uniform(LARGE))
     assert np.abs(maps["depth"][..., None] - [2, 6]).min(-1).max() < 1e-5
 
 
 def test_no_normal_between_two_surfaces():
     normal = torch.zeros(3, *SMALL)
     normal[2, :, :3], normal[0, :, 3:] = -1, 1
-    found = at_panorama_size({"normal": normal}, flat(SMALL), flat(LARGE))["normal"]
-    assert (np.abs(found @ np.array([[0, 1], [0, 0], [-1, 0]])).max(-1) > 1 - 1e-5).all()
+    result = at_panorama_size({"normal": normal}, uniform(SMALL), uniform(LARGE))["normal"]
+    assert (np.abs(result @ np.array([[0, 1], [0, 0], [-1, 0]])).max(-1) > 1 - 1e-5).all()
 
 
 def test_edges_follow_the_colors():
-    """The edge of the image lies within a pixel of the prediction: two thirds of its columns are white."""
-    rgb = flat(LARGE)
+    """The edge of the image divides a pixel of the prediction: two thirds of its columns are white."""
+    rgb = uniform(LARGE)
     rgb[:, 10:] = 250
     labels = torch.zeros(2, *SMALL)
     labels[0, :, :3], labels[1, :, 3:] = 1, 1  # pixel 3 of the prediction covers columns 9 to 11
-    found = at_panorama_size({"segmentation": labels}, resize_rgb(rgb, *SMALL), rgb)["segmentation"]
-    np.testing.assert_array_equal(found[:, 6:16], np.broadcast_to(np.arange(6, 16) >= 10, (12, 10)))
+    result = at_panorama_size({"segmentation": labels}, resize_rgb(rgb, *SMALL), rgb)["segmentation"]
+    np.testing.assert_array_equal(result[:, 6:16], np.broadcast_to(np.arange(6, 16) >= 10, (12, 10)))
 
 
-def test_the_size_of_the_network():
-    """Not a bit is changed."""
+def test_network_size_is_unchanged():
     depth = torch.randn(1, *SMALL)
-    assert (at_panorama_size({"depth": depth}, flat(SMALL), flat(SMALL))["depth"] == depth[0].numpy()).all()
+    assert (at_panorama_size({"depth": depth}, uniform(SMALL), uniform(SMALL))["depth"] == depth[0].numpy()).all()
 
 
 def test_better_than_nearest_and_bilinear_on_a_room():
-    """Ground truth of a quarter of the size, enlarged again: the fraction of depths off by 5 %, and of wrong labels."""
+    """The fractions of depths off by 5 % and of wrong labels, for ground truth at a quarter of the size, enlarged."""
     large, small = (SyntheticRooms("test", 1, height, 2 * height).read(0) for height in (256, 64))
     depth, labels = torch.tensor(small.depth)[None], torch.tensor(small.semantic.astype(np.int64))
     logits = torch.nn.functional.one_hot(labels, 14).permute(2, 0, 1).float()
@@ -93,8 +92,8 @@ def test_better_than_nearest_and_bilinear_on_a_room():
     def errors(depth: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return np.array([(np.abs(depth / large.depth - 1) > 0.05).mean(), (labels != large.semantic).mean()])
 
-    ours = errors(guided["depth"], guided["segmentation"])
-    nearest = errors(*(resized(values, cv2.INTER_NEAREST) for values in (small.depth, small.semantic)))
-    smooth = resized(logits.permute(1, 2, 0).numpy(), cv2.INTER_LINEAR).argmax(-1)
-    bilinear = errors(resized(small.depth, cv2.INTER_LINEAR), smooth)
-    assert (ours < [0.95, 0.6] * np.minimum(nearest, bilinear)).all(), (ours, nearest, bilinear)
+    guided_error = errors(guided["depth"], guided["segmentation"])
+    nearest_error = errors(*(resized(values, cv2.INTER_NEAREST) for values in (small.depth, small.semantic)))
+    bilinear_labels = resized(logits.permute(1, 2, 0).numpy(), cv2.INTER_LINEAR).argmax(-1)
+    bilinear_error = errors(resized(small.depth, cv2.INTER_LINEAR), bilinear_labels)
+    assert (guided_error < [0.95, 0.6] * np.minimum(nearest_error, bilinear_error)).all()

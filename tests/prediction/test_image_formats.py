@@ -1,4 +1,4 @@
-"""What is known of an image without decoding it."""
+"""Image formats and headers, without decoding."""
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ def test_size(tmp_path, suffix):
 
 
 def test_any_number_of_pixels(tmp_path):
-    """Pillow's own limit is put back."""
+    """Pillow's limit is restored."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.new("1", (30000, 15000)).save(tmp_path / "large.png")
     assert read_header(tmp_path / "large.png")[:2] == (30000, 15000)

@@ -1,4 +1,4 @@
-"""Pictures that people have, from files, Pillow and arrays."""
+"""Input images from files, Pillow and arrays."""
 
 import hashlib
 import struct
@@ -14,7 +14,7 @@ from utils.errors import UserError
 from utils.images import ImageFile
 
 ORANGE = (200, 100, 50)
-ROTATED = 6  # EXIF: turn by a quarter to the right to see it upright
+ROTATED = 6  # EXIF: rotate by 90 degrees clockwise to see it upright
 ORIENTATION = 0x112
 
 
@@ -23,7 +23,7 @@ def orange(height=16, width=32) -> np.ndarray:
 
 
 def encode(path, image, *parameters):
-    """Write RGB or grey by OpenCV, which knows 16 bits and floats."""
+    """Write RGB or gray with OpenCV, which supports 16 bits and floats."""
     image = image[..., ::-1] if image.ndim == 3 else image
     path.write_bytes(cv2.imencode(path.suffix, image, parameters)[1].tobytes())
     return path
@@ -39,16 +39,16 @@ MODES = {
 
 
 @pytest.mark.parametrize(("suffix", "mode"), [(suffix, mode) for suffix, modes in MODES.items() for mode in modes])
-def test_any_mode_and_format(tmp_path, suffix, mode):
+def test_modes_and_formats(tmp_path, suffix, mode):
     path = tmp_path / f"wohnung ä 部屋{suffix}"
     image = Image.fromarray(orange()).convert(mode)
     image.save(path)
-    picture = read_image(path)
-    assert not picture.tone_mapped
-    assert (picture.rgb.shape, picture.rgb.dtype) == ((16, 32, 3), np.uint8)
+    found = read_image(path)
+    assert not found.tone_mapped
+    assert (found.rgb.shape, found.rgb.dtype) == ((16, 32, 3), np.uint8)
     expected = np.asarray(image.convert("RGB"), dtype=int)
     lossy = suffix in (".jpg", ".webp")
-    assert np.abs(picture.rgb - expected).mean() <= (3 if lossy else 0)
+    assert np.abs(found.rgb - expected).mean() <= (3 if lossy else 0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -63,7 +63,7 @@ def test_16_bits(tmp_path, suffix, color):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 def test_exif_orientation(tmp_path, suffix):
-    """Stored on its side: the left half of what is seen is the lower half of what is stored."""
+    """The left half of the upright image is the lower half of the stored one."""
     stored = np.zeros((32, 16, 3), np.uint8)
     stored[16:] = 255
     exif = Image.Exif()
@@ -80,14 +80,14 @@ def test_exif_orientation(tmp_path, suffix):
 def test_radiance_is_tone_mapped(tmp_path, suffix):
     radiance = np.full((16, 32, 3), 3000, np.float32)
     radiance[:, :16] = (1, 2, 3)
-    picture = read_image(encode(tmp_path / f"light{suffix}", radiance))
-    assert picture.tone_mapped
-    dark, bright = picture.rgb[0, 0], picture.rgb[0, -1]
+    image = read_image(encode(tmp_path / f"light{suffix}", radiance))
+    assert image.tone_mapped
+    dark, bright = image.rgb[0, 0], image.rgb[0, -1]
     assert 0 < dark[0] < dark[1] < dark[2] < bright.min()
 
 
-def test_tone_mapping_in_numbers():
-    """A uniform field becomes 0.18, and 0.18 / 1.18 on the sRGB curve is 0.428, at any exposure."""
+def test_tone_mapping():
+    """At any exposure, uniform radiance is scaled to 0.18; 0.18 / 1.18 on the sRGB curve is 0.428."""
     for exposure in (1e-3, 1.0, 1e4):
         assert np.unique(tone_map(np.full((4, 8, 3), exposure, np.float32))).tolist() == [109]
     odd = np.full((4, 8, 3), 1, np.float32)
@@ -104,7 +104,7 @@ def test_tone_mapping_in_numbers():
         (b"\x76\x2f\x31\x01\x02\0\0\0", "is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr"),
     ],
 )
-def test_what_is_no_picture(tmp_path, content, problem):
+def test_unreadable_files(tmp_path, content, problem):
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"broken.png {problem}"):
@@ -112,8 +112,8 @@ def test_what_is_no_picture(tmp_path, content, problem):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".gif", ".jp2", ".tga", ".psd", ".hdr"])
-def test_half_a_file(tmp_path, suffix, capfd):
-    """One error, and nothing that a decoder prints."""
+def test_truncated_files(tmp_path, suffix, capfd):
+    """There is one error, and decoders print nothing."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
     path = tmp_path / f"half{suffix}"
     if suffix == ".hdr":
@@ -136,14 +136,14 @@ def test_less_common_formats(tmp_path, suffix):
 
 
 def test_qoi(tmp_path):
-    """By the format's definition, as older releases of Pillow read it but cannot write it: a pixel, then runs of it."""
+    """Written by hand (a pixel, then runs of it), as older releases of Pillow can only read the format."""
     runs = [0xC0 | (length - 1) for length in (*(62,) * 8, 15)]
     content = b"qoif" + struct.pack(">IIBB", 32, 16, 3, 0) + bytes([0xFE, *ORANGE, *runs]) + bytes(7) + b"\1"
     (tmp_path / "room.qoi").write_bytes(content)
     assert np.array_equal(read_image(tmp_path / "room.qoi").rgb, orange())
 
 
-def test_the_suffix_does_not_matter(tmp_path):
+def test_wrong_suffixes(tmp_path):
     for name, kind in (("room.png", "JPEG"), ("room", "PNG"), ("room.txt", "TIFF"), ("room.JPG", "TGA")):
         Image.fromarray(orange()).save(tmp_path / name, format=kind)
         assert np.abs(read_image(tmp_path / name).rgb.astype(int) - ORANGE).max() <= 3, name
@@ -151,7 +151,7 @@ def test_the_suffix_does_not_matter(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
 def test_several_images_in_a_file(tmp_path, suffix):
-    """An animation is refused; a smaller image beside the first is a preview of it."""
+    """Animations are refused; a smaller second image is a preview of the first."""
     first, second = Image.fromarray(orange()), Image.new("RGB", (32, 16), "blue")
     first.save(tmp_path / f"room{suffix}", save_all=True, append_images=[second])
     with pytest.raises(UserError, match=f"room{suffix} holds several images"):
@@ -162,17 +162,18 @@ def test_several_images_in_a_file(tmp_path, suffix):
     assert read_image(tmp_path / "camera.jpg").rgb.shape == (16, 32, 3)
 
 
-def test_a_preview_is_not_the_image(tmp_path):
-    """Raw files are TIFF files that start with one."""
+def test_raw_file(tmp_path):
+    """Raw files are TIFF files that start with a preview."""
     Image.fromarray(orange()).save(tmp_path / "room.dng", format="TIFF", tiffinfo={254: 1})
     with pytest.raises(UserError, match=r"room\.dng starts with a preview"):
         read_image(tmp_path / "room.dng")
 
 
-def test_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+def test_too_many_pixels(tmp_path, monkeypatch):
+    """The images are not decoded."""
     Image.new("1", (1, 1)).save(tmp_path / "huge.png")
     png = bytearray((tmp_path / "huge.png").read_bytes())
-    png[16:24] = struct.pack(">II", 60000, 30000)  # the size that the header tells, and the header's checksum
+    png[16:24] = struct.pack(">II", 60000, 30000)  # size in the header, and the header's checksum below
     png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
     (tmp_path / "huge.png").write_bytes(png)
     (tmp_path / "huge.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 30000 +X 60000\n")
@@ -183,33 +184,32 @@ def test_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int16, np.float64])
-def test_other_numbers_are_refused(tmp_path, dtype):
-    """They would wrap round, or end in a traceback."""
+def test_other_data_types(tmp_path, dtype):
     path = encode(tmp_path / "room.tif", np.full((16, 32, 3), 3, dtype))
     with pytest.raises(UserError, match=r"room\.tif"):
         read_image(path)
 
 
-def test_the_hash_is_of_what_was_read(tmp_path, monkeypatch):
+def test_file_changes_while_it_is_read(tmp_path, monkeypatch):
     path = encode(tmp_path / "room.png", orange())
     assert read_image(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     colors = ImageFile.colors
 
-    def replace_meanwhile(file):
+    def replace_and_decode(file):
         encode(path, orange()[:8])
         return colors(file)
 
-    monkeypatch.setattr("prediction.input_image.ImageFile.colors", replace_meanwhile)
+    monkeypatch.setattr("prediction.input_image.ImageFile.colors", replace_and_decode)
     with pytest.raises(UserError, match=r"room\.png was written to while it was read"):
         read_image(path)
 
 
-def test_missing(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"gone.png is missing"):
         as_rgb(str(tmp_path / "gone.png"))
 
 
-def test_only_panoramas():
+def test_require_panorama():
     require_panorama((32, 64), "room.png", "--force stretches it")
     with pytest.raises(UserError, match=r"room.png is 16x16: a full panorama is twice as wide as high \(--force str"):
         require_panorama((16, 16), "room.png", "--force stretches it")
@@ -225,7 +225,7 @@ def test_only_panoramas():
         *(((64, 32), True), ((63, 32), True), ((2, 2), False), ((3, 2), False), ((2048, 2048), False)),
     ],
 )
-def test_a_pixel_or_two_off_is_a_panorama(size, accepted):
+def test_is_panorama(size, accepted):
     assert is_panorama(*size) == accepted
 
 
@@ -248,7 +248,7 @@ def test_arrays(array):
 
 
 @pytest.mark.parametrize("shape", [(16, 32), (16, 32, 1)])
-def test_grey_arrays(shape):
+def test_gray_arrays(shape):
     assert np.array_equal(as_rgb(np.full(shape, 7, np.uint8)), np.full((16, 32, 3), 7))
 
 
@@ -263,7 +263,7 @@ def test_grey_arrays(shape):
         (np.zeros((16, 32, 3), np.int64), "got int64"),
     ],
 )
-def test_arrays_that_are_no_pictures(array, problem):
+def test_wrong_arrays(array, problem):
     with pytest.raises(ValueError, match=problem):
         as_rgb(array)
 
@@ -275,11 +275,11 @@ def test_pillow_images(mode):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])
-def test_pillow_images_of_16_bits(dtype):
+def test_16_bit_pillow_images(dtype):
     assert np.unique(as_rgb(Image.fromarray(np.full((16, 32), 100 * 257, dtype)))).tolist() == [100]
 
 
 @pytest.mark.parametrize("value", [-1, 1 << 16])
-def test_pillow_images_of_larger_integers(value):
+def test_pillow_images_with_other_integers(value):
     with pytest.raises(ValueError, match="from 0 to 65535"):
         as_rgb(Image.fromarray(np.full((16, 32), value, np.int32)))

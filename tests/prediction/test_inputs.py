@@ -1,4 +1,4 @@
-"""Which images are found, which files are left out, and where results go."""
+"""Which images are found, which files are skipped, and the names of results."""
 
 import os
 from pathlib import Path
@@ -20,20 +20,20 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def found(given, out: Path) -> dict[str, str]:
-    """Names of pictures, and of their results relative to `out`."""
-    return {job.image.name: str(job.stem.relative_to(out)) for job in find_jobs(str(given), out).jobs}
+def found(path, out: Path) -> dict[str, str]:
+    """Names of images -> stems of their results, relative to `out`."""
+    return {job.image.name: str(job.stem.relative_to(out)) for job in find_jobs(str(path), out).jobs}
 
 
-def test_a_file(photos, tmp_path):
+def test_file(photos, tmp_path):
     assert found(photos / "house 1/up/hall.png", tmp_path / "out") == {"hall.png": "hall"}
 
 
-def test_a_folder_with_its_tree(photos, tmp_path):
+def test_folder(photos, tmp_path):
     inputs = find_jobs(str(photos), tmp_path / "out")
     stems = [str(job.stem.relative_to(tmp_path / "out")) for job in inputs.jobs]
     assert stems == ["a", "b", "house 1/hall", "house 1/up/hall"]
-    assert inputs.left_out_line() == "1 file of another kind left out: 1 .txt"
+    assert inputs.skipped_line() == "1 other file skipped: 1 .txt"
 
 
 @pytest.mark.parametrize(
@@ -51,31 +51,32 @@ def test_a_folder_with_its_tree(photos, tmp_path):
         (".*.png", [".hidden"]),
     ],
 )
-def test_a_pattern(photos, tmp_path, pattern, stems):
-    """The tree below the part without wildcards is mirrored; what is named is taken, whatever its kind."""
+def test_patterns(photos, tmp_path, pattern, stems):
+    """The folders below the part without wildcards are mirrored; files that are named are included with any suffix."""
     jobs = find_jobs(f"{photos}/{pattern}", tmp_path / "out").jobs
     assert [str(job.stem.relative_to(tmp_path / "out")) for job in jobs] == stems
 
 
-def test_a_name_with_wildcards_in_it(photos, tmp_path):
+def test_file_name_with_wildcards(photos, tmp_path):
     (photos / "room [1].png").touch()
     assert found(photos / "room [1].png", tmp_path / "out") == {"room [1].png": "room [1]"}
 
 
-def test_a_link_to_nowhere_is_a_bad_picture(photos, tmp_path):
+def test_broken_links_are_included(photos, tmp_path):
+    """They are reported as bad images."""
     (photos / "link.png").symlink_to("nowhere.png")
-    assert "link.png" in found(photos, tmp_path / "out"), "so that it is reported"
+    assert "link.png" in found(photos, tmp_path / "out")
 
 
 def test_names_of_results(photos, tmp_path):
-    """Whatever follows a dot in the name stays, but the suffix."""
+    """Only the suffix is removed, not other parts of the name after a dot."""
     (photos / "v1.2.png").touch()
     (job,) = find_jobs(str(photos / "v1.2.png"), tmp_path / "out").jobs
     assert job.result("_depth.npy") == tmp_path / "out/v1.2_depth.npy"
 
 
 @pytest.mark.parametrize("given", ["nowhere", "nowhere.png"])
-def test_nothing_there(tmp_path, given):
+def test_missing_input(tmp_path, given):
     with pytest.raises(UserError, match=f"--input .*{given} does not exist"):
         find_jobs(str(tmp_path / given), tmp_path / "out")
 
@@ -87,39 +88,39 @@ def test_no_images(photos, tmp_path, given):
         find_jobs(str(photos / given), tmp_path / "out")
 
 
-def test_an_empty_input(tmp_path):
-    """As of a shell variable that is not set: not the current folder."""
+def test_empty_input(tmp_path):
+    """A shell variable that is not set does not mean the current folder."""
     with pytest.raises(UserError, match="--input"):
         find_jobs("", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["x.JP2", "x.ppm", "x.jfif", "x.avif", "x.gif", "x.tiff", "x.hdr", "x.tga", "x.pfm"])
-def test_every_format_that_is_decoded(tmp_path, name):
-    """Also of damaged files, which are to be reported."""
+def test_suffixes_of_images(tmp_path, name):
+    """Damaged files are included, so that they are reported."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).touch()
     assert name in found(tmp_path / "in", tmp_path / "out")
 
 
-def test_other_kinds_are_counted(photos, tmp_path):
+def test_skipped_files_are_counted(photos, tmp_path):
     for name in ("1.heic", "2.HEIC", "1.mp4", "1.pdf", "1.dng", "LICENSE", "house 1/2.mp4", "house 1/3.heic"):
         (photos / name).touch()
     (photos / ".hidden.mp4").touch()
-    line = find_jobs(str(photos), tmp_path / "out").left_out_line()
-    assert line == ("9 files of other kinds left out: 3 .heic, 2 .mp4, 1 without suffix, 1 .dng, 1 .pdf, 1 .txt")
+    line = find_jobs(str(photos), tmp_path / "out").skipped_line()
+    assert line == "9 other files skipped: 3 .heic, 2 .mp4, 1 without suffix, 1 .dng, 1 .pdf, 1 .txt"
     (photos / "house 1/hall.png").unlink()
     (photos / "house 1/up/hall.png").unlink()
-    with pytest.raises(UserError, match=r"names no image.* 2 files of other kinds: 1 \.heic, 1 \.mp4"):
+    with pytest.raises(UserError, match=r"names no image.* 2 other files: 1 \.heic, 1 \.mp4"):
         find_jobs(str(photos / "house 1"), tmp_path / "out")
 
 
-def test_an_image_without_a_suffix_is_known_by_its_content(photos, tmp_path):
+def test_image_without_suffix(photos, tmp_path):
     encoded = cv2.imencode(".png", np.zeros((2, 4, 3), np.uint8))[1].tobytes()
     (photos / "panorama").write_bytes(encoded)
-    (photos / "notes").write_text("nothing of the kind")
+    (photos / "notes").write_text("not an image")
     inputs = find_jobs(str(photos), tmp_path / "out")
     assert "panorama" in [job.image.name for job in inputs.jobs]
-    assert inputs.left_out == {"": 1, ".txt": 1}
+    assert inputs.skipped == {"": 1, ".txt": 1}
 
 
 @pytest.mark.parametrize("pattern", ["", "/**/*.png"])
@@ -136,15 +137,15 @@ def test_links_are_followed_but_not_in_circles(photos, tmp_path, pattern):
     assert names == (expected - {"b.JPG"} if pattern else expected)
 
 
-def test_what_is_no_file_is_no_input(photos, tmp_path):
-    """Reading a pipe would wait for ever."""
+def test_pipes_are_skipped(photos, tmp_path):
+    """Reading one would wait forever."""
     os.mkfifo(photos / "pipe.png")
     assert "pipe.png" not in found(photos, tmp_path / "out") | found(f"{photos}/*", tmp_path / "out")
     with pytest.raises(UserError, match=r"pipe\.png"):
         find_jobs(str(photos / "pipe.png"), tmp_path / "out")
 
 
-def test_a_folder_that_cannot_be_read_is_reported(photos, tmp_path, monkeypatch):
+def test_unreadable_folder_is_reported(photos, tmp_path, monkeypatch):
     list_folder = os.listdir
 
     def listdir(folder):
@@ -160,14 +161,14 @@ def test_a_folder_that_cannot_be_read_is_reported(photos, tmp_path, monkeypatch)
         find_jobs(str(photos / "house 1/up"), tmp_path / "out")
 
 
-def test_images_of_one_name_keep_their_suffixes(photos, tmp_path):
+def test_images_with_the_same_stem_keep_their_suffixes(photos, tmp_path):
     (photos / "house 1/hall.jpg").touch()
     stems = [str(job.stem.relative_to(tmp_path / "out")) for job in find_jobs(str(photos), tmp_path / "out").jobs]
     assert stems == ["a", "b", "house 1/hall.jpg", "house 1/hall.png", "house 1/up/hall"]
 
 
-def test_results_are_no_input(photos):
-    """Not those in a folder of the tree; and they never lie beside pictures."""
+def test_results_are_not_inputs(photos):
+    """Results in a subfolder are skipped; results beside images are refused."""
     out = photos / "predictions"
     before = found(photos, out)
     out.mkdir()
@@ -183,11 +184,11 @@ def test_results_are_no_input(photos):
 
 
 def test_several_paths(photos, tmp_path):
-    """Each mirrors its own tree; what two of them name is one image."""
+    """The folders of each are mirrored; an image that two of them name is predicted once."""
     inputs = find_all_jobs([str(photos / "a.png"), str(photos), f"{photos}/house 1/up/*"], tmp_path / "out")
     assert [str(job.stem.relative_to(tmp_path / "out")) for job in inputs.jobs] == [
         *("a", "b", "house 1/hall", "house 1/up/hall", "hall"),
     ]
-    assert inputs.left_out_line() == "1 file of another kind left out: 1 .txt"
+    assert inputs.skipped_line() == "1 other file skipped: 1 .txt"
     with pytest.raises(UserError, match=r"--input: .*--out"):
         find_all_jobs([f"{photos}/house 1/hall.png", f"{photos}/house 1/up/hall.png"], tmp_path / "out")

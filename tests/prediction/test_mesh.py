@@ -1,4 +1,4 @@
-"""Meshes of rooms with a closed form, and of the ground truth of synthetic ones."""
+"""Meshes of box-shaped rooms, and of the ground truth of synthetic ones."""
 
 import sys
 
@@ -14,7 +14,7 @@ from utils.pinhole import Pinhole
 from utils.sphere import erp_rays
 
 HEIGHT, WIDTH = 64, 128
-ROOMS = {  # distances of the walls in meters: x, y and z below and above 0
+ROOMS = {  # positions of the walls in meters: lower and upper x, y, z
     "living room": ((-2.1, -1.2, -1.7), (1.6, 1.5, 2.4)),
     "corridor": ((-0.9, -1.0, -1.3), (0.7, 1.5, 9.0)),
 }
@@ -32,11 +32,11 @@ def black(height: int = HEIGHT) -> np.ndarray:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_an_empty_room_is_closed(room):
+def test_empty_room_is_closed(room):
     low, high = map(np.array, ROOMS[room])
     height, width = 256, 512
     mesh = Mesh.from_depth(box_depth(low, high, height), black(height))
-    assert mesh.vertices.shape == (height * width + 2, 3), "no pixel twice, and the two poles"
+    assert mesh.vertices.shape == (height * width + 2, 3), "each pixel once, and the two poles"
     assert len(mesh.faces) == 2 * height * width
     body = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
     assert body.is_watertight
@@ -44,20 +44,20 @@ def test_an_empty_room_is_closed(room):
     x, y, z = high - low
     assert -body.volume == pytest.approx(x * y * z, rel=0.005), "negative: seen from inside"
     assert body.area == pytest.approx(2 * (x * y + y * z + z * x), rel=0.015)
-    middles = mesh.vertices[mesh.faces].mean(axis=1)
-    to_wall = np.minimum(middles - low, high - middles).min(axis=-1)
+    centers = mesh.vertices[mesh.faces].mean(axis=1)
+    to_wall = np.minimum(centers - low, high - centers).min(axis=-1)
     assert to_wall.min() > -1e-5
-    assert np.mean(to_wall < 1e-5) > 0.98, "flat, but where two walls meet"
+    assert np.mean(to_wall < 1e-5) > 0.98, "flat except where two walls meet"
 
 
 def pixels_of(mesh: Mesh) -> np.ndarray:
-    """The row and column of each corner of a mesh, (F, 3, 2); of poles, those of a pixel beside them."""
+    """The row and column of each corner of a mesh, (F, 3, 2); for poles, those of an adjacent pixel."""
     at = np.floor(mesh.uv[mesh.uv_faces] * (WIDTH, HEIGHT)).astype(int)
     return np.stack([at[..., 1].clip(0, HEIGHT - 1), at[..., 0] % WIDTH], axis=-1)
 
 
 @pytest.mark.parametrize(("rooms", "index"), [("furnished", 0), ("varied", 4)])
-def test_walls_are_flat_and_floors_level(rooms, index):
+def test_walls_are_flat_and_floors_are_level(rooms, index):
     room = SyntheticRooms("test", index + 1, HEIGHT, WIDTH, rooms=rooms).read(index)
     mesh = Mesh.from_depth(room.depth, room.rgb)
     row, column = np.moveaxis(pixels_of(mesh), -1, 0)
@@ -67,7 +67,7 @@ def test_walls_are_flat_and_floors_level(rooms, index):
     assert np.abs(heights - np.median(heights)).max() < 0.005
     is_floor = room.semantic == STANFORD2D3D.names.index("floor")
     whole = is_floor[:-1] & is_floor[1:] & np.roll(is_floor, -1, 1)[:-1] & np.roll(is_floor, -1, 1)[1:]
-    assert on_floor.sum() > 2 * whole.sum(), "also where it is far away and seen at a grazing angle"
+    assert on_floor.sum() > 2 * whole.sum(), "complete, also at grazing angles"
     on_wall = (labels == STANFORD2D3D.names.index("wall")).all(axis=1)
     on_wall &= (normals == normals[:, :1]).all(axis=(1, 2))
     assert on_wall.sum() > 1000
@@ -75,8 +75,8 @@ def test_walls_are_flat_and_floors_level(rooms, index):
     assert np.abs(across.sum(axis=-1)).max() < 0.005
 
 
-def test_no_triangle_bridges_a_cut():
-    """A board and a railing in front of a wall, and a step in the wall that is too small to be one."""
+def test_no_triangle_crosses_an_edge():
+    """A board and a railing in front of a wall, and a step in the wall that is too small to count as an edge."""
     depth = np.full((HEIGHT, WIDTH), 3.0)
     board = np.zeros(depth.shape, bool)
     board[20:40, :9] = board[20:40, -7:] = True  # across the border
@@ -85,9 +85,9 @@ def test_no_triangle_bridges_a_cut():
     depth[:, 80:100] *= 0.97
     mesh = Mesh.from_depth(depth, black())
     row, column = np.moveaxis(pixels_of(mesh), -1, 0)
-    before = board[row, column]
-    assert (before.all(axis=1) == before.any(axis=1)).all()
-    assert before[(column < 9).any(axis=1) & (column > WIDTH - 8).any(axis=1)].any(), "the board goes on"
+    on_board = board[row, column]
+    assert (on_board.all(axis=1) == on_board.any(axis=1)).all()
+    assert on_board[(column < 9).any(axis=1) & (column > WIDTH - 8).any(axis=1)].any(), "it continues at the border"
     stepped = (column == 79).any(axis=1) & (column == 80).any(axis=1)
     assert stepped.sum() == 2 * (HEIGHT - 1) + 2
 
@@ -106,8 +106,8 @@ def test_pixels_without_depth_belong_to_no_triangle():
     assert known[row, column].all()
 
 
-def test_textures_lie_where_the_camera_saw_them(tmp_path):
-    """A texel of a larger image, also next to the border, is found in its direction, in the file as well."""
+def test_texture_coordinates_in_file(tmp_path):
+    """Texels of a larger image, also at the border, are in the direction in which the camera saw them."""
     low, high = map(np.array, ROOMS["living room"])
     texture, rays = black(4 * HEIGHT), erp_rays(4 * HEIGHT, 4 * WIDTH)
     texels = [(128, 256), (30, 7), (250, 100), (100, 0), (100, 511), (2, 300)]
@@ -130,8 +130,8 @@ def test_textures_lie_where_the_camera_saw_them(tmp_path):
         assert place / np.linalg.norm(place) == pytest.approx(rays[row, column], abs=0.2 * np.pi / HEIGHT)
 
 
-def test_a_perspective_image():
-    """A tilted plane, which has no border to be closed over."""
+def test_perspective_image():
+    """A tilted plane; its borders are not connected."""
     camera = Pinhole.from_fov(90, 20, 30)
     rays = camera.rays()
     depth = 2 / (rays @ (0.3, -0.2, 1))
@@ -146,7 +146,7 @@ def test_a_perspective_image():
 
 @pytest.mark.parametrize("step", [2, 3])
 def test_fewer_triangles(step):
-    """Of every n-th pixel, also where their number does not divide the width."""
+    """Every n-th pixel, also if n does not divide the width."""
     low, high = map(np.array, ROOMS["living room"])
     mesh = Mesh.from_depth(box_depth(low, high), black(), step=step)
     rows, columns = len(range(0, HEIGHT, step)), len(range(0, WIDTH, step))
@@ -157,7 +157,7 @@ def test_fewer_triangles(step):
     assert mesh.vertices[mesh.faces[rows * columns // 2, 0]] == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_file(tmp_path, monkeypatch):
+def test_no_triangles_or_no_trimesh(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="triangles"):
         Mesh.from_depth(np.zeros((HEIGHT, WIDTH)), black()).save_glb(tmp_path / "room.glb")
     monkeypatch.setitem(sys.modules, "trimesh", None)

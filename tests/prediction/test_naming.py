@@ -1,4 +1,4 @@
-"""No two images write to the same names."""
+"""Names of results are unique."""
 
 from itertools import permutations
 from pathlib import Path
@@ -10,7 +10,7 @@ from prediction.result_files import ENDINGS
 
 
 @pytest.mark.parametrize(
-    ("pictures", "expected"),
+    ("images", "expected"),
     [
         ({"a.png", "b.webp", "x/a.png"}, {"a", "b", "x/a"}),
         ({"a.png", "a.webp", "b.png"}, {"a.png", "a.webp", "b"}),
@@ -24,14 +24,14 @@ from prediction.result_files import ENDINGS
         ({"a.png", "a/b.png"}, {"a", "a/b"}),
     ],
 )
-def test_stems(pictures, expected):
-    """Whatever the order of the images."""
-    for order in permutations(map(Path, pictures)):
+def test_stems(images, expected):
+    """In any order of the images."""
+    for order in permutations(map(Path, images)):
         chosen = stems(list(order), ENDINGS)
         assert {str(stem) for stem in chosen.values()} == expected
-        results = [Job(picture, stem).result(ending) for picture, stem in chosen.items() for ending in ENDINGS]
+        results = [Job(image, stem).result(ending) for image, stem in chosen.items() for ending in ENDINGS]
         assert len({str(path).casefold() for path in results}) == len(results)
 
 
-def test_all_results_have_their_ending():
+def test_endings():
     assert {".json", "_depth.npy", "_normal.png", "_labels_colour.png", "_panel.png", "_points.glb"} <= set(ENDINGS)

@@ -1,4 +1,4 @@
-"""Files of panoramas of any kind: what is read, marked and written."""
+"""Prediction of panorama files: metadata, flags, masks, black bars and sizes."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def noise(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture
 def result(tmp_path):
-    """From an ending to the content of a result of room.*."""
+    """Reads the result of room.* with an ending."""
 
     def result(ending: str):
         path = tmp_path / "out" / f"room{ending}"
@@ -42,19 +42,19 @@ def result(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_metadata_of_a_part(predict, result, tmp_path, suffix):
-    """What a camera wrote needs no flags; what it does not show is marked everywhere."""
-    image = tmp_path / f"room{suffix}"
-    picture = Image.fromarray(noise(16, 64))
+def test_gpano_metadata(predict, result, tmp_path, suffix):
+    """Metadata of a part of the sphere need no flags; pixels outside the image are marked in all results."""
+    path = tmp_path / f"room{suffix}"
+    image = Image.fromarray(noise(16, 64))
     if suffix == ".png":
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", XMP)
-        picture.save(image, pnginfo=info)
+        image.save(path, pnginfo=info)
     elif suffix == ".tif":
-        picture.save(image, tiffinfo={700: XMP.encode()})
+        image.save(path, tiffinfo={700: XMP.encode()})
     else:
-        picture.save(image, xmp=XMP.encode())
-    assert predict("--input", image) == 0
+        image.save(path, xmp=XMP.encode())
+    assert predict("--input", path) == 0
     seen = np.zeros((32, 64), bool)
     seen[8:24] = True
     np.testing.assert_array_equal(result("_valid.png"), np.where(seen, 255, 0))
@@ -84,22 +84,23 @@ def test_flags_instead_of_metadata(predict, result, tmp_path, capsys):
     with pytest.raises(UserError, match="--overwrite"):
         predict("--input", tmp_path / "room.png", "--save", "depth", "--vfov", 80)
     assert predict("--input", tmp_path / "room.png", "--save", "depth", "--force", "--overwrite") == 0
-    assert not (tmp_path / "out" / "room_valid.png").exists(), "of the earlier prediction"
+    assert not (tmp_path / "out" / "room_valid.png").exists(), "files of the earlier prediction are removed"
     assert not (tmp_path / "out" / "room_rgb.png").exists()
 
 
-def test_masks(predict, result, tmp_path):
-    """Masked pixels are predicted, but not valid; a changed mask is noticed."""
+def test_masks(predict, result, tmp_path, monkeypatch):
+    """Masked pixels are predicted but not valid; a changed mask is noticed, also with relative paths."""
+    monkeypatch.chdir(tmp_path)
     save_image(tmp_path / "photos" / "room.png", noise(64, 128))
     mask = np.full((64, 128), 255, np.uint8)
     mask[32:] = 0
     save_image(tmp_path / "masks" / "room.png", mask)
-    command = ("--input", tmp_path / "photos", "--mask", tmp_path / "masks", "--save", "depth", "ply")
+    command = ("--input", "photos", "--mask", "masks", "--save", "depth", "ply")
     assert predict(*command) == 0
     valid = result("_valid.png") == 255
     assert valid[:16].all()
     assert not valid[16:].any()
-    assert result("_depth.npy")[16:].all(), "predicted nevertheless"
+    assert result("_depth.npy")[16:].all(), "predicted"
     assert len(trimesh.load(tmp_path / "out" / "room_points.ply").vertices) == 16 * 64
     written = (tmp_path / "out" / "room.json").stat().st_mtime_ns
     assert predict(*command) == 0
@@ -111,7 +112,7 @@ def test_masks(predict, result, tmp_path):
 
 
 @pytest.mark.parametrize(("mask", "message"), [(None, "no file named room"), (noise(32, 32), "--mask .* 32x32")])
-def test_masks_that_do_not_fit(predict, tmp_path, capsys, mask, message):
+def test_wrong_masks(predict, tmp_path, capsys, mask, message):
     save_image(tmp_path / "photos" / "room.png", noise(32, 64))
     (tmp_path / "masks").mkdir()
     if mask is not None:
@@ -123,8 +124,8 @@ def test_masks_that_do_not_fit(predict, tmp_path, capsys, mask, message):
         predict("--input", tmp_path / "photos", "--mask", tmp_path / "gone")
 
 
-def test_a_mask_is_of_images_of_one_folder(predict, tmp_path, capsys):
-    """Images of the same name in several folders are different ones, and would share a mask unnoticed."""
+def test_mask_for_images_in_two_folders(predict, tmp_path, capsys):
+    """Images with the same name in different folders do not share a mask, unless it is the only one."""
     for folder in "ab":
         save_image(tmp_path / "photos" / folder / "room.png", noise(32, 64))
     for name in ("room", "roof"):
@@ -132,11 +133,11 @@ def test_a_mask_is_of_images_of_one_folder(predict, tmp_path, capsys):
     assert predict("--input", tmp_path / "photos", "--mask", tmp_path / "masks", "--save", "depth") == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed")]
     assert re.search("--mask: .*room.png would be the mask of .*b/room.png and of an image in .*a:", line)
-    one_for_all = ("--mask", tmp_path / "masks" / "room.png")
-    assert predict("--input", tmp_path / "photos", *one_for_all, "--save", "depth") == 0
+    only_mask = ("--mask", tmp_path / "masks" / "room.png")
+    assert predict("--input", tmp_path / "photos", *only_mask, "--save", "depth") == 0
 
 
-def test_a_row_that_is_partly_black_is_no_bar():
+def test_partly_black_rows():
     rgb = noise(8, 1000)
     rgb[:3] = 3
     rgb[2, :2] = 100
@@ -145,7 +146,7 @@ def test_a_row_that_is_partly_black_is_no_bar():
 
 
 def test_black_bars(predict, result, tmp_path, capsys):
-    """They are told, and left out when asked for."""
+    """A note names them, unless they are marked as not valid on request."""
     rgb = noise(64, 128)
     rgb[:8] = rgb[-4:] = 3
     save_image(tmp_path / "room.png", rgb)
@@ -160,15 +161,16 @@ def test_black_bars(predict, result, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("height", ["tall", "0", "16385"])
-def test_sizes_that_maps_cannot_have(height, capsys):
+def test_wrong_heights(height, capsys):
     with pytest.raises(SystemExit):
         predict_parser().parse_args(["--checkpoint", "default", "--input", "a.png", "--out", "b", "--height", height])
-    assert "--height" in (message := capsys.readouterr().err)
-    assert "16384" in message
+    error = capsys.readouterr().err
+    assert "--height" in error
+    assert "16384" in error
 
 
 @pytest.mark.parametrize(("height", "rows"), [("own", 50), (64, 64), (16, 16)])
-def test_size_of_maps(predict, result, tmp_path, height, rows):
+def test_height_and_up(predict, result, tmp_path, height, rows):
     save_image(tmp_path / "room.png", noise(50, 100))
     assert predict("--input", tmp_path / "room.png", "--height", height, "--up", "z", "--save", "depth", "ply") == 0
     assert result("_depth.npy").shape == (rows, 2 * rows)
@@ -177,12 +179,12 @@ def test_size_of_maps(predict, result, tmp_path, height, rows):
         predict("--input", tmp_path / "room.png", "--save", "depth")
     points = trimesh.load(tmp_path / "out" / "room_points.ply").vertices
     assert len(points) == 2 * rows * rows
-    assert points[: 2 * rows, 2].min() > 0, "the first row of pixels is above"
+    assert points[: 2 * rows, 2].min() > 0, "the first row of pixels is up"
     assert "z up" in result(".json")["axes"]
 
 
 @pytest.mark.parametrize("flags", [["--video"], ["--up", "y", "--save", "depth"]], ids=" ".join)
-def test_flags_that_would_do_nothing_are_refused(predict, tmp_path, flags):
+def test_flags_without_effect(predict, tmp_path, flags):
     save_image(tmp_path / "room.png", np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(UserError, match=flags[0]):
         predict("--input", tmp_path / "room.png", *flags)

@@ -1,4 +1,4 @@
-"""The five lines of Python."""
+"""Prediction of panoramas in Python."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def rgb():
     return np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
 
 
-def test_what_a_prediction_holds(model, settings, rgb):
+def test_prediction(model, settings, rgb):
     result = model.predict(rgb)
     assert isinstance(result, Prediction)
     assert np.array_equal(result.rgb, rgb)
@@ -38,7 +38,7 @@ def test_what_a_prediction_holds(model, settings, rgb):
     assert len(result.point_cloud().xyz) == 32 * 64
 
 
-def test_it_is_what_the_network_says(model, checkpoint, rgb):
+def test_maps_are_the_networks(model, checkpoint, rgb):
     network = load_checkpoint(checkpoint).build_network().eval()
     with torch.no_grad():
         expected = network(torch.tensor(rgb)[None].permute(0, 3, 1, 2) / 255)
@@ -59,40 +59,40 @@ def test_views_are_averaged(model, checkpoint, rgb):
     assert result.seam != result.plain_seam
 
 
-def test_several_at_once(model, rgb):
-    """What each gives alone, within rounding; also when views are averaged."""
+def test_batch(model, rgb):
+    """The same predictions as one by one, up to rounding, also averaged over views."""
     images = [rgb, rgb[:, ::-1].copy(), 255 - rgb]
-    together = model.predict_batch(images, tta=2)
-    for image, result in zip(images, together, strict=True):
-        alone = model.predict(image, tta=2)
+    batch = model.predict_batch(images, tta=2)
+    for image, result in zip(images, batch, strict=True):
+        single = model.predict(image, tta=2)
         np.testing.assert_array_equal(result.rgb, image)
-        np.testing.assert_allclose(result.depth, alone.depth, rtol=1e-4)
-        np.testing.assert_allclose(result.normal, alone.normal, atol=1e-4)
-        assert (result.labels == alone.labels).mean() > 0.99
-        assert result.seam == pytest.approx(alone.seam, rel=1e-2)
-        assert result.plain_seam == pytest.approx(alone.plain_seam, rel=1e-2)
+        np.testing.assert_allclose(result.depth, single.depth, rtol=1e-4)
+        np.testing.assert_allclose(result.normal, single.normal, atol=1e-4)
+        assert (result.labels == single.labels).mean() > 0.99
+        assert result.seam == pytest.approx(single.seam, rel=1e-2)
+        assert result.plain_seam == pytest.approx(single.plain_seam, rel=1e-2)
 
 
-def test_in_half_precision(model, checkpoint, rgb):
-    """About the same, in float32, and it says so."""
-    half = load_elite360m(checkpoint, "cpu", amp="bf16", channels_last=True)
-    assert (model.precision, half.precision) == ("float32", "bfloat16")
-    ours, theirs = half.predict(rgb), model.predict(rgb)
-    assert ours.depth.dtype == ours.normal.dtype == np.float32
-    assert not np.array_equal(ours.depth, theirs.depth)
-    np.testing.assert_allclose(ours.depth, theirs.depth, rtol=0.05)
+def test_mixed_precision(model, checkpoint, rgb):
+    """About the same predictions, in float32."""
+    bf16_model = load_elite360m(checkpoint, "cpu", amp="bf16", channels_last=True)
+    assert (model.precision, bf16_model.precision) == ("float32", "bfloat16")
+    bf16, float32 = bf16_model.predict(rgb), model.predict(rgb)
+    assert bf16.depth.dtype == bf16.normal.dtype == np.float32
+    assert not np.array_equal(bf16.depth, float32.depth)
+    np.testing.assert_allclose(bf16.depth, float32.depth, rtol=0.05)
 
 
-def test_any_kind_of_picture(model, rgb, tmp_path):
-    """A file, its name, a Pillow image, an array, a larger one: they say the same."""
+def test_kinds_of_images(model, rgb, tmp_path):
+    """A path, a Pillow image, an array and a larger one have the same prediction."""
     path = tmp_path / "room.png"
     save_image(path, rgb)
     expected = model.predict(rgb).depth
-    for picture in (path, str(path), Image.fromarray(rgb), rgb / 255, rgb.repeat(3, axis=0).repeat(3, axis=1)):
-        np.testing.assert_array_equal(model.predict(picture).depth, expected)
+    for image in (path, str(path), Image.fromarray(rgb), rgb / 255, rgb.repeat(3, axis=0).repeat(3, axis=1)):
+        np.testing.assert_array_equal(model.predict(image).depth, expected)
 
 
-def test_only_panoramas(model, rgb, tmp_path):
+def test_other_aspect_ratios(model, rgb, tmp_path):
     with pytest.raises(UserError, match=r"the image is 60x32: .*force=True"):
         model.predict(rgb[:, 4:])
     assert model.predict(rgb[:, 4:], force=True).depth.shape == (32, 64)
@@ -103,7 +103,7 @@ def test_only_panoramas(model, rgb, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(1, 2), (3, 6), (500, 1000)])
-def test_any_size(model, size):
+def test_sizes(model, size):
     assert model.predict(np.zeros((*size, 3), np.uint8)).depth.shape == (32, 64)
 
 
@@ -112,7 +112,7 @@ def test_wrong_number_of_views(model, rgb):
         model.predict(rgb, tta=0)
 
 
-def test_a_network_of_some_tasks(settings, rgb, tmp_path):
+def test_single_task(settings, rgb, tmp_path):
     settings = replace(settings, tasks=("normal",))
     save_checkpoint(tmp_path / "model.pth", settings, settings.build_network(), torch.nn.Module(), epoch=1)
     result = load_elite360m(tmp_path / "model.pth", device="cpu").predict(rgb)
@@ -124,7 +124,7 @@ def test_a_network_of_some_tasks(settings, rgb, tmp_path):
 
 
 def test_released_weights(tmp_path):
-    """They come without settings: those of the released code, and nameless classes."""
+    """They have no settings: the size of the released code and numbered classes are used."""
     network = Elite360M(num_classes=5, pretrained=False)
     state = {released_key(key): value for key, value in network.state_dict().items()}
     torch.save({**state, LOG_VARIANCES_KEY: torch.zeros(3)}, tmp_path / "released.pth")
@@ -139,7 +139,7 @@ def test_no_checkpoint(tmp_path):
 
 
 def test_tensors_and_lists(model, rgb, tmp_path):
-    """Each is the same image; several give a list."""
+    """All are the same image; several give a list."""
     save_image(tmp_path / "room.png", rgb)
     tensor = torch.from_numpy(rgb).permute(2, 0, 1)
     expected = model.predict(rgb).depth
@@ -155,13 +155,13 @@ def test_tensors_and_lists(model, rgb, tmp_path):
 
 
 @pytest.mark.parametrize("image", [torch.zeros(32, 64, 3), torch.full((3, 32, 64), 2.0), torch.zeros(64)])
-def test_tensors_that_are_no_images(model, image):
+def test_wrong_tensors(model, image):
     with pytest.raises(ValueError, match=r"\(3, H, W\)|from 0 to 1"):
         model.predict(image)
 
 
-def test_part_of_the_sphere_and_mask(model, rgb):
-    """At the own size of the image; what is not seen is 0, what is masked is predicted, neither is valid."""
+def test_placement_and_mask(model, rgb):
+    """At the image's own size. Pixels outside the image are 0, masked ones are predicted; neither are valid."""
     mask = np.ones((32, 64), bool)
     mask[:, :32] = False
     result = model.predict(rgb, height="own", placement=Placement(top=45, bottom=-45), mask=mask)

@@ -1,4 +1,4 @@
-"""Perspective images: maps at their own size, and points of closed forms."""
+"""Prediction of perspective images: maps at their size, and points compared with closed forms."""
 
 from dataclasses import replace
 
@@ -35,54 +35,54 @@ def assert_equal_maps(result: PerspectivePrediction, expected: dict[str, torch.T
     np.testing.assert_array_equal(result.labels, expected["segmentation"][0].argmax(0).numpy())
 
 
-def test_it_is_what_the_network_says(perspective_model, network, rgb):
+def test_maps_are_the_networks(perspective_model, network, rgb):
     with torch.no_grad():
         expected = network(torch.tensor(rgb)[None].permute(0, 3, 1, 2) / 255)
     assert_equal_maps(perspective_model.predict(rgb), expected)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (30, 64), (48, 20), (1, 1), (2, 300)])
-def test_the_network_is_shown_what_an_evaluation_shows_it(perspective_model, network, monkeypatch, size):
-    """Padded and resized; results are of the size of the image."""
+def test_input_is_that_of_evaluation(perspective_model, network, monkeypatch, size):
+    """It is padded and resized; results have the size of the image."""
     rgb = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     fitted: PerspectiveImage = without_maps(rgb, "").fitted(48, 64)
-    shown = []
+    inputs = []
     predictor = perspective_model._predictor
-    monkeypatch.setattr(perspective_model, "_predictor", lambda batch: shown.append(batch) or predictor(batch))
+    monkeypatch.setattr(perspective_model, "_predictor", lambda batch: inputs.append(batch) or predictor(batch))
     result = perspective_model.predict(rgb)
-    torch.testing.assert_close(shown[0][0], unpack(pack(fitted, 0))["rgb"])
+    torch.testing.assert_close(inputs[0][0], unpack(pack(fitted, 0))["rgb"])
     assert result.depth.shape == result.labels.shape == result.normal.shape[:2] == result.rgb.shape[:2] == size
     np.testing.assert_allclose(np.linalg.norm(result.normal, axis=-1), 1, atol=1e-5)
     assert result.camera.source == "NYU v2's"
 
 
-def test_images_of_several_sizes_at_once(perspective_model, rgb):
+def test_batch_of_several_sizes(perspective_model, rgb):
     images = [rgb, rgb[:30], rgb.repeat(2, axis=0)]
     cameras = [Camera(replace(CAMERA, height=len(image)), "given") for image in images]
     for image, camera, result in zip(images, cameras, perspective_model.predict_batch(images, cameras), strict=True):
-        alone = perspective_model.predict(image, camera.pinhole)
-        assert result.camera == alone.camera == camera
-        np.testing.assert_allclose(result.depth, alone.depth, rtol=1e-4)
-        assert (result.labels == alone.labels).mean() > 0.99
+        single = perspective_model.predict(image, camera.pinhole)
+        assert result.camera == single.camera == camera
+        np.testing.assert_allclose(result.depth, single.depth, rtol=1e-4)
+        assert (result.labels == single.labels).mean() > 0.99
 
 
-def test_a_camera_of_another_size(perspective_model, rgb):
+def test_camera_for_another_size(perspective_model, rgb):
     with pytest.raises(ValueError, match=r"64x47, .* 64x48"):
         perspective_model.predict(rgb[1:], CAMERA)
 
 
-def made_up(settings, depth: np.ndarray, camera: Pinhole = CAMERA) -> PerspectivePrediction:
+def prediction_of_depth(settings, depth: np.ndarray) -> PerspectivePrediction:
     return PerspectivePrediction(
         rgb=np.zeros((*depth.shape, 3), np.uint8),
         settings=replace(settings, tasks=("depth",)),
         depth=depth.astype(np.float32),
-        camera=Camera(camera, "given"),
+        camera=Camera(CAMERA, "given"),
     )
 
 
-def test_a_wall_in_front_of_the_camera_is_flat(perspective_settings, tmp_path):
-    """Its depth is z: the same at every pixel, though the corners are farther away."""
-    cloud = made_up(perspective_settings, np.full((48, 64), 3)).point_cloud()
+def test_points_of_a_wall(perspective_settings, tmp_path):
+    """Depth is z: the same at every pixel, although the corners are farther away."""
+    cloud = prediction_of_depth(perspective_settings, np.full((48, 64), 3)).point_cloud()
     cloud.save_ply(tmp_path / "wall.ply")
     assert ALONG_AXIS.encode() in (tmp_path / "wall.ply").read_bytes()[:300]
     points = trimesh.load(tmp_path / "wall.ply").vertices.reshape(48, 64, 3)
@@ -92,36 +92,36 @@ def test_a_wall_in_front_of_the_camera_is_flat(perspective_settings, tmp_path):
     assert (top, bottom) == pytest.approx((-25.5 / 40 * 3, 21.5 / 40 * 3)), "y down"
 
 
-def test_a_floor_is_flat(perspective_settings):
-    """1.5 m below the camera, seen below the horizon; what is above it has no points."""
+def test_points_of_a_floor(perspective_settings):
+    """It is 1.5 m below the camera; pixels above the horizon have no points."""
     below = np.arange(48)[:, None] - CAMERA.cy
     depth = np.where(below > 0, 1.5 * CAMERA.fy / np.where(below > 0, below, 1), 0) * np.ones((1, 64))
-    cloud = made_up(perspective_settings, depth).point_cloud()
+    cloud = prediction_of_depth(perspective_settings, depth).point_cloud()
     assert len(cloud.xyz) == (below > 0).sum() * 64
     assert cloud.xyz[:, 1] == pytest.approx(1.5, rel=1e-6)
 
 
-def test_points_are_seen_at_their_pixels(perspective_settings):
+def test_points_project_to_their_pixels(perspective_settings):
     depth = np.random.default_rng(0).uniform(1, 9, (48, 64))
-    x, y, z = made_up(perspective_settings, depth).point_cloud().xyz.T
+    x, y, z = prediction_of_depth(perspective_settings, depth).point_cloud().xyz.T
     rows, columns = np.mgrid[:48, :64].reshape(2, -1)
     np.testing.assert_allclose(CAMERA.fx * x / z + CAMERA.cx, columns, atol=1e-3)
     np.testing.assert_allclose(CAMERA.fy * y / z + CAMERA.cy, rows, atol=1e-3)
 
 
-def test_a_panel_of_a_large_image(perspective_settings):
-    """Its text has one size, so its maps are made smaller."""
-    large = made_up(perspective_settings, np.ones((1500, 2100)))
+def test_panel_of_a_large_image(perspective_settings):
+    """Its maps are shrunk, as its text has a fixed size."""
+    large = prediction_of_depth(perspective_settings, np.ones((1500, 2100)))
     assert large.panel().shape[1] < 2 * (1024 + 100)
 
 
-def test_a_file(perspective_model, rgb, tmp_path):
+def test_file(perspective_model, rgb, tmp_path):
     save_image(tmp_path / "room.png", rgb)
     result = perspective_model.predict(tmp_path / "room.png")
     np.testing.assert_array_equal(result.depth, perspective_model.predict(rgb).depth)
 
 
-def test_each_program_names_the_other(checkpoint, perspective_checkpoint):
+def test_checkpoint_of_the_other_program(checkpoint, perspective_checkpoint):
     for load, path, script in (
         (load_achievement, checkpoint, "predict_elite360m.py"),
         (load_elite360m, perspective_checkpoint, "predict_achievement.py"),

@@ -1,4 +1,4 @@
-"""predict_achievement.py, in this process."""
+"""Prediction of perspective image files by predict_achievement.py."""
 
 import json
 
@@ -28,21 +28,21 @@ def photos(tmp_path):
 
 @pytest.fixture
 def predict(perspective_checkpoint, photos, tmp_path):
-    """Predicts the photos, and returns the exit code."""
+    """Predicts the photos in this process; returns the exit code."""
 
     def predict(*more: object) -> int:
-        given = ["--checkpoint", perspective_checkpoint, "--input", photos, "--out", tmp_path / "out", *more]
-        return predict_achievement.main(parse_prediction(list(map(str, given))))
+        arguments = ["--checkpoint", perspective_checkpoint, "--input", photos, "--out", tmp_path / "out", *more]
+        return predict_achievement.main(parse_prediction(list(map(str, arguments))))
 
     return predict
 
 
-def described(out, name: str) -> dict:
+def read_description(out, name: str) -> dict:
     return json.loads((out / f"{name}.json").read_text())
 
 
 def test_files(predict, tmp_path, capsys):
-    """At the size of each image, in the tree of the input."""
+    """Maps have the size of their image; the folders of the input are mirrored."""
     assert predict("--save", "depth", "normal", "labels", "panel", "ply", "glb", "mesh", "--fov", "90") == 0
     out = tmp_path / "out"
     for name, (height, width) in (("hall", (48, 64)), ("up/door", (60, 30)), ("wide", (20, 40))):
@@ -62,14 +62,14 @@ def test_files(predict, tmp_path, capsys):
         assert (out / f"{name}_panel.png").is_file()
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "cameras: --fov (3)"
-    assert "warning: 1 " in printed[1], "of the one that may be a panorama"
+    assert "warning: 1 " in printed[1], "an image that may be a panorama"
     assert "predict_elite360m.py" in printed[1]
     assert printed[2] == f"3 predicted, 0 there already, 0 failed: {out}"
 
 
 def test_description(predict, perspective_settings, tmp_path):
     assert predict("--save", "depth", "--intrinsics", 50, 40, 10, 12, "--batch_size", 2) == 0
-    description = described(tmp_path / "out", "up/door")
+    description = read_description(tmp_path / "out", "up/door")
     assert description["camera"] == {"source": "--intrinsics", "fx": 50, "fy": 40, "cx": 10, "cy": 12}
     assert description["camera_asked_for"] == "--intrinsics 50 40 10 12"
     assert description["depth"]["unit"] == ALONG_AXIS
@@ -80,7 +80,7 @@ def test_description(predict, perspective_settings, tmp_path):
     assert not {"seam", "tta", "width"} & description.keys()
 
 
-def test_results_of_another_camera_are_others(predict, tmp_path, capsys):
+def test_other_camera_needs_overwrite(predict, tmp_path, capsys):
     assert predict("--save", "ply") == 0
     assert "cameras: NYU v2's (3)" in capsys.readouterr().out
     assert predict("--save", "ply") == 0
@@ -90,19 +90,19 @@ def test_results_of_another_camera_are_others(predict, tmp_path, capsys):
     assert predict("--save", "ply", "--fov", 60, "--overwrite") == 0
 
 
-def test_the_focal_length_of_a_photograph(predict, photos, tmp_path):
+def test_focal_length_in_exif(predict, photos, tmp_path):
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 26
     Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(photos / "phone.jpg", exif=exif)
     assert predict("--save", "labels") == 0
-    camera = described(tmp_path / "out", "phone")["camera"]
+    camera = read_description(tmp_path / "out", "phone")["camera"]
     assert camera["source"] == "EXIF"
     assert camera["fx"] == pytest.approx(26 * 100 / np.hypot(36, 24))
-    assert described(tmp_path / "out", "hall")["camera"]["source"] == "NYU v2's"
+    assert read_description(tmp_path / "out", "hall")["camera"]["source"] == "NYU v2's"
 
 
-def test_a_bad_image_does_not_stop_the_others(predict, photos, tmp_path, capsys):
-    """Neither one that is damaged nor one that --intrinsics are not for."""
+def test_bad_images_do_not_stop_the_others(predict, photos, tmp_path, capsys):
+    """A damaged image, and images that do not fit --intrinsics."""
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 no more")
     assert predict("--save", "depth", "--intrinsics", 50, 50, 31, 23, "--batch_size", 3) == 1
     captured = capsys.readouterr()
@@ -136,10 +136,10 @@ def test_wrong_cameras(predict, capsys, flags):
     assert error.count("\n") == 1
 
 
-def test_checkpoints_of_the_other_program(checkpoint, perspective_checkpoint, photos, tmp_path):
-    given = ["--input", str(photos), "--out", str(tmp_path / "out"), "--checkpoint"]
+def test_checkpoint_of_the_other_program(checkpoint, perspective_checkpoint, photos, tmp_path):
+    arguments = ["--input", str(photos), "--out", str(tmp_path / "out"), "--checkpoint"]
     with pytest.raises(UserError, match=r"predict_elite360m\.py"):
-        predict_achievement.main(parse_prediction([*given, str(checkpoint)]))
+        predict_achievement.main(parse_prediction([*arguments, str(checkpoint)]))
     with pytest.raises(UserError, match=r"predict_achievement\.py"):
-        predict_elite360m.main(predict_parser().parse_args([*given, str(perspective_checkpoint)]))
+        predict_elite360m.main(predict_parser().parse_args([*arguments, str(perspective_checkpoint)]))
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Points of closed forms, read back by a library of the field."""
+"""Point clouds compared with closed forms; files are read back with trimesh."""
 
 import sys
 from dataclasses import replace
@@ -15,7 +15,7 @@ from utils.sphere import erp_rays
 from utils.tasks import RELATIVE
 
 HEIGHT, WIDTH = 32, 64
-DIRECTIONS = {  # where the camera sees them, and the pixel (row, column) that is nearest
+DIRECTIONS = {  # name -> unit vector, and the nearest pixel (row, column)
     "right": ((1, 0, 0), (16, 48)),
     "down": ((0, 1, 0), (31, 20)),
     "forward": ((0, 0, 1), (16, 32)),
@@ -27,7 +27,7 @@ DIRECTIONS = {  # where the camera sees them, and the pixel (row, column) that i
 
 @pytest.fixture
 def ball(settings):
-    """Seen from its centre: 2 m away everywhere, normals towards the camera, six spots of their own colors."""
+    """A sphere seen from its center: 2 m away everywhere, with six spots of different colors."""
     rgb = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     for number, (_, pixel) in enumerate(DIRECTIONS.values(), start=1):
@@ -43,13 +43,13 @@ def ball(settings):
 
 
 def check_directions(xyz: np.ndarray, colors: np.ndarray) -> None:
-    """Each spot's color lies where the camera saw it, as well as a pixel of 32 rows can tell."""
+    """Each spot is in the direction in which the camera saw it, up to the size of a pixel."""
     for number, (direction, _) in enumerate(DIRECTIONS.values(), start=1):
-        (place,) = xyz[(colors[:, :3] == (10 * number, 0, 255)).all(axis=1)]
-        assert np.linalg.norm(place / 2 - direction) < np.pi / HEIGHT
+        (point,) = xyz[(colors[:, :3] == (10 * number, 0, 255)).all(axis=1)]
+        assert np.linalg.norm(point / 2 - direction) < np.pi / HEIGHT
 
 
-def test_a_ball(ball):
+def test_arrays(ball):
     cloud = ball.point_cloud()
     assert (cloud.xyz.shape, cloud.xyz.dtype) == ((HEIGHT * WIDTH, 3), np.float32)
     assert np.linalg.norm(cloud.xyz, axis=1) == pytest.approx(2)
@@ -74,14 +74,14 @@ def test_ply(ball, tmp_path):
     np.testing.assert_allclose(normals, -read.vertices / 2, atol=1e-6)
 
 
-def test_ply_of_points_alone(tmp_path):
+def test_ply_without_attributes(tmp_path):
     xyz = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     PointCloud(xyz).save_ply(tmp_path / "points.ply")
     np.testing.assert_array_equal(trimesh.load(tmp_path / "points.ply").vertices, xyz)
 
 
 def test_glb(ball, tmp_path):
-    """y up and z backward, a rotation, so that nothing is mirrored."""
+    """y up and z backward: a rotation, so nothing is mirrored."""
     ball.point_cloud().save_glb(tmp_path / "ball.glb")
     (read,) = trimesh.load(tmp_path / "ball.glb").geometry.values()
     check_directions(read.vertices * (1, -1, -1), read.colors)
@@ -97,13 +97,13 @@ def test_glb_without_trimesh(ball, tmp_path, monkeypatch):
 
 @pytest.fixture
 def ball_with_holes(ball):
-    """Every second column has no depth, in one way or another."""
+    """Every second column has no depth: 0, NaN, infinite or negative."""
     depth = ball.depth.copy()
     depth[:, ::8], depth[:, 2::8], depth[:, 4::8], depth[:, 6::8] = 0, np.nan, np.inf, -1
     return replace(ball, depth=depth)
 
 
-def test_pixels_without_depth_are_no_points(ball, ball_with_holes, tmp_path):
+def test_pixels_without_depth_have_no_points(ball, ball_with_holes, tmp_path):
     cloud, whole = ball_with_holes.point_cloud(), ball.point_cloud()
     kept = np.tile(np.arange(WIDTH) % 2 == 1, HEIGHT)
     for name in ("xyz", "colors", "normals", "labels"):
@@ -124,27 +124,27 @@ def test_no_depth_at_all(ball, tmp_path):
         cloud.save_glb(tmp_path / "ball.glb")
 
 
-def test_no_points_without_depth(ball):
+def test_network_without_depth(ball):
     settings = replace(ball.settings, tasks=("normal", "segmentation"))
-    flat = replace(ball, depth=None, settings=settings)
-    assert flat.panel().shape[2] == 3, "everything else works"
+    without_depth = replace(ball, depth=None, settings=settings)
+    assert without_depth.panel().shape[2] == 3, "everything else works"
     with pytest.raises(UserError, match="needs depth, but the network predicts only normal, segmentation"):
-        flat.point_cloud()
+        without_depth.point_cloud()
 
 
-def test_points_of_depth_alone(ball):
+def test_network_with_depth_only(ball):
     settings = replace(ball.settings, tasks=("depth",), depth_unit=RELATIVE)
     cloud = replace(ball, normal=None, labels=None, settings=settings).point_cloud()
     assert (cloud.normals, cloud.labels) == (None, None)
     assert cloud.unit == RELATIVE
 
 
-def test_normals_of_the_world_do_not_belong_to_the_points(ball):
+def test_normals_in_a_world_frame_are_omitted(ball):
     assert replace(ball, settings=replace(ball.settings, normal_frame="world")).point_cloud().normals is None
 
 
-def test_true_depth(tmp_path):
-    """Of a dataset, with a mask; missing pixels and those that the mask leaves out are no points."""
+def test_ground_truth_with_mask():
+    """Pixels that are missing or masked have no points."""
     depth = np.full((HEIGHT, WIDTH), 3.0)
     depth[:4], depth[4] = 0, np.nan
     mask = np.ones((HEIGHT, WIDTH), bool)
@@ -157,7 +157,7 @@ def test_true_depth(tmp_path):
     assert (cloud.normals, cloud.labels) == (None, None)
 
 
-def test_true_depth_along_the_optical_axis():
+def test_depth_along_the_optical_axis():
     camera = Pinhole.from_fov(90, 6, 8)
     depth = np.arange(1.0, 49).reshape(6, 8)
     depth[0, 0] = 0
@@ -181,7 +181,7 @@ def test_maps_of_other_sizes():
         ("z", (1, 0, 0), (0, 0, 1), (0, 1, 0)),
     ],
 )
-def test_ply_that_is_not_upside_down(tmp_path, up, right, top, front):
+def test_axes_of_ply(tmp_path, up, right, top, front):
     xyz = np.array([[1, 0, 0], [0, -1, 0], [0, 0, 1]], dtype=np.float32)
     PointCloud(xyz, normals=xyz).save_ply(tmp_path / "points.ply", up=up)
     read = trimesh.load(tmp_path / "points.ply")
@@ -190,4 +190,4 @@ def test_ply_that_is_not_upside_down(tmp_path, up, right, top, front):
     np.testing.assert_array_equal(vertices["nz"], np.array([right, top, front])[:, 2])
     header = (tmp_path / "points.ply").read_bytes().partition(b"end_header")[0].decode()
     assert {"-y": "y down", "y": "y up", "z": "z up"}[up] in header
-    assert np.linalg.det(np.stack([right, top, front])) == -1, "nothing is mirrored"
+    assert np.linalg.det(np.stack([right, top, front])) == -1, "not mirrored"

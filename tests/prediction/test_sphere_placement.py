@@ -1,4 +1,4 @@
-"""Images of a part of the sphere, and of turned cameras, of a world whose colors are a formula of the direction."""
+"""Images of parts of the sphere and of tilted cameras, in a world whose colors are a function of the direction."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 32, 64
 
 
 def rays(longitudes: np.ndarray, latitudes: np.ndarray) -> np.ndarray:
-    """(h, w, 3): right, down, forward, in degrees; latitudes upwards."""
+    """Unit vectors (h, w, 3), right, down, forward; angles in degrees, latitudes increase upward."""
     u, v = np.radians(longitudes)[None, :], np.radians(latitudes)[:, None]
     return np.stack(np.broadcast_arrays(np.cos(v) * np.sin(u), -np.sin(v), np.cos(v) * np.cos(u)), axis=-1)
 
@@ -27,7 +27,7 @@ def centers(start: float, end: float, number: int) -> np.ndarray:
 
 
 def photo(left=-180, right=180, top=90, bottom=-90, size=(64, 128), matrix=None) -> np.ndarray:
-    """What a camera sees whose axes are the columns of a matrix."""
+    """The image of a camera whose axes are the columns of a matrix."""
     directions = rays(centers(left, right, size[1]), centers(top, bottom, size[0]))
     return colors(directions if matrix is None else directions @ matrix.T)
 
@@ -36,13 +36,13 @@ WORLD = photo(size=(HEIGHT, WIDTH))
 
 
 def pitched(degrees: float) -> np.ndarray:
-    """Its forward axis looks upwards (y is down)."""
+    """The forward axis points upward (y is down)."""
     a = np.radians(degrees)
     return np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
 
 
 def rolled(degrees: float) -> np.ndarray:
-    """Its right axis looks downwards: clockwise."""
+    """The right axis points downward: clockwise."""
     a = np.radians(degrees)
     return np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
 
@@ -51,7 +51,7 @@ def rolled(degrees: float) -> np.ndarray:
     ("pitch", "roll", "matrix"),
     [(20, 0, pitched(20)), (0, 30, rolled(30)), (-15, 10, pitched(-15) @ rolled(10)), (90, 0, pitched(90))],
 )
-def test_a_turned_camera(pitch, roll, matrix):
+def test_tilted_camera(pitch, roll, matrix):
     placement = Placement(pitch=pitch, roll=roll)
     assert not placement.is_plain
     found = placement.place(photo(matrix=matrix), HEIGHT)
@@ -59,12 +59,12 @@ def test_a_turned_camera(pitch, roll, matrix):
     assert placement.place_mask(np.ones((64, 128), bool), HEIGHT).all()
 
 
-def test_pitched_up_the_horizon_is_low():
-    """And clockwise roll lets the right side of the image see what is lower."""
-    looks_up, leans = photo(matrix=pitched(20)), photo(matrix=rolled(20))
-    horizon = np.abs(looks_up[:, 64, 1].astype(int) - 127).argmin()
+def test_signs_of_pitch_and_roll():
+    """Upward pitch lowers the horizon in the image; clockwise roll points the right side of the image downward."""
+    pitched_image, rolled_image = photo(matrix=pitched(20)), photo(matrix=rolled(20))
+    horizon = np.abs(pitched_image[:, 64, 1].astype(int) - 127).argmin()
     assert horizon == pytest.approx(31.5 + 64 * 20 / 180, abs=1)
-    assert leans[32, 96, 1] > leans[32, 64, 1]
+    assert rolled_image[32, 96, 1] > rolled_image[32, 64, 1]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,7 @@ def test_pitched_up_the_horizon_is_low():
         *({"left": 100, "right": 250}, {"left": -360, "right": 0}),
     ],
 )
-def test_a_part(borders):
-    """Its pixels are where they belong, and nothing else is seen."""
+def test_part_of_the_sphere(borders):
     placement = Placement(**borders)
     image = photo(**borders, size=(90, 180))
     found, seen = placement.place(image, HEIGHT), placement.place_mask(np.ones((90, 180), bool), HEIGHT)
@@ -85,16 +84,16 @@ def test_a_part(borders):
     assert np.abs(found.astype(int) - WORLD)[seen].max() <= 4
 
 
-def test_what_is_not_shown_continues_the_nearest_border():
+def test_padding_repeats_the_nearest_border():
     image = np.full((8, 16, 3), 50, np.uint8)
     image[:, 8:] = 200
     found = Placement(left=-90, right=90).place(image, HEIGHT)[HEIGHT // 2, :, 0]
-    assert set(found[: WIDTH // 4].tolist()) == {50}, "left of it, as far as behind the camera"
+    assert set(found[: WIDTH // 4].tolist()) == {50}, "from its left border to behind the camera"
     assert set(found[-WIDTH // 4 :].tolist()) == {200}
 
 
-def test_the_seam_is_interpolated_around():
-    """Half a pixel turned: the first column is the mean of the last and the first of the image."""
+def test_interpolation_across_the_seam():
+    """Rotated by half a pixel, a column is the mean of the image's last and first ones."""
     image = np.zeros((8, 16, 3), np.uint8)
     image[:, -1] = 200
     found = Placement(left=-180 - 22.5 / 2, right=180 - 22.5 / 2).place(image, 8)
@@ -106,13 +105,13 @@ def test_own_height():
     assert Placement(pitch=3).own_height(20000) == 8192
 
 
-def test_too_high():
+def test_largest_height():
     with pytest.raises(UserError, match="--height 8193"):
         panorama_input(WORLD, Placement(pitch=3), 8193, HEIGHT)
 
 
 def test_large_images_are_averaged():
-    """Stripes as fine as a pixel would alias."""
+    """Stripes of one pixel do not alias."""
     image = np.zeros((256, 512, 3), np.uint8)
     image[::2] = 200
     found = Placement(pitch=10).place(image, 16)
@@ -158,6 +157,12 @@ def test_gpano_of_a_whole_sphere_changes_nothing():
     assert placement_of_gpano(parse_gpano(as_attributes({"PoseHeadingDegrees": 90})), (32, 64)).is_plain
 
 
+def test_gpano_with_unknown_values():
+    """NaN is not a pose."""
+    names = ("PosePitchDegrees", "PoseRollDegrees", "PoseHeadingDegrees", *CROP)
+    assert parse_gpano(as_attributes(dict.fromkeys(names, "NaN"))) == GPano()
+
+
 @pytest.mark.parametrize(
     ("values", "size", "message"),
     [
@@ -167,20 +172,20 @@ def test_gpano_of_a_whole_sphere_changes_nothing():
         ({"PosePitchDegrees": "level"}, (32, 64), "PosePitchDegrees"),
     ],
 )
-def test_gpano_that_cannot_be(values, size, message):
+def test_wrong_gpano(values, size, message):
     with pytest.raises(UserError, match=message):
         placement_of_gpano(parse_gpano(as_attributes(values)), size)
 
 
 def test_flags():
     gpano = GPano(pitch=5, roll=1, crop=(2, 1, 1, 0, 4, 2))
-    assert SphereFlags().of((32, 64), None, "a.png").is_plain
-    assert SphereFlags().of((32, 64), gpano, "a.png").pitch == 5
-    wide = SphereFlags(vfov=60, upright=(0, 0)).of((100, 600), gpano, "a.png")
+    assert SphereFlags().placement((32, 64), None, "a.png").is_plain
+    assert SphereFlags().placement((32, 64), gpano, "a.png").pitch == 5
+    wide = SphereFlags(vfov=60, upright=(0, 0)).placement((100, 600), gpano, "a.png")
     assert (wide.left, wide.right, wide.top, wide.bottom, wide.pitch) == (-180, 180, 30, -30, 0)
-    cropped = SphereFlags(crop=(-90, 90, 30, -60)).of((100, 600), gpano, "a.png")
+    cropped = SphereFlags(crop=(-90, 90, 30, -60)).placement((100, 600), gpano, "a.png")
     assert (cropped.left, cropped.bottom, cropped.pitch) == (-90, -60, 5)
-    assert SphereFlags(force=True).of((50, 50), None, "a.png").is_plain
+    assert SphereFlags(force=True).placement((50, 50), None, "a.png").is_plain
     assert placement_of_vfov(90, (100, 100)).right == 45
 
 
@@ -194,17 +199,17 @@ def test_flags():
         ({"upright": (91, 0)}, "--upright"),
     ],
 )
-def test_flags_that_do_not_fit(flags, message):
+def test_wrong_flags(flags, message):
     with pytest.raises(UserError, match=message):
-        SphereFlags(**flags).of((100, 600), None, "a.png")
+        SphereFlags(**flags).placement((100, 600), None, "a.png")
 
 
-def test_what_is_valid():
-    """What is not seen is not valid either; masks are in the pixels of the image."""
-    used = np.ones((50, 100), bool)
-    used[40:] = False
+def test_valid_pixels():
+    """Pixels outside the image are not valid; masks are in the pixels of the image."""
+    mask = np.ones((50, 100), bool)
+    mask[40:] = False
     half = Placement(-90, 90, 45, -45)
-    panorama = panorama_input(photo(-90, 90, 45, -45, (50, 100)), half, None, HEIGHT, used)
+    panorama = panorama_input(photo(-90, 90, 45, -45, (50, 100)), half, None, HEIGHT, mask)
     assert panorama.rgb.shape == (HEIGHT, WIDTH, 3)
     assert panorama.seen.sum() == 16 * 32
     assert panorama.seen[8:24, 16:48].all()
@@ -217,7 +222,7 @@ def test_what_is_valid():
     assert plain.rgb is WORLD
 
 
-def test_masks_are_resized_to_the_nearest_pixel():
+def test_resize_mask():
     mask = np.arange(12).reshape(3, 4) % 2 == 0
     np.testing.assert_array_equal(resize_mask(mask, 6, 8), mask.repeat(2, axis=0).repeat(2, axis=1))
     np.testing.assert_array_equal(resize_mask(mask.repeat(3, axis=0).repeat(3, axis=1), 3, 4), mask)

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import trimesh
 
 from prediction.naming import Job
 from prediction.video import VideoReader, frame_jobs
@@ -18,9 +19,9 @@ LEVELS = (20, 70, 120, 170, 220)  # of gray, frame by frame
 def video(tmp_path):
     path = tmp_path / "walks" / "walk.avi"
     path.parent.mkdir()
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 32))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 64))
     for level in LEVELS:
-        writer.write(np.full((32, 64, 3), level, np.uint8))
+        writer.write(np.full((64, 128, 3), level, np.uint8))
     writer.release()
     return path
 
@@ -28,7 +29,7 @@ def video(tmp_path):
 def test_frames(video):
     reader = VideoReader(video)
     assert (reader.num_frames, reader.rate) == (5, 10)
-    for number in (1, 2, 4, 5, 3):  # the last one needs a new start
+    for number in (1, 2, 4, 5, 3):  # the last one is before the current position
         assert abs(int(reader.frame(number).mean()) - LEVELS[number - 1]) <= 2
     with pytest.raises(UserError, match=r"walk.avi: frame 6"):
         reader.frame(6)
@@ -44,8 +45,8 @@ def test_jobs(video, tmp_path):
     assert "damaged.mp4" in problem
 
 
-def test_the_command(predict, video, tmp_path, capsys):
-    """Images and videos of a folder; a second run finds all frames."""
+def test_command(predict, video, tmp_path, capsys):
+    """A folder of images and videos; a second run reuses all frames."""
     save_image(video.with_name("room.png"), np.full((32, 64, 3), 90, np.uint8))
     command = ("--input", video.parent, "--save", "depth", "panel", "--every", 2, "--batch_size", 2, "--video")
     assert predict(*command) == 0
@@ -61,6 +62,17 @@ def test_the_command(predict, video, tmp_path, capsys):
     assert "0 predicted, 4 there already" in capsys.readouterr().out
 
 
-def test_video_of_no_panels(predict, video):
+def test_mesh_texture(predict, video, tmp_path):
+    """The texture is the frame at its full size."""
+    assert predict("--input", video, "--save", "mesh", "--every", 4) == 0
+    for frame in (1, 5):
+        path = tmp_path / f"out/walk/frame_00000{frame}_mesh.glb"
+        (mesh,) = trimesh.load(path).geometry.values()
+        texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB"))
+        assert texture.shape == (64, 128, 3)
+        assert abs(texture.mean() - LEVELS[frame - 1]) <= 2
+
+
+def test_video_without_panels(predict, video):
     with pytest.raises(UserError, match=r"--video.*--save"):
         predict("--input", video, "--save", "depth", "--video")
