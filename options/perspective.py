@@ -1,17 +1,24 @@
 """From the command line of train_achievement.py to datasets and settings."""
 
 import argparse
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from datasets import build_perspective_dataset
 from datasets.joint import join
-from datasets.loading import LoadingSettings
+from datasets.loading import LoadingSettings, evaluation_batches
 from datasets.nyuv2 import NYUv2
 from datasets.perspective import PerspectiveDataset
 from datasets.perspective_augment import PerspectiveAugmentation
-from networks.achievement_checkpoint import AchievementSettings
+from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
+from networks.saved_network import find_checkpoint, load_state
 from options.achievement_groups import REFERENCE_BATCH
-from tasks.perspective import DetectionOptions, perspective_tasks
+from options.groups import pretrained_of
+from tasks.epoch_end import ValidationSet
+from tasks.perspective import DetectionOptions, build_evaluator, perspective_tasks, tasks_with_labels
 from tasks.task import Task
 from training.loop import LoopSettings
 from training.optimizers import OptimizationSettings
@@ -175,6 +182,22 @@ def require_same_classes(
             raise UserError(f"--test_dataset {dataset.name}: other classes than {options.train_dataset}")
 
 
+def validation_sets(
+    options: argparse.Namespace,
+    datasets: list[PerspectiveDataset],
+    tasks: Mapping[str, Task],
+    device: torch.device,
+) -> tuple[ValidationSet, ...]:
+    """The images of each dataset, with an evaluator of the tasks that it has ground truth of."""
+    return tuple(
+        ValidationSet(
+            evaluation_batches(dataset, loading_settings(options), device),
+            partial(build_evaluator, tasks_with_labels(tasks, dataset), len(dataset.classes), device),
+        )
+        for dataset in datasets
+    )
+
+
 def loading_settings(options: argparse.Namespace) -> LoadingSettings:
     """The options that concern loading samples."""
     mix_ratio = tuple(options.mix_ratio) if options.mix_ratio else None
@@ -239,6 +262,23 @@ def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -
         cls_head=options.cls_head,
         source=train_set.describe_source(),
     )
+
+
+def initial_network(options: argparse.Namespace, settings: AchievementSettings, resumed: bool) -> torch.nn.Module:
+    """The network with its initial weights: ImageNet weights in the backbone, random ones, or those of --ckpt.
+
+    For a resumed run, which restores its weights afterwards, they are random.
+
+    Raises:
+        UserError: when weights cannot be loaded, or are of another architecture.
+    """
+    starts_anew = not (resumed or options.ckpt)
+    network = settings.build_network(pretrained=starts_anew and pretrained_of(options))
+    if options.ckpt and not resumed:
+        checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
+        checkpoint.require_same_architecture(settings)
+        load_state(network, checkpoint.network, checkpoint.path)
+    return network
 
 
 def run_folder_of(options: argparse.Namespace) -> Path:

@@ -16,6 +16,7 @@ from datasets.synthetic_nyu import SyntheticNYU
 from networks.achievement_checkpoint import load_achievement_checkpoint
 from options.achievement import parse_evaluation, parse_prediction, parse_training
 from options.perspective import run_folder_of
+from reports import perspective_evaluation
 from tasks import FOLDERS
 from tasks.fitting import DIVERGED
 from tests.processes import Launch
@@ -109,8 +110,8 @@ def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
         network.backbone.register_forward_hook(lambda module, given, features: seen.append(features["fine"]))
         return evaluate_network(network, *arguments, **more)
 
-    evaluate_network = eval_achievement.evaluate
-    monkeypatch.setattr(eval_achievement, "evaluate", evaluate_and_look)
+    evaluate_network = perspective_evaluation.evaluate
+    monkeypatch.setattr(perspective_evaluation, "evaluate", evaluate_and_look)
     after = evaluate(root_folder, run.root, "--channels_last", "--amp", "bf16", "--overwrite")["results"]["normal"]
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     assert seen[0].dtype == torch.float32

@@ -861,7 +861,7 @@ def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path, monkeypatch, cap
 
         return draw_and_interrupt
 
-    monkeypatch.setattr("visual.panels.panel_writer", panel_writer_with_ctrl_c)
+    monkeypatch.setattr("reports.evaluation.panel_writer", panel_writer_with_ctrl_c)
     handler = signal.getsignal(signal.SIGINT)
     capfd.readouterr()
     try:

@@ -48,7 +48,7 @@ class EvaluationFolder:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Check the folder and create `run`; at the end its files replace earlier results.
+        """Check the folder and create `run`; at the end its files replace earlier results, and the folder is printed.
 
         When the block raises, the new files are removed and earlier results are unchanged. All processes enter and
         leave together.
@@ -68,6 +68,8 @@ class EvaluationFolder:
                 self._unlock()
                 if not any(self.root.iterdir()):
                     self.root.rmdir()
+        if is_main():
+            print(f"written to {self.root}")
 
     def _prepare(self) -> None:
         self._check()
