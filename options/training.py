@@ -42,7 +42,7 @@ def loop_settings(options: argparse.Namespace) -> LoopSettings:
 
 
 def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_set: PanoramaDataset) -> ModelSettings:
-    """What the network is, and what its predictions mean."""
+    """The architecture of the network, and the meaning of its predictions."""
     return ModelSettings(
         backbone=options.backbone,
         tasks=tasks,
