@@ -1,4 +1,4 @@
-"""What evaluations are made on."""
+"""Batches and notes of an evaluation."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from options.evaluation import evaluated_batches, fold_notes
         (2, "S2D3D", "--dataset Synthetic", False),
     ],
 )
-def test_a_network_that_has_seen_areas_of_the_test(trained, dataset, flags, is_noted):
+def test_fold_notes(trained, dataset, flags, is_noted):
     settings = ModelSettings("Elite360M_Res18", ("depth",), 2, 64, 128, dataset, ("wall",), ((1, 2, 3),), fold=trained)
     options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", "S2D3D", *flags.split()])
     notes = fold_notes(options, settings)

@@ -1,4 +1,4 @@
-"""Options of the protocol of an evaluation."""
+"""Options of the evaluation protocol."""
 
 import argparse
 import hashlib
@@ -30,7 +30,7 @@ def test_several_protocols():
     assert protocol.depth[0] == DepthProtocol()
 
 
-def test_the_identity_of_an_evaluation_has_the_options():
+def test_identity_contains_the_options():
     assert identity_of(options_of("--pole_crop 20 --align median"))["protocol"] == "--align median --pole_crop 20.0"
 
 
@@ -60,13 +60,13 @@ def test_masks_are_identified_by_their_content(tmp_path):
         ("--mask nowhere.png", "--mask"),
     ],
 )
-def test_refused(line, named):
+def test_contradicting_options(line, named):
     with pytest.raises(UserError) as info:
         protocol_of(options_of(line))
     assert named in str(info.value)
     assert "\n" not in str(info.value)
 
 
-def test_relative_depth_may_be_compared_as_the_paper_does():
+def test_protocols_for_relative_depth():
     assert protocol_of(options_of("--dataset Struc3D --protocol unifuse")).depth[-1].name == "unifuse"
     assert protocol_of(options_of("--dataset Struc3D --metric_depth --protocol da2")).depth[-1].name == "da2"
