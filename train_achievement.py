@@ -1,4 +1,4 @@
-"""Train DeepLab or VMM on perspective images, on GPUs or the CPU, as the program of Yun & Cho (ICCV 2023).
+"""Train DeepLab or VMM on perspective images as in Yun & Cho (ICCV 2023), on GPUs or the CPU.
 
 One process:   python train_achievement.py cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --dataset_root ./NYUD_MT
 Two GPUs:      torchrun --nproc_per_node 2 train_achievement.py ...

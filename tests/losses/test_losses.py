@@ -157,10 +157,10 @@ def test_invalid_pixels_change_nothing(task, batch):
     if task != "segmentation":
         batch[task] = batch[task].masked_fill(~valid, torch.nan)
     infinite = 1e9 if task == "segmentation" else torch.inf
-    spoilt = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
-    after = mean_loss(task, spoilt, batch).value
+    with_nan_input = prediction.detach().masked_fill(~valid, infinite).requires_grad_()
+    after = mean_loss(task, with_nan_input, batch).value
     assert after == before
-    spoilt_gradient = torch.autograd.grad(after, spoilt)[0]
+    spoilt_gradient = torch.autograd.grad(after, with_nan_input)[0]
     assert torch.equal(spoilt_gradient, gradient)
     assert not spoilt_gradient.masked_select(~valid).any()
 

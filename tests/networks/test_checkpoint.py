@@ -420,10 +420,10 @@ def test_weights_with_a_task_more(path):
 
 def test_other_shapes_are_still_refused(path):
     checkpoint = load_checkpoint(path)
-    spoilt = checkpoint.network | {"shared_decoder.out.bias": torch.zeros(3)}
+    with_nan_input = checkpoint.network | {"shared_decoder.out.bias": torch.zeros(3)}
     network = replace(SETTINGS, **OTHER_CLASSES).build_network()
     with pytest.raises(UserError, match=r"of another shape \(shared_decoder\.out\.bias\)"):
-        replace(checkpoint, network=spoilt).load_into(network, replace(SETTINGS, **OTHER_CLASSES))
+        replace(checkpoint, network=with_nan_input).load_into(network, replace(SETTINGS, **OTHER_CLASSES))
 
 
 def test_a_checkpoint_without_classes(objective, tmp_path):

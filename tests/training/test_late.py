@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 import torch
 
-from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_stepper, without_labels
+from tests.tiny import KINDS, TASKS, assert_identical, tiny_batch, tiny_stepper, with_nan_input, without_labels
 from training.skipping import BufferSnapshot, step_unless
 from training.step import Stepper, StepResult
 
@@ -14,10 +14,20 @@ A, B, C = (tiny_batch([2 * i, 2 * i + 1]) for i in range(3))
 WITHOUT = [without_labels(B, task) for task in TASKS]
 # Steps of one or more batches. Tasks lack labels both before and after batches that have them.
 STEPS = [
-    *([A], [spoilt(B)], [C], [WITHOUT[0]], [A], [WITHOUT[1]], [spoilt(WITHOUT[2])], [spoilt(A)], [WITHOUT[2]]),
-    *([B, without_labels(C, "kind")], [WITHOUT[0], without_labels(A, "height")], [A, spoilt(C)], [C], [B]),
+    *(
+        [A],
+        [with_nan_input(B)],
+        [C],
+        [WITHOUT[0]],
+        [A],
+        [WITHOUT[1]],
+        [with_nan_input(WITHOUT[2])],
+        [with_nan_input(A)],
+        [WITHOUT[2]],
+    ),
+    *([B, without_labels(C, "kind")], [WITHOUT[0], without_labels(A, "height")], [A, with_nan_input(C)], [C], [B]),
 ]
-BAD_FIRST = [[spoilt(A)], [without_labels(without_labels(A, "slope"), "kind")], [B], [WITHOUT[0]], [C]]
+BAD_FIRST = [[with_nan_input(A)], [without_labels(without_labels(A, "slope"), "kind")], [B], [WITHOUT[0]], [C]]
 SETTINGS = [
     *({"optimizer": "adam", "weight_decay": 0.1}, {"weight_decay": 0.1, "grad_clip": 0.5}),
     *({"optimizer": "sgd", "ema_decay": 0.9, "weight_decay": 0.1}, {"optimizer": "sgd", "momentum": 0.0}),
@@ -89,7 +99,7 @@ def test_the_steps_cover_every_outcome():
 def test_results_come_a_step_late():
     stepper = tiny_stepper(late=True)
     assert stepper.step([A]) is None
-    assert stepper.step([spoilt(B)]).problem == ""
+    assert stepper.step([with_nan_input(B)]).problem == ""
     with pytest.raises(RuntimeError):
         stepper.state_dict()
     assert "image/2" in stepper.settle().problem
@@ -102,7 +112,7 @@ def test_results_are_not_late_where_the_host_waits(settings):
     late = tiny_stepper(**settings, late=bool(settings))
     fp16 = tiny_stepper(amp_type=torch.float16, fp16=True, late=True)
     for stepper in (late, fp16):
-        assert "image/0" in stepper.step([spoilt(A)]).problem
+        assert "image/0" in stepper.step([with_nan_input(A)]).problem
         assert stepper.settle() is None
 
 
@@ -189,7 +199,7 @@ def test_a_skipped_first_update_leaves_sgd_momentum_at_zero(monkeypatch):
     first.load_state_dict(state)
     monkeypatch.setattr(torch, "empty_like", lambda x, **_: torch.full_like(x, torch.nan))
     for stepper in (first, waiting):
-        for batch in (spoilt(A), without_labels(A, "kind"), A):
+        for batch in (with_nan_input(A), without_labels(A, "kind"), A):
             stepper.step([batch])
         stepper.settle()
     assert_identical(first.objective.state_dict(), waiting.objective.state_dict())

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tasks import FOLDERS
-from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_network, tiny_stepper
+from tests.tiny import KINDS, TASKS, assert_identical, tiny_batch, tiny_network, tiny_stepper, with_nan_input
 from training.log import TrainingLog
 from training.loop import LoopSettings, batched, fit
 from training.run_folder import RunFolder
@@ -54,7 +54,7 @@ class TinyBatches:
             batch = tiny_batch(numbers)
             noise = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002 - libraries use it
             batch["rgb"] = batch["rgb"] + noise.item()
-            yield spoilt(batch) if self._num_read in self._bad else batch
+            yield with_nan_input(batch) if self._num_read in self._bad else batch
 
 
 @dataclass

@@ -17,10 +17,10 @@ from tests.tiny import (
     assert_identical,
     assert_same_gradients,
     parameters,
-    spoilt,
     step_gradients,
     tiny_batch,
     tiny_stepper,
+    with_nan_input,
     without_labels,
 )
 from training.run_folder import RunFolder
@@ -53,7 +53,7 @@ def bad_step(rank: int, processes: int) -> dict:
     stepper = tiny_stepper()
     before = parameters(stepper)
     batch = tiny_batch([2 * rank, 2 * rank + 1])
-    result = stepper.step([spoilt(batch) if rank == processes - 1 else batch])
+    result = stepper.step([with_nan_input(batch) if rank == processes - 1 else batch])
     moved = any(not torch.equal(before[name], now) for name, now in parameters(stepper).items())
     return {"problem": result.problem, "moved": moved, "state": bool(stepper.optimizer.state)}
 
@@ -78,7 +78,7 @@ def is_stopped(rank: int, processes: int) -> bool:
 def states_of_late_results(rank: int, processes: int) -> list[tuple[dict, list[str]]]:
     """States and problems of a stepper that waits and of a late one, with a bad step in the last process."""
     first, second, third = (tiny_batch([2 * rank + 4 * i, 2 * rank + 4 * i + 1]) for i in range(3))
-    second = spoilt(second) if rank == processes - 1 else second
+    second = with_nan_input(second) if rank == processes - 1 else second
     outcomes = []
     for late in (False, True):
         stepper = tiny_stepper("dwa", late=late)

@@ -11,13 +11,13 @@ from tests.tiny import (
     assert_identical,
     assert_same_gradients,
     parameters,
-    spoilt,
     step_gradients,
     tiny_batch,
     tiny_loss,
     tiny_network,
     tiny_stepper,
     valid_mask,
+    with_nan_input,
     without_labels,
 )
 
@@ -233,7 +233,7 @@ def test_non_finite_losses_change_nothing(name):
     stepper.step([BATCH])
     before = copy.deepcopy(stepper.state_dict())
     weights = stepper.objective.balancing.weights()
-    result = stepper.step([CUT[0], spoilt(CUT[1])])
+    result = stepper.step([CUT[0], with_nan_input(CUT[1])])
     assert "height" in result.problem
     assert CUT[1]["id"][0] in result.problem
     after = stepper.state_dict()
@@ -249,7 +249,7 @@ def test_requests_to_stop():
     stepper = tiny_stepper()
     assert not stepper.step([BATCH]).stop
     assert stepper.step([BATCH], wants_to_stop=True).stop
-    assert stepper.step([spoilt(BATCH)], wants_to_stop=True).stop
+    assert stepper.step([with_nan_input(BATCH)], wants_to_stop=True).stop
 
 
 def test_number_of_images():
@@ -273,7 +273,7 @@ def test_grad_norms():
 def test_grad_norms_leave_no_trace(name):
     """Not even of a batch with non-finite activations, which would stay in running statistics forever."""
     ours, theirs = tiny_stepper(name), tiny_stepper(name)
-    for batch in (BATCH, spoilt(BATCH)):
+    for batch in (BATCH, with_nan_input(BATCH)):
         before = copy.deepcopy(ours.state_dict())
         ours.grad_norms(batch)
         assert_identical(ours.state_dict(), before)
