@@ -16,7 +16,7 @@ from options.achievement_groups import (
     add_network_options,
     add_optimization_options,
 )
-from options.argument_file import SUFFIX, ArgumentFileParser
+from options.argument_file import ArgumentFileParser
 from options.groups import (
     FLAGS_OF_METHODS,
     add_mismatch_option,
@@ -163,7 +163,7 @@ def _drop_other_methods(options: argparse.Namespace, arguments: Sequence[str]) -
     """If the command line chooses a balancing method, drop settings for other methods that come from a file."""
     parser = train_parser()
     parser.set_defaults(balancing=None)
-    given = parser.parse_args([argument for argument in arguments if not argument.endswith(SUFFIX)])
+    given = parser.parse_command_line(arguments)
     if given.balancing is None:
         return
     wanted = BALANCINGS[given.balancing].options

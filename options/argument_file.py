@@ -50,6 +50,10 @@ class ArgumentFileParser(Parser):
         self._place = ""
         return super().parse_args(arguments, merged)
 
+    def parse_command_line(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Options of the command line alone, without those of its files; exits as `parse_args`."""
+        return super().parse_args(arguments)
+
     def error(self, message: str):
         super().error(self._place + message)
 

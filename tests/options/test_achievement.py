@@ -228,6 +228,13 @@ def test_another_method_than_in_a_file(tmp_path, capsys):
     assert parse_evaluation([str(path), "--app", "depth", "--ckpt", "x"]).app == ["depth"]
 
 
+def test_option_values_may_end_like_files(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_text("--app depth\n")
+    options = parse_training([str(path), "--root_folder", "runs.cfg"])
+    assert (options.app, options.log_dir) == (["depth"], "runs.cfg")
+
+
 def test_rate_scales_with_images_per_step(monkeypatch):
     options = parse_training(["--batch_size", "8", "--lr", "4e-4"])
     assert effective_rate(options) == pytest.approx(1e-4)
