@@ -109,9 +109,9 @@ def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) ->
     else:
         return
     panoramas = f"the panoramas of {dataset.list_file}" if dataset.list_file else f"split {dataset.split}"
-    files = f"{len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
-    verb = "are" if len(lost) > 1 else "is"
-    raise UserError(f"{files} {verb} missing from {panoramas}: {remedy}; the first is {dataset.root / missing[0]}")
+    noun, verb = ("files", "are") if len(lost) > 1 else ("file", "is")
+    files = f"{len(lost)} {noun} that --task {options.task} reads {verb}"
+    raise UserError(f"{files} missing from {panoramas}: {remedy}; the first is {dataset.root / missing[0]}")
 
 
 def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:

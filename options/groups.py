@@ -49,7 +49,7 @@ def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, l
         choices=("none", "cosine", "poly"),
         help="schedule of the learning rate after the warm-up: constant, half a cosine, or (1 - progress)^0.9",
     )
-    group.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up from 0")
+    group.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up")
     group.add_argument("--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled weight decay")
     group.add_argument(
         "--grad_clip", type=rate, default=0.0, metavar="NORM", help="clip gradients to this norm; 0: off"

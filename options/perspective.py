@@ -53,9 +53,7 @@ def training_set(options: argparse.Namespace) -> PerspectiveDataset:
         raise UserError(f"--mix_ratio: {len(options.mix_ratio)} numbers: pass one for each of several --train_dataset")
     own = len(dataset) // world_size()
     if own < options.batch_size:
-        raise UserError(
-            f"--batch_size {options.batch_size}: there are only {own} training images per process: pass less"
-        )
+        raise UserError(f"--batch_size {options.batch_size}: pass at most {own}, the training images of a process")
     return dataset
 
 
@@ -115,7 +113,7 @@ def _open(
     dataset = build_perspective_dataset(name, root, split, *size, tasks=tuple(options.app), **arguments)
     if not options.skip_bad_samples and (missing := dataset.missing_files()):
         raise UserError(
-            f"{len(missing)} files of split {split} are missing: add them, or pass --skip_bad_samples to skip their "
+            f"split {split} lacks {len(missing)} of its files: add them, or pass --skip_bad_samples to skip their "
             f"images; the first is {missing[0]}"
         )
     return dataset

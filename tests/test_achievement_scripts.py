@@ -133,7 +133,7 @@ def test_prediction(run, tmp_path, capsys):
     assert description["camera"]["fx"] == pytest.approx(518.8579 / 5), "NYU v2's, for 640 columns"
 
 
-def test_a_run_of_other_options_is_user_error(run, root_folder):
+def test_resuming_with_other_options(run, root_folder):
     assert "--resume" in user_error(train, root_folder, *AMTL)
     assert "--batch_size" in user_error(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
 
@@ -170,7 +170,7 @@ def test_wrong_options(tmp_path, more, named):
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [PLATEAU, ["--loss_metric", "dwa"]])
 def test_resuming_is_exact(tmp_path, more):
-    """A run that was stopped after one step ends as one that was not: to the last bit."""
+    """Stopped after one step and resumed, a run ends with the same state, bit for bit."""
     more = ["--max_epoch", "2", "--num_train", "5", *more]
     whole = train(tmp_path / "whole", *more)
     stopped = train(tmp_path / "stopped", *more, *ONE_STEP)
