@@ -99,7 +99,7 @@ class TrainingLog:
             self._metrics = MetricsFile(self._run.metrics, keep=metrics_size)
 
     def state_dict(self) -> dict:
-        """What is needed to continue as if nothing had happened."""
+        """Everything needed to resume the log."""
         return {"step": self._step, "results": self._results, "metrics_size": self._metrics.sync()}
 
     def load_state_dict(self, state: dict) -> None:
@@ -133,7 +133,7 @@ class TrainingLog:
             yield step
             waiting_since = time.perf_counter()
         self._write_window()
-        if is_main() and self._never_trained:
+        if is_main() and self._never_trained and first == 0:  # without the steps before a resumption it is unknown
             tasks = ", ".join(sorted(self._never_trained))
             tqdm.write(f"epoch {epoch}: no sample has ground truth for {tasks}: not trained", file=sys.stderr)
 

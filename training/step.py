@@ -61,9 +61,9 @@ class Stepper:
 
     On a GPU, a step is launched before the host knows whether the losses of the previous step were finite: the GPU
     itself skips bad updates, and the host reads the outcome, and adapts the learning rate, before it launches the next
-    update. The weights are the same as if it had waited, bit for bit; only results come a step late. They do not where
-    the host has to wait anyway or torch cannot skip updates on the device: on the CPU, with a balancing method that
-    combines gradients, with the loss scale of fp16, and with optimizers that are not fused.
+    update. The weights are the same as if it had waited, bit for bit; only results come a step late. Results are not
+    late where the host has to wait anyway or torch cannot skip updates on the device: on the CPU, with a balancing
+    method that combines gradients, with the loss scale of fp16, and with optimizers that are not fused.
 
     Args:
         objective: the network and its losses.
@@ -173,7 +173,7 @@ class Stepper:
         if overflowed:
             # The initial scale is too large and decreases in a few steps; below 1 the scale is not the cause.
             problem = "gradients in half precision" if self.scaler.get_scale() < 1 else ""
-            return StepResult(launched.losses, launched.num_images, problem, stop, overflowed=True)
+            return StepResult(launched.losses, launched.num_images, problem, stop, True, without_pixels)
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)

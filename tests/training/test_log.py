@@ -193,10 +193,11 @@ def test_lines_after_the_saved_state_are_dropped(tmp_path, capsys):
 
 
 def test_tasks_without_ground_truth_in_an_epoch_are_named(tmp_path, capsys):
+    """Unless the epoch was resumed: its earlier steps are unknown."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     log = TrainingLog(RunFolder(tmp_path, FOLDERS), 10, weighting, torch.optim.Adam(weighting.parameters()))
-    for epoch, unlabeled in ((1, [{"a", "b"}, {"a"}]), (2, [{"a"}, {"b"}])):
-        for tasks in log.watch(unlabeled, epoch):
+    for epoch, unlabeled, first in ((1, [{"a", "b"}, {"a"}], 0), (2, [{"a"}, {"b"}], 0), (3, [{"a"}], 1)):
+        for tasks in log.watch(unlabeled, epoch, first, total=first + len(unlabeled)):
             log.step(replace(step_result(1.0), without_pixels=frozenset(tasks)))
         lines = [line for line in capsys.readouterr().err.splitlines() if "ground truth" in line]
         assert [line.partition(" for ")[2].partition(":")[0] for line in lines] == (["a"] if epoch == 1 else [])

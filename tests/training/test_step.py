@@ -335,6 +335,8 @@ def test_tasks_without_pixels():
     assert stepper.step([BATCH]).without_pixels == frozenset()
     task = stepper.objective.network.tasks[0]
     assert stepper.step([without_labels(BATCH, task)]).without_pixels == {task}
+    overflowing = fp16_stepper(2.0**100).step([without_labels(BATCH, task)])
+    assert (overflowing.overflowed, overflowing.without_pixels) == (True, {task})
 
 
 def test_the_rate_falls_on_a_plateau_of_scores():
