@@ -26,7 +26,7 @@ from options.groups import (
     add_speed_options,
 )
 from options.parser import Parser, angle, positive, rate
-from options.released_options import REFUSED, Refuse
+from options.released_options import REJECTED, Reject
 from utils.tasks import DETECTION, PERSPECTIVE_TASK_NAMES
 
 # Options that a resumed training must keep: they determine what is trained, on which samples and in which order.
@@ -119,8 +119,8 @@ def train_parser() -> ArgumentFileParser:
     )
     run.add_argument("--test_freq", type=positive, default=1, metavar="N", help="epochs between validations")
     add_saving_options(run, _ALIASES)
-    for flag in REFUSED:
-        parser.add_argument(flag, action=Refuse, nargs="*", help=argparse.SUPPRESS)
+    for flag in REJECTED:
+        parser.add_argument(flag, action=Reject, nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
@@ -163,12 +163,12 @@ def _drop_other_methods(options: argparse.Namespace, arguments: Sequence[str]) -
     """If the command line chooses a balancing method, drop settings for other methods that come from a file."""
     parser = train_parser()
     parser.set_defaults(balancing=None)
-    given = parser.parse_command_line(arguments)
-    if given.balancing is None:
+    command_line = parser.parse_command_line(arguments)
+    if command_line.balancing is None:
         return
-    wanted = BALANCINGS[given.balancing].options
+    wanted = BALANCINGS[command_line.balancing].options
     for flag, option in FLAGS_OF_METHODS.items():
-        if getattr(given, flag) is None and option not in wanted:
+        if getattr(command_line, flag) is None and option not in wanted:
             setattr(options, flag, None)
 
 

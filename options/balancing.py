@@ -43,21 +43,21 @@ def balancing_settings(
         if getattr(options, flag) is not None and option not in wanted:
             users = ", ".join(method for method, other in BALANCINGS.items() if option in other.options)
             raise UserError(f"--{flag} is for --balancing {users}: drop it for {name}")
-    given = {
+    arguments = {
         "seed": options.seed,
         "margin": MARGIN if options.margin is None else options.margin,
         "focusing_factor": FOCUSING_FACTOR if options.focusing_factor is None else options.focusing_factor,
     }
     if options.keep_exponents:
-        given["keep_exponents"] = True
+        arguments["keep_exponents"] = True
     if "loss_weights" in wanted:
         defaults = dict(loss_weights or {task: TASKS[task].loss_weight for task in tasks})
-        given["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
-        if not any(given["loss_weights"].values()):
+        arguments["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
+        if not any(arguments["loss_weights"].values()):
             raise UserError("--loss_weights: all are 0: pass at least one above 0")
     if "potential" in wanted:
-        given["potential"] = _potential(options, tasks, validation_options)
-    return {"name": name, **{option: given[option] for option in wanted if option in given}}
+        arguments["potential"] = _potential(options, tasks, validation_options)
+    return {"name": name, **{option: arguments[option] for option in wanted if option in arguments}}
 
 
 def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:

@@ -273,8 +273,8 @@ def initial_network(options: argparse.Namespace, settings: AchievementSettings, 
     Raises:
         UserError: when weights cannot be loaded, or are of another architecture.
     """
-    starts_anew = not (resumed or options.ckpt)
-    network = settings.build_network(pretrained=starts_anew and pretrained_of(options))
+    is_new = not (resumed or options.ckpt)
+    network = settings.build_network(pretrained=is_new and pretrained_of(options))
     if options.ckpt and not resumed:
         checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
         checkpoint.require_same_architecture(settings)

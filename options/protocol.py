@@ -174,12 +174,12 @@ def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
     parser = argparse.ArgumentParser()
     add_protocol_options(parser)
     defaults = vars(parser.parse_args([]))
-    given = [
+    changed = [
         f"--{name} {_text(getattr(options, name))}"
         for name in defaults
         if name != "mask" and getattr(options, name) != defaults[name]
     ]
-    return {"protocol": " ".join(given) or None, "--mask sha256": mask_digest(options)}
+    return {"protocol": " ".join(changed) or None, "--mask sha256": mask_digest(options)}
 
 
 def _text(value: object) -> str:

@@ -20,7 +20,7 @@ _UNKNOWN_METHODS = {  # methods of the released code that are not supported, and
 }
 _LAUNCHER = "the launcher (torchrun) sets it"
 # Options of the released code that are rejected, and why.
-REFUSED = {
+REJECTED = {
     "--year": "it had no effect",
     "--frozen_stages": "it had no effect",
     "--normal_type": "it had no effect",
@@ -40,14 +40,14 @@ REFUSED = {
 }
 
 
-class Refuse(argparse.Action):
+class Reject(argparse.Action):
     """Reports why an option of the released code is rejected."""
 
     def __init__(self, option_strings, dest, **more):
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
 
     def __call__(self, parser, namespace, values, option_string=None):
-        parser.error(f"{option_string}: drop it, {REFUSED[option_string]}")
+        parser.error(f"{option_string}: drop it, {REJECTED[option_string]}")
 
 
 def dataset(text: str) -> str:

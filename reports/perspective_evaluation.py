@@ -28,7 +28,7 @@ def evaluate_datasets(
 
     Args:
         network: of the checkpoint, on its device.
-        checkpoint: tells what the predictions mean.
+        checkpoint: source of the network, with the meaning of its predictions.
         datasets: each with its batches and evaluator.
         tasks: all tasks to evaluate, by name.
         folder: images are drawn into it.

@@ -174,12 +174,12 @@ def test_evaluation_on_several_datasets(owners_files, tmp_path):
 @pytest.mark.slow
 def test_teachers(owners_files, tmp_path):
     """With a teacher for depth, images of VOC have a depth loss. Other teachers are rejected."""
-    alone = ["--batch_size", "2", "--max_epoch", "1", "--display_freq", "1"]
-    teacher = train_jointly(owners_files, tmp_path / "teacher", *alone, "--app", "depth", "--train_dataset", "NYU")
+    small = ["--batch_size", "2", "--max_epoch", "1", "--display_freq", "1"]
+    teacher = train_jointly(owners_files, tmp_path / "teacher", *small, "--app", "depth", "--train_dataset", "NYU")
     both = ["--app", "detection", "depth", "--train_dataset", "VOC", "NYU"]
     runs = {}
     for name, more in (("without", []), ("with", ["--teacher", str(teacher.root)])):
-        runs[name] = train_jointly(owners_files, tmp_path / name, *alone, *both, *more)
+        runs[name] = train_jointly(owners_files, tmp_path / name, *small, *both, *more)
     losses = {
         name: [line["loss/depth"] for line in map(json.loads, run.metrics.open()) if "loss/depth" in line]
         for name, run in runs.items()
@@ -187,12 +187,12 @@ def test_teachers(owners_files, tmp_path):
     assert 0 in losses["without"], "there are batches with only VOC"
     assert all(value > 0 for value in losses["with"])
     with pytest.raises(UserError, match="--teacher"):
-        train_jointly(owners_files, tmp_path / "x", *alone, "--app", "detection", "--train_dataset", "VOC",
+        train_jointly(owners_files, tmp_path / "x", *small, "--app", "detection", "--train_dataset", "VOC",
                       "--teacher", str(teacher.root))  # fmt: skip
     with pytest.raises(UserError, match="--teacher"):
-        train_jointly(owners_files, tmp_path / "x", *alone, *both, "--teacher", str(runs["with"].root))
+        train_jointly(owners_files, tmp_path / "x", *small, *both, "--teacher", str(runs["with"].root))
     with pytest.raises(UserError, match="teachers"):
-        train_jointly(owners_files, tmp_path / "with", *alone, *both, "--teacher", str(teacher.best_model("depth")),
+        train_jointly(owners_files, tmp_path / "with", *small, *both, "--teacher", str(teacher.best_model("depth")),
                       "--resume")  # fmt: skip
     assert not (tmp_path / "x").exists()
 

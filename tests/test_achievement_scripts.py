@@ -108,7 +108,7 @@ def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
     seen = []
 
     def evaluate_and_record(network, *arguments, **more):
-        network.backbone.register_forward_hook(lambda module, given, features: seen.append(features["fine"]))
+        network.backbone.register_forward_hook(lambda module, inputs, features: seen.append(features["fine"]))
         return evaluate_network(network, *arguments, **more)
 
     evaluate_network = perspective_evaluation.evaluate
@@ -122,8 +122,8 @@ def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
 def test_prediction(run, tmp_path, capsys):
     """For an image of twice the training size, with the run folder as checkpoint."""
     save_image(tmp_path / "room.png", SyntheticNYU("test", 1, 96, 128).read(0).rgb)
-    given = ["--checkpoint", str(run.root), "--input", str(tmp_path / "room.png"), "--out", str(tmp_path / "out")]
-    assert predict_achievement.main(parse_prediction(given)) == 0
+    line = ["--checkpoint", str(run.root), "--input", str(tmp_path / "room.png"), "--out", str(tmp_path / "out")]
+    assert predict_achievement.main(parse_prediction(line)) == 0
     assert "1 predicted" in capsys.readouterr().out
     description = json.loads((tmp_path / "out" / "room.json").read_text())
     assert {"room_panel.png", "room_points.ply", "room_labels.png", "room_normal.npy"} <= set(description["files"])

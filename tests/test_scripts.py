@@ -356,9 +356,9 @@ def results(stem: str, *kinds: str) -> set[str]:
     return {f"{stem}.json", *(stem + ending for kind in chosen for ending in endings[kind])}
 
 
-@pytest.mark.parametrize("given", ["file", "folder"])
-def test_prediction(run, panorama, tmp_path, given):
-    out = predict(run, panorama if given == "file" else panorama.parent, tmp_path / "out")
+@pytest.mark.parametrize("source", ["file", "folder"])
+def test_prediction(run, panorama, tmp_path, source):
+    out = predict(run, panorama if source == "file" else panorama.parent, tmp_path / "out")
     assert names(out) == results("my room")
     depth, normal = np.load(out / "my room_depth.npy"), np.load(out / "my room_normal.npy")
     assert (depth.shape, depth.dtype) == ((32, 64), np.float32)
@@ -635,12 +635,12 @@ def test_several_processes_evaluate_like_one(processes, tmp_path, log_dir, evalu
     arguments = [str(log_dir), str(tmp_path), "--trivial", "--report"]
     Launch(partial(evaluate_in_process, arguments), processes).wait()
     folders = (tmp_path / BACKBONE_FOLDER / TRIPLE, evaluation)
-    together, alone = (json.loads((folder / "results.json").read_text()) for folder in folders)
+    together, single = (json.loads((folder / "results.json").read_text()) for folder in folders)
     assert together["num_images"] == 3
-    assert together["baselines"]["values"] == alone["baselines"]["values"]
+    assert together["baselines"]["values"] == single["baselines"]["values"]
     for kind in ("results", "constant", "fixed_map"):
         for task in TASKS:
-            assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)
+            assert together[kind][task] == pytest.approx(single[kind][task], rel=1e-3)
     pages = [(folder / "report.html").read_text(encoding="utf-8") for folder in folders]
     for pattern in (r'data-index="([^"]*)"', r'data-count="([^"]*)"', r"of [\d,]+ pixels"):
         ours, theirs = (re.findall(pattern, page) for page in pages)

@@ -62,8 +62,8 @@ def nondeterminism_reported() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        operation, refused, _ = str(error).partition(" does not have a deterministic implementation")
-        if not refused:
+        operation, separator, _ = str(error).partition(" does not have a deterministic implementation")
+        if not separator:
             raise
         raise UserError(
             f"--deterministic: {operation[:100]} has no deterministic form on this device: drop the flag, or "

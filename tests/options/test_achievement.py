@@ -14,7 +14,7 @@ from networks.vmm import VMM
 from options.achievement import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
-    REFUSED,
+    REJECTED,
     VALIDATION_OPTIONS,
     parse_evaluation,
     parse_training,
@@ -155,12 +155,12 @@ def test_unsupported_methods(name, capsys):
     assert name in message
 
 
-@pytest.mark.parametrize("flag", REFUSED)
+@pytest.mark.parametrize("flag", REJECTED)
 @pytest.mark.parametrize("values", [[], ["1"]])
 def test_released_options_without_effect(flag, values, capsys):
     message = user_error(capsys, "--lr", "0.1", flag, *values)
     assert flag in message
-    assert REFUSED[flag] in message
+    assert REJECTED[flag] in message
 
 
 def test_errors_name_file_and_line(tmp_path, capsys):

@@ -125,15 +125,15 @@ def together(tmp_path_factory) -> list[dict]:
 def test_two_processes_equal_one(together, name, batches, cut):
     """The same losses, gradients and weights as one process with the joint batches; the same in both processes."""
     first, second = (results[batches][name] for results in together)
-    alone = one_step(name, cut, 0, 1)
-    for key, loss in alone["losses"].items():
+    single = one_step(name, cut, 0, 1)
+    for key, loss in single["losses"].items():
         # Each process has its part of the mean, times the number of processes.
         assert (first["losses"][key] + second["losses"][key]) / 2 == pytest.approx(loss, rel=1e-5), key
         assert first["losses"][key] != pytest.approx(loss, rel=1e-3), key
     assert_identical(first["gradients"], second["gradients"])
-    assert_same_gradients(first["gradients"], alone["gradients"])
+    assert_same_gradients(first["gradients"], single["gradients"])
     assert first["weights"] == second["weights"]
-    assert first["weights"] == pytest.approx(alone["weights"], rel=1e-4)
+    assert first["weights"] == pytest.approx(single["weights"], rel=1e-4)
 
 
 def test_a_bad_loss_in_one_process_skips_the_step_in_all(together):

@@ -85,17 +85,17 @@ def test_bf16_stays_close():
 def test_losses_are_float32(amp_type, monkeypatch):
     """They are computed from float32 predictions, final and intermediate ones."""
     stepper = tiny_stepper(amp_type=amp_type)
-    computed, given = [], []
+    head_types, loss_types = [], []
 
     def recorded(task: str, prediction: torch.Tensor, batch: dict) -> PixelLoss:
-        given.append(prediction.dtype)
+        loss_types.append(prediction.dtype)
         return tiny_loss(task, prediction, batch)
 
     monkeypatch.setattr("tests.tiny.tiny_loss", recorded)
-    stepper.objective.network.heads["height"].register_forward_hook(lambda *args: computed.append(args[2].dtype))
+    stepper.objective.network.heads["height"].register_forward_hook(lambda *args: head_types.append(args[2].dtype))
     losses = stepper.step([BATCH]).losses
-    assert computed == [amp_type or torch.float32]
-    assert given == 2 * len(TASKS) * [torch.float32]
+    assert head_types == [amp_type or torch.float32]
+    assert loss_types == 2 * len(TASKS) * [torch.float32]
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
 
 

@@ -36,7 +36,7 @@ def objective_with(teachers: dict) -> TrainingObjective:
 def test_a_task_without_labels_learns_from_its_teacher(task):
     """The loss is the mean difference between both networks; without the teacher it is 0."""
     batch, teacher = without_labels(BATCH, task), teacher_of(task)
-    taught, alone = objective_with({task: teacher}), objective_with({})
+    taught, untaught = objective_with({task: teacher}), objective_with({})
     losses = taught(batch)
     prediction = tiny_network(intermediate=False).train()(batch["rgb"])[task]
     expected = (prediction - teacher(batch["rgb"])[task]).abs().mean()
@@ -45,8 +45,8 @@ def test_a_task_without_labels_learns_from_its_teacher(task):
     losses["total"].backward()
     assert all(parameter.grad.any() for parameter in taught.network.own_parameters(task))
     assert all(parameter.grad is None for parameter in teacher.parameters())
-    assert alone(batch)[task] == 0
-    assert alone.has_pixels.tolist() == [name != task for name in TASKS]
+    assert untaught(batch)[task] == 0
+    assert untaught.has_pixels.tolist() == [name != task for name in TASKS]
 
 
 def test_teachers_only_count_in_images_without_labels():
@@ -62,8 +62,10 @@ def test_teachers_only_count_in_images_without_labels():
 
 
 def test_teachers_change_nothing_if_all_images_have_labels():
-    taught, alone = objective_with({"kind": teacher_of("kind")})(BATCH), objective_with({})(BATCH)
-    assert {name: loss.item() for name, loss in taught.items()} == {name: loss.item() for name, loss in alone.items()}
+    taught, untaught = objective_with({"kind": teacher_of("kind")})(BATCH), objective_with({})(BATCH)
+    assert {name: loss.item() for name, loss in taught.items()} == {
+        name: loss.item() for name, loss in untaught.items()
+    }
 
 
 def test_teachers_are_neither_trained_nor_saved():
