@@ -26,6 +26,7 @@ from networks.checkpoint import open_checkpoint
 from options.data import describe, evaluation_set, loading_settings
 from options.evaluation import (
     check_foreign,
+    check_protocol,
     class_map_of,
     evaluated_batches,
     extras_of,
@@ -91,7 +92,9 @@ def open_foreign(options: argparse.Namespace, device: torch.device) -> tuple[Can
 
 def open_dataset(options: argparse.Namespace, height: int, width: int) -> PanoramaDataset:
     """The panoramas to evaluate on, at --height x --width; without these options, at the given size."""
-    return evaluation_set(options, options.split, options.height or height, options.width or width)
+    dataset = evaluation_set(options, options.split, options.height or height, options.width or width)
+    check_protocol(options, dataset)
+    return dataset
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from options.protocol import identity_of
 from prediction.foreign import ForeignPredictions
 from reports.evaluation import Extras
 from utils.errors import UserError
+from utils.tasks import RELATIVE
 
 
 def extras_of(options: argparse.Namespace) -> Extras:
@@ -33,6 +34,22 @@ def check_foreign(options: argparse.Namespace) -> None:
     for flag, is_given in needing.items():
         if is_given:
             raise UserError(f"{flag} needs a network: drop it for --predictions")
+
+
+def check_protocol(options: argparse.Namespace, dataset: PanoramaDataset) -> None:
+    """Check that the protocol options are suitable for a dataset.
+
+    Raises:
+        UserError: when they need depth in meters, or normals in the camera frame.
+    """
+    in_meters = [name for name in options.protocol if name != "unifuse"]
+    if in_meters and dataset.depth_unit == RELATIVE:
+        remedy = "pass --metric_depth, or drop it" if options.dataset == "Struc3D" else "drop it"
+        raise UserError(f"--protocol {in_meters[0]} needs depth in meters, that of the dataset is relative: {remedy}")
+    if "consistency" in options.more_metrics and dataset.normal_frame != "camera":
+        raise UserError(
+            "--more_metrics consistency needs normals in the camera frame, not in that of the world: drop it"
+        )
 
 
 def evaluated_batches(

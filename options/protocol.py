@@ -120,10 +120,10 @@ def _add_transformations(group: argparse._ArgumentGroup) -> None:
 
 
 def protocol_of(options: argparse.Namespace) -> Protocol:
-    """The protocol of an evaluation.
+    """The protocol of an evaluation; for its dataset see `options.evaluation.check_protocol`.
 
     Raises:
-        UserError: when options contradict each other, or a protocol is not suitable for the dataset.
+        UserError: when options contradict each other.
     """
     region = Region(options.min_depth, options.max_depth, options.pole_crop, options.mask_black)
     if options.min_depth >= options.max_depth:
@@ -135,16 +135,11 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
         raise UserError(
             "--trivial does not support --min_depth, --max_depth and --clamp_depth: drop it, or these options"
         )
-    is_relative = options.dataset == "Struc3D" and not options.metric_depth
-    if is_relative and (metric := [name for name in options.protocol if name != "unifuse"]):
-        raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
     if options.turn and not all(map(math.isfinite, options.turn)):
         raise UserError("--turn: pass three finite angles in degrees")
     if options.zoom != 1 and "normal" in parse_tasks(options.task):
         raise UserError("--zoom distorts directions, so normals are meaningless: pass a --task without normal")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
-    if "consistency" in more and options.normal_frame != "camera":
-        raise UserError("--more_metrics consistency needs normals in the camera frame: drop it, or --normal_frame")
     if lacking := next((name for name in more if not {*MORE_METRICS[name]} <= {*tasks}), None):
         needed = " and ".join(MORE_METRICS[lacking])
         raise UserError(f"--more_metrics {lacking} needs {needed}: drop it, or change --task")

@@ -720,6 +720,8 @@ def test_dataset_folder(tmp_path, capsys):
     (root / "dataset.json").write_text(json.dumps(description | {"depth": {"unit": "relative"}}))
     with pytest.raises(UserError, match="--allow_mismatch depth"):
         evaluate(run, tmp_path / "eval", *own, "--task", "depth")
+    with pytest.raises(UserError, match="--protocol da2"):
+        evaluate(run, tmp_path / "other", *own, "--task", "depth", "--allow_mismatch", "depth", "--protocol", "da2")
 
     (root / "dataset.json").write_text(json.dumps(complete))
     capsys.readouterr()

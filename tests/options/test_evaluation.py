@@ -1,5 +1,8 @@
 """Batches and notes of an evaluation."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -7,7 +10,9 @@ from datasets.turned import TurnedBatches
 from metrics.protocol import Region
 from networks.checkpoint import ModelSettings
 from options.elite360m import eval_parser
-from options.evaluation import evaluated_batches, fold_notes
+from options.evaluation import check_protocol, evaluated_batches, fold_notes
+from utils.errors import UserError
+from utils.tasks import METERS, RELATIVE
 
 
 @pytest.mark.parametrize(
@@ -29,6 +34,24 @@ def test_fold_notes(trained, dataset, flags, is_noted):
     notes = fold_notes(options, settings)
     assert len(notes) == is_noted
     assert all(f"--fold {trained or 1}" in note for note in notes)
+
+
+@pytest.mark.parametrize("dataset", ["Struc3D", "Folder"])
+@pytest.mark.parametrize(
+    ("flags", "unit", "frame", "named"),
+    [
+        ("--protocol unifuse da2", RELATIVE, "camera", "--protocol da2"),
+        ("--protocol unifuse", RELATIVE, "camera", None),
+        ("--protocol unifuse da2 pager", METERS, "world", None),
+        ("--more_metrics consistency", METERS, "world", "--more_metrics consistency"),
+        ("--more_metrics consistency", METERS, "camera", None),
+    ],
+)
+def test_protocols_that_a_dataset_allows(dataset, flags, unit, frame, named):
+    options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", dataset, *flags.split()])
+    opened = SimpleNamespace(depth_unit=unit, normal_frame=frame)
+    with pytest.raises(UserError, match=named) if named else nullcontext():
+        check_protocol(options, opened)
 
 
 def test_batches_are_turned_and_zoomed():

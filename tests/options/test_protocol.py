@@ -50,9 +50,7 @@ def test_masks_are_identified_by_their_content(tmp_path):
         ("--trivial --max_depth 20", "--trivial"),
         ("--trivial --clamp_depth none", "--clamp_depth"),
         ("--trivial --at_truth_size", "--at_truth_size"),
-        ("--dataset Struc3D --protocol unifuse da2", "--protocol da2"),
         ("--more_metrics consistency --task depth", "--more_metrics consistency"),
-        ("--more_metrics consistency --normal_frame world --dataset S2D3D", "--more_metrics consistency"),
         ("--more_metrics points --task normal", "--more_metrics points"),
         ("--more_metrics cube_seams normal_mse --task depth", "--more_metrics normal_mse"),
         ("--turn 0 nan 0", "--turn"),
@@ -65,8 +63,3 @@ def test_contradicting_options(line, named):
         protocol_of(options_of(line))
     assert named in str(info.value)
     assert "\n" not in str(info.value)
-
-
-def test_protocols_for_relative_depth():
-    assert protocol_of(options_of("--dataset Struc3D --protocol unifuse")).depth[-1].name == "unifuse"
-    assert protocol_of(options_of("--dataset Struc3D --metric_depth --protocol da2")).depth[-1].name == "da2"
