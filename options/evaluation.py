@@ -42,10 +42,11 @@ def check_protocol(options: argparse.Namespace, dataset: PanoramaDataset) -> Non
     Raises:
         UserError: when they need depth in meters, or normals in the camera frame.
     """
-    in_meters = [name for name in options.protocol if name != "unifuse"]
+    in_meters = [f"--protocol {name}" for name in options.protocol if name != "unifuse"]
+    in_meters += ["--more_metrics points"] * ("points" in options.more_metrics)
     if in_meters and dataset.depth_unit == RELATIVE:
         remedy = "pass --metric_depth, or drop it" if options.dataset == "Struc3D" else "drop it"
-        raise UserError(f"--protocol {in_meters[0]} needs depth in meters, that of the dataset is relative: {remedy}")
+        raise UserError(f"{in_meters[0]} needs depth in meters, but the dataset's is relative: {remedy}")
     if "consistency" in options.more_metrics and dataset.normal_frame != "camera":
         raise UserError(
             "--more_metrics consistency needs normals in the camera frame, not in that of the world: drop it"

@@ -43,6 +43,7 @@ def test_fold_notes(trained, dataset, flags, is_noted):
         ("--protocol unifuse da2", RELATIVE, "camera", "--protocol da2"),
         ("--protocol unifuse", RELATIVE, "camera", None),
         ("--protocol unifuse da2 pager", METERS, "world", None),
+        ("--more_metrics points", RELATIVE, "camera", "--more_metrics points"),
         ("--more_metrics consistency", METERS, "world", "--more_metrics consistency"),
         ("--more_metrics consistency", METERS, "camera", None),
     ],
