@@ -2,9 +2,9 @@
 
     python predict_achievement.py --checkpoint RUN_OR_FILE --input FILE_OR_FOLDER_OR_PATTERN --out DIR
 
-Writes for each image the files of predict_elite360m.py, but at the size H x W of the image, and depth is in meters
-along the optical axis. Point clouds need the camera: --fov or --intrinsics, else the focal length in EXIF, else NYU
-v2's; the .json says which.
+Writes the files of predict_elite360m.py for each image, but at the size H x W of the image, and with depth in meters
+along the optical axis. Point clouds need a camera: --fov or --intrinsics, else the focal length in EXIF, else NYU v2's;
+the .json names its source.
 
 The camera frame is x right, y down, z forward. Exit codes are those of predict_elite360m.py.
 """

@@ -2,8 +2,8 @@
 
     python predict_elite360m.py --checkpoint RUN_OR_FILE --input FILES_FOLDERS_OR_PATTERNS --out DIR
 
-Writes for each image, or frame of a video, at the training size of the network or --height, in the folder structure of
-the input:
+Writes for each image or video frame, at the training size of the network or --height, in the folder structure of the
+input:
 
     NAME.json                units, axes and classes of the other files; model, input image, seam scores
     NAME_panel.png           the image and the predictions, with a scale in meters and the class names
@@ -13,14 +13,14 @@ the input:
     NAME_normal.png          the same in colors
     NAME_labels.png          (H, W) 8-bit class labels
     NAME_labels_colour.png   the same in colors, with a legend
-    NAME_valid.png           white where pixels are valid, if they are not everywhere
+    NAME_valid.png           white where pixels are valid, if some are not
     NAME_rgb.png             the panorama, if the image was turned, padded or a cube map (--upright, --vfov, ...)
     NAME_points.ply          one colored point per valid pixel, meters in the camera frame, with normal and label
     NAME_points.glb          the same for viewers, y up; only with --save glb
     NAME_mesh.glb            textured triangles, y up; only with --save mesh
 
 The camera frame is x right, y down, z forward. Exit codes: 1 when an image could not be predicted, 2 when the command
-line or the disk did not allow for any more, 130 when interrupted.
+line is wrong or the disk cannot be written to, 130 when interrupted.
 """
 
 from options.panorama_prediction import predict_parser

@@ -1,4 +1,4 @@
-"""Train DeepLab or VMM on perspective images, on GPUs or the CPU, as the program of Yun & Cho (ICCV 2023).
+"""Train DeepLab or VMM on perspective images as in Yun & Cho (ICCV 2023), on GPUs or the CPU.
 
 One process:   python train_achievement.py cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --dataset_root ./NYUD_MT
 Two GPUs:      torchrun --nproc_per_node 2 train_achievement.py ...
@@ -14,22 +14,19 @@ if __name__ == "__main__":
         OPTIONS = parse_training()  # before importing torch, so that --help and wrong flags respond at once
 
 import argparse
-from functools import partial
 
 import torch
 
-from datasets.loading import evaluation_batches, training_batches
-from datasets.perspective import PerspectiveDataset
+from datasets.loading import training_batches
 from losses.balancing import build_balancing
 from metrics.summary import summary_score
-from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
-from networks.saved_network import find_checkpoint, load_state
 from options.balancing import balancing_settings, check_balancing
-from options.groups import check_backbone_weights, pretrained_of
+from options.groups import check_backbone_weights
 from options.perspective import (
     describe,
     effective_rate,
     evaluation_sets,
+    initial_network,
     loading_settings,
     loop_settings,
     model_settings,
@@ -38,12 +35,12 @@ from options.perspective import (
     run_folder_of,
     tasks_of,
     training_set,
+    validation_sets,
 )
 from tasks.build import build_objective
-from tasks.epoch_end import Validation, ValidationSet
+from tasks.epoch_end import Validation
 from tasks.fitting import Plan, launch, train_network
-from tasks.perspective import PERSPECTIVE_FOLDERS, build_evaluator, tasks_with_labels
-from tasks.task import Task
+from tasks.perspective import PERSPECTIVE_FOLDERS
 from tasks.teachers import load_teachers
 from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
@@ -93,13 +90,13 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     if run.is_complete():
         return False
 
-    network = start_network(settings, options, resumed=run.resumed)
+    network = initial_network(options, settings, run.resumed)
     objective = build_objective(network, balancing, AMP_TYPES[options.amp], tasks, teachers.networks)
     prepare_network(objective.network, options.channels_last, options.compile)
     loop = loop_settings(options)
     validation = Validation(
         tasks=tasks,
-        sets=validation_sets(val_sets, tasks, options, device),
+        sets=validation_sets(options, val_sets, tasks, device, in_training=True),
         draw_every=options.log_frequency,
         keep_every=options.save_frequency,
         last=options.num_epochs,
@@ -110,34 +107,6 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
     plan = Plan(chosen_balancing, optimization, loop, validation, log_every=options.log_frequency)
     return train_network(objective, settings, train_batches, plan, run, device, stop)
-
-
-def start_network(settings: AchievementSettings, options: argparse.Namespace, resumed: bool) -> torch.nn.Module:
-    """The network, starting from ImageNet, random or given weights; any weights will do when resuming.
-
-    Raises:
-        UserError: when weights cannot be loaded, or are of another architecture.
-    """
-    starts_anew = not (resumed or options.ckpt)
-    network = settings.build_network(pretrained=starts_anew and pretrained_of(options))
-    if options.ckpt and not resumed:
-        checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
-        checkpoint.require_same_architecture(settings)
-        load_state(network, checkpoint.network, checkpoint.path)
-    return network
-
-
-def validation_sets(
-    datasets: list[PerspectiveDataset], tasks: dict[str, Task], options: argparse.Namespace, device: torch.device
-) -> tuple[ValidationSet, ...]:
-    """The images of each dataset, with an evaluator of the tasks that it has ground truth of."""
-    return tuple(
-        ValidationSet(
-            evaluation_batches(dataset, loading_settings(options), device, in_training=True),
-            partial(build_evaluator, tasks_with_labels(tasks, dataset), len(dataset.classes), device),
-        )
-        for dataset in datasets
-    )
 
 
 if __name__ == "__main__":

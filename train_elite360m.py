@@ -20,23 +20,18 @@ import torch
 from datasets.loading import evaluation_batches, training_batches
 from datasets.panorama import PanoramaDataset
 from losses.balancing import build_balancing
-from losses.balancing.base import Balancing
 from networks.backbones import folder_of
-from networks.checkpoint import ModelSettings
 from networks.ops.recompute import recompute_everywhere
-from networks.saved_network import load_state
 from options.balancing import balancing_settings, check_balancing
 from options.data import describe, loading_settings, training_set, validation_set
-from options.groups import check_backbone_weights, pretrained_of
-from options.training import loop_settings, model_settings, optimization_settings
+from options.groups import check_backbone_weights
+from options.training import initial_objective, loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS, TASKS, build_evaluator
-from tasks.build import build_objective, network_from
 from tasks.epoch_end import Validation, ValidationSet
 from tasks.fitting import Plan, launch, train_network
-from training.objective import TrainingObjective
 from training.run import RunOptions, TrainingRun
 from training.run_folder import RunFolder
-from training.setup import AMP_TYPES, prepare_device, prepare_network, seed_generators
+from training.setup import prepare_device, prepare_network, seed_generators
 from training.stop import StopRequest
 from utils.distributed import is_distributed, is_main, rank
 from utils.errors import exit_on_user_error
@@ -83,7 +78,7 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     if run.is_complete():
         return False
 
-    objective = start_objective(settings, balancing, options, resumed=run.resumed)
+    objective = initial_objective(options, settings, balancing, run.resumed)
     prepare_network(objective.network, options.channels_last, options.compile)
     loop = loop_settings(options)
     validation = Validation(
@@ -96,26 +91,6 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
     optimization = optimization_settings(options, loop.steps_per_epoch(len(train_batches)))
     plan = Plan(chosen_balancing, optimization, loop, validation, log_every=options.log_frequency)
     return train_network(objective, settings, train_batches, plan, run, device, stop)
-
-
-def start_objective(
-    settings: ModelSettings, balancing: Balancing, options: argparse.Namespace, resumed: bool
-) -> TrainingObjective:
-    """The network and its losses, starting from ImageNet, random or given weights; any weights will do when resuming.
-
-    Raises:
-        UserError: when weights cannot be loaded, or are of another architecture.
-    """
-    amp_type = AMP_TYPES[options.amp]
-    if resumed or not options.load_weights_dir:
-        network = settings.build_network(pretrained=not resumed and pretrained_of(options))
-        return build_objective(network, balancing, amp_type)
-    relative_run = Path(options.task) / folder_of(options.backbone)
-    network, checkpoint = network_from(options.load_weights_dir, relative_run, settings)
-    is_same_sum = (checkpoint.balancing, checkpoint.settings.tasks) == (options.balancing, settings.tasks)
-    if is_same_sum and list(balancing.parameters()):  # learned weights
-        load_state(balancing, checkpoint.weighting, checkpoint.path, f"--balancing {options.balancing}")
-    return build_objective(network, balancing, amp_type)
 
 
 def announce(

@@ -1,4 +1,4 @@
-"""Groups of options of the second program. Nothing here imports torch."""
+"""Option groups of the second program. Nothing here imports torch."""
 
 import argparse
 
@@ -11,12 +11,12 @@ from options.parser import count, fraction, positive, positive_rate, rate, seed
 from options.released_options import DATASET_NAMES, METHOD_NAMES, dataset, method
 from utils.tasks import PERSPECTIVE_TASK_NAMES
 
-REFERENCE_BATCH = 32  # images for which --lr is meant
+REFERENCE_BATCH = 32  # images per step that --lr is for
 CLASS_LOSSES, BOX_LOSSES = ("focal", "CE"), ("IoU", "L1")  # see `losses.detection`
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Which tasks and which network; defaults that depend on --arch are filled in later."""
+    """Tasks and network; defaults that depend on --arch are filled in later."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--app",
@@ -24,26 +24,26 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         choices=PERSPECTIVE_TASK_NAMES,
         default=["segmentation", "depth", "normal"],
         metavar="TASK",
-        help=f"what to predict: {', '.join(PERSPECTIVE_TASK_NAMES)}; --potential and --loss_weight have the same order",
+        help=f"tasks: {', '.join(PERSPECTIVE_TASK_NAMES)}; --potential and --loss_weight are in the same order",
     )
     group.add_argument("-a", "--arch", default="DeepLab", choices=ARCHITECTURES, help="architecture")
     group.add_argument(
         "--basenet",
         choices=tuple(BACKBONES),
-        help="backbone; if not given, resnet50 for DeepLab and efficientnet_v2_s for VMM",
+        help="backbone; default: resnet50 for DeepLab, efficientnet_v2_s for VMM",
     )
     group.add_argument(
         "--normal_size",
         type=positive,
         metavar="N",
-        help="channels of DeepLab's ASPP (256 if not given) or of VMM's neck (64 if not given)",
+        help="channels of DeepLab's ASPP (default: 256) or VMM's neck (default: 64)",
     )
     group.add_argument("--no_pretrained", action="store_true", help="start the backbone from random weights")
     add_backbone_weights(group)
     group.add_argument(
         "--ckpt",
         metavar="PATH",
-        help="a checkpoint file or a run folder: training starts from it, evaluation evaluates it",
+        help="checkpoint file or run folder to start training from, or to evaluate",
     )
     _add_deeplab_options(parser.add_argument_group("DeepLab"))
     _add_vmm_options(parser.add_argument_group("VMM"))
@@ -54,29 +54,28 @@ def _add_deeplab_options(group: argparse._ActionsContainer) -> None:
         "--output_stride",
         type=int,
         choices=(8, 16, 32),
-        help="sets the dilation rates of the ASPP: 12, 24, 36 for 8, otherwise 6, 12, 18; the backbone's own stride if "
-        "not given",
+        help="sets the dilation rates of the ASPP: 12, 24, 36 for 8, else 6, 12, 18; default: the backbone's stride",
     )
     group.add_argument(
         "--skip_connection",
         type=count,
         metavar="N",
-        help="channels of the skip connection: above 0, DeepLabV3+; 0, the default, DeepLabV3",
+        help="channels of the skip connection: above 0 for DeepLabV3+, 0 (default) for DeepLabV3",
     )
     group.add_argument(
-        "--shared_head", type=switch, metavar="BOOL", help="whether all tasks share one ASPP; True if not given"
+        "--shared_head", type=switch, metavar="BOOL", help="whether all tasks share one ASPP; default: True"
     )
 
 
 def _add_vmm_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--head_type", choices=HEAD_TYPES, help="layers of the neck and the detection heads; mbconv if not given"
+        "--head_type", choices=HEAD_TYPES, help="layers of the neck and the detection heads; default: mbconv"
     )
     group.add_argument(
-        "--activation", choices=ACTIVATIONS, help="activation of the neck and the detection heads; relu6 if not given"
+        "--activation", choices=ACTIVATIONS, help="activation of the neck and the detection heads; default: relu6"
     )
     group.add_argument(
-        "--cls_head", choices=CLS_HEADS, help="how detection computes class probabilities; softmax if not given"
+        "--cls_head", choices=CLS_HEADS, help="how detection computes class probabilities; default: softmax"
     )
     group.add_argument(
         "--cls_loss_type",
@@ -93,7 +92,7 @@ def _add_vmm_options(group: argparse._ActionsContainer) -> None:
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """What to train and validate on."""
+    """Data for training and validation."""
     group = parser.add_argument_group("data")
     names = f"{', '.join(PERSPECTIVE_DATASETS)}, or the released names {', '.join(DATASET_NAMES)}"
     group.add_argument(
@@ -109,7 +108,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         type=dataset,
         nargs="+",
         metavar="NAME",
-        help="datasets to validate on, one after another; those of --train_dataset if not given",
+        help="datasets to validate on, one after another; default: those of --train_dataset",
     )
     group.add_argument("--dataset_root", metavar="DIR", help="folder of the datasets on disk")
     group.add_argument(
@@ -117,10 +116,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         type=positive_rate,
         nargs="+",
         metavar="R",
-        help="relative numbers of images that the training datasets contribute to an epoch; their sizes if not given",
+        help="relative numbers of images that the training datasets contribute to an epoch; default: their sizes",
     )
     group.add_argument(
-        "--partial_labels", metavar="FILE", help="NYUv2: list of the tasks that each training image has labels for"
+        "--partial_labels",
+        metavar="FILE",
+        help="NYUv2: list of the tasks for which each training image has labels",
     )
     group.add_argument(
         *("-s", "--size"),
@@ -134,22 +135,22 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--num_classes",
         type=int,
         choices=(13, 40),
-        help="NYUv2, SyntheticNYU: number of semantic classes; that of the copy of NYUv2 if not given",
+        help="NYUv2, SyntheticNYU: number of semantic classes; default: that of the copy of NYUv2",
     )
-    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals; detected if not given")
-    group.add_argument("--normals", metavar="SOURCE", help="NYUv2, the owners' file: where normals come from")
-    group.add_argument("--raw_depth", action="store_true", help="NYUv2, the owners' file: depth as it was measured")
+    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals; default: detected")
+    group.add_argument("--normals", metavar="SOURCE", help="NYUv2, the owners' file: source of the normals")
+    group.add_argument("--raw_depth", action="store_true", help="NYUv2, the owners' file: raw depth, as measured")
     group.add_argument(
         "--val_split",
         default="test",
         choices=("test", "val"),
-        help="validate on the test split, as the released code does, or on val, which is then kept out of training",
+        help="split to validate on: test, as in the released code, or val, which is then excluded from training",
     )
-    group.add_argument("--num_train", type=positive, metavar="N", help="SyntheticNYU: images; 800 if not given")
-    group.add_argument("--num_val", type=positive, metavar="N", help="SyntheticNYU: to evaluate on; 100 if not given")
+    group.add_argument("--num_train", type=positive, metavar="N", help="SyntheticNYU: training images; default: 800")
+    group.add_argument("--num_val", type=positive, metavar="N", help="SyntheticNYU: validation images; default: 100")
     group.add_argument("--min_scale", type=rate, default=2 / 3, metavar="S", help="smallest random scale")
     group.add_argument("--max_scale", type=rate, default=4 / 3, metavar="S", help="largest random scale")
-    group.add_argument("--num_workers", type=count, default=8, metavar="N", help="processes that load data")
+    group.add_argument("--num_workers", type=count, default=8, metavar="N", help="data loading processes")
     group.add_argument(
         "--skip_bad_samples",
         action="store_true",
@@ -163,7 +164,7 @@ def add_optimization_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("optimization")
     group.add_argument("-b", "--batch_size", type=positive, default=32, metavar="N", help="images per process and step")
     group.add_argument("--optim", default="sgd", choices=("sgd", "rms_prop", "adam", "adamw"), help="optimizer")
-    group.add_argument("--momentum", type=fraction, default=0.9, metavar="M", help="of sgd and rms_prop")
+    group.add_argument("--momentum", type=fraction, default=0.9, metavar="M", help="momentum of sgd and rms_prop")
     group.add_argument(
         "--weight_decay", type=rate, default=5e-4, metavar="RATE", help="weight decay, decoupled only in adamw"
     )
@@ -182,8 +183,8 @@ def add_optimization_options(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         nargs="+",
         metavar="PATH",
-        help="checkpoints or runs of single-task networks, whose predictions are pseudo labels for images without "
-        "ground truth of the task",
+        help="checkpoints or run folders of single-task networks, whose predictions are pseudo labels for images "
+        "without ground truth for the task",
     )
     add_max_bad_steps(group)
     group.add_argument(
@@ -197,22 +198,22 @@ def add_optimization_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_schedule_options(group: argparse._ArgumentGroup) -> None:
-    """The learning rate, and how it changes."""
+    """The learning rate and its schedule."""
     group.add_argument(
         "--lr",
         type=rate,
         default=1e-3,
         metavar="RATE",
-        help=f"learning rate for {REFERENCE_BATCH} images per step, as in the released code: multiplied by "
-        f"--batch_size times processes / {REFERENCE_BATCH}",
+        help=f"learning rate for {REFERENCE_BATCH} images per step, as in the released code; multiplied by "
+        f"--batch_size * number of processes / {REFERENCE_BATCH}",
     )
     group.add_argument(
         *("-sched", "--scheduler"),
         default="plateau",
         choices=("poly", "cosine", "plateau", "step"),
-        help="learning rate after the warm-up. poly: (1 - progress)^0.9; cosine: half a cosine; plateau: times "
-        "--factor after --patience validations without a better score of all tasks; step: a tenth after --cold_epoch, "
-        "and again --freeze_epoch later",
+        help="learning rate after the warm-up; poly: (1 - progress)^0.9; cosine: half a cosine; plateau: multiplied by "
+        "--factor after --patience validations without a better score of all tasks; step: divided by 10 after "
+        "--cold_epoch epochs, and again --freeze_epoch epochs later",
     )
     group.add_argument(
         "--patience", type=count, default=20, metavar="N", help="plateau: validations before a reduction"
@@ -242,7 +243,7 @@ def _add_schedule_options(group: argparse._ArgumentGroup) -> None:
 
 
 def add_balancing_options(parser: argparse.ArgumentParser) -> None:
-    """How the tasks' losses become one."""
+    """How the losses of the tasks are combined."""
     group = parser.add_argument_group("balancing of the tasks' losses")
     paper = {ours: theirs for theirs, ours in METHOD_NAMES.items()}
     group.add_argument(
@@ -259,7 +260,7 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         type=rate,
         nargs="+",
         metavar="W",
-        help="weighted-sum, uncertainty: weights in the order of --app; 1 / number of tasks if not given",
+        help="weighted-sum, uncertainty: weights in the order of --app; default: 1 / number of tasks",
     )
     group.add_argument(
         "--potential",
@@ -283,19 +284,19 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         "--margin",
         type=rate,
         metavar="M",
-        help="amtl: relative margin added to each potential; 0.05 if not given, as in the paper's experiments",
+        help="amtl: relative margin added to each potential; default: 0.05, as in the paper's experiments",
     )
     group.add_argument(
         "--focusing_factor",
         type=rate,
         metavar="G",
-        help="amtl, dtp: exponent of the remaining gap; 2 if not given, as in the paper's experiments",
+        help="amtl, dtp: exponent of the remaining gap; default: 2, as in the paper's experiments",
     )
     add_keep_exponents(group)
 
 
 class _Replace(argparse.Action):
-    """Stores a value and clears that of another option: the one that is given last wins."""
+    """Stores a value and clears that of another option: the last of the two wins."""
 
     def __init__(self, *arguments, replaces: str, **more):
         super().__init__(*arguments, **more)
@@ -310,5 +311,5 @@ def switch(text: str) -> bool:
     """Type of an option: True or False."""
     values = {"true": True, "false": False, "1": True, "0": False}
     if text.lower() not in values:
-        raise argparse.ArgumentTypeError(f"{text} is neither True nor False")
+        raise argparse.ArgumentTypeError(f"{text}: pass True or False")
     return values[text.lower()]

@@ -1,7 +1,7 @@
-"""Command lines that begin with files of options, as ``cfg/<tasks>/<dataset>/<name>.cfg``. Nothing here imports torch.
+"""Command lines with option files, such as ``cfg/<tasks>/<dataset>/<name>.cfg``. Nothing here imports torch.
 
-A file has an option with its values per line, or several of them; a ``#`` starts a comment. Later options win: of a
-file over earlier ones, of the command line over files.
+Each line of a file contains one or more options with their values; ``#`` starts a comment. Later options override
+earlier ones, later files earlier ones, and the command line overrides files.
 """
 
 import argparse
@@ -18,18 +18,18 @@ SUFFIX = ".cfg"
 class ArgumentFileParser(Parser):
     """Parses ``FILE.cfg ... --option value ...``.
 
-    Options must not be required: check afterwards.
+    Options cannot be marked as required: check afterwards.
     """
 
     def __init__(self, description: str):
         super().__init__(description)
-        self.add_argument("cfg", nargs="*", metavar=f"FILE{SUFFIX}", help="files of options, read first")
+        self.add_argument("cfg", nargs="*", metavar=f"FILE{SUFFIX}", help="option files, read before the command line")
         self._place = ""
 
     def parse_args(self, arguments: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
         """Options of the files and of the command line, as one namespace.
 
-        Exits with code 2 and one line for a wrong option, with the file and line that it stands in.
+        Exits with code 2 and one line for a wrong option, naming the file and line that contain it.
 
         Raises:
             UserError: when a file is missing or cannot be read as text.
@@ -50,15 +50,19 @@ class ArgumentFileParser(Parser):
         self._place = ""
         return super().parse_args(arguments, merged)
 
+    def parse_command_line(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Options of the command line alone, without those of its files; exits as `parse_args`."""
+        return super().parse_args(arguments)
+
     def error(self, message: str):
         super().error(self._place + message)
 
 
 def read_argument_file(path: Path) -> list[tuple[int, list[str]]]:
-    """The lines of a file that hold options: their numbers, counted from 1, and their words.
+    """The lines of a file that contain options: line numbers, from 1, and words.
 
     Raises:
-        UserError: when the file is missing, is no text, or a quote is not closed.
+        UserError: when the file is missing or is not text, or a quote is not closed.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -1,4 +1,4 @@
-"""The balancing method that the command line asks for."""
+"""The balancing method of the command line."""
 
 import argparse
 import json
@@ -14,9 +14,9 @@ from training.run_folder import RunFolder
 from utils.errors import UserError
 from utils.tasks import PERSPECTIVE_TASK_NAMES
 
-MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # those of Yun & Cho's experiments
+MARGIN, FOCUSING_FACTOR = 0.05, 2.0  # as in Yun & Cho's experiments
 _TEST_DATASET = "test_dataset"  # one name, or several joined by +
-# Of Elite360M: see `balancing_settings`.
+# For Elite360M; see `balancing_settings`.
 _VALIDATION = ("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "val_split", "val_list", "num_val")
 
 
@@ -29,35 +29,35 @@ def balancing_settings(
     """``name`` and the arguments of the method of --balancing, as plain data.
 
     Args:
-        options: of the command line.
+        options: command line options.
         tasks: names of the tasks.
-        loss_weights: those that are not given; None: those of Elite360M's released code.
-        validation_options: names of options on which accuracies depend, apart from how well a network was trained.
+        loss_weights: default loss weights; None: those of Elite360M's released code.
+        validation_options: names of the options that accuracies depend on, besides the training itself.
 
     Raises:
-        UserError: when options do not go together, a value is missing, or the runs of --potential_from record none.
+        UserError: when options contradict each other, a value is missing, or a run of --potential_from is not suitable.
     """
     name = options.balancing
     wanted = BALANCINGS[name].options
     for flag, option in FLAGS_OF_METHODS.items():
         if getattr(options, flag) is not None and option not in wanted:
             users = ", ".join(method for method, other in BALANCINGS.items() if option in other.options)
-            raise UserError(f"--{flag} is for --balancing {users}, not for {name}")
-    given = {
+            raise UserError(f"--{flag} is for --balancing {users}: drop it for {name}")
+    arguments = {
         "seed": options.seed,
         "margin": MARGIN if options.margin is None else options.margin,
         "focusing_factor": FOCUSING_FACTOR if options.focusing_factor is None else options.focusing_factor,
     }
     if options.keep_exponents:
-        given["keep_exponents"] = True
+        arguments["keep_exponents"] = True
     if "loss_weights" in wanted:
         defaults = dict(loss_weights or {task: TASKS[task].loss_weight for task in tasks})
-        given["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
-        if not any(given["loss_weights"].values()):
-            raise UserError("--loss_weights: all are 0, so nothing would be learned")
+        arguments["loss_weights"] = defaults | _of_tasks("--loss_weights", options.loss_weights, tasks)
+        if not any(arguments["loss_weights"].values()):
+            raise UserError("--loss_weights: all are 0: pass at least one above 0")
     if "potential" in wanted:
-        given["potential"] = _potential(options, tasks, validation_options)
-    return {"name": name, **{option: given[option] for option in wanted if option in given}}
+        arguments["potential"] = _potential(options, tasks, validation_options)
+    return {"name": name, **{option: arguments[option] for option in wanted if option in arguments}}
 
 
 def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
@@ -82,14 +82,14 @@ def check_balancing(options: argparse.Namespace, balancing: Balancing) -> None:
 def _potential(
     options: argparse.Namespace, tasks: tuple[str, ...], validation_options: tuple[str, ...]
 ) -> dict[str, float]:
-    """The accuracy of single-task training for each task."""
+    """The accuracy that single-task training reaches, for each task."""
     potential = {}
     for run in options.potential_from or ():
         task, accuracy = _measured_potential(Path(run), options, validation_options)
         if task not in tasks:
             raise UserError(f"--potential_from {run}: trained for {task}, not for any of {', '.join(tasks)}: drop it")
         if task in potential:
-            raise UserError(f"--potential_from {run}: another of the runs is for {task}, too: pass one of them")
+            raise UserError(f"--potential_from {run}: another run is for {task}, too: pass only one of them")
         potential[task] = accuracy
     potential |= _of_tasks("--potential", options.potential, tasks)
     if missing := [task for task in tasks if task not in potential]:
@@ -98,19 +98,17 @@ def _potential(
             "pass --potential with fractions such as 0.8, or --potential_from with the run folder of that training"
         )
     if wrong := [f"{task}={value:g}" for task, value in potential.items() if not 0 < value <= 1]:
-        raise UserError(
-            f"--potential or --potential_from: {' '.join(wrong)}; accuracies are fractions, above 0 and up to 1"
-        )
+        raise UserError(f"--potential or --potential_from: {' '.join(wrong)}; accuracies must be above 0 and at most 1")
     return {task: potential[task] for task in tasks}
 
 
 def _of_tasks(flag: str, values: list[tuple[str, float]] | None, tasks: tuple[str, ...]) -> dict[str, float]:
-    """The values by task, each task being one of `tasks` and given once."""
+    """The values by task; each must be for another one of `tasks`."""
     by_task = dict(values or ())
     if unknown := [task for task in by_task if task not in tasks]:
-        raise UserError(f"{flag} {unknown[0]}=...: the tasks are {', '.join(tasks)}")
+        raise UserError(f"{flag} {unknown[0]}=...: choose among the tasks {', '.join(tasks)}")
     if len(by_task) < len(values or ()):
-        raise UserError(f"{flag} {' '.join(f'{task}={value:g}' for task, value in values)}: a task is given twice")
+        raise UserError(f"{flag} {' '.join(f'{task}={value:g}' for task, value in values)}: pass each task once")
     return by_task
 
 
@@ -120,7 +118,7 @@ def _measured_potential(
     """The task of a single-task training, and its highest accuracy in any validation.
 
     Raises:
-        UserError: when `run` is no run folder of such a training, or it was validated on something else.
+        UserError: when `run` is not the folder of such a training, or its validation is not comparable.
     """
     lines = _read_metrics(run)
     accuracies: dict[str, list[float]] = {}
@@ -140,7 +138,7 @@ def _read_metrics(run: Path) -> list[dict]:
     """The entries of metrics.jsonl in a run folder."""
     path = RunFolder(run, FOLDERS).metrics
     try:
-        whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a running training may be writing the next
+        whole_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]  # the last line may be incomplete
         lines = [json.loads(line) for line in whole_lines.splitlines()]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
@@ -154,20 +152,20 @@ def _read_metrics(run: Path) -> list[dict]:
 
 
 def _require_same_validation(run: Path, options: argparse.Namespace, names: tuple[str, ...]) -> None:
-    """Accuracies can only be compared on the same images, of the same size and meaning.
+    """Make sure that accuracies are comparable: measured on the same images, with the same size and meaning.
 
-    Of several datasets to validate on, each has ground truth of other tasks: the run may know one of them alone.
+    If there are several datasets to validate on, the run may have been validated on only some of them.
     """
     path = RunFolder(run, FOLDERS).settings
     settings = read_settings(path)
     if settings is None or not isinstance(settings.get("options"), dict):
-        raise UserError(f"--potential_from {run}: {path} is missing or damaged; pass --potential TASK=ACCURACY instead")
+        raise UserError(f"--potential_from {run}: {path} is missing or damaged; pass --potential instead")
     was, now = settings["options"], plain(vars(options))
     if {*str(was.get(_TEST_DATASET)).split("+")} <= {*str(now.get(_TEST_DATASET)).split("+")}:
         names = tuple(name for name in names if name != _TEST_DATASET)
     if different := [name for name in names if was.get(name) != now[name]]:
         name = different[0]
         raise UserError(
-            f"--potential_from {run}: trained with --{name} {was.get(name)}, not {now[name]}, so accuracies do not "
-            "compare: pass a training with the same, or --potential TASK=ACCURACY"
+            f"--potential_from {run}: trained with --{name} {was.get(name)}, not {now[name]}, so accuracies are "
+            "not comparable: pass a training with the same value, or --potential"
         )

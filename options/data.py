@@ -1,4 +1,4 @@
-"""Datasets from command line options."""
+"""From the command line to datasets of panoramas."""
 
 import argparse
 from pathlib import Path
@@ -13,20 +13,25 @@ from utils.tasks import parse_tasks
 
 NUM_TRAIN, NUM_VAL = 1000, 100  # rooms of Synthetic
 _ON_DISK = tuple(name for name in DATASETS if name != "Synthetic")
-# Flags that only some datasets have, and which.
+# Flags that apply only to some datasets.
 _DATASETS_OF_FLAG = {
     **dict.fromkeys(("num_train", "num_val", "cache_dir", "rooms"), ("Synthetic",)),
     **dict.fromkeys(("dataset_rootdir", "train_list", "val_list"), _ON_DISK),
-    "normal_frame": tuple(name for name in _ON_DISK if name != "Folder"),  # dataset.json says it
+    "normal_frame": tuple(name for name in _ON_DISK if name != "Folder"),  # it is in dataset.json
     "metric_depth": ("Struc3D",),
     "fold": ("S2D3D",),
 }
-_PASSED_ON = ("cache_dir", "rooms", "normal_frame", "metric_depth", "fold")  # to the dataset, under the same name
-_NOT_GIVEN = (None, False, "camera", "furnished")  # the default of --normal_frame is what all other datasets have
+_PASSED_ON = ("cache_dir", "rooms", "normal_frame", "metric_depth", "fold")  # to the dataset, with the same name
+_NOT_GIVEN = (
+    None,
+    False,
+    "camera",
+    "furnished",
+)  # values of flags that were not passed
 
 
 def training_set(options: argparse.Namespace) -> PanoramaDataset:
-    """The training split, or the panoramas of --train_list, with the augmentation asked for.
+    """The training split, or the panoramas of --train_list, with augmentation.
 
     Raises:
         UserError: see `_open`.
@@ -70,8 +75,8 @@ def _open(options: argparse.Namespace, split: str, height: int, width: int, **ar
     """A split of the dataset of --dataset, with the maps that --task needs.
 
     Raises:
-        UserError: when flags are for another dataset or it cannot be opened; when files are missing, unless bad samples
-            may be skipped and some others are there.
+        UserError: when flags are for another dataset, or it cannot be opened; when files are missing, unless bad
+            samples may be skipped and some panoramas are complete.
     """
     for flag, names in _DATASETS_OF_FLAG.items():
         if getattr(options, flag, None) in _NOT_GIVEN:
@@ -92,7 +97,7 @@ def _open(options: argparse.Namespace, split: str, height: int, width: int, **ar
 
 
 def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) -> None:
-    """Fail before the first step, not in the middle of a run, if files are missing."""
+    """Fail early, before the first step, if files are missing."""
     missing = dataset.missing_files()
     if not missing:
         return
@@ -104,12 +109,13 @@ def _require_files(dataset: DiskPanoramaDataset, options: argparse.Namespace) ->
     else:
         return
     panoramas = f"the panoramas of {dataset.list_file}" if dataset.list_file else f"split {dataset.split}"
-    files = f"{len(lost)} file{'s' * (len(lost) > 1)} that --task {options.task} reads"
-    raise UserError(f"{files} are missing from {panoramas}: {remedy}; the first is {dataset.root / missing[0]}")
+    noun, verb = ("files", "are") if len(lost) > 1 else ("file", "is")
+    files = f"{len(lost)} {noun} that --task {options.task} reads {verb}"
+    raise UserError(f"{files} missing from {panoramas}: {remedy}; the first is {dataset.root / missing[0]}")
 
 
 def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
-    """One line on what was opened: how many panoramas, of how many, and what depth and normals mean."""
+    """One line about a dataset: the number of panoramas, the unit of depth and the frame of the normals."""
     expected = dataset.expected_count if isinstance(dataset, DiskPanoramaDataset) else None
     missing = f" of the {expected} of the complete dataset" if expected not in (None, len(dataset)) else ""
     fold = f"fold {options.fold}, " if options.fold else ""
@@ -121,5 +127,5 @@ def describe(dataset: PanoramaDataset, options: argparse.Namespace) -> str:
 
 
 def loading_settings(options: argparse.Namespace) -> LoadingSettings:
-    """The options that concern loading samples."""
+    """Options of data loading."""
     return LoadingSettings(options.batch_size, options.num_workers, options.skip_bad_samples)

@@ -1,6 +1,6 @@
 """The command lines of training, evaluation and comparison on panoramas.
 
-Nothing here imports torch, so that --help answers at once.
+Nothing here imports torch, so that --help responds at once.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from options.protocol import add_protocol_options
 from utils.errors import UserError
 from utils.tasks import TASK_VALUES
 
-# What a resumed training must keep, as it decides what is trained, on which samples and in which order ...
+# Options that a resumed training must keep: they determine what is trained, on which samples and in which order.
 FIXED_ON_RESUME = (
     *("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "num_val", "val_split"),
     *("disable_color_augmentation", "disable_LR_flip_augmentation", "disable_yaw_rotation_augmentation"),
@@ -32,7 +32,7 @@ FIXED_ON_RESUME = (
     *("batch_size", "grad_accum", "seed", "ema_decay", "amp", "balancing", "loss_weights"),
     *("potential", "potential_from", "margin", "focusing_factor", "keep_exponents"),
 )
-# ... and what may change: it applies from the step that was reached. Of paths the content counts: the same samples.
+# Options that may change, and then apply from the resumed step on. Files and folders must contain the same samples.
 FREE_ON_RESUME = (
     *("num_epochs", "learning_rate", "lr_schedule", "warmup_epochs", "weight_decay", "grad_clip", "max_bad_steps"),
     *("dataset_rootdir", "train_list", "val_list", "cache_dir", "num_workers", "skip_bad_samples"),
@@ -53,7 +53,7 @@ def train_parser() -> argparse.ArgumentParser:
     add_speed_options(parser).add_argument(
         "--recompute",
         action="store_true",
-        help="also on a GPU, to save memory: recompute large intermediate results in the backward pass",
+        help="also on a GPU, to save memory: recompute large activations in the backward pass",
     )
     add_saving_options(add_run_options(parser, log_dir="./workdirs", log_frequency=200))
     return parser
@@ -78,7 +78,7 @@ def eval_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--predictions",
         metavar="DIR",
-        help="evaluate the predictions of any program in this folder instead; see docs/evaluate.md",
+        help="folder with predictions of any program, to evaluate instead; see docs/evaluate.md",
     )
     add_tta_option(network)
     add_protocol_options(parser)
@@ -91,18 +91,18 @@ def eval_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--trivial",
         action="store_true",
-        help="also evaluate baselines that do not use the image: for each metric its best constant; the mean depth and "
+        help="also evaluate baselines that do not use the image: the best constant of each metric; the mean depth and "
         "the most frequent class of each row of pixels; the normals of a box",
     )
     run.add_argument(
         "--cost",
         action="store_true",
-        help="also measure parameters, multiply-adds, time and GPU memory of the network, for one panorama at a time",
+        help="also measure parameters, multiply-adds, time and GPU memory of the network for one panorama",
     )
     run.add_argument(
         "--report",
         action="store_true",
-        help="also write report.html: metrics, where the errors lie, images from the worst to the best; needs "
+        help="also write report.html with metrics, error profiles, and images from the worst to the best; needs "
         "requirements-extra.txt",
     )
     return parser
@@ -117,18 +117,18 @@ def compare_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="NAME=PATH",
-        help=f"a checkpoint ({DEFAULT}: the weights in this repository), a folder with predictions.json, or one with "
-        "the results.json of an evaluation",
+        help=f"a checkpoint ({DEFAULT}: the weights in this repository), a folder with predictions.json, or a folder "
+        "with the results.json of an evaluation",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
     parser.add_argument(
         "--report", action="store_true", help="also write comparison.html; needs requirements-extra.txt"
     )
-    parser.add_argument("--images", type=positive, default=8, metavar="N", help="images in the page")
-    parser.add_argument("--trivial", action="store_true", help="also compare with maps that do not use the image")
-    parser.add_argument("--cost", action="store_true", help="also measure the cost of the networks")
-    parser.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to compare")
+    parser.add_argument("--images", type=positive, default=8, metavar="N", help="images in comparison.html")
+    parser.add_argument("--trivial", action="store_true", help="also compare with baselines that do not use the image")
+    parser.add_argument("--cost", action="store_true", help="also measure the cost of each network")
+    parser.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="tasks to compare")
     add_mismatch_option(parser)
     data = _add_data_options(parser, num_workers=8)
     data.set_defaults(height=None, width=None)
@@ -141,17 +141,17 @@ def compare_parser() -> argparse.ArgumentParser:
 
 
 def check_network(options: argparse.Namespace) -> None:
-    """Whether the options of the network's parts go together.
+    """Check that the options of the network's parts are compatible.
 
     Raises:
-        UserError: when they do not.
+        UserError: when they are not.
     """
     if options.fusion == "none" and options.b2f == "corrected":
         raise UserError("--b2f corrected has no effect with --fusion none: drop one of the two")
 
 
 def check_size(height: int | None, width: int | None) -> None:
-    """Whether --height and --width suit an ERP image of the network.
+    """Check --height and --width, if they are given.
 
     Raises:
         UserError: when they are not multiples of 32 with width = 2 * height.
@@ -159,7 +159,7 @@ def check_size(height: int | None, width: int | None) -> None:
     if height is None and width is None:
         return
     if height is None or width is None or height <= 0 or height % 32 or width != 2 * height:
-        raise UserError(f"--height {height} --width {width}: a panorama is twice as wide as high, in multiples of 32")
+        raise UserError(f"--height {height} --width {width}: pass multiples of 32, twice as wide as high")
 
 
 def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argparse._ArgumentGroup:
@@ -168,14 +168,14 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         "--dataset",
         default="S2D3D",
         choices=tuple(DATASETS),
-        help="dataset to use; Folder: one of your own, described by a dataset.json (docs/data.md)",
+        help="dataset; Folder: your own, described by a dataset.json (docs/data.md)",
     )
-    group.add_argument("--dataset_rootdir", metavar="DIR", help="folder of the dataset; Synthetic needs none")
+    group.add_argument("--dataset_rootdir", metavar="DIR", help="folder of the dataset; not for Synthetic")
     group.add_argument("--height", type=int, default=512, metavar="PIXELS", help="height of the panoramas")
     group.add_argument(
         "--width", type=int, default=1024, metavar="PIXELS", help="width of the panoramas, twice the height"
     )
-    group.add_argument("--num_workers", type=count, default=num_workers, metavar="N", help="processes that load data")
+    group.add_argument("--num_workers", type=count, default=num_workers, metavar="N", help="data loading processes")
     group.add_argument(
         "--val_list",
         metavar="FILE",
@@ -185,17 +185,17 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
-        help="frame of the stored normals: that of the camera, or of the building (world)",
+        help="frame of the stored normals: of the camera, or of the building (world)",
     )
     group.add_argument(
         "--fold",
         type=int,
         choices=(1, 2, 3),
-        help="S2D3D: fold of the three-fold cross-validation: test areas 5 (1, the default), 2 and 4 (2), or 1, 3 and "
-        "6 (3)",
+        help="S2D3D: fold of the three-fold cross-validation: test areas 5 (fold 1, default), 2 and 4 (fold 2), or 1, "
+        "3 and 6 (fold 3)",
     )
     group.add_argument(
-        "--metric_depth", action="store_true", help="Struc3D: depth in meters, not the paper's 10 d / max d"
+        "--metric_depth", action="store_true", help="Struc3D: depth in meters instead of the paper's 10 d / max d"
     )
     group.add_argument(
         "--skip_bad_samples",
@@ -203,17 +203,15 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
         help="skip panoramas with missing, damaged or wrong files (training reads the next one instead), and list them "
         "at the end",
     )
-    group.add_argument(
-        "--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; 100 if not given"
-    )
+    group.add_argument("--num_val", type=positive, metavar="N", help="Synthetic: rooms to evaluate on; default: 100")
     group.add_argument(
         "--rooms",
         default="furnished",
         choices=("furnished", "varied"),
-        help="Synthetic: furnished, single rooms of similar size; varied, also corridors, halls and neighboring rooms "
+        help="Synthetic: furnished: single rooms of similar size; varied: also corridors, halls and neighboring rooms, "
         "in any colors",
     )
-    group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: keep rendered rooms here for the next epoch")
+    group.add_argument("--cache_dir", metavar="DIR", help="Synthetic: folder in which rendered rooms are cached")
     return group
 
 
@@ -224,31 +222,29 @@ def _add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
         type=backbone,
         default=PAPER_BACKBONE,
         metavar="NAME",
-        help=f"of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with features "
-        "at strides 4, 8, 16 and 32",
+        help=f"backbone of the ERP branch: {', '.join(BACKBONES)}, or {TIMM_PREFIX}NAME for any timm model with "
+        "features at strides 4, 8, 16 and 32",
     )
-    group.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="what to predict")
+    group.add_argument("--task", default="depth_normal_segmentation", choices=TASK_VALUES, help="tasks to predict")
     return group
 
 
 def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
-    """What to train on and validate on, beyond what an evaluation needs."""
+    """Data options that only training has."""
     group.add_argument(
         "--val_split",
         default="test",
         choices=("test", "val"),
-        help="validate on the test split, as the released code does, or on val, which is then kept out of training",
+        help="split to validate on: test, as in the released code, or val, which is then excluded from training",
     )
     group.add_argument("--train_list", metavar="FILE", help="train on the panoramas of this list instead")
-    group.add_argument(
-        "--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; 1000 if not given"
-    )
+    group.add_argument("--num_train", type=positive, metavar="N", help="Synthetic: rooms to train on; default: 1000")
     group.add_argument("--disable_color_augmentation", action="store_true", help="no color jitter")
     group.add_argument(
         "--photo_augmentation",
         action="store_true",
-        help="random exposure, white balance, glare, blur, noise and JPEG artifacts, for networks that are to be used "
-        "on photographs of other cameras",
+        help="random exposure, white balance, glare, blur, noise and JPEG artifacts, for networks that will be used on "
+        "photographs of other cameras",
     )
     group.add_argument(
         *("--disable_LR_flip_augmentation", "--disable_LR_filp_augmentation"),
@@ -261,20 +257,26 @@ def _add_training_data_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
-    """The parts of the network, and the weights that it starts from."""
-    group.add_argument("--ico_level", type=int, default=4, choices=(2, 3, 4), help="icosphere: 20 * 4^level points")
+    """The parts of the network, and its initial weights."""
+    group.add_argument(
+        "--ico_level",
+        type=int,
+        default=4,
+        choices=(2, 3, 4),
+        help="level of the icosphere, which has 20 * 4^level points",
+    )
     group.add_argument(
         "--fusion",
         default="b2f",
         choices=("b2f", "semantic", "distance", "none"),
-        help="how ERP tokens attend to ICOSAP points: b2f (the paper's: both attentions), only one of them, or none",
+        help="how ERP tokens attend to ICOSAP points: b2f (both attentions, as in the paper), one of them, or none",
     )
     group.add_argument(
         "--b2f",
         default="released",
         choices=("released", "corrected"),
-        help="released: as the released code computes it; corrected: attended ERP tokens stay at their pixels, whose "
-        "centers are taken as positions (weights of one are not for the other)",
+        help="B2F as in the released code, or corrected: attended ERP tokens stay at their pixels, whose centers are "
+        "their positions (the weights of the two are not interchangeable)",
     )
     group.add_argument("--cross_task", default="coco", choices=("coco", "none"), help="attention across the tasks")
     group.add_argument(
@@ -289,12 +291,12 @@ def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--load_weights_dir",
         metavar="PATH",
-        help="start from these weights: a checkpoint file, a run folder, or a --log_dir of an earlier training",
+        help="initial weights: a checkpoint file, a run folder, or the --log_dir of an earlier training",
     )
 
 
 def add_tta_option(group: argparse._ActionsContainer) -> None:
-    """Averaging over views."""
+    """Test-time augmentation."""
     group.add_argument(
         "--tta",
         type=positive,
@@ -308,7 +310,7 @@ def named_path(text: str) -> tuple[str, str]:
     """Type of an option: NAME=PATH."""
     name, _, path = text.partition("=")
     if not name or not path:
-        raise argparse.ArgumentTypeError(f"{text} is not like NAME=PATH")
+        raise argparse.ArgumentTypeError(f"{text}: pass NAME=PATH")
     return name, path
 
 

@@ -1,4 +1,4 @@
-"""Groups of options that know no network and no dataset. Nothing here imports torch."""
+"""Option groups that are independent of network and dataset. Nothing here imports torch."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from utils.errors import UserError
 from utils.tasks import TASK_NAMES
 
 PREDICTION_KINDS = ("depth", "normal", "labels", "panel", "ply", "glb", "mesh")  # values of --save
-BOXES = "boxes"  # one more, of networks that detect
+BOXES = "boxes"  # a further value, for networks with detection
 
-# Flags that only some methods have, and the names of their arguments.
+# Flags that apply only to some balancing methods, and the arguments of the methods that they set.
 FLAGS_OF_METHODS = {
     "loss_weights": "loss_weights",
     "potential": "potential",
@@ -25,7 +25,7 @@ FLAGS_OF_METHODS = {
 
 
 def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, learning_rate: float) -> None:
-    """How long to train and how weights are updated; the defaults are those of the paper."""
+    """How long to train, and how weights are updated; most defaults are those of the paper."""
     group = parser.add_argument_group("optimization")
     group.add_argument(
         "--num_epochs", type=positive, default=num_epochs, metavar="N", help="passes over the training set"
@@ -38,7 +38,7 @@ def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, l
         type=positive,
         default=1,
         metavar="N",
-        help="batches per optimizer step, in which all labeled pixels count the same; see docs/train.md",
+        help="batches per optimizer step, all of whose labeled pixels have the same weight; see docs/train.md",
     )
     group.add_argument(
         "--learning_rate", type=rate, default=learning_rate, metavar="RATE", help="learning rate of AdamW"
@@ -47,9 +47,9 @@ def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, l
         "--lr_schedule",
         default="none",
         choices=("none", "cosine", "poly"),
-        help="decay of the learning rate after the warm-up, step by step: none, half a cosine, or (1 - progress)^0.9",
+        help="schedule of the learning rate after the warm-up: constant, half a cosine, or (1 - progress)^0.9",
     )
-    group.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up from 0")
+    group.add_argument("--warmup_epochs", type=count, default=0, metavar="N", help="epochs of linear warm-up")
     group.add_argument("--weight_decay", type=rate, default=0.0, metavar="RATE", help="decoupled weight decay")
     group.add_argument(
         "--grad_clip", type=rate, default=0.0, metavar="NORM", help="clip gradients to this norm; 0: off"
@@ -68,18 +68,18 @@ def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, l
 
 
 def add_max_bad_steps(group: argparse._ArgumentGroup) -> None:
-    """When a training gives up."""
+    """When a training is aborted."""
     group.add_argument(
         "--max_bad_steps",
         type=positive,
         default=10,
         metavar="N",
-        help="abort after N steps in a row whose loss or gradients are not finite",
+        help="abort after N consecutive steps with a non-finite loss or gradient",
     )
 
 
 def add_balancing_options(parser: argparse.ArgumentParser) -> None:
-    """How the tasks' losses become one."""
+    """How the losses of the tasks are combined."""
     group = parser.add_argument_group("balancing of the tasks' losses")
     optional = [name for name, method in BALANCINGS.items() if method.needs_torchjd]
     group.add_argument(
@@ -94,7 +94,7 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         type=task_value,
         nargs="+",
         metavar="TASK=WEIGHT",
-        help="uncertainty, fixed: loss weights; the paper's if not given",
+        help="uncertainty, fixed: loss weights; default: the paper's",
     )
     group.add_argument(
         "--potential",
@@ -111,25 +111,25 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         "--margin",
         type=rate,
         metavar="M",
-        help="achievement: relative margin added to each potential; 0.05 if not given",
+        help="achievement: relative margin added to each potential; default: 0.05",
     )
     group.add_argument(
         "--focusing_factor",
         type=rate,
         metavar="G",
-        help="achievement, dtp: exponent of the remaining gap; 2 if not given",
+        help="achievement, dtp: exponent of the remaining gap; default: 2",
     )
     add_keep_exponents(group)
 
 
 def add_keep_exponents(group: argparse._ActionsContainer) -> None:
-    """What a geometric mean does in a batch without labels of a task."""
+    """How geometric means treat a batch without labels of a task."""
     group.add_argument(
         "--keep_exponents",
         action="store_const",
         const=True,
-        help="geometric means: a batch without labels of a task keeps the exponents of the others, instead of scaling "
-        "them up to a sum of one",
+        help="geometric means: in a batch without labels of a task, keep the exponents of the other tasks instead of "
+        "scaling them to a sum of one",
     )
 
 
@@ -138,39 +138,40 @@ def add_backbone_weights(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--backbone_weights",
         metavar="FILE",
-        help="start the backbone from the weights of this file, a state dict of the whole classification network, "
-        "instead of downloaded ones",
+        help="initial weights of the backbone, instead of downloaded ones: a state dict of the whole classification "
+        "network",
     )
 
 
 def check_backbone_weights(options: argparse.Namespace, weights_option: str) -> None:
-    """Whether the options that say where weights come from go together.
+    """Check that at most one option determines the initial weights of the backbone.
 
     Args:
-        weights_option: name of the one for weights of the whole network.
+        options: command line options.
+        weights_option: name of the option for the weights of the whole network.
 
     Raises:
-        UserError: when they do not.
+        UserError: when there are two.
     """
     for other in ("no_pretrained", weights_option):
         if options.backbone_weights and getattr(options, other):
-            raise UserError(f"--backbone_weights and --{other} both say where weights come from: drop one of the two")
+            raise UserError(f"--backbone_weights and --{other} both determine the initial weights: drop one of the two")
 
 
 def pretrained_of(options: argparse.Namespace) -> bool | Path:
-    """Where the weights of a new network's backbone come from: a file, a download (True), or nowhere (False)."""
+    """The initial weights of the backbone: a file, downloaded (True), or random (False)."""
     return Path(options.backbone_weights) if options.backbone_weights else not options.no_pretrained
 
 
 def add_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """What changes the speed and memory of a training, but not the function."""
+    """Options that change the speed and memory of training, but not its result, up to rounding."""
     group = add_inference_speed_options(parser)
     group.add_argument("--deterministic", action="store_true", help="use deterministic GPU algorithms (slower)")
     return group
 
 
 def add_inference_speed_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """What changes the speed and memory of a network, but not its function."""
+    """Options that change the speed and memory of a network, but not its predictions, up to rounding."""
     group = parser.add_argument_group("speed")
     group.add_argument(
         "--amp",
@@ -187,11 +188,11 @@ def add_inference_speed_options(parser: argparse.ArgumentParser) -> argparse._Ar
 
 
 def add_device_options(group: argparse._ActionsContainer, one_process: bool = False) -> None:
-    """Which device to use; `one_process`: there is no launcher of several processes."""
+    """Which device to use. `one_process`: the program cannot be started with several processes."""
     group.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: a GPU if there is one, else the CPU"
     )
-    launcher = "" if one_process else "; torchrun assigns the GPUs itself"
+    launcher = "" if one_process else "; has no effect with torchrun, which assigns GPUs itself"
     group.add_argument(
         "--gpu_devices",
         type=int,
@@ -208,14 +209,14 @@ def add_run_options(
     log_frequency: int,
     aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> argparse._ArgumentGroup:
-    """Where results go and which device is used. `aliases`: further flags of some options, by their flags."""
+    """Where results are written, and which device is used. `aliases`: additional flags by flag."""
     group = parser.add_argument_group("run")
     group.add_argument(
         "--log_dir",
         *aliases.get("--log_dir", ()),
         default=log_dir,
         metavar="DIR",
-        help="where results are written",
+        help="folder for the results",
     )
     group.add_argument(
         "--log_frequency",
@@ -223,17 +224,17 @@ def add_run_options(
         type=positive,
         default=log_frequency,
         metavar="N",
-        help="training steps between logged values; every N-th batch of a validation is drawn",
+        help="training steps between logged values; images of every N-th validation batch are drawn",
     )
     add_device_options(group)
-    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # given by old launchers
+    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # passed by old launchers
     return group
 
 
 def add_saving_options(
     group: argparse._ArgumentGroup, aliases: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> None:
-    """Saving and resuming of a training; `group` and `aliases` are those of `add_run_options`."""
+    """Saving and resuming a training; for `group` and `aliases` see `add_run_options`."""
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue the run in --log_dir")
     existing.add_argument("--overwrite", action="store_true", help="delete the run in --log_dir and start a new one")
@@ -246,59 +247,59 @@ def add_saving_options(
         type=positive,
         default=10,
         metavar="N",
-        help="epochs between permanent checkpoints (models/weights_EPOCH); the last and the best are always kept",
+        help="epochs between kept checkpoints (models/weights_EPOCH); the last and the best ones are always kept",
     )
-    group.add_argument("--max_minutes", type=rate, metavar="M", help="save the state and stop after this time")
+    group.add_argument("--max_minutes", type=rate, metavar="M", help="save the state and stop after M minutes")
     group.add_argument(
         "--log_grad_norms", action="store_true", help="log each task's gradient norm at the last shared layer"
     )
 
 
 def add_mismatch_option(group: argparse._ActionsContainer, tasks: tuple[str, ...] = TASK_NAMES) -> None:
-    """Whether to evaluate some of these tasks although predictions and ground truth mean different things."""
+    """Tasks to evaluate even if predictions and ground truth differ in their meaning."""
     group.add_argument(
         "--allow_mismatch",
         nargs="+",
         choices=tasks,
         default=[],
         metavar="TASK",
-        help="evaluate these tasks although the checkpoint's depth unit, normal frame or class names differ from the "
+        help="evaluate these tasks even if the checkpoint's depth unit, normal frame or class names differ from the "
         "dataset's",
     )
 
 
 def add_prediction_options(parser: argparse.ArgumentParser, with_detection: bool = True) -> None:
-    """What to predict from, where to write, and how; with the options of detection if the program has that task."""
+    """Input, output and prediction; with the options of detection if the program has that task."""
     kinds = (BOXES,) * with_detection + PREDICTION_KINDS
     parser.add_argument(
         "--input",
         required=True,
         nargs="+",
         metavar="PATH",
-        help="images, folders (their images, with all subfolders), and patterns in quotes, such as 'photos/**/*.jpg'",
+        help="images, folders (with all subfolders), and quoted patterns such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder to write to; it mirrors the tree of --input"
+        "--out", required=True, metavar="DIR", help="output folder; it mirrors the folder structure of --input"
     )
     parser.add_argument(
         "--save",
         nargs="+",
         choices=kinds,
         metavar="KIND",
-        help=f"what to write: {', '.join(kinds)}; all but glb and mesh if not given; always a .json",
+        help=f"what to write: {', '.join(kinds)}; default: all but glb and mesh; a .json is always written",
     )
     parser.add_argument(
         "--up",
         choices=("y", "z"),
         default="-y",
-        help="upward axis of .ply files, as viewers expect it; if not given, y points down as in all other files",
+        help="upward axis of .ply files, as viewers expect it; default: y points down, as in all other files",
     )
     if with_detection:
         parser.add_argument(
-            "--min_score", type=fraction, metavar="S", help="drop boxes with a lower score, 0 to 1; 0.3 if not given"
+            "--min_score", type=fraction, metavar="S", help="drop boxes with a lower score, 0 to 1; default: 0.3"
         )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
-    parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images to predict at a time")
+    parser.add_argument("--batch_size", type=positive, default=1, metavar="N", help="images per batch")
     add_inference_speed_options(parser)
     add_device_options(parser, one_process=True)
 
@@ -307,5 +308,5 @@ def task_value(text: str) -> tuple[str, float]:
     """Type of an option: TASK=NUMBER, a number of 0 or more."""
     task, _, value = text.partition("=")
     if task not in TASK_NAMES or not value:
-        raise argparse.ArgumentTypeError(f"{text} is not like {TASK_NAMES[0]}=1; tasks: {', '.join(TASK_NAMES)}")
+        raise argparse.ArgumentTypeError(f"{text}: pass TASK=NUMBER with one of {', '.join(TASK_NAMES)}")
     return task, rate(value)

@@ -9,7 +9,7 @@ from options.parser import Parser, angle, port, positive
 
 EXPORT_FORMATS = ("onnx", "torch-export")
 
-_LARGEST_MAP = 16384  # rows: those of the largest panorama that is read
+_LARGEST_MAP = 16384  # rows, as of the largest panorama that can be read
 
 
 def predict_parser() -> argparse.ArgumentParser:
@@ -21,8 +21,8 @@ def predict_parser() -> argparse.ArgumentParser:
         "--height",
         type=map_height,
         metavar="PIXELS",
-        help="height of the maps, which are twice as wide: a number, or own for that of the image; the training size "
-        "of the network if not given",
+        help="height of the maps, which are twice as wide; own: the height of the image; default: the training size of "
+        "the network",
     )
     add_tta_option(parser)
     parser.add_argument("--every", type=positive, default=1, metavar="N", help="predict every N-th frame of videos")
@@ -46,17 +46,17 @@ def export_parser() -> argparse.ArgumentParser:
     """Options of tools/export.py."""
     parser = Parser(
         "Export a network as one file that runs without this program: from rgb (B, 3, H, W) in [0, 1] to depth, unit "
-        "normals and logits at the same size. Not included: resizing images to H x W, labels and colors, "
+        "normals and logits of the same size. Not included: resizing images to H x W, labels and colors, "
         "point clouds, and averaging over mirrored or turned views."
     )
     _add_checkpoint_option(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="file to write: .onnx, or .pt2 of torch-export")
+    parser.add_argument("--out", required=True, metavar="FILE", help="output file: .onnx, or .pt2 for torch-export")
     parser.add_argument(
         "--format", required=True, choices=EXPORT_FORMATS, help="onnx for ONNX runtimes, torch-export for torch"
     )
     parser.add_argument("--dynamic_batch", action="store_true", help="any batch size instead of 1")
     parser.add_argument(
-        "--height", type=int, metavar="PIXELS", help="height of the panoramas; the checkpoint's if not given"
+        "--height", type=int, metavar="PIXELS", help="height of the panoramas; default: the checkpoint's"
     )
     parser.add_argument("--width", type=int, metavar="PIXELS", help="width of the panoramas, twice the height")
     return parser
@@ -67,7 +67,7 @@ def _add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         metavar="PATH",
-        help=f"a checkpoint file, or the folder of a run; {DEFAULT}: the weights in this repository (docs/weights.md)",
+        help=f"a checkpoint file or a run folder; {DEFAULT}: the weights in this repository (docs/weights.md)",
     )
 
 
@@ -94,32 +94,30 @@ def _add_sphere_options(parser: argparse.ArgumentParser) -> None:
         const="FRBLUD",
         metavar="ORDER",
         help="cube maps: crosses (4x3, 3x4), strips (6x1, 1x6), grids (3x2), or six square files NAME_front, "
-        "NAME_right, ...; ORDER is that of the faces in strips and grids, by the first letters of front, right, back, "
-        "left, up and down (FRBLUD if not given; OpenGL: RLUDFB)",
+        "NAME_right, ...; ORDER of the faces in strips and grids: the first letters of front, right, back, left, up "
+        "and down (default: FRBLUD; OpenGL: RLUDFB)",
     )
     group.add_argument(
         "--upright",
         type=float,
         nargs=2,
         metavar=("PITCH", "ROLL"),
-        help="degrees by which the camera was tilted upward and clockwise; the panorama is leveled",
+        help="degrees by which the camera was tilted upward and clockwise, to level the panorama",
     )
     group.add_argument(
         "--mask",
         metavar="PATH",
-        help="masks with the aspect ratio of the images: white pixels are valid, black ones (tripod, person) are not; "
-        "one file for all images, or a folder with a mask of the same name for each",
+        help="masks with the aspect ratio of the images, white where pixels are valid, black elsewhere (tripod, ...): "
+        "one file for all images, or a folder with a mask of the same name for each image",
     )
-    group.add_argument(
-        "--black_bars", action="store_true", help="mark black rows at the top and at the bottom as not valid"
-    )
+    group.add_argument("--black_bars", action="store_true", help="mark black rows at the top and bottom as not valid")
     group.add_argument("--force", action="store_true", help="stretch images that are not twice as wide as high")
 
 
 def face_order(text: str) -> str:
     """Type of an option: the letters F, R, B, L, U and D in any order."""
     if sorted(text.upper()) != sorted("FRBLUD"):
-        raise argparse.ArgumentTypeError(f"{text} is not the letters F, R, B, L, U and D in some order")
+        raise argparse.ArgumentTypeError(f"{text}: pass the letters F, R, B, L, U and D in some order")
     return text.upper()
 
 

@@ -1,17 +1,24 @@
-"""From the command line of train_achievement.py to datasets and settings."""
+"""From the command lines of train_achievement.py and eval_achievement.py to datasets, networks and settings."""
 
 import argparse
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from datasets import build_perspective_dataset
 from datasets.joint import join
-from datasets.loading import LoadingSettings
+from datasets.loading import LoadingSettings, evaluation_batches
 from datasets.nyuv2 import NYUv2
 from datasets.perspective import PerspectiveDataset
 from datasets.perspective_augment import PerspectiveAugmentation
-from networks.achievement_checkpoint import AchievementSettings
+from networks.achievement_checkpoint import AchievementSettings, load_achievement_checkpoint
+from networks.saved_network import find_checkpoint, load_state
 from options.achievement_groups import REFERENCE_BATCH
-from tasks.perspective import DetectionOptions, perspective_tasks
+from options.groups import pretrained_of
+from tasks.epoch_end import ValidationSet
+from tasks.perspective import DetectionOptions, build_evaluator, perspective_tasks, tasks_with_labels
 from tasks.task import Task
 from training.loop import LoopSettings
 from training.optimizers import OptimizationSettings
@@ -20,13 +27,13 @@ from utils.errors import UserError
 from utils.tasks import CLASS_TASKS
 
 NUM_TRAIN, NUM_VAL = 800, 100  # images of SyntheticNYU
-_OPTIMIZERS = {"sgd": "sgd", "rms_prop": "rmsprop", "adam": "adam", "adamw": "adamw"}  # the paper's names, ours
-_LOWEST_RATE = 1e-5  # at which the schedule `plateau` ends
+_OPTIMIZERS = {"sgd": "sgd", "rms_prop": "rmsprop", "adam": "adam", "adamw": "adamw"}  # the released names, ours
+_LOWEST_RATE = 1e-5  # of the schedule `plateau`
 _NYU, _SYNTHETIC = "NYUv2", "SyntheticNYU"
 
 
 def training_set(options: argparse.Namespace) -> PerspectiveDataset:
-    """The training splits of --train_dataset, augmented.
+    """The training splits of --train_dataset, with augmentation.
 
     Raises:
         UserError: see `_open`; when they have too few images for a batch, or cannot be combined.
@@ -43,10 +50,10 @@ def training_set(options: argparse.Namespace) -> PerspectiveDataset:
     _require_labels("--train_dataset", datasets, options.app)
     dataset = join(datasets)
     if options.mix_ratio and not 1 < len(datasets) == len(options.mix_ratio):
-        raise UserError(f"--mix_ratio: {len(options.mix_ratio)} numbers for {len(datasets)} datasets (--train_dataset)")
+        raise UserError(f"--mix_ratio: {len(options.mix_ratio)} numbers: pass one for each of several --train_dataset")
     own = len(dataset) // world_size()
     if own < options.batch_size:
-        raise UserError(f"--batch_size {options.batch_size}: there are {own} training images per process: pass less")
+        raise UserError(f"--batch_size {options.batch_size}: pass at most {own}, the training images of a process")
     return dataset
 
 
@@ -64,18 +71,19 @@ def evaluation_sets(options: argparse.Namespace, split: str, size: tuple[int, in
     for task in options.app:
         having = [dataset.name for dataset in datasets if task in dataset.labeled_tasks]
         if len(having) > 1:
-            raise UserError(f"--test_dataset: {' and '.join(having)} have ground truth of {task}: pass one of them")
+            raise UserError(
+                f"--test_dataset: {' and '.join(having)} have ground truth of {task}: pass only one of them"
+            )
     return datasets
 
 
 def _require_labels(flag: str, datasets: list[PerspectiveDataset], tasks: list[str]) -> None:
     """Make sure that each task has ground truth in a dataset, and each dataset has ground truth of a task."""
     names = " and ".join(dataset.name for dataset in datasets)
+    verb = "has" if len(datasets) == 1 else "have"
     for task in tasks:
         if not any(task in dataset.labeled_tasks for dataset in datasets):
-            raise UserError(
-                f"--app {task}: {names} of {flag} {'has' if len(datasets) == 1 else 'have'} no ground truth"
-            )
+            raise UserError(f"--app {task}: {names} of {flag} {verb} no ground truth: drop the task")
     for dataset in datasets:
         if not set(tasks) & set(dataset.labeled_tasks):
             raise UserError(f"{flag}: {dataset.name} has no ground truth of --app {' '.join(tasks)}: drop it")
@@ -94,9 +102,9 @@ def _open(
     if name != _SYNTHETIC:
         root = options.dataset_root
         if root is None:
-            raise UserError(f"{name} needs --dataset_root, the folder that holds it")
+            raise UserError(f"{name} needs --dataset_root: pass the folder that contains it")
         if not Path(root).is_dir():
-            raise UserError(f"--dataset_root {root} is not a folder: pass the one that holds {name}")
+            raise UserError(f"--dataset_root {root} is not a folder: pass the folder that contains {name}")
     if name == _NYU:
         arguments |= {"num_classes": options.num_classes, "normal_axes": options.normal_axes}
         arguments |= {"normals": options.normals, "raw_depth": options.raw_depth}
@@ -105,14 +113,14 @@ def _open(
     dataset = build_perspective_dataset(name, root, split, *size, tasks=tuple(options.app), **arguments)
     if not options.skip_bad_samples and (missing := dataset.missing_files()):
         raise UserError(
-            f"{len(missing)} files of split {split} are missing: add them, or pass --skip_bad_samples to skip their "
+            f"split {split} lacks {len(missing)} of its files: add them, or pass --skip_bad_samples to skip their "
             f"images; the first is {missing[0]}"
         )
     return dataset
 
 
 def _check_flags(options: argparse.Namespace) -> None:
-    """Make sure that flags of single datasets are only given with one of these."""
+    """Make sure that flags for certain datasets are only passed with one of them."""
     used = {*options.train_dataset.split("+"), *options.test_dataset.split("+")}
     of_datasets = {
         **dict.fromkeys(("normal_axes", "normals", "raw_depth", "partial_labels"), (_NYU,)),
@@ -127,13 +135,13 @@ def _check_flags(options: argparse.Namespace) -> None:
 
 
 def describe(dataset: PerspectiveDataset) -> str:
-    """One line on what was opened: how many images, of how many, and what they are."""
+    """One line about a dataset: the number of images, and facts about its ground truth."""
     expected = dataset.expected_count if isinstance(dataset, NYUv2) else len(dataset)
     missing = f" of the {expected} of the complete dataset" if expected != len(dataset) else ""
     known = [
         f"{name} {value}"
         for name, value in dataset.describe_source().items()
-        if value is not None and not (value == 0 and name.endswith("classes"))  # of depth alone
+        if value is not None and not (value == 0 and name.endswith("classes"))  # has only depth
     ]
     facts = [", ".join(known)] if known else []
     if "depth" in dataset.labeled_tasks:
@@ -145,8 +153,8 @@ def tasks_of(options: argparse.Namespace, cls_head: str | None = None, with_coco
     """The tasks of --app.
 
     Args:
-        options: of the command line.
-        cls_head: of the network; None: --cls_head.
+        options: command line options.
+        cls_head: --cls_head of the network's training; None: that of the options.
         with_coco: see `metrics.detection.DetectionMetric`.
     """
     detection = DetectionOptions(
@@ -164,7 +172,7 @@ def tasks_of(options: argparse.Namespace, cls_head: str | None = None, with_coco
 def require_same_classes(
     datasets: list[PerspectiveDataset], settings: AchievementSettings, options: argparse.Namespace
 ) -> None:
-    """Make sure that the classes of the test datasets are those of the training.
+    """Make sure that the test datasets have the classes of the training.
 
     Raises:
         UserError: when they are not.
@@ -172,17 +180,38 @@ def require_same_classes(
     for dataset in datasets:
         has_classes = set(CLASS_TASKS) & set(settings.tasks) & set(dataset.labeled_tasks)
         if has_classes and dataset.classes.names != settings.class_names:
-            raise UserError(f"--test_dataset {dataset.name}: other classes than {options.train_dataset}")
+            raise UserError(f"--test_dataset {dataset.name}: its classes are not those of {options.train_dataset}")
+
+
+def validation_sets(
+    options: argparse.Namespace,
+    datasets: list[PerspectiveDataset],
+    tasks: Mapping[str, Task],
+    device: torch.device,
+    in_training: bool = False,
+) -> tuple[ValidationSet, ...]:
+    """The images of each dataset, with an evaluator for the tasks for which it has ground truth.
+
+    Args:
+        in_training: see `evaluation_batches`.
+    """
+    return tuple(
+        ValidationSet(
+            evaluation_batches(dataset, loading_settings(options), device, in_training=in_training),
+            partial(build_evaluator, tasks_with_labels(tasks, dataset), len(dataset.classes), device),
+        )
+        for dataset in datasets
+    )
 
 
 def loading_settings(options: argparse.Namespace) -> LoadingSettings:
-    """The options that concern loading samples."""
+    """Options of data loading."""
     mix_ratio = tuple(options.mix_ratio) if options.mix_ratio else None
     return LoadingSettings(options.batch_size, options.num_workers, options.skip_bad_samples, True, mix_ratio)
 
 
 def effective_rate(options: argparse.Namespace) -> float:
-    """The learning rate: --lr for the images of a step."""
+    """The learning rate: --lr scaled to the number of images per step."""
     return options.lr * options.batch_size * world_size() / REFERENCE_BATCH
 
 
@@ -218,7 +247,7 @@ def loop_settings(options: argparse.Namespace) -> LoopSettings:
 
 
 def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -> AchievementSettings:
-    """What the network is, and what its predictions mean."""
+    """The architecture of the network, and the meaning of its predictions."""
     return AchievementSettings(
         backbone=options.basenet,
         tasks=tuple(options.app),
@@ -241,8 +270,25 @@ def model_settings(options: argparse.Namespace, train_set: PerspectiveDataset) -
     )
 
 
+def initial_network(options: argparse.Namespace, settings: AchievementSettings, resumed: bool) -> torch.nn.Module:
+    """The network with its initial weights: ImageNet weights in the backbone, random ones, or those of --ckpt.
+
+    For a resumed run, which restores its weights afterwards, they are random.
+
+    Raises:
+        UserError: when weights cannot be loaded, or are of another architecture.
+    """
+    is_new = not (resumed or options.ckpt)
+    network = settings.build_network(pretrained=is_new and pretrained_of(options))
+    if options.ckpt and not resumed:
+        checkpoint = load_achievement_checkpoint(find_checkpoint(options.ckpt))
+        checkpoint.require_same_architecture(settings)
+        load_state(network, checkpoint.network, checkpoint.path)
+    return network
+
+
 def run_folder_of(options: argparse.Namespace) -> Path:
-    """The folder of a training: as in the released code."""
+    """The folder of a training, as in the released code."""
     height, width = options.size
     network = f"{options.arch}_{options.basenet}_{options.test_dataset}_{height}x{width}"
     return Path(options.log_dir) / network / options.subfolder

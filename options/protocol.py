@@ -1,4 +1,4 @@
-"""Options of how predictions are compared with the ground truth. Nothing here imports torch."""
+"""Options of the evaluation protocol. Nothing here imports torch."""
 
 import argparse
 import math
@@ -20,15 +20,15 @@ from utils.tasks import MAX_DEPTH, parse_tasks
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:
-    """What is compared, and how it is averaged; the defaults are those of the released code."""
+    """What is compared, and how metrics are averaged; the defaults are those of the released code."""
     group = parser.add_argument_group("protocol")
     _add_comparison(group)  # `identity_of` lists options in this order
-    _add_left_out(group)
-    _add_changes(group)
+    _add_exclusions(group)
+    _add_transformations(group)
     group.add_argument(
         "--at_truth_size",
         action="store_true",
-        help="resize predictions to the stored ground truth, instead of that to the predictions",
+        help="resize predictions to the stored ground truth, instead of the ground truth to the predictions",
     )
     group.add_argument(
         "--more_metrics",
@@ -39,7 +39,7 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help=f"extra metrics, which take longer: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
     )
     group.add_argument(
-        "--classes", choices=CLASS_MAPS, help="Struc3D: evaluate in the 13 classes of NYU v2 that its 25 are part of"
+        "--classes", choices=CLASS_MAPS, help="Struc3D: merge its 25 classes into the 13 classes of NYU v2"
     )
     group.add_argument(
         "--protocol",
@@ -47,35 +47,35 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(PRESETS),
         default=[],
         metavar="NAME",
-        help=f"add depth metrics by the protocol of another program: {', '.join(PRESETS)}; see docs/evaluate.md",
+        help=f"add depth metrics by the protocols of other programs: {', '.join(PRESETS)}; see docs/evaluate.md",
     )
 
 
 def _add_comparison(group: argparse._ArgumentGroup) -> None:
-    """How depth is compared, and metrics are averaged."""
+    """How depth is compared, and how metrics are averaged."""
     group.add_argument(
         "--align",
         nargs="+",
         choices=tuple(ALIGNMENTS),
         default=["none"],
         metavar="FIT",
-        help=f"of predicted depth to each image: {', '.join(ALIGNMENTS)}; each adds metrics whose names end in its own",
+        help=f"alignment of predicted depth per image: {', '.join(ALIGNMENTS)}; each adds metrics that end in its name",
     )
     group.add_argument(
         "--align_weights",
         choices=("uniform", "solid_angle"),
         default="uniform",
-        help="weights of the pixels in these fits",
+        help="pixel weights in the alignment",
     )
-    group.add_argument("--min_depth", type=rate, default=0.0, metavar="M", help="leave out ground truth up to M meters")
+    group.add_argument("--min_depth", type=rate, default=0.0, metavar="M", help="ignore ground truth up to M meters")
     group.add_argument(
-        "--max_depth", type=positive_rate, default=MAX_DEPTH, metavar="M", help="leave out ground truth beyond M meters"
+        "--max_depth", type=positive_rate, default=MAX_DEPTH, metavar="M", help="ignore ground truth beyond M meters"
     )
     group.add_argument(
         "--clamp_depth",
         choices=CLAMPINGS,
         default="both",
-        help="which depths are clamped to that range (from 0.1 m)",
+        help="which depths are clamped to this range (from 0.1 m)",
     )
     group.add_argument(
         "--pool",
@@ -83,66 +83,63 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         choices=("image", "pixel"),
         default=["image"],
         metavar="HOW",
-        help="image: means over images; pixel: adds metrics of the pixels of all images together (_per_pixel)",
+        help="image: means over images; pixel: adds metrics over the pixels of all images together (_per_pixel)",
     )
 
 
-def _add_left_out(group: argparse._ArgumentGroup) -> None:
-    """Which pixels no metric counts."""
+def _add_exclusions(group: argparse._ArgumentGroup) -> None:
+    """Which pixels are ignored by all metrics."""
     group.add_argument(
-        "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="leave out latitudes this close to the poles"
+        "--pole_crop", type=rate, default=0.0, metavar="DEGREES", help="ignore latitudes this close to the poles"
     )
-    group.add_argument("--mask_black", action="store_true", help="leave out pixels whose RGB is black")
+    group.add_argument("--mask_black", action="store_true", help="ignore pixels whose RGB is black")
     group.add_argument(
         "--mask",
         metavar="PATH",
-        help="leave out pixels that are black in this gray image, or in the mask of each panorama in a folder (ID.png)",
+        help="ignore pixels that are black in this gray image, or in the mask of each panorama in this folder (ID.png)",
     )
 
 
-def _add_changes(group: argparse._ArgumentGroup) -> None:
-    """How panoramas are changed before a network sees them."""
+def _add_transformations(group: argparse._ArgumentGroup) -> None:
+    """How panoramas are transformed before a network sees them."""
     group.add_argument(
         "--turn",
         type=float,
         nargs=3,
         metavar=("YAW", "PITCH", "ROLL"),
-        help="evaluate a network on panoramas of a camera turned by these degrees, to the right, up and clockwise",
+        help="evaluate a network on panoramas as if the camera was turned by these degrees: right, up and clockwise",
     )
     group.add_argument(
         "--zoom",
         type=positive_rate,
         default=1.0,
         metavar="S",
-        help="evaluate a network, without normals, on panoramas whose front is enlarged S times by a Moebius "
+        help="evaluate a network, without normals, on panoramas whose front is magnified S times by a Moebius "
         "transformation of the sphere",
     )
 
 
 def protocol_of(options: argparse.Namespace) -> Protocol:
-    """The protocol of an evaluation.
+    """The protocol of an evaluation; for its dataset see `options.evaluation.check_protocol`.
 
     Raises:
-        UserError: when options contradict each other, or a protocol does not suit the dataset.
+        UserError: when options contradict each other.
     """
     region = Region(options.min_depth, options.max_depth, options.pole_crop, options.mask_black)
     if options.min_depth >= options.max_depth:
-        raise UserError(f"--min_depth {options.min_depth:g} is not below --max_depth {options.max_depth:g}")
+        raise UserError(f"--min_depth {options.min_depth:g} must be below --max_depth {options.max_depth:g}")
     if options.pole_crop >= 90:
         raise UserError(f"--pole_crop {options.pole_crop:g} leaves no pixel: pass an angle below 90 degrees")
     depth = DepthProtocol(clamp=options.clamp_depth)
     if options.trivial and (region.min_depth, region.max_depth, depth) != (0.0, MAX_DEPTH, DepthProtocol()):
-        raise UserError("--trivial knows no --min_depth, --max_depth and --clamp_depth: drop either")
-    is_relative = options.dataset == "Struc3D" and not options.metric_depth
-    if is_relative and (metric := [name for name in options.protocol if name != "unifuse"]):
-        raise UserError(f"--protocol {metric[0]} needs depth in meters: pass --metric_depth, or drop the protocol")
+        raise UserError(
+            "--trivial does not support --min_depth, --max_depth and --clamp_depth: drop it, or these options"
+        )
     if options.turn and not all(map(math.isfinite, options.turn)):
-        raise UserError("--turn takes three finite angles in degrees")
+        raise UserError("--turn: pass three finite angles in degrees")
     if options.zoom != 1 and "normal" in parse_tasks(options.task):
         raise UserError("--zoom distorts directions, so normals are meaningless: pass a --task without normal")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
-    if "consistency" in more and options.normal_frame != "camera":
-        raise UserError("--more_metrics consistency needs normals in the camera frame: drop it, or --normal_frame")
     if lacking := next((name for name in more if not {*MORE_METRICS[name]} <= {*tasks}), None):
         needed = " and ".join(MORE_METRICS[lacking])
         raise UserError(f"--more_metrics {lacking} needs {needed}: drop it, or change --task")
@@ -155,7 +152,7 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
 
 
 def mask_digest(options: argparse.Namespace) -> str | None:
-    """What identifies the masks of --mask; None without them.
+    """A digest of the masks of --mask; None without this option.
 
     Raises:
         UserError: when they do not exist.
@@ -168,16 +165,16 @@ def mask_digest(options: argparse.Namespace) -> str | None:
 
 
 def identity_of(options: argparse.Namespace) -> dict[str, str | None]:
-    """The options of a protocol as entries that identify an evaluation; None where they have their defaults."""
+    """The protocol options as entries that identify an evaluation; None if all have their defaults."""
     parser = argparse.ArgumentParser()
     add_protocol_options(parser)
     defaults = vars(parser.parse_args([]))
-    given = [
+    changed = [
         f"--{name} {_text(getattr(options, name))}"
         for name in defaults
         if name != "mask" and getattr(options, name) != defaults[name]
     ]
-    return {"protocol": " ".join(given) or None, "--mask sha256": mask_digest(options)}
+    return {"protocol": " ".join(changed) or None, "--mask sha256": mask_digest(options)}
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Names of datasets and methods in the released code of Yun & Cho (ICCV 2023), and its options that are refused."""
+"""Names of datasets and methods in the released code of Yun & Cho (ICCV 2023), and its options that are rejected."""
 
 import argparse
 
@@ -6,19 +6,21 @@ from datasets import PERSPECTIVE_DATASETS
 from losses.balancing import BALANCINGS
 
 DATASET_NAMES = {"NYU_MT": "NYUv2", "NYU": "NYU_BTS"}  # the released names, ours
-METHOD_NAMES = {  # the same for --loss_metric
+METHOD_NAMES = {  # the same for balancing methods (--loss_metric)
     **{"weighted-sum": "fixed", "amtl": "achievement", "amtl-a": "achievement-arithmetic", "grad-norm": "gradnorm"},
     **{"dwa-g": "dwa-geometric", "rlw-g": "rlw-geometric", "dtp-g": "dtp-geometric"},
 }
-_UNKNOWN_METHODS = {  # of the released code, and why they are not here
-    "fmtl": "its focusing factor never had an effect in the released code, so there is nothing to compare with",
-    "imtl": "it crashed in the released code; imtl-g is its part on gradients",
-    **dict.fromkeys(("kd-mtl", "kd-amtl"), "the released code never chose it, and it fits no network"),
-    **dict.fromkeys(("pcgrad-amtl", "cagrad-amtl"), "it added up the gradients of both by mistake; choose one"),
+_UNKNOWN_METHODS = {  # methods of the released code that are not supported, and why
+    "fmtl": "its focusing factor had no effect in the released code, so there is no reference",
+    "imtl": "it crashed in the released code; imtl-g is its gradient part",
+    **dict.fromkeys(("kd-mtl", "kd-amtl"), "the released code never used it, and it fits none of its networks"),
+    **dict.fromkeys(
+        ("pcgrad-amtl", "cagrad-amtl"), "it added the gradients of both methods by mistake; choose one of them"
+    ),
 }
 _LAUNCHER = "the launcher (torchrun) sets it"
-# Options of the released code that are refused, and why.
-REFUSED = {
+# Options of the released code that are rejected, and why.
+REJECTED = {
     "--year": "it had no effect",
     "--frozen_stages": "it had no effect",
     "--normal_type": "it had no effect",
@@ -38,14 +40,14 @@ REFUSED = {
 }
 
 
-class Refuse(argparse.Action):
-    """Reports why an option of the released code is refused."""
+class Reject(argparse.Action):
+    """Reports why an option of the released code is rejected."""
 
     def __init__(self, option_strings, dest, **more):
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, **more)
 
     def __call__(self, parser, namespace, values, option_string=None):
-        parser.error(f"{option_string}: drop it, {REFUSED[option_string]}")
+        parser.error(f"{option_string}: drop it, {REJECTED[option_string]}")
 
 
 def dataset(text: str) -> str:
@@ -60,7 +62,7 @@ def method(text: str) -> str:
     """Type of an option: our name of a balancing method."""
     name = METHOD_NAMES.get(text, text)
     if name in _UNKNOWN_METHODS:
-        raise argparse.ArgumentTypeError(f"{text} is not here: {_UNKNOWN_METHODS[name]}")
+        raise argparse.ArgumentTypeError(f"{text} is not supported: {_UNKNOWN_METHODS[name]}")
     if name not in BALANCINGS:
         raise argparse.ArgumentTypeError(f"{text}: choose one of {', '.join((*METHOD_NAMES, *BALANCINGS))}")
     return name

@@ -1,11 +1,19 @@
-"""From the command line to the settings of a training."""
+"""From the command line of train_elite360m.py to the settings and the initial weights of a training."""
 
 import argparse
+from pathlib import Path
 
 from datasets.panorama import PanoramaDataset
+from losses.balancing.base import Balancing
+from networks.backbones import folder_of
 from networks.checkpoint import ModelSettings
+from networks.saved_network import load_state
+from options.groups import pretrained_of
+from tasks.build import build_objective, network_from
 from training.loop import LoopSettings
+from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings
+from training.setup import AMP_TYPES
 
 
 def optimization_settings(options: argparse.Namespace, steps_per_epoch: int) -> OptimizationSettings:
@@ -34,7 +42,7 @@ def loop_settings(options: argparse.Namespace) -> LoopSettings:
 
 
 def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_set: PanoramaDataset) -> ModelSettings:
-    """What the network is, and what its predictions mean."""
+    """The architecture of the network, and the meaning of its predictions."""
     return ModelSettings(
         backbone=options.backbone,
         tasks=tasks,
@@ -52,3 +60,27 @@ def model_settings(options: argparse.Namespace, tasks: tuple[str, ...], train_se
         intermediate=not options.no_intermediate_losses,
         fold=options.fold,
     )
+
+
+def initial_objective(
+    options: argparse.Namespace, settings: ModelSettings, balancing: Balancing, resumed: bool
+) -> TrainingObjective:
+    """The network with its initial weights, and its losses.
+
+    The weights are ImageNet weights in the ERP encoder, random ones, or those of --load_weights_dir; with the latter,
+    weights that the balancing method has learned are taken over if method and tasks are the same. For a resumed run,
+    which restores its weights afterwards, they are random.
+
+    Raises:
+        UserError: when weights cannot be loaded, or are of another architecture.
+    """
+    amp_type = AMP_TYPES[options.amp]
+    if resumed or not options.load_weights_dir:
+        network = settings.build_network(pretrained=not resumed and pretrained_of(options))
+        return build_objective(network, balancing, amp_type)
+    relative_run = Path(options.task) / folder_of(options.backbone)
+    network, checkpoint = network_from(options.load_weights_dir, relative_run, settings)
+    is_same_sum = (checkpoint.balancing, checkpoint.settings.tasks) == (options.balancing, settings.tasks)
+    if is_same_sum and list(balancing.parameters()):  # learned weights
+        load_state(balancing, checkpoint.weighting, checkpoint.path, f"--balancing {options.balancing}")
+    return build_objective(network, balancing, amp_type)

@@ -1,7 +1,7 @@
-"""Values measured on the released code of Yun & Cho: where they are, and what they were computed from.
+"""Reference values computed with the released code of Yun & Cho, and the inputs that they were computed from.
 
-tests/golden/achievement/README.md describes them. All files of the folder in the environment variable
-ACHIEVEMENT_GOLDEN are used if it is set.
+See tests/golden/achievement/README.md. If the environment variable ACHIEVEMENT_GOLDEN is set, the files of that folder
+are used instead.
 """
 
 import gzip
@@ -23,7 +23,7 @@ from networks.released_achievement import convert_released_weights
 from networks.vmm import VMM
 
 FOLDER = Path(os.environ.get("ACHIEVEMENT_GOLDEN") or Path(__file__).parent / "golden" / "achievement")
-# Of each kind of file an entry that no other kind has.
+# An entry by which each kind of file is recognized.
 _MARKS = {
     "losses": "seg_loss_smoothing_0",
     "metrics": "seg_intersection",
@@ -33,12 +33,12 @@ _MARKS = {
     "detection": "anchors640_stride",
     "average precision": "ap_area",
 }
-# The last biases of the classification heads of VMM.
+# The last biases of VMM's classification heads.
 _PRIOR = re.compile(r"conf\.\d\.(blocks\.proj_conv\.normal|pointwise)\.bias")
 
 
 def kind_of(path: Path) -> str:
-    """What a file holds: the architecture of a model case, or a key of _MARKS, or "unknown"."""
+    """The kind of a file: the architecture of a model case, a key of _MARKS, or "unknown"."""
     with np.load(path) as file:
         if "meta" in file.files:
             return json.loads(str(file["meta"]))["arch"]
@@ -49,7 +49,7 @@ FILES = {path: kind_of(path) for path in sorted(FOLDER.glob("*.npz"))}
 
 
 def files_of(kind: str) -> list[Path]:
-    """The files of a kind."""
+    """The files of this kind."""
     return [path for path in FILES if FILES[path] == kind]
 
 
@@ -60,12 +60,12 @@ def load(path: Path) -> dict[str, np.ndarray]:
 
 
 def load_meta(arrays: dict[str, np.ndarray]) -> SimpleNamespace:
-    """What a model case was computed from."""
+    """The settings of a model case."""
     return SimpleNamespace(**json.loads(str(arrays["meta"])))
 
 
 def released_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the released state dict of a model case, in its order."""
+    """Keys and shapes of the released state dict of a model case, in order."""
     table = path.with_name(f"{path.stem}.state_dict.tsv")
     packed = table.with_name(f"{table.name}.gz")
     text = gzip.decompress(packed.read_bytes()).decode() if packed.exists() else table.read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def released_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def released_state(shapes: dict[str, tuple[int, ...]], gain: float) -> dict[str, torch.Tensor]:
-    """A state dict as the released code would have saved it, filled with the weights of the model cases."""
+    """A state dict in the released format, with the generated weights of the model cases."""
     return {key: torch.from_numpy(_weights(key, shape, gain)) for key, shape in shapes.items()}
 
 
@@ -116,9 +116,9 @@ def model_inputs(meta: SimpleNamespace) -> dict[str, np.ndarray]:
 
 
 def targets(depth: np.ndarray, normals: np.ndarray, labels: np.ndarray) -> dict[str, torch.Tensor]:
-    """A batch of ours without images, float64, from theirs: 255 and normals of 0 mark what is not valid.
+    """The ground truth of one of our batches, float64, from theirs, where labels of 255 and zero normals are invalid.
 
-    Depths are compared with their limits as float32, in which 1 mm is not above 0.001 m.
+    Depths are compared with their limits in float32, in which 1 mm is not above 0.001 m.
     """
     depth, normals, labels = (torch.from_numpy(np.asarray(x)) for x in (depth, normals, labels))
     return {
@@ -131,14 +131,14 @@ def targets(depth: np.ndarray, normals: np.ndarray, labels: np.ndarray) -> dict[
 
 
 def model_case(path: Path) -> SimpleNamespace:
-    """A model case: the network with the released weights, in float64, and what it was fed with.
+    """A model case: the network with the released weights, in float64, and its inputs.
 
     Attributes:
         arrays, meta, shapes: see `load`, `load_meta`, `released_shapes`.
-        network: without dropout and stochastic depth.
-        rgb: (B, 3, H, W): the released code takes images that are normalized already, these are not.
+        network: the network, without dropout and stochastic depth.
+        rgb: (B, 3, H, W), not normalized, unlike the inputs of the released code.
         batch: the dense ground truth, see `targets`.
-        boxes: per image its boxes (n, 5): corners (x1, y1, x2, y2) as fractions of the image, class; maybe none.
+        boxes: boxes (N, 5) of each image: corners (x1, y1, x2, y2) as fractions of the image, and class; N may be 0.
     """
     arrays, shapes = load(path), released_shapes(path)
     meta = load_meta(arrays)
@@ -174,7 +174,7 @@ def _build_network(meta: SimpleNamespace) -> DeepLab | VMM:
 
 
 def check_batch_statistics(state: dict[str, torch.Tensor], arrays: dict[str, np.ndarray], rtol: float) -> None:
-    """Compare running statistics after one batch in training mode, `state` by released names."""
+    """Compare running statistics after one batch in training mode; `state` has the released names."""
     checked = [name.removesuffix("_key") for name in arrays if name.startswith("bn") and name.endswith("_key")]
     assert checked
     for name in checked:

@@ -18,7 +18,7 @@ def report(name: str, error: float) -> None:
 
 
 def task_gradients(network: nn.Module, values: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """The gradient of each task's loss, by our names of the parameters; zeros where a loss does not reach."""
+    """The gradients of each task's loss by our parameter names; zeros for parameters that the loss does not reach."""
     names, parameters = zip(*network.named_parameters(), strict=True)
     gradients = []
     for value in values:
@@ -37,7 +37,7 @@ def check_losses(golden: SimpleNamespace, rtol: float) -> None:
 
 
 def check_gradient_norms(golden: SimpleNamespace) -> None:
-    """Compare the norms of the sum of `golden.gradients` (see `task_gradients`) of each parameter."""
+    """Compare, for each parameter, the norm of the sum of `golden.gradients` (see `task_gradients`)."""
     totals = {
         released_key(name): sum(gradients[name] for gradients in golden.gradients).norm().item()
         for name in golden.gradients[0]
@@ -49,7 +49,7 @@ def check_gradient_norms(golden: SimpleNamespace) -> None:
         if norm > 1e-6:
             worst = max(worst, abs(totals[key] - norm) / norm)
             assert totals[key] == pytest.approx(norm, rel=RTOL), key
-        else:  # an exact zero seen through rounding
+        else:  # zero, up to rounding
             assert totals[key] < 1e-6, key
     report("gradient norms", worst)
 

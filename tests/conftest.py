@@ -1,4 +1,4 @@
-"""Shared by all tests."""
+"""Fixtures and settings of all tests."""
 
 import os
 import signal
@@ -8,43 +8,43 @@ import torch
 
 from utils.cpu_kernels import without_cpu_kernels
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in what runs beside them
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of shells ignore it
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side; also for those that tests start
+if "PYTEST_XDIST_WORKER" in os.environ:  # parallel workers, and processes that tests start
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide GPUs from all tests but those of `-m gpu`, and from the processes that they start.
+    """Hide GPUs from all tests except those of `-m gpu`, and from processes that tests start.
 
-    CUDA reads the variable when it is first used, which importing torch is not.
+    It is early enough: CUDA reads the variable at its first use, not when torch is imported.
     """
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting_for_disks(monkeypatch):
-    """Files of tests need not survive a loss of power."""
+def _no_fsync(monkeypatch):
+    """The files of tests need not survive a loss of power."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
-    """Every test draws the same random numbers, whichever tests ran before it."""
+    """Random numbers do not depend on the tests that ran before."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """What is computed in chunks is cut into several of them even at the tests' sizes."""
+    """Split chunked computations into several chunks even at the sizes of tests."""
     monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", 16)
 
 
 @pytest.fixture(params=["cpu_kernels", "plain"])
 def cpu_kernels(request):
-    """Runs a test twice: with the forms made for CPUs, and as on a GPU, with torch's plain ones."""
+    """Run a test twice: with the CPU kernels, and with torch's plain operations, as on a GPU."""
     if request.param == "cpu_kernels":
         yield True
     else:

@@ -1,4 +1,4 @@
-"""A synthetic room as Matterport3D's owners would publish it, and the panorama that its preparation should give."""
+"""A synthetic room in the raw format of Matterport3D, and the panorama that its preparation should produce."""
 
 import shutil
 import zipfile
@@ -27,18 +27,18 @@ from utils.sphere import erp_rays, icosphere, yaw_rotation
 SCAN = "17DRP5sb8fy"
 CAMERA = Pinhole(fx=268.0, fy=269.0, cx=157.0, cy=130.0, height=256, width=320)
 FACE_SIZE = 192
-HEADING = 0.4  # degrees by which views are turned to the left of where they are said to be
-RIGHT_UP_BACK = np.diag([1.0, -1.0, -1.0])  # axes of the stored normals, of ours
-TILT = 1.2  # degrees of the tripod
+HEADING = 0.4  # degrees by which views are rotated to the left of their nominal direction
+RIGHT_UP_BACK = np.diag([1.0, -1.0, -1.0])  # from our axes to those of the stored normals
+TILT = 1.2  # of the tripod, degrees
 _TO_OWNERS = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # y down to z up
-_SHIFT = np.array([12.5, -3.0, 0.7])  # of the origin of the scan's world
-_ARM, _STEM = 0.04, 0.03  # meters from the rig's axis, and between its cameras
-_CATEGORIES = 10 + 7 * np.arange(len(STANFORD2D3D))  # of the classes of a room, in the owners' list
+_SHIFT = np.array([12.5, -3.0, 0.7])  # origin of the scan's world
+_ARM, _STEM = 0.04, 0.03  # meters: from the rig's axis, and between its cameras
+_CATEGORIES = 10 + 7 * np.arange(len(STANFORD2D3D))  # ids of the room's classes in the owners' list
 
 
 @dataclass(frozen=True)
 class Release:
-    """What was written: the room, and the rotation (3, 3) from the panorama to the room's world."""
+    """The written room, and the rotation (3, 3) from the panorama to the room's world."""
 
     root: Path
     viewpoint: str
@@ -49,7 +49,7 @@ class Release:
         return self.root / SCAN / KINDS[kind]
 
     def panorama(self, height: int) -> RenderedRoom:
-        """The exact maps of the panorama (H = height, W = 2H); its RGB image is empty."""
+        """The exact maps of the panorama (H = height, W = 2H), without RGB."""
         parts = self.room.all_parts()
         solids = SolidTable.of([part.solid for part in parts])
         rays = erp_rays(height, 2 * height) @ self.rotation.T
@@ -60,7 +60,7 @@ class Release:
 
 
 def write_release(root: Path, seed: int = 0, axes: np.ndarray = RIGHT_UP_BACK) -> Release:
-    """Write the only viewpoint of a scan, unpacked."""
+    """Write a scan with a single viewpoint, unpacked."""
     room = random_room(np.random.default_rng(seed))
     tilt = np.radians(TILT)
     lean = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
@@ -77,7 +77,7 @@ def write_release(root: Path, seed: int = 0, axes: np.ndarray = RIGHT_UP_BACK) -
 
 
 def zip_release(root: Path) -> None:
-    """Pack the folders of the scan, as they are downloaded."""
+    """Pack the folders of the scan into archives like the downloaded ones."""
     for kind in KINDS.values():
         with zipfile.ZipFile(root / SCAN / f"{kind}.zip", "w") as archive:
             for path in sorted((root / SCAN / kind).iterdir()):
@@ -86,7 +86,7 @@ def zip_release(root: Path) -> None:
 
 
 def _write_view(release: Release, camera: int, yaw: int, axes: np.ndarray) -> str:
-    """Write the images of a view; returns its line in the camera file."""
+    """Write the images of a view. Returns: its line in the camera file."""
     rotation = release.rotation @ yaw_rotation(-np.radians(HEADING)) @ nominal_rotation(camera, yaw)
     on_arm = release.rotation @ yaw_rotation(np.radians(60 * yaw - 30)) @ [0, (camera - 1) * _STEM, _ARM]
     center = _center(release.room) + on_arm
@@ -105,7 +105,7 @@ def _write_view(release: Release, camera: int, yaw: int, axes: np.ndarray) -> st
 
 
 def _write_skybox(release: Release) -> None:
-    """The faces are cut from a panorama, so that they have one exposure."""
+    """Cut the faces from a panorama, so that they have the same exposure."""
     whole = render_room(release.room, 2 * FACE_SIZE, 4 * FACE_SIZE, sensor_noise=False).rgb
     leaning = yaw_rotation(release.room.camera.yaw).T @ release.rotation
     for number, name in enumerate(SKYBOX_FACES):

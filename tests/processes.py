@@ -1,6 +1,6 @@
-"""Several processes that work together, on the CPU by default, as those that torchrun starts.
+"""Groups of processes, like those that torchrun starts, by default on the CPU.
 
-They are forks of a process that has imported the programs and done nothing else: that takes seconds.
+They are forked from a server process that has already imported the scripts, which takes seconds.
 """
 
 import multiprocessing
@@ -19,14 +19,14 @@ multiprocessing.set_forkserver_preload(["train_elite360m", "eval_elite360m"])
 
 
 class Launch:
-    """`num_processes` processes that each call `function(rank, num_processes)`.
+    """Starts `num_processes` processes, each of which calls `function(rank, num_processes)`.
 
-    The processes meet at a store of this process, as those that torchrun starts meet at its own; its port is any that
-    is free.
+    They use a store in this process at any free port, just as torchrun's processes use torchrun's store.
 
     Args:
-        function: of a module, so that a new process finds it.
-        log: what the processes print, if it matters.
+        function: defined in a module, so that a new process can import it.
+        num_processes: size of the group.
+        log: file for the output of the processes; None: it is not redirected.
     """
 
     def __init__(self, function: Callable[[int, int], object], num_processes: int, log: Path | None = None):
@@ -36,7 +36,7 @@ class Launch:
         self.pids = self._context.pids()
 
     def wait(self) -> None:
-        """Until all have ended.
+        """Wait until all processes have ended.
 
         Raises:
             torch.multiprocessing.ProcessRaisedException, ProcessExitedException: when one has failed.
@@ -45,13 +45,13 @@ class Launch:
             pass
 
     def exit_codes(self) -> list[int | None]:
-        """Of all processes, each of which ends by itself; None: of one that has not ended after 100 seconds."""
+        """Exit codes of all processes; None for a process that has not ended after 100 seconds."""
         for process in self._context.processes:
             process.join(100)
         return [process.exitcode for process in self._context.processes]
 
     def is_running(self) -> bool:
-        """Whether none has ended."""
+        """Whether all processes are alive."""
         return all(process.is_alive() for process in self._context.processes)
 
 
@@ -70,12 +70,13 @@ def _run(rank: int, function: Callable, num_processes: int, port: int, log: Path
 def run_processes(
     function: Callable[[int, int], object], num_processes: int, folder: Path, device: str = "cpu"
 ) -> list:
-    """What `function(rank, num_processes)` returns in each process of a group, in the order of their ranks.
+    """The values of `function(rank, num_processes)` in all processes of a group, in the order of ranks.
 
     Args:
-        function: of a module; what it returns is plain data and tensors.
+        function: defined in a module; returns plain data and tensors.
+        num_processes: size of the group.
         folder: for temporary files.
-        device: ``cpu``, or ``cuda`` for as many GPUs.
+        device: ``cpu``, or ``cuda`` for one GPU per process.
     """
     Launch(partial(_in_group, function, folder, device), num_processes).wait()
     return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in range(num_processes)]

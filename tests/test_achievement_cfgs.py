@@ -1,4 +1,4 @@
-"""The files of cfg/ from end to end, on small images in the owners' layouts; joint training, and teachers."""
+"""The option files of cfg/ from end to end, on small images in the owners' layouts; joint training; teachers."""
 
 import json
 from functools import partial
@@ -37,7 +37,7 @@ POTENTIAL = ["--potential", "0.5", "0.7", "0.9"]
 
 @pytest.fixture(scope="module")
 def owners_files(tmp_path_factory):
-    """Images in the layouts of all datasets on disk; that of NYU_MT is a folder of its own."""
+    """Images in the layouts of all datasets on disk; NYU_MT's is in a separate folder."""
     root = tmp_path_factory.mktemp("data")
     write_nyu_dataset("NYUv2-M", 2, root / "NYUD_MT", 96)
     for layout, folder in (("VOC", "VOC"), ("COCO", "COCO"), ("NYU_BTS", "NYU")):
@@ -48,7 +48,7 @@ def owners_files(tmp_path_factory):
 
 @pytest.fixture
 def shallow_backbones(monkeypatch):
-    """Backbones of one block per stage, with the features of the whole ones: large files take most of the time."""
+    """Backbones with one block per stage, but with all features: large checkpoints would take most of the time."""
     get_model = torchvision.models.get_model
 
     def shallow(name: str, **arguments):
@@ -73,8 +73,8 @@ def shallow_backbones(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CFG_FILES)
-def test_a_cfg_file_trains_resumes_and_is_evaluated(name, owners_files, shallow_backbones, tmp_path):
-    """Word for word as in the documentation, but small: stopped after a step, resumed to two epochs, evaluated."""
+def test_cfg_files(name, owners_files, shallow_backbones, tmp_path):
+    """As in the documentation, but smaller: stopped after one step, resumed to two epochs, evaluated."""
     data = owners_files / "NYUD_MT" if parse_training([str(CFG_FILES[name])]).train_dataset == "NYUv2" else owners_files
     cfg = [str(CFG_FILES[name]), "--dataset_root", str(data), "--root_folder", str(tmp_path)]
     small = ["--size", "32", "48", "--normal_size", "8", "--batch_size", "2", "--num_workers", "0", "--amp", "off"]
@@ -101,7 +101,7 @@ def train_jointly(data: Path, root_folder: Path, *more: str) -> RunFolder:
     return RunFolder(run_folder_of(options), PERSPECTIVE_FOLDERS)
 
 
-def joint_process(data: Path, root_folder: Path, more: list[str], *_) -> None:
+def train_in_process(data: Path, root_folder: Path, more: list[str], *_) -> None:
     train_jointly(data, root_folder, *more)
 
 
@@ -112,7 +112,7 @@ def assert_finite(run: RunFolder) -> None:
 
 @pytest.fixture(scope="module")
 def more_images(owners_files, tmp_path_factory):
-    """96 images of VOC, for epochs that are long and written rarely, and the same of NYU."""
+    """96 images of VOC, for long epochs with few validations, and the images of NYU."""
     root = tmp_path_factory.mktemp("more")
     write_detection_dataset("VOC", 96, root / "VOC", 48)
     prepare(root / "VOC")
@@ -123,11 +123,11 @@ def more_images(owners_files, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_joint_training_stays_finite(more_images, tmp_path, num_processes):
-    """50 steps of two images, of which many lack labels of a task, with the product of the losses."""
-    # 100 images, half of them of NYU: 50 steps of an epoch, of two processes 25.
+    """50 steps with a product of losses, on pairs of images many of which lack labels of a task."""
+    # 100 images per epoch, half of them from NYU: 50 steps with one process, 25 with two.
     more = ["--batch_size", "2", "--max_epoch", str(num_processes), "--display_freq", "1", "--mix_ratio", "1", "1"]
     more += ["--loss_metric", "amtl", *POTENTIAL]
-    Launch(partial(joint_process, more_images, tmp_path, more), num_processes).wait()
+    Launch(partial(train_in_process, more_images, tmp_path, more), num_processes).wait()
     [metrics] = tmp_path.glob("*/test/metrics.jsonl")
     run = RunFolder(metrics.parent, PERSPECTIVE_FOLDERS)
     assert_finite(run)
@@ -142,7 +142,7 @@ def test_joint_training_stays_finite(more_images, tmp_path, num_processes):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["uncertainty", "achievement", "gradnorm", "upgrad"])
 def test_steps_without_labels_of_a_task(owners_files, tmp_path, name):
-    """One image at a time: each step lacks labels of some task. For all methods: `training.test_balancing_steps`."""
+    """With single images, each step lacks labels of some task. For all methods see training/test_balancing_steps.py."""
     options = ["--batch_size", "1", "--max_epoch", "1", "--loss_metric", name]
     if "potential" in BALANCINGS[name].options:
         options += POTENTIAL
@@ -152,8 +152,8 @@ def test_steps_without_labels_of_a_task(owners_files, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_evaluation_of_each_dataset_for_its_tasks(owners_files, tmp_path):
-    """The results of both together are those of each alone."""
+def test_evaluation_on_several_datasets(owners_files, tmp_path):
+    """The results equal those on each dataset."""
     run = train_jointly(owners_files, tmp_path, "--batch_size", "2", "--mix_ratio", "3", "1", "--max_epoch", "1")
     results = {}
     for data, tasks in (
@@ -173,26 +173,26 @@ def test_evaluation_of_each_dataset_for_its_tasks(owners_files, tmp_path):
 
 @pytest.mark.slow
 def test_teachers(owners_files, tmp_path):
-    """With a teacher of depth, images of VOC have a loss of depth; a teacher of something else is refused."""
-    alone = ["--batch_size", "2", "--max_epoch", "1", "--display_freq", "1"]
-    teacher = train_jointly(owners_files, tmp_path / "teacher", *alone, "--app", "depth", "--train_dataset", "NYU")
+    """With a teacher for depth, images of VOC have a depth loss. Other teachers are rejected."""
+    small = ["--batch_size", "2", "--max_epoch", "1", "--display_freq", "1"]
+    teacher = train_jointly(owners_files, tmp_path / "teacher", *small, "--app", "depth", "--train_dataset", "NYU")
     both = ["--app", "detection", "depth", "--train_dataset", "VOC", "NYU"]
     runs = {}
     for name, more in (("without", []), ("with", ["--teacher", str(teacher.root)])):
-        runs[name] = train_jointly(owners_files, tmp_path / name, *alone, *both, *more)
+        runs[name] = train_jointly(owners_files, tmp_path / name, *small, *both, *more)
     losses = {
         name: [line["loss/depth"] for line in map(json.loads, run.metrics.open()) if "loss/depth" in line]
         for name, run in runs.items()
     }
-    assert 0 in losses["without"], "there are batches of VOC alone"
+    assert 0 in losses["without"], "there are batches with only VOC"
     assert all(value > 0 for value in losses["with"])
     with pytest.raises(UserError, match="--teacher"):
-        train_jointly(owners_files, tmp_path / "x", *alone, "--app", "detection", "--train_dataset", "VOC",
+        train_jointly(owners_files, tmp_path / "x", *small, "--app", "detection", "--train_dataset", "VOC",
                       "--teacher", str(teacher.root))  # fmt: skip
     with pytest.raises(UserError, match="--teacher"):
-        train_jointly(owners_files, tmp_path / "x", *alone, *both, "--teacher", str(runs["with"].root))
+        train_jointly(owners_files, tmp_path / "x", *small, *both, "--teacher", str(runs["with"].root))
     with pytest.raises(UserError, match="teachers"):
-        train_jointly(owners_files, tmp_path / "with", *alone, *both, "--teacher", str(teacher.best_model("depth")),
+        train_jointly(owners_files, tmp_path / "with", *small, *both, "--teacher", str(teacher.best_model("depth")),
                       "--resume")  # fmt: skip
     assert not (tmp_path / "x").exists()
 
@@ -209,7 +209,7 @@ def test_teachers(owners_files, tmp_path):
         (["--partial_labels", "x"], "--partial_labels"),
     ],
 )
-def test_datasets_that_do_not_fit(owners_files, tmp_path, more, named):
+def test_wrong_datasets(owners_files, tmp_path, more, named):
     with pytest.raises(UserError) as info:
         train_jointly(owners_files, tmp_path / "run", "--batch_size", "2", *more)
     message = str(info.value)

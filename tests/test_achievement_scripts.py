@@ -17,6 +17,7 @@ from datasets.synthetic_nyu import SyntheticNYU
 from networks.achievement_checkpoint import load_achievement_checkpoint
 from options.achievement import parse_evaluation, parse_prediction, parse_training
 from options.perspective import run_folder_of
+from reports import perspective_evaluation
 from tasks import FOLDERS
 from tasks.fitting import DIVERGED
 from tests.processes import Launch
@@ -49,7 +50,8 @@ def evaluate(root_folder: Path, weights: Path, *more: str) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-def refused(function, *arguments) -> str:
+def user_error(function, *arguments) -> str:
+    """The message of a user error, which is one short line."""
     with pytest.raises(UserError) as info:
         function(*arguments)
     message = str(info.value)
@@ -73,7 +75,7 @@ def run(root_folder):
     return train(root_folder, *AMTL, "--max_epoch", "1")
 
 
-def test_training_writes_its_files(run, root_folder):
+def test_files_of_a_training(run, root_folder):
     assert run.root == root_folder / "DeepLab_mobilenet_v2_SyntheticNYU_48x64" / "test"
     for path in (run.last_model, run.best_of_all, run.state, run.settings):
         assert path.is_file(), path
@@ -87,7 +89,7 @@ def test_training_writes_its_files(run, root_folder):
 
 
 def test_evaluation(run, root_folder):
-    """In the validation's split and size it repeats the validation's metrics; facts on the data are in the results."""
+    """Metrics equal those of the validation; results contain facts about the data."""
     results = evaluate(root_folder, run.root)
     *_, validation = [line for line in lines_of(run) if "validation_normal/mean" in line]
     assert results["results"]["normal"]["mean"] == pytest.approx(validation["validation_normal/mean"])
@@ -98,20 +100,20 @@ def test_evaluation(run, root_folder):
     folder = run.root / "evaluation_test"
     for name in ("depth/result.txt", "normal/result.txt", "semantic/result.txt", "per_image.csv"):
         assert (folder / name).is_file(), name
-    assert "--overwrite" in refused(evaluate, root_folder, run.root, "--num_val", "1")
+    assert "--overwrite" in user_error(evaluate, root_folder, run.root, "--num_val", "1")
 
 
 def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
-    """In float32, whatever the precision of the training, with the same metrics."""
+    """The same metrics, in float32, whatever the precision of the training."""
     before = evaluate(root_folder, run.root)["results"]["normal"]
     seen = []
 
-    def evaluate_and_look(network, *arguments, **more):
-        network.backbone.register_forward_hook(lambda module, given, features: seen.append(features["fine"]))
+    def evaluate_and_record(network, *arguments, **more):
+        network.backbone.register_forward_hook(lambda module, inputs, features: seen.append(features["fine"]))
         return evaluate_network(network, *arguments, **more)
 
-    evaluate_network = eval_achievement.evaluate
-    monkeypatch.setattr(eval_achievement, "evaluate", evaluate_and_look)
+    evaluate_network = perspective_evaluation.evaluate
+    monkeypatch.setattr(perspective_evaluation, "evaluate", evaluate_and_record)
     after = evaluate(root_folder, run.root, "--channels_last", "--amp", "bf16", "--overwrite")["results"]["normal"]
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     assert seen[0].dtype == torch.float32
@@ -119,17 +121,17 @@ def test_evaluation_with_channels_last(run, root_folder, monkeypatch):
 
 
 def test_prediction(run, tmp_path, capsys):
-    """Of an image of twice the training size, from the folder of the run."""
+    """For an image of twice the training size, with the run folder as checkpoint."""
     save_image(tmp_path / "room.png", SyntheticNYU("test", 1, 96, 128).read(0).rgb)
-    given = ["--checkpoint", str(run.root), "--input", str(tmp_path / "room.png"), "--out", str(tmp_path / "out")]
-    assert predict_achievement.main(parse_prediction(given)) == 0
+    line = ["--checkpoint", str(run.root), "--input", str(tmp_path / "room.png"), "--out", str(tmp_path / "out")]
+    assert predict_achievement.main(parse_prediction(line)) == 0
     assert "1 predicted" in capsys.readouterr().out
     description = json.loads((tmp_path / "out" / "room.json").read_text())
     assert {"room_panel.png", "room_points.ply", "room_labels.png", "room_normal.npy"} <= set(description["files"])
     assert all((tmp_path / "out" / name).is_file() for name in description["files"])
     assert np.load(tmp_path / "out" / "room_depth.npy").shape == (96, 128)
     assert len(description["labels"]["classes"]) == 40
-    assert description["camera"]["fx"] == pytest.approx(518.8579 / 5), "NYU v2's, of 640 columns"
+    assert description["camera"]["fx"] == pytest.approx(518.8579 / 5), "NYU v2's, for 640 columns"
 
 
 def test_bad_samples(tmp_path, capsys):
@@ -138,33 +140,33 @@ def test_bad_samples(tmp_path, capsys):
     damaged = tmp_path / "NYUD_MT" / "val" / "depth" / "1.npy"
     damaged.write_bytes(damaged.read_bytes()[:100])
     more = ["--app", "depth", "--test_dataset", "NYUv2", "--dataset_root", str(tmp_path), "--max_epoch", "1"]
-    message = refused(train, tmp_path, *more)
+    message = user_error(train, tmp_path, *more)
     assert str(damaged) in message
     assert "--skip_bad_samples" in message
     assert "--resume" in message
     run = train(tmp_path, *more, "--resume", "--skip_bad_samples")
     assert f"1 bad sample was skipped:\n  {damaged}" in capsys.readouterr().err
-    message = refused(evaluate, tmp_path, run.root, *more)
+    message = user_error(evaluate, tmp_path, run.root, *more)
     assert str(damaged) in message
     assert "--skip_bad_samples" in message
     assert "--resume" not in message
 
 
-def test_a_run_of_other_options_is_refused(run, root_folder):
-    assert "--resume" in refused(train, root_folder, *AMTL)
-    assert "--batch_size" in refused(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
+def test_resuming_with_other_options(run, root_folder):
+    assert "--resume" in user_error(train, root_folder, *AMTL)
+    assert "--batch_size" in user_error(train, root_folder, *AMTL, "--resume", "--batch_size", "3")
 
 
 @pytest.mark.slow
-def test_training_from_given_weights(run, tmp_path):
-    """With a rate of 0 they stay as they are; those of another architecture are refused."""
-    given = ["--ckpt", str(run.root), "--max_epoch", "1", "--lr", "0"]
+def test_initial_weights(run, tmp_path):
+    """With a learning rate of 0 they stay. Those of another architecture are rejected."""
+    flags = ["--ckpt", str(run.root), "--max_epoch", "1", "--lr", "0"]
     before, after = (
-        load_achievement_checkpoint(path).network for path in (run.last_model, train(tmp_path, *given).last_model)
+        load_achievement_checkpoint(path).network for path in (run.last_model, train(tmp_path, *flags).last_model)
     )
     for name, value in before.items():
         assert torch.equal(after[name], value) or "running" in name or "tracked" in name, name
-    assert "--skip_connection" in refused(train, tmp_path, *given, "--skip_connection", "0", "--overwrite")
+    assert "--skip_connection" in user_error(train, tmp_path, *flags, "--skip_connection", "0", "--overwrite")
 
 
 @pytest.mark.parametrize(
@@ -180,14 +182,14 @@ def test_training_from_given_weights(run, tmp_path):
     ],
 )
 def test_wrong_options(tmp_path, more, named):
-    assert named in refused(train, tmp_path, *more)
+    assert named in user_error(train, tmp_path, *more)
     assert not list(tmp_path.rglob("*.pth"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [PLATEAU, ["--loss_metric", "dwa"]])
 def test_resuming_is_exact(tmp_path, more):
-    """A run that was stopped after one step ends as one that was not: to the last bit."""
+    """Stopped after one step and resumed, a run ends with the same state, bit for bit."""
     more = ["--max_epoch", "2", "--num_train", "5", *more]
     whole = train(tmp_path / "whole", *more)
     stopped = train(tmp_path / "stopped", *more, *ONE_STEP)
@@ -216,7 +218,7 @@ def test_potentials_of_single_task_trainings(tmp_path):
     balancing = json.loads(run.settings.read_text())["balancing"]
     assert balancing["potential"] == pytest.approx(known)
     other = ["--size", "64", "64", "--potential_from", *(str(runs[task].root) for task in known)]
-    assert "--size" in refused(train, tmp_path, *more, *other)
+    assert "--size" in user_error(train, tmp_path, *more, *other)
 
 
 def train_in_processes(root_folder: Path, number: int, num_processes: int) -> None:
@@ -229,7 +231,7 @@ def evaluate_in_processes(root_folder: Path, number: int, num_processes: int) ->
 
 @pytest.mark.slow
 def test_two_processes(tmp_path):
-    """Training and evaluation; the rate is for the images of both."""
+    """Training and evaluation; the learning rate is scaled to the images of both."""
     Launch(partial(train_in_processes, tmp_path), 2).wait()
     Launch(partial(evaluate_in_processes, tmp_path), 2).wait()
     [metrics] = tmp_path.glob("*/test/metrics.jsonl")
@@ -240,8 +242,8 @@ def test_two_processes(tmp_path):
 
 
 @pytest.mark.slow
-def test_steps_that_are_not_finite_end_the_training(tmp_path, monkeypatch, capsys):
-    """With the exit code of both programs, and a state."""
+def test_non_finite_steps_abort_the_training(tmp_path, monkeypatch, capsys):
+    """With an exit code and a saved state."""
     monkeypatch.setattr(PerspectiveDataset, "unpack", staticmethod(broken))
     with pytest.raises(SystemExit) as info:
         train(tmp_path, "--num_train", "6", "--max_bad_steps", "2", "--max_epoch", "1")

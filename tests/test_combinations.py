@@ -1,4 +1,4 @@
-"""Task subsets, backbones, ablations and kinds of balancing methods through the scripts: a step of training or two."""
+"""Task subsets, backbones, ablations and kinds of balancing methods through the scripts, with one or two steps."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.tasks import TASK_VALUES, parse_tasks
 from visual.drawing import save_image
 
-pytestmark = pytest.mark.slow  # each is short, but they are many
+pytestmark = pytest.mark.slow  # many short tests
 
 SIZE = ["--height", "32", "--width", "64", "--num_workers", "0", "--dataset", "Synthetic", "--num_val", "1"]
 SIZE += ["--backbone", "timm:test_efficientnet"]
@@ -30,7 +30,7 @@ POTENTIAL = ["--potential", "depth=0.8", "normal=0.6", "segmentation=0.5"]
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> list[str]:
-    """Rooms are rendered once for all tests."""
+    """Renders rooms only once for all tests."""
     return ["--cache_dir", str(tmp_path_factory.mktemp("cache"))]
 
 
@@ -53,14 +53,14 @@ def lines_of(run: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def panorama(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "room.png"
+    path = tmp_path_factory.mktemp("images") / "room.png"
     save_image(path, SyntheticRooms("test", 1, 32, 64).read(0).rgb)
     return path
 
 
 @pytest.mark.parametrize("task", TASK_VALUES)
 def test_tasks(task, cache, panorama, tmp_path):
-    """Trained, evaluated, and used for prediction."""
+    """Training, evaluation and prediction."""
     run = train(tmp_path / "train", *cache, "--fusion", "none", "--task", task)
     assert set(evaluate(tmp_path / "train", tmp_path / "test", *cache, "--task", task)) == set(parse_tasks(task))
     arguments = ["--checkpoint", str(run), "--input", str(panorama), "--out", str(tmp_path / "out")]
@@ -69,13 +69,13 @@ def test_tasks(task, cache, panorama, tmp_path):
 
 
 DEFAULT_BACKBONE = "Elite360M_Res18"
-# SwinB is SwinT with more of everything: tests/cuda/test_pretended_cuda.py runs it, too, without its 88 M weights.
+# SwinB is a larger SwinT, with 88 M weights.
 LARGE_BACKBONES = [name for name in BACKBONES if name not in (DEFAULT_BACKBONE, "Elite360M_SwinB")]
 
 
 @pytest.mark.parametrize("backbone", [DEFAULT_BACKBONE, *LARGE_BACKBONES])
 def test_backbones(backbone, cache, tmp_path):
-    """Trained, and evaluated from the folder of the training."""
+    """Training, and evaluation from --log_dir of the training."""
     run = train(tmp_path / "train", *cache, "--backbone", backbone)
     assert load_checkpoint(run / "models/weights_last/last_model.pth").settings.backbone == backbone
     assert evaluate(tmp_path / "train", tmp_path / "test", *cache, "--backbone", backbone)["depth"]["rms"] > 0
@@ -95,7 +95,7 @@ def test_backbones(backbone, cache, tmp_path):
     ids=" ".join,
 )
 def test_ablations(flags, cache, tmp_path):
-    """Trained, written down, and built again from the checkpoint alone."""
+    """The checkpoint contains the ablation; evaluation builds the same network from it."""
     run = train(tmp_path / "train", *cache, *flags)
     options = vars(train_parser().parse_args(flags))
     written = json.loads((run / "models/settings.json").read_text())["options"]
@@ -108,7 +108,7 @@ def test_ablations(flags, cache, tmp_path):
     assert ("loss/intermediate_depth" in lines_of(run)[0]) == settings.intermediate
 
 
-# One of each kind: learnt weights, a product, weights that follow accuracies, gradient norms, combined gradients.
+# One of each kind: learned weights, a product, weights from accuracies and from gradient norms, combined gradients.
 KINDS = ["uncertainty", "geometric", "achievement", "gradnorm", "nash-mtl"]
 
 
@@ -118,7 +118,7 @@ def potential_for(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_balancing(name, cache, tmp_path):
-    """Trained; its weights and the accuracies are logged; its state is in the checkpoint."""
+    """Weights and accuracies are logged; the state of the method is in the checkpoint."""
     run = train(tmp_path, *cache, *SMALLEST, "--balancing", name, *potential_for(name))
     lines = lines_of(run)
     assert {"weight/depth", "weight/normal", "weight/segmentation", "loss/total"} <= lines[0].keys()
@@ -131,9 +131,11 @@ def test_balancing(name, cache, tmp_path):
         assert checkpoint.weighting["_accuracies"].isfinite().all()
 
 
-def test_a_method_continues_where_it_was(cache, tmp_path):
-    """Stopped after the first step of the second of two epochs: the same weights as without a stop. The other methods
-    do so in tests/training, with a smaller network."""
+def test_resuming_a_method(cache, tmp_path):
+    """Stopped after the first step of the second of two epochs: the same weights as without stopping.
+
+    For the other methods see tests/training.
+    """
     flags = [*cache, *SMALLEST, "--balancing", "achievement", *POTENTIAL]
     whole = train(tmp_path / "whole", *flags, "--num_epochs", "2")
     train(tmp_path / "stopped", *flags)
@@ -145,7 +147,7 @@ def test_a_method_continues_where_it_was(cache, tmp_path):
     assert [line["step"] for line in lines_of(run) if "loss/total" in line][-1] == 4
 
 
-def test_resuming_with_another_method_is_refused(cache, tmp_path):
+def test_resuming_with_another_method(cache, tmp_path):
     train(tmp_path, *cache, *SMALLEST, "--balancing", "fixed", "--max_minutes", "0")
     for flags in (["--balancing", "dwa"], ["--balancing", "fixed", "--loss_weights", "depth=7"]):
         with pytest.raises(UserError) as info:
@@ -161,7 +163,7 @@ def write_settings(run: Path, *flags: str) -> None:
 
 
 def test_potentials_from_single_task_trainings(cache, tmp_path):
-    """The highest accuracy of each; --potential overrules."""
+    """The highest accuracy of each run; --potential overrides it."""
     runs = []
     for task, accuracies in (("depth", (0.3, 0.7, 0.6)), ("normal", (0.4,)), ("segmentation", (0.1, 0.2))):
         runs.append(tmp_path / task)
@@ -195,14 +197,14 @@ def test_potentials_from_single_task_trainings(cache, tmp_path):
         (["--balancing", "upgrad", "--amp", "fp16"], ["--balancing upgrad", "--amp"]),
     ],
 )
-def test_what_does_not_go_together(flags, words, cache, tmp_path):
+def test_incompatible_options(flags, words, cache, tmp_path):
     with pytest.raises(UserError) as info:
         train(tmp_path, *cache, *flags)
     assert [word for word in words if word not in str(info.value)] == []
-    assert not list(tmp_path.iterdir()), "nothing is written, no folder either"
+    assert not list(tmp_path.iterdir()), "not even a folder is written"
 
 
-def test_potentials_from_the_wrong_run(cache, tmp_path):
+def test_potentials_from_unsuitable_runs(cache, tmp_path):
     for name, text, words in (
         ("several", '{"accuracy/depth": 0.5}\n{"accuracy/normal": 0.5}\n', ["depth", "normal"]),
         ("none", '{"loss/total": 1}\n', []),
@@ -224,13 +226,13 @@ def single_task_run(folder: Path, task: str, *flags: str) -> str:
     return str(folder)
 
 
-def test_two_potentials_of_a_task(cache, tmp_path):
+def test_two_potentials_for_a_task(cache, tmp_path):
     runs = [single_task_run(tmp_path / name, "depth", *cache) for name in ("first", "second")]
     with pytest.raises(UserError, match=r"--potential_from .*second.*depth"):
         train(tmp_path / "out", *cache, "--balancing", "achievement", "--potential_from", *runs)
 
 
-def test_a_potential_of_a_task_that_is_not_trained(cache, tmp_path):
+def test_a_potential_for_another_task(cache, tmp_path):
     run = single_task_run(tmp_path / "run", "depth", *cache)
     with pytest.raises(UserError, match=r"--potential_from .*run.*depth.*normal"):
         train(tmp_path / "out", *cache, "--task", "normal", "--balancing", "achievement", "--potential_from", run)
@@ -246,13 +248,13 @@ def test_a_potential_of_a_task_that_is_not_trained(cache, tmp_path):
         (["--metric_depth"], "--metric_depth"),
     ],
 )
-def test_potentials_of_another_validation_are_refused(cache, tmp_path, flags, named):
+def test_potentials_from_another_validation(cache, tmp_path, flags, named):
     run = single_task_run(tmp_path / "run", "depth", *cache, *flags)
     with pytest.raises(UserError, match=f"--potential_from {run}.*{named}"):
         train(tmp_path / "out", *cache, "--balancing", "achievement", "--potential_from", run)
 
 
-def test_a_potential_of_an_unknown_validation_is_refused(cache, tmp_path):
+def test_a_potential_from_an_unknown_validation(cache, tmp_path):
     run = single_task_run(tmp_path / "run", "depth", *cache)
     (tmp_path / "run/models/settings.json").unlink()
     with pytest.raises(UserError, match=r"--potential_from .*settings\.json"):

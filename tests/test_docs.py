@@ -1,4 +1,4 @@
-"""Links of the documentation lead somewhere, and every page is linked in the README."""
+"""Links in the documentation are valid, and the README links every page."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,12 @@ LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
 
 
 def text_of(page: Path) -> str:
-    """A page without its code blocks."""
+    """The text of a page without code blocks."""
     return re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The names by which GitHub links the headings of a page."""
+    """GitHub's anchors for the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", text_of(page), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -33,13 +33,13 @@ def test_links(page):
     assert [f"{path}#{anchor}" for path, anchor in links if anchor and anchor not in anchors_of(path)] == []
 
 
-def test_reached_from_the_readme():
+def test_readme_links_every_page():
     linked = {path.resolve() for path, _ in links_of(ROOT / "README.md")}
     assert [str(page) for page in PAGES if page.name != "README.md" and page.resolve() not in linked] == []
 
 
-def test_links_in_code():
-    """Messages and docstrings name pages that exist."""
+def test_pages_named_in_code():
+    """Messages and docstrings only name pages that exist."""
     files = [path for folder in ROOT.iterdir() if folder.is_dir() for path in folder.rglob("*.py")]
     named = {name for path in files for name in re.findall(r"docs/\w+\.md", path.read_text(encoding="utf-8"))}
     assert "docs/evaluate.md" in named

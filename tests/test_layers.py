@@ -1,4 +1,4 @@
-"""Nothing imports upwards or sideways: what a package needs of those above it is handed to it."""
+"""Packages import only from packages below them; what they need from above is passed to them as arguments."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# From the top to the bottom; the packages of a line do not know each other.
+# From top to bottom; packages in the same line do not import each other.
 LAYERS = [
     {"scripts"},
     {"benchmarks", "demo", "tools"},
@@ -28,7 +28,7 @@ def package_of(path: Path) -> str:
 
 
 def imported_names(path: Path) -> set[str]:
-    """First parts of the names of all modules that a file imports, wherever in the file."""
+    """Top-level names of all modules that a file imports anywhere."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -38,7 +38,7 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-def test_every_package_has_its_layer():
+def test_every_package_has_a_layer():
     packages = {path.parent.name for path in ROOT.glob("*/*.py")} - {"tests", ".ci", "docs"}
     assert packages <= LEVELS.keys()
 
@@ -48,13 +48,13 @@ def test_imports_run_down(path):
     package = package_of(path)
     scripts = {script.stem for script in ROOT.glob("*.py")}
     imported = imported_names(path)
-    assert not imported & scripts, "nobody imports a script"
+    assert not imported & scripts, "scripts are never imported"
     upwards = {name for name in imported & LEVELS.keys() if name != package and LEVELS[name] <= LEVELS[package]}
     assert not upwards, f"{package} imports {', '.join(sorted(upwards))}"
 
 
-def test_relative_imports_are_not_used():
-    """They would not be seen here."""
+def test_no_relative_imports():
+    """The test above does not detect them."""
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), path

@@ -1,4 +1,4 @@
-"""The three scripts from end to end, on a few small rooms."""
+"""Training, evaluation and prediction of panoramas from end to end, on a few small rooms."""
 
 import argparse
 import csv
@@ -54,8 +54,8 @@ SHORT = ["--fusion", "none", "--val_split", "val", "--ico_level", "2", "--num_ep
 SMALL_TRAINING = [*SMALL, *SHORT, "--num_train", "4"]
 
 
-def without_numbers_of_rooms(options: argparse.Namespace) -> argparse.Namespace:
-    """Options without the flags of Synthetic, if they are for another dataset."""
+def without_synthetic_flags(options: argparse.Namespace) -> argparse.Namespace:
+    """The options without flags for Synthetic if they are for another dataset."""
     if options.dataset != "Synthetic":
         options.num_train = options.num_val = None
     return options
@@ -63,14 +63,14 @@ def without_numbers_of_rooms(options: argparse.Namespace) -> argparse.Namespace:
 
 def train(log_dir: Path, *more: str) -> Path:
     arguments = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(log_dir), *more]
-    options = without_numbers_of_rooms(train_parser().parse_args(arguments))
+    options = without_synthetic_flags(train_parser().parse_args(arguments))
     train_elite360m.main(options)
     return log_dir / options.task / folder_of(options.backbone)
 
 
 def evaluate(weights: Path, log_dir: Path, *more: str) -> Path:
     options = eval_parser().parse_args([*SMALL, "--load_weights_dir", str(weights), "--log_dir", str(log_dir), *more])
-    eval_elite360m.main(without_numbers_of_rooms(options))
+    eval_elite360m.main(without_synthetic_flags(options))
     return log_dir / folder_of(options.backbone) / options.task
 
 
@@ -90,7 +90,7 @@ def evaluation(log_dir, run, tmp_path_factory):
     return evaluate(log_dir, tmp_path_factory.mktemp("test_uni"), "--trivial", "--report")
 
 
-def test_training_writes_the_files_that_users_know(run):
+def test_files_of_a_training(run):
     for path in (
         *("models/settings.json", "models/weights_last/last_model.pth", "models/weights_2/model.pth"),
         *("depth_models/best_depth_model.pth", "normal_models/best_normal_model.pth"),
@@ -99,21 +99,21 @@ def test_training_writes_the_files_that_users_know(run):
         assert (run / path).is_file(), path
     for folder in ("depth", "normal", "semantic"):
         for batch, count in (("1_0", 2), ("1_1", 1), ("2_0", 2), ("2_1", 1)):
-            pictures = list((run / "visual_results" / folder / batch).glob("*.png"))
-            assert len(pictures) == count
-            assert cv2.imread(str(pictures[0])).shape[1] > 700
+            images = list((run / "visual_results" / folder / batch).glob("*.png"))
+            assert len(images) == count
+            assert cv2.imread(str(images[0])).shape[1] > 700
     assert not (run / "models/weights_1").exists()
-    assert not list(run.rglob(".*")), "no temporary files are left"
+    assert not list(run.rglob(".*")), "no temporary files"
 
 
-def test_training_is_described(run):
+def test_settings_of_a_training(run):
     settings = json.loads((run / "models/settings.json").read_text())
     assert settings["options"]["batch_size"] == 2
     assert {"command", "versions", "git_commit", "python", "device"} <= settings.keys()
     assert (run / "depth/result.txt").read_text().count("epoch ") == 2, "a line per epoch"
 
 
-def test_tensorboard_holds_what_was_promised(run):
+def test_tensorboard(run):
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     scalars = set(events.Tags()["scalars"])
@@ -128,8 +128,8 @@ def test_tensorboard_holds_what_was_promised(run):
     assert len(events.Tags()["images"]) == 6, "two rooms, three tasks"
 
 
-def test_best_models_are_the_best(tmp_path, monkeypatch):
-    """Better, then worse: the file of a task is of the epoch that was best at it."""
+def test_best_models(tmp_path, monkeypatch):
+    """Each task keeps the model of its best epoch."""
     scores = iter([(0.5, 30, 0.2), (0.4, 31, 0.3), (0.6, 29, 0.1)])
 
     def validate(*args):
@@ -146,8 +146,8 @@ def test_best_models_are_the_best(tmp_path, monkeypatch):
     assert "optimizer" in torch.load(run / "models/state/last.pth", weights_only=True)["parts"]["stepper"]
 
 
-def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
-    """In eval mode, on the validation split: the last line of result.txt is what the evaluation of the file gives."""
+def test_validation_equals_an_evaluation_of_the_checkpoint(run, tmp_path):
+    """The last line of result.txt has the metrics of an evaluation on the validation split."""
     folder = evaluate(run, tmp_path, "--split", "val")
     results = json.loads((folder / "results.json").read_text())["results"]
     for task in TASKS:
@@ -157,8 +157,8 @@ def test_validation_is_an_evaluation_of_the_saved_weights(run, tmp_path):
         assert printed == pytest.approx({name: results[task][name] for name in printed}, abs=1e-4)
 
 
-def test_the_best_checkpoint_gives_the_metrics_that_made_it_the_best(tmp_path):
-    """Also of averaged weights, with their own running statistics and index tables."""
+def test_the_best_checkpoint_reproduces_its_validation(tmp_path):
+    """With averaged weights, which have separate running statistics and index tables."""
     run = train(tmp_path / "train", "--ema_decay", "0.9", "--learning_rate", "1e-2")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     epochs = [line for line in lines if "validation_depth/rms" in line]
@@ -169,7 +169,7 @@ def test_the_best_checkpoint_gives_the_metrics_that_made_it_the_best(tmp_path):
         assert results["depth"][name] == pytest.approx(best[f"validation_depth/{name}"], rel=1e-6)
 
 
-def test_checkpoint_tells_everything(run):
+def test_settings_in_the_checkpoint(run):
     settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
     assert (settings.backbone, settings.ico_level, settings.height, settings.width) == (BACKBONE, 2, 32, 64)
     assert settings.tasks == tuple(TASKS)
@@ -199,10 +199,7 @@ def test_evaluation(evaluation):
 
 
 def test_cost(log_dir, run, tmp_path, capsys):
-    """Parameters of the checkpoint; multiply-adds of one forward pass, which grow with the number of pixels.
-
-    A size that is not the training's is noted.
-    """
+    """Parameters of the checkpoint; multiply-adds grow with the number of pixels. Other sizes are noted."""
     results = {}
     for height in (32, 64):
         size = ["--height", str(height), "--width", str(2 * height), "--num_val", "1"]
@@ -220,7 +217,7 @@ def test_cost(log_dir, run, tmp_path, capsys):
 
 
 def test_predictions_of_another_program(run, evaluation, tmp_path, capsys):
-    """The files of a network's predictions have its metrics; what is missing is named, and nothing is written."""
+    """Files with a network's predictions have its metrics. A missing file is named, and nothing is written."""
     dataset = SyntheticRooms("test", 3, 32, 64)
     checkpoint = load_checkpoint(run / "models/weights_last/last_model.pth")
     network = checkpoint.build_network().eval()
@@ -253,7 +250,7 @@ def test_predictions_of_another_program(run, evaluation, tmp_path, capsys):
 
 
 def test_report(evaluation):
-    """The metrics of results.json to the last digit, and every image of every task, the worst first."""
+    """It has all digits of the metrics in results.json, and every image of every task, the worst first."""
     text = (evaluation / "report.html").read_text(encoding="utf-8")
     results = json.loads((evaluation / "results.json").read_text())
     shown = {key: float(value) for key, value in re.findall(r'data-metric="([^"]*)" data-value="([^"]*)"', text)}
@@ -270,12 +267,12 @@ def test_report(evaluation):
     assert results["checkpoint"]["sha256"] in text
 
 
-def test_no_report_unless_asked_for(run, tmp_path):
+def test_no_report_by_default(run, tmp_path):
     assert not (evaluate(run, tmp_path, "--task", "depth_segmentation") / "report.html").exists()
 
 
 def test_baselines(evaluation):
-    """By hand: the rms of each room around the mean of each row, and around any constant."""
+    """Against the rms of each room around the means of rows, and around many constants."""
     rooms = SyntheticRooms("test", 3, 32, 64)
     depths = np.stack([rooms.read(i).depth for i in range(3)]).astype(float)
     results = json.loads((evaluation / "results.json").read_text())
@@ -303,8 +300,8 @@ def test_evaluation_does_not_depend_on_the_batch_size(run, evaluation, tmp_path)
         assert ours[task] == pytest.approx(theirs[task], rel=1e-3)
 
 
-def test_evaluation_of_some_tasks_of_three(run, evaluation, tmp_path):
-    """Given the checkpoint itself, since the path of --task depth is another."""
+def test_evaluation_of_one_task_of_three(run, evaluation, tmp_path):
+    """From the checkpoint file: the run folder of --task depth would be another one."""
     folder = evaluate(run / "models/weights_last/last_model.pth", tmp_path, "--task", "depth")
     ours = json.loads((folder / "results.json").read_text())["results"]
     assert ours.keys() == {"depth"}
@@ -316,8 +313,8 @@ def test_training_is_reproducible(run, tmp_path):
     assert (again / "depth/result.txt").read_text() == (run / "depth/result.txt").read_text()
 
 
-def test_training_starts_from_weights(run, log_dir, tmp_path):
-    """With a learning rate of zero the weights stay what they were at the start."""
+def test_initial_weights(run, log_dir, tmp_path):
+    """With a learning rate of zero, the weights stay those of the checkpoint."""
     again = train(tmp_path, "--load_weights_dir", str(log_dir), "--learning_rate", "0", "--num_epochs", "1")
     first, second = (load_checkpoint(folder / "models/weights_last/last_model.pth") for folder in (run, again))
     assert torch.equal(first.weighting["log_variances"], second.weighting["log_variances"])
@@ -328,24 +325,24 @@ def test_training_starts_from_weights(run, log_dir, tmp_path):
 
 @pytest.fixture
 def panorama(tmp_path):
-    path = tmp_path / "pictures" / "my room.png"
+    path = tmp_path / "images" / "my room.png"
     save_image(path, SyntheticRooms("test", 1, 96, 192).read(0).rgb)
     return path
 
 
-def predict(checkpoint: Path, picture: Path | str, out: Path, *more: str, exit_code: int = 0) -> Path:
-    arguments = ["--checkpoint", str(checkpoint), "--input", str(picture), "--out", str(out), *more]
+def predict(checkpoint: Path, image: Path | str, out: Path, *more: str, exit_code: int = 0) -> Path:
+    arguments = ["--checkpoint", str(checkpoint), "--input", str(image), "--out", str(out), *more]
     assert predict_elite360m.main(predict_parser().parse_args(arguments)) == exit_code
     return out
 
 
 def names(folder: Path) -> set[str]:
-    """Of all files below a folder."""
+    """Relative paths of all files in a folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def results(stem: str, *kinds: str) -> set[str]:
-    """Names of the files of these values of --save; every kind but glb and mesh when none is given."""
+    """Names of the files for these values of --save; without any, for all but glb and mesh."""
     endings = {
         "depth": ["_depth.npy", "_depth.png"],
         "normal": ["_normal.npy", "_normal.png"],
@@ -359,18 +356,18 @@ def results(stem: str, *kinds: str) -> set[str]:
     return {f"{stem}.json", *(stem + ending for kind in chosen for ending in endings[kind])}
 
 
-@pytest.mark.parametrize("given", ["file", "folder"])
-def test_prediction(run, panorama, tmp_path, given):
-    out = predict(run, panorama if given == "file" else panorama.parent, tmp_path / "out")
+@pytest.mark.parametrize("source", ["file", "folder"])
+def test_prediction(run, panorama, tmp_path, source):
+    out = predict(run, panorama if source == "file" else panorama.parent, tmp_path / "out")
     assert names(out) == results("my room")
     depth, normal = np.load(out / "my room_depth.npy"), np.load(out / "my room_normal.npy")
     assert (depth.shape, depth.dtype) == ((32, 64), np.float32)
     assert 0 < depth.min() <= depth.max() < 10
     assert (normal.shape, normal.dtype) == ((32, 64, 3), np.float32)
     assert np.linalg.norm(normal, axis=-1) == pytest.approx(np.ones((32, 64)), abs=1e-4)
-    millimetres = cv2.imread(str(out / "my room_depth.png"), cv2.IMREAD_UNCHANGED)
-    assert millimetres.dtype == np.uint16
-    assert np.abs(millimetres / 1000 - depth).max() <= 0.5e-3 + 1e-6
+    millimeters = cv2.imread(str(out / "my room_depth.png"), cv2.IMREAD_UNCHANGED)
+    assert millimeters.dtype == np.uint16
+    assert np.abs(millimeters / 1000 - depth).max() <= 0.5e-3 + 1e-6
     colors = cv2.imread(str(out / "my room_normal.png"))[..., ::-1]
     assert np.abs(colors / 127.5 - 1 - normal).max() <= 1 / 255 + 1e-6
     labels = cv2.imread(str(out / "my room_labels.png"), cv2.IMREAD_UNCHANGED)
@@ -385,7 +382,7 @@ def test_prediction(run, panorama, tmp_path, given):
     np.testing.assert_allclose(points, depth_to_points(depth).reshape(-1, 3), atol=1e-5)
 
 
-def test_what_is_said_about_a_prediction(run, panorama, tmp_path):
+def test_json_of_a_prediction(run, panorama, tmp_path):
     out = predict(run, panorama, tmp_path / "out", "--tta", "2")
     description = json.loads((out / "my room.json").read_text())
     assert description["input"] == {
@@ -425,13 +422,13 @@ def test_prediction_of_a_single_task(run, panorama, tmp_path):
 
 
 @pytest.mark.parametrize("kinds", [("depth",), ("labels", "panel"), ("glb", "mesh")])
-def test_what_is_saved(run, panorama, tmp_path, kinds):
+def test_save_kinds(run, panorama, tmp_path, kinds):
     assert names(predict(run, panorama, tmp_path / "out", "--save", *kinds)) == results("my room", *kinds)
 
 
 @pytest.fixture
 def photos(panorama):
-    """A tree of two good pictures and four bad ones."""
+    """A folder tree with two good images and four bad ones."""
     shutil.copytree(panorama.parent, panorama.parent / "up stairs")
     (panorama.parent / "broken.png").write_bytes(panorama.read_bytes()[:1000])
     (panorama.parent / "empty.jpg").touch()
@@ -444,14 +441,14 @@ GOOD = results("my room") | {f"up stairs/{name}" for name in results("my room")}
 
 
 @pytest.mark.parametrize("pattern", ["", "/**/*.*"])
-def test_bad_pictures_do_not_stop_the_others(run, photos, tmp_path, capsys, pattern):
+def test_bad_images_are_skipped(run, photos, tmp_path, capsys, pattern):
     out = predict(run, f"{photos}{pattern}", tmp_path / "out", exit_code=1)
     assert names(out) == GOOD
     captured = capsys.readouterr()
-    description = sorted(
+    failures = sorted(
         line.removeprefix("failed: ") for line in captured.err.splitlines() if line.startswith("failed: ")
     )
-    assert description == [
+    assert failures == [
         f"{photos}/broken.png is truncated",
         f"{photos}/empty.jpg is not an image, or is damaged",
         f"{photos}/light.exr is an OpenEXR file, which this OpenCV cannot read: convert it to .hdr",
@@ -462,32 +459,32 @@ def test_bad_pictures_do_not_stop_the_others(run, photos, tmp_path, capsys, patt
     assert "seam score: depth " in captured.out
 
 
-def test_stretched_pictures(run, photos, tmp_path):
+def test_stretched_images(run, photos, tmp_path):
     out = predict(run, photos / "up stairs", tmp_path / "out", "--force")
     assert names(out) == results("my room") | results("square")
     assert json.loads((out / "square.json").read_text())["input"]["stretched"]
     assert not json.loads((out / "my room.json").read_text())["input"]["stretched"]
 
 
-def test_what_is_there_is_not_predicted_again(run, photos, tmp_path, capsys):
+def test_existing_predictions_are_skipped(run, photos, tmp_path, capsys):
     out = predict(run, photos, tmp_path / "out", exit_code=1)
     (out / "my room_panel.png").unlink()
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
-    def written_again() -> set[str]:
+    def rewritten() -> set[str]:
         return {str(path.relative_to(out)) for path, time in times.items() if path.stat().st_mtime_ns != time}
 
     predict(run, photos, out, exit_code=1)
     assert "1 predicted, 1 there already, 4 failed" in capsys.readouterr().out
     assert names(out) == GOOD
-    assert written_again() == results("my room") - {"my room_panel.png"}, "one file of it was gone"
+    assert rewritten() == results("my room") - {"my room_panel.png"}, "one of its files was missing"
     predict(run, photos, out, "--save", "glb", exit_code=1)
-    assert "2 predicted, 0 there already" in capsys.readouterr().out, "another kind of file"
+    assert "2 predicted, 0 there already" in capsys.readouterr().out, "other files"
     predict(run, photos, out, "--overwrite", exit_code=1)
     assert "2 predicted, 0 there already" in capsys.readouterr().out
 
 
-def test_results_of_something_else_are_not_taken_for_these(run, panorama, tmp_path):
+def test_other_predictions_are_not_replaced(run, panorama, tmp_path):
     out = predict(run, panorama, tmp_path / "out")
     with pytest.raises(UserError, match=r"my room.json .*--overwrite"):
         predict(run, panorama, out, "--tta", "2")
@@ -500,7 +497,7 @@ def test_results_of_something_else_are_not_taken_for_these(run, panorama, tmp_pa
         predict(run, panorama, out)
 
 
-def test_a_panorama_replaced_by_one_of_the_same_size_is_predicted_again(run, panorama, tmp_path, capsys):
+def test_a_replaced_panorama_is_predicted_again(run, panorama, tmp_path, capsys):
     image = panorama.with_suffix(".bmp")
     save_image(image, cv2.imread(str(panorama)))
     out = predict(run, image, tmp_path / "out")
@@ -512,7 +509,7 @@ def test_a_panorama_replaced_by_one_of_the_same_size_is_predicted_again(run, pan
     assert not np.array_equal(np.load(out / "my room_depth.npy"), first)
 
 
-def test_prediction_never_loses_a_result(run, panorama, tmp_path):
+def test_predictions_do_not_overwrite_each_other_or_the_input(run, panorama, tmp_path):
     save_image(panorama.with_suffix(".jpg"), np.zeros((64, 128, 3), np.uint8))
     out = predict(run, panorama.parent, tmp_path / "out")
     assert names(out) == results("my room.jpg") | results("my room.png")
@@ -521,13 +518,13 @@ def test_prediction_never_loses_a_result(run, panorama, tmp_path):
 
 
 def test_evaluation_of_averaged_views(run, evaluation, tmp_path):
-    """The plain network is evaluated beside it, and one view is the plain network."""
+    """The plain network is evaluated, too, with the results of an evaluation without --tta."""
     folder = evaluate(run, tmp_path, "--tta", "2")
     averaged, plain = (json.loads((path / "results.json").read_text()) for path in (folder, evaluation))
     assert (averaged["tta"], plain["tta"]) == (2, 1)
     for task in TASKS:
         assert averaged["plain"][task] == pytest.approx(plain["results"][task])
-        if task != "segmentation":  # labels may be the same everywhere
+        if task != "segmentation":  # labels may be constant
             assert averaged["results"][task]["seam"] != pytest.approx(plain["results"][task]["seam"])
         assert 0 <= plain["results"][task]["seam"] <= 32
         lines = (folder / TASKS[task].folder / "result.txt").read_text().splitlines()
@@ -569,8 +566,8 @@ def evaluate_as_a_script(weights: Path, log_dir: Path, rank: int, num_processes:
 
 
 @pytest.mark.slow
-def test_processes_refuse_together(run, tmp_path):
-    """They end with the line: none waits for the other, or shows a traceback."""
+def test_user_error_in_several_processes(run, tmp_path):
+    """All exit with the same line: none waits for another, or prints a traceback."""
     evaluate(run, tmp_path)
     log = tmp_path / "log"
     assert Launch(partial(evaluate_as_a_script, run, tmp_path), 2, log).exit_codes() == [2, 2]
@@ -583,7 +580,7 @@ def test_processes_refuse_together(run, tmp_path):
 
 
 def run_program(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str) -> int:
-    """Exit code of a script, run as a program but in this process, which has imported torch already."""
+    """Run a script as a program, but in this process, which has already imported torch. Returns: the exit code."""
     monkeypatch.setattr(sys, "argv", [script, *arguments])
     with pytest.raises(SystemExit) as info:
         runpy.run_path(str(ROOT / script), run_name="__main__")
@@ -598,7 +595,7 @@ def run_program(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str) -
         ("predict_elite360m.py", ["--checkpoint", "{0}/none", "--input", "{0}/none", "--out", "{0}/out"]),
     ],
 )
-def test_a_user_error_is_one_line_and_exit_code_2(script, flags, tmp_path, monkeypatch, capfd):
+def test_user_errors_are_one_line_with_exit_code_2(script, flags, tmp_path, monkeypatch, capfd):
     assert run_program(monkeypatch, script, *(flag.format(tmp_path) for flag in flags)) == 2
     printed, error = capfd.readouterr()
     assert error.startswith("error: ")
@@ -608,8 +605,8 @@ def test_a_user_error_is_one_line_and_exit_code_2(script, flags, tmp_path, monke
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "nothing is written"
 
 
-def test_no_download_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capfd):
-    """Offline, the download client fails at once, as it does without a network."""
+def test_failed_download(tmp_path, monkeypatch, capfd):
+    """The client's offline mode fails at once, like a missing network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     command = [*SMALL_TRAINING, "--backbone", "Elite360M_Res18", "--log_dir", str(tmp_path)]
@@ -621,42 +618,42 @@ def test_no_download_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capfd):
     assert not list(tmp_path.glob("*/*/models")), "nothing is written"
 
 
-def train_as_a_launcher_does(arguments: list[str], *_) -> None:
+def train_in_process(arguments: list[str], *_) -> None:
     train_elite360m.main(train_parser().parse_args(arguments))
 
 
 @pytest.mark.slow
 def test_two_processes_train(tmp_path):
-    """The documentation's commands, which CI runs, do so by torchrun and torch.distributed.launch."""
+    """With torchrun and torch.distributed.launch, see the documented commands, which CI runs."""
     arguments = [*SMALL_TRAINING, "--no_pretrained", "--log_dir", str(tmp_path), "--gpu_devices", "0", "1"]
-    Launch(partial(train_as_a_launcher_does, arguments), 2).wait()
+    Launch(partial(train_in_process, arguments), 2).wait()
     run = tmp_path / TRIPLE / BACKBONE_FOLDER
     trained = load_checkpoint(run / "models/weights_last/last_model.pth")
     assert not [key for key in trained.network if "module." in key]
     assert (run / "depth/result.txt").read_text().count("epoch ") == 2
 
 
-def evaluate_as_a_launcher_does(arguments: list[str], *_) -> None:
+def evaluate_in_process(arguments: list[str], *_) -> None:
     evaluate(*map(Path, arguments[:2]), *arguments[2:])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_evaluate_to_the_metrics_of_one(processes, tmp_path, log_dir, evaluation):
-    """Three images: with two processes one has more than the other, and each image counts once."""
+def test_several_processes_evaluate_like_one(processes, tmp_path, log_dir, evaluation):
+    """Three images: two processes have different numbers of images, each of which counts once."""
     arguments = [str(log_dir), str(tmp_path), "--trivial", "--report"]
-    Launch(partial(evaluate_as_a_launcher_does, arguments), processes).wait()
+    Launch(partial(evaluate_in_process, arguments), processes).wait()
     folders = (tmp_path / BACKBONE_FOLDER / TRIPLE, evaluation)
-    together, alone = (json.loads((folder / "results.json").read_text()) for folder in folders)
+    together, single = (json.loads((folder / "results.json").read_text()) for folder in folders)
     assert together["num_images"] == 3
-    assert together["baselines"]["values"] == alone["baselines"]["values"]
+    assert together["baselines"]["values"] == single["baselines"]["values"]
     for kind in ("results", "constant", "fixed_map"):
         for task in TASKS:
-            assert together[kind][task] == pytest.approx(alone[kind][task], rel=1e-3)
+            assert together[kind][task] == pytest.approx(single[kind][task], rel=1e-3)
     pages = [(folder / "report.html").read_text(encoding="utf-8") for folder in folders]
     for pattern in (r'data-index="([^"]*)"', r'data-count="([^"]*)"', r"of [\d,]+ pixels"):
         ours, theirs = (re.findall(pattern, page) for page in pages)
-        assert ours == theirs, "the same images in the same order, and the same numbers of pixels"
+        assert ours == theirs, "same images, order and numbers of pixels"
         assert ours
     for pattern in (r'data-fraction="([^"]*)"', r'data-score="([^"]*)"', r'data-mean="([^"]*)"'):
         ours, theirs = ([float(value) for value in re.findall(pattern, page)] for page in pages)
@@ -673,14 +670,14 @@ def structured(tmp_path_factory):
 
 @pytest.fixture
 def on_disk(structured, tmp_path):
-    """Options that work on a copy of a small Structured3D, and its root."""
+    """Options for a copy of a small Structured3D, and the root of the copy."""
     root = shutil.copytree(structured, tmp_path / "Struc3D")
     return ["--dataset", "Struc3D", "--dataset_rootdir", str(root)], root
 
 
 @pytest.fixture(scope="module")
 def printed_and_run_on_disk(structured, tmp_path_factory):
-    """What a training on the small Structured3D printed, and its run."""
+    """The output of a training on the small Structured3D, and its run folder."""
     options = ["--dataset", "Struc3D", "--dataset_rootdir", str(structured), "--num_epochs", "1", "--fusion", "b2f"]
     with redirect_stdout(StringIO()) as printed:
         run = train(tmp_path_factory.mktemp("on_disk"), *options)
@@ -693,7 +690,7 @@ def run_on_disk(printed_and_run_on_disk):
 
 
 def test_a_dataset_on_disk(printed_and_run_on_disk, on_disk, tmp_path, capsys):
-    """The unit of depth is printed at the start, kept in the checkpoint, and written beside the metrics."""
+    """The unit of depth is printed, and saved in the checkpoint and with the metrics."""
     options, _ = on_disk
     printed, run = printed_and_run_on_disk
     assert "Struc3D, split train: 3 panoramas of the 18334 of the complete dataset" in printed
@@ -708,8 +705,8 @@ def test_a_dataset_on_disk(printed_and_run_on_disk, on_disk, tmp_path, capsys):
     assert "# depth unit: relative" in (folder / "depth/result.txt").read_text()
 
 
-def test_a_dataset_of_ones_own(tmp_path, capsys):
-    """Trained on depth, evaluated, and fine-tuned for all tasks; what dataset.json says cannot change on resuming."""
+def test_dataset_folder(tmp_path, capsys):
+    """Train on depth, evaluate, and fine-tune for all tasks. A resumed run rejects a changed dataset.json."""
     root = tmp_path / "data"
     write_dataset("Folder", num=1, out=root, height=32)
     complete = json.loads((root / "dataset.json").read_text())
@@ -732,6 +729,8 @@ def test_a_dataset_of_ones_own(tmp_path, capsys):
     (root / "dataset.json").write_text(json.dumps(description | {"depth": {"unit": "relative"}}))
     with pytest.raises(UserError, match="--allow_mismatch depth"):
         evaluate(run, tmp_path / "eval", *own, "--task", "depth")
+    with pytest.raises(UserError, match="--protocol da2"):
+        evaluate(run, tmp_path / "other", *own, "--task", "depth", "--allow_mismatch", "depth", "--protocol", "da2")
 
     (root / "dataset.json").write_text(json.dumps(complete))
     capsys.readouterr()
@@ -741,8 +740,8 @@ def test_a_dataset_of_ones_own(tmp_path, capsys):
     assert load_checkpoint(tuned / "models/weights_last/last_model.pth").settings.class_names[0] == "beam"
 
 
-def test_a_mismatch_of_meanings_is_refused(run_on_disk, on_disk, tmp_path, capsys):
-    """Unless a flag says so; then it is on record."""
+def test_mismatches_are_rejected(run_on_disk, on_disk, tmp_path, capsys):
+    """With --allow_mismatch, they are printed and written to the results."""
     run, (options, _) = run_on_disk, on_disk
     for flags, named in (
         (["--metric_depth"], "--metric_depth.*--allow_mismatch depth"),
@@ -764,8 +763,8 @@ def test_a_mismatch_of_meanings_is_refused(run_on_disk, on_disk, tmp_path, capsy
         assert "mismatch: " in (folder / name).read_text(), name
 
 
-def test_released_weights_can_be_evaluated(run, tmp_path, capsys):
-    """Their meaning is not known, and that is said; the number of classes is compared all the same."""
+def test_evaluating_released_weights(run, tmp_path, capsys):
+    """A note states that the meaning of their predictions is unknown."""
     settings = load_checkpoint(run / "models/weights_last/last_model.pth").settings
     network = replace(settings, backbone="Elite360M_Res18", fusion="b2f").build_network()
     state = {f"module.{released_key(key)}": value for key, value in network.state_dict().items()}
@@ -780,7 +779,7 @@ def test_released_weights_can_be_evaluated(run, tmp_path, capsys):
 
 
 def test_results_of_another_evaluation_are_not_replaced(run, tmp_path):
-    """By checkpoint and options; the same one may be repeated, and --overwrite replaces."""
+    """Without --overwrite. The same evaluation may be repeated."""
     folder = evaluate(run, tmp_path, "--report")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for weights, flags, named in (
@@ -800,7 +799,7 @@ def test_results_of_another_evaluation_are_not_replaced(run, tmp_path):
 
 
 def test_another_list_is_another_evaluation(run_on_disk, on_disk, tmp_path):
-    """Whatever it is called; and one that fails on the way leaves the results as they were."""
+    """Even in a file of the same name. A failing evaluation leaves earlier results unchanged."""
     run, (options, root) = run_on_disk, on_disk
     panoramas = [str(path.parent.relative_to(root)) for path in sorted(root.rglob("rgb_rawlight.png"))]
     names = ("rgb_rawlight", "depth", "semantic", "normal")
@@ -819,10 +818,10 @@ def test_another_list_is_another_evaluation(run_on_disk, on_disk, tmp_path):
 
 
 def test_a_task_without_ground_truth(run_on_disk, on_disk, tmp_path, capsys):
-    """It is said in a line, its metrics are null, and nothing is drawn."""
+    """It is printed, its metrics are null, and its charts are omitted."""
     run, (options, root) = run_on_disk, on_disk
     for path in root.rglob("semantic.png"):
-        save_image(path, np.zeros((32, 64), np.uint8))  # unlabelled
+        save_image(path, np.zeros((32, 64), np.uint8))  # no labels
     capsys.readouterr()
     folder = evaluate(run, tmp_path / "eval", *options, "--report", "--trivial")
     assert capsys.readouterr().out.count("segmentation: no panorama has ground truth") == 1
@@ -840,11 +839,11 @@ def test_a_task_without_ground_truth(run_on_disk, on_disk, tmp_path, capsys):
     assert 'aria-label="confusion matrix"' not in page
 
 
-def test_numbers_that_are_not_finite_are_empty_cells(run, tmp_path):
+def test_non_finite_metrics_are_empty_cells(run, tmp_path):
     content = torch.load(run / "models/weights_last/last_model.pth", weights_only=True)
     for key, value in content["network"].items():
         if "heads.normal" in key:
-            value.fill_(3e38)  # finite, but what it makes is not
+            value.fill_(3e38)  # finite, but its products are not
     torch.save(content, tmp_path / "diverged.pth")
     folder = evaluate(tmp_path / "diverged.pth", tmp_path / "eval", "--report")
     with open(folder / "per_image.csv", newline="") as file:
@@ -854,8 +853,8 @@ def test_numbers_that_are_not_finite_are_empty_cells(run, tmp_path):
     assert "nan" not in (folder / "per_image.csv").read_text()
 
 
-def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path, monkeypatch, capfd):
-    """Nothing of it is left, and earlier results are as they were."""
+def test_ctrl_c_during_evaluation(run, tmp_path, monkeypatch, capfd):
+    """One line; its files are removed, and earlier results are unchanged."""
     before = evaluate(run, tmp_path).joinpath("results.json").read_bytes()
     folder = tmp_path / BACKBONE_FOLDER / TRIPLE
     unfinished = folder / "unfinished"
@@ -870,7 +869,7 @@ def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path, monkeypatch, cap
 
         return draw_and_interrupt
 
-    monkeypatch.setattr("visual.panels.panel_writer", panel_writer_with_ctrl_c)
+    monkeypatch.setattr("reports.evaluation.panel_writer", panel_writer_with_ctrl_c)
     handler = signal.getsignal(signal.SIGINT)
     capfd.readouterr()
     try:
@@ -885,8 +884,8 @@ def test_ctrl_c_ends_an_evaluation_with_one_line(run, tmp_path, monkeypatch, cap
     assert (folder / "results.json").read_bytes() == before
 
 
-def test_fine_tuning_prints_what_differs(run_on_disk, on_disk, tmp_path, capsys):
-    """Another unit of depth is a line, another network is refused by its options."""
+def test_fine_tuning_with_differences(run_on_disk, on_disk, tmp_path, capsys):
+    """Another unit of depth is printed; another network is rejected."""
     options, _ = on_disk
     flags = [*options, "--num_epochs", "1", "--load_weights_dir", str(run_on_disk)]
     train(tmp_path / "second", *flags, "--metric_depth", "--fusion", "b2f", "--b2f", "corrected")

@@ -1,4 +1,4 @@
-"""A tiny multi-task network with losses and batches, for tests of the training engine, which knows no real one."""
+"""A tiny multi-task network with losses and batches, for tests of the training engine."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -27,18 +27,18 @@ BALANCING_OPTIONS = {
     "focusing_factor": 2.0,
     "seed": 7,
 }
-# A sum with learnt weights, a fixed sum, a product, what follows accuracies, what reads losses, what reads gradient
-# norms, and what combines gradients.
+# One balancing method of each kind: a sum with learned weights, a fixed sum, a product, weights from accuracies, from
+# losses and from gradient norms, and combined gradients.
 KINDS = ["uncertainty", "fixed", "geometric", "achievement", "dwa", "gradnorm", "upgrad"]
 
 
 class TinyMultiTask(nn.Module):
-    """Two convolutions that all tasks share, and one for each task; see `training.objective.MultiTaskNetwork`.
+    """Two shared convolutions, and one for each task; see `training.objective.MultiTaskNetwork`.
 
     Args:
         tasks: some of TASKS.
-        intermediate: whether there are further predictions, at half the size.
-        dropout: probability, to draw random numbers in training.
+        intermediate: whether there are intermediate predictions, at half the size.
+        dropout: probability; dropout draws random numbers in training.
     """
 
     def __init__(self, tasks: tuple[str, ...] = TASKS, intermediate: bool = True, dropout: float = 0.0):
@@ -50,7 +50,7 @@ class TinyMultiTask(nn.Module):
         self.heads = nn.ModuleDict({task: nn.Conv2d(WIDTH, CHANNELS[task], 1) for task in tasks})
         small = tasks if intermediate else ()
         self.intermediate_heads = nn.ModuleDict({task: nn.Conv2d(WIDTH, CHANNELS[task], 1) for task in small})
-        self.register_buffer("order", torch.arange(WIDTH).roll(3))  # integers that a forward pass needs
+        self.register_buffer("order", torch.arange(WIDTH).roll(3))  # an integer buffer that the forward pass needs
 
     @property
     def last_shared_weight(self) -> nn.Parameter:
@@ -78,7 +78,7 @@ def valid_mask(task: str, batch: dict) -> torch.Tensor:
 
 
 def tiny_loss(task: str, prediction: torch.Tensor, batch: dict) -> LossSum:
-    """Cross-entropy for ``kind``, the absolute difference for others: sums over the valid pixels."""
+    """Cross-entropy for ``kind``, absolute differences for the others, summed over the valid pixels."""
     if task == "kind":
         errors = F.cross_entropy(prediction, batch["kind"], ignore_index=NO_KIND, reduction="none")
     else:
@@ -95,13 +95,13 @@ def loss_term(task: str) -> LossTerm:
 
 
 def resize_targets(batch: dict, size: tuple[int, int]) -> dict:
-    """Ground truth at half the size: every second pixel. Masks keep the same fraction (see `tiny_batch`)."""
+    """Ground truth at half the size: every second pixel. The fraction of valid pixels stays (see `tiny_image`)."""
     assert size == (batch["rgb"].shape[-2] // 2, batch["rgb"].shape[-1] // 2)
     return {name: maps[..., ::2, ::2] for name, maps in batch.items() if name not in ("rgb", "id")}
 
 
 def tiny_image(number: int, height: int = 4, width: int = 8) -> dict:
-    """An image with ground truth that follows from it; valid pixels lie in blocks of 2 x 2, unevenly over images."""
+    """An image with ground truth computed from it. Valid pixels form 2 x 2 blocks; their number differs by image."""
     generator = torch.Generator().manual_seed(number)
     rgb = torch.rand(3, height, width, generator=generator)
     image = {
@@ -124,7 +124,7 @@ def tiny_image(number: int, height: int = 4, width: int = 8) -> dict:
 
 
 def tiny_batch(numbers: Iterable[int]) -> dict:
-    """A batch of the images of these numbers."""
+    """A batch of the images with these numbers."""
     return torch.utils.data.default_collate([tiny_image(number) for number in numbers])
 
 
@@ -135,20 +135,20 @@ def without_labels(batch: dict, task: str) -> dict:
     return batch | {f"{task}_mask": torch.zeros_like(batch[f"{task}_mask"])}
 
 
-def spoilt(batch: dict) -> dict:
+def with_nan_input(batch: dict) -> dict:
     """The batch with an input that makes every loss NaN."""
     return batch | {"rgb": batch["rgb"] * torch.nan}
 
 
 def tiny_network(**settings) -> TinyMultiTask:
-    """The same weights every time."""
+    """A network with the same weights every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return TinyMultiTask(**settings)
 
 
 def freeze_norms(module: nn.Module) -> None:
-    """Let BatchNorm use its running statistics, so that a batch may be cut into pieces."""
+    """Let BatchNorm use its running statistics, so that a batch can be split without changing the results."""
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.eval()
@@ -160,7 +160,7 @@ def tiny_objective(
     amp_type: torch.dtype | None = None,
     options: Mapping[str, object] = MappingProxyType({}),
 ) -> TrainingObjective:
-    """In training mode, around a copy of the network; `options` are further ones of the balancing method."""
+    """An objective in training mode, with a copy of the network; `options`: arguments of the balancing method."""
     network = tiny_network() if network is None else copy.deepcopy(network)
     losses = {task: loss_term(task) for task in network.tasks}
     method = build_balancing(balancing, network.tasks, **BALANCING_OPTIONS, **options)
@@ -177,14 +177,13 @@ def tiny_stepper(
     late: bool | None = None,
     **settings,
 ) -> Stepper:
-    """A fresh one.
+    """A new stepper.
 
     Args:
         balancing, network, amp_type, options: see `tiny_objective`.
         frozen: whether BatchNorm uses its running statistics.
-        device: of the weights.
-        late: see `Stepper`.
-        settings: of `OptimizationSettings`.
+        device, late: see `Stepper`.
+        settings: fields of `OptimizationSettings`.
     """
     objective = tiny_objective(balancing, network, amp_type, options)
     if frozen:
@@ -194,21 +193,21 @@ def tiny_stepper(
 
 
 def parameters(stepper: Stepper) -> dict[str, torch.Tensor]:
-    """Copies, by name."""
+    """Copies of all parameters, by name."""
     return {name: value.detach().clone() for name, value in stepper.objective.named_parameters()}
 
 
 def step_gradients(stepper: Stepper, batches: list[dict]) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-    """Take a step; its losses, and the gradients that the optimizer was given. Parameters without one are left out."""
+    """Take a step. Returns: its losses, and the gradients that the optimizer got, for the parameters that have one."""
     gradients = {}
 
     def record(*_) -> None:
         named = stepper.objective.named_parameters()
         gradients.update({name: p.grad.clone() for name, p in named if p.grad is not None})
 
-    with_hook = stepper.optimizer.register_step_pre_hook(record)
+    hook = stepper.optimizer.register_step_pre_hook(record)
     losses = stepper.step(batches).losses
-    with_hook.remove()
+    hook.remove()
     return {name: loss.item() for name, loss in losses.items()}, gradients
 
 
@@ -220,7 +219,7 @@ def assert_same_gradients(ours: Mapping[str, torch.Tensor], theirs: Mapping[str,
 
 
 def assert_identical(ours: object, theirs: object, where: str = "") -> None:
-    """Make sure that nested containers of tensors and numbers are the same to the last bit; NaN equals NaN."""
+    """Assert that nested containers of tensors and numbers are the same to the last bit; NaN equals NaN."""
     assert type(ours) is type(theirs), where
     if isinstance(theirs, torch.Tensor):
         assert ours.dtype == theirs.dtype, where

@@ -32,7 +32,7 @@ from metrics.protocol import Protocol
 from networks.backbones import DEFAULT
 from networks.checkpoint import Checkpoint, open_checkpoint
 from options.data import evaluation_set, loading_settings
-from options.evaluation import class_map_of, evaluated_batches
+from options.evaluation import check_protocol, class_map_of, evaluated_batches
 from options.protocol import protocol_of
 from prediction.candidate import Candidate, foreign_candidate, network_candidate
 from prediction.cost import measure_cost
@@ -71,6 +71,7 @@ def main(options: argparse.Namespace) -> None:
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
         dataset = evaluation_set(options, options.split, *size_of(options, sources.values()))
+        check_protocol(options, dataset)
         dataset.keeps_stored = protocol.needs_stored
         comparison = compare(options, sources, dataset, protocol, device)
     out.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,10 @@ from torch.optim.swa_utils import AveragedModel
 class MovingAverage(AveragedModel):
     """Exponential moving average of weights and statistics; integer buffers are copied.
 
-    torch's update copies the number of steps to the GPU every time, for which the host would wait.
+    Unlike in torch's class, the number of steps stays on the CPU: copying it to a GPU would make the host wait.
 
     Attributes:
-        n_averaged: number of steps so far, on the CPU.
+        n_averaged: number of steps so far.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -20,11 +20,11 @@ class MovingAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module, unless: torch.Tensor | None = None) -> None:
-        """Add the weights and buffers of `model`; those of the first step replace all. Does not count the step.
+        """Average in the weights and buffers of `model`; in the first step, copy them. Does not count the step.
 
         Args:
-            model: whose weights and buffers are added.
-            unless: a boolean scalar on the device: true for a step that changed nothing in `model` and is not added.
+            model: the trained network.
+            unless: boolean scalar on the device, true to leave the average unchanged.
         """
         averaged, copied = ([], []), ([], [])
         is_first = int(self.n_averaged) == 0

@@ -20,11 +20,11 @@ _SHOWN = 3  # differences in a message
 
 
 class EvaluationFolder:
-    """An evaluation writes to `run`, whose files are moved to `root` when they are complete.
+    """Collects the files of an evaluation in `run` and moves them to `root` when they are complete.
 
     Args:
         root: ``<log_dir>/<backbone>/<task value>``.
-        identity: what the metrics depend on, plain values by name.
+        identity: everything that the metrics depend on, plain values by name.
         folder_of_task: see `RunFolder`.
         overwrite: whether results of another evaluation may be replaced.
 
@@ -44,11 +44,11 @@ class EvaluationFolder:
         self._tasks = tuple(folder_of_task)
         self._identity = identity
         self._overwrite = overwrite
-        self._lock: int | None = None  # of the main process, on the folder of `run`
+        self._lock: int | None = None  # held by the main process, on the folder of `run`
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Check the folder and create `run`; at the end its files replace earlier results.
+        """Check the folder and create `run`; at the end its files replace earlier results, and the folder is printed.
 
         When the block raises, the new files are removed and earlier results are unchanged. All processes enter and
         leave together.
@@ -68,30 +68,32 @@ class EvaluationFolder:
                 self._unlock()
                 if not any(self.root.iterdir()):
                     self.root.rmdir()
+        if is_main():
+            print(f"written to {self.root}")
 
     def _prepare(self) -> None:
         self._check()
         self.run.root.mkdir(parents=True, exist_ok=True)
         self._lock_folder()
-        for path in self.run.root.iterdir():  # of an evaluation that was killed
+        for path in self.run.root.iterdir():  # left by a killed evaluation
             _remove(path)
 
     def _lock_folder(self) -> None:
-        """Lock the folder of `run`; the system drops the lock of a process that is killed."""
+        """Lock the folder of `run`; the system releases the lock of a killed process."""
         lock = os.open(self.run.root, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             raise UserError(
-                f"another evaluation is writing to {self.root}: wait for its end, or pass another --log_dir"
+                f"another evaluation is writing to {self.root}: wait until it ends, or pass another --log_dir"
             ) from None
         except OSError:
             pass  # a file system without locks
         self._lock = lock
 
     def _unlock(self) -> None:
-        with suppress(OSError):  # explicitly, as workers have copies of the descriptor
+        with suppress(OSError):  # explicitly, because workers have copies of the descriptor
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         os.close(self._lock)
 
@@ -106,7 +108,7 @@ class EvaluationFolder:
             (self.run.root / name).replace(self.root / name)
 
     def _names(self) -> list[str]:
-        """Paths that an evaluation may write, relative to its folder; results.json is the first."""
+        """Paths that an evaluation may write, relative to its folder."""
         return [*_FILES, *(str(self.run.result(task).relative_to(self.run.root)) for task in self._tasks)]
 
     def _check(self) -> None:
@@ -115,11 +117,11 @@ class EvaluationFolder:
         remedy = "pass --overwrite to replace it, or another --log_dir"
         results = self.root / _RESULTS
         if not results.exists():
-            raise UserError(f"{self.root} holds an evaluation that was not finished: {remedy}")
+            raise UserError(f"{self.root} holds an incomplete evaluation: {remedy}")
         try:
             earlier = dict(json.loads(results.read_text(encoding="utf-8"))[IDENTITY])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{results} is damaged, or not of this program: {remedy}") from error
+            raise UserError(f"{results} is damaged, or was not written by this program: {remedy}") from error
         different = [
             f"{name} {_short(earlier.get(name))} instead of {_short(value)}"
             for name, value in self._identity.items()

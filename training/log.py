@@ -21,26 +21,26 @@ from utils.files import to_json, write_text
 from utils.text import metrics_line
 
 Step = TypeVar("Step")
-_LONG_WAIT = 0.1  # fraction of the time, from which on a hint is printed
+_LONG_WAIT = 0.1  # fraction of the time above which a hint is printed
 _FIRST_STEPS = 20  # without a hint
-_POSTFIX_EVERY = 10  # batches: reading a loss makes a GPU wait, so not every time
+_POSTFIX_EVERY = 10  # steps: reading a loss makes the host wait for the GPU
 
 
 class MetricsFile:
     """metrics.jsonl: one JSON object per line, appended. A killed process may leave an incomplete last line.
 
     Args:
-        path: of the file.
-        keep: bytes of the existing file to keep; the rest is dropped.
+        path: the file.
+        keep: bytes of an existing file to keep; the rest is dropped.
     """
 
     def __init__(self, path: Path, keep: int = 0):
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = path.stat().st_size if path.exists() else 0
-        if found < keep:
+        size = path.stat().st_size if path.exists() else 0
+        if size < keep:
             print(f"{path} is shorter than when the state was saved: earlier metrics are missing", file=sys.stderr)
         self._file = open(path, "ab")  # noqa: SIM115 - see `close`
-        self._file.truncate(min(found, keep))
+        self._file.truncate(min(size, keep))
 
     def append(self, entry: dict) -> None:
         """Write one line."""
@@ -53,6 +53,7 @@ class MetricsFile:
         return self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
@@ -65,8 +66,9 @@ class TrainingLog:
     Args:
         run: where to write.
         log_frequency: steps over which losses are averaged.
-        balancing, optimizer: whose weights and learning rate are logged.
-        resumed: whether `load_state_dict` will be called; nothing is written before.
+        balancing: method whose task weights are logged.
+        optimizer: its learning rate is logged.
+        resumed: whether `load_state_dict` will be called; nothing is written before that.
     """
 
     def __init__(
@@ -91,13 +93,13 @@ class TrainingLog:
             self._open()
 
     def _open(self, metrics_size: int = 0) -> None:
-        """Open the files, keeping what was logged up to the current step (`metrics_size` bytes of metrics.jsonl)."""
+        """Open the files, keeping the entries up to the current step (`metrics_size` bytes of metrics.jsonl)."""
         if is_main():
             self._writer = SummaryWriter(self._run.tensorboard, purge_step=self._step + 1 if self._step else 0)
             self._metrics = MetricsFile(self._run.metrics, keep=metrics_size)
 
     def state_dict(self) -> dict:
-        """What is needed to continue as if nothing had happened."""
+        """Everything needed to resume the log."""
         return {"step": self._step, "results": self._results, "metrics_size": self._metrics.sync()}
 
     def load_state_dict(self, state: dict) -> None:
@@ -110,7 +112,9 @@ class TrainingLog:
 
         Args:
             steps: the inputs of each step.
-            first, total: number of steps of the epoch that are already done, and of all.
+            epoch: number of the epoch, from 1.
+            first: number of steps that were already done in this epoch.
+            total: number of steps in the epoch.
         """
         self._progress = tqdm(
             steps,
@@ -129,12 +133,12 @@ class TrainingLog:
             yield step
             waiting_since = time.perf_counter()
         self._write_window()
-        if is_main() and self._never_trained:
+        if is_main() and self._never_trained and first == 0:  # without the steps before a resumption it is unknown
             tasks = ", ".join(sorted(self._never_trained))
             tqdm.write(f"epoch {epoch}: no sample has ground truth for {tasks}: not trained", file=sys.stderr)
 
     def writes(self, steps_ahead: int) -> bool:
-        """Whether the step that many steps after the last one ends a window, whose metrics are written."""
+        """Whether metrics will be written after the step that comes `steps_ahead` steps after the last logged one."""
         return (self._step + steps_ahead) % self._log_frequency == 0
 
     def grad_norms(self, norms: dict[str, float]) -> None:
@@ -163,7 +167,7 @@ class TrainingLog:
             self._write_window()
 
     def _bad_step(self, problem: str) -> None:
-        """Log which losses of which samples are non-finite."""
+        """Log the non-finite losses and their samples."""
         if is_main():
             tqdm.write(f"step {self._step} skipped, not finite: {problem}", file=sys.stderr)
             self._write({"bad_step": problem}, self._step)
@@ -193,6 +197,7 @@ class TrainingLog:
             self._writer.add_text(name, text)
 
     def close(self) -> None:
+        """Close the files."""
         if self._writer:
             self._writer.close()
             self._metrics.close()
@@ -209,11 +214,11 @@ class TrainingLog:
         return f"{self._waited / (time.perf_counter() - self._window_start):.0%} waiting for data"
 
     def _write_window(self) -> None:
-        """Write means over the steps since the last window; called by all processes, written by the main one."""
+        """Write means over the steps since the last window. Called by all processes; the main one writes."""
         if not self._num_steps:
             return
         elapsed = time.perf_counter() - self._window_start
-        # Each process holds its part of the global loss times the number of processes, so the mean is the global loss.
+        # Each process has its part of the global loss times the number of processes, so the mean is the global loss.
         scale = self._num_steps * world_size()
         means = all_sum(torch.stack([*self._loss_sums.values()])) / scale
         losses = dict(zip(self._loss_sums, means.tolist(), strict=True))
@@ -247,8 +252,8 @@ class TrainingLog:
 
 
 def _peak_memory() -> dict[str, float]:
-    """The largest memory, in GB: of the window on a GPU, of tensors and with what torch holds in reserve; otherwise of
-    this process, since its start."""
+    """Peak memory in units of 2^30 bytes. On a GPU: of tensors, and reserved by torch, since the last window; on a CPU:
+    of this process since its start."""
     if torch.cuda.is_initialized():
         in_bytes = {
             "run/memory_gb": torch.cuda.max_memory_allocated(),

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class EpochBatches(Protocol):
-    """Batches of one epoch after another."""
+    """Batches of successive epochs."""
 
     def __iter__(self) -> Iterator[dict]: ...
 
@@ -62,10 +62,10 @@ def fit(
 
     Args:
         stepper: takes the optimizer steps.
-        batches: of the training set.
-        log: of the run.
+        batches: training batches.
+        log: training log.
         progress: where to start; updated after every step.
-        settings: how long, and how often to save.
+        settings: see there.
         stop: checked at every step.
         save: saves the state of the run.
         end_epoch: called after each epoch, to validate and to save models.
@@ -86,7 +86,7 @@ def fit(
                 stops = count(stepper.settle())
                 log.grad_norms(stepper.grad_norms(group[0]))
             stops |= count(stepper.step(group, wants_to_stop=stop.reason() is not None))
-            # The result may be that of the step before; what follows needs that of this one.
+            # Results may come a step late, but everything below needs the result of this step.
             may_diverge = progress.bad_steps + 1 >= settings.max_bad_steps
             if is_written or is_saved or stops or may_diverge or number == steps_per_epoch:
                 stops |= count(stepper.settle())
@@ -95,7 +95,7 @@ def fit(
                 save()
             if diverged or stops:
                 return "diverged" if diverged else "stopped"
-        save()  # a run that is killed during validation need not repeat the last steps of the epoch
+        save()  # so that a run that is killed during validation need not repeat the last steps
         end_epoch()
         progress.epoch, progress.step = progress.epoch + 1, 0
         save()
@@ -104,7 +104,7 @@ def fit(
 
 
 def _count(result: StepResult | None, log: TrainingLog, progress: Progress) -> bool:
-    """Log and count a step if there is one. Returns: whether to stop after it."""
+    """Log and count the step of a result, if there is one. Returns: whether to stop after it."""
     if result is None:
         return False
     log.step(result)

@@ -42,10 +42,10 @@ class LossTerm(NamedTuple):
     """The loss of a task.
 
     Attributes:
-        loss: of (prediction, batch): the prediction and the ground truth of the batch at the same size.
-        valid_mask: of (batch): a boolean tensor (B, ...), true where there is ground truth.
-        pseudo_loss: of (prediction, prediction of a teacher, mask): the loss against the teacher's prediction over the
-            images of the mask (B,); None: there is none.
+        loss: called with a prediction and a batch with ground truth of the same size.
+        valid_mask: called with a batch; returns a boolean tensor (B, ...), true where there is ground truth.
+        pseudo_loss: called with a prediction, the prediction of a teacher and a mask (B,) of the images to compare;
+            None: teachers are not supported.
     """
 
     loss: Callable[[torch.Tensor, dict], LossSum]
@@ -61,17 +61,16 @@ class TrainingObjective(nn.Module):
     Args:
         network: see `MultiTaskNetwork`.
         losses: one per task.
-        balancing: the method, for the tasks of the network.
-        resize_targets: from a batch and (height, width) to its ground truth at that size, for intermediate predictions.
-        amp_type: of autocast; None: float32 throughout. Losses, softmaxes and the normalization of normals are always
-            in float32.
-        teachers: trained networks, on the device and in eval mode; each predicts one of the tasks, and its predictions
-            stand for the ground truth in images that have none for this task. They are no part of the module: neither
-            trained nor saved with it.
+        balancing: balancing method for the tasks of the network.
+        resize_targets: resizes the ground truth of a batch to (height, width), for intermediate predictions.
+        amp_type: type for autocast; None: float32 throughout. Losses, softmaxes and the normalization of normals are
+            always in float32.
+        teachers: trained networks by task, on the device and in eval mode. Their predictions replace the ground truth
+            in images that have none for the task. They are not part of the module: neither trained nor saved with it.
 
     Attributes:
-        has_pixels: per task, whether any pixel of this step's batches so far, in any process, counts in the loss, (T,)
-            bool; None before the first batch.
+        has_pixels: (T,) bool, whether any pixel of this step's batches so far, in any process, counts in the loss of
+            each task; None before the first batch.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class TrainingObjective(nn.Module):
         """Prepare for an optimizer step with one or more batches.
 
         Returns:
-            For each batch the fractions (T,) of the step's labeled pixels that are in it, an argument of `forward`,
+            For each batch, the fraction (T,) of the step's labeled pixels that it contains, to be passed to `forward`,
             so that all pixels of a step have the same weight; None for a single batch.
         """
         self.has_pixels = None
@@ -132,7 +131,7 @@ class TrainingObjective(nn.Module):
         fractions: torch.Tensor | None = None,
         pseudo_labels: Mapping[str, torch.Tensor] = MappingProxyType({}),
     ) -> dict[str, torch.Tensor]:
-        """As `forward`, given predictions in training mode and those of the teachers."""
+        """The losses of `forward`, given the predictions of the network in training mode and of the teachers."""
         tasks = self.network.tasks
         sums = [self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks]
         if small_predictions := predictions.get("intermediate"):
@@ -161,12 +160,12 @@ class TrainingObjective(nn.Module):
     def _pseudo_loss(
         self, task: str, predictions: dict, pseudo_labels: Mapping[str, torch.Tensor], batch: dict
     ) -> LossSum:
-        """Loss against the predictions of a teacher in the images without ground truth."""
+        """Loss against the predictions of a teacher, in images without ground truth."""
         term = self._losses[task]
         unlabeled = ~term.valid_mask(batch).flatten(1).any(dim=1)
         return term.pseudo_loss(at_least_float32(predictions[task]), at_least_float32(pseudo_labels[task]), unlabeled)
 
 
 def task_losses(losses: dict[str, torch.Tensor], tasks: tuple[str, ...]) -> list[torch.Tensor]:
-    """L_t of each task, the loss that is balanced, from what `TrainingObjective` returns."""
+    """The loss L_t of each task, which is balanced, from the losses that `TrainingObjective` returns."""
     return [task_loss(losses[task], losses.get(f"intermediate_{task}")) for task in tasks]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-RMSPROP_ALPHA = 0.9  # of Yun & Cho's program
+RMSPROP_ALPHA = 0.9  # as in Yun & Cho's code
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,17 @@ class OptimizationSettings:
         num_steps: optimizer steps of the whole training, for the schedule.
         optimizer: ``adam``, ``adamw``, ``sgd`` or ``rmsprop``.
         learning_rate: before schedule and warm-up.
-        momentum: of ``sgd`` and ``rmsprop``.
-        weight_decay: of weights.
-        decays_all: whether biases and normalization layers have weight decay, too; what a balancing method learns
-            never has.
+        momentum: for ``sgd`` and ``rmsprop``.
+        weight_decay: decay of the weights.
+        decays_all: whether weight decay also applies to biases and normalization layers; it never applies to
+            parameters of the balancing method.
         schedule: see `training.schedule.rate_factor`, or ``plateau``: see `training.schedule.Plateau`.
-        plateau_factor, plateau_patience: of `Plateau`.
-        plateau_floor: learning rate below which it does not go.
-        milestones: steps of the schedule ``step``.
+        plateau_factor, plateau_patience: arguments of `Plateau`.
+        plateau_floor: lowest learning rate of the schedule ``plateau``.
+        milestones: steps at which the schedule ``step`` reduces the rate.
         num_warmup_steps: steps of linear warm-up.
         grad_clip: clip gradients to this norm; 0: off.
-        ema_decay: of the exponential moving average of the weights; 0: off.
+        ema_decay: decay of the exponential moving average of the weights; 0: off.
         fp16: scale the loss for half precision.
     """
 
@@ -48,10 +48,10 @@ class OptimizationSettings:
 
 
 def build_optimizer(network: nn.Module, balancing: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
-    """An optimizer for all parameters of a network, and those that a balancing method learns.
+    """An optimizer for all parameters of a network and of its balancing method.
 
     Unless `decays_all` is set, weight decay applies to tensors of two or more dimensions, not to biases and norms.
-    ``adamw`` has decoupled weight decay; without decay it is the Adam of Elite360M's paper.
+    ``adamw`` has decoupled weight decay; without decay, it is the Adam of Elite360M's paper.
 
     Raises:
         ValueError: when there is no such optimizer.
@@ -70,17 +70,17 @@ def build_optimizer(network: nn.Module, balancing: nn.Module, settings: Optimiza
         return torch.optim.Adam(groups, lr=rate, fused=True)
     if settings.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
-        start_momentum(optimizer)
+        initialize_momentum(optimizer)
         return optimizer
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=rate, alpha=RMSPROP_ALPHA, momentum=momentum)
     raise ValueError(f"optimizer must be adamw, adam, sgd or rmsprop, got {settings.optimizer!r}")
 
 
-def start_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Give all parameters of SGD the momentum 0 that have none yet.
+def initialize_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Set missing momentum buffers of SGD to zero.
 
-    Otherwise momentum whose first update torch skips on the device would be uninitialized memory.
+    If the first update of a parameter is skipped on the device, torch would leave its buffer uninitialized.
     """
     for group in optimizer.param_groups:
         if isinstance(optimizer, torch.optim.SGD) and group["momentum"]:

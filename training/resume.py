@@ -11,7 +11,7 @@ _MAX_NAMED = 3  # options in a message
 
 
 def plain(options: Mapping[str, object]) -> dict[str, object]:
-    """Options after a round trip through JSON: tuples become lists."""
+    """Options as plain data, after a round trip through JSON: tuples become lists."""
     return json.loads(to_json(options))
 
 
@@ -33,12 +33,12 @@ def require_same_options(before: Mapping, now: Mapping, fixed: Iterable[str], ru
     more = f", and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
     raise UserError(
         f"{run} cannot be resumed with other options: {'; '.join(named[:_MAX_NAMED])}{more}: "
-        "pass what it was started with, or another --log_dir"
+        "pass the original values, or another --log_dir"
     )
 
 
 def changed_options(before: Mapping, now: Mapping, names: Iterable[str]) -> list[str]:
-    """The names whose values differ."""
+    """The names of options whose values differ."""
     return [name for name in names if name in before and before[name] != now[name]]
 
 
@@ -48,7 +48,7 @@ def describe_changes(before: Mapping, now: Mapping, names: Iterable[str]) -> str
 
 
 def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], run: Path) -> None:
-    """Make sure that what follows from options and data, such as the list of samples, has not changed.
+    """Make sure that facts derived from options and data, such as the list of samples, have not changed.
 
     Args:
         before, now: facts by their names in messages, which include the flags that determine them.
@@ -60,14 +60,14 @@ def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], 
     for name, value in now.items():
         old = before.get(name)
         if isinstance(old, dict) and isinstance(value, dict):
-            # What is missing, in runs of earlier versions, is as what is None.
+            # Values that are missing in runs of earlier versions are the same as None.
             key = next((key for key in {**old, **value} if old.get(key) != value.get(key)), None)
             name, old, value = f"{name}, {key}", old.get(key), value.get(key)
         if old == value:
             continue
         raise UserError(
             f"{run} cannot be resumed with other {name}: {_in_words(value)} instead of {_in_words(old)}: "
-            "pass what it was started with, or another --log_dir"
+            "use the original data and options, or pass another --log_dir"
         )
 
 

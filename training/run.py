@@ -1,4 +1,4 @@
-"""The run of a folder, new or resumed."""
+"""A training run, new or resumed."""
 
 import sys
 import uuid
@@ -14,13 +14,15 @@ from utils.errors import UserError
 from utils.files import write_json
 from utils.provenance import provenance
 
+_ONCE = ("resume", "overwrite")  # options that concern this start, not the run
+
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a training's command line.
+    """Command line options of a training.
 
     Attributes:
-        values: of all options, by name, including ``resume``, ``overwrite`` and ``num_epochs``.
+        values: all options by name, including ``resume``, ``overwrite`` and ``num_epochs``.
         fixed: names of options that a resumed run must keep.
         free: names of options that may change.
     """
@@ -31,19 +33,19 @@ class RunOptions:
 
 
 class TrainingRun:
-    """The run of a folder. All processes make every call.
+    """A training run in a folder. All processes make every call.
 
     Use: construct it, `check_unchanged`, build the parts, `claim`, `restore`, then `save` regularly.
 
     Args:
-        folder: of the run; created if missing.
-        options: of the command line.
+        folder: folder of the run; created if missing.
+        options: command line options.
 
     Attributes:
         resumed: whether the run continues from a saved state.
 
     Raises:
-        UserError: when the folder holds a run that would be destroyed, or no state to resume from.
+        UserError: when the folder already holds a run, or there is no state to resume from.
     """
 
     def __init__(self, folder: RunFolder, options: RunOptions):
@@ -54,10 +56,10 @@ class TrainingRun:
         self.resumed = self._saved is not None
 
     def check_unchanged(self, facts: Mapping[str, object]) -> None:
-        """Make sure that a resumed run has the same options and data as when it was started.
+        """Make sure that a resumed run has the options and data that it was started with.
 
         Args:
-            facts: what must be the same, besides the fixed options, by their names in messages.
+            facts: what must not change besides the fixed options, by the names used in messages.
 
         Raises:
             UserError: when an option or a fact has changed.
@@ -70,7 +72,7 @@ class TrainingRun:
         self._saved.check_same_training(Signature(self._signature.run_id, self._now, facts), self._options.fixed)
 
     def is_complete(self) -> bool:
-        """Whether a resumed run has no epochs left, which is reported."""
+        """Whether a resumed run has no epochs left; if so, print it."""
         if not self.resumed:
             return False
         done = self._saved.epoch - 1
@@ -99,11 +101,11 @@ class TrainingRun:
         barrier()
 
     def restore(self, progress: Progress, parts: Mapping[str, Stateful]) -> None:
-        """Restore and report the state of a resumed run.
+        """Restore the state of a resumed run and print where it continues.
 
         Args:
-            progress: of the run; part of the state.
-            parts: everything else that has a state, by name.
+            progress: progress of the run; part of the state.
+            parts: all other objects with a state, by name.
         """
         self._parts = {**parts, "progress": progress}
         if self.resumed:
@@ -116,7 +118,7 @@ class TrainingRun:
         save_state(self.folder, self._signature, self._parts)
 
     def _is_to_resume(self) -> bool:
-        """Whether to continue the run of the folder instead of starting one."""
+        """Whether to continue the run in the folder instead of starting a new one."""
         if self._options.values["resume"]:
             return True
         settings = read_settings(self.folder.settings) or {}
@@ -149,9 +151,6 @@ class TrainingRun:
         entry = {**where, "options": {name: now[name] for name in changed}, **provenance()}
         resumed = [*content["resumed"], entry]
         write_json(self.folder.settings, content | {"launch_id": launch_id(), "resumed": resumed})
-
-
-_ONCE = ("resume", "overwrite")  # options that concern this start, not the run
 
 
 def report_stop_reason(stop: StopRequest, progress: Progress, outcome: str) -> None:

@@ -1,4 +1,4 @@
-"""Paths of a run's files: those of the released code, and a few more."""
+"""Paths of a run's files: those of the released code and a few more."""
 
 from collections.abc import Mapping
 from glob import escape
@@ -12,7 +12,7 @@ class RunFolder:
 
     Args:
         root: the folder.
-        folder_of_task: the names of the tasks' folders, by task.
+        folder_of_task: folder names by task.
     """
 
     def __init__(self, root: Path, folder_of_task: Mapping[str, str]):
@@ -30,10 +30,10 @@ class RunFolder:
         """Whether a training has written anything worth keeping here: a checkpoint, a state, or validation metrics."""
         found = [*self.root.glob("*_models/*.pth"), *(self.root / "models").glob("*/*.pth")]
         found += [path for task in self._folder_of_task if (path := self.result(task)).exists()]
-        return any(not path.name.startswith(".") for path in found)  # hidden: incomplete files of killed processes
+        return any(not path.name.startswith(".") for path in found)  # hidden: left by killed processes
 
     def clear_training(self) -> None:
-        """Remove the files that trainings have written here, and folders that become empty; nothing else."""
+        """Remove only files that trainings have written here, and folders that become empty."""
         folders = self._folder_of_task.values()
         written = [
             *("metrics.jsonl", "models/settings.json", "models/state/last.pth", "models/state/previous.pth"),
@@ -43,7 +43,7 @@ class RunFolder:
             *(f"visual_results/{folder}/*_*/*.png" for folder in folders),
         ]
         paths = {path for pattern in written for path in self.root.glob(pattern)}
-        for path in list(paths):  # temporary files of killed processes, see `utils.files.atomic_path`
+        for path in list(paths):  # temporary files left by killed processes, see `utils.files.atomic_path`
             paths.update(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
         for path in paths:
             path.unlink()

@@ -7,7 +7,7 @@ import torch
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-POLY_POWER = 0.9  # of DeepLab (Chen et al., TPAMI 2018)
+POLY_POWER = 0.9  # as in DeepLab (Chen et al., TPAMI 2018)
 STEP_FACTOR = 0.1
 _WARMUP_START = 1e-3  # fraction of the full rate
 
@@ -23,16 +23,14 @@ def build_scheduler(
 ) -> LambdaLR:
     """A scheduler to be stepped after every optimizer step, `num_steps` times in all.
 
-    The rate only depends on the number of the step, so that a training may be resumed at any step, also with another
-    rate, schedule or length.
+    The rate depends only on the step number, so a training can be resumed at any step, even with another rate, schedule
+    or length.
 
     Args:
-        optimizer: its groups have the full rate.
-        name: see `rate_factor`.
-        num_steps, num_warmup_steps: see `rate_factor`.
+        optimizer: its parameter groups have the full rate.
+        name, num_steps, num_warmup_steps, milestones: see `rate_factor`.
         steps_done: optimizer steps so far.
-        further_factor: called at every step for a further factor of the rate.
-        milestones: see `rate_factor`.
+        further_factor: called at every step; returns another factor of the rate.
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
@@ -46,16 +44,16 @@ def build_scheduler(
 def rate_factor(
     step: int, name: str, num_steps: int, num_warmup_steps: int = 0, milestones: tuple[int, ...] = ()
 ) -> float:
-    """The factor of the learning rate in a step.
+    """The factor by which the learning rate is multiplied in a step.
 
     Args:
         step: counted from 0.
         name: ``none`` and ``plateau`` are 1; ``cosine`` falls to 0 along half a cosine (Loshchilov and Hutter, ICLR
-            2017); ``poly`` is (1 - progress)^0.9; ``step`` falls to a tenth at each of the milestones.
-        num_steps: of the whole training.
-        num_warmup_steps: steps at the beginning in which the factor grows linearly from a thousandth to 1; the schedule
-            covers the others.
-        milestones: steps, counted from the beginning.
+            2017); ``poly`` is (1 - progress)^0.9; ``step`` drops to a tenth at each milestone.
+        num_steps: steps of the whole training.
+        num_warmup_steps: steps at the beginning in which the factor grows linearly from 0.001 to 1; the schedule covers
+            the remaining steps.
+        milestones: step numbers, counted from the beginning of the training.
     """
     if step < num_warmup_steps:
         return _WARMUP_START + (1 - _WARMUP_START) * step / num_warmup_steps
@@ -73,9 +71,9 @@ class Plateau:
     """A factor that decreases when validation scores stop improving: torch's `ReduceLROnPlateau` with a rate of 1.
 
     Args:
-        factor: of each reduction.
+        factor: multiplier at each reduction.
         patience: validations without a better score before a reduction.
-        lowest: the factor is not reduced below.
+        lowest: the smallest factor.
     """
 
     def __init__(self, factor: float, patience: int, lowest: float = 0.0):

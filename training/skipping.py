@@ -1,4 +1,4 @@
-"""Skipping updates on the device, by flags that the host need not know yet."""
+"""Skipping updates on the device, by flags that the host has not read yet."""
 
 import torch
 from torch import nn
@@ -7,23 +7,23 @@ from training.task_gradients import flat
 
 
 class HostCopy:
-    """An asynchronous copy of a tensor to the host, which waits for it only when it reads it."""
+    """An asynchronous copy of a tensor to the host, which waits only when it reads the copy."""
 
     def __init__(self, tensor: torch.Tensor):
         self._copy = tensor.to("cpu", non_blocking=True)  # from a GPU into pinned memory
         self._arrived = torch.cuda.current_stream(tensor.device).record_event() if tensor.is_cuda else None
 
     def read(self) -> list:
-        """The values; waits for work that the GPU was given before the copy, not for later work."""
+        """The values; waits for GPU work that was launched before the copy, not for later work."""
         if self._arrived:
             self._arrived.synchronize()
         return self._copy.tolist()
 
 
-class KeptBuffers:
-    """Copies of what steps change in the buffers of a module, to undo a step.
+class BufferSnapshot:
+    """Copies of the buffers of a module that a step may change, to undo the step.
 
-    That is all floating-point buffers, such as running statistics, and counters: single integers.
+    These are floating-point buffers, such as running statistics, and counters, which are single integers.
     """
 
     def __init__(self, module: nn.Module):
@@ -34,36 +34,36 @@ class KeptBuffers:
         self._buffers = [*by_type.values()]
         self._before = [[torch.empty_like(buffer) for buffer in some] for some in self._buffers]
 
-    def note(self) -> None:
+    def take(self) -> None:
         """Copy the buffers."""
         for before, now in zip(self._before, self._buffers, strict=True):
             torch._foreach_copy_(before, now)
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Set the buffers to the copies."""
         for before, now in zip(self._before, self._buffers, strict=True):
             torch._foreach_copy_(now, before)
 
-    def put_back_if(self, condition: torch.Tensor) -> None:
-        """As `put_back` if a boolean scalar on the device is true. In few operations: buffers are small but many."""
+    def restore_if(self, condition: torch.Tensor) -> None:
+        """As `restore` if a boolean scalar on the device is true, in few operations, as there are many buffers."""
         for before, now in zip(self._before, self._buffers, strict=True):
             chosen = torch.where(condition, flat(before), flat(now)).split([buffer.numel() for buffer in now])
             torch._foreach_copy_(now, [values.view_as(buffer) for values, buffer in zip(chosen, now, strict=True)])
 
 
 def step_unless(optimizer: torch.optim.Optimizer, parts: list[tuple[list[nn.Parameter], torch.Tensor]]) -> None:
-    """A step of a fused optimizer that leaves out some parameters, with their moments and step counters.
+    """Take a step of a fused optimizer, but skip some parameters with their moments and step counters.
 
     Args:
         optimizer: fused, so that it honors ``found_inf``, by which `torch.amp.GradScaler` reports overflows.
-        parts: of the parameters, each with a boolean scalar on the device: true to leave them out.
+        parts: groups of parameters, each with a boolean scalar on the device: true to skip the group.
     """
     gradients = {parameter: parameter.grad for parameters, _ in parts for parameter in parameters}
     optimizer.zero_grad()
-    for parameters, is_left_out in parts:
+    for parameters, is_skipped in parts:
         for parameter in parameters:
             parameter.grad = gradients[parameter]
-        optimizer.found_inf = is_left_out.float()
+        optimizer.found_inf = is_skipped.float()
         optimizer.step()
         for parameter in parameters:
             parameter.grad = None

@@ -23,7 +23,7 @@ VERSION = 3
 
 
 class Stateful(Protocol):
-    """A part of a training with a state of plain data."""
+    """A part of a training whose state is plain data."""
 
     def state_dict(self) -> dict: ...
 
@@ -59,8 +59,8 @@ class Signature:
 
     Attributes:
         run_id: random id, drawn when the run was started.
-        options: of the command line of the first start, by name, as plain data.
-        facts: what followed from them and must not change, by their names in messages.
+        options: command line options of the first start, by name, as plain data.
+        facts: derived facts that must not change, by the names used in messages.
     """
 
     run_id: str
@@ -86,7 +86,7 @@ def save_state(run: RunFolder, signature: Signature, parts: Mapping[str, Statefu
 
 
 def _keep_previous(run: RunFolder) -> None:
-    """Link the last state to the name of the previous one before it is replaced, so that there is always a state."""
+    """Link the last state as the previous one before it is replaced, so that there is always a state."""
     if run.state.exists():
         run.previous_state.unlink(missing_ok=True)
         try:
@@ -104,15 +104,15 @@ class SavedState:
     """The last state of a run, loaded but not applied yet; the previous one if the last is damaged.
 
     Args:
-        run: its folder.
+        run: folder of the run.
 
     Attributes:
         path: the file that was read.
-        signature: of the run.
+        signature: signature of the run.
         epoch: epoch to resume in, from 1.
 
     Raises:
-        UserError: when there is no readable state, or it is of another run.
+        UserError: when there is no readable state, or it belongs to another run.
     """
 
     def __init__(self, run: RunFolder):
@@ -126,8 +126,8 @@ class SavedState:
         settings = read_settings(run.settings)
         if settings and settings.get("run_id") != self.signature.run_id:
             raise UserError(
-                f"{self.path} is of another run than {run.settings}: restore the one that belongs to it, "
-                "or pass --overwrite to start anew"
+                f"{self.path} belongs to another run than {run.settings}: restore the state of that run, or pass "
+                "--overwrite to start anew"
             )
 
     def check_same_training(self, now: Signature, fixed: tuple[str, ...]) -> None:
@@ -190,7 +190,7 @@ def _generator_states() -> dict:
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # of the GPU of this process
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # of this process's GPU
         "numpy": [name, keys.tolist(), position, has_gauss, cached],
         "python": [version, list(words), gauss],
     }

@@ -10,10 +10,10 @@ from torch import nn
 
 from training.averaging import MovingAverage
 from training.objective import TrainingObjective
-from training.optimizers import OptimizationSettings, build_optimizer, start_momentum
+from training.optimizers import OptimizationSettings, build_optimizer, initialize_momentum
 from training.schedule import Plateau, build_scheduler
 from training.setup import nondeterminism_reported
-from training.skipping import HostCopy, KeptBuffers, step_unless
+from training.skipping import BufferSnapshot, HostCopy, step_unless
 from training.task_gradients import TaskGradients
 from utils.distributed import all_max, gather_objects
 
@@ -25,10 +25,10 @@ class StepResult:
     Attributes:
         losses: scalars by name, of the global batch, see `losses.reduction.MeanLoss`.
         num_images: number of images of this process.
-        problem: which losses of which samples were non-finite, so that the step was skipped; empty if none.
+        problem: the non-finite losses and their samples, because of which the step was skipped; empty if none.
         stop: whether any process requests to stop.
-        overflowed: whether fp16 gradients overflowed, so that only the loss scale was updated.
-        without_pixels: tasks with no pixel that counts in the loss, in the batches of all processes.
+        overflowed: whether fp16 gradients overflowed, in which case only the loss scale was updated.
+        without_pixels: tasks without any pixel that counts in the loss, in the batches of all processes.
     """
 
     losses: dict[str, torch.Tensor]
@@ -45,8 +45,9 @@ class _Launched:
 
     Attributes:
         losses, num_images: see `StepResult`.
-        ids: of the images of this process.
-        flags: integers, not 0 for yes: whether the step is bad, whether to stop, and per task whether it has no pixels.
+        ids: ids of the images of this process.
+        flags: integers, nonzero for true: whether the step is bad, whether to stop, and, per task, whether it has no
+            pixels.
     """
 
     losses: dict[str, torch.Tensor]
@@ -58,18 +59,18 @@ class _Launched:
 class Stepper:
     """Takes optimizer steps.
 
-    A step on a GPU is launched before the host knows whether the losses of the step before were finite: the GPU skips
-    updates by itself, and the host reads what happened, and adapts the learning rate, before it launches the next
-    update. Everything is the same as if it had waited, bit for bit; only results come a step late. Where the host has
-    to wait anyway, or torch cannot skip updates on the device, results are those of the step itself: on the CPU, with
-    gradients that are combined by a balancing method, with the loss scale of fp16, and optimizers that are not fused.
+    On a GPU, a step is launched before the host knows whether the losses of the previous step were finite: the GPU
+    itself skips bad updates, and the host reads the outcome, and adapts the learning rate, before it launches the next
+    update. The weights are the same as if it had waited, bit for bit; only results come a step late. Results are not
+    late where the host has to wait anyway or torch cannot skip updates on the device: on the CPU, with a balancing
+    method that combines gradients, with the loss scale of fp16, and with optimizers that are not fused.
 
     Args:
         objective: the network and its losses.
         parallel_objective: the same, wrapped for distributed training.
-        settings: of the optimization.
-        device: of the weights.
-        late: whether results may come a step late; None: on GPUs.
+        settings: settings of optimizer and learning rate.
+        device: device of the weights.
+        late: whether results may come a step late; None: only on GPUs.
     """
 
     def __init__(
@@ -103,14 +104,14 @@ class Stepper:
         self.ema = None
         if settings.ema_decay:
             self.ema = MovingAverage(objective.network, settings.ema_decay)
-        self._kept = KeptBuffers(objective)
+        self._buffers = BufferSnapshot(objective)
         self._own = {task: objective.network.own_parameters(task) for task in objective.network.tasks}
         of_one_task = {parameter for own in self._own.values() for parameter in own}
         self._shared = [parameter for parameter in objective.parameters() if parameter not in of_one_task]
         may_be_late = device.type == "cuda" if late is None else late
         waits = settings.fp16 or objective.balancing.gradient_scope == "shared"
         self._is_late = may_be_late and not waits and bool(self.optimizer.defaults.get("fused"))
-        self._launched: _Launched | None = None  # with an outcome to be settled
+        self._launched: _Launched | None = None  # the last step, if its result is still to come
 
     @property
     def network(self) -> nn.Module:
@@ -123,25 +124,25 @@ class Stepper:
         When a loss or gradient is non-finite in any process, no process updates its weights.
 
         Returns:
-            The result; or, if results come late, that of the step before unless it is settled.
+            The result of this step. If results come late, that of the previous step, or None if it is known already.
         """
-        self._kept.note()
+        self._buffers.take()
         with nondeterminism_reported():
             losses, finite = self._backward(batches)
-        # One exchange for all flags. Apart from some balancing methods, the host needs nothing else from the GPU.
+        # One exchange for all flags: except for some balancing methods, the host needs nothing else from the GPU.
         own_flags = [~finite, torch.full_like(finite, wants_to_stop), *~self.objective.has_pixels]
         flags = all_max(torch.stack(own_flags).int())
         ids = [sample for batch in batches for sample in batch.get("id", ())]
         launched = _Launched(losses, sum(len(batch["rgb"]) for batch in batches), ids, HostCopy(flags))
         if not self._is_late:
             return self._update(launched)
-        earlier = self.settle()  # what the update depends on
+        earlier = self.settle()  # the update depends on it
         self._launched = launched
         self._launch_update(flags.bool())
         return earlier
 
     def settle(self) -> StepResult | None:
-        """The result of the last step if it is late; waits for it. To be called before anything else than a step."""
+        """Wait for the result of the last step, if it is late, and return it. Call this before anything but a step."""
         launched, self._launched = self._launched, None
         if launched is None:
             return None
@@ -158,13 +159,13 @@ class Stepper:
         return bool(is_bad), bool(stop), frozenset(task for task, nothing in tasks if nothing)
 
     def _update(self, launched: _Launched) -> StepResult:
-        """Wait for the outcome of a step and do what follows from it."""
+        """Wait for the outcome of a step, and update the weights unless it is bad."""
         is_bad, stop, without_pixels = self._outcome(launched)
         if is_bad:
-            self._kept.put_back()  # running statistics may be non-finite, too
+            self._buffers.restore()  # running statistics may be non-finite, too
             self.optimizer.zero_grad()
             return _bad_result(launched, stop)
-        self._clip()  # with the zeros of tasks without pixels, as in `_launch_update`: they may change how sums round
+        self._clip()  # before removing zero gradients, as in `_launch_update`: they may change how sums are rounded
         self._skip_update(without_pixels)
         self.scaler.step(self.optimizer)
         overflowed = self._update_scale()
@@ -172,32 +173,32 @@ class Stepper:
         if overflowed:
             # The initial scale is too large and decreases in a few steps; below 1 the scale is not the cause.
             problem = "gradients in half precision" if self.scaler.get_scale() < 1 else ""
-            return StepResult(launched.losses, launched.num_images, problem, stop, overflowed=True)
+            return StepResult(launched.losses, launched.num_images, problem, stop, True, without_pixels)
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
         return self._good_result(launched, stop, without_pixels)
 
     def _launch_update(self, flags: torch.Tensor) -> None:
-        """As `_update`, but on the device and without a result; `flags` (2 + T,) bool say what is skipped."""
+        """As `_update`, but on the device and without a result. `flags`: (2 + T,) bool, see `_Launched`."""
         is_bad, _, *without_pixels = flags
         self._clip()
         of_tasks = [(own, is_bad | nothing) for own, nothing in zip(self._own.values(), without_pixels, strict=True)]
         step_unless(self.optimizer, [(self._shared, is_bad), *of_tasks])
         self.objective.balancing.end_step()
-        self._kept.put_back_if(is_bad)
+        self._buffers.restore_if(is_bad)
         if self.ema:
             self.ema.update_parameters(self.objective.network, unless=is_bad)
 
     def _good_result(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
-        """Count a step with an update. Returns: its result."""
+        """Count a step that updated the weights. Returns: its result."""
         self.scheduler.step()
         if self.ema:
             self.ema.n_averaged += 1
         return StepResult(launched.losses, launched.num_images, "", stop, without_pixels=without_pixels)
 
     def validated(self, score: float) -> None:
-        """Called after each validation with a score, higher being better, on which the schedule may depend."""
+        """Tell the schedule the score of a validation; higher is better."""
         if self._reads_scores:
             self._plateau.validated(score)
 
@@ -213,7 +214,7 @@ class Stepper:
         return self.scaler.get_scale() < before
 
     def _skip_update(self, tasks: Iterable[str]) -> None:
-        """Keep momentum from updating the parameters of tasks without labels."""
+        """Remove the gradients of tasks without labels, so that momentum does not update their parameters."""
         for task in tasks:
             for parameter in self._own[task]:
                 parameter.grad = None
@@ -252,7 +253,7 @@ class Stepper:
         return totals, finite
 
     def grad_norms(self, batch: dict) -> dict[str, float]:
-        """Norm of the gradient of each task's unweighted loss at the last shared layer, of this process."""
+        """Norm of the gradient of each task's unweighted loss at the last shared layer, in this process."""
         norms = {}
         with _frozen_statistics(self.objective):  # also while backward passes recompute parts of the network
             self.objective.begin_step([batch])
@@ -270,7 +271,7 @@ class Stepper:
             RuntimeError: when the last step is not settled.
         """
         if self._launched:
-            raise RuntimeError("the last step has to be settled before its state is saved")
+            raise RuntimeError("call settle() before saving the state")
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps_done": self.scheduler.last_epoch,
@@ -290,7 +291,7 @@ class Stepper:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, options in zip(self.optimizer.param_groups, own, strict=True):
             group.update(options)
-        start_momentum(self.optimizer)
+        initialize_momentum(self.optimizer)
         self._plateau.load_state_dict(state["plateau"])
         self.scheduler = self._build_scheduler(steps_done=state["steps_done"])
         self.scaler.load_state_dict(state["scaler"])
@@ -318,7 +319,7 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 
 def _bad_result(launched: _Launched, stop: bool) -> StepResult:
-    """The result of a step without an update: it says which losses are non-finite, and the samples of those processes.
+    """The result of a skipped step, naming the non-finite losses and the samples of the processes that have them.
 
     All processes make this call.
     """

@@ -32,7 +32,7 @@ class StopRequest:
         """Why to stop, or None to continue."""
         if self._received:
             return self._received
-        return "--max_minutes are over" if self._end is not None and time.monotonic() >= self._end else None
+        return "--max_minutes has passed" if self._end is not None and time.monotonic() >= self._end else None
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._received = f"{signal.Signals(number).name} was received"

@@ -10,7 +10,7 @@ class TaskGradients:
     """Gradients of the losses L_t of one step, summed over its batches and all processes.
 
     Args:
-        objective: with a balancing method whose `gradient_scope` is not ``"none"``.
+        objective: its balancing method has another `gradient_scope` than ``"none"``.
     """
 
     def __init__(self, objective: TrainingObjective):
@@ -22,11 +22,11 @@ class TaskGradients:
         else:
             self._shared = [self._network.last_shared_weight]
             self._own = [[] for _ in tasks]
-        self._gradients: list[list[torch.Tensor]] = []  # per task, of the shared parameters and its own
+        self._gradients: list[list[torch.Tensor]] = []  # per task: of the shared parameters, then of its own
 
     @property
     def replaces_backward(self) -> bool:
-        """Whether all gradients are computed here, instead of by a backward pass of the total loss."""
+        """Whether all gradients are computed here instead of by a backward pass of the total loss."""
         return self._balancing.gradient_scope == "shared"
 
     def add(self, losses: dict[str, torch.Tensor]) -> None:
@@ -54,7 +54,7 @@ class TaskGradients:
         finite = gramian.isfinite().all()
         if not self.replaces_backward:
             self._balancing.update_from_gramian(gramian)
-        elif finite:  # waits for the GPU, as do the solvers, which run on the CPU
+        elif finite:  # makes the host wait, as do the solvers, which run on the CPU
             weights = self._balancing.update_from_gramian(gramian)
             _set_gradients(self._shared, weights @ shared)
             for own, some in zip(self._own, self._gradients, strict=True):

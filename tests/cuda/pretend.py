@@ -1,12 +1,12 @@
-"""CUDA without a GPU: tensors that claim to be on one, and a count of what would wait for it.
+"""CUDA without a GPU: tensors that claim to be on one, and counts of operations that would wait for it.
 
 `pretended_cuda` is torch's FakeTensorMode: tensors have shapes, types and a device, but no values. Operations follow
-the rules of that device (one that mixes devices raises, autocast casts as on CUDA); whatever needs a value raises, as
-it would make the host wait. Modules are built on the CPU or the meta device, as initialisation may read values, and
-moved by `pretend`. Backward passes cannot be pretended: autograd wants a stream of the device.
+the rules of that device (mixing devices raises, autocast casts as on CUDA); everything that needs a value raises, as
+it would make the host wait. Modules are built on the CPU or the meta device, because their initialization may read
+values, and moved by `pretend`. Backward passes are not possible: autograd needs a stream of the device.
 
-`host_waits` counts operations that wait for a GPU, on tensors of any device: a real training step on the CPU shows how
-often the same step would wait.
+`host_waits` counts operations that would wait for a GPU, on tensors of any device: a real training step on the CPU
+shows how often the same step would wait.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from metrics.constants import CACHED
 from tasks.averaging import turn_back
 
 DEVICE = torch.device("cuda", 0)
-# The sizes of their results, or what is done next, depend on values; the last two check values on CUDA.
+# Operations whose output sizes, or callers, depend on values; the last two check values on CUDA.
 _WAITING = {
     *("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "unique_dim"),
     *("unique_consecutive", "bincount", "_linalg_check_errors"),
@@ -37,7 +37,7 @@ class HostWaits(TorchDispatchMode):
     """Collects the names of operations for which the host would wait.
 
     Attributes:
-        names: of those so far.
+        names: names so far.
     """
 
     def __init__(self):
@@ -56,7 +56,7 @@ class HostWaits(TorchDispatchMode):
 
 
 class _HostReads(TorchFunctionMode):
-    """Notes calls that read a CPU tensor without an operation."""
+    """Records calls that read a CPU tensor without an operation."""
 
     def __init__(self, names: list[str]):
         super().__init__()
@@ -70,7 +70,7 @@ class _HostReads(TorchFunctionMode):
 
 @contextmanager
 def host_waits() -> Iterator[list[str]]:
-    """Within it, the names of what would wait for a GPU, were the tensors there."""
+    """Context that collects the names of operations that would wait if the tensors were on a GPU."""
     waits = HostWaits()
     with waits, _HostReads(waits.names):
         yield waits.names
@@ -78,11 +78,13 @@ def host_waits() -> Iterator[list[str]]:
 
 @contextmanager
 def pretended_cuda() -> Iterator[FakeTensorMode]:
-    """Within it tensors can be created on CUDA and moved there with `pretend`, and what waits for it raises."""
+    """Context in which tensors can be created on CUDA and moved there with `pretend`; waiting for CUDA raises."""
     mode = FakeTensorMode()
-    has_amp = mock.patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False)  # or autocast is off
+    has_amp = mock.patch(
+        "torch.cuda.amp.common.amp_definitely_not_available", return_value=False
+    )  # otherwise autocast is off
     has_bf16 = mock.patch("torch.cuda.is_bf16_supported", return_value=True)
-    pinned = mock.patch("torch.Tensor.pin_memory", lambda tensor, *_: tensor)  # which FakeTensorMode does not know
+    pinned = mock.patch("torch.Tensor.pin_memory", lambda tensor, *_: tensor)  # FakeTensorMode does not support it
     _clear_constants()
     try:
         with has_amp, has_bf16, pinned, mode:
@@ -92,7 +94,7 @@ def pretended_cuda() -> Iterator[FakeTensorMode]:
 
 
 def pretend(value, mode: FakeTensorMode):
-    """A module, a tensor, or a dict or list of them, on the pretended GPU; modules in place."""
+    """Move a module, a tensor, or a dict or list of them, to the pretended GPU; modules in place."""
     if isinstance(value, nn.Module):
         for module in value.modules():
             for name, parameter in module._parameters.items():

@@ -1,4 +1,4 @@
-"""--device reaches the choice of the device in every program."""
+"""Every script honors --device."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize(("program", "parser", "arguments"), PROGRAMS, ids=[row[0].__name__ for row in PROGRAMS])
-def test_a_gpu_where_there_is_none(program, parser, arguments, monkeypatch, tmp_path):
+def test_missing_gpu(program, parser, arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("demo_elite360m.check_gradio", lambda: None)
     monkeypatch.setattr("demo_elite360m.check_port", lambda port: None)

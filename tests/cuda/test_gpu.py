@@ -1,6 +1,6 @@
-"""What only a GPU can show: `pytest -m gpu -n 0` on a machine that has one. Some of the checks run on the CPU too.
+"""Tests on a GPU: `pytest -m gpu -n 0`. Some also run on the CPU.
 
-TF32 is off but where it is the subject: figures are compared with those of a CPU.
+TF32 is off, as values are compared with those of a CPU.
 """
 
 import copy
@@ -35,16 +35,16 @@ gpu_only = pytest.mark.parametrize("device", [on_gpu], indirect=True)
 
 @pytest.fixture
 def device(request, monkeypatch) -> torch.device:
-    """A device of this type; without TF32."""
+    """A device of this type, without TF32."""
     if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no GPU here, or hidden: run with -m gpu")
+        pytest.skip("there is no GPU, or it is hidden: run with -m gpu")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     return torch.device("cuda", 0) if request.param == "cuda" else torch.device("cpu")
 
 
 @pytest.fixture
 def deterministic(monkeypatch):
-    """As `training.setup.prepare_device` sets it, and back."""
+    """Deterministic algorithms, as set by `training.setup.prepare_device`."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     yield
@@ -56,7 +56,7 @@ def moved(batch: dict, device: torch.device) -> dict:
 
 
 def real_batch(device: torch.device) -> dict:
-    """Half of the size of `packed_batch` each way, as decoded."""
+    """`packed_batch`, decoded, at half its height and width."""
     batch = unpack(packed_batch())
     return moved({key: x[..., ::2, ::2] if isinstance(x, torch.Tensor) else x for key, x in batch.items()}, device)
 
@@ -68,7 +68,7 @@ def real_stepper(
     compiled: bool = False,
     late: bool = False,
 ) -> Stepper:
-    """The network of the paper over few ICOSAP points, with the same weights every time."""
+    """The paper's network with few ICOSAP points, and the same weights every time."""
     torch.manual_seed(0)
     network = Elite360M("Elite360M_Res18", CLASSES, ico_level=2, pretrained=False)
     prepare_network(network, channels_last, compiled)
@@ -78,14 +78,14 @@ def real_stepper(
 
 
 def first_losses(device: torch.device, **settings) -> dict[str, float]:
-    """Losses of a step before anything was learnt."""
+    """Losses of the first step."""
     result = real_stepper(device, **settings).step([real_batch(device)])
     assert result.problem == ""
     return {name: loss.item() for name, loss in result.losses.items()}
 
 
 @gpu_only
-def test_golden_figures(golden, device):  # noqa: F811
+def test_golden_losses(golden, device):  # noqa: F811
     """Losses of the released code, in float32."""
     released = {key.removeprefix("loss_"): float(x) for key, x in golden.arrays.items() if key.startswith("loss_")}
     theirs = {key: value for key, value in released.items() if not key.endswith(("_float64", "uncertainty_total"))}
@@ -139,7 +139,7 @@ def test_bf16(device):
 @either
 @pytest.mark.parametrize("amp", ["off", "bf16"])
 def test_predictions(device, amp):
-    """Of four views at once, also in half precision: about those of one view after the other on the CPU."""
+    """Of four views in one batch, also in half precision: close to those of single views on the CPU."""
     torch.manual_seed(0)
     network = Elite360M("Elite360M_Res18", CLASSES, ico_level=2, pretrained=False).eval()
     rgb = real_batch(torch.device("cpu"))["rgb"]
@@ -156,7 +156,7 @@ def test_predictions(device, amp):
 
 @gpu_only
 def test_fp16(device):
-    """The first scales are too large; then weights move."""
+    """The initial scales are too large; then weights move."""
     stepper, batch = real_stepper(device, amp_type=torch.float16), real_batch(device)
     results = [stepper.step([batch]) for _ in range(8)]
     assert [result.problem for result in results] == [""] * 8
@@ -177,7 +177,7 @@ def test_compiled(device):
 
 @either
 def test_resumed_bit_for_bit(device, deterministic):
-    """With --deterministic: a stepper that got the state of another one takes the same step."""
+    """With --deterministic: a stepper with the state of another one takes the same step."""
     batch = real_batch(device)
     first, second = real_stepper(device), real_stepper(device)
     first.step([batch])
@@ -189,16 +189,16 @@ def test_resumed_bit_for_bit(device, deterministic):
 
 @either
 def test_late_results_are_the_same(device, deterministic):
-    """With --deterministic, bit for bit: of good steps, a bad one, and one without labels of a task."""
+    """With --deterministic, bit for bit: for good steps, a bad one, and one without labels of a task."""
     batch = real_batch(device)
-    bad, unlabelled = (
+    bad, unlabeled = (
         batch | {"rgb": batch["rgb"] * torch.nan},
         batch | {"semantic": -torch.ones_like(batch["semantic"])},
     )
     states, problems = [], []
     for late in (False, True):
         stepper = real_stepper(device, late=late)
-        results = [stepper.step([some]) for some in (batch, bad, batch, unlabelled, batch)]
+        results = [stepper.step([some]) for some in (batch, bad, batch, unlabeled, batch)]
         results.append(stepper.settle())
         states.append(stepper.state_dict())
         problems.append([result.problem for result in results if result])
@@ -209,7 +209,7 @@ def test_late_results_are_the_same(device, deterministic):
 
 @gpu_only
 def test_no_step_with_a_late_result_waits(device):
-    """The first ones make what is kept."""
+    """After the first steps, which create constants."""
     stepper, batch = real_stepper(device, late=True), real_batch(device)
     for _ in range(3):
         stepper.step([batch])
@@ -222,7 +222,7 @@ def test_no_step_with_a_late_result_waits(device):
 
 @gpu_only
 def test_batches_decoded_ahead(device):
-    """The same as those decoded on the CPU, though the GPU is kept busy with each of them."""
+    """The same as those decoded on the CPU, although the GPU is kept busy with each of them."""
     packed = [packed_batch() | {"index": np.array([number, number + 1])} for number in range(6)]
     packed = [{**batch, "rgb": np.roll(batch["rgb"], number, axis=2)} for number, batch in enumerate(packed)]
     busy = torch.rand(2048, 2048, device=device)
@@ -234,7 +234,7 @@ def test_batches_decoded_ahead(device):
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 torch.testing.assert_close(batch[key].cpu(), value, rtol=1e-5, atol=1e-6, msg=key)
             elif isinstance(value, torch.Tensor):
-                assert (batch[key].cpu() != value).sum() <= 2, key  # a normal may lie at the limit of what is known
+                assert (batch[key].cpu() != value).sum() <= 2, key  # a normal may be at the limit of validity
 
 
 @gpu_only
@@ -249,7 +249,7 @@ def test_memory_does_not_grow(device):
 
 
 def losses_in_process(rank: int, processes: int) -> dict[str, float]:
-    """Those of this process's share of four images."""
+    """Losses of this process's part of four images."""
     where = torch.device("cuda", rank)
     stepper = tiny_stepper("fixed", device=where, late=False)
     losses = stepper.step([moved(tiny_batch(range(rank, 4, processes)), where)]).losses
@@ -259,9 +259,9 @@ def losses_in_process(rank: int, processes: int) -> dict[str, float]:
 @gpu_only
 @pytest.mark.parametrize("processes", [1, 2])
 def test_processes(device, processes, tmp_path):
-    """By nccl; with SyncBatchNorm several compute what one computes from their joint batch."""
+    """With nccl; thanks to SyncBatchNorm, several processes equal one process with their joint batch."""
     if torch.cuda.device_count() < processes:
-        pytest.skip(f"{processes} GPUs are needed, {torch.cuda.device_count()} visible")
+        pytest.skip(f"needs {processes} GPUs, {torch.cuda.device_count()} visible")
     results = run_processes(losses_in_process, processes, tmp_path, "cuda")
     for name, loss in losses_in_process(0, 1).items():
         mean = sum(result[name] for result in results) / processes

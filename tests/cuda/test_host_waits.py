@@ -1,4 +1,4 @@
-"""How often a training step and an evaluated batch would make the host wait for a GPU: counted on the CPU."""
+"""How often training steps and evaluated batches would make the host wait for a GPU, counted on the CPU."""
 
 import os
 
@@ -35,13 +35,13 @@ def random_batch(count: int = 2, height: int = 32, width: int = 64) -> dict:
 
 
 @pytest.mark.parametrize("wait", [torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.cpu, torch.Tensor.nonzero])
-def test_a_wait_is_counted(wait):
+def test_waits_are_counted(wait):
     with host_waits() as names:
         wait(torch.ones(1))
     assert len(names) == 1
 
 
-def test_what_is_counted():
+def test_counted_operations():
     x = torch.rand(3)
     with host_waits() as names:
         if (x > 0).any():
@@ -58,13 +58,13 @@ def test_a_step(settings, read_late):
 
 
 @pytest.mark.parametrize("name", [name for name in BALANCINGS if name not in SURGERY])
-def test_a_step_of_every_method(name, read_late):
+def test_a_step_with_each_method(name, read_late):
     assert_no_wait(tiny_stepper(name, late=True), [tiny_batch([0]), tiny_batch([1])], read_late)
 
 
 @pytest.mark.parametrize("settings", [{"optimizer": "rmsprop"}, {"late": False}], ids=str)
 def test_a_step_whose_result_is_not_late(settings):
-    """It waits once, for the flags."""
+    """It waits only for the flags."""
     stepper, batch = tiny_stepper(**{"late": True, **settings}), tiny_batch([0, 1])
     stepper.step([batch])
     with host_waits() as names:
@@ -81,26 +81,26 @@ def test_a_step_of_the_network(read_late):
 
 @pytest.fixture
 def read_late(monkeypatch) -> list[bool]:
-    """For each copy on the host that is read: whether another one was made since, that of the next step."""
+    """For each `HostCopy` that was read: whether a newer one, that of the next step, existed by then."""
     copies, late = [], []
-    made, read = HostCopy.__init__, HostCopy.read
+    init, read = HostCopy.__init__, HostCopy.read
 
-    def noted(copy: HostCopy, tensor: torch.Tensor) -> None:
+    def recorded_init(copy: HostCopy, tensor: torch.Tensor) -> None:
         copies.append(copy)
-        made(copy, tensor)
+        init(copy, tensor)
 
-    def uncounted(copy: HostCopy) -> list:
+    def uncounted_read(copy: HostCopy) -> list:
         late.append(copies[-1] is not copy)
         with torch._C.DisableTorchFunction():
             return read(copy)
 
-    monkeypatch.setattr(HostCopy, "__init__", noted)
-    monkeypatch.setattr(HostCopy, "read", uncounted)
+    monkeypatch.setattr(HostCopy, "__init__", recorded_init)
+    monkeypatch.setattr(HostCopy, "read", uncounted_read)
     return late
 
 
 def assert_no_wait(stepper: Stepper, batches: list[dict], read_late: list[bool]) -> None:
-    """A step reads the flags of the step before, and waits for nothing else. A first step makes what is kept."""
+    """The second step only reads the flags of the first one, and waits for nothing else."""
     stepper.step(batches)
     assert read_late == []
     with host_waits() as names:
@@ -111,18 +111,18 @@ def assert_no_wait(stepper: Stepper, batches: list[dict], read_late: list[bool])
     assert read_late == [True, False]
 
 
-def test_the_average_of_the_weights(monkeypatch):
-    """Nothing is moved to the device for it; `to` does nothing on the CPU, so it cannot be counted."""
+def test_moving_average(monkeypatch):
+    """It moves nothing to the device. On the CPU, `to` does nothing and is not counted."""
     stepper = tiny_stepper(ema_decay=0.9)
     stepper.step([tiny_batch([0, 1])])
     monkeypatch.setattr(torch.Tensor, "to", lambda *_, **__: pytest.fail("moved"))
     with host_waits() as names:
         stepper.ema.update_parameters(stepper.objective.network, unless=torch.tensor(False))
-    assert names == ["_local_scalar_dense"], "the number of steps, which is on the CPU"
+    assert names == ["_local_scalar_dense"], "reads the number of steps, which is on the CPU"
 
 
 def test_an_evaluated_batch():
-    """Of all tasks, metrics and breakdowns together: one fetch."""
+    """One transfer for all tasks, metrics and breakdowns."""
     batch = random_batch()
     predictions = {
         "depth": 10 * torch.rand(2, 1, 32, 64),
@@ -134,10 +134,10 @@ def test_an_evaluated_batch():
         evaluator.update(predictions, batch)
         with host_waits() as names:
             evaluator.update(predictions, batch)
-    assert names == ["cpu", "numpy"], "the second one has nothing to wait for"
+    assert names == ["cpu", "numpy"], "numpy reads a CPU tensor, without waiting"
 
 
 def test_gpus_are_hidden():
-    """From this process and those that it starts, also on a machine that has some."""
+    """From this process and the processes that it starts."""
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
     assert not torch.cuda.is_available()

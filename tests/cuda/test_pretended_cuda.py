@@ -1,4 +1,4 @@
-"""Everything that computes on a GPU, with tensors that only claim to be there: nothing mixes devices or waits."""
+"""All GPU code with tensors that only claim to be on a GPU: no operation mixes devices or waits."""
 
 from functools import partial
 from itertools import combinations
@@ -30,13 +30,13 @@ ABLATIONS = [
 
 
 def meta_network(backbone: str = RES18, tasks: tuple[str, ...] = TASK_NAMES, **settings) -> Elite360M:
-    """A network without weights."""
+    """A network on the meta device, without values."""
     with torch.device("meta"):
         return Elite360M(backbone, CLASSES, tasks, ico_level=2, pretrained=False, **settings)
 
 
 def packed_batch() -> dict:
-    """As workers send it: colors and normals in bytes, depth in millimetres."""
+    """A batch as sent by workers: colors and normals in bytes, depth in millimeters."""
     generator = np.random.default_rng(0)
     return {
         "rgb": generator.integers(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=np.uint8),
@@ -50,12 +50,12 @@ def packed_batch() -> dict:
     }
 
 
-def is_there(tensor: torch.Tensor) -> bool:
+def is_on_gpu(tensor: torch.Tensor) -> bool:
     return tensor.device == DEVICE
 
 
 def pretend_to_train(network: Elite360M, amp_type: torch.dtype | None = None, with_grad: bool = False) -> None:
-    """Forward pass and losses; with gradients, what is kept for a backward pass is chosen too."""
+    """Forward pass and losses. `with_grad`: also choose what to save for a backward pass."""
     with torch.device("meta"):
         objective = build_objective(network, amp_type=amp_type).train()
     with pretended_cuda() as mode, torch.set_grad_enabled(with_grad):
@@ -65,14 +65,14 @@ def pretend_to_train(network: Elite360M, amp_type: torch.dtype | None = None, wi
             objective.begin_step([batch])
             losses = objective(batch)
         assert waits.names == []
-        assert is_there(objective.has_pixels)
+        assert is_on_gpu(objective.has_pixels)
         for name, loss in losses.items():
-            assert is_there(loss), name
+            assert is_on_gpu(loss), name
             assert loss.dtype == torch.float32, name
 
 
 def pretend_to_evaluate(network: Elite360M, amp_type: torch.dtype | None = None) -> None:
-    """Prediction, the average over views, and all metrics of a batch, up to the one fetch."""
+    """Prediction, average over views, and all metrics of a batch, up to their single transfer."""
     with pretended_cuda() as mode, torch.no_grad():
         batch = pretend(unpack(packed_batch()), mode)
         pretend(network.eval(), mode)
@@ -82,16 +82,16 @@ def pretend_to_evaluate(network: Elite360M, amp_type: torch.dtype | None = None)
         assert waits.names == []
         average = ViewAverage(predictor, number=3, normal_frame="camera")
         evaluator = build_evaluator(network.tasks, CLASSES, DEVICE, with_breakdown=True)
-        for constants in ("made", "kept"):
+        for constants in ("created", "cached"):
             with HostWaits() as waits:
                 averaged = average(batch["rgb"])
                 values = evaluator.batch_values(averaged, batch)
-            assert constants == "made" or waits.names == []
+            assert constants == "created" or waits.names == []
         for predictions in (plain, averaged):
             assert predictions.keys() == set(network.tasks)
-            assert all(map(is_there, predictions.values()))
+            assert all(map(is_on_gpu, predictions.values()))
             assert {maps.dtype for maps in predictions.values()} == {torch.float32}
-        assert is_there(values)
+        assert is_on_gpu(values)
         assert values.dtype == torch.float64
 
 
@@ -105,20 +105,20 @@ def test_evaluation():
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_one_memory_layout(channels_last):
-    """From the first features to the heads all maps have the layout of the weights; only the image need not."""
+    """All feature maps have the memory layout of the weights; only the image may differ."""
     network = meta_network().eval()
     prepare_network(network, channels_last)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     others, seen = [], []
 
-    def look(name: str, module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def record(name: str, module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         maps = [output] if inputs[0].shape[1] == 3 else [inputs[0], output]
         seen.append(name)
         others.extend(name for x in maps if not x.is_contiguous(memory_format=layout))
 
     for name, module in network.named_modules():
         if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(partial(look, name))
+            module.register_forward_hook(partial(record, name))
     with pretended_cuda() as mode, torch.no_grad():
         pretend(network, mode)(pretend(torch.rand(BATCH, 3, HEIGHT, WIDTH), mode))
     assert len(seen) > 30
@@ -126,19 +126,19 @@ def test_one_memory_layout(channels_last):
 
 
 def test_decoding():
-    """Codes are copied without waiting, and decoded on the device."""
+    """Packed maps are copied without waiting, and decoded on the device."""
     with pretended_cuda(), HostWaits() as waits:
         batch = unpack(packed_batch(), DEVICE)
     assert waits.names == []
     tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor)}
     assert len(tensors) == 6
-    assert all(map(is_there, tensors.values()))
+    assert all(map(is_on_gpu, tensors.values()))
     assert batch["depth"].shape == (BATCH, 1, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_losses(task):
-    """Also that of logits that are not yet resized."""
+    """The segmentation loss resizes logits itself."""
     channels = {"depth": 1, "normal": 3, "segmentation": CLASSES}[task]
     with pretended_cuda() as mode:
         batch = pretend(unpack(packed_batch()), mode)
@@ -148,13 +148,13 @@ def test_losses(task):
         with HostWaits() as waits:
             loss = TASKS[task].loss(prediction, batch)
     assert waits.names == []
-    assert is_there(loss.total)
-    assert is_there(loss.num_pixels)
+    assert is_on_gpu(loss.total)
+    assert is_on_gpu(loss.num_pixels)
 
 
 @pytest.mark.slow
 def test_a_transformer():
-    """In bf16; the ablations are in fp16, the sets of tasks in float32."""
+    """In bf16; the ablations are in fp16, the task sets in float32."""
     network = meta_network("Elite360M_SwinT", ("depth", "segmentation"))
     pretend_to_train(network, torch.bfloat16)
     pretend_to_evaluate(network, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""The command lines of the second program, and the files of cfg/."""
+"""The command lines of the second program, and its option files in cfg/."""
 
 import argparse
 import subprocess
@@ -14,7 +14,7 @@ from networks.vmm import VMM
 from options.achievement import (
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
-    REFUSED,
+    REJECTED,
     VALIDATION_OPTIONS,
     parse_evaluation,
     parse_training,
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 CFGS = sorted(ROOT.glob("cfg/**/*.cfg"))
 DEEPLAB_CFGS, VMM_CFGS = ([path for path in CFGS if path.name.startswith(arch)] for arch in ("DeepLab", "VMM"))
 DEEPLAB_FOLDERS = ["depth/NYU_MT", "normal/NYU_MT", "seg+depth+normal/NYU_MT", "seg+depth/NYU", "segmentation/NYU"]
-# Of VMM: tasks, data, the learning rate as it is written, and for one process.
+# For VMM: tasks, data, and the learning rate as written and as effective for one process.
 VMM_FILES = {
     "depth/NYU": (["depth"], "NYU_BTS", 8e-4, 8e-4),
     "detection/COCO": (["detection"], "COCO", 1e-3, 1e-3),
@@ -41,7 +41,8 @@ VMM_FILES = {
 }
 
 
-def refused(capsys, *arguments: str) -> str:
+def user_error(capsys, *arguments: str) -> str:
+    """The one-line message with which a training command is rejected."""
     with pytest.raises(SystemExit) as info:
         parse_training(arguments)
     assert info.value.code == 2
@@ -51,13 +52,13 @@ def refused(capsys, *arguments: str) -> str:
     return message
 
 
-def test_every_option_is_fixed_or_free_when_a_run_is_resumed():
+def test_every_option_is_fixed_or_free_on_resume():
     names = {action.dest for action in train_parser()._actions} - {"help", argparse.SUPPRESS}
     assert sorted(FIXED_ON_RESUME + FREE_ON_RESUME) == sorted(names), "each exactly once"
     assert set(VALIDATION_OPTIONS) < set(FIXED_ON_RESUME)
 
 
-def test_there_is_a_file_for_each_network_in_each_folder():
+def test_cfg_files_of_each_network():
     folders = {str(path.parent.relative_to(ROOT / "cfg")) for path in DEEPLAB_CFGS}
     assert sorted(folders) == DEEPLAB_FOLDERS
     assert len({path.name for path in DEEPLAB_CFGS}) == 4
@@ -67,8 +68,8 @@ def test_there_is_a_file_for_each_network_in_each_folder():
 
 
 @pytest.mark.parametrize("path", VMM_CFGS, ids=lambda path: str(path.parent.relative_to(ROOT / "cfg")))
-def test_a_cfg_file_of_vmm_is_a_training(path):
-    """With the values of the paper's experiments, and a network of the published number of parameters."""
+def test_vmm_cfg_file(path):
+    """It has the values of the paper's experiments and the published number of parameters."""
     options = parse_training([str(path)])
     tasks, data, written, effective = VMM_FILES[str(path.parent.relative_to(ROOT / "cfg"))]
     assert (options.app, options.train_dataset, options.test_dataset) == (tasks, data, data)
@@ -91,8 +92,8 @@ def test_a_cfg_file_of_vmm_is_a_training(path):
 
 
 @pytest.mark.parametrize("path", DEEPLAB_CFGS, ids=lambda path: str(path.relative_to(ROOT / "cfg")))
-def test_a_cfg_file_is_a_training(path):
-    """It parses, its network can be built, its losses be balanced; the output stride is that of the backbone."""
+def test_deeplab_cfg_file(path):
+    """It has the values of the paper's experiments; its network can be built, its losses can be balanced."""
     options = parse_training([str(path)])
     folder = path.parent.relative_to(ROOT / "cfg").parts[0]
     short = {"segmentation": "seg"}
@@ -114,11 +115,11 @@ def test_a_cfg_file_is_a_training(path):
     assert optimization_settings(options, 99).num_steps == 9900
 
 
-def test_runs_of_cfg_files_do_not_share_a_folder():
+def test_cfg_files_have_different_run_folders():
     assert len({parse_training([str(path)]).subfolder for path in CFGS}) == len(CFGS)
 
 
-def test_what_follows_from_other_options():
+def test_derived_options():
     options = parse_training(["--app", "depth", "normal", "--size", "64", "--basenet", "mobilenet_v2"])
     assert (options.size, options.output_stride, options.test_dataset) == ([64, 64], 32, "NYUv2")
     options = parse_training(["--arch", "VMM", "--train_dataset", "VOC", "NYU", "--batch_size", "1"])
@@ -141,36 +142,36 @@ def test_what_follows_from_other_options():
         *(("pcgrad", "pcgrad"), ("cagrad", "cagrad")),
     ],
 )
-def test_names_of_methods(paper, ours):
+def test_method_names(paper, ours):
     assert parse_training(["--loss_metric", paper]).balancing == ours
 
 
 @pytest.mark.parametrize(
     "name", ["fmtl", "imtl", "kd-mtl", "kd-amtl", "pcgrad-amtl", "cagrad-amtl", "weighted_sum", "x"]
 )
-def test_methods_that_are_not_here(name, capsys):
-    message = refused(capsys, "--loss_metric", name)
+def test_unsupported_methods(name, capsys):
+    message = user_error(capsys, "--loss_metric", name)
     assert "--loss_metric" in message
     assert name in message
 
 
-@pytest.mark.parametrize("flag", REFUSED)
+@pytest.mark.parametrize("flag", REJECTED)
 @pytest.mark.parametrize("values", [[], ["1"]])
-def test_options_without_effect_are_refused(flag, values, capsys):
-    message = refused(capsys, "--lr", "0.1", flag, *values)
+def test_released_options_without_effect(flag, values, capsys):
+    message = user_error(capsys, "--lr", "0.1", flag, *values)
     assert flag in message
-    assert REFUSED[flag] in message
+    assert REJECTED[flag] in message
 
 
-def test_an_option_without_effect_in_a_file_is_named_with_its_place(tmp_path, capsys):
+def test_errors_name_file_and_line(tmp_path, capsys):
     path = tmp_path / "old.cfg"
     path.write_text("--lr 0.1\n--frozen_stages 4\n")
-    message = refused(capsys, str(path))
+    message = user_error(capsys, str(path))
     assert f"{path}, line 2" in message
     assert "--frozen_stages" in message
 
 
-def test_the_later_source_of_potentials_counts(tmp_path):
+def test_the_last_source_of_potentials_wins(tmp_path):
     path = tmp_path / "a.cfg"
     path.write_text("--app depth\n--potential 0.5\n")
     options = parse_training([str(path), "--potential_from", "run"])
@@ -204,10 +205,10 @@ def test_the_later_source_of_potentials_counts(tmp_path):
     ids=" ".join,
 )
 def test_wrong_options(arguments, capsys):
-    assert arguments[0] in refused(capsys, *arguments)
+    assert arguments[0] in user_error(capsys, *arguments)
 
 
-def test_an_evaluation_takes_the_file_of_its_training(capsys):
+def test_evaluation_accepts_the_file_of_a_training(capsys):
     options = parse_evaluation([str(CFGS[0]), "--ckpt", "x.pth", "--batch_size", "1"])
     assert (options.ckpt, options.split) == ("x.pth", "test")
     with pytest.raises(SystemExit):
@@ -215,39 +216,35 @@ def test_an_evaluation_takes_the_file_of_its_training(capsys):
     assert "--ckpt" in capsys.readouterr().err
 
 
-def test_another_method_than_that_of_a_file(tmp_path, capsys):
-    """What the file says for its own method does not count; what the command line says is checked."""
+def test_another_method_than_in_a_file(tmp_path, capsys):
+    """The file's settings for its own method are dropped; those of the command line are checked."""
     path = tmp_path / "a.cfg"
     path.write_text("--app depth normal\n--loss_metric amtl\n--potential 0.5 0.5\n--margin 0.1\n--focusing_factor 3\n")
     options = parse_training([str(path), "--loss_metric", "dtp"])
     assert (options.potential, options.margin, options.focusing_factor) == (None, None, 3)
     assert parse_training([str(path), "--loss_metric", "amtl-a"]).margin == 0.1
-    assert parse_training([str(path), "--loss_metric", "dwa", "--margin", "0.2"]).margin == 0.2, "refused later"
-    assert "--potential" in refused(capsys, str(path), "--app", "depth")
+    assert parse_training([str(path), "--loss_metric", "dwa", "--margin", "0.2"]).margin == 0.2, "rejected later"
+    assert "--potential" in user_error(capsys, str(path), "--app", "depth")
     assert parse_evaluation([str(path), "--app", "depth", "--ckpt", "x"]).app == ["depth"]
 
 
-def test_rate_follows_the_images_of_a_step(monkeypatch):
+def test_option_values_may_end_like_files(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_text("--app depth\n")
+    options = parse_training([str(path), "--root_folder", "runs.cfg"])
+    assert (options.app, options.log_dir) == (["depth"], "runs.cfg")
+
+
+def test_rate_scales_with_images_per_step(monkeypatch):
     options = parse_training(["--batch_size", "8", "--lr", "4e-4"])
     assert effective_rate(options) == pytest.approx(1e-4)
     monkeypatch.setattr("options.perspective.world_size", lambda: 3)
     assert effective_rate(options) == pytest.approx(3e-4)
 
 
-def test_optimization():
-    arguments = [
-        "--optim",
-        "rms_prop",
-        "--scheduler",
-        "step",
-        "--cold_epoch",
-        "3",
-        "--freeze_epoch",
-        "2",
-        "--model-ema",
-        "--amp",
-    ]
-    settings = optimization_settings(parse_training(arguments), steps_per_epoch=10)
+def test_optimization_settings():
+    line = "--optim rms_prop --scheduler step --cold_epoch 3 --freeze_epoch 2 --model-ema --amp"
+    settings = optimization_settings(parse_training(line.split()), steps_per_epoch=10)
     assert (settings.optimizer, settings.milestones, settings.num_warmup_steps) == ("rmsprop", (30, 50), 20)
     assert (settings.ema_decay, settings.fp16, settings.decays_all) == (0.9999, True, True)
     assert not optimization_settings(parse_training(["--tencent_trick"]), 10).decays_all
@@ -255,8 +252,8 @@ def test_optimization():
 
 
 @pytest.mark.parametrize("script", ["train_achievement.py", "eval_achievement.py"])
-def test_help_is_instant(script):
-    """Without torch, which takes seconds to import."""
+def test_help_does_not_import_torch(script):
+    """That takes seconds."""
     command = f"import sys; sys.modules['torch'] = None; sys.argv = ['{script}', '--help']\n"
     command += f"import runpy; runpy.run_path('{ROOT / script}', run_name='__main__')"
     result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)

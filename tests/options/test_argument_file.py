@@ -1,4 +1,4 @@
-"""Files of options in front of a command line."""
+"""Option files before a command line."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def write(tmp_path):
     return write
 
 
-def test_options_of_files_and_of_the_command_line(parser, write):
+def test_files_and_command_line(parser, write):
     first = write("# a comment\n--app segmentation depth   # two tasks\n\n--lr 0.1 -b 8\n--amp\n")
     second = write("--lr 0.2", "b.cfg")
     options = parser.parse_args([first, second, "--batch_size", "4"])
@@ -53,7 +53,7 @@ def test_without_a_file(parser):
         ("\n\nlr 1", "line 3", "lr"),
     ],
 )
-def test_a_wrong_option_is_named_with_its_place(parser, write, capsys, text, place, word):
+def test_errors_name_file_and_line(parser, write, capsys, text, place, word):
     path = write(text)
     with pytest.raises(SystemExit) as info:
         parser.parse_args([path])
@@ -64,7 +64,7 @@ def test_a_wrong_option_is_named_with_its_place(parser, write, capsys, text, pla
     assert word in line
 
 
-def test_a_wrong_option_of_the_command_line_has_no_place(parser, write, capsys):
+def test_errors_of_the_command_line_name_no_file(parser, write, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args([write("--lr 1"), "--unknown"])
     [line] = capsys.readouterr().err.splitlines()
@@ -79,18 +79,18 @@ def test_a_missing_file(parser, tmp_path, name):
         parser.parse_args([path])
 
 
-def test_what_is_no_text(parser, tmp_path):
+def test_binary_files(parser, tmp_path):
     (tmp_path / "a.cfg").write_bytes(b"\xff\xfe--lr")
     with pytest.raises(UserError, match=r"a\.cfg is not UTF-8"):
         parser.parse_args([str(tmp_path / "a.cfg")])
 
 
-def test_an_open_quote(parser, write):
+def test_unclosed_quotes(parser, write):
     with pytest.raises(UserError, match=r"a\.cfg, line 1"):
         parser.parse_args([write("--app 'depth")])
 
 
-def test_what_is_neither_an_option_nor_a_file(parser, capsys):
+def test_other_positional_arguments(parser, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["train"])
     assert "train" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""What evaluations are made on."""
+"""Batches and notes of an evaluation."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +10,9 @@ from datasets.turned import TurnedBatches
 from metrics.protocol import Region
 from networks.checkpoint import ModelSettings
 from options.elite360m import eval_parser
-from options.evaluation import evaluated_batches, fold_notes
+from options.evaluation import check_protocol, evaluated_batches, fold_notes
+from utils.errors import UserError
+from utils.tasks import METERS, RELATIVE
 
 
 @pytest.mark.parametrize(
@@ -23,12 +28,31 @@ from options.evaluation import evaluated_batches, fold_notes
         (2, "S2D3D", "--dataset Synthetic", False),
     ],
 )
-def test_a_network_that_has_seen_areas_of_the_test(trained, dataset, flags, is_noted):
+def test_fold_notes(trained, dataset, flags, is_noted):
     settings = ModelSettings("Elite360M_Res18", ("depth",), 2, 64, 128, dataset, ("wall",), ((1, 2, 3),), fold=trained)
     options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", "S2D3D", *flags.split()])
     notes = fold_notes(options, settings)
     assert len(notes) == is_noted
     assert all(f"--fold {trained or 1}" in note for note in notes)
+
+
+@pytest.mark.parametrize("dataset", ["Struc3D", "Folder"])
+@pytest.mark.parametrize(
+    ("flags", "unit", "frame", "named"),
+    [
+        ("--protocol unifuse da2", RELATIVE, "camera", "--protocol da2"),
+        ("--protocol unifuse", RELATIVE, "camera", None),
+        ("--protocol unifuse da2 pager", METERS, "world", None),
+        ("--more_metrics points", RELATIVE, "camera", "--more_metrics points"),
+        ("--more_metrics consistency", METERS, "world", "--more_metrics consistency"),
+        ("--more_metrics consistency", METERS, "camera", None),
+    ],
+)
+def test_protocols_that_a_dataset_allows(dataset, flags, unit, frame, named):
+    options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", dataset, *flags.split()])
+    opened = SimpleNamespace(depth_unit=unit, normal_frame=frame)
+    with pytest.raises(UserError, match=named) if named else nullcontext():
+        check_protocol(options, opened)
 
 
 def test_batches_are_turned_and_zoomed():

@@ -1,4 +1,4 @@
-"""The command lines that users know must keep working, word for word."""
+"""The command lines of the first program. Those of the released code must keep working word for word."""
 
 import subprocess
 import sys
@@ -44,13 +44,13 @@ PREDICT_OPTIONS = {
 DEMO_OPTIONS = {"checkpoint", "port", "device", "gpu_devices"}
 
 
-def test_every_option_is_fixed_or_free_when_a_run_is_resumed():
-    """A new option belongs to one of the two, or a resumed run would ignore it silently."""
+def test_every_option_is_fixed_or_free_on_resume():
+    """Otherwise a resumed run would silently ignore a new option."""
     names = {action.dest for action in train_parser()._actions} - {"help"}
     assert sorted(FIXED_ON_RESUME + FREE_ON_RESUME) == sorted(names), "each exactly once"
 
 
-def test_resuming_and_overwriting_exclude_each_other(capsys):
+def test_resume_excludes_overwrite(capsys):
     with pytest.raises(SystemExit) as info:
         train_parser().parse_args(["--resume", "--overwrite"])
     assert info.value.code == 2
@@ -79,7 +79,7 @@ def test_released_evaluation_command():
 
 
 def test_defaults():
-    """The released code's, but for the task (its default cannot run)."""
+    """Those of the released code, except for the task, whose released default cannot run."""
     options = vars(train_parser().parse_args([]))
     expected = {
         **{"num_workers": 4, "gpu_devices": [0], "backbone": "Elite360M_Res18", "task": "depth_normal_segmentation"},
@@ -101,11 +101,12 @@ def test_both_spellings(flag):
 
 
 @pytest.mark.parametrize("flag", ["--local_rank", "--local-rank"])
-def test_both_launchers(flag):
+def test_flags_of_old_launchers(flag):
     assert train_parser().parse_args([flag, "3"]).local_rank == 3
 
 
-def test_changing_an_option_is_a_conscious_act():
+def test_sets_of_options():
+    """To be changed deliberately."""
     assert set(vars(train_parser().parse_args([]))) == TRAIN_OPTIONS
     assert set(vars(eval_parser().parse_args(["--load_weights_dir", "x"]))) == EVAL_OPTIONS
     options = predict_parser().parse_args(["--checkpoint", "c", "--input", "i", "--out", "o"])
@@ -132,7 +133,7 @@ def test_changing_an_option_is_a_conscious_act():
         ["--log_d", "x"],
     ],
 )
-def test_wrong_command_lines_are_told_in_one_line(arguments, capsys):
+def test_wrong_command_lines(arguments, capsys):
     with pytest.raises(SystemExit) as exit_info:
         train_parser().parse_args(arguments)
     assert exit_info.value.code == 2
@@ -144,8 +145,8 @@ def test_wrong_command_lines_are_told_in_one_line(arguments, capsys):
 @pytest.mark.parametrize(
     "script", ["train_elite360m.py", "eval_elite360m.py", "predict_elite360m.py", "demo_elite360m.py"]
 )
-def test_help_does_not_wait_for_torch(script):
-    """A torch that cannot be imported does not keep --help from answering."""
+def test_help_does_not_import_torch(script):
+    """That takes seconds."""
     program = (
         "import runpy, sys; sys.modules['torch'] = None; "
         f"sys.argv = ['{script}', '--help']; runpy.run_path('{script}', run_name='__main__')"
@@ -156,8 +157,8 @@ def test_help_does_not_wait_for_torch(script):
 
 
 @pytest.mark.parametrize("size", [(100, 200), (64, 64), (64, None), (0, 0), (-64, -128)])
-def test_sizes_that_are_no_panorama(size):
-    with pytest.raises(UserError, match="twice as wide as high"):
+def test_wrong_sizes(size):
+    with pytest.raises(UserError, match=r"--height .*--width"):
         check_size(*size)
 
 
@@ -166,7 +167,7 @@ def test_sizes():
     check_size(None, None)
 
 
-def test_the_package_called_datasets_is_ours():
+def test_package_datasets_is_ours():
     """There is a well-known library of the same name."""
     import datasets
 
@@ -181,7 +182,7 @@ def test_unknown_dataset_and_split():
 
 
 @pytest.mark.parametrize("other", ["no_pretrained", "load_weights_dir"])
-def test_weights_come_from_one_place(other):
+def test_sources_of_initial_weights(other):
     options = train_parser().parse_args(["--backbone_weights", "lite0.pth"])
     check_backbone_weights(options, "load_weights_dir")
     assert pretrained_of(options) == Path("lite0.pth")

@@ -1,4 +1,4 @@
-"""The line on a dataset of perspective images that was opened."""
+"""The printed line about a dataset of perspective images."""
 
 import pytest
 
@@ -31,7 +31,7 @@ class Images(PerspectiveDataset):
     ("tasks", "classes", "named"),
     [(("depth",), (), "depth"), (("segmentation",), ("wall", "floor"), "classes 2"), (("depth",), ("wall",), "depth")],
 )
-def test_facts_of_its_ground_truth_alone(tasks, classes, named):
+def test_only_facts_about_its_ground_truth(tasks, classes, named):
     line = describe(Images(tasks, classes))
     assert line.startswith("Images, split test: 3 images; ")
     assert named in line

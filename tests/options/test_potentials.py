@@ -1,4 +1,4 @@
-"""Accuracies of single-task trainings for joint training on several datasets: --potential_from."""
+"""--potential_from: accuracies of single-task trainings, for joint training on several datasets."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ VMM = ("--arch", "VMM", "--cls_head", "sigmoid")
 
 @pytest.fixture
 def run(tmp_path):
-    """From a task, its accuracy, and options to the folder of a training."""
+    """Writes the folder of a training with this task, accuracy and options."""
 
     def written(task: str, accuracy: float, *flags: str) -> Path:
         options = parse_training([*VMM, "--app", task, *flags])
@@ -35,18 +35,18 @@ def potential(*runs: Path) -> dict[str, float]:
     return balancing_settings(options, tuple(options.app), None, VALIDATION_OPTIONS)["potential"]
 
 
-def test_each_run_has_the_dataset_of_its_task(run):
+def test_runs_on_different_datasets(run):
     runs = run("detection", 0.5, "--train_dataset", "VOC"), run("depth", 0.8, "--train_dataset", "NYU")
     assert potential(*runs) == {"detection": 0.5, "depth": 0.8}
 
 
-def test_another_dataset_is_refused(run):
+def test_another_dataset_is_rejected(run):
     runs = run("detection", 0.5, "--train_dataset", "VOC"), run("depth", 0.8, "--train_dataset", "SyntheticNYU")
     with pytest.raises(UserError, match=r"--test_dataset SyntheticNYU, not VOC\+NYU_BTS"):
         potential(*runs)
 
 
-def test_another_size_is_refused(run):
+def test_another_size_is_rejected(run):
     runs = run("detection", 0.5, "--train_dataset", "VOC", "--size", "64"), run("depth", 0.8, "--train_dataset", "NYU")
     with pytest.raises(UserError, match="--size"):
         potential(*runs)

@@ -1,4 +1,4 @@
-"""Every balancing method in the training engine: it trains, resumes, and leaves alone what has no labels."""
+"""Every balancing method in the training engine: training, resuming, and tasks without labels."""
 
 import copy
 import math
@@ -34,7 +34,7 @@ CUT = [tiny_batch([0]), tiny_batch([1, 2]), tiny_batch([3])]  # the same images
 
 @pytest.mark.parametrize("name", BALANCINGS)
 def test_every_method_trains(name):
-    """The losses are finite, every parameter moves with the first step, and after some steps the losses are lower."""
+    """Losses are finite and decrease; every parameter moves in the first step."""
     stepper = tiny_stepper(name, learning_rate=1e-2)
     before = parameters(stepper)
     results = [stepper.step([BATCH])]
@@ -47,9 +47,8 @@ def test_every_method_trains(name):
 
 @pytest.mark.parametrize("missing", TASKS)
 @pytest.mark.parametrize("name", BALANCINGS)
-def test_a_task_without_labels_is_left_alone(name, missing):
-    """Its own parameters stay, though the optimizer has momentum from earlier steps; all others move; its accuracy
-    stays too."""
+def test_parameters_of_a_task_without_labels_stay(name, missing):
+    """Despite momentum from earlier steps; all others move. Its accuracy stays, too."""
     stepper = tiny_stepper(name, weight_decay=0.1)
     stepper.step([BATCH])
     balancing = stepper.objective.balancing
@@ -67,7 +66,7 @@ def test_a_task_without_labels_is_left_alone(name, missing):
 @pytest.mark.parametrize("missing", TASKS)
 @pytest.mark.parametrize("name", [name for name, spec in BALANCINGS.items() if "keep_exponents" in spec.options])
 def test_kept_exponents(name, missing):
-    """The product of the other losses to the power of their weights, by autograd; the missing task's head stays."""
+    """Gradients are those of the product of the other losses to the power of their weights, by autograd."""
     batch = without_labels(BATCH, missing)
     stepper = tiny_stepper(name, frozen=True, options={"keep_exponents": True})
     exponents = stepper.objective.balancing.weights()
@@ -85,7 +84,7 @@ def test_kept_exponents(name, missing):
 
 @pytest.mark.parametrize("missing", TASKS)
 def test_the_log_variance_of_a_task_without_labels_stays(missing):
-    """Though the optimizer has momentum for it."""
+    """Despite its momentum."""
     stepper = tiny_stepper("uncertainty")
     for _ in range(2):
         stepper.step([BATCH])
@@ -97,7 +96,7 @@ def test_the_log_variance_of_a_task_without_labels_stays(missing):
 
 @pytest.mark.parametrize("name", BALANCINGS)
 def test_exact_resume(name):
-    """The state of one goes into another that has seen something else: the next step is the same, bit for bit."""
+    """A stepper that loads the state of another one takes the same next step, bit for bit."""
     first, second = tiny_stepper(name), tiny_stepper(name)
     second.step([tiny_batch([4, 5])])
     first.step([BATCH])
@@ -113,8 +112,8 @@ def test_exact_resume(name):
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name not in ("geometric", "achievement")])
-def test_a_step_of_several_batches_is_that_of_the_large_batch(name):
-    """Gradients, and what the method makes of them; of losses that are means over pixels."""
+def test_several_batches_equal_one_large_batch(name):
+    """Gradients, and the resulting state of the method, for losses that are means over pixels."""
     large, cut = (tiny_stepper(name, frozen=True) for _ in range(2))
     _, joint = step_gradients(large, [BATCH])
     _, gradients = step_gradients(cut, CUT)
@@ -126,7 +125,7 @@ def test_a_step_of_several_batches_is_that_of_the_large_batch(name):
         torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
-def test_every_batch_of_a_step_has_a_product_of_its_own():
+def test_geometric_mean_is_per_batch():
     """Against the formula: f_bt c_bt dL_bt, summed over batches b and tasks t, 3 c_bt = (prod_s L_bs)^(1/3) / L_bt."""
     _, gradients = step_gradients(tiny_stepper("geometric", frozen=True), CUT)
     objective = tiny_objective("geometric")
@@ -150,8 +149,8 @@ def test_geometric_gradient_is_that_of_the_product():
 
 
 @pytest.mark.parametrize("batches", [[BATCH], CUT], ids=["one batch", "three batches"])
-def test_surgery_changes_shared_parameters_alone(batches):
-    """Those are combined with the method's weights; every other has the gradient of its own task's loss."""
+def test_surgery_combines_only_shared_gradients(batches):
+    """They are combined with the method's weights; all other gradients are those of the own task's loss."""
     stepper = tiny_stepper("mgda", frozen=True)
     _, gradients = step_gradients(stepper, batches)
     weights = stepper.objective.balancing.weights()
@@ -173,7 +172,7 @@ def test_surgery_changes_shared_parameters_alone(batches):
 
 @pytest.mark.parametrize("name", ["fixed", "upgrad"])
 def test_gradients_have_the_layout_of_their_parameters(name):
-    """Fused optimizers want it."""
+    """Fused optimizers require it."""
     stepper = tiny_stepper(name)
     stepper.objective.network.to(memory_format=torch.channels_last)
     weights = [p for p in stepper.objective.network.parameters() if p.shape[2:] == (3, 3)]
@@ -187,7 +186,7 @@ def test_gradients_have_the_layout_of_their_parameters(name):
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("tasks", [("kind",), ("slope", "height")])
 def test_any_tasks(name, tasks):
-    """One alone, and two in another order."""
+    """A single task, and two in another order."""
     stepper = tiny_stepper(name, tiny_network(tasks=tasks))
     before = parameters(stepper)
     assert stepper.step(CUT).problem == ""
@@ -197,7 +196,7 @@ def test_any_tasks(name, tasks):
 
 @pytest.mark.parametrize("flags", [["--amp", "fp16"], ["--compile"]])
 @pytest.mark.parametrize("name", ["gradnorm", "upgrad"])
-def test_what_methods_that_read_gradients_refuse(name, flags):
+def test_options_that_gradient_methods_reject(name, flags):
     options = train_parser().parse_args(["--balancing", name, *flags])
     with pytest.raises(UserError) as info:
         check_balancing(options, build_balancing(name, TASKS, **BALANCING_OPTIONS))

@@ -9,7 +9,7 @@ from training.evaluation_folder import IDENTITY, EvaluationFolder
 from utils.errors import LONGEST_LINE, UserError
 from utils.files import write_json
 
-WHAT = {
+EVALUATION = {
     "checkpoint sha256": "0123abcd" * 8,
     "--dataset": "MP3D",
     "--split": "test",
@@ -23,8 +23,8 @@ def root(tmp_path):
     return tmp_path / "Elite360M_Res18" / "depth"
 
 
-def write(root, identity=WHAT, overwrite=False, rms=0.5, more=(), interfere=lambda: None) -> None:
-    """An evaluation that writes the usual files, while something else happens."""
+def write(root, identity=EVALUATION, overwrite=False, rms=0.5, more=(), interfere=lambda: None) -> None:
+    """Run an evaluation that writes the usual files; `interfere` is called in the middle."""
     folder = EvaluationFolder(root, identity, FOLDERS, overwrite)
     with folder.open():
         interfere()
@@ -39,7 +39,7 @@ def content(root) -> dict[str, str]:
     return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 
-def test_everything_is_there_at_the_end(root):
+def test_files_are_published_at_the_end(root):
     write(root)
     assert content(root).keys() == {
         *("results.json", "per_image.csv", "depth/result.txt", "visual_results/depth/1_0/room.png"),
@@ -47,41 +47,41 @@ def test_everything_is_there_at_the_end(root):
     assert not (root / "unfinished").exists()
 
 
-def test_the_same_evaluation_may_be_repeated(root):
-    """And what only the first one wrote is kept."""
+def test_repeating_an_evaluation(root):
+    """Its files are replaced; files that only the first one wrote are kept."""
     write(root, more=["report.html"])
     write(root, rms=0.7)
     assert content(root)["per_image.csv"] == "0.7"
     assert content(root)["report.html"] == "0.5"
 
 
-@pytest.mark.parametrize("name", WHAT)
-def test_another_evaluation_is_refused_by_name(root, name):
+@pytest.mark.parametrize("name", EVALUATION)
+def test_another_evaluation_is_rejected(root, name):
     write(root)
     before = content(root)
     with pytest.raises(UserError, match=f"{name}.*--overwrite.*--log_dir") as error:
-        write(root, WHAT | {name: "x" * 300}, rms=0.7)
+        write(root, EVALUATION | {name: "x" * 300}, rms=0.7)
     assert str(root) in str(error.value)
     assert len(str(error.value)) < LONGEST_LINE
     assert content(root) == before
 
 
-def test_overwriting_leaves_nothing_of_the_other_evaluation(root):
-    """But files of the user's own."""
+def test_overwriting_removes_the_other_evaluation(root):
+    """The user's own files stay."""
     write(root, more=["report.html", "visual_results/depth/2_0/other.png"])
     (root / "notes.txt").write_text("mine")
-    write(root, WHAT | {"--split": "val"}, overwrite=True, rms=0.7)
+    write(root, EVALUATION | {"--split": "val"}, overwrite=True, rms=0.7)
     assert content(root).keys() == {
         *("results.json", "per_image.csv", "depth/result.txt", "visual_results/depth/1_0/room.png", "notes.txt"),
     }
     assert content(root)["per_image.csv"] == "0.7"
-    write(root, WHAT | {"--split": "val"})
+    write(root, EVALUATION | {"--split": "val"})
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", '{"results": 3}', "[1, 2]", "null", '{"evaluation": null}', '{"evaluation": {}}', "\udcff"]
 )
-def test_damaged_and_foreign_results_are_refused(root, text):
+def test_damaged_and_foreign_results_are_rejected(root, text):
     root.mkdir(parents=True)
     (root / "results.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match="--overwrite"):
@@ -91,16 +91,16 @@ def test_damaged_and_foreign_results_are_refused(root, text):
     assert json.loads(content(root)["results.json"])["results"] == {"rms": 0.5}
 
 
-def test_files_without_results_are_refused(root):
+def test_files_without_results_are_rejected(root):
     """Left by a program that was killed while it wrote them."""
     (root / "visual_results" / "depth").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"not finished.*--overwrite"):
+    with pytest.raises(UserError, match=r"incomplete.*--overwrite"):
         write(root)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("error", [UserError("a bad sample"), KeyboardInterrupt(), ZeroDivisionError()])
-def test_an_evaluation_that_fails_leaves_earlier_results_alone(root, overwrite, error):
+def test_failure_keeps_earlier_results(root, overwrite, error):
     write(root)
     before = content(root)
 
@@ -114,31 +114,31 @@ def test_an_evaluation_that_fails_leaves_earlier_results_alone(root, overwrite, 
     assert not (root / "unfinished").exists()
 
 
-def test_an_evaluation_that_fails_leaves_no_folder(root):
-    with pytest.raises(UserError), EvaluationFolder(root, WHAT, FOLDERS, False).open():
+def test_failure_leaves_no_folder(root):
+    with pytest.raises(UserError), EvaluationFolder(root, EVALUATION, FOLDERS, False).open():
         raise UserError("a bad sample")
     assert not root.exists()
 
 
-def test_what_a_killed_evaluation_left_is_removed(root):
+def test_leftovers_of_a_killed_evaluation_are_removed(root):
     (root / "unfinished" / "visual_results" / "depth" / "9_9").mkdir(parents=True)
     (root / "unfinished" / "visual_results" / "depth" / "9_9" / "old.png").touch()
     write(root)
     assert not [name for name in content(root) if "9_9" in name]
 
 
-def test_another_evaluation_may_end_first(root):
-    """Both began in an empty folder: the second does not replace the first."""
+def test_another_evaluation_ends_first(root):
+    """Both started in an empty folder: the second does not replace the first."""
     other = root.parent / "other"
-    write(other, WHAT | {"--tta": 2})
+    write(other, EVALUATION | {"--tta": 2})
     with pytest.raises(UserError, match="--tta 2"):
         write(root, interfere=lambda: (other / "results.json").rename(root / "results.json"))
     assert json.loads(content(root)["results.json"])[IDENTITY]["--tta"] == 2
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_two_evaluations_do_not_write_to_one_folder_at_once(root, overwrite):
-    """Not even the same one twice: their pictures would mix."""
+def test_concurrent_evaluations_are_rejected(root, overwrite):
+    """Even of the same checkpoint: their images would mix."""
 
     def begin_another():
         (root / "unfinished" / "first.png").touch()

@@ -1,4 +1,4 @@
-"""Results that come a step late: nothing else differs from a stepper that waits, bit for bit."""
+"""Results that come a step late: everything else equals a stepper that waits, bit for bit."""
 
 import copy
 from collections.abc import Iterable
@@ -6,18 +6,28 @@ from collections.abc import Iterable
 import pytest
 import torch
 
-from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_stepper, without_labels
-from training.skipping import KeptBuffers, step_unless
+from tests.tiny import KINDS, TASKS, assert_identical, tiny_batch, tiny_stepper, with_nan_input, without_labels
+from training.skipping import BufferSnapshot, step_unless
 from training.step import Stepper, StepResult
 
 A, B, C = (tiny_batch([2 * i, 2 * i + 1]) for i in range(3))
 WITHOUT = [without_labels(B, task) for task in TASKS]
-# Steps of one or more batches. Tasks are without labels before and after they had some.
+# Steps of one or more batches. Tasks lack labels both before and after batches that have them.
 STEPS = [
-    *([A], [spoilt(B)], [C], [WITHOUT[0]], [A], [WITHOUT[1]], [spoilt(WITHOUT[2])], [spoilt(A)], [WITHOUT[2]]),
-    *([B, without_labels(C, "kind")], [WITHOUT[0], without_labels(A, "height")], [A, spoilt(C)], [C], [B]),
+    *(
+        [A],
+        [with_nan_input(B)],
+        [C],
+        [WITHOUT[0]],
+        [A],
+        [WITHOUT[1]],
+        [with_nan_input(WITHOUT[2])],
+        [with_nan_input(A)],
+        [WITHOUT[2]],
+    ),
+    *([B, without_labels(C, "kind")], [WITHOUT[0], without_labels(A, "height")], [A, with_nan_input(C)], [C], [B]),
 ]
-BAD_FIRST = [[spoilt(A)], [without_labels(without_labels(A, "slope"), "kind")], [B], [WITHOUT[0]], [C]]
+BAD_FIRST = [[with_nan_input(A)], [without_labels(without_labels(A, "slope"), "kind")], [B], [WITHOUT[0]], [C]]
 SETTINGS = [
     *({"optimizer": "adam", "weight_decay": 0.1}, {"weight_decay": 0.1, "grad_clip": 0.5}),
     *({"optimizer": "sgd", "ema_decay": 0.9, "weight_decay": 0.1}, {"optimizer": "sgd", "momentum": 0.0}),
@@ -28,7 +38,7 @@ SETTINGS = [
 
 
 def take(stepper: Stepper, steps: Iterable[list[dict]]) -> tuple[list[StepResult], list[dict]]:
-    """The results of the steps, in their order, and after each what a GPU holds."""
+    """The results of the steps in order, and the state of the objective after each step."""
     results, states = [], []
     for number, batches in enumerate(steps):
         results.append(stepper.step(batches, wants_to_stop=number == 4))
@@ -45,7 +55,7 @@ def plain(result: StepResult) -> dict:
 
 
 def whole_state(stepper: Stepper) -> dict:
-    """A copy; without moments that are still zero, as an optimizer without any starts."""
+    """A copy, without moments that are still zero: a skipped first update creates them, a missing one does not."""
     state = copy.deepcopy(stepper.state_dict())
     moments = state["optimizer"]["state"]
     untouched = [key for key, some in moments.items() if not any(torch.as_tensor(x).any() for x in some.values())]
@@ -55,7 +65,7 @@ def whole_state(stepper: Stepper) -> dict:
 
 
 def assert_the_same(waiting: Stepper, late: Stepper, epochs: Iterable[list[list[dict]]] = (BAD_FIRST, STEPS)) -> None:
-    """After every step of all epochs."""
+    """Compare results, states and weights after every step of all epochs."""
     for steps in epochs:
         (expected, states), (ours, our_states) = take(waiting, steps), take(late, steps)
         assert_identical([plain(result) for result in ours], [plain(result) for result in expected])
@@ -64,12 +74,12 @@ def assert_the_same(waiting: Stepper, late: Stepper, epochs: Iterable[list[list[
 
 
 @pytest.mark.parametrize("name", [*KINDS, "rlw"])
-def test_every_kind_of_method(name):
+def test_balancing_methods(name):
     assert_the_same(*(tiny_stepper(name, late=late, learning_rate=1e-2) for late in (False, True)))
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_every_setting(settings):
+def test_settings(settings):
     assert_the_same(*(tiny_stepper(late=late, **settings) for late in (False, True)))
 
 
@@ -78,7 +88,7 @@ def test_a_good_step_first():
 
 
 def test_the_steps_cover_every_outcome():
-    """Bad and good ones, and a request to stop; before and after every task has labels."""
+    """Good and bad steps, a request to stop, and steps without labels of each task."""
     results, _ = take(tiny_stepper(), STEPS)
     assert [bool(result.problem) for result in results].count(True) == 4
     assert [result.stop for result in results] == [number == 4 for number in range(len(STEPS))]
@@ -89,7 +99,7 @@ def test_the_steps_cover_every_outcome():
 def test_results_come_a_step_late():
     stepper = tiny_stepper(late=True)
     assert stepper.step([A]) is None
-    assert stepper.step([spoilt(B)]).problem == ""
+    assert stepper.step([with_nan_input(B)]).problem == ""
     with pytest.raises(RuntimeError):
         stepper.state_dict()
     assert "image/2" in stepper.settle().problem
@@ -98,18 +108,18 @@ def test_results_come_a_step_late():
 
 
 @pytest.mark.parametrize("settings", [{"balancing": "upgrad"}, {"optimizer": "rmsprop"}, {}])
-def test_where_the_host_has_to_wait_results_are_those_of_the_step(settings):
+def test_results_are_not_late_where_the_host_waits(settings):
     late = tiny_stepper(**settings, late=bool(settings))
     fp16 = tiny_stepper(amp_type=torch.float16, fp16=True, late=True)
     for stepper in (late, fp16):
-        assert "image/0" in stepper.step([spoilt(A)]).problem
+        assert "image/0" in stepper.step([with_nan_input(A)]).problem
         assert stepper.settle() is None
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "rlw", "gradnorm"])
 @pytest.mark.parametrize("cut", [1, 2, 4, 7, 8])
-def test_resumed_between_any_steps(name, cut):
-    """By a late one or one that waits, from the state of a late one."""
+def test_resuming_after_any_step(name, cut):
+    """From the state of a late stepper, by a late one and by one that waits."""
     settings = {"schedule": "cosine", "ema_decay": 0.9, "learning_rate": 1e-2}
     whole = tiny_stepper(name, late=True, **settings)
     for batches in STEPS:
@@ -128,8 +138,8 @@ def test_resumed_between_any_steps(name, cut):
         assert_identical(whole_state(resumed), whole_state(whole))
 
 
-def test_an_update_is_launched_when_the_last_is_known():
-    """Not before, or the learning rate would be another; the next gradients are computed by then."""
+def test_an_update_follows_the_outcome_of_the_last_step():
+    """The learning rate depends on it; the gradients are computed before."""
     stepper, events = tiny_stepper(late=True, schedule="cosine"), []
     stepper.objective.network.last_shared_weight.register_hook(lambda _: events.append("backward"))
     stepper.optimizer.register_step_pre_hook(lambda *_: events.append("update"))
@@ -142,18 +152,18 @@ def test_an_update_is_launched_when_the_last_is_known():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_parameters_are_left_out_with_their_moments(optimizer):
+def test_parameters_are_skipped_with_their_moments(optimizer):
     """Parameters, moments and step counters of the others are those of a plain step."""
     ours, theirs = (tiny_stepper(optimizer=optimizer, weight_decay=0.1, learning_rate=1e-2) for _ in range(2))
     for stepper in (ours, theirs):
         stepper.step([A])
         stepper.objective(B)["total"].backward()
-    kept = list(ours.objective.network.own_parameters("slope"))
-    others = [parameter for parameter in ours.objective.parameters() if all(parameter is not some for some in kept)]
-    kept[0].grad.fill_(torch.nan)
+    skipped = list(ours.objective.network.own_parameters("slope"))
+    others = [parameter for parameter in ours.objective.parameters() if all(parameter is not some for some in skipped)]
+    skipped[0].grad.fill_(torch.nan)
     for parameter in theirs.objective.network.own_parameters("slope"):
         parameter.grad = None
-    step_unless(ours.optimizer, [(others, torch.tensor(False)), (kept, torch.tensor(True))])
+    step_unless(ours.optimizer, [(others, torch.tensor(False)), (skipped, torch.tensor(True))])
     theirs.optimizer.step()
     assert_identical(ours.objective.state_dict(), theirs.objective.state_dict())
     assert_identical(ours.optimizer.state_dict(), theirs.optimizer.state_dict())
@@ -161,26 +171,26 @@ def test_parameters_are_left_out_with_their_moments(optimizer):
 
 
 @pytest.mark.parametrize("condition", [True, False])
-def test_buffers_are_put_back_on_a_condition(condition):
-    """Of several types and shapes; tables of integers are constants."""
+def test_buffers_are_restored_on_a_condition(condition):
+    """Buffers of several types and shapes; integer tables are constants."""
     module = torch.nn.Module()
     start = {"mean": torch.rand(3), "map": torch.rand(2, 2), "count": torch.tensor(5), "wide": torch.ones(2).double()}
     for name, value in start.items():
         module.register_buffer(name, value.clone())
     module.register_buffer("table", torch.arange(3))
-    kept = KeptBuffers(module)
-    kept.note()
+    snapshot = BufferSnapshot(module)
+    snapshot.take()
     for name in start:
         getattr(module, name).mul_(torch.nan if start[name].is_floating_point() else 2)
     changed = copy.deepcopy(module.state_dict())
-    kept.put_back_if(torch.tensor(condition))
+    snapshot.restore_if(torch.tensor(condition))
     assert_identical(dict(module.state_dict()), dict(changed | start if condition else changed))
-    kept.put_back()
+    snapshot.restore()
     assert_identical(dict(module.state_dict()), dict(changed | start))
 
 
-def test_a_first_update_that_is_skipped_leaves_the_momentum_of_sgd_at_zero(monkeypatch):
-    """torch would start it with what is in memory; also in a state without momentum, of an optimizer not yet fused."""
+def test_a_skipped_first_update_leaves_sgd_momentum_at_zero(monkeypatch):
+    """torch would leave it uninitialized; also for a state without momentum, of an optimizer that is not fused."""
     first, waiting = (tiny_stepper(optimizer="sgd", late=late) for late in (True, False))
     state = first.state_dict()
     state["optimizer"]["state"] = {}
@@ -189,7 +199,7 @@ def test_a_first_update_that_is_skipped_leaves_the_momentum_of_sgd_at_zero(monke
     first.load_state_dict(state)
     monkeypatch.setattr(torch, "empty_like", lambda x, **_: torch.full_like(x, torch.nan))
     for stepper in (first, waiting):
-        for batch in (spoilt(A), without_labels(A, "kind"), A):
+        for batch in (with_nan_input(A), without_labels(A, "kind"), A):
             stepper.step([batch])
         stepper.settle()
     assert_identical(first.objective.state_dict(), waiting.objective.state_dict())

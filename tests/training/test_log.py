@@ -21,7 +21,7 @@ def step_result(loss: float, num_images: int = 1) -> StepResult:
 
 
 class Clock:
-    """Stands still unless it is moved."""
+    """A clock that stands still unless `pass_time` moves it."""
 
     def __init__(self):
         self.now = 1000.0
@@ -33,7 +33,7 @@ class Clock:
         self.now += seconds
 
     def reading(self, losses: list[float], seconds: float):
-        """The losses, each of which takes some time to come."""
+        """Yield losses, each after some time."""
         for loss in losses:
             self.pass_time(seconds)
             yield loss
@@ -41,7 +41,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
-    """The clock of the log."""
+    """The clock that the log reads."""
     clock = Clock()
     monkeypatch.setattr("training.log.time", SimpleNamespace(perf_counter=clock.perf_counter))
     return clock
@@ -49,7 +49,7 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def scalars(tmp_path, clock):
-    """Two epochs of three steps of five images; data take 1 s, steps 4 s, and validations long."""
+    """TensorBoard of two epochs of three steps of five images: data take 1 s, steps 4 s, validations 1000 s."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.25)
     log = TrainingLog(RunFolder(tmp_path, FOLDERS), 2, weighting, optimizer)
@@ -65,19 +65,18 @@ def scalars(tmp_path, clock):
     return lambda name: [(event.step, event.value) for event in events.Scalars(name)], tmp_path
 
 
-def test_losses_are_means_over_the_steps_since_the_last_time(scalars):
+def test_losses_are_means_over_a_window(scalars):
     read, _ = scalars
     assert read("loss/total") == [(2, 1.5), (3, 6.0), (4, 1.0), (6, 4.0)]
 
 
-def test_speed_is_that_of_training_alone(scalars):
-    """Without validations."""
+def test_speed_excludes_validation(scalars):
     read, _ = scalars
     assert [rate for _, rate in read("run/images_per_second")] == pytest.approx([1, 1, 1, 1])
     assert [share for _, share in read("run/data_wait_share")] == pytest.approx([0.2, 0.2, 0.2, 0.2])
 
 
-def test_the_rest(scalars):
+def test_rate_weights_and_validation(scalars):
     read, root = scalars
     assert read("run/learning_rate")[0] == (2, 0.25)
     assert read("weight/depth")[0] == (2, 1.0)
@@ -85,7 +84,7 @@ def test_the_rest(scalars):
     assert (root / "depth" / "result.txt").read_text() == "epoch 1  rms 0.5000\nepoch 2  rms 0.2500\n"
 
 
-def test_everything_is_in_metrics_jsonl_too(scalars):
+def test_metrics_jsonl_has_the_same_values(scalars):
     read, root = scalars
     lines = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss/total"]) for line in lines if "loss/total" in line] == read("loss/total")
@@ -93,8 +92,8 @@ def test_everything_is_in_metrics_jsonl_too(scalars):
     assert all(line["run/memory_gb"] > 0 for line in lines if "step" in line)
 
 
-def test_memory_of_a_gpu_is_that_of_the_window(tmp_path, clock, monkeypatch):
-    """Of tensors, and reserved; the peak of one window is not that of the next."""
+def test_gpu_memory_is_per_window(tmp_path, clock, monkeypatch):
+    """Of tensors and reserved; the peak is reset for each window."""
     peaks = iter([3 * 2**30, 2 * 2**30])
     resets = []
     monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
@@ -117,8 +116,8 @@ def test_memory_of_a_gpu_is_that_of_the_window(tmp_path, clock, monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "num_steps", "warnings"), [(2, 60, 1), (0.1, 60, 0), (2, 10, 0)])
-def test_warns_once_of_waiting_for_data(tmp_path, clock, capsys, seconds, num_steps, warnings):
-    """When it is much; not of the first steps, which wait for the workers to start."""
+def test_warns_once_about_waiting_for_data(tmp_path, clock, capsys, seconds, num_steps, warnings):
+    """Only above a limit, and not in the first steps, which wait for the workers to start."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     log = TrainingLog(RunFolder(tmp_path, FOLDERS), 10, weighting, torch.optim.Adam(weighting.parameters()))
     for loss in log.watch(clock.reading([1.0] * num_steps, seconds), epoch=1):
@@ -129,14 +128,14 @@ def test_warns_once_of_waiting_for_data(tmp_path, clock, capsys, seconds, num_st
 
 
 def age_events(folder) -> None:
-    """Give the events of a TensorBoard folder an earlier second: they are read in the order of their names."""
+    """Date the files of a TensorBoard folder back: they are read in the order of the seconds in their names."""
     for path in folder.iterdir():
         *start, _, rest = path.name.split(".", 4)  # events.out.tfevents.SECOND.HOST ...
         path.rename(path.with_name(".".join([*start, "0000000001", rest])))
 
 
-def test_goes_on_where_it_was(tmp_path):
-    """Steps are counted on; what the ended run wrote after its last state is dropped."""
+def test_resuming(tmp_path):
+    """Step numbers continue; entries after the last state of the earlier run are dropped."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     optimizer = torch.optim.Adam(weighting.parameters())
     run = RunFolder(tmp_path, FOLDERS)
@@ -160,8 +159,8 @@ def test_goes_on_where_it_was(tmp_path):
     assert [(event.step, event.value) for event in events.Scalars("loss/total")] == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
-def test_an_entry_is_appended(tmp_path):
-    """Writing a line takes as long after many lines as after none: what was written before is not written again."""
+def test_entries_are_appended(tmp_path):
+    """Earlier lines are not written again."""
     path = tmp_path / "metrics.jsonl"
     metrics = MetricsFile(path)
     metrics.append({"step": 1, "loss": 0.5})
@@ -174,7 +173,7 @@ def test_an_entry_is_appended(tmp_path):
 
 
 def test_lines_after_the_saved_state_are_dropped(tmp_path, capsys):
-    """Also half a line of a killed process; a file that was cut in the meantime is reported."""
+    """As is an incomplete line of a killed process; a file that is now shorter is reported."""
     path = tmp_path / "metrics.jsonl"
     metrics = MetricsFile(path)
     metrics.append({"step": 1})
@@ -193,11 +192,12 @@ def test_lines_after_the_saved_state_are_dropped(tmp_path, capsys):
     assert str(path) in capsys.readouterr().err
 
 
-def test_a_task_without_ground_truth_in_a_whole_epoch_is_named(tmp_path, capsys):
+def test_tasks_without_ground_truth_in_an_epoch_are_named(tmp_path, capsys):
+    """Unless the epoch was resumed: its earlier steps are unknown."""
     weighting = UncertaintyWeighting(("depth",), {"depth": 1})
     log = TrainingLog(RunFolder(tmp_path, FOLDERS), 10, weighting, torch.optim.Adam(weighting.parameters()))
-    for epoch, unlabelled in ((1, [{"a", "b"}, {"a"}]), (2, [{"a"}, {"b"}])):
-        for tasks in log.watch(unlabelled, epoch):
+    for epoch, unlabeled, first in ((1, [{"a", "b"}, {"a"}], 0), (2, [{"a"}, {"b"}], 0), (3, [{"a"}], 1)):
+        for tasks in log.watch(unlabeled, epoch, first, total=first + len(unlabeled)):
             log.step(replace(step_result(1.0), without_pixels=frozenset(tasks)))
         lines = [line for line in capsys.readouterr().err.splitlines() if "ground truth" in line]
         assert [line.partition(" for ")[2].partition(":")[0] for line in lines] == (["a"] if epoch == 1 else [])

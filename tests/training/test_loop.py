@@ -1,4 +1,4 @@
-"""The training loop: a training that ends early and is resumed is the training that was never stopped, bit for bit."""
+"""The training loop: an interrupted and resumed training equals an uninterrupted one, bit for bit."""
 
 import copy
 import json
@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from tasks import FOLDERS
-from tests.tiny import KINDS, TASKS, assert_identical, spoilt, tiny_batch, tiny_network, tiny_stepper
+from tests.tiny import KINDS, TASKS, assert_identical, tiny_batch, tiny_network, tiny_stepper, with_nan_input
 from training.log import TrainingLog
 from training.loop import LoopSettings, batched, fit
 from training.run_folder import RunFolder
 from training.state import Progress, SavedState, Signature, save_state
 from training.step import Stepper
 
-NUM_BATCHES = 4  # of an epoch
+NUM_BATCHES = 4  # per epoch
 
 
 class Killed(BaseException):
@@ -27,11 +27,11 @@ class Killed(BaseException):
 
 
 class TinyBatches:
-    """Batches of two images in an order of each epoch, with noise from all random generators.
+    """Batches of two images, in another order in each epoch, with noise from all random generators.
 
     Args:
-        killed_at: number of the batch, counted from 1 over everything, instead of which `Killed` is raised.
-        bad: numbers of the batches whose losses are not finite.
+        killed_at: number of the batch, counted from 1 through all epochs, instead of which `Killed` is raised.
+        bad: numbers of the batches with non-finite losses, counted alike.
     """
 
     def __init__(self, killed_at: int | None = None, bad: tuple[int, ...] = ()):
@@ -52,14 +52,14 @@ class TinyBatches:
             if self._num_read == self._killed_at:
                 raise Killed
             batch = tiny_batch(numbers)
-            noise = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002 - that of libraries
+            noise = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002 - libraries use it
             batch["rgb"] = batch["rgb"] + noise.item()
-            yield spoilt(batch) if self._num_read in self._bad else batch
+            yield with_nan_input(batch) if self._num_read in self._bad else batch
 
 
 @dataclass
 class Outcome:
-    """What is left of a training."""
+    """Results of a training."""
 
     outcome: str
     progress: Progress
@@ -77,7 +77,7 @@ def seed_all(seed: int) -> None:
 
 
 def validated(stepper: Stepper) -> dict[str, float]:
-    """The end of an epoch for balancing, and scores that depend on the weights."""
+    """End the epoch of the balancing method. Returns: scores that depend on the weights."""
     stepper.objective.eval()
     method = stepper.objective.balancing
     method.end_epoch()
@@ -98,19 +98,19 @@ def train(
     late: bool = False,
     **settings,
 ) -> Outcome:
-    """Two epochs, unless told otherwise; a state is saved after every step.
+    """Train, by default for two epochs, saving the state after every step.
 
     Args:
-        root: of the run.
+        root: folder of the run.
         resume: continue the run.
-        batches: of the training.
-        stop: the reason to stop, or None.
-        balancing: method.
-        dropout: of the network.
-        log_frequency: steps of a line in metrics.jsonl.
-        end_epoch: called with the progress at the end of an epoch.
-        late: whether results of steps come a step late.
-        settings: of the loop.
+        batches: training batches.
+        stop: returns the reason to stop, or None.
+        balancing: name of the balancing method.
+        dropout: dropout probability of the network.
+        log_frequency: steps per line in metrics.jsonl.
+        end_epoch: called with the progress at the end of each epoch.
+        late: whether results come a step late.
+        settings: fields of `LoopSettings`.
     """
     run = RunFolder(root, FOLDERS)
     saved = SavedState(run) if resume else None
@@ -146,7 +146,7 @@ def train(
 
 
 def assert_same_end(ours: Outcome, theirs: Outcome) -> None:
-    """The same weights, averages, moments, schedules, generators, best scores and logged losses."""
+    """Compare weights, averages, moments, schedules, generators, best scores and logged losses."""
     assert ours.outcome == theirs.outcome == "finished"
     assert_same_state(ours, theirs)
     assert_same_lines(ours, theirs)
@@ -161,7 +161,7 @@ def assert_same_lines(ours: Outcome, theirs: Outcome) -> None:
 def assert_same_state(ours: Outcome, theirs: Outcome) -> None:
     states = [copy.deepcopy(x.state) for x in (ours, theirs)]
     for state in states:
-        del state["parts"]["log"]["metrics_size"]  # times have more or fewer digits
+        del state["parts"]["log"]["metrics_size"]  # the number of digits of times varies
     assert_identical(*states)
 
 
@@ -188,7 +188,7 @@ def test_states_are_saved_every_few_steps(tmp_path, save_steps, steps):
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, NUM_BATCHES, NUM_BATCHES + 2])
-def test_killed_in_the_middle(whole, tmp_path, num_steps):
+def test_killed_after_any_step(whole, tmp_path, num_steps):
     with pytest.raises(Killed):
         train(tmp_path, batches=TinyBatches(killed_at=num_steps + 1))
     resumed = train(tmp_path, resume=True)
@@ -196,8 +196,8 @@ def test_killed_in_the_middle(whole, tmp_path, num_steps):
     assert_same_end(resumed, whole)
 
 
-def test_resumed_from_the_last_save(whole, tmp_path):
-    """The state is older than the crash: the steps since then are done again."""
+def test_killed_after_the_last_save(whole, tmp_path):
+    """The steps since the last saved state are repeated."""
     with pytest.raises(Killed):
         train(tmp_path, batches=TinyBatches(killed_at=4), save_steps=2)
     resumed = train(tmp_path, resume=True)
@@ -206,7 +206,7 @@ def test_resumed_from_the_last_save(whole, tmp_path):
 
 
 def test_killed_at_the_end_of_an_epoch(whole, tmp_path):
-    """Before anything is kept of a validation, that is: no step is done again, the validation is."""
+    """During validation: it is repeated, but no step is."""
 
     def dying(progress: Progress) -> None:
         raise Killed
@@ -219,7 +219,7 @@ def test_killed_at_the_end_of_an_epoch(whole, tmp_path):
     assert_same_end(resumed, whole)
 
 
-def test_killed_again_and_again(whole, tmp_path):
+def test_killed_repeatedly(whole, tmp_path):
     with pytest.raises(Killed):
         train(tmp_path, batches=TinyBatches(killed_at=2))
     for _ in range(6):
@@ -229,8 +229,8 @@ def test_killed_again_and_again(whole, tmp_path):
 
 
 @pytest.mark.parametrize("balancing", KINDS)
-def test_resumed_with_every_kind_of_method(tmp_path, balancing):
-    """Also where weights follow epochs and validations."""
+def test_resuming_balancing_methods(tmp_path, balancing):
+    """In a later epoch, as some weights depend on earlier epochs and validations."""
     settings = {"balancing": balancing, "num_epochs": 4, "save_steps": 3}
     expected = train(tmp_path / "whole", **settings)
     with pytest.raises(Killed):
@@ -241,7 +241,7 @@ def test_resumed_with_every_kind_of_method(tmp_path, balancing):
 
 
 def test_stopped(whole, tmp_path):
-    """After the step in hand, however rarely states are saved; the state that is left is that of the step."""
+    """After the current step, however rarely states are saved; the saved state includes this step."""
     stopped = train(tmp_path, stop=lambda: "time is up", save_steps=100)
     assert stopped.outcome == "stopped"
     assert stopped.events == ["save 1 1"]
@@ -252,13 +252,14 @@ def test_stopped(whole, tmp_path):
     assert_same_end(train(tmp_path, resume=True), whole)
 
 
-def test_a_finished_training_has_no_further_step(whole, tmp_path):
+def test_resuming_a_finished_training(tmp_path):
+    """It takes no further step."""
     train(tmp_path)
     resumed = train(tmp_path, resume=True)
     assert (resumed.outcome, resumed.epochs, resumed.events) == ("finished", [], [])
 
 
-def test_a_longer_training_continues(tmp_path):
+def test_resuming_with_more_epochs(tmp_path):
     train(tmp_path, num_epochs=1)
     resumed = train(tmp_path, resume=True, num_epochs=2)
     assert resumed.epochs == [(2, 0)]
@@ -266,7 +267,7 @@ def test_a_longer_training_continues(tmp_path):
 
 
 def test_steps_of_several_batches(tmp_path):
-    """The last step of an epoch has the batches that remain."""
+    """The last step of an epoch has the remaining batches."""
     whole = train(tmp_path / "whole", grad_accum=3)
     assert [event for event in whole.events if "end" not in event][:3] == ["save 1 1", "save 1 2", "save 1 2"]
     assert whole.state["parts"]["stepper"]["steps_done"] == 4
@@ -278,13 +279,12 @@ def test_steps_of_several_batches(tmp_path):
 
 
 @pytest.mark.parametrize(("grad_accum", "steps"), [(1, 7), (2, 4), (7, 1), (8, 1)])
-def test_steps_of_an_epoch(grad_accum, steps):
+def test_steps_per_epoch(grad_accum, steps):
     assert LoopSettings(num_epochs=1, grad_accum=grad_accum).steps_per_epoch(7) == steps
     assert len(list(batched([{}] * 7, grad_accum))) == steps
 
 
-def test_batches_of_a_step():
-    """None is read before its step."""
+def test_batches_are_not_read_ahead():
     source = iter([{"id": number} for number in range(5)])
     groups = batched(source, 2)
     assert [[batch["id"] for batch in next(groups)] for _ in range(2)] == [[0, 1], [2, 3]]
@@ -293,7 +293,7 @@ def test_batches_of_a_step():
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_gives_up_when_no_loss_is_finite(tmp_path, capsys, late):
+def test_aborts_after_bad_steps(tmp_path, capsys, late):
     batches = TinyBatches(bad=(2, 3, 4))
     outcome = train(tmp_path, batches=batches, max_bad_steps=3, save_steps=100, late=late, log_frequency=100)
     assert outcome.outcome == "diverged"
@@ -305,21 +305,21 @@ def test_gives_up_when_no_loss_is_finite(tmp_path, capsys, late):
     assert capsys.readouterr().err.count("image/") >= 3
 
 
-def test_bad_steps_in_a_row_count(tmp_path):
+def test_only_consecutive_bad_steps_count(tmp_path):
     outcome = train(tmp_path, batches=TinyBatches(bad=(1, 2, 4, 6, 7)), max_bad_steps=3)
     assert outcome.outcome == "finished"
     assert outcome.progress.bad_steps == 0
     assert outcome.state["parts"]["stepper"]["steps_done"] == 3
 
 
-def test_bad_steps_before_and_after_a_resumption_count(tmp_path):
+def test_bad_steps_before_resuming_count(tmp_path):
     train(tmp_path, batches=TinyBatches(bad=(1, 2)), stop=iter([None, "a signal"]).__next__)
     outcome = train(tmp_path, resume=True, batches=TinyBatches(bad=(1,)), max_bad_steps=3)
     assert (outcome.outcome, outcome.progress.step) == ("diverged", 3)
 
 
-def test_gradient_norms_are_logged_with_the_losses(tmp_path):
-    """In the steps that are written; a bad one among them leaves no trace in the network."""
+def test_gradient_norms_are_logged(tmp_path):
+    """In the steps whose losses are written; a bad step among them leaves the network finite."""
     outcome = train(tmp_path, log_grad_norms=True, log_frequency=2, batches=TinyBatches(bad=(2,)))
     norms = {f"grad_norm/{task}" for task in TASKS}
     assert [line["step"] for line in outcome.lines if norms <= line.keys()] == [2, 4, 6, 8]
@@ -327,15 +327,15 @@ def test_gradient_norms_are_logged_with_the_losses(tmp_path):
 
 
 def test_gradient_norms_change_nothing(tmp_path):
-    """Without dropout, for which they draw random numbers."""
+    """Without dropout: its random numbers would differ."""
     with_norms, without = (train(tmp_path / str(x), dropout=0.0, log_grad_norms=x) for x in (True, False))
     assert_same_state(with_norms, without)
 
 
 @pytest.mark.parametrize("settings", [{}, {"save_steps": 3}, {"log_grad_norms": True}], ids=str)
 @pytest.mark.parametrize("balancing", ["uncertainty", "rlw", "gradnorm"])
-def test_results_that_come_late_change_nothing(tmp_path, balancing, settings, capsys):
-    """Not even the order of what is saved and logged."""
+def test_late_results_change_nothing(tmp_path, balancing, settings, capsys):
+    """Not even the order of saving and logging."""
     settings = {"save_steps": 100, "log_frequency": 3, **settings}
     outcomes, printed = [], []
     for late in (False, True):
@@ -350,7 +350,7 @@ def test_results_that_come_late_change_nothing(tmp_path, balancing, settings, ca
 
 @pytest.mark.parametrize("save_steps", [2, 3])
 def test_killed_with_late_results(whole, tmp_path, save_steps):
-    """A state is that of all steps so far."""
+    """The saved state includes all steps so far."""
     settings = {"late": True, "save_steps": save_steps, "log_frequency": 100}
     with pytest.raises(Killed):
         train(tmp_path, batches=TinyBatches(killed_at=NUM_BATCHES), **settings)
@@ -360,7 +360,7 @@ def test_killed_with_late_results(whole, tmp_path, save_steps):
 
 
 def test_stopped_with_late_results(whole, tmp_path):
-    """A step later; the state that is left is that of this step."""
+    """A step later; the saved state includes this step."""
     settings = {"late": True, "save_steps": 100, "log_frequency": 100}
     stopped = train(tmp_path, stop=iter([None, "time is up", "time is up"]).__next__, **settings)
     assert (stopped.outcome, stopped.events) == ("stopped", ["save 1 3"])
@@ -368,8 +368,8 @@ def test_stopped_with_late_results(whole, tmp_path):
 
 
 @pytest.mark.parametrize("max_bad_steps", [1, 2])
-def test_gives_up_at_once_with_late_results(tmp_path, max_bad_steps):
-    """Not a step later."""
+def test_aborts_with_late_results(tmp_path, max_bad_steps):
+    """Not a step later than without."""
     settings = {"late": True, "save_steps": 100, "log_frequency": 100}
     outcome = train(tmp_path, batches=TinyBatches(bad=(2, 3)), max_bad_steps=max_bad_steps, **settings)
     assert outcome.outcome == "diverged"

@@ -1,6 +1,6 @@
-"""Two processes with batches of B do the step that one process with a batch of 2B does.
+"""A step of two processes with batches of B equals a step of one process with a batch of 2B.
 
-BatchNorm's statistics are frozen: SyncBatchNorm, which would share them, exists on CUDA only.
+BatchNorm's statistics are frozen, because SyncBatchNorm, which would share them, exists only on CUDA.
 """
 
 from functools import partial
@@ -17,16 +17,16 @@ from tests.tiny import (
     assert_identical,
     assert_same_gradients,
     parameters,
-    spoilt,
     step_gradients,
     tiny_batch,
     tiny_stepper,
+    with_nan_input,
     without_labels,
 )
 from training.run_folder import RunFolder
 from training.state import Progress, SavedState, Signature, save_state
 
-pytestmark = pytest.mark.slow  # processes that import torch
+pytestmark = pytest.mark.slow  # starts processes that import torch
 METHODS = [*KINDS, "pcgrad", "rlw"]
 # The images of each process, in batches. Valid pixels lie unevenly.
 SINGLE = [[[0, 1]], [[2, 3]]]
@@ -34,7 +34,7 @@ SEVERAL = [[[0], [1]], [[2], [3]]]
 
 
 def batches_of(cut: list, rank: int, processes: int) -> list[dict]:
-    """Those of a process; of one alone, those of both together."""
+    """The batches of one of two processes; for a single process, their joint batches."""
     if processes > 1:
         return [tiny_batch(numbers) for numbers in cut[rank]]
     return [tiny_batch(numbers[0] + numbers[1]) for numbers in zip(*cut, strict=True)]
@@ -49,17 +49,17 @@ def one_step(name: str, cut: list, rank: int, processes: int) -> dict:
 
 
 def bad_step(rank: int, processes: int) -> dict:
-    """The last process alone has a loss that is not finite."""
+    """A step in which only the last process has a non-finite loss."""
     stepper = tiny_stepper()
     before = parameters(stepper)
     batch = tiny_batch([2 * rank, 2 * rank + 1])
-    result = stepper.step([spoilt(batch) if rank == processes - 1 else batch])
+    result = stepper.step([with_nan_input(batch) if rank == processes - 1 else batch])
     moved = any(not torch.equal(before[name], now) for name, now in parameters(stepper).items())
     return {"problem": result.problem, "moved": moved, "state": bool(stepper.optimizer.state)}
 
 
 def moved_tasks(num_with_labels: int, rank: int) -> list[str]:
-    """Tasks whose own parameters move when the first processes alone have labels of ``kind``, in a second step."""
+    """Tasks whose own parameters move in a second step, when only the first processes have labels of ``kind``."""
     stepper = tiny_stepper(weight_decay=0.1)
     batch = tiny_batch([2 * rank, 2 * rank + 1])
     stepper.step([batch])
@@ -70,14 +70,15 @@ def moved_tasks(num_with_labels: int, rank: int) -> list[str]:
     return [task for task in TASKS if not all(map(torch.equal, before[task], now[task]))]
 
 
-def wishes(rank: int, processes: int) -> bool:
+def is_stopped(rank: int, processes: int) -> bool:
+    """Whether a step tells this process to stop when the last process wants to."""
     return tiny_stepper().step([tiny_batch([rank])], wants_to_stop=rank == processes - 1).stop
 
 
 def states_of_late_results(rank: int, processes: int) -> list[tuple[dict, list[str]]]:
-    """The state and the problems of a stepper that waits, and of a late one, after a bad step in the last process."""
+    """States and problems of a stepper that waits and of a late one, with a bad step in the last process."""
     first, second, third = (tiny_batch([2 * rank + 4 * i, 2 * rank + 4 * i + 1]) for i in range(3))
-    second = spoilt(second) if rank == processes - 1 else second
+    second = with_nan_input(second) if rank == processes - 1 else second
     outcomes = []
     for late in (False, True):
         stepper = tiny_stepper("dwa", late=late)
@@ -88,7 +89,7 @@ def states_of_late_results(rank: int, processes: int) -> list[tuple[dict, list[s
 
 
 def restored_draw(rank: int, folder: str) -> tuple[float, float]:
-    """A random number that is drawn after a state was saved, and the one that is drawn when it was restored."""
+    """A random number drawn after saving a state, and one drawn after restoring it."""
     run = RunFolder(Path(folder), FOLDERS)
     torch.manual_seed(rank)
     save_state(run, Signature("", {}, {}), {"progress": Progress()})
@@ -100,13 +101,13 @@ def restored_draw(rank: int, folder: str) -> tuple[float, float]:
 
 
 def in_process(rank: int, processes: int, folder: str) -> dict:
-    """One start of the processes does for all tests."""
+    """The values for all tests, so that the processes are started only once."""
     return {
         "single": {name: one_step(name, SINGLE, rank, processes) for name in METHODS},
         "several": {name: one_step(name, SEVERAL, rank, processes) for name in METHODS},
         "bad": bad_step(rank, processes),
         "moved": [moved_tasks(num_with_labels, rank) for num_with_labels in range(processes + 1)],
-        "stop": wishes(rank, processes),
+        "stop": is_stopped(rank, processes),
         "late": states_of_late_results(rank, processes),
         "draws": restored_draw(rank, folder),
     }
@@ -114,28 +115,28 @@ def in_process(rank: int, processes: int, folder: str) -> dict:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory) -> list[dict]:
-    """What both processes return."""
+    """The values of both processes."""
     folder = tmp_path_factory.mktemp("processes")
     return run_processes(partial(in_process, folder=str(folder / "run")), 2, folder)
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(("batches", "cut"), [("single", SINGLE), ("several", SEVERAL)])
-def test_two_processes_do_the_step_of_one(together, name, batches, cut):
+def test_two_processes_equal_one(together, name, batches, cut):
     """The same losses, gradients and weights as one process with the joint batches; the same in both processes."""
     first, second = (results[batches][name] for results in together)
-    alone = one_step(name, cut, 0, 1)
-    for key, loss in alone["losses"].items():
-        # Each process holds its share of the mean, times the number of processes.
+    single = one_step(name, cut, 0, 1)
+    for key, loss in single["losses"].items():
+        # Each process has its part of the mean, times the number of processes.
         assert (first["losses"][key] + second["losses"][key]) / 2 == pytest.approx(loss, rel=1e-5), key
         assert first["losses"][key] != pytest.approx(loss, rel=1e-3), key
     assert_identical(first["gradients"], second["gradients"])
-    assert_same_gradients(first["gradients"], alone["gradients"])
+    assert_same_gradients(first["gradients"], single["gradients"])
     assert first["weights"] == second["weights"]
-    assert first["weights"] == pytest.approx(alone["weights"], rel=1e-4)
+    assert first["weights"] == pytest.approx(single["weights"], rel=1e-4)
 
 
-def test_a_bad_loss_in_one_process_stops_the_step_of_all(together):
+def test_a_bad_loss_in_one_process_skips_the_step_in_all(together):
     for results in together:
         problem = results["bad"]["problem"]
         assert "height" in problem
@@ -146,8 +147,8 @@ def test_a_bad_loss_in_one_process_stops_the_step_of_all(together):
         assert not results["bad"]["state"]
 
 
-def test_labels_in_one_process_are_labels_of_all(together):
-    """A task is left alone where no process has labels of it."""
+def test_labels_in_one_process_count_in_all(together):
+    """Parameters of a task stay only if no process has labels for it."""
     for results in together:
         assert results["moved"] == [["height", "slope"], [*TASKS], [*TASKS]]
 
@@ -164,7 +165,7 @@ def test_late_results_are_the_same(together):
         assert [bool(problem) for problem in problems] == [False, True, False, False]
 
 
-def test_every_process_gets_its_own_generators_back(together):
+def test_each_process_restores_its_own_generators(together):
     (first, first_restored), (second, second_restored) = (results["draws"] for results in together)
     assert first != second
     assert (first_restored, second_restored) == (first, second)

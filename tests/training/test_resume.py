@@ -1,4 +1,4 @@
-"""Resuming through the script. What states, steps and the loop do is in test_state, test_step and test_loop."""
+"""Resuming through the script; for states, steps and the loop see test_state, test_step and test_loop."""
 
 import json
 import math
@@ -35,7 +35,7 @@ SMALL = [
     *("--num_train", "7", "--num_val", "1", "--batch_size", "2", "--num_epochs", "2", "--log_frequency", "1"),
     *("--lr_schedule", "cosine", "--ema_decay", "0.9", "--grad_clip", "50"),
 ]
-STEPS = 4  # of an epoch
+STEPS = 4  # per epoch
 ONE_STEP = ["--max_minutes", "0"]
 LONGER = [*SMALL, "--num_workers", "1", "--save_steps", "1", "--num_epochs", "3"]
 
@@ -61,7 +61,7 @@ def lines_of(run: RunFolder) -> list[dict]:
 
 
 def assert_same_end(run: RunFolder, other: RunFolder) -> None:
-    """The same state but for whose it is, the same model, metrics and kinds of lines."""
+    """Compare states except for their signatures, models, metrics and keys of the logged lines."""
     states = [read(folder.state) for folder in (run, other)]
     for state in states:
         del state["signature"], state["parts"]["log"]["metrics_size"]
@@ -72,12 +72,13 @@ def assert_same_end(run: RunFolder, other: RunFolder) -> None:
 
 
 def files(folder: Path) -> dict[str, tuple]:
-    """What shows that a file was written: its place, size and time."""
+    """Inode, size and time of each file, which show whether it was written."""
     found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
     return {str(path): (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
 
 
-def refused(*arguments) -> str:
+def user_error(*arguments) -> str:
+    """The one-line message with which a training is rejected."""
     with pytest.raises(UserError) as info:
         train(*arguments)
     message = str(info.value)
@@ -107,6 +108,11 @@ def stopped(tmp_path_factory) -> Path:
     return log_dir
 
 
+@pytest.fixture(scope="module")
+def stopped_run(stopped) -> RunFolder:
+    return run_folder(stopped)
+
+
 class Killed(BaseException):
     pass
 
@@ -127,14 +133,14 @@ def train_until_killed(num_steps: int, log_dir: Path, *more: str) -> None:
 
 
 def test_killed_in_an_epoch(whole, tmp_path):
-    """In the second one, after a step that no state knows: with its order, augmentation, averages and best score."""
+    """In the second epoch, after a step that is in no state: order, augmentation, averages and best score."""
     train_until_killed(STEPS + 3, tmp_path, "--save_steps", "2")
     random.seed(5)  # whatever the generators were doing
     assert_same_end(train(tmp_path, "--resume"), whole)
 
 
-def test_time_is_up(whole, tmp_path, capsys):
-    """One step, a line that says how to go on; then the rest."""
+def test_max_minutes(whole, tmp_path, capsys):
+    """One step and a line that says how to resume; then the rest."""
     run = train(tmp_path, *ONE_STEP)
     output = capsys.readouterr().out
     assert "--max_minutes" in output
@@ -148,28 +154,28 @@ def test_time_is_up(whole, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("job", "count"), [("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"), ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")]
 )
-def test_restarted_by_a_launcher(job, count, stopped, tmp_path, monkeypatch, capsys):
-    """A restart resumes what its own launch started, and nothing else."""
+def test_launcher_restarts(job, count, stopped, tmp_path, monkeypatch, capsys):
+    """A restart resumes only runs that its own launch has started."""
     monkeypatch.setenv(job, "1")
     train(tmp_path / "new", "--num_train", "2", "--num_epochs", "1", *ONE_STEP)
     fresh = run_folder(tmp_path / "new")
     monkeypatch.setenv(count, "1")
     monkeypatch.setenv(job, "2")
-    assert "--resume" in refused(tmp_path / "new")
-    assert "--resume" in refused(stopped)
+    assert "--resume" in user_error(tmp_path / "new")
+    assert "--resume" in user_error(stopped)
     monkeypatch.setenv(job, "1")
     capsys.readouterr()
     train(tmp_path / "new", "--num_train", "2", "--num_epochs", "1", *ONE_STEP)
     assert str(fresh.state) in capsys.readouterr().out
     train(tmp_path / "first", "--num_train", "2", "--num_epochs", "1", *ONE_STEP)
-    assert str(run_folder(tmp_path / "first").state) not in capsys.readouterr().out, "there was nothing to resume"
+    assert str(run_folder(tmp_path / "first").state) not in capsys.readouterr().out, "nothing to resume"
 
 
-def test_a_run_is_not_replaced_by_accident(whole_log_dir):
-    """The same command again, or another one for the same folder, leaves every file as it was."""
+def test_an_existing_run_is_not_replaced(whole_log_dir):
+    """Neither by the same command nor by another one for the same folder."""
     before = files(whole_log_dir)
     for more in ([], ["--seed", "7"], ["--num_epochs", "1"], ["--dataset", "S2D3D", "--dataset_rootdir", "/nowhere"]):
-        message = refused(whole_log_dir, *more)
+        message = user_error(whole_log_dir, *more)
         assert "--resume" in message
         assert "--overwrite" in message
     assert files(whole_log_dir) == before
@@ -183,31 +189,31 @@ def test_a_run_is_not_replaced_by_accident(whole_log_dir):
         (["--balancing", "fixed", "--margin", "0.1"], "--margin"),
     ],
 )
-def test_a_wrong_option_does_not_cost_the_run_that_is_to_be_overwritten(stopped, flags, named):
+def test_a_wrong_option_keeps_the_run_to_be_overwritten(stopped, flags, named):
     before = files(stopped)
-    assert named in refused(stopped, "--overwrite", *flags)
+    assert named in user_error(stopped, "--overwrite", *flags)
     assert files(stopped) == before
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_run(whole_log_dir, tmp_path, monkeypatch):
-    """Killed before its first save, the new run has no state: the earlier one's is not taken for it."""
+def test_overwriting_removes_the_earlier_run(whole_log_dir, tmp_path, monkeypatch):
+    """The new run is killed before its first save: it has no state, not even that of the earlier run."""
     shutil.copytree(whole_log_dir, tmp_path, dirs_exist_ok=True)
     train_until_killed(2, tmp_path, "--overwrite", "--seed", "7")
     run = run_folder(tmp_path)
     assert not list(run.root.rglob("*.pth"))
     assert [line["step"] for line in lines_of(run)] == [1, 2]
-    assert "--resume" in refused(tmp_path, "--resume", "--seed", "7")
+    assert "--resume" in user_error(tmp_path, "--resume", "--seed", "7")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     train(tmp_path, "--seed", "7", *ONE_STEP)
     assert read(run.state)["signature"]["options"]["seed"] == 7
 
 
-def test_a_state_of_another_run_is_refused(stopped, whole, tmp_path):
-    """Put back by hand, for one: its settings.json names another run."""
+def test_a_state_of_another_run_is_rejected(stopped, whole, tmp_path):
+    """For example one copied by hand: settings.json names another run."""
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     run = run_folder(tmp_path)
     shutil.copy(whole.state, run.state)
-    assert str(run.state) in refused(tmp_path, "--resume")
+    assert str(run.state) in user_error(tmp_path, "--resume")
 
 
 @pytest.mark.parametrize(
@@ -226,10 +232,10 @@ def test_a_state_of_another_run_is_refused(stopped, whole, tmp_path):
         (["--height", "64", "--width", "128"], "--height", "32", "64"),
     ],
 )
-def test_options_that_a_run_must_keep(stopped, more, flag, old, new):
-    """Refused in one line with the flag, the new and the old value; the run stays as it is."""
+def test_changed_options_are_rejected(stopped, more, flag, old, new):
+    """In one line with the flag, the new and the old value; the run stays unchanged."""
     before = files(stopped)
-    message = refused(stopped, "--resume", *more)
+    message = user_error(stopped, "--resume", *more)
     assert flag in message
     assert old in message.partition(flag)[2]
     assert new in message.partition(flag)[2]
@@ -240,18 +246,18 @@ def rates(run: RunFolder) -> list[float]:
     return [line["run/learning_rate"] for line in lines_of(run) if "run/learning_rate" in line]
 
 
-def test_a_longer_schedule_continues_where_the_step_is(whole_log_dir, tmp_path, capsys):
-    """Cosine over 2 epochs has come to 0; over 3 it has a quarter left at that step, and falls from there."""
+def test_resuming_with_a_longer_schedule(whole_log_dir, tmp_path, capsys):
+    """After 2 epochs, the cosine over 2 epochs is 0; the one over 3 epochs is 1/4 and falls from there."""
     shutil.copytree(whole_log_dir, tmp_path, dirs_exist_ok=True)
     run = train(tmp_path, "--num_epochs", "3", "--resume")
     assert "--num_epochs 3" in capsys.readouterr().out
-    # The rate is logged after the step: that of the next one.
+    # Logged after each step is the rate of the next one.
     expected = [1e-4 * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(9, 13)]
     assert rates(run)[8:] == pytest.approx(expected, abs=1e-10)
 
 
 def test_rate_and_schedule_may_change(stopped, tmp_path, capsys):
-    """They apply from the step that was reached; settings.json keeps what the run was started with."""
+    """They apply from the resumed step on; settings.json keeps the original options."""
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     more = ["--learning_rate", "1e-5", "--lr_schedule", "none", "--weight_decay", "0.1", "--num_epochs", "1"]
     run = train(tmp_path, "--resume", *more)
@@ -271,22 +277,22 @@ def test_rate_and_schedule_may_change(stopped, tmp_path, capsys):
     assert "batch_size" not in resumed["options"], "only what changed"
 
 
-def test_other_samples_are_refused(tmp_path):
-    """Another folder is taken if it holds the same samples: --dataset_rootdir is a place, not a meaning."""
+def test_other_samples_are_rejected(tmp_path):
+    """Another folder with the same samples is accepted."""
     for name, num in (("data", 2), ("moved", 2), ("more", 3)):
         write_dataset("S2D3D", num=num, out=tmp_path / name, height=32)
     flags = ["--dataset", "S2D3D", *ONE_STEP]
     run = tmp_path / "run"
     train(run, *flags, "--dataset_rootdir", str(tmp_path / "data"))
-    message = refused(run, *flags, "--dataset_rootdir", str(tmp_path / "more"), "--resume")
+    message = user_error(run, *flags, "--dataset_rootdir", str(tmp_path / "more"), "--resume")
     assert "--dataset_rootdir" in message
     assert "--train_list" in message
     train(run, *flags, "--dataset_rootdir", str(tmp_path / "moved"), "--resume")
     assert [line["step"] for line in lines_of(run_folder(run)) if "step" in line] == [1, 2]
 
 
-def test_a_setting_that_is_newer_than_the_run():
-    """It is the same if it is None now; what it says of others is one line."""
+def test_settings_newer_than_the_run():
+    """They are unchanged if they are None."""
     before = {"meaning": {"tasks": ["depth"]}}
     require_same_facts(before, {"meaning": {"tasks": ["depth"], "fold": None}}, Path("run"))
     with pytest.raises(UserError, match="other meaning, fold: 2 instead of not given"):
@@ -294,7 +300,7 @@ def test_a_setting_that_is_newer_than_the_run():
 
 
 @pytest.mark.parametrize("num_epochs", ["1", "2"])
-def test_a_finished_run_has_nothing_to_do(whole_log_dir, num_epochs, capsys):
+def test_resuming_a_finished_run_changes_nothing(whole_log_dir, num_epochs, capsys):
     before = files(whole_log_dir)
     train(whole_log_dir, "--num_epochs", num_epochs, "--resume")
     output = capsys.readouterr().out
@@ -303,12 +309,12 @@ def test_a_finished_run_has_nothing_to_do(whole_log_dir, num_epochs, capsys):
     assert files(whole_log_dir) == before
 
 
-def test_nothing_to_resume(tmp_path):
-    assert "--resume" in refused(tmp_path, "--resume")
+def test_resuming_an_empty_folder(tmp_path):
+    assert "--resume" in user_error(tmp_path, "--resume")
 
 
 def test_diverged(tmp_path, capsys):
-    """Exit code 3 when too many losses in a row are not finite, here because of an absurd rate."""
+    """Exit code 3 after too many consecutive non-finite losses, here because of an absurd rate."""
     with pytest.raises(SystemExit) as info:
         train(tmp_path, "--max_bad_steps", "2", "--learning_rate", "1e30", "--lr_schedule", "none")
     assert info.value.code == 3
@@ -336,14 +342,14 @@ def train_as_a_launcher_does(log_dir: Path, more: list[str], rank: int, num_proc
 
 
 def train_in_a_group(log_dir: Path, more: list[str], rank: int, num_processes: int) -> None:
-    """As a process group, which can be killed as a whole: also the process that it is just starting."""
+    """As a process group, which can be killed as a whole, including a worker that is just starting."""
     os.setpgid(0, 0)
     train_as_a_launcher_does(log_dir, more, rank, num_processes)
 
 
 @pytest.mark.slow
-def test_killed_again_and_again(tmp_path):
-    """Two processes at random moments of training, validation and writing the state; with augmentation and workers."""
+def test_killed_repeatedly(tmp_path):
+    """Two processes with augmentation and workers, at random moments of training, validation and saving."""
 
     def launch(name: str, *more: str) -> Launch:
         return Launch(partial(train_in_a_group, tmp_path / name, [*more]), 2, tmp_path / "log")
@@ -374,8 +380,8 @@ def train_as_a_script(log_dir: Path, rank: int, num_processes: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_refuse_a_folder_with_one_line(stopped, tmp_path):
-    """None of them begins, or waits for the other."""
+def test_two_processes_print_one_error(stopped, tmp_path):
+    """Neither starts training or waits for the other."""
     before, log = files(stopped), tmp_path / "log"
     assert Launch(partial(train_as_a_script, stopped), 2, log).exit_codes() == [2, 2]
     output = log.read_text()
@@ -386,8 +392,8 @@ def test_two_processes_refuse_a_folder_with_one_line(stopped, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end(number, tmp_path):
-    """The whole group of processes, as a terminal does with Ctrl-C."""
+def test_stopped_by_a_signal(number, tmp_path):
+    """Sent to the whole process group, as a terminal does with Ctrl-C."""
     process = start(tmp_path)
     state = run_folder(tmp_path).state
     while process.poll() is None and not state.exists():
@@ -400,13 +406,8 @@ def test_asked_to_end(number, tmp_path):
     assert "Traceback" not in output
 
 
-@pytest.fixture(scope="module")
-def stopped_run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("stopped"), "--max_minutes", "0")
-
-
 @pytest.mark.parametrize("part", ["signature", "parts", "generators", "log", "progress"])
-def test_an_incomplete_state_is_refused(stopped_run, tmp_path, part):
+def test_an_incomplete_state_is_rejected(stopped_run, tmp_path, part):
     run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     path = run / "models/state/last.pth"
     content = read(path)
@@ -417,7 +418,7 @@ def test_an_incomplete_state_is_refused(stopped_run, tmp_path, part):
         train(tmp_path, "--resume")
 
 
-def test_states_of_earlier_versions_are_refused_as_such(stopped_run, tmp_path):
+def test_states_of_earlier_versions_are_rejected(stopped_run, tmp_path):
     run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     path = run / "models/state/last.pth"
     content = read(path)
@@ -430,8 +431,8 @@ def test_states_of_earlier_versions_are_refused_as_such(stopped_run, tmp_path):
 @pytest.mark.parametrize(
     "text", [None, "", "{", "[]", "{}", '{"resumed": []}', '{"options": {}, "resumed": [1]}', '{"resumed": null}']
 )
-def test_settings_that_are_damaged_are_written_anew(stopped_run, tmp_path, capsys, text):
-    """They say what happened, and decide nothing: the state knows the options."""
+def test_damaged_settings_are_written_anew(stopped_run, tmp_path, capsys, text):
+    """They only describe the run: the state contains the options."""
     run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     settings = run / "models/settings.json"
     settings.unlink()
@@ -445,7 +446,7 @@ def test_settings_that_are_damaged_are_written_anew(stopped_run, tmp_path, capsy
     assert [entry["options"]["learning_rate"] for entry in content["resumed"]] == [1e-5]
 
 
-def test_the_file_that_a_run_continues_from_is_named(stopped_run, tmp_path, capsys):
+def test_the_resumed_state_is_printed(stopped_run, tmp_path, capsys):
     run = shutil.copytree(stopped_run.root, run_folder(tmp_path).root)
     (run / "models/state/last.pth").rename(run / "models/state/previous.pth")
     train(tmp_path, "--resume", "--max_minutes", "0")

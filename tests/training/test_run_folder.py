@@ -1,4 +1,4 @@
-"""Files of a run."""
+"""The files of a run."""
 
 import pytest
 
@@ -20,8 +20,8 @@ from training.run_folder import RunFolder
         ("notes.txt", False),
     ],
 )
-def test_what_counts_as_a_training(file, holds, tmp_path):
-    """What took training to make. A run that was killed before its first save may be started again."""
+def test_holds_training(file, holds, tmp_path):
+    """Only files that took training to make count: a run killed before its first save may be started again."""
     run = RunFolder(tmp_path, FOLDERS)
     assert not run.holds_training()
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -34,8 +34,8 @@ def test_an_image_has_one_suffix(tmp_path, sample_id):
     assert RunFolder(tmp_path, FOLDERS).image("depth", 1, 0, sample_id).name == "a_b.png"
 
 
-def test_clearing_removes_what_a_training_wrote_alone(tmp_path):
-    """Also from the folders that it shares with files of others."""
+def test_clearing_removes_only_files_of_trainings(tmp_path):
+    """Even in folders that also contain other files."""
     run = RunFolder(tmp_path, FOLDERS)
     own = [run.settings, run.state, run.previous_state, run.last_model, run.kept_model(10), run.metrics]
     own += [run.best_model("normal"), run.result("depth"), run.image("segmentation", 1, 0, "a/b")]

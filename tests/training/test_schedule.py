@@ -1,3 +1,5 @@
+"""Learning rate schedules, against their formulas."""
+
 import math
 
 import pytest
@@ -25,7 +27,7 @@ def test_rates(name, formula):
 
 @pytest.mark.parametrize("name", ["none", "cosine", "poly"])
 def test_warm_up(name):
-    """A straight line from a thousandth to the whole rate, then the schedule over the steps that are left."""
+    """A straight line from a thousandth to the full rate, then the schedule over the remaining steps."""
     rates = []
     parameter = torch.nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=2.0)
@@ -44,7 +46,7 @@ def test_warm_up(name):
 
 
 def test_steps():
-    """A tenth at each milestone, counted from the beginning, whatever the warm-up."""
+    """A tenth at each milestone, counted from the beginning, warm-up included."""
     rates = [rate_factor(step, "step", 10, num_warmup_steps=2, milestones=(4, 7)) for step in range(10)]
     assert rates == pytest.approx([0.001, 0.5005, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 

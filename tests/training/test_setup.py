@@ -1,4 +1,4 @@
-"""Settings of the process: which are switched on, and what --deterministic promises. In processes of their own."""
+"""Settings of process and device: which flags of torch are set, and what --deterministic promises."""
 
 import os
 from functools import partial
@@ -22,7 +22,7 @@ REPEATABLE = {
 
 
 def flags_set_by(settings: dict, *_) -> dict:
-    """All that `prepare_device` changes, in a new process."""
+    """Everything that `prepare_device` changes, in a new process."""
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
     prepare_device(**settings)
     return {
@@ -62,18 +62,18 @@ def test_names_of_precisions(monkeypatch, tf32):
     assert precision_of(cuda, "fp16") == "float16"
 
 
-def test_an_environment_that_does_not_repeat(monkeypatch):
-    """It is named, and nothing is switched."""
+def test_unsuitable_environment_variable(monkeypatch):
+    """It is named, and no flag is changed."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)  # whatever earlier tests left
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)  # it may have been changed by earlier tests
     with pytest.raises(UserError, match="CUBLAS_WORKSPACE_CONFIG"):
         prepare_device(deterministic=True)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.benchmark
 
 
-def test_an_operation_that_cannot_repeat():
-    """`put_` has no deterministic form on CPUs either: the error names it and the flag."""
+def test_nondeterministic_operation():
+    """The error names it and the flag. `put_` has no deterministic form, even on CPUs."""
     stepper = tiny_stepper()
     stepper.objective.network.last_shared_weight.register_hook(
         lambda grad: grad.clone().put_(torch.tensor([0]), torch.tensor([0.0]))
@@ -86,6 +86,6 @@ def test_an_operation_that_cannot_repeat():
         torch.use_deterministic_algorithms(False)
 
 
-def test_other_errors_stay():
+def test_other_errors_are_unchanged():
     with pytest.raises(RuntimeError, match="shapes"), nondeterminism_reported():
         raise RuntimeError("shapes")

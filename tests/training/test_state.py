@@ -1,4 +1,4 @@
-"""Saved states: written whole, read back exactly, and refused by any other run."""
+"""Saved states: written atomically, restored exactly, and rejected by other runs."""
 
 import os
 import random
@@ -35,8 +35,8 @@ def restored(run: RunFolder) -> Progress:
     return progress
 
 
-def refused(function, *arguments) -> str:
-    """The message: one short line."""
+def user_error(function, *arguments) -> str:
+    """The message of a user error, which is one short line."""
     with pytest.raises(UserError) as info:
         function(*arguments)
     message = str(info.value)
@@ -49,7 +49,7 @@ def files(run: RunFolder) -> list[str]:
     return sorted(path.name for path in run.state.parent.iterdir())
 
 
-def test_what_is_saved_is_restored(run):
+def test_saving_and_restoring(run):
     save(run, epoch=3, step=7, bad_steps=2, best_scores={"depth": 0.5})
     saved = SavedState(run)
     assert (saved.signature, saved.epoch, saved.path) == (SIGNATURE, 3, run.state)
@@ -58,11 +58,11 @@ def test_what_is_saved_is_restored(run):
 
 def draw() -> list[float]:
     numbers = [*torch.rand(3).tolist(), random.random(), random.gauss(0, 1)]
-    return [*numbers, np.random.rand(), np.random.standard_normal()]  # noqa: NPY002 - that of libraries
+    return [*numbers, np.random.rand(), np.random.standard_normal()]  # noqa: NPY002 - libraries use it
 
 
 def test_generators_are_restored(run):
-    draw()  # a half-used pair of normals, too
+    draw()  # leaves half of a pair of normal numbers
     save(run)
     expected = draw()
     assert draw() != expected
@@ -70,8 +70,8 @@ def test_generators_are_restored(run):
     assert draw() == expected
 
 
-def test_generators_are_those_of_the_own_gpu(run, monkeypatch):
-    """A process uses one GPU, or none: those of GPUs that it does not use do not matter, and are not started."""
+def test_only_the_own_gpu_has_generators(run, monkeypatch):
+    """A process uses at most one GPU; the others are not initialized."""
     kept = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([1, 2], dtype=torch.uint8))
@@ -86,7 +86,7 @@ def test_generators_are_those_of_the_own_gpu(run, monkeypatch):
     assert len(kept) == 1
 
 
-def test_the_state_before_the_last_is_kept(run):
+def test_the_previous_state_is_kept(run):
     for step in (1, 2, 3):
         save(run, step=step)
     assert files(run) == ["last.pth", "previous.pth"]
@@ -96,8 +96,7 @@ def test_the_state_before_the_last_is_kept(run):
     assert restored(run).step == 2
 
 
-def test_without_links(run, monkeypatch):
-    """On a file system that has none."""
+def test_file_systems_without_hard_links(run, monkeypatch):
 
     def no_links(*_):
         raise OSError
@@ -111,7 +110,7 @@ def test_without_links(run, monkeypatch):
 
 
 def test_a_damaged_state(run, capsys):
-    """The one before it is taken, and that is reported; without one, training cannot continue."""
+    """The previous state replaces it, which is reported; without one, the state is rejected."""
     save(run, step=1)
     save(run, step=2)
     run.state.write_bytes(run.state.read_bytes()[:1000])
@@ -120,7 +119,7 @@ def test_a_damaged_state(run, capsys):
     assert str(run.state) in error
     assert str(run.previous_state) in error
     run.previous_state.unlink()
-    assert str(run.state) in refused(SavedState, run)
+    assert str(run.state) in user_error(SavedState, run)
 
 
 class Killed(BaseException):
@@ -129,7 +128,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("moment", ["state_dict", "writing"])
 def test_killed_while_saving(run, moment, monkeypatch):
-    """The states are those that were there."""
+    """The earlier states stay."""
 
     class Dying:
         def state_dict(self) -> dict:
@@ -150,29 +149,29 @@ def test_killed_while_saving(run, moment, monkeypatch):
     assert restored(run).step == 1
 
 
-def test_nothing_to_resume(run):
+def test_resuming_an_empty_folder(run):
     assert not has_state(run)
-    message = refused(SavedState, run)
+    message = user_error(SavedState, run)
     assert "--resume" in message
     assert str(run.state) in message
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", {"format": "elite360m"}, {"weights": torch.ones(1)}, [1, 2]])
-def test_other_files_are_no_states(run, content):
+def test_other_files_are_rejected(run, content):
     run.state.parent.mkdir(parents=True)
     if isinstance(content, bytes):
         run.state.write_bytes(content)
     else:
         torch.save(content, run.state)
-    assert str(run.state) in refused(SavedState, run)
+    assert str(run.state) in user_error(SavedState, run)
 
 
 @pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1, None])
-def test_other_versions_are_refused(run, version):
+def test_other_versions_are_rejected(run, version):
     save(run)
     content = torch.load(run.state, weights_only=True)
     torch.save(content | {"version": version}, run.state)
-    message = refused(SavedState, run)
+    message = user_error(SavedState, run)
     assert str(run.state) in message
     assert "--load_weights_dir" in message
 
@@ -185,18 +184,18 @@ def test_code_in_a_state_is_not_run(run, tmp_path):
     save(run)
     content = torch.load(run.state, weights_only=True)
     torch.save(content | {"parts": Evil()}, run.state)
-    assert str(run.state) in refused(SavedState, run)
+    assert str(run.state) in user_error(SavedState, run)
     assert not (tmp_path / "owned").exists()
 
 
-def test_a_state_of_another_run_is_refused(run):
-    """Put back by hand, for one: its settings.json names another run."""
+def test_a_state_of_another_run_is_rejected(run):
+    """For example one copied by hand: settings.json names another run."""
     save(run)
     assert SavedState(run).signature.run_id == "run one", "without a settings.json, nothing contradicts"
     write_json(run.settings, {"run_id": "run one"})
     assert SavedState(run).signature.run_id == "run one"
     write_json(run.settings, {"run_id": "run two"})
-    message = refused(SavedState, run)
+    message = user_error(SavedState, run)
     assert str(run.state) in message
     assert str(run.settings) in message
     assert "--overwrite" in message
@@ -218,10 +217,10 @@ def require(run: RunFolder, options: dict | None = None, facts: dict | None = No
         ("amp", "x" * 1000, "xxx", "off"),
     ],
 )
-def test_options_that_a_run_must_keep(run, name, value, new, old):
+def test_changed_options_are_rejected(run, name, value, new, old):
     save(run)
     require(run)
-    message = refused(require, run, {name: value})
+    message = user_error(require, run, {name: value})
     assert f"--{name}" in message
     assert new in message
     assert old in message
@@ -230,14 +229,14 @@ def test_options_that_a_run_must_keep(run, name, value, new, old):
 
 
 def test_options_that_may_change(run):
-    """Those that are not named, and those that the program did not have when the run was started."""
+    """Options that are not fixed, and options that did not exist when the run was started."""
     save(run, Signature("run one", {name: x for name, x in OPTIONS.items() if name != "amp"}, FACTS))
     require(run, {"learning_rate": 1.0, "amp": "bf16"})
 
 
 def test_many_changed_options_are_one_line(run):
     save(run)
-    message = refused(require, run, dict.fromkeys(FIXED, "x" * 1000))
+    message = user_error(require, run, dict.fromkeys(FIXED, "x" * 1000))
     assert "--batch_size" in message
 
 
@@ -249,14 +248,14 @@ def test_many_changed_options_are_one_line(run):
         ({"balancing (--potential_from)": {"name": "dtp"}}, ["--potential_from", "seed", "3"]),
     ],
 )
-def test_facts_that_must_be_the_same(run, facts, words):
+def test_changed_facts_are_rejected(run, facts, words):
     save(run)
-    message = refused(require, run, {}, facts)
+    message = user_error(require, run, {}, facts)
     assert all(word in message for word in words)
     assert str(run.root) in message
 
 
-def test_the_folder_is_made(tmp_path):
+def test_the_folder_is_created(tmp_path):
     run = RunFolder(tmp_path / "a" / Path("b"), FOLDERS)
     save(run)
     assert has_state(run)

@@ -1,4 +1,4 @@
-"""One optimizer step: accumulation, precision, clipping, averaging, and losses that are not finite."""
+"""One optimizer step: accumulation, precision, clipping, averaging, and non-finite losses."""
 
 import copy
 
@@ -11,13 +11,13 @@ from tests.tiny import (
     assert_identical,
     assert_same_gradients,
     parameters,
-    spoilt,
     step_gradients,
     tiny_batch,
     tiny_loss,
     tiny_network,
     tiny_stepper,
     valid_mask,
+    with_nan_input,
     without_labels,
 )
 
@@ -30,8 +30,8 @@ def norm(tensors: dict[str, torch.Tensor]) -> float:
 
 
 @pytest.mark.parametrize("intermediate", [True, False])
-def test_all_labelled_pixels_of_a_step_count_the_same(intermediate):
-    """Losses that are means over pixels, and their gradients, are those of one large batch."""
+def test_all_labeled_pixels_of_a_step_have_the_same_weight(intermediate):
+    """Losses that are means over pixels, and their gradients, equal those of one large batch."""
     network = tiny_network(intermediate=intermediate)
     joint_losses, joint = step_gradients(tiny_stepper("fixed", network, frozen=True), [BATCH])
     losses, gradients = step_gradients(tiny_stepper("fixed", network, frozen=True), CUT)
@@ -46,23 +46,23 @@ def test_all_labelled_pixels_of_a_step_count_the_same(intermediate):
         assert losses[task] != pytest.approx(mean_of_means, rel=1e-3), "pixels lie unevenly"
 
 
-def test_a_batch_without_labels_does_not_hide_those_of_another():
-    """Neither for the log-variances, nor for the parameters that only this task has."""
+def test_one_batch_of_a_step_without_labels():
+    """The log-variance and the parameters of the task still move: another batch has labels."""
     stepper = tiny_stepper()
     network, balancing = stepper.objective.network, stepper.objective.balancing
-    unlabelled = without_labels(CUT[1], "kind")
+    unlabeled = without_labels(CUT[1], "kind")
     own = [parameter.clone() for parameter in network.own_parameters("kind")]
-    stepper.step([CUT[0], unlabelled])
+    stepper.step([CUT[0], unlabeled])
     moved = zip(own, network.own_parameters("kind"), strict=True)
     assert all(not torch.equal(before, after) for before, after in moved)
     before = balancing.log_variances.detach().clone()
     assert before[2] != 0
-    stepper.step([unlabelled, without_labels(CUT[0], "kind")])
+    stepper.step([unlabeled, without_labels(CUT[0], "kind")])
     assert (balancing.log_variances != before).tolist() == [True, True, False]
 
 
-def test_a_single_batch_is_weighted_by_one():
-    """Also the loss of a task without labels, of whose pixels a batch has no fraction."""
+def test_a_single_batch_has_weight_one():
+    """The losses of a task without labels are 0."""
     stepper = tiny_stepper("fixed")
     losses = {name: loss.item() for name, loss in stepper.step([without_labels(BATCH, "slope")]).losses.items()}
     assert losses["slope"] == losses["intermediate_slope"] == 0
@@ -71,7 +71,7 @@ def test_a_single_batch_is_weighted_by_one():
 
 
 def test_bf16_stays_close():
-    """After 20 steps on the same images the loss differs little from float32's, having fallen by much more."""
+    """In 20 steps on the same images, the loss differs by less than 2% from float32's and falls by 20%."""
     losses = {}
     for amp_type in (None, torch.bfloat16):
         stepper = tiny_stepper("fixed", amp_type=amp_type, learning_rate=1e-2)
@@ -83,19 +83,19 @@ def test_bf16_stays_close():
 
 @pytest.mark.parametrize("amp_type", [torch.bfloat16, torch.float16, None])
 def test_losses_are_float32(amp_type, monkeypatch):
-    """Of predictions that are, final and intermediate ones."""
+    """They are computed from float32 predictions, final and intermediate ones."""
     stepper = tiny_stepper(amp_type=amp_type)
-    computed, given = [], []
+    head_types, loss_types = [], []
 
     def recorded(task: str, prediction: torch.Tensor, batch: dict) -> LossSum:
-        given.append(prediction.dtype)
+        loss_types.append(prediction.dtype)
         return tiny_loss(task, prediction, batch)
 
     monkeypatch.setattr("tests.tiny.tiny_loss", recorded)
-    stepper.objective.network.heads["height"].register_forward_hook(lambda *args: computed.append(args[2].dtype))
+    stepper.objective.network.heads["height"].register_forward_hook(lambda *args: head_types.append(args[2].dtype))
     losses = stepper.step([BATCH]).losses
-    assert computed == [amp_type or torch.float32]
-    assert given == 2 * len(TASKS) * [torch.float32]
+    assert head_types == [amp_type or torch.float32]
+    assert loss_types == 2 * len(TASKS) * [torch.float32]
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
 
 
@@ -106,7 +106,7 @@ def fp16_stepper(scale: float, **settings):
 
 
 def test_fp16_overflow_updates_nothing_but_the_scale():
-    """Gradients are infinite under an absurd scale: nobody may think that a step was done."""
+    """Gradients are infinite with an absurd scale: nothing may count this as a step."""
     stepper = fp16_stepper(2.0**100, ema_decay=0.9, schedule="cosine")
     calls = []
     stepper.objective.balancing.end_step = lambda: calls.append(1)
@@ -125,8 +125,8 @@ def test_fp16_overflow_updates_nothing_but_the_scale():
     assert stepper.optimizer.param_groups[0]["lr"] < rate
 
 
-def test_fp16_scales_the_losses_of_the_backward_pass_alone():
-    """With clipping, which takes the scale out: the gradients that are clipped are the true ones."""
+def test_fp16_scales_only_the_backward_pass():
+    """With clipping, gradients are unscaled before they are clipped."""
     _, gradients = step_gradients(tiny_stepper(grad_clip=1e6), [BATCH])
     losses, scaled = step_gradients(fp16_stepper(2.0**8, grad_clip=1e6), [BATCH])
     assert norm(scaled) == pytest.approx(norm(gradients), rel=0.02)
@@ -145,7 +145,7 @@ def test_clipping():
 
 
 def test_moving_average():
-    """It starts as the weights after the first step."""
+    """It starts with the weights after the first step."""
     stepper = tiny_stepper(ema_decay=0.9)
     assert stepper.network is not stepper.objective.network
     stepper.step([BATCH])
@@ -159,7 +159,7 @@ def test_moving_average():
 
 @pytest.mark.parametrize("decay", [0.9, 0.999, 0.9999])
 def test_moving_average_copies_integers_and_averages_statistics(decay):
-    """Indices are no weights; running statistics belong to the averaged weights."""
+    """Integers are indices and counters; running statistics belong to the averaged weights."""
     stepper = tiny_stepper(ema_decay=decay)
     stepper.step([BATCH])
     expected = {name: buffer.clone() for name, buffer in stepper.objective.network.named_buffers()}
@@ -176,14 +176,14 @@ def test_moving_average_copies_integers_and_averages_statistics(decay):
         torch.testing.assert_close(averaged[name], value, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_without_a_moving_average_the_network_is_saved():
+def test_no_moving_average():
     stepper = tiny_stepper()
     assert stepper.network is stepper.objective.network
     assert stepper.state_dict()["ema"] is None
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
-def test_weight_decay_spares_biases_and_norms(optimizer):
+def test_weight_decay_excludes_biases_and_norms(optimizer):
     stepper = tiny_stepper(weight_decay=0.1, optimizer=optimizer)
     decays = {id(p): group["weight_decay"] for group in stepper.optimizer.param_groups for p in group["params"]}
     for name, parameter in stepper.objective.named_parameters():
@@ -192,12 +192,12 @@ def test_weight_decay_spares_biases_and_norms(optimizer):
     assert "balancing.log_variances" in dict(stepper.objective.named_parameters())
 
 
-def test_weight_decay_of_everything_but_what_balancing_learns():
+def test_weight_decay_of_all_network_parameters():
     stepper = tiny_stepper(weight_decay=0.1, decays_all=True)
     decays = {id(p): group["weight_decay"] for group in stepper.optimizer.param_groups for p in group["params"]}
     for name, parameter in stepper.objective.named_parameters():
         assert decays[id(parameter)] == (0 if name == "balancing.log_variances" else 0.1), name
-    assert not tiny_stepper("fixed", decays_all=True).step([BATCH]).problem, "a group may be empty"
+    assert not tiny_stepper("fixed", decays_all=True).step([BATCH]).problem, "one of the parameter groups is empty"
 
 
 def test_the_floor_of_the_plateau_is_a_learning_rate():
@@ -208,7 +208,7 @@ def test_the_floor_of_the_plateau_is_a_learning_rate():
     assert stepper.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
 
 
-def test_the_milestones_are_handed_on():
+def test_milestones():
     stepper = tiny_stepper(schedule="step", learning_rate=1e-3, milestones=(1, 2))
     rates = []
     for _ in range(3):
@@ -227,37 +227,37 @@ def test_schedule_follows_the_steps():
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "dwa", "gradnorm", "mgda"])
-def test_a_loss_that_is_not_finite_changes_nothing(name):
-    """In one batch of several; the samples are named."""
+def test_non_finite_losses_change_nothing(name):
+    """In one of two batches; the samples are named."""
     stepper = tiny_stepper(name, ema_decay=0.9)
     stepper.step([BATCH])
     before = copy.deepcopy(stepper.state_dict())
     weights = stepper.objective.balancing.weights()
-    result = stepper.step([CUT[0], spoilt(CUT[1])])
+    result = stepper.step([CUT[0], with_nan_input(CUT[1])])
     assert "height" in result.problem
     assert CUT[1]["id"][0] in result.problem
     after = stepper.state_dict()
-    for state in (before, after):  # BatchNorm counts forward passes, and makes nothing of it
+    for state in (before, after):  # BatchNorm's counters have no effect
         state["objective"] = {key: x for key, x in state["objective"].items() if "num_batches_tracked" not in key}
     assert_identical(after, before)
     assert stepper.objective.balancing.weights() == weights
-    assert stepper.step([BATCH]).problem == "", "and it goes on"
+    assert stepper.step([BATCH]).problem == "", "training continues"
     assert norm(parameters(stepper)) != norm({name: before["objective"][name] for name in parameters(stepper)})
 
 
-def test_wish_to_stop_is_passed_on():
+def test_requests_to_stop():
     stepper = tiny_stepper()
     assert not stepper.step([BATCH]).stop
     assert stepper.step([BATCH], wants_to_stop=True).stop
-    assert stepper.step([spoilt(BATCH)], wants_to_stop=True).stop
+    assert stepper.step([with_nan_input(BATCH)], wants_to_stop=True).stop
 
 
-def test_images_of_a_step_are_counted():
+def test_number_of_images():
     assert tiny_stepper().step(CUT).num_images == 4
 
 
 def test_grad_norms():
-    """Those of autograd by hand, of the unweighted losses; tasks without labels have none."""
+    """Against separate backward passes of the unweighted losses; 0 for tasks without labels."""
     stepper = tiny_stepper("fixed", frozen=True)
     norms = stepper.grad_norms(without_labels(BATCH, "kind"))
     assert norms.keys() == set(TASKS)
@@ -271,9 +271,9 @@ def test_grad_norms():
 
 @pytest.mark.parametrize("name", ["uncertainty", "gradnorm", "upgrad"])
 def test_grad_norms_leave_no_trace(name):
-    """Not even of a batch whose activations are not finite: no momentum of 0 takes a NaN out of a mean."""
+    """Not even of a batch with non-finite activations, which would stay in running statistics forever."""
     ours, theirs = tiny_stepper(name), tiny_stepper(name)
-    for batch in (BATCH, spoilt(BATCH)):
+    for batch in (BATCH, with_nan_input(BATCH)):
         before = copy.deepcopy(ours.state_dict())
         ours.grad_norms(batch)
         assert_identical(ours.state_dict(), before)
@@ -283,8 +283,8 @@ def test_grad_norms_leave_no_trace(name):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_resumed_with_other_options(optimizer):
-    """Rate, schedule and decay are the new ones, at the step that was reached; moments are the old ones."""
+def test_resuming_with_other_options(optimizer):
+    """Rate, schedule and decay are new, at the resumed step; moments are those of the state."""
     old = tiny_stepper(schedule="cosine", optimizer=optimizer)
     for batch in CUT:
         old.step([batch])
@@ -298,7 +298,7 @@ def test_resumed_with_other_options(optimizer):
     assert new.optimizer.param_groups[0]["lr"] == pytest.approx(0.5 * (1 - 4 / 20) ** 0.9)
 
 
-def test_resumed_with_fp16_keeps_its_scale():
+def test_resuming_restores_the_fp16_scale():
     old, new = fp16_stepper(2.0**7), tiny_stepper(amp_type=torch.float16, fp16=True)
     old.step([BATCH])
     new.load_state_dict(copy.deepcopy(old.state_dict()))
@@ -306,8 +306,8 @@ def test_resumed_with_fp16_keeps_its_scale():
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])
-def test_gradients_that_are_not_finite_change_nothing(clip):
-    """Although the losses are: clipped or not, the optimizer would spoil all weights for good."""
+def test_non_finite_gradients_change_nothing(clip):
+    """Of finite losses, with and without clipping."""
     stepper = tiny_stepper(grad_clip=clip)
     before = copy.deepcopy(stepper.objective.state_dict())
     hook = stepper.objective.network.last_shared_weight.register_hook(lambda grad: grad * torch.nan)
@@ -320,25 +320,27 @@ def test_gradients_that_are_not_finite_change_nothing(clip):
     assert not stepper.step([BATCH]).problem
 
 
-def test_fp16_gradients_that_overflow_without_a_scale_are_a_problem():
-    """Otherwise a run could go on for ever, never training."""
+def test_fp16_overflow_at_a_scale_below_one_is_a_problem():
+    """Otherwise a training could continue forever without a step."""
     stepper = fp16_stepper(2.0)
     hook = stepper.objective.network.last_shared_weight.register_hook(lambda grad: grad * torch.inf)
     problems = [stepper.step([BATCH]).problem for _ in range(3)]
     hook.remove()
-    assert problems[0] == "", "the scale was to blame, perhaps"
+    assert problems[0] == "", "the scale may be too large"
     assert "half precision" in problems[2]
 
 
-def test_tasks_without_ground_truth_are_named():
+def test_tasks_without_pixels():
     stepper = tiny_stepper()
     assert stepper.step([BATCH]).without_pixels == frozenset()
     task = stepper.objective.network.tasks[0]
     assert stepper.step([without_labels(BATCH, task)]).without_pixels == {task}
+    overflowing = fp16_stepper(2.0**100).step([without_labels(BATCH, task)])
+    assert (overflowing.overflowed, overflowing.without_pixels) == (True, {task})
 
 
 def test_the_rate_falls_on_a_plateau_of_scores():
-    """After two validations without a better score; from the next step on, and in a resumed training too."""
+    """After two validations without a better score, from the next step on; also in a resumed training."""
     settings = {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 1, "learning_rate": 1e-2}
     stepper, rates = tiny_stepper(**settings), []
     for score in (0.1, 0.3, 0.2, 0.3, 0.4):
@@ -357,12 +359,12 @@ def test_the_rate_falls_on_a_plateau_of_scores():
     for _ in range(5):
         other.validated(0.0)
         other.step([BATCH])
-    assert other.optimizer.param_groups[0]["lr"] == 1e-2, "only if asked for"
+    assert other.optimizer.param_groups[0]["lr"] == 1e-2, "other schedules ignore scores"
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "rmsprop"])
 def test_optimizers(name):
-    """Each takes torch's own step; decay and momentum are handed on."""
+    """Each takes a step and has its decay and momentum."""
     stepper = tiny_stepper(optimizer=name, learning_rate=1e-3, weight_decay=0.1, momentum=0.8)
     group, spared = stepper.optimizer.param_groups
     assert (group["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
@@ -373,6 +375,6 @@ def test_optimizers(name):
     assert not torch.equal(weight, before)
 
 
-def test_an_unknown_optimizer_is_refused():
+def test_unknown_optimizer():
     with pytest.raises(ValueError, match="lamb"):
         tiny_stepper(optimizer="lamb")
