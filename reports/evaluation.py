@@ -17,7 +17,7 @@ from metrics.protocol import Protocol
 from networks.saved_network import SavedNetwork
 from prediction.candidate import BatchPredictor, Candidate
 from prediction.cost import measure_cost
-from reports.gallery import Gallery, Shown
+from reports.gallery import Gallery, GalleryImage
 from reports.results import complete, write_results
 from tasks import DISPLAYS, build_baselines, build_evaluator
 from tasks.meaning import display_settings_of
@@ -61,7 +61,7 @@ class EvaluationResults:
     rows: list[dict]
     breakdowns: dict[str, Breakdown] = field(default_factory=dict)
     baseline_breakdowns: dict[str, Breakdown] = field(default_factory=dict)
-    shown: dict[str, list[Shown]] = field(default_factory=dict)
+    shown: dict[str, list[GalleryImage]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Evaluation:
         """
         evaluator = self._new_evaluator(extras.report)
         baselines = self._new_baselines() if extras.baselines else None
-        gallery = Gallery(self.dataset.tasks, display_settings_of(self.dataset)) if extras.report else None
+        gallery = Gallery(self.dataset.tasks) if extras.report else None
         draw = self._panel_writer(folder, extras.draw_every)
 
         def on_batch(number: int, batch: dict, predictions: dict) -> None:

@@ -62,12 +62,10 @@ class Gallery:
 
     Args:
         tasks: tasks to show.
-        display_settings: for drawing the tiles.
         group_size: number of images per group, see `choose`.
     """
 
-    def __init__(self, tasks: tuple[str, ...], display_settings: DisplaySettings, group_size: int = GROUP_SIZE):
-        self._display_settings = display_settings
+    def __init__(self, tasks: tuple[str, ...], group_size: int = GROUP_SIZE):
         self._group_size = group_size
         self._images: dict[str, dict[int, GalleryImage]] = {task: {} for task in tasks}
 

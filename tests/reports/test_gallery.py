@@ -68,7 +68,7 @@ def batch():
 
 
 def test_order_of_images(batch):
-    gallery = Gallery(("depth",), SETTINGS)
+    gallery = Gallery(("depth",))
     rows = [{"index": i, "id": f"image {i}", "depth/rms": rms} for i, rms in enumerate((0.5, float("nan"), 0.7))]
     rows.append({"index": 3, "id": "without ground truth"})
     gallery.add(batch, {"depth": torch.full((4, 1, 8, 16), 3.0)}, rows)
@@ -80,7 +80,7 @@ def test_order_of_images(batch):
 
 def test_predictions_without_ground_truth(batch):
     """A sample of them is shown, in the order of the dataset."""
-    gallery = Gallery(("depth",), SETTINGS, group_size=2)
+    gallery = Gallery(("depth",), group_size=2)
     gallery.add(batch, {"depth": torch.full((4, 1, 8, 16), 3.0)}, [{"index": i, "id": str(i)} for i in range(4)])
     shown = gallery.join()["depth"]
     assert [image.index for image in shown] == sorted(image.index for image in shown)
@@ -97,7 +97,7 @@ def tile_shapes(image, task: str) -> dict[str, tuple[int, ...]]:
 
 def test_images_share_a_scale(batch):
     """Depths of 1 and 3 m have the colors of the two ends, although each map is constant."""
-    gallery = Gallery(("depth",), SETTINGS)
+    gallery = Gallery(("depth",))
     depth = torch.tensor([1.0, 1.0, 3.0, 3.0])[:, None, None, None].expand(4, 1, 8, 16)
     gallery.add(batch, {"depth": depth}, [{"index": i, "id": str(i), "depth/rms": 1.0} for i in range(4)])
     shown = gallery.join()["depth"]
@@ -112,7 +112,7 @@ def test_images_share_a_scale(batch):
 
 def test_large_panoramas_are_reduced():
     batch = {"rgb": torch.rand(1, 3, 512, 1024), "semantic": torch.randint(-1, 13, (1, 512, 1024))}
-    gallery = Gallery(("segmentation",), SETTINGS)
+    gallery = Gallery(("segmentation",))
     logits = torch.rand(1, 13, 512, 1024)
     gallery.add(batch, {"segmentation": logits}, [{"index": 0, "id": "x", "segmentation/mIoU_occurring": 0.1}])
     (shown,) = gallery.join()["segmentation"]

@@ -94,7 +94,7 @@ def make_report(tasks=tuple(TASKS), depth_unit=METERS, baselines=True, tta=1, no
         "segmentation": logits + 3 * noise * torch.rand(COUNT, len(CLASSES), HEIGHT, WIDTH),
     }
     settings = DisplaySettings(CLASSES.names, CLASSES.colors, depth_unit, "camera")
-    evaluator, gallery = build_evaluator(tasks, len(CLASSES), with_breakdown=True), Gallery(tasks, settings)
+    evaluator, gallery = build_evaluator(tasks, len(CLASSES), with_breakdown=True), Gallery(tasks)
     evaluator.update(predictions, batch)
     gallery.add(batch, predictions, evaluator.rows)
     results, rows = evaluator.compute()
