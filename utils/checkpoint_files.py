@@ -1,4 +1,4 @@
-"""Files of tensors, numbers and strings, loaded with ``weights_only=True``, so that they cannot run code."""
+"""Files of tensors, numbers and strings, loaded with ``weights_only=True`` so that they cannot run code."""
 
 import io
 import pickle
@@ -12,7 +12,7 @@ LAST_MODEL = Path("models/weights_last/last_model.pth")  # within a run folder
 
 
 def save_content(content: dict, path: Path) -> None:
-    """Write tensors, numbers and strings for `load_content`.
+    """Write tensors, numbers and strings, to be read by `load_content`.
 
     Raises:
         OSError: when they cannot be written, for example on a full disk.
@@ -27,7 +27,11 @@ def save_content(content: dict, path: Path) -> None:
 
 
 def load_content(path: Path, format_name: str) -> dict:
-    """The content of a file of this program, of a format name, to which earlier versions appended a number.
+    """Load the content of a file of this program.
+
+    Args:
+        path: file to load.
+        format_name: expected start of its ``format`` entry, to which earlier versions appended a number.
 
     Raises:
         UserError: when the file is missing or damaged, is of another format, or holds more than plain data.
@@ -41,7 +45,7 @@ def load_content(path: Path, format_name: str) -> dict:
 
 
 def load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
-    """The content of a file; `path` is for messages."""
+    """Load plain data from a file or buffer; `path` is for messages."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
