@@ -121,14 +121,14 @@ def test_wrong_count(write_tree, capsys):
     for kind in ("rgb", "depth", "semantic", "normal"):
         path_of(root, "area_3", kind, 2).unlink()
     assert check(root) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 thing is wrong: val holds 0 panoramas instead of 1"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 problem: val holds 0 panoramas instead of 1"
 
 
 def test_rule_of_the_real_dataset(write_tree, capsys):
     root = write_tree()
     (root / "synthetic_dataset.json").unlink()
     assert check(root) == 1
-    assert "3 things are wrong: train holds 2 panoramas instead of 955" in capsys.readouterr().out
+    assert "3 problems: train holds 2 panoramas instead of 955" in capsys.readouterr().out
 
 
 def test_missing_file(write_tree, capsys):
@@ -138,7 +138,7 @@ def test_missing_file(write_tree, capsys):
     assert check(root) == 1
     screen = capsys.readouterr().out
     assert f"missing    {path.relative_to(root)}\n" in screen
-    assert screen.splitlines()[-1] == "1 thing is wrong: 1 file is missing"
+    assert screen.splitlines()[-1] == "1 problem: 1 file is missing"
 
 
 def test_damaged_files(write_tree, capsys):
@@ -151,7 +151,7 @@ def test_damaged_files(write_tree, capsys):
     assert f"bad        {path_of(root, 'area_1', 'rgb', 0)} " in screen, "its name and the reason"
     assert f"           {path_of(root, 'area_5a', 'depth', 4)} " in screen, "its name and the reason"
     assert "128x64: 3" in screen
-    assert screen.splitlines()[-1] == "1 thing is wrong: 2 panoramas cannot be used"
+    assert screen.splitlines()[-1] == "1 problem: 2 panoramas cannot be used"
 
 
 def test_long_lists_are_cut(capsys):
@@ -174,7 +174,7 @@ def test_normals_in_another_frame(write_tree, capsys, changed, advice):
     assert check(write_tree(changed)) == 1
     screen = capsys.readouterr().out
     assert advice in " ".join(screen.split())
-    assert screen.splitlines()[-1] == "1 thing is wrong: normals disagree with depth"
+    assert screen.splitlines()[-1] == "1 problem: normals disagree with depth"
 
 
 def test_normals_said_to_be_of_the_building(write_tree, capsys):
@@ -390,7 +390,7 @@ def test_lists(write_tree, capsys):
     assert check(root, "--val_list", write_list(root / "bad.txt", [4])) == 1
     assert "normals disagree" in capsys.readouterr().out.splitlines()[-1]
     assert check(root, "--train_list", train, "--val_list", write_list(root / "both.txt", [2, 3])) == 1
-    assert "1 panoramas are in both lists" in capsys.readouterr().out.splitlines()[-1]
+    assert "1 panorama is in both lists" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_maps_that_a_list_leaves_out_are_no_fault(write_tree, capsys):
@@ -398,7 +398,7 @@ def test_maps_that_a_list_leaves_out_are_no_fault(write_tree, capsys):
     lists = ("--train_list", write_list(root / "a.txt", [0, 1]), "--val_list")
     assert check(root, *lists, write_list(root / "b.txt", [2, 3], but=["depth", "normal"])) == 0
     assert check(root, "--val_list", write_list(root / "c.txt", [2, 3], but=["depth"])) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 thing is wrong: no panorama has depth"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 problem: no panorama has depth"
 
 
 @pytest.mark.parametrize("option", ["--train_list", "--val_list"])

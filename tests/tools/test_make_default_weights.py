@@ -79,7 +79,7 @@ def test_a_folder_of_that_name_is_a_path(halved, tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_too_large_or_predicts_something_else_is_not_written(original, tmp_path, monkeypatch):
-    monkeypatch.setattr(make_default_weights, "LARGEST", 1000)
+    monkeypatch.setattr(make_default_weights, "MAX_BYTES", 1000)
     with pytest.raises(UserError, match="MB"):
         write_halved(original, tmp_path / "out.pth")
     monkeypatch.undo()

@@ -169,7 +169,7 @@ def test_only_what_is_needed_is_read(raw, tmp_path, capsys):
         "matterport_skybox_images",
         "undistorted_depth_images",
     ]
-    assert "made nevertheless: heading not verified" in capsys.readouterr().out
+    assert "warning: heading not verified" in capsys.readouterr().out
 
 
 def change(out: Path, kind: str, work) -> None:
@@ -306,7 +306,7 @@ def test_causes_are_counted():
     problems = [f"/raw/{number:032x}_d0_1.png is missing" for number in range(3)]
     outcomes = [Outcome("s", str(number), problems=[problem]) for number, problem in enumerate(problems)]
     lines = prepare_matterport3d.report(Summary(2, [*outcomes, Outcome("s", "4")], [], []), seconds=30)
-    assert lines[0] == "1 viewpoints prepared, 2 skipped (there already), 3 incomplete"
+    assert lines[0] == "1 viewpoints prepared, 2 skipped (exist already), 3 incomplete"
     assert lines[1] == "8.0 viewpoints per minute"
     assert lines[-1] == "not made: 3 times /raw/*_d0_1.png is missing"
 

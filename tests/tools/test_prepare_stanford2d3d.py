@@ -149,7 +149,7 @@ def test_round_trip(tool, tmp_path, capsys):
     rooms = {"train": write_raw(tmp_path / "raw", "area_1", 0), "test": write_raw(tmp_path / "raw", "area_5b", 1)}
     assert tool() == 0
     printed = capsys.readouterr().out
-    assert "2 panoramas prepared, 0 skipped (there already), 0 could not be used" in printed
+    assert "2 panoramas prepared, 0 skipped (exist already), 0 unusable" in printed
     assert "normals: 2 panoramas with the transpose of camera_rt_matrix and axes (x, y, z), median angle" in printed
     for split, raw in rooms.items():
         dataset = build_dataset("S2D3D", str(tmp_path / "out"), split, HEIGHT, 2 * HEIGHT)
@@ -233,7 +233,7 @@ def test_a_second_run_does_only_what_is_left(tool, tmp_path, capsys):
 
     files[5].unlink()
     assert tool() == 0
-    assert "1 panoramas prepared, 1 skipped (there already), 0 could not be used" in capsys.readouterr().out
+    assert "1 panoramas prepared, 1 skipped (exist already), 0 unusable" in capsys.readouterr().out
     assert [path.read_bytes() for path in files] == content
     assert [path.stat().st_mtime_ns for path in files[:4]] == written[:4]
 
@@ -344,7 +344,7 @@ def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damag
     path = damage(bad)
     assert tool() == 1
     printed = capsys.readouterr()
-    assert "1 panoramas prepared, 0 skipped (there already), 1 could not be used" in printed.out
+    assert "1 panoramas prepared, 0 skipped (exist already), 1 unusable" in printed.out
     line = next(line for line in printed.err.splitlines() if line.startswith("not used: "))
     assert str(path) in line
     assert reason in line
@@ -387,7 +387,7 @@ def test_no_panorama(tool, capsys):
     assert tool() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --raw ")
-    assert "holds no panorama as published" in line
+    assert "holds no published panoramas" in line
 
 
 def test_raw_is_required(monkeypatch, capsys):

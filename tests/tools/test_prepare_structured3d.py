@@ -98,7 +98,7 @@ def test_a_damaged_member(raw, capsys):
     assert run(raw) == 1
     assert {name.rpartition("/")[0] for name in written(raw)} == {"00000/485142", "03000/7", "03250/2001"}
     screen = capsys.readouterr().out
-    assert re.search(r"left out: scene_00000/2D_rendering/485150.*depth\.png in Structured3D_panorama_00\.zip", screen)
+    assert re.search(r"omitted: scene_00000/2D_rendering/485150.*depth\.png in Structured3D_panorama_00\.zip", screen)
     assert "train: 1 of 18334" in screen
 
 
