@@ -34,7 +34,7 @@ def test_small_benchmark(in_this_process, tmp_path, monkeypatch, capsys):
     model.main()
     output = capsys.readouterr().out
     assert "plain / ours" in output
-    assert "ratio to the two" in output
+    assert "total / (reading + predicting)" in output
     assert "three passes" in output
     assert "float32 / bf16" in output
     rows = json.loads((tmp_path / "model.json").read_text())
