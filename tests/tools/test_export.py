@@ -57,13 +57,13 @@ def export(checkpoint, out, *more):
 
 
 def trace_once():
-    """A replacement of `traced` that traces once, as it is slow. Chunks, if there were any, would be tiny."""
+    """A replacement of `traced` that traces once, as it is slow. Chunks, if there were any, would be small."""
     programs = []
 
     def shared_trace(*arguments):
         if not programs:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("utils.chunks.CHUNK_ELEMENTS", 2**12)
+                patch.setattr("utils.chunks.CHUNK_ELEMENTS", 2**17)
                 programs.append(traced(*arguments))
         return programs[0]
 
