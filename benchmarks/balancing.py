@@ -29,6 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
+from benchmarks.processes import ROOT
 from benchmarks.programs import CORRECTED, PROGRAMS, Program
 from benchmarks.steps import relative_time, step_of
 from losses.balancing import BALANCINGS, build_balancing
@@ -43,7 +44,6 @@ from utils.tasks import TASK_NAMES
 
 Metrics = dict[str, dict[str, float]]  # by task and name
 REFERENCE = "fixed"  # method to which times per step are relative
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from benchmarks.steps import perspective_stepper_and_batch, stepper_and_batch
+from benchmarks.steps import StepperAndBatch, perspective_stepper_and_batch, stepper_and_batch
 from losses.balancing import BALANCINGS
 from metrics.summary import SUMMARIZED, summary_score
 from networks.backbones import folder_of
@@ -15,7 +13,6 @@ from options.achievement import parse_evaluation, parse_training
 from options.elite360m import train_parser
 from options.perspective import run_folder_of
 from tasks import TASKS
-from training.step import Stepper
 from utils.checkpoint_files import LAST_MODEL
 from utils.tasks import TASK_NAMES, join_tasks
 
@@ -67,7 +64,7 @@ class Program(ABC):
     reserved: tuple[str, ...]
     metrics: tuple[ComparedMetric, ...]
     score: Callable[[Mapping[str, Mapping[str, float]]], float] | None
-    stepper_and_batch: Callable[[list[str], torch.device], tuple[Stepper, dict]]
+    stepper_and_batch: StepperAndBatch
     any_potential: tuple[str, ...]
 
     @abstractmethod

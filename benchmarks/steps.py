@@ -28,8 +28,6 @@ from utils.distributed import distribute
 from utils.tasks import parse_tasks
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 StepperAndBatch = Callable[[list[str], torch.device], tuple[Stepper, dict]]
 
 
@@ -105,12 +103,12 @@ def relative_time(call: Callable[[], object], reference: Callable[[], object], n
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    start = _clock()
+    start = clock()
     call()
-    return _clock() - start
+    return clock() - start
 
 
-def _clock() -> float:
+def clock() -> float:
     """Seconds, after synchronizing the device."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()

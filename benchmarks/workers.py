@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainElite360M, plain_losses
-from benchmarks.steps import perspective_stepper_and_batch
+from benchmarks.steps import DEVICE, clock, perspective_stepper_and_batch
 from datasets.loading import evaluation_batches
 from datasets.matterport3d import Matterport3D
 from metrics.evaluator import evaluate
@@ -42,7 +42,6 @@ from visual.drawing import save_image
 NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}
 CLASSES = Matterport3D.classes
 VOC_CLASSES = 21  # with the background
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 PARTS = {  # of the network, and their modules
     "ERP encoder": ("erp_encoder",),
@@ -252,13 +251,6 @@ def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
         "built_bytes": built,
         "peak_bytes": peak_memory(),
     }
-
-
-def clock() -> float:
-    """Seconds, after synchronizing the device."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def peak_memory() -> int:

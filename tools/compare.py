@@ -262,9 +262,14 @@ def finished_evaluation(
         UserError: when its panoramas or protocols differ from the comparison's, or a task is missing.
     """
     expected = {
-        **{"dataset": options.dataset, "split": options.split, "list": options.val_list, "classes": options.classes},
+        "dataset": options.dataset,
+        "split": options.split,
+        "list": options.val_list,
+        "classes": options.classes,
         "fold": options.fold,
-        **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
+        "num_images": len(dataset),
+        "height": dataset.height,
+        "width": dataset.width,
         "turn": options.turn,
         "zoom": options.zoom,
         "protocol": describe_protocols(protocol),

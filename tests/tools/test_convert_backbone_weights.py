@@ -1,3 +1,5 @@
+"""Weights with other names are matched by position."""
+
 from pathlib import Path
 
 import pytest
