@@ -310,9 +310,10 @@ def test_formats():
 
 
 @pytest.fixture
-def snippet_folder(exported, code, tmp_path):
+def snippet_folder(request, code, tmp_path):
     """A folder with the files that the documented code reads."""
-    for path in (exported(".onnx" if "onnx" in code else ".pt2"), ROOT / "docs"):
+    file = request.getfixturevalue("onnx_file" if "onnx" in code else "torch_file")
+    for path in (file, ROOT / "docs"):
         (tmp_path / path.name).symlink_to(path)
     return tmp_path
 
