@@ -1,9 +1,9 @@
-"""Print the shell commands of README.md and docs/*.md that belong to a name.
-
-A fenced block of bash or Python belongs to NAME when the line above it is ``<!-- ci: NAME -->``; of one in Python the
-command is printed that runs it.
+"""Print the commands of README.md and docs/*.md with a name, as shell commands.
 
     python3 .ci/readme_commands.py NAME
+
+A fenced block of bash or Python has the name NAME if the line above it is ``<!-- ci: NAME -->``. For Python, a command
+that runs the block is printed.
 """
 
 import re
@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[1]
 
 
 def blocks(name: str) -> list[tuple[str, str]]:
-    """Language and content of each block of a name, in order: those of the README first, then page by page."""
+    """Language and content of each block with a name: first in the README, then page by page."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     pattern = re.compile(rf"<!-- ci: {re.escape(name)} -->\n```(bash|python)\n(.*?)```", flags=re.DOTALL)
     return [block for page in pages for block in pattern.findall(page.read_text(encoding="utf-8"))]
 
 
 def main() -> None:
-    """Print the blocks of the name given, in order; fail when there are none."""
+    """Print the blocks with the given name; fail if there are none."""
     name = sys.argv[1]
     commands = [f"python - <<'END'\n{code}END\n" if language == "python" else code for language, code in blocks(name)]
     if not commands:

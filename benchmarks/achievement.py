@@ -1,11 +1,11 @@
-"""Time, memory and size of a training step of train_achievement.py, and what a multi-task network saves.
+"""Time, memory and size of training steps of train_achievement.py, and the savings of multi-task networks.
 
     python -m benchmarks.achievement
 
-DeepLab: steps of the files in cfg/, at their size and batch, on synthetic rooms: single-task trainings, and those of
-two and of three tasks. Prints tables in Markdown, and writes all measurements to achievement_<network>.json in --out.
-Float32 on a CPU, else the precision of the files. "CPU time" is that of all threads of the process, which depends less
-on other processes than the time of the step. VMM: parameters and multiply-adds only.
+DeepLab: training steps with the files in cfg/, at their image and batch size, on synthetic rooms, for one, two and
+three tasks. VMM: parameters and multiply-adds only. Prints tables in Markdown, and writes all measurements to
+achievement_<network>.json in --out. The precision is float32 on a CPU, and that of the files on a GPU. "CPU time" sums
+all threads of the process; it depends less on other processes than the time of the step.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-# Does not import torch, see benchmarks/processes.py.
+# Must not import torch, see benchmarks/processes.py.
 from benchmarks.processes import GB, ROOT, measure_in_process
 from options.argument_file import SUFFIX
 from options.parser import Parser, positive
@@ -34,7 +34,7 @@ VMM_TASKS = {
     "depth": ("depth",),
     "seg+det+depth": ("detection", "segmentation", "depth"),
 }
-SINGLE_TASKS = {  # that a multi-task network replaces
+SINGLE_TASKS = {  # replaced by each multi-task network
     "seg+depth": ("segmentation", "depth"),
     "seg+depth+normal": ("segmentation", "depth", "normal"),
     "seg+det+depth": ("segmentation", "detection", "depth"),
@@ -57,29 +57,29 @@ def main() -> None:
     for network in options.networks:
         if network == VMM:
             rows = {tasks: vmm_size(names, options.size or (640, 640)) for tasks, names in VMM_TASKS.items()}
-            whole, facts = size_table(rows), {}
+            markdown, facts = size_table(rows), {}
         else:
             rows = {tasks: measure(network, tasks, options, machine["device"]) for tasks in CFG_FOLDERS}
-            whole, facts = table(rows, options.batch_size), {"machine": machine, "batch": options.batch_size}
-        print(f"\n**{network}**\n\n{whole}\n\n{ratio_table(rows)}", flush=True)
+            markdown, facts = table(rows, options.batch_size), {"machine": machine, "batch": options.batch_size}
+        print(f"\n**{network}**\n\n{markdown}\n\n{ratio_table(rows)}", flush=True)
         write_json(options.out / f"achievement_{network}.json", facts | rows)
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS, help="to measure")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS, help="networks to measure")
     parser.add_argument(
-        "--size", nargs=2, type=positive, metavar="N", help="height and width; 480 640 if not given, VMM 640 640"
+        "--size", nargs=2, type=positive, metavar="N", help="height and width (default: 480 640; VMM: 640 640)"
     )
     parser.add_argument("--batch_size", type=positive, default=8, metavar="N", help="images per step")
-    parser.add_argument("--steps", type=positive, default=2, metavar="N", help="timed steps, after one of warm-up")
+    parser.add_argument("--steps", type=positive, default=2, metavar="N", help="timed steps, after a warm-up step")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
     return parser.parse_args()
 
 
 def measure(network: str, tasks: str, options: argparse.Namespace, device: str) -> dict:
-    """A row of the table, as `workers.achievement_training` measures it."""
+    """Measurements of `workers.achievement_training`."""
     arguments = [
         f"cfg/{CFG_FOLDERS[tasks]}/{network}{SUFFIX}",
         *("--size", *map(str, options.size or (480, 640)), "--batch_size", str(options.batch_size)),
@@ -90,12 +90,12 @@ def measure(network: str, tasks: str, options: argparse.Namespace, device: str) 
 
 
 def vmm_size(tasks: tuple[str, ...], size: tuple[int, int]) -> dict:
-    """A row of the table, as `workers.vmm_size` measures it."""
+    """Measurements of `workers.vmm_size`."""
     return measure_in_process({"measure": "vmm_size", "tasks": tasks, "height": size[0], "width": size[1]})
 
 
 def table(rows: Mapping[str, dict], batch_size: int) -> str:
-    """Of one network, by tasks."""
+    """Measurements of a network for each set of tasks, in Markdown."""
     lines = [HEAD]
     for tasks, row in rows.items():
         step, cpu = median(row["times"]), median(row["cpu_times"])
@@ -106,7 +106,7 @@ def table(rows: Mapping[str, dict], batch_size: int) -> str:
 
 
 def size_table(rows: Mapping[str, dict]) -> str:
-    """Of one network, by tasks, without times."""
+    """As `table`, without time and memory."""
     lines = [SIZE_HEAD]
     for tasks, row in rows.items():
         lines.append(f"| {tasks} | {row['parameters'] / 1e6:.2f} M | {row['multiply_adds'] / 1e9:.2f} G |")
@@ -114,7 +114,7 @@ def size_table(rows: Mapping[str, dict]) -> str:
 
 
 def ratio_table(rows: Mapping[str, dict]) -> str:
-    """Multi-task networks relative to the sum of the single-task networks that they replace."""
+    """Multi-task networks relative to the sum of the single-task networks that they replace, in Markdown."""
     columns = {"parameters": lambda row: row["parameters"], "multiply-adds": lambda row: row["multiply_adds"]}
     if all("times" in row for row in rows.values()):
         columns["step"] = lambda row: median(row["times"])

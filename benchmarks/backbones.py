@@ -55,16 +55,16 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument(
         "--backbones", type=backbone, nargs="+", default=tuple(BACKBONES), metavar="NAME", help="backbones to measure"
     )
     parser.add_argument(
-        "--height", type=int, default=512, metavar="PIXELS", help="image height for inference; half of it for training"
+        "--height", type=int, default=512, metavar="PIXELS", help="image height for inference; training uses half of it"
     )
     parser.add_argument("--batch_size", type=positive, default=2, metavar="N", help="batch size for training")
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds to take medians over")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="rounds; medians are reported")
     return parser.parse_args()
 
 
@@ -75,13 +75,13 @@ def build(name: str) -> Elite360M:
 
 
 def prediction_of(network: Elite360M, height: int) -> Callable[[], object]:
-    """A function that predicts from one panorama."""
+    """A function that runs the network on one panorama."""
     rgb = torch.rand(1, 3, height, 2 * height, device=DEVICE)
     return torch.no_grad()(lambda: network(rgb))
 
 
 def training(name: str, options: argparse.Namespace) -> list[str]:
-    """Options of a training with a backbone."""
+    """Training options for a backbone."""
     size = ["--height", str(options.height // 2), "--width", str(options.height)]
     return ["--backbone", name, *size, "--batch_size", str(options.batch_size)]
 

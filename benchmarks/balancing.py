@@ -6,16 +6,16 @@
         -- cfg/seg+depth+normal/NYU_MT/DeepLabV3_ResNet50.cfg --dataset_root ./data/NYUD_MT
 
 Options after the two dashes are passed to every training: of train_elite360m.py, on synthetic rooms, or of
-train_achievement.py, on the data that they name. For each seed, a single-task network is trained per task, then one
-network with each method; the `achievement` methods use the former's accuracies as potentials, and `b2f-corrected` is
-`uncertainty` with --b2f corrected. Validation is on the val split; the metrics are those of the last model on the test
-split. Writes to --out:
+train_achievement.py, on the dataset they name. For each seed, one single-task network is trained per task, then one
+multi-task network per method. The `achievement` methods use the single-task accuracies as potentials; `b2f-corrected`
+is `uncertainty` with --b2f corrected. Trainings are validated on the val split; the last models are evaluated on the
+test split. Writes to --out:
 
-    comparison.md       a table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
-    comparison.json     the same, and all values
+    comparison.md       table: metrics, mean relative gain over single-task training (Delta_MTL), time per step
+    comparison.json     the same, with the values of all seeds
     comparison.png      weights and accuracies over the epochs
 
-Existing trainings are reused, and interrupted ones resumed. Needs requirements-extra.txt.
+Existing trainings are reused, interrupted ones resumed. Needs requirements-extra.txt.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
+from benchmarks.processes import ROOT
 from benchmarks.programs import CORRECTED, PROGRAMS, Program
 from benchmarks.steps import relative_time, step_of
 from losses.balancing import BALANCINGS, build_balancing
@@ -41,26 +42,25 @@ from utils.files import atomic_path, write_json, write_text
 from utils.provenance import provenance
 from utils.tasks import TASK_NAMES
 
-Metrics = dict[str, dict[str, float]]  # of each task, by name
-REFERENCE = "fixed"  # of the time per step
-ROOT = Path(__file__).resolve().parents[1]
+Metrics = dict[str, dict[str, float]]  # by task and name
+REFERENCE = "fixed"  # method to which times per step are relative
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
-    """The options of the comparison, and those of every training."""
+    """Parse the command line: the options of the comparison, and those of all trainings."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of runs and results")
     parser.add_argument("--program", default="elite360m", choices=tuple(PROGRAMS), help="program to train with")
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to compare; all if not given")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to compare (default: all)")
     parser.add_argument(
         "--seeds", type=seed, nargs="+", default=[100], metavar="N", help="seeds of weights and shuffling"
     )
     parser.add_argument("--num_test", type=positive, default=100, metavar="N", help="number of synthetic test rooms")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="number of parallel trainings")
     parser.add_argument("--timed_steps", type=positive, default=10, metavar="N", help="timed steps per method")
-    cut = arguments.index("--") if "--" in arguments else len(arguments)
-    own, shared = arguments[:cut], arguments[cut + 1 :]
+    dashes = arguments.index("--") if "--" in arguments else len(arguments)
+    own, shared = arguments[:dashes], arguments[dashes + 1 :]
     options = parser.parse_args(own)
     program = PROGRAMS[options.program]
     options.methods = options.methods or list(program.methods)
@@ -68,12 +68,12 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[
         parser.error(f"--methods {unknown[0]}: choose some of {', '.join(program.methods)}")
     program.check(shared)  # reports wrong options before training
     if reserved := [word for word in shared if word.partition("=")[0].removeprefix("--") in program.reserved]:
-        parser.error(f"{reserved[0]} is set by the comparison: drop it after the dashes")
+        parser.error(f"{reserved[0]} is set by the comparison: drop it")
     return options, shared
 
 
 def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
-    """Write the common options of all trainings, or make sure that those in the folder are the same.
+    """Write the shared options of all trainings to the folder, or make sure that its options are the same.
 
     Raises:
         UserError: when they differ, or a required package is missing.
@@ -95,13 +95,13 @@ def check_settings(options: argparse.Namespace, shared: list[str]) -> None:
 
 
 class Training:
-    """One training and its evaluation on the test split.
+    """A training and its evaluation on the test split.
 
     Args:
-        program: to train with.
+        program: program to train with.
         out: folder of the comparison.
         name: a method, or a task for single-task training.
-        seed: of weights and shuffling.
+        seed: seed of weights and shuffling.
         shared: options of all trainings.
     """
 
@@ -115,13 +115,13 @@ class Training:
         self._results = program.results(self._folder / "test", self.tasks, shared)
 
     def arguments(self, potential: Sequence[str]) -> list[str]:
-        """Options of this training, given those for the potentials of the tasks."""
+        """Options of this training; `potential` are those that set the potentials of the tasks."""
         options = self._program.training(self.tasks, self._method, self.seed, self._shared)
         takes_potential = self._method != CORRECTED and "potential" in BALANCINGS[self._method].options
         return [*options, *potential] if takes_potential else options
 
-    def do(self, num_test: int, threads: int, potential: Sequence[str]) -> None:
-        """Train and evaluate, unless done before.
+    def run_once(self, num_test: int, threads: int, potential: Sequence[str]) -> None:
+        """Train and evaluate, unless the results exist.
 
         Raises:
             UserError: when a training or evaluation fails.
@@ -158,21 +158,21 @@ class Training:
         return metrics
 
     def history(self) -> dict[str, list[tuple[float, float]]]:
-        """``weight/task`` and ``accuracy/task`` over the epochs, as (epoch, value)."""
+        """Curves (epoch, value) of ``weight/TASK`` and ``accuracy/TASK``."""
         lines = [json.loads(line) for line in self.run.metrics.read_text().splitlines()]
         epochs = max(line["epoch"] for line in lines if "epoch" in line)
         steps = max(line["step"] for line in lines if "step" in line)
         curves: dict[str, list[tuple[float, float]]] = {}
         for line in lines:
-            at = line["epoch"] if "epoch" in line else line["step"] / steps * epochs
+            epoch = line["epoch"] if "epoch" in line else line["step"] / steps * epochs
             for key, value in line.items():
                 if key.startswith(("weight/", "accuracy/")):
-                    curves.setdefault(key, []).append((at, value))
+                    curves.setdefault(key, []).append((epoch, value))
         return curves
 
 
 def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[Training]]:
-    """All trainings, single-task ones first; by name, one per seed."""
+    """Run all trainings, single-task ones first; returns them by name, one per seed."""
     program, out = PROGRAMS[options.program], Path(options.out).resolve()
     trainings = {
         name: [Training(program, out, name, seed, shared) for seed in options.seeds]
@@ -187,10 +187,10 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
     for names in (program.tasks, options.methods):
         waiting = [trainings[name][i] for i in range(len(options.seeds)) for name in names]
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = [pool.submit(some.do, options.num_test, threads, potential[some.seed]) for some in waiting]
+            futures = [pool.submit(each.run_once, options.num_test, threads, potential[each.seed]) for each in waiting]
             try:
-                for training, result in zip(waiting, results, strict=True):
-                    result.result()
+                for training, future in zip(waiting, futures, strict=True):
+                    future.result()
                     done += 1
                     print(f"{done} of {sum(map(len, trainings.values()))}: {training.name}, seed {training.seed}")
             except BaseException:
@@ -200,17 +200,17 @@ def train_all(options: argparse.Namespace, shared: list[str]) -> dict[str, list[
 
 
 def gain(program: Program, metrics: Metrics, single: Metrics) -> float:
-    """Delta_MTL in percent: mean over tasks of the relative gain over single-task training.
+    """Delta_MTL in percent: the mean over tasks of the relative gain over single-task training.
 
-    Maninis et al., CVPR 2019; with the opposite sign for metrics where lower is better. The gain of a task with several
-    metrics is their mean.
+    As in Maninis et al., CVPR 2019: the sign is reversed for metrics where lower is better, and several metrics of a
+    task are averaged first.
 
     Raises:
         UserError: when a single-task metric is 0.
     """
     gains: dict[str, list[float]] = {}
     for metric in program.metrics:
-        value, reference = (some[metric.task][metric.name] for some in (metrics, single))
+        value, reference = (each[metric.task][metric.name] for each in (metrics, single))
         if not reference:
             raise UserError(
                 f"single-task training for {metric.task} reached a metric of 0 ({metric.name}): train longer"
@@ -221,7 +221,7 @@ def gain(program: Program, metrics: Metrics, single: Metrics) -> float:
 
 
 def step_times(program: Program, names: list[str], shared: list[str], num_steps: int) -> dict[str, float]:
-    """Time of an optimizer step with each method, relative to REFERENCE, alternating; medians."""
+    """Median time of an optimizer step with each method, relative to REFERENCE, measured alternately."""
 
     def step(name: str) -> Callable[[], object]:
         arguments = Training(program, Path(), name, 0, shared).arguments(program.any_potential)
@@ -234,17 +234,17 @@ def step_times(program: Program, names: list[str], shared: list[str], num_steps:
 def summarize(
     options: argparse.Namespace, trainings: dict[str, list[Training]], times: dict[str, float]
 ) -> dict[str, dict]:
-    """For each method and ``single-task``: metrics, scores and gains of each seed, and the time."""
+    """Metrics, scores and gains of each seed, and the time per step, for ``single-task`` and each method."""
     program = PROGRAMS[options.program]
     singles = [{task: trainings[task][i].metrics()[task] for task in program.tasks} for i in range(len(options.seeds))]
     summary = {"single-task": {"metrics": singles}}
     for name in options.methods:
         metrics = [training.metrics() for training in trainings[name]]
-        gains = [gain(program, some, single) for some, single in zip(metrics, singles, strict=True)]
+        gains = [gain(program, multi, single) for multi, single in zip(metrics, singles, strict=True)]
         summary[name] = {"metrics": metrics, "gain": gains, "time": times[name]}
     if program.score:
         for entry in summary.values():
-            entry["score"] = [program.score(some) for some in entry["metrics"]]
+            entry["score"] = [program.score(metrics) for metrics in entry["metrics"]]
     return summary
 
 
@@ -261,7 +261,7 @@ def table(program: Program, summary: dict[str, dict]) -> str:
     rows = [f"| | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
     for name, entry in summary.items():
         cells = [
-            spread([some[metric.task][metric.name] for some in entry["metrics"]], metric.digits)
+            spread([metrics[metric.task][metric.name] for metrics in entry["metrics"]], metric.digits)
             for metric in program.metrics
         ]
         if program.score:
@@ -273,7 +273,7 @@ def table(program: Program, summary: dict[str, dict]) -> str:
 
 
 def draw(path: Path, trainings: dict[str, list[Training]], methods: list[str]) -> None:
-    """Weights (above) and accuracies (below) of the first seed over the epochs, a column per method."""
+    """Plot weights (top) and accuracies (bottom) of the first seed over the epochs, one column per method."""
     import matplotlib
 
     matplotlib.use("Agg")

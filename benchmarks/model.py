@@ -1,8 +1,9 @@
-"""Time and memory of the network, relative to the plain formulas and to the limit of the machine.
+"""Time and memory of the network, relative to the plain formulas and to the machine's limit.
 
     python -m benchmarks.model
 
-Compares networks/ with benchmarks/plain.py: same weights, same function. Runs on the GPU if there is one.
+Compares networks/ with benchmarks/plain.py, which has the same weights and computes the same function. Runs on the GPU
+if there is one.
 """
 
 import json
@@ -13,7 +14,7 @@ import time
 from itertools import product
 from pathlib import Path
 
-# Does not import torch: on Linux the peak memory of a process includes that of its parent when it was started.
+# Must not import torch: on Linux, the peak memory of a process includes its parent's memory at the start.
 import numpy as np
 from tqdm import tqdm
 
@@ -25,7 +26,7 @@ from utils.errors import UserError, exit_on_user_error
 from utils.files import write_text
 from visual.drawing import save_image
 
-# Warm-up and timed calls per process: fewer if each takes many seconds.
+# Warm-up and timed calls per process; fewer for slow calls.
 EFFORT = {
     ("inference", "plain"): {"warm_ups": 1, "calls": 3},
     ("inference", "ours"): {"warm_ups": 2, "calls": 10},
@@ -34,7 +35,7 @@ EFFORT = {
 }
 NUM_EVALUATED = 12  # panoramas
 SCALING_EFFORT = {"warm_ups": 1, "calls": 3}
-# (multiple of --height, batch size), from the smallest on.
+# (multiple of --height, batch size), smallest first.
 SCALING = {
     ("inference", "size"): [(0.5, 1), (1, 1), (2, 1), (4, 1)],
     ("inference", "batch"): [(1, 1), (1, 2), (1, 4)],
@@ -47,9 +48,9 @@ class Benchmark:
     """Runs workers, and prints and stores their measurements.
 
     Args:
-        backbones: to measure; start-up, evaluation and scaling only use the first.
-        height: of the panoramas, in pixels; a multiple of 64.
-        rounds: alternations of plain and ours.
+        backbones: backbones to measure; start-up, evaluation and scaling use only the first.
+        height: height of the panoramas in pixels, a multiple of 64.
+        rounds: number of alternations of plain and ours.
         out: folder for scaling.png and model.json.
     """
 
@@ -61,20 +62,20 @@ class Benchmark:
         self.measurements: list[dict] = []
 
     def machine(self) -> None:
-        """The machine and the versions."""
-        described = self._measure("machine")
-        print(", ".join(f"{name} {value}" for name, value in described.items()))
+        """Print the machine and the versions."""
+        machine = self._measure("machine")
+        print(", ".join(f"{name} {value}" for name, value in machine.items()))
 
     def inference(self) -> None:
-        """One panorama."""
+        """Compare inference on one panorama."""
         self._compare("inference", batch_size=1)
 
     def training(self) -> None:
-        """An optimizer step on two panoramas."""
+        """Compare an optimizer step on two panoramas."""
         self._compare("training", batch_size=2)
 
     def startup(self) -> None:
-        """Time of predict_elite360m.py for one panorama, split into imports, first prediction and the rest."""
+        """Time predict_elite360m.py on one panorama, split into imports, first prediction and the rest."""
         backbone, rows = self.backbones[0], []
         with tempfile.TemporaryDirectory() as folder:
             self._measure("checkpoint", folder=folder, backbone=backbone, height=self.height)
@@ -88,46 +89,47 @@ class Benchmark:
                 }
                 self.measurements.append({"measure": "startup", **row})
                 rows.append(row)
-        whole, *others = (np.median([row[name] for row in rows]) for name in rows[0])
+        total, *parts = (np.median([row[name] for row in rows]) for name in rows[0])
         print(f"\nstart-up, {backbone}, 1 x {self.height} x {2 * self.height}")
-        for name, seconds in zip(rows[0], (whole, *others), strict=True):
+        for name, seconds in zip(rows[0], (total, *parts), strict=True):
             print(f"{name:27} {seconds:8.2f} s")
-        print(f"{'the rest':27} {whole - sum(others):8.2f} s")
+        print(f"{'the rest':27} {total - sum(parts):8.2f} s")
 
     def evaluation(self) -> None:
-        """Time of an evaluation, split into reading, prediction and the rest."""
+        """Time an evaluation, split into reading, prediction and the rest."""
         backbone = self.backbones[0]
         with tempfile.TemporaryDirectory() as folder:
             rooms = ["--layout", "MP3D", "--num", str(NUM_EVALUATED), "--height", str(self.height)]
             wall_clock(["-m", "tools.make_synthetic_dataset", *rooms, "--out", folder])
             job = {"folder": folder, "backbone": backbone, "height": self.height}
             rows = [self._measure("evaluation", **job) for _ in self._progress(range(self.rounds), "evaluation")]
-        whole, reading, predicting = (
+        total, reading, predicting = (
             np.median([row[key] for row in rows]) for key in ("whole", "reading", "predicting")
         )
         ratio = np.median([row["whole"] / (row["reading"] + row["predicting"]) for row in rows])
         print(f"\nevaluation, {backbone}, {NUM_EVALUATED} x {self.height} x {2 * self.height}, without workers")
         print(
-            f"whole {whole:.2f} s, reading {reading:.2f} s, predicting {predicting:.2f} s; ratio to the two {ratio:.2f}"
+            f"total {total:.2f} s, only reading {reading:.2f} s, only predicting {predicting:.2f} s; "
+            f"total / (reading + predicting) {ratio:.2f}"
         )
 
     def floor(self) -> None:
-        """Time of the parts of the network, and of their multiply-adds at the peak rate of the machine."""
+        """Time the parts of the network, and compare with their multiply-adds at the peak rate of the machine."""
         for backbone in self.backbones:
             measured = self._measure("floor", backbone=backbone, height=self.height, **EFFORT["inference", "ours"])
             rate, parts = measured["multiply_adds_per_second"], measured["parts"]
-            whole = {key: sum(part[key] for part in parts.values()) for key in ("seconds", "multiply_adds")}
+            total = {key: sum(part[key] for part in parts.values()) for key in ("seconds", "multiply_adds")}
             print(f"\nparts, {backbone}, 1 x {self.height} x {2 * self.height}; rate: a large 3x3 convolution's")
             print(f"{'':20}  time (ms)  multiply-adds (G)  at {rate / 1e9:.0f} G/s (ms)  ratio")
-            for name, part in {**parts, "all": whole}.items():
+            for name, part in {**parts, "all": total}.items():
                 ideal = part["multiply_adds"] / rate
                 ratio = f"{part['seconds'] / ideal:6.2f}" if ideal else "     -"
                 cells = f"{1e3 * part['seconds']:9.1f}  {part['multiply_adds'] / 1e9:17.2f}  {1e3 * ideal:16.1f}"
                 print(f"{name:20}  {cells}  {ratio}")
-            self._training_floor(backbone, batch_size=2, multiply_adds=whole["multiply_adds"])
+            self._training_floor(backbone, batch_size=2, multiply_adds=total["multiply_adds"])
 
     def _training_floor(self, backbone: str, batch_size: int, multiply_adds: float) -> None:
-        """Time of an optimizer step, and of the multiply-adds of three inferences per panorama, and memory."""
+        """Time an optimizer step, compare with the multiply-adds of three inferences per panorama, and print memory."""
         measured = self._measure(
             "training", **self._network("ours", backbone, batch_size), **EFFORT["training", "ours"]
         )
@@ -139,7 +141,7 @@ class Benchmark:
         print(f"peak memory {peak:.2f} GB, of which the step's own {own:.2f} GB")
 
     def bf16(self) -> None:
-        """Time of inference under bf16 autocast relative to float32, and how much the predictions differ."""
+        """Compare inference under bf16 autocast with float32: time, and differences of the predictions."""
         print(f"\nbf16 autocast, 1 x {self.height} x {2 * self.height}")
         print("                   float32 (ms)  bf16 (ms)  float32 / bf16  depth (relative)  normals (deg)  same label")
         for backbone in self.backbones:
@@ -150,7 +152,7 @@ class Benchmark:
             print(f"{backbone:17}  {times}  {errors}")
 
     def scaling(self) -> None:
-        """Time and memory of the network by number of pixels; writes scaling.png."""
+        """Measure time and memory of the network by number of pixels; writes scaling.png."""
         backbone = self.backbones[0]
         print(f"\nscaling, {backbone}")
         print("           height  batch  time (ms)  per megapixel  peak memory (GB)  of which the step's own")
@@ -175,11 +177,11 @@ class Benchmark:
         save_image(self.out / "scaling.png", np.hstack(charts))
 
     def save(self) -> None:
-        """Write all measurements so far."""
+        """Write the measurements so far to model.json."""
         write_text(self.out / "model.json", json.dumps(self.measurements, indent=1))
 
     def _compare(self, measure: str, batch_size: int) -> None:
-        """A table of plain and ours, alternating, so that slow phases of the machine affect both."""
+        """Print a table of plain and ours, which alternate so that slow phases of the machine affect both."""
         size = f"{batch_size} x {self.height} x {2 * self.height}"
         print(f"\n{measure + ', ' + size:42}     plain      ours  plain / ours")
         for backbone in self.backbones:
@@ -197,7 +199,7 @@ class Benchmark:
         return {"network": network, "backbone": backbone, "height": self.height, "batch_size": batch_size}
 
     def _measure(self, measure: str, **arguments) -> dict:
-        """Measurements of a worker, which are also stored."""
+        """Run and record a measurement of a worker."""
         job = {"measure": measure, **arguments}
         measured = measure_in_process(job)
         self.measurements.append({**job, **measured})
@@ -209,7 +211,7 @@ class Benchmark:
 
 
 def summary(measured: dict) -> dict[str, float]:
-    """The lines of a table, from the results of `workers.timed`."""
+    """Lines of the table, from the results of `workers.timed`."""
     return {
         "time (s)": np.median(measured["times"]),
         "first call (s)": measured["first"],
@@ -219,7 +221,7 @@ def summary(measured: dict) -> dict[str, float]:
 
 
 def wall_clock(arguments: list[str]) -> float:
-    """Wall time in seconds of a Python process with these arguments."""
+    """Wall-clock time in seconds of a Python process with these arguments."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
     return time.perf_counter() - start
@@ -232,17 +234,17 @@ def main() -> None:
     """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--backbones", nargs="+", default=["Elite360M_Res18", "Elite360M_Res50"], choices=BACKBONES)
-    parser.add_argument("--height", type=positive, default=512, help="height of the panoramas")
-    parser.add_argument("--rounds", type=positive, default=3, help="number of alternations of plain and ours")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to measure")
+    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="height of the panoramas")
+    parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="alternations of plain and ours")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="parts of the benchmark to run")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder to write to")
-    asked = parser.parse_args()
-    if asked.height % 64:
-        raise UserError(f"--height {asked.height}: must be a multiple of 64, as half of it is measured, too")
-    benchmark = Benchmark(asked.backbones, asked.height, asked.rounds, asked.out)
+    options = parser.parse_args()
+    if options.height % 64:
+        raise UserError(f"--height {options.height}: pass a multiple of 64, as half of it is measured too")
+    benchmark = Benchmark(options.backbones, options.height, options.rounds, options.out)
     benchmark.machine()
     for part in PARTS:
-        if part in asked.parts:
+        if part in options.parts:
             getattr(benchmark, part)()
             benchmark.save()
 

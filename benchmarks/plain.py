@@ -1,10 +1,10 @@
 """The network and its losses as plain formulas, the reference of benchmarks/model.py.
 
-Same function and same parameters as `networks.elite360m.Elite360M`, but nothing is optimized and nothing is cached from
-one call to the next: neighbors are searched again, MLPs are applied to all pairs of points, attention maps are
-stored, and heads work at full resolution, as in the released code.
+Same function and parameters as `networks.elite360m.Elite360M`, without optimization and without caching between calls:
+every call searches neighbors, applies MLPs to all pairs of points, stores attention maps and runs the heads at full
+resolution, as in the released code.
 
-Layers are applied by the functions below, never by their own forward methods.
+The functions below apply the layers; their forward methods are not used.
 """
 
 import torch
@@ -24,7 +24,7 @@ NUM_HEADS = 4
 
 
 class PlainElite360M(Elite360M):
-    """As `Elite360M`, with the same arguments, inputs, outputs and state dict.
+    """`Elite360M` in plain formulas, with the same arguments, inputs, outputs and state dict.
 
     With a `hierarchy`, its tables replace the search, so that ties are broken in the same way.
     """
@@ -106,7 +106,7 @@ def conv(x: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
 
 
 def batch_norm(x: torch.Tensor, norm: nn.BatchNorm2d) -> torch.Tensor:
-    """(B, c, h, w) to the same shape."""
+    """(B, c, h, w) to (B, c, h, w)."""
     statistics = norm.running_mean, norm.running_var
     return F.batch_norm(x, *statistics, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps)
 
@@ -245,7 +245,7 @@ def up_block(x: torch.Tensor, skip: torch.Tensor, block: nn.Module) -> torch.Ten
 
 
 def collaborate(features: dict[str, torch.Tensor], block: nn.Module) -> dict[str, torch.Tensor]:
-    """Cross-task attention between features (B, c, h, w) of each task: the same shapes again."""
+    """Cross-task attention between the tasks' features, (B, c, h, w) each, to the same shapes."""
     height, width = next(iter(features.values())).shape[-2:]
     tokens, maps, collaborated = {}, {}, {}
     for task, x in features.items():
@@ -294,7 +294,7 @@ HEADS = {"depth": depth_head, "normal": normal_head, "segmentation": segmentatio
 
 
 def plain_losses(predictions: dict, batch: dict, log_variances: torch.Tensor) -> dict[str, torch.Tensor]:
-    """As `TrainingObjective.losses` of one process: ``total``, and for each task t ``t`` and ``intermediate_t``."""
+    """As `TrainingObjective.losses` in one process: ``total``, and ``TASK`` and ``intermediate_TASK`` of each task."""
     intermediate = predictions["intermediate"]
     tasks = list(intermediate)
     small_batch = resize_targets(batch, intermediate[tasks[0]].shape[-2:])

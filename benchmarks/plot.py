@@ -12,9 +12,9 @@ BLACK, GRAY = (0, 0, 0), (200, 200, 200)
 
 
 def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, float]]]) -> np.ndarray:
-    """A chart (SIZE, SIZE, 3) in RGB of series of points (x, y), with a reference line of slope 1 in gray.
+    """Draw series of points (x, y) as an RGB chart (SIZE, SIZE, 3), with a gray reference line of slope 1.
 
-    The reference goes through the last point of the first series.
+    The reference line goes through the last point of the first series.
     """
     points = np.log10([point for some in series.values() for point in some])
     low, high = points.min(axis=0) - 0.1, points.max(axis=0) + 0.1
@@ -57,7 +57,7 @@ def log_log_chart(title: str, x_label: str, series: dict[str, list[tuple[float, 
 
 
 def ticks(low: float, high: float) -> Iterator[float]:
-    """1, 2 and 5 times the powers of ten between 10^low and 10^high."""
+    """Powers of ten, and 2 and 5 times them, between 10^low and 10^high."""
     for exponent in range(int(np.floor(low)), int(np.ceil(high)) + 1):
         for digit in (1, 2, 5):
             if low <= np.log10(digit) + exponent <= high:

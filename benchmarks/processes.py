@@ -1,6 +1,6 @@
-"""Measurements of benchmarks/workers.py, each made in a separate process.
+"""Runs each measurement of benchmarks/workers.py in a separate process.
 
-Does not import torch: on Linux the peak memory of a process includes that of its parent when it was started.
+Must not import torch: on Linux, the peak memory of a process includes its parent's memory at the start.
 """
 
 import json
@@ -16,15 +16,15 @@ GB = 1e9
 
 
 def measure_in_process(job: dict) -> dict:
-    """What a worker measures.
+    """Run a measurement in a worker process and return its results.
 
     Args:
         job: ``measure``, the name of a measurement, and its arguments.
 
     Raises:
-        UserError: when it fails, or the memory is exhausted.
+        UserError: when it fails, or memory is exhausted.
     """
     done = subprocess.run([sys.executable, *WORKERS, json.dumps(job)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise UserError(f"{job} ended with exit code {done.returncode} (-9: out of memory)")
+        raise UserError(f"{job} failed with exit code {done.returncode} (-9: out of memory)")
     return json.loads(done.stdout.splitlines()[-1])

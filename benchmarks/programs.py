@@ -1,13 +1,11 @@
-"""The two programs, as the comparison of balancing methods trains and evaluates them."""
+"""Command lines and files of both programs, for the comparison of balancing methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from benchmarks.steps import perspective_stepper_and_batch, stepper_and_batch
+from benchmarks.steps import StepperAndBatch, perspective_stepper_and_batch, stepper_and_batch
 from losses.balancing import BALANCINGS
 from metrics.summary import SUMMARIZED, summary_score
 from networks.backbones import folder_of
@@ -15,23 +13,22 @@ from options.achievement import parse_evaluation, parse_training
 from options.elite360m import train_parser
 from options.perspective import run_folder_of
 from tasks import TASKS
-from training.step import Stepper
 from utils.checkpoint_files import LAST_MODEL
 from utils.tasks import TASK_NAMES, join_tasks
 
-CORRECTED = "b2f-corrected"  # not a method: `uncertainty` with --b2f corrected
+CORRECTED = "b2f-corrected"  # not a balancing method, but `uncertainty` with --b2f corrected
 NO_IMAGES = str(10**6)  # batches between images
-_SOME_ACCURACY = "0.5"  # a potential where only time matters
+_ANY_ACCURACY = "0.5"  # a potential where only time matters
 
 
 class ComparedMetric(NamedTuple):
     """A column of the comparison.
 
     Attributes:
-        task, name: as in results.json.
-        unit: empty if there is none.
-        digits: after the decimal point.
-        higher_is_better: whether more is better.
+        task, name: task and metric, as in results.json.
+        unit: unit of the values; may be empty.
+        digits: number of decimals.
+        higher_is_better: whether higher values are better.
     """
 
     task: str
@@ -42,22 +39,22 @@ class ComparedMetric(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The head of the column."""
+        """Column title."""
         return f"{self.task} {self.name} ({self.unit})" if self.unit else f"{self.task} {self.name}"
 
 
 class Program(ABC):
-    """What the comparison needs to know of a program; `shared` are the options of all trainings.
+    """A program to compare methods with. In all methods, `shared` are the options of all trainings.
 
     Attributes:
-        train_script, eval_script: of the program.
-        tasks: of its multi-task network.
-        methods: names that can be compared.
+        train_script, eval_script: script names.
+        tasks: tasks of the multi-task network.
+        methods: methods that can be compared.
         reserved: options that the comparison sets, or that would stop a training early.
-        metrics: that are compared.
-        score: from the metrics of each task to one number; None: there is none.
-        stepper_and_batch: from the options of a training, and a device, to what takes its steps, and a batch.
-        any_potential: options with a potential for each task.
+        metrics: metrics to compare.
+        score: maps the metrics of all tasks to one number; None if there is no score.
+        stepper_and_batch: builds the `Stepper` of a training, and a batch, from its options and the device.
+        any_potential: options that give each task some potential.
     """
 
     train_script: str
@@ -67,34 +64,34 @@ class Program(ABC):
     reserved: tuple[str, ...]
     metrics: tuple[ComparedMetric, ...]
     score: Callable[[Mapping[str, Mapping[str, float]]], float] | None
-    stepper_and_batch: Callable[[list[str], torch.device], tuple[Stepper, dict]]
+    stepper_and_batch: StepperAndBatch
     any_potential: tuple[str, ...]
 
     @abstractmethod
     def check(self, shared: list[str]) -> None:
-        """Exit with one line if the options are wrong."""
+        """Exit with one line if the shared options are wrong."""
 
     @abstractmethod
     def training(self, tasks: tuple[str, ...], method: str, seed: int, shared: list[str]) -> list[str]:
-        """Options of a training, but for the potentials and the folder."""
+        """Options of a training, except for potentials and folder."""
 
     @abstractmethod
     def train_folder(self, folder: Path) -> list[str]:
-        """Options that make a training write below a folder."""
+        """Options that make a training write below `folder`."""
 
     @abstractmethod
     def run(self, folder: Path, tasks: tuple[str, ...], shared: list[str]) -> Path:
-        """The run folder of a training with `train_folder(folder)`."""
+        """Run folder of a training with `train_folder(folder)`."""
 
     @abstractmethod
     def evaluation(
         self, run: Path, folder: Path, tasks: tuple[str, ...], shared: list[str], num_test: int
     ) -> list[str]:
-        """Options that evaluate the last model of a run on the test split, and write below a folder."""
+        """Options that evaluate the last model of a run on the test split, and write below `folder`."""
 
     @abstractmethod
     def results(self, folder: Path, tasks: tuple[str, ...], shared: list[str]) -> Path:
-        """The results.json of such an evaluation."""
+        """The results.json of such an `evaluation`."""
 
 
 class Panoramas(Program):
@@ -113,7 +110,7 @@ class Panoramas(Program):
     )
     score = None
     stepper_and_batch = staticmethod(stepper_and_batch)
-    any_potential = ("--potential", *(f"{task}={_SOME_ACCURACY}" for task in TASK_NAMES))
+    any_potential = ("--potential", *(f"{task}={_ANY_ACCURACY}" for task in TASK_NAMES))
 
     def check(self, shared: list[str]) -> None:
         train_parser().parse_args(shared)
@@ -143,7 +140,7 @@ class Panoramas(Program):
 
 
 class Perspective(Program):
-    """train_achievement.py, on the data of its options."""
+    """train_achievement.py, on the dataset of its options."""
 
     train_script, eval_script = "train_achievement.py", "eval_achievement.py"
     tasks = ("segmentation", "depth", "normal")
@@ -160,7 +157,7 @@ class Perspective(Program):
     )
     score = staticmethod(summary_score)
     stepper_and_batch = staticmethod(perspective_stepper_and_batch)
-    any_potential = ("--potential", *(_SOME_ACCURACY for _ in tasks))
+    any_potential = ("--potential", *(_ANY_ACCURACY for _ in tasks))
 
     def check(self, shared: list[str]) -> None:
         parse_training(shared)

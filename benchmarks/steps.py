@@ -1,4 +1,4 @@
-"""Timing optimizer steps of trainings with different options."""
+"""Timing optimizer steps with different training options."""
 
 import time
 from collections.abc import Callable
@@ -28,13 +28,11 @@ from utils.distributed import distribute
 from utils.tasks import parse_tasks
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 StepperAndBatch = Callable[[list[str], torch.device], tuple[Stepper, dict]]
 
 
 def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
-    """What takes the steps of a training of Elite360M with these options, and a batch of synthetic rooms."""
+    """The `Stepper` of an Elite360M training with these options, and a batch of synthetic rooms."""
     options = train_parser().parse_args(arguments)
     prepare_device(options.deterministic)
     tasks = parse_tasks(options.task)
@@ -58,7 +56,7 @@ def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepp
 
 
 def perspective_stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
-    """What takes the steps of a training of DeepLab with these options, and a batch of synthetic rooms."""
+    """The `Stepper` of a DeepLab training with these options, and a batch of synthetic rooms."""
     options = parse_training(arguments)
     prepare_device(options.deterministic, tf32=not options.no_tf32)
     tasks = perspective_tasks(tuple(options.app), options.label_smoothing)
@@ -77,10 +75,11 @@ def perspective_stepper_and_batch(arguments: list[str], device: torch.device) ->
 
 
 def step_of(arguments: list[str], build: StepperAndBatch = stepper_and_batch) -> Callable[[], object]:
-    """A function that runs one optimizer step on a batch of synthetic rooms, with these training options.
+    """A function that takes an optimizer step on a batch of synthetic rooms.
 
     Args:
-        build: `stepper_and_batch` or `perspective_stepper_and_batch`, by the program whose options they are.
+        arguments: training options.
+        build: `stepper_and_batch` or `perspective_stepper_and_batch`, depending on the program of the options.
     """
     stepper, batch = build(arguments, DEVICE)
     return lambda: stepper.step([batch])
@@ -97,19 +96,19 @@ def _batch(rooms: Dataset, device: torch.device) -> dict:
     return {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
 
 
-def relative_time(some: Callable[[], object], reference: Callable[[], object], num_calls: int) -> float:
-    """Time of a call relative to the reference, alternating: the median of the ratios."""
-    _seconds(some), _seconds(reference)
-    return median(_seconds(some) / _seconds(reference) for _ in range(num_calls))
+def relative_time(call: Callable[[], object], reference: Callable[[], object], num_calls: int) -> float:
+    """Median ratio of the times of a call and the reference, which alternate."""
+    _seconds(call), _seconds(reference)  # warm-up
+    return median(_seconds(call) / _seconds(reference) for _ in range(num_calls))
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    start = _clock()
+    start = clock()
     call()
-    return _clock() - start
+    return clock() - start
 
 
-def _clock() -> float:
+def clock() -> float:
     """Seconds, after synchronizing the device."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()

@@ -1,8 +1,8 @@
-"""The measurements of benchmarks/model.py and benchmarks/achievement.py, each made in a separate process.
+"""The measurements of benchmarks/model.py and benchmarks/achievement.py, each run in a separate process.
 
     python -m benchmarks.workers '{"measure": "inference", "network": "plain", ...}'
 
-Prints the measurements as JSON. Separate processes, as peak memory and malloc settings are per process.
+Prints the measurements as JSON. Peak memory and malloc settings are per process, hence the separate processes.
 """
 
 import json
@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainElite360M, plain_losses
-from benchmarks.steps import perspective_stepper_and_batch
+from benchmarks.steps import DEVICE, clock, perspective_stepper_and_batch
 from datasets.loading import evaluation_batches
 from datasets.matterport3d import Matterport3D
 from metrics.evaluator import evaluate
@@ -42,9 +42,8 @@ from visual.drawing import save_image
 NETWORKS = {"plain": PlainElite360M, "ours": Elite360M}
 CLASSES = Matterport3D.classes
 VOC_CLASSES = 21  # with the background
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-PARTS = {
+PARTS = {  # of the network, and their modules
     "ERP encoder": ("erp_encoder",),
     "ICOSAP encoder": ("icosap_sampler", "icosap_encoder"),
     "fusion": ("fusion",),
@@ -52,7 +51,7 @@ PARTS = {
     "cross-task attention": ("cross_task",),
     "task decoders": ("decoders",),
     "heads": ("heads",),
-}  # of the network, and their modules
+}
 
 
 def machine() -> dict:
@@ -62,7 +61,7 @@ def machine() -> dict:
 
 
 def inference(network: str, backbone: str, height: int, batch_size: int, warm_ups: int, calls: int) -> dict:
-    """Predictions of one batch."""
+    """Time predictions of one batch."""
     if network == "ours":
         tune_malloc()
     model = build(network, backbone).eval()
@@ -72,7 +71,7 @@ def inference(network: str, backbone: str, height: int, batch_size: int, warm_up
 
 
 def training(network: str, backbone: str, height: int, batch_size: int, warm_ups: int, calls: int) -> dict:
-    """Optimizer steps on one batch."""
+    """Time optimizer steps on one batch."""
     options = train_parser().parse_args([])
     if network == "ours":
         prepare_device(options.deterministic)
@@ -97,10 +96,10 @@ def training(network: str, backbone: str, height: int, batch_size: int, warm_ups
 
 
 def achievement_training(arguments: list[str], warm_ups: int, calls: int) -> dict:
-    """Optimizer steps of train_achievement.py with these options; parameters and multiply-adds of one image.
+    """Time optimizer steps of train_achievement.py with these options.
 
     Returns:
-        That of `timed`, and ``parameters``, ``multiply_adds`` of inference.
+        The results of `timed` and of `size_of`.
     """
     stepper, batch = perspective_stepper_and_batch(arguments, DEVICE)
     measured = timed(lambda: stepper.step([batch]), warm_ups, calls)
@@ -108,13 +107,13 @@ def achievement_training(arguments: list[str], warm_ups: int, calls: int) -> dic
 
 
 def vmm_size(tasks: list[str], height: int, width: int) -> dict:
-    """Parameters and multiply-adds of VMM for one image in inference, with the classes of VOC; nothing is computed."""
+    """`size_of` VMM with the classes of VOC, on the meta device."""
     with torch.device("meta"):
         return size_of(VMM(tuple(tasks), VOC_CLASSES, pretrained=False), torch.empty(1, 3, height, width))
 
 
 def size_of(network: torch.nn.Module, rgb: torch.Tensor) -> dict:
-    """``parameters``, and ``multiply_adds`` of convolutions and matrix products in inference."""
+    """``parameters``, and ``multiply_adds`` of convolutions and matrix products in inference on `rgb`."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network.eval()(rgb)
@@ -123,7 +122,7 @@ def size_of(network: torch.nn.Module, rgb: torch.Tensor) -> dict:
 
 
 def evaluation(folder: str, backbone: str, height: int) -> dict:
-    """Seconds to evaluate the network on a test set, to read it, and to predict it."""
+    """Seconds to evaluate the network on a test set, to only read it, and to only predict."""
     tune_malloc()
     size = ["--height", str(height), "--width", str(2 * height), "--num_workers", "0"]
     options = train_parser().parse_args(["--dataset", "MP3D", "--dataset_rootdir", folder, *size])
@@ -142,7 +141,7 @@ def evaluation(folder: str, backbone: str, height: int) -> dict:
 
 
 def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
-    """Time and multiply-adds of our network's parts in inference, and the multiply-adds per second of the machine."""
+    """Time and multiply-adds of the network's parts in inference, and the multiply-adds per second of the machine."""
     tune_malloc()
     model = build("ours", backbone).eval()
     rgb = torch.rand(1, 3, height, 2 * height, device=DEVICE)
@@ -150,12 +149,12 @@ def floor(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
         timed(lambda: model(rgb), 0, warm_ups)
         times, rates = [], []
         for _ in range(calls):
-            with grown_per_part(model, clock) as seconds:
+            with growth_per_part(model, clock) as seconds:
                 model(rgb)
             times.append(seconds)
             rates.append(machine_rate())
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter, grown_per_part(model, counter.get_total_flops) as flops:
+    with torch.no_grad(), counter, growth_per_part(model, counter.get_total_flops) as flops:
         model(rgb)
     parts = {
         part: {"seconds": np.median([seconds[part] for seconds in times]), "multiply_adds": flops[part] / 2}
@@ -184,7 +183,7 @@ def bf16(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
                 seconds[name].append(clock() - start)
     exact, coarse = predictions["float32"], predictions["bf16"]
     cosine = (exact["normal"] * coarse["normal"]).sum(dim=1).clamp(-1, 1)
-    labels, coarse_labels = (some["segmentation"].argmax(dim=1) for some in (exact, coarse))
+    labels, coarse_labels = (each["segmentation"].argmax(dim=1) for each in (exact, coarse))
     return {
         **{name: times[warm_ups:] for name, times in seconds.items()},
         "depth": ((coarse["depth"] - exact["depth"]).abs() / exact["depth"]).mean().item(),
@@ -194,7 +193,7 @@ def bf16(backbone: str, height: int, warm_ups: int, calls: int) -> dict:
 
 
 def checkpoint(folder: str, backbone: str, height: int) -> dict:
-    """Write a checkpoint, FOLDER/model.pth, and an image, FOLDER/image.png."""
+    """Write a checkpoint, FOLDER/model.pth, and a noise image, FOLDER/image.png."""
     settings = ModelSettings(
         backbone=backbone,
         tasks=tuple(TASKS),
@@ -219,7 +218,7 @@ def build(network: str, backbone: str) -> Elite360M:
 
 
 def random_batch(batch_size: int, height: int) -> dict[str, torch.Tensor]:
-    """Random noise as a batch of `datasets.panorama`."""
+    """Random noise in the form of a batch of `datasets.panorama`."""
     size, one = (batch_size, 3, height, 2 * height), (batch_size, 1, height, 2 * height)
     depth = 1.1 * MAX_DEPTH * torch.rand(one)
     batch = {
@@ -234,9 +233,9 @@ def random_batch(batch_size: int, height: int) -> dict[str, torch.Tensor]:
 
 
 def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
-    """Seconds of the first and of each timed call, and peak memory in bytes before and after.
+    """Seconds of the first call and of each timed call, and peak memory in bytes before and after.
 
-    ``cpu_times`` are the seconds that all threads of this process computed, which depend less on other processes.
+    ``cpu_times`` are the CPU seconds of all threads of this process, which depend less on other processes.
     """
     built = peak_memory()
     times, cpu_times = [], []
@@ -254,13 +253,6 @@ def timed(call: Callable[[], object], warm_ups: int, calls: int) -> dict:
     }
 
 
-def clock() -> float:
-    """Seconds, after synchronizing the device."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def peak_memory() -> int:
     """Peak memory of this process in bytes: allocated by torch on a GPU, resident on the CPU."""
     if DEVICE.type == "cuda":
@@ -269,9 +261,9 @@ def peak_memory() -> int:
 
 
 @contextmanager
-def grown_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[dict[str, float]]:
-    """Growth of a counter during each part of the network, and in between; complete after the block."""
-    grown = dict.fromkeys(PARTS, 0)
+def growth_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[dict[str, float]]:
+    """Growth of a counter during each part of the network, and between them; complete after the block."""
+    growth = dict.fromkeys(PARTS, 0)
     started = {}
     handles = []
     for part, names in PARTS.items():
@@ -280,22 +272,22 @@ def grown_per_part(network: nn.Module, read: Callable[[], float]) -> Iterator[di
             started[module] = read()
 
         def end(module: nn.Module, inputs: tuple, outputs: object, part: str = part) -> None:
-            grown[part] += read() - started[module]
+            growth[part] += read() - started[module]
 
         for child in (getattr(network, name) for name in names):
             for module in child.values() if isinstance(child, nn.ModuleDict) else [child]:
                 handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
     start = read()
     try:
-        yield grown
-        grown["everything else"] = read() - start - sum(grown.values())
+        yield growth
+        growth["everything else"] = read() - start - sum(growth.values())
     finally:
         for handle in handles:
             handle.remove()
 
 
 def machine_rate() -> float:
-    """Multiply-adds per second of a large 3x3 convolution, the median of three."""
+    """Multiply-adds per second of a large 3x3 convolution, median of three."""
     channels, height, width = 256, 128, 256
     x = torch.rand(1, channels, height, width, device=DEVICE).to(memory_format=torch.channels_last)
     weight = torch.rand(channels, channels, 3, 3, device=DEVICE).to(memory_format=torch.channels_last)
@@ -311,7 +303,7 @@ MEASURES = {
 
 
 def main() -> None:
-    """Run the measurement of the argument."""
+    """Run the measurement given as argument."""
     job = json.loads(sys.argv[1])
     print(json.dumps(MEASURES[job.pop("measure")](**job)))
 

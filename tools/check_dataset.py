@@ -1,4 +1,4 @@
-"""Check a dataset on disk: is it complete and readable, and does it have the expected conventions?
+"""Check a dataset on disk: is it complete and readable, and does it follow the expected conventions?
 
     python -m tools.check_dataset --dataset MP3D --dataset_rootdir ./data/MP3D
 
@@ -50,15 +50,15 @@ from visual.drawing import save_image
 from visual.panels import maps_panel, to_uint8
 
 PREVIEW_HEIGHT = 256  # pixels of each map
-_NYU = "NYUv2"  # the only dataset of perspective images with the maps of all tasks
-_OBJECTS = tuple(DETECTION_WRITERS)  # those that are checked by their boxes, or only by depth
-_FOLDER = "Folder"  # the only one that is described by a file
+_NYU = "NYUv2"  # perspective images with depth, normals and labels
+_OBJECTS = tuple(DETECTION_WRITERS)  # perspective images with boxes, or with depth only
+_FOLDER = "Folder"  # described by its dataset.json
 _FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
 
 @dataclass
 class Findings:
-    """Findings of one or more panoramas: missing files, errors of unusable panoramas, measurements of the others."""
+    """Findings for panoramas or images: missing files, errors of unusable samples, measurements of the others."""
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
@@ -71,12 +71,12 @@ class Findings:
 
 
 def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, DiskPanoramaDataset | NYUv2]:
-    """The parts of a dataset that hold any panorama: the splits, none of which shares one with another, or the lists.
+    """Open the parts of a dataset that are not empty: its splits, which are disjoint, or the given lists.
 
     Raises:
         UserError: when all are empty.
     """
-    if options.dataset == _NYU:  # read along our axes: which ones the normals have is found in all images
+    if options.dataset == _NYU:  # read along our axes; the stored axes are estimated from all images
         build = partial(build_perspective_dataset, _NYU, str(options.dataset_rootdir), hold_out_val=True, tasks=tasks)
         build = partial(build, normal_axes=OUR_AXES, height=PREVIEW_HEIGHT, width=PREVIEW_HEIGHT * 4 // 3)
         return open_splits(options, build)
@@ -98,10 +98,10 @@ def open_parts(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str,
 
 
 def open_splits(options: argparse.Namespace, build: Callable) -> dict[str, DiskPanoramaDataset | NYUv2]:
-    """The splits that hold anything, or the one of --split.
+    """Open the splits that are not empty, or only --split, with `build(split=...)`.
 
     Raises:
-        UserError: when there is none, or one that a dataset.json describes is wrong.
+        UserError: when all are empty, or a split in dataset.json is wrong.
     """
     if options.dataset == _FOLDER:
         described = read_description(options.dataset_rootdir).splits or SPLITS
@@ -118,10 +118,10 @@ def open_splits(options: argparse.Namespace, build: Callable) -> dict[str, DiskP
 
 
 def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
-    """Panoramas of each part that tools/make_synthetic_dataset.py wrote; None for other trees.
+    """Number of samples per split in a tree of tools/make_synthetic_dataset.py; None for other trees.
 
     Raises:
-        UserError: when it is another dataset.
+        UserError: when the tree was written for another dataset.
     """
     if not (root / NOTE).is_file():
         return None
@@ -133,21 +133,21 @@ def synthetic_counts(name: str, root: Path) -> dict[str, int] | None:
 
 
 def examine(files: PanoramaFiles, dataset: DiskPanoramaDataset) -> Findings:
-    """Read the files of one panorama in the way of a dataset, and measure it."""
+    """Read one panorama as `dataset` would, and measure it."""
     missing = [path for path in files.paths() if not (dataset.root / path).is_file()]
     if missing:
         return Findings(missing=missing)
     reader = copy(dataset)
     reader.files = [files]
-    there = tuple(task for task in dataset.tasks if getattr(files, _FILE_OF_TASK[task]) is not None)
+    tasks = tuple(task for task in dataset.tasks if getattr(files, _FILE_OF_TASK[task]) is not None)
     try:
-        return Findings(measured=[measure(reader.read(0), there, dataset.classes.names)])
+        return Findings(measured=[measure(reader.read(0), tasks, dataset.classes.names)])
     except UserError as error:
         return Findings(bad=[str(error)])
 
 
 def examine_image(image_id: str, dataset: NYUv2) -> Findings:
-    """Read one image of NYU v2, as this dataset reads, and measure it."""
+    """As `examine`, for an image of NYU v2."""
     missing = [str(path) for path in dataset.layout.files(image_id, dataset.kinds) if not path.is_file()]
     if missing:
         return Findings(missing=missing)
@@ -164,42 +164,43 @@ def examine_image(image_id: str, dataset: NYUv2) -> Findings:
 def examine_all(
     parts: dict[str, DiskPanoramaDataset | NYUv2], num_workers: int | None
 ) -> tuple[Findings, list[tuple[str, int]]]:
-    """What came out of all panoramas, and which of them could be read: part and index there."""
-    places = [(part, index) for part, dataset in parts.items() for index in range(len(dataset))]
+    """Examine all samples; returns the findings, and part and index of each readable sample."""
+    indices = [(part, index) for part, dataset in parts.items() for index in range(len(dataset))]
     reader = copy(next(iter(parts.values())))
-    # It travels to the processes with every sample, and should travel light.
+    # Without its list of files, as it is pickled with every sample.
     if isinstance(reader, NYUv2):
         reader.ids = []
-        work, samples = examine_image, [parts[part].ids[index] for part, index in places]
+        work, samples = examine_image, [parts[part].ids[index] for part, index in indices]
     else:
         reader.files = []
-        work, samples = examine, [parts[part].files[index] for part, index in places]
+        work, samples = examine, [parts[part].files[index] for part, index in indices]
     results = map_with_progress(partial(work, dataset=reader), samples, num_workers, "reading")
     total, readable = Findings(), []
-    for place, findings in zip(places, results, strict=True):
+    for part_and_index, findings in zip(indices, results, strict=True):
         total.add(findings)
         if findings.measured:
-            readable.append(place)
+            readable.append(part_and_index)
     return total, readable
 
 
 def report_counts(
     parts: dict[str, DiskPanoramaDataset | NYUv2], written: dict[str, int] | None, is_partial: bool
 ) -> list[str]:
-    """Print how many panoramas each split holds and should hold; return what is wrong.
+    """Print the number of samples in each split, found and expected; return the problems.
 
     Args:
-        written: expected numbers, if they are not those of the dataset.
+        parts: splits by name.
+        written: expected numbers, if they differ from those of the published dataset.
         is_partial: whether splits may be incomplete.
     """
     first = next(iter(parts.values()))
     noun = "image" if isinstance(first, NYUv2) else "panorama"
     expected = nyu_counts(parts, written) if isinstance(first, NYUv2) else written or first.counts
-    problems = []
     if expected is None:
         for part, dataset in parts.items():
             print_rows(part, [f"{len(dataset)} {noun}s"])
         return []
+    problems = []
     print_rows("", ["found  expected"])
     for part in SPLITS:
         found = len(parts.get(part, ()))
@@ -212,7 +213,7 @@ def report_counts(
 
 
 def nyu_counts(parts: dict[str, NYUv2], written: dict[str, int] | None) -> dict[str, int]:
-    """Images that each split of NYU v2 should hold: the "val" that was chosen is taken from those of training."""
+    """Expected number of images in each split of NYU v2; "val" is held out from the training images."""
     num_val = len(parts.get("val", ()))
     if written:
         return {"train": written["train"] - num_val, "val": num_val, "test": written["test"]}
@@ -220,18 +221,18 @@ def nyu_counts(parts: dict[str, NYUv2], written: dict[str, int] | None) -> dict[
 
 
 def report_lists(parts: dict[str, DiskPanoramaDataset]) -> list[str]:
-    """Print the number of panoramas of each list; return problems."""
+    """Print the number of panoramas in each list; return the problems."""
     for part, dataset in parts.items():
         print_rows(part, [f"{len(dataset)} panoramas"])
     named = [{files.rgb for files in dataset.files} for dataset in parts.values()]
     common = len(set.intersection(*named)) if len(named) > 1 else 0
-    return [f"{common} panoramas are in both lists"] if common else []
+    return [f"{common} panorama{' is' if common == 1 else 's are'} in both lists"] if common else []
 
 
 def report_contents(
     measured: list[Measurement | ImageMeasurement], dataset: DiskPanoramaDataset | NYUv2, normal_axes: str | None
 ) -> list[str]:
-    """Print what the panoramas or images hold; return what is wrong."""
+    """Print statistics of the samples; return the problems."""
     names = dataset.classes.names
     report_sizes(measured)
     if isinstance(dataset, NYUv2):
@@ -250,25 +251,25 @@ def report_contents(
     return report_findings(findings, class_table(pixels(measured), names) if has_labels else [])
 
 
-def draw_previews(parts: dict[str, DiskPanoramaDataset], places: list[tuple[str, int]], num: int, out: Path) -> None:
-    """Draw `num` evenly spaced panoramas of `places`, (part, index), to a folder."""
-    chosen = np.unique(np.linspace(0, len(places) - 1, num).round().astype(int))
-    for number, place in enumerate(chosen):
-        part, index = places[place]
+def draw_previews(parts: dict[str, DiskPanoramaDataset], readable: list[tuple[str, int]], num: int, out: Path) -> None:
+    """Draw `num` evenly spaced samples of `readable`, (part, index), to a folder."""
+    chosen = np.unique(np.linspace(0, len(readable) - 1, num).round().astype(int))
+    for number, choice in enumerate(chosen):
+        part, index = readable[choice]
         save_image(out / f"preview_{number:03d}_{part}.png", preview(parts[part], index))
     print(f"previews: {len(chosen)} in {out}")
 
 
 def preview(dataset: DiskPanoramaDataset | NYUv2, index: int) -> np.ndarray:
-    """RGB and the maps of the tasks of a panorama in one image."""
+    """RGB and ground truth of a sample in one image."""
     batch = default_collate([dataset[index]])
     maps = {name: TASKS[name].display.target_map(batch, 0) for name in dataset.tasks}
-    look = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
-    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, look, caption=batch["id"][0])
+    settings = DisplaySettings(dataset.classes.names, dataset.classes.colors, dataset.depth_unit, dataset.normal_frame)
+    return maps_panel(to_uint8(batch["rgb"][0]), maps, DISPLAYS, settings, caption=batch["id"][0])
 
 
 def tasks_to_check(options: argparse.Namespace) -> tuple[str, ...]:
-    """Those of --task; by default all for which there is ground truth."""
+    """The tasks of --task; by default all with ground truth."""
     if options.task:
         return parse_tasks(options.task)
     return described_tasks(read_description(options.dataset_rootdir)) if options.dataset == _FOLDER else TASK_NAMES
@@ -284,14 +285,14 @@ def check(options: argparse.Namespace) -> list[str]:
     written = synthetic_counts(options.dataset, options.dataset_rootdir)
     parts = open_parts(options, tasks)
     findings, readable = examine_all(parts, options.num_workers)
-    by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
-    print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
+    origin = ", written by tools/make_synthetic_dataset.py" if written else ""
+    print(f"{options.dataset} in {options.dataset_rootdir}{origin}")
     if options.dataset == _NYU:
         first = next(iter(parts.values()))
         print(f"Copy {first.layout.letter}: {first.layout.title}; {len(first.classes)} classes")
         print_rows("val", [parts["val"].hold_out] if "val" in parts else [])
     if options.dataset == "Struc3D":
-        print("This check reads depth in meters, as with --metric_depth.")
+        print("Depth is read in meters, as with --metric_depth.")
     if options.train_list or options.val_list:
         problems = report_lists(parts)
     else:
@@ -311,7 +312,7 @@ def check(options: argparse.Namespace) -> list[str]:
 
 
 def check_objects(options: argparse.Namespace) -> list[str]:
-    """As `check`, for datasets with boxes, or with depth only."""
+    """As `check`, for datasets of perspective images with boxes, or with depth only."""
     written = synthetic_counts(options.dataset, options.dataset_rootdir)
     size = {"height": PREVIEW_HEIGHT, "width": PREVIEW_HEIGHT * 4 // 3}
     module, name = PERSPECTIVE_DATASETS[options.dataset]
@@ -324,8 +325,8 @@ def check_objects(options: argparse.Namespace) -> list[str]:
         results = measure_dataset(dataset, options.num_workers)
         for result in tqdm(results, f"reading {part}", len(dataset), unit="file", dynamic_ncols=True):
             (bad if isinstance(result, str) else measured).append(result)
-    by_whom = ", written by tools/make_synthetic_dataset.py" if written else ""
-    print(f"{options.dataset} in {options.dataset_rootdir}{by_whom}")
+    origin = ", written by tools/make_synthetic_dataset.py" if written else ""
+    print(f"{options.dataset} in {options.dataset_rootdir}{origin}")
     for part, dataset in parts.items():
         print_rows(part, [f"{len(dataset)} images"])
     problems = report_names("missing", missing, "file is missing", "files are missing")
@@ -340,37 +341,34 @@ def check_objects(options: argparse.Namespace) -> list[str]:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     stored = tuple(name for name in DATASETS if name != "Synthetic")
-    parser.add_argument(
-        "--dataset", required=True, choices=(*stored, _NYU, *_OBJECTS), help="dataset that it should be"
-    )
+    parser.add_argument("--dataset", required=True, choices=(*stored, _NYU, *_OBJECTS), help="expected dataset")
     parser.add_argument("--dataset_rootdir", required=True, type=Path, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--task",
         choices=TASK_VALUES,
-        help="tasks to check for (default: all that there is ground truth for); files that only other tasks need are "
-        "not read",
+        help="tasks to check (default: all with ground truth); files that only other tasks need are not read",
     )
-    some = parser.add_argument_group("check only a part of the dataset")
-    some.add_argument("--split", choices=SPLITS, help="check only this split")
-    some.add_argument("--partial", action="store_true", help="accept incomplete splits")
-    some.add_argument("--train_list", metavar="FILE", help="check the panoramas of this list instead of the splits")
-    some.add_argument("--val_list", metavar="FILE", help="like --train_list; both can be given")
+    subset = parser.add_argument_group("check only a part of the dataset")
+    subset.add_argument("--split", choices=SPLITS, help="check only this split")
+    subset.add_argument("--partial", action="store_true", help="accept incomplete splits")
+    subset.add_argument("--train_list", metavar="FILE", help="check the panoramas of this list instead of the splits")
+    subset.add_argument("--val_list", metavar="FILE", help="as --train_list; both can be given")
     parser.add_argument(
         "--normal_frame",
         default="camera",
         choices=("camera", "world"),
-        help="expected frame of the stored normals: of the camera, or of the building (world)",
+        help="expected frame of the stored normals: the camera's, or the building's (world)",
     )
     parser.add_argument(
         "--normal_axes",
         choices=tuple(NORMAL_AXES),
-        help="axes that the stored normals of NYUv2 should have (default: any that depth confirms)",
+        help="expected axes of the stored normals of NYUv2 (default: any that agree with depth)",
     )
     parser.add_argument(
-        "--num_workers", type=count, metavar="N", help="processes that read files; one per core if not given, 0 for few"
+        "--num_workers", type=count, metavar="N", help="worker processes (default: one per core, 0 for few files)"
     )
     parser.add_argument("--preview", type=positive, metavar="N", help="draw N panoramas to --out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")
@@ -378,14 +376,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if (options.preview is None) != (options.out is None):
         parser.error("--preview and --out go together")
     if options.dataset == _NYU and (options.train_list or options.val_list or options.normal_frame != "camera"):
-        parser.error("--train_list, --val_list and --normal_frame are not for NYUv2: drop them")
+        parser.error("--train_list, --val_list and --normal_frame do not apply to NYUv2: drop them")
     only_panoramas = options.train_list or options.val_list or options.normal_frame != "camera"
     if options.dataset in _OBJECTS and (only_panoramas or options.task or options.preview):
-        parser.error(f"only --split and --num_workers can be passed for {options.dataset}")
+        parser.error(f"{options.dataset} supports only --split and --num_workers: drop the other flags")
     if options.dataset == _FOLDER and options.normal_frame != "camera":
-        parser.error("--normal_frame is not for Folder, whose dataset.json says it: drop it")
+        parser.error("--normal_frame: dataset.json states the frame of a Folder: drop the flag")
     if options.dataset != _NYU and options.normal_axes:
-        parser.error("--normal_axes is for NYUv2: drop it")
+        parser.error("--normal_axes applies only to NYUv2: drop it")
     if options.split and (options.train_list or options.val_list):
         parser.error("--split cannot be combined with --train_list or --val_list: drop one of them")
     return options
@@ -399,12 +397,11 @@ def main(arguments: list[str] | None = None) -> int:
     if not problems:
         print("all right")
         return 0
-    things = "1 thing is" if len(problems) == 1 else f"{len(problems)} things are"
-    print(f"{things} wrong: {'; '.join(problems)}")
+    print(f"{len(problems)} problem{'s' * (len(problems) != 1)}: {'; '.join(problems)}")
     return 1
 
 
 if __name__ == "__main__":
-    # Inherited by the worker processes, of which there is one per core.
+    # Inherited by the worker processes, one per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.exit(main())

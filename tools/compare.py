@@ -1,11 +1,11 @@
-"""Compare checkpoints, predictions of other programs and finished evaluations on the same panoramas, in one table.
+"""Compare checkpoints, other programs' predictions and finished evaluations on the same panoramas in one table.
 
     python -m tools.compare --of ours=./workdirs/Synthetic theirs=./predictions --dataset Synthetic \\
         --protocol unifuse da2 pager --out ./comparison
 
-Writes comparison.md, comparison.csv, comparison.json and, with --report, comparison.html. An entry of --of is
-NAME=PATH: a folder with results.json is a finished evaluation, one with predictions.json the predictions of any
-program, anything else a checkpoint; `default` stands for the weights in this repository.
+Writes comparison.md, comparison.csv, comparison.json and, with --report, comparison.html. Entries of --of are
+NAME=PATH: a folder with results.json is a finished evaluation, one with predictions.json holds predictions of any
+program, and any other path is a checkpoint (`default`: the weights in this repository).
 """
 
 from options.elite360m import check_size, compare_parser
@@ -49,25 +49,25 @@ from utils.errors import UserError, exit_on_user_error
 from visual.displays import DisplaySettings
 
 _RESULTS = "results.json"
-_OLDER = {"zoom": 1.0}  # values of entries that older evaluations lack
+_DEFAULTS = {"zoom": 1.0}  # for entries that older evaluations lack
 BASELINE = "baseline: fixed maps"
 
 Source = Checkpoint | Declaration | dict  # a checkpoint, predictions of another program, or a finished evaluation
 
 
 def main(options: argparse.Namespace) -> None:
-    """Compare with the options of the command line."""
+    """Run the comparison of a command line."""
     if options.report:
         require_packages()
     check_size(options.height, options.width)
     protocol = protocol_of(options)
     out = Path(options.out)
-    require_folder(out)
+    require_writable(out)
     if not options.overwrite and (out / "comparison.json").exists():
-        raise UserError(f"{out} holds a comparison: pass --overwrite to replace it, or another --out")
+        raise UserError(f"{out} already holds a comparison: pass --overwrite to replace it, or another --out")
     sources = {name: read_source(path) for name, path in options.of}
     if len(sources) < len(options.of):
-        raise UserError("--of gives a name to several predictions: choose different names")
+        raise UserError("--of has several entries of the same name: choose different names")
     prepare_device(tf32=not options.no_tf32)
     with process_group(options.gpu_devices, options.device) as device:
         dataset = evaluation_set(options, options.split, *size_of(options, sources.values()))
@@ -76,7 +76,7 @@ def main(options: argparse.Namespace) -> None:
         comparison = compare(options, sources, dataset, protocol, device)
     out.mkdir(parents=True, exist_ok=True)
     if options.report:
-        from reports.comparison_page import write_page  # needs packages that are optional without --report
+        from reports.comparison_page import write_page  # needs optional packages
 
         write_page(out / "comparison.html", comparison)
     write_comparison(out, comparison)
@@ -85,8 +85,8 @@ def main(options: argparse.Namespace) -> None:
     print(f"\nwritten to {out}")
 
 
-def require_folder(path: Path) -> None:
-    """Make sure, before the work, that a folder can be written to.
+def require_writable(path: Path) -> None:
+    """Make sure that a folder, which may not exist yet, can be written to.
 
     Raises:
         UserError: when it cannot.
@@ -97,10 +97,10 @@ def require_folder(path: Path) -> None:
 
 
 def read_source(path: str) -> Source:
-    """What a path of --of holds; for checkpoints see `open_checkpoint`.
+    """Read a path of --of; for checkpoints see `open_checkpoint`.
 
     Raises:
-        UserError: when it holds nothing to compare.
+        UserError: when there is nothing to compare.
     """
     file = Path(path) / _RESULTS
     if path == DEFAULT or not file.is_file():
@@ -110,12 +110,12 @@ def read_source(path: str) -> Source:
         results = json.loads(file.read_text(encoding="utf-8"))
         results["results"], results["checkpoint"]["path"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged, or not of this program: evaluate again") from error
+        raise UserError(f"{file} is damaged, or not from this program: evaluate again") from error
     return results
 
 
 def size_of(options: argparse.Namespace, sources: Iterable[Source]) -> tuple[int, int]:
-    """The size to compare at, H x W: --height x --width, or that of the first entry of --of."""
+    """Size (H, W) of the comparison: --height and --width, or the size of the first entry of --of."""
     if options.height:
         return options.height, options.width
     first = next(iter(sources))
@@ -127,18 +127,18 @@ def size_of(options: argparse.Namespace, sources: Iterable[Source]) -> tuple[int
 
 
 @dataclass
-class Judge:
+class CandidateEvaluator:
     """Evaluates candidates on the same panoramas.
 
     Attributes:
-        options: of the command line.
-        dataset: to evaluate on.
-        batches: its panoramas, in the region and the classes that are evaluated.
-        protocol: of the evaluation.
-        device: of the predictions.
-        settings: of the display, in the classes that are evaluated.
-        shown: indices of the images to show.
-        ids: of those that were evaluated, by index.
+        options: command line.
+        dataset: dataset to evaluate on.
+        batches: its panoramas, with the evaluated region and classes.
+        protocol: evaluation protocol.
+        device: device of the predictions.
+        settings: display settings, for the evaluated classes.
+        shown: indices of the panoramas to show in the report.
+        ids: ids of the evaluated panoramas, by index.
     """
 
     options: argparse.Namespace
@@ -151,26 +151,26 @@ class Judge:
     ids: dict[int, str] = field(default_factory=dict)
 
     def evaluate(self, name: str, candidate: Candidate, on_batch: Callable[[dict], None] | None = None) -> Compared:
-        """Metrics and images of a candidate. `on_batch`: called with each batch."""
+        """Metrics and images of a candidate; `on_batch` is called with each batch."""
         tasks, num_classes = self.dataset.tasks, len(self.settings.class_names)
         evaluator = build_evaluator(tasks, num_classes, self.device, protocol=self.protocol)
-        small = {task: {} for task in tasks}
+        images = {task: {} for task in tasks}
 
-        def show(number: int, batch: dict, predictions: dict) -> None:
+        def collect(number: int, batch: dict, predictions: dict) -> None:
             if on_batch:
                 on_batch(batch)
             for i, index in enumerate(map(int, batch["index"])):
                 self.ids[index] = batch["id"][i]
                 for task in tasks if index in self.shown else ():
-                    small[task][index] = make_thumbnail(task, batch, predictions[task][i], i)
+                    images[task][index] = make_thumbnail(task, batch, predictions[task][i], i)
 
         progress = tqdm(self.batches, desc=name, unit="batch", dynamic_ncols=True)
         predicted = PredictedBatches(progress, candidate.predict, self.protocol.at_truth_size)
-        results, _ = evaluate_predictions(predicted, evaluator, on_batch=show)
+        results, _ = evaluate_predictions(predicted, evaluator, on_batch=collect)
         source, cost = candidate.source, None
         if self.options.cost and isinstance(source, Checkpoint):
             cost = measure_cost(source, candidate.predict, self.dataset.height, self.dataset.width, self.device)
-        return Compared(name, results, str(source.path), source.sha256, cost, small)
+        return Compared(name, results, str(source.path), source.sha256, cost, images)
 
 
 def compare(
@@ -180,14 +180,14 @@ def compare(
     protocol: Protocol,
     device: torch.device,
 ) -> Comparison:
-    """Evaluate what is not evaluated yet, one after the other."""
+    """Evaluate the sources that are not evaluated yet, one after the other, and compare all."""
     class_map = class_map_of(options)
     paths = dict(options.of)
-    # All are checked before the first is evaluated.
+    # Checks all sources before evaluating the first.
     candidates = {
-        name: finished(name, paths[name], source, options, dataset, protocol)
+        name: finished_evaluation(name, paths[name], source, options, dataset, protocol)
         if isinstance(source, dict)
-        else candidate_of(options, source, paths[name], dataset, class_map, device)
+        else candidate_builder(options, source, paths[name], dataset, class_map, device)
         for name, source in sources.items()
     }
     settings = display_settings_of(dataset)
@@ -197,7 +197,7 @@ def compare(
     batches = evaluated_batches(loaded, options, class_map, dataset.normal_frame, protocol.region)
     number = min(options.images, len(dataset)) if options.report else 0
     shown = frozenset(i * len(dataset) // number for i in range(number))
-    judge = Judge(options, dataset, batches, protocol, device, settings, shown)
+    evaluator = CandidateEvaluator(options, dataset, batches, protocol, device, settings, shown)
     baselines = build_baselines(
         dataset.tasks, len(settings.class_names), dataset.height, dataset.width, dataset.normal_frame, protocol
     )
@@ -206,27 +206,27 @@ def compare(
         if isinstance(candidate, Compared):
             compared.append(candidate)
         else:
-            compared.append(judge.evaluate(name, candidate(), fit))
+            compared.append(evaluator.evaluate(name, candidate(), fit))
             fit = None
-    if options.trivial and judge.ids:
+    if options.trivial and evaluator.ids:
         baselines.evaluate(batches, device, with_breakdowns=False)
         compared.append(Compared(BASELINE, baselines.results()["fixed_map"]))
     report_bad_samples(loaded)
     facts = {
         "dataset": f"{options.dataset}, {options.val_list or 'split ' + options.split}"
         + (f" of fold {options.fold}" if options.fold else ""),
-        "images": f"{len(judge.ids) or len(dataset)} of {dataset.width}x{dataset.height} pixels (width x height)",
+        "images": f"{len(evaluator.ids) or len(dataset)} of {dataset.width}x{dataset.height} pixels (width x height)",
         "depth": dataset.depth_unit,
         "normals": f"in the {dataset.normal_frame} frame",
         "classes": options.classes or "",
         "turn": " ".join(map(str, options.turn or ())),
         "zoom": f"{options.zoom:g}" if options.zoom != 1 else "",
     }
-    ids = {index: judge.ids[index] for index in sorted(shown & judge.ids.keys())}
+    ids = {index: evaluator.ids[index] for index in sorted(shown & evaluator.ids.keys())}
     return Comparison(compared, dataset.tasks, protocol, describe_protocols(protocol), facts, ids, settings)
 
 
-def candidate_of(
+def candidate_builder(
     options: argparse.Namespace,
     source: Checkpoint | Declaration,
     path: str,
@@ -234,17 +234,17 @@ def candidate_of(
     class_map: ClassMap | None,
     device: torch.device,
 ) -> Callable[[], Candidate]:
-    """Makes the candidate when it is evaluated, as networks take memory.
+    """A function that builds a candidate when it is evaluated, as networks take memory.
 
     Raises:
-        UserError: when a task is missing, or predictions and ground truth do not mean the same.
+        UserError: when a task is missing, or predictions and ground truth differ in unit, frame or classes.
     """
     if isinstance(source, Checkpoint):
         source.require(source.settings.backbone, dataset.tasks, len(dataset.classes))
         build = partial(network_candidate, source, device, 1, options.amp, options.compile, options.channels_last)
     elif options.turn or options.zoom != 1:
         flag = "--turn" if options.turn else "--zoom"
-        raise UserError(f"{flag} needs a network, which {path} is not: drop one of the two")
+        raise UserError(f"{flag} needs networks, but {path} holds predictions: drop one of the two")
     else:
         source = ForeignPredictions(path, source, dataset.tasks, dataset.classes, class_map)
         build = partial(foreign_candidate, source)
@@ -254,28 +254,31 @@ def candidate_of(
     return build
 
 
-def finished(
+def finished_evaluation(
     name: str, path: str, results: dict, options: argparse.Namespace, dataset: PanoramaDataset, protocol: Protocol
 ) -> Compared:
-    """A finished evaluation.
+    """Results of a finished evaluation.
 
     Raises:
-        UserError: when it is of other panoramas or protocols than the comparison, or lacks a task.
+        UserError: when its panoramas or protocols differ from the comparison's, or a task is missing.
     """
-    asked = {
-        **{"dataset": options.dataset, "split": options.split, "list": options.val_list, "classes": options.classes},
+    expected = {
+        "dataset": options.dataset,
+        "split": options.split,
+        "list": options.val_list,
+        "classes": options.classes,
         "fold": options.fold,
-        **{"num_images": len(dataset), "height": dataset.height, "width": dataset.width},
+        "num_images": len(dataset),
+        "height": dataset.height,
+        "width": dataset.width,
         "turn": options.turn,
         "zoom": options.zoom,
         "protocol": describe_protocols(protocol),
     }
-    if different := [key for key, value in asked.items() if results.get(key, _OLDER.get(key)) != value]:
-        raise UserError(
-            f"{path} is an evaluation with another {different[0]}: evaluate again, or pass its options here"
-        )
+    if different := [key for key, value in expected.items() if results.get(key, _DEFAULTS.get(key)) != value]:
+        raise UserError(f"{path} was evaluated with another {different[0]}: evaluate again, or pass its options here")
     if missing := [task for task in dataset.tasks if task not in results["results"]]:
-        raise UserError(f"{path} is an evaluation without {missing[0]}: choose another --task")
+        raise UserError(f"{path} was evaluated without {missing[0]}: choose another --task")
     checkpoint = results["checkpoint"]
     return Compared(name, results["results"], checkpoint["path"], checkpoint["sha256"], results.get("cost"))
 

@@ -1,16 +1,15 @@
-"""Draw the axes and angles of the panorama's camera frame onto a synthetic room.
+"""Draw the axes and angles of the panorama camera frame onto a synthetic room.
 
     python -m tools.draw_axes --out docs/axes.jpg
 
-All marks are placed by `utils.sphere`, so the image shows the conventions of the code.
+`utils.sphere` places all marks, so the image shows the conventions of the code.
 """
-
-import argparse
 
 import cv2
 import numpy as np
 
 from datasets.synthetic import SyntheticRooms
+from options.parser import Parser
 from utils.sphere import angles_to_pixels, rays_to_angles
 from visual.drawing import save_image
 
@@ -27,7 +26,7 @@ _WHITE = (255, 255, 255)
 
 
 def draw_axes(rgb: np.ndarray) -> np.ndarray:
-    """The panorama (H, W, 3) uint8 with lines every 30 degrees and the six directions by name."""
+    """Draw lines every 30 degrees and the six named directions onto a panorama (H, W, 3) uint8."""
     image = (rgb * 0.6).astype(np.uint8)
     for degrees in range(-180, 181, 30):
         row, col = angles_to_pixels(np.radians(degrees), np.radians(degrees / 2), HEIGHT, WIDTH)
@@ -48,14 +47,14 @@ def draw_axes(rgb: np.ndarray) -> np.ndarray:
 
 
 def write(image: np.ndarray, text: str, corner: tuple[int, int], color: tuple, scale: float = 0.4) -> None:
-    """Write a line of text with a dark outline, its lower left corner at (x, y)."""
+    """Write a line of text with a dark outline; `corner` is the lower left one, (x, y)."""
     for ink, thickness in (((0, 0, 0), 3), (color, 1)):
         cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
 
 
 def main() -> None:
     """Write the image."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
     options = parser.parse_args()
     save_image(options.out, draw_axes(SyntheticRooms("train", 1, HEIGHT, WIDTH).read(0).rgb))

@@ -3,14 +3,14 @@
     python -m tools.export --checkpoint RUN_OR_FILE --format onnx --out elite360m.onnx
     python -m tools.export --checkpoint RUN_OR_FILE --format torch-export --out elite360m.pt2 --dynamic_batch
 
-Input ``rgb`` (B, 3, H, W) float32: R, G and B in [0, 1], resized by averaging over areas (docs/export.md); they are
-normalized inside. Outputs, those of the checkpoint:
+Input: ``rgb`` (B, 3, H, W) float32 in [0, 1], resized by area averaging (docs/export.md); the graph normalizes it.
+Outputs, for the tasks of the checkpoint:
 
     depth          (B, 1, H, W) meters along the ray
     normal         (B, 3, H, W) unit vectors in the camera frame (x right, y down, z forward), toward the camera
     segmentation   (B, K, H, W) logits of the classes
 
-The file is only written if its predictions for a sample match those of the network.
+The file is written only if its predictions for a sample match those of the network.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ from prediction.export_graph import traced
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 
-MAX_DEVIATION = 1e-3  # of the predictions of file and network, relative to the largest value
+MAX_DEVIATION = 1e-3  # of the file's predictions from the network's, relative to the largest value
 
 
 def main(options: argparse.Namespace) -> None:
@@ -50,12 +50,12 @@ def main(options: argparse.Namespace) -> None:
         file_format.write(program, network.tasks, metadata(checkpoint, height, width), temporary)
         deviations = check(file_format, temporary, network, sample)
     for task, deviation in deviations.items():
-        print(f"{task}: off by {deviation:.1e} of its scale")
+        print(f"{task}: deviates by {deviation:.1e} of its largest value")
     print(f"written to {out}")
 
 
 def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
-    """Metadata for users of the file; lists are in JSON."""
+    """Metadata for users of the file; lists are JSON."""
     settings = checkpoint.settings
     return {
         "tasks": json.dumps(settings.tasks),
@@ -73,7 +73,7 @@ def metadata(checkpoint: Checkpoint, height: int, width: int) -> dict[str, str]:
 
 
 def check(file_format: Format, path: Path, network: Elite360M, rgb: torch.Tensor) -> dict[str, float]:
-    """Deviation of a file from the network by task, for a sample (B, 3, H, W), relative to the scale of the output.
+    """Maximum deviation of a file from the network by task, relative to the largest value, for a sample (B, 3, H, W).
 
     Raises:
         UserError: when it is too large.
@@ -86,7 +86,7 @@ def check(file_format: Format, path: Path, network: Elite360M, rgb: torch.Tensor
         deviations[task] = ((predicted[task] - values).abs().max() / values.abs().max()).item()
         if not deviations[task] <= MAX_DEVIATION:  # also for NaN
             raise UserError(
-                f"nothing is written: {task} is off by {deviations[task]:.1e} of its scale in the exported network, "
+                f"not written: {task} of the exported network deviates by {deviations[task]:.1e} of its largest value, "
                 f"more than {MAX_DEVIATION:g}"
             )
     return deviations

@@ -2,8 +2,8 @@
 
     python -m tools.make_default_weights --checkpoint RUN_OR_FILE
 
-A checkpoint like any other, with kernels and matrices in 16 bits; biases and the statistics of BatchNorm, a fraction of
-the file, keep 32 bits. The file is only written if it is small enough for the repository and predicts nearly the same.
+The file is an ordinary checkpoint with kernels and matrices in 16 bits; biases and BatchNorm statistics, a small part
+of it, keep 32 bits. It is written only if it is small enough for the repository and its predictions hardly change.
 """
 
 from pathlib import Path
@@ -17,14 +17,14 @@ from utils.checkpoint_files import load_plain_data, save_content
 from utils.errors import UserError, exit_on_user_error
 from utils.files import atomic_path
 
-LARGEST = 25_000_000  # bytes
-MAX_DEVIATION = 0.02  # mean difference of the predictions, relative to their mean size
+MAX_BYTES = 25_000_000
+MAX_DEVIATION = 0.02  # mean difference of the predictions, relative to their mean magnitude
 
 
 def main() -> None:
     """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a checkpoint file, or the folder of a run")
+    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="checkpoint file, or run folder")
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS, metavar="FILE", help="file to write")
     options = parser.parse_args()
     with exit_on_user_error():
@@ -32,10 +32,10 @@ def main() -> None:
 
 
 def write_halved(path: Path, out: Path) -> None:
-    """Write a checkpoint with 16-bit weights, and report its size and how much its predictions differ.
+    """Write a checkpoint with 16-bit weights, and print its size and how much its predictions change.
 
     Raises:
-        UserError: when it would be too large, or predicts something else.
+        UserError: when the file would be too large, or its predictions change too much.
     """
     checkpoint = load_checkpoint(path)
     content = load_plain_data(path, path)
@@ -45,26 +45,26 @@ def write_halved(path: Path, out: Path) -> None:
     with atomic_path(out) as temporary:
         save_content(content, temporary)
         size = temporary.stat().st_size
-        if size > LARGEST:
-            raise UserError(f"--checkpoint {path}: {size / 1e6:.1f} MB in 16 bits, more than {LARGEST / 1e6:.0f} MB")
+        if size > MAX_BYTES:
+            raise UserError(f"--checkpoint {path}: {size / 1e6:.1f} MB in 16 bits, more than {MAX_BYTES / 1e6:.0f} MB")
         for task, deviation in deviations(checkpoint, load_checkpoint(temporary)).items():
-            print(f"{task}: changed by {deviation:.1e} of its size")
+            print(f"{task}: changes by {deviation:.1e} of its mean")
             if not deviation <= MAX_DEVIATION:  # also for NaN
-                raise UserError(f"--checkpoint {path}: 16 bits change {task} by {deviation:.1e} of its size")
+                raise UserError(f"--checkpoint {path}: 16 bits change {task} by {deviation:.1e} of its mean")
     print(f"{size / 1e6:.1f} MB written to {out}")
 
 
 def halved(tensor: torch.Tensor) -> torch.Tensor:
-    """Kernels and matrices in 16 bits, anything else as it is."""
+    """Convert kernels and matrices to 16 bits; other tensors are returned unchanged."""
     return tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 
 @torch.no_grad()
 def deviations(checkpoint: Checkpoint, other: Checkpoint) -> dict[str, float]:
-    """Mean difference of the predictions for a random image by task, relative to the mean size of the first ones."""
+    """Mean difference of the predictions for a random image by task, relative to the first's mean magnitude."""
     settings = checkpoint.settings
     rgb = torch.rand(1, 3, settings.height, settings.width, generator=torch.Generator().manual_seed(0))
-    predicted, changed = (network.build_network().eval()(rgb) for network in (checkpoint, other))
+    predicted, changed = (each.build_network().eval()(rgb) for each in (checkpoint, other))
     return {task: ((changed[task] - map_).abs().mean() / map_.abs().mean()).item() for task, map_ in predicted.items()}
 
 

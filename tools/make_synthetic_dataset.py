@@ -1,12 +1,12 @@
-"""Write synthetic rooms in the format of a dataset on disk: paths, encodings and label ids.
+"""Write synthetic rooms in the format of a dataset: paths, encodings and label ids.
 
     python -m tools.make_synthetic_dataset --layout MP3D --num 4 --out ./data/MP3D
 
-N rooms for training and N for testing. Every fourth training room (at least the last) belongs to the split "val"; with
-Struc3D and Folder, whose "val" is no part of the training split, as many more rooms are written; with the copies of
-NYU v2 (NYUv2-M and so on, see docs/nyuv2.md), VOC, COCO and NYU_BTS "val" is chosen on reading. VOC and COCO hold
-colored shapes instead of rooms. The same images come out every time; --seed gives others. `synthetic_dataset.json` in
-the folder describes its content.
+Writes N training rooms and N test rooms. The split "val" is every fourth training room (at least the last); for Struc3D
+and Folder, whose "val" is separate from the training split, it is the same number of additional rooms; for the copies
+of NYU v2 (NYUv2-M and so on, see docs/nyuv2.md), VOC, COCO and NYU_BTS it is chosen when the dataset is read. VOC and
+COCO have colored shapes instead of rooms. Images depend only on the options and --seed. `synthetic_dataset.json`
+describes the content of the folder.
 """
 
 import argparse
@@ -23,19 +23,18 @@ def main() -> None:
     """Run the command line."""
     parser = Parser(__doc__.partition("\n")[0])
     layouts = (*LAYOUTS, *NYU_WRITERS, *DETECTION_WRITERS)
-    parser.add_argument("--layout", required=True, choices=layouts, help="dataset whose layout to write")
-    parser.add_argument("--num", required=True, type=positive, metavar="N", help="rooms for training, and for testing")
+    parser.add_argument("--layout", required=True, choices=layouts, help="format to write")
+    parser.add_argument("--num", required=True, type=positive, metavar="N", help="number of training and of test rooms")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--height",
         type=positive,
         metavar="PIXELS",
-        help="of the panoramas (default: 512), of the images of NYU's camera before any crop (default: 480), or of "
-        "those of VOC and COCO (default: 375)",
+        help="image height (default: 512 for panoramas, 480 for NYU's camera before any crop, 375 for VOC and COCO)",
     )
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the rooms")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="random seed of the rooms")
     parser.add_argument(
-        "--num_workers", type=count, metavar="N", help="worker processes; one per core if not given, 0 for few rooms"
+        "--num_workers", type=count, metavar="N", help="worker processes (default: one per core, 0 for few rooms)"
     )
     options: argparse.Namespace = parser.parse_args()
     write, height = write_dataset, 512

@@ -1,27 +1,26 @@
-"""Prepare Matterport3D for --dataset MP3D: panoramas of RGB, depth, normals and labels from the published files.
+"""Prepare Matterport3D for --dataset MP3D: make panoramas of RGB, depth, normals and labels from the published files.
 
     python -m tools.prepare_matterport3d --raw ./v1/scans --out ./data/MP3D
 
-* **Raw folder**: a folder per scan with what its owners publish, zipped or unpacked: ``matterport_skybox_images``,
+* **Raw folder**: a folder per scan with these published folders, zipped or unpacked: ``matterport_skybox_images``,
   ``undistorted_color_images``, ``undistorted_depth_images``, ``undistorted_normal_images``,
   ``undistorted_camera_parameters``, ``house_segmentations``; and ``category_mapping.tsv`` from ``metadata/`` of the
   code repository niessner/Matterport.
-* **Prepared tree**: see `datasets.matterport3d`. The center of a panorama is that of skybox face 2.
-* **RGB** are the six faces of the skybox, averaged by area.
+* **Prepared tree**: see `datasets.matterport3d`. A panorama is centered on skybox face 2.
+* **RGB** is made of the six skybox faces, averaged by area.
 * **Depth** is the distance along the ray from the mean of the views' centers: the published z coordinate divided by the
   cosine, with the intrinsics and poses of the camera files. Where views overlap, the one in which a point is closest
   to the optical axis wins. Beyond about 66 degrees of latitude there is none.
-* **Heading**: the skybox has no pose. It follows from the poses of the views and is then measured, by comparing
-  ``undistorted_color_images`` of the level camera with the skybox; without them it is not verified.
-* **Normals** are turned from each view to the panorama's axes. The axes of the published normals are not documented:
-  of all 48 orders and signs those are taken in which most normals of a viewpoint agree with its depth. The program
-  prints which, at the end: they should be the same for all viewpoints.
-* **Labels** are what the rays of the panorama meet in the labelled mesh of the scan, which also has the poles.
+* **Heading**: the skybox has no pose. Its heading is computed from the poses of the views, then refined by comparing
+  ``undistorted_color_images`` of the level camera with the skybox; without these images it is not verified.
+* **Normals** are rotated from each view to the panorama's axes. The axes of the published normals are not documented:
+  among all 48 orders and signs, those are chosen with which most normals of a viewpoint agree with its depth. The
+  summary lists the chosen axes, which should be the same for all viewpoints.
+* **Labels** come from intersecting the panorama's rays with the labeled mesh of the scan, so the poles have labels too.
   ``--depth_from mesh`` takes depth and normals from the same rays.
 
-Viewpoints whose images exist are skipped, so that an interrupted run can be resumed. Single views that are missing are
-done without, and reported, as are images that cannot be made. ``<scan>/preparation`` in the prepared tree holds what
-was measured at each viewpoint.
+Viewpoints whose images exist are skipped, so an interrupted run can be resumed. Missing views are skipped and reported,
+as are images that cannot be made. ``<scan>/preparation`` in the prepared tree holds the measurements of each viewpoint.
 """
 
 import argparse
@@ -41,17 +40,17 @@ from utils.errors import exit_on_user_error
 from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
 
 CATEGORY_MAPPING = "category_mapping.tsv"
-_MAX_CAUSES = 20
+_MAX_CAUSES = 20  # of each kind in the summary
 _VIEWPOINT = re.compile(r"[0-9a-f]{32}")
 
 
 def report(summary: Summary, seconds: float) -> list[str]:
-    """Lines on what was done, what was measured, and what is lacking and why."""
+    """Lines of the summary: numbers of viewpoints, measurements, and causes of missing images."""
     outcomes = summary.outcomes
-    made = [one for one in outcomes if not one.problems]
+    complete = [one for one in outcomes if not one.problems]
     lines = [
-        f"{len(made)} viewpoints prepared, {summary.skipped} skipped (there already), "
-        f"{len(outcomes) - len(made)} incomplete"
+        f"{len(complete)} viewpoints prepared, {summary.skipped} skipped (exist already), "
+        f"{len(outcomes) - len(complete)} incomplete"
     ]
     if outcomes:
         lines.append(f"{60 * len(outcomes) / max(seconds, 1e-9):.1f} viewpoints per minute")
@@ -71,27 +70,27 @@ def report(summary: Summary, seconds: float) -> list[str]:
     axes = Counter(one.measured.axes for one in outcomes if one.measured.axes)
     lines += [f"normals: {num} viewpoints with right, down, forward = {words}" for words, num in axes.most_common()]
     if summary.without_poses:
-        lines.append(f"skyboxes published without camera poses, left out: {', '.join(summary.without_poses)}")
-    lines += causes("made nevertheless", (words for one in outcomes for words in one.measured.lacking))
-    lines += causes("not made", (words for one in outcomes for words in one.problems))
+        lines.append(f"skyboxes published without camera poses, skipped: {', '.join(summary.without_poses)}")
+    lines += causes("warning", (cause for one in outcomes for cause in one.measured.lacking))
+    lines += causes("not made", (problem for one in outcomes for problem in one.problems))
     return lines + causes("scan not used", summary.bad_scans)
 
 
 def causes(heading: str, problems: Iterable[str]) -> list[str]:
-    """How often each cause occurred, most frequent first, with one example."""
+    """Lines with the number of occurrences of each cause, most frequent first; a cause that occurs once in full."""
     problems = list(problems)
-    found = Counter(_VIEWPOINT.sub("*", problem) for problem in problems)
-    example = {_VIEWPOINT.sub("*", problem): problem for problem in reversed(problems)}
+    counts = Counter(_VIEWPOINT.sub("*", problem) for problem in problems)
+    examples = {_VIEWPOINT.sub("*", problem): problem for problem in problems}
     lines = [
-        f"{heading}: {f'{num} times ' if num > 1 else ''}{cause if num > 1 else example[cause]}"
-        for cause, num in found.most_common(_MAX_CAUSES)
+        f"{heading}: {num} times {cause}" if num > 1 else f"{heading}: {examples[cause]}"
+        for cause, num in counts.most_common(_MAX_CAUSES)
     ]
-    more = len(found) - _MAX_CAUSES
+    more = len(counts) - _MAX_CAUSES
     return lines + ([f"{heading}: {more} more causes"] if more > 0 else [])
 
 
 def shard(text: str) -> tuple[int, int]:
-    """Type of an option: part I of N, such as 2/8."""
+    """Type of an option: part I of N parts, such as 2/8."""
     number, _, total = text.partition("/")
     part = int(number), int(total)
     if not 1 <= part[0] <= part[1]:
@@ -100,9 +99,9 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="published data, a folder per scan")
+    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="published data, one folder per scan")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="height of the panoramas")
     parser.add_argument("--scans", nargs="+", default=(), metavar="ID", help="only these scans (default: all in --raw)")
@@ -110,26 +109,29 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--only",
         default=join_tasks(TASK_NAMES),
         choices=TASK_VALUES,
-        help="tasks whose maps are made, beside RGB; what only others need is not read",
+        help="tasks whose maps are made besides RGB; files that only other tasks need are not read",
     )
     parser.add_argument(
         "--depth_from",
         default="views",
         choices=("views", "mesh"),
-        help="depth and normals: published views (empty poles), or the mesh (complete, but less detailed)",
+        help="source of depth and normals: published views (empty poles), or the mesh (complete, but less detailed)",
     )
     parser.add_argument(
-        "--category_mapping", type=Path, metavar="FILE", help=f"published mapping, if not RAW/{CATEGORY_MAPPING}"
+        "--category_mapping",
+        type=Path,
+        metavar="FILE",
+        help=f"published category mapping (default: RAW/{CATEGORY_MAPPING})",
     )
     parser.add_argument(
-        "--shard", type=shard, default=(1, 1), metavar="I/N", help="the I-th of N parts, for several machines"
+        "--shard", type=shard, default=(1, 1), metavar="I/N", help="prepare part I of N, for several machines"
     )
     parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="worker processes")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; exit code 1 when anything could not be made."""
+    """Run the command line; the exit code is 1 if anything could not be made."""
     options = parse(arguments)
     settings = Settings(
         raw=options.raw,
@@ -148,6 +150,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Inherited by the worker processes, of which there is one per core.
+    # Inherited by the worker processes, one per core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.exit(main())

@@ -11,12 +11,12 @@
   in the pose's ``camera_rt_matrix`` maps them to the frame of the camera, but the axes of that camera are not
   documented, and no data was available to check it. So the frame is estimated for each panorama: among the transpose
   and the matrix itself, each with all 48 orders and signs of the axes, the candidate is chosen whose normals have the
-  smallest mean angle to those computed from depth; in a tie the documented one. Panoramas are rejected if the median
+  smallest mean angle to those computed from depth; ties go to the documented one. Panoramas are rejected if the median
   angle exceeds 20 degrees on horizontal or on vertical surfaces. (Both are needed: floor and ceiling cover most of a
-  panorama, but fit for any heading.) At the end the program prints how often each candidate was chosen: it should be
-  the same for all panoramas.
+  panorama, but fit for any heading.) The summary counts how often each candidate was chosen; it should be the same for
+  all panoramas.
 
-Panoramas whose four files exist are skipped, so that an interrupted run can be resumed.
+Panoramas whose four files exist are skipped, so an interrupted run can be resumed.
 """
 
 import argparse
@@ -49,20 +49,20 @@ from utils.parallel import map_with_progress
 LABEL_LIST = "semantic_labels.json"
 UNKNOWN_CLASS = "<UNK>"
 _MIDDLE_CODE = 127.5  # of normals: n = v / 127.5 - 1
-LARGEST_ANGLE = 20.0  # degrees, median: above, normals are not in the camera frame
-_TIE = 0.1  # degrees, mean: candidates within it are equally good
+MAX_ANGLE = 20.0  # degrees; above this median, normals are not in the camera frame
+_TIE = 0.1  # degrees; candidates whose mean angles differ by less are equally good
 _FIT_HEIGHT = 256  # pixels: fine enough for furniture, coarse enough for the quantization of depth
-_MIN_PIXELS = 100  # to determine the frame
+_MIN_PIXELS = 100  # to estimate the frame
 
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """The rotation from the frame of the building to that of the camera (x right, y down, z forward).
+    """The rotation from the building's frame to the camera's (x right, y down, z forward).
 
     Attributes:
-        rotation: (3, 3), from vectors of the building to vectors of the camera.
-        convention: how it follows from the pose, in words.
-        angle: median angle in degrees between rotated normals and those of depth.
+        rotation: (3, 3), maps vectors of the building frame to the camera frame.
+        convention: how it is derived from the pose, in words.
+        angle: median angle in degrees between the rotated normals and those computed from depth.
     """
 
     rotation: np.ndarray
@@ -88,12 +88,12 @@ def prepare(raw: Path, out: Path, label_list: Path, height: int, num_workers: in
         The errors of unusable panoramas.
 
     Raises:
-        UserError: when there is no panorama, the list of labels cannot be used, or a file cannot be written.
+        UserError: when there is no panorama, the list of labels is unusable, or a file cannot be written.
     """
     panoramas = find_panoramas(raw)
     if not panoramas:
         example = panorama_files("area_1/pano", "camera_*_domain").rgb
-        raise UserError(f"--raw {raw} holds no panorama as published: expected files such as {example}")
+        raise UserError(f"--raw {raw} holds no published panoramas: expected files such as {example}")
     labels = read_label_table(label_list)
     todo = [panorama for panorama in panoramas if not all(path.is_file() for path in _files(out, *panorama).values())]
     work = partial(prepare_panorama, raw=raw, out=out, labels=labels, height=height)
@@ -101,30 +101,30 @@ def prepare(raw: Path, out: Path, label_list: Path, height: int, num_workers: in
     frames = [outcome for outcome in outcomes if isinstance(outcome, CameraFrame)]
     problems = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
     skipped = len(panoramas) - len(todo)
-    print(f"{len(frames)} panoramas prepared, {skipped} skipped (there already), {len(problems)} could not be used")
+    print(f"{len(frames)} panoramas prepared, {skipped} skipped (exist already), {len(problems)} unusable")
     for line in describe_frames(frames):
         print(line)
     return problems
 
 
 def describe_frames(frames: Sequence[CameraFrame]) -> list[str]:
-    """How often each convention was used for the normals, most frequent first."""
-    angles = defaultdict(list)
+    """Lines with the number of panoramas of each convention of the normals, most frequent first."""
+    angles_of = defaultdict(list)
     for frame in frames:
-        angles[frame.convention].append(frame.angle)
+        angles_of[frame.convention].append(frame.angle)
     return [
-        f"normals: {len(own)} panoramas with {convention}, median angle to the depth {np.median(own):.1f} degrees"
-        for convention, own in sorted(angles.items(), key=lambda item: -len(item[1]))
+        f"normals: {len(angles)} panoramas with {convention}, median angle to the depth {np.median(angles):.1f} degrees"
+        for convention, angles in sorted(angles_of.items(), key=lambda item: -len(item[1]))
     ]
 
 
 def prepare_panorama(
     panorama: tuple[str, str], raw: Path, out: Path, labels: np.ndarray, height: int
 ) -> CameraFrame | UserError:
-    """Prepare one panorama, (area, stem), completely or not at all.
+    """Prepare one panorama, (area, stem).
 
     Returns:
-        The estimated frame of its normals, or its error.
+        The estimated frame of its normals, or the error if it is unusable; then nothing is written.
     """
     try:
         images, frame = convert(panorama, raw, labels, height)
@@ -140,11 +140,13 @@ def prepare_panorama(
 def convert(
     panorama: tuple[str, str], raw: Path, labels: np.ndarray, height: int
 ) -> tuple[dict[str, np.ndarray], CameraFrame]:
-    """The four images of a panorama, (area, stem), as stored, and the frame of its normals.
+    """Convert a panorama, (area, stem), to its four prepared images; also returns the frame of its normals.
 
     Args:
+        panorama: area and stem.
+        raw: published data.
         labels: see `read_label_table`.
-        height: of the prepared images.
+        height: height of the prepared images.
 
     Raises:
         UserError: when one of its files is missing, damaged or in the wrong format.
@@ -161,12 +163,12 @@ def convert(
         frame = find_frame(maps["normal"], maps["depth"], rotation)
     except UserError as error:
         raise UserError(f"{paths['normal']}: {error}") from error
-    small = {name: _nearest(array, height) for name, array in maps.items()}
+    resized = {name: _resize_nearest(array, height) for name, array in maps.items()}
     images = {
         "rgb": resize_rgb(maps["rgb"], height, 2 * height),
-        "depth": small["depth"],
-        "semantic": label_ids(small["semantic"], small["rgb"], labels),
-        "normal": encode_normals(decode_normals(small["normal"], _MIDDLE_CODE) @ frame.rotation.T),
+        "depth": resized["depth"],
+        "semantic": label_ids(resized["semantic"], resized["rgb"], labels),
+        "normal": encode_normals(decode_normals(resized["normal"], _MIDDLE_CODE) @ frame.rotation.T),
     }
     return images, frame
 
@@ -177,58 +179,58 @@ def find_frame(normal: np.ndarray, depth: np.ndarray, rotation: np.ndarray) -> C
     Args:
         normal: (H, W, 3) uint8, as published.
         depth: (H, W) uint16, as published.
-        rotation: (3, 3), of the pose.
+        rotation: (3, 3), from the pose.
 
     Raises:
         UserError: when no candidate fits, or there are too few pixels.
     """
     height = min(_FIT_HEIGHT, len(depth))
-    depth = _nearest(depth, height)
+    depth = _resize_nearest(depth, height)
     meters = np.where(depth == MISSING_DEPTH, 0, depth / DEPTH_UNITS)
     implied = normals_from_depth(meters)[::2, ::2]
-    stored = decode_normals(_nearest(normal, height), _MIDDLE_CODE)[::2, ::2]
+    stored = decode_normals(_resize_nearest(normal, height), _MIDDLE_CODE)[::2, ::2]
     known = implied.any(axis=-1) & stored.any(axis=-1)
     implied, stored = implied[known], stored[known]  # (N, 3)
     level = np.abs(implied[:, 1]) > np.cos(np.pi / 4)
     if min(level.sum(), (~level).sum()) < _MIN_PIXELS:
-        raise UserError("too few pixels have both a normal and a depth: their frame cannot be determined")
+        raise UserError("too few pixels have both a normal and a depth: cannot determine the frame of the normals")
 
     rotations, conventions = _candidates(rotation)
-    # implied . (R stored) is linear in R: one matrix product for all candidates.
+    # implied . (R stored) is linear in R: one matrix product evaluates all candidates.
     products = (implied[:, :, None] * stored[:, None, :]).reshape(-1, 9).astype(np.float32)
     cosines = products @ rotations.reshape(-1, 9).T.astype(np.float32)  # (N, candidates)
     angles = np.degrees(np.arccos(cosines.clip(-1, 1)))
     means = angles.mean(axis=0)
     best = int(np.flatnonzero(means <= means.min() + _TIE)[0])
     angle = float(max(np.median(angles[level, best]), np.median(angles[~level, best])))
-    if angle > LARGEST_ANGLE:
+    if angle > MAX_ANGLE:
         raise UserError(f"the normals do not fit the depth in any frame: median angle {angle:.0f} degrees")
     return CameraFrame(rotations[best], conventions[best], angle)
 
 
 def _candidates(rotation: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """All (96, 3, 3) candidates for the rotation from the building to the camera, and their names, likeliest first."""
+    """Candidate rotations (96, 3, 3) from the building to the camera, and their names, most likely first."""
     axes = sorted(ALL_AXES, key=lambda matrix: -np.linalg.det(matrix))  # mirrored ones last
     proper, mirrored = axes[:24], axes[24:]
     directions = (("the transpose of camera_rt_matrix", rotation.T), ("camera_rt_matrix itself", rotation))
     rotations, conventions = [], []
-    for some, (words, matrix) in product((proper, mirrored), directions):
-        for axis in some:
-            rotations.append(axis @ matrix)
-            conventions.append(f"{words} and axes {axes_in_words(axis)}")
+    for axes_matrices, (name, matrix) in product((proper, mirrored), directions):
+        for axes_matrix in axes_matrices:
+            rotations.append(axes_matrix @ matrix)
+            conventions.append(f"{name} and axes {axes_in_words(axes_matrix)}")
     return np.stack(rotations), conventions
 
 
 def label_ids(colors: np.ndarray, rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Stored ids (H, W) uint8 of published label colors (H, W, 3); unknown where the RGB image is black."""
+    """Convert published label colors (H, W, 3) to ids (H, W) uint8; unknown where the RGB image is black."""
     red, green, blue = np.moveaxis(colors.astype(np.int64), -1, 0)
-    ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # the last entry is for indices beyond the list
+    ids = labels.take(red * 65536 + green * 256 + blue, mode="clip")  # indices beyond the list: the last entry
     ids[~rgb.any(axis=-1)] = UNKNOWN_ID
     return ids
 
 
 def read_label_table(path: Path) -> np.ndarray:
-    """The stored id of each index into the published list of labels, uint8, and a last entry for unknown.
+    """The id, uint8, of each entry of the published list of labels, followed by that of unknown.
 
     Raises:
         UserError: when the list is missing or invalid.
@@ -236,8 +238,8 @@ def read_label_table(path: Path) -> np.ndarray:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        where = "it is in assets/ of the code repository alexsax/2D-3D-Semantics"
-        raise UserError(f"the list of labels {path} is missing ({where}): pass it as --semantic_labels") from error
+        source = "it is in assets/ of the code repository alexsax/2D-3D-Semantics"
+        raise UserError(f"the list of labels {path} is missing ({source}): pass it as --semantic_labels") from error
     except ValueError as error:
         raise UserError(f"the list of labels {path} is not a JSON file: {error}") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
@@ -250,10 +252,10 @@ def read_label_table(path: Path) -> np.ndarray:
 
 
 def read_rotation(path: Path) -> np.ndarray:
-    """The rotation (3, 3) in a pose file: the left part of its ``camera_rt_matrix``.
+    """Read the rotation (3, 3) of a pose file: the left part of its ``camera_rt_matrix``.
 
     Raises:
-        UserError: when there is none.
+        UserError: when the file is missing or holds no rotation.
     """
     try:
         matrix = np.array(json.loads(path.read_text(encoding="utf-8"))["camera_rt_matrix"], dtype=np.float64)
@@ -264,7 +266,7 @@ def read_rotation(path: Path) -> np.ndarray:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} holds no camera_rt_matrix, or is damaged") from error
     if matrix.shape not in ((3, 4), (4, 4)):
-        raise UserError(f"{path}: camera_rt_matrix is not 3x4 or 4x4 numbers")
+        raise UserError(f"{path}: camera_rt_matrix is not a 3x4 or 4x4 matrix")
     rotation = matrix[:3, :3]
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
         raise UserError(f"{path}: the left part of camera_rt_matrix is not a rotation")
@@ -288,20 +290,20 @@ def _check_size(path: Path, shape: tuple[int, ...], shape_of_rgb: tuple[int, ...
         raise UserError(f"{path} is {width}x{height}, but its RGB image is {shape_of_rgb[1]}x{shape_of_rgb[0]}")
 
 
-def _nearest(array: np.ndarray, height: int) -> np.ndarray:
-    """An ERP map (H, W, ...) at another height, each pixel taken from the nearest one."""
+def _resize_nearest(array: np.ndarray, height: int) -> np.ndarray:
+    """Resize an ERP map (H, W, ...) by nearest neighbor."""
     return cv2.resize(array, (2 * height, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def main() -> None:
-    """Run the command line; exit code 1 when panoramas could not be used."""
+    """Run the command line; the exit code is 1 if panoramas could not be used."""
     parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="published data, with area_1, ...")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--semantic_labels", type=Path, metavar="FILE", help=f"published list of labels, if not RAW/{LABEL_LIST}"
+        "--semantic_labels", type=Path, metavar="FILE", help=f"published list of labels (default: RAW/{LABEL_LIST})"
     )
-    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="height of the output")
+    parser.add_argument("--height", type=positive, default=512, metavar="PIXELS", help="height of the panoramas")
     parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="worker processes")
     options: argparse.Namespace = parser.parse_args()
     label_list = options.semantic_labels or options.raw / LABEL_LIST

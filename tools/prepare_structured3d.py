@@ -1,15 +1,15 @@
-"""Prepare Structured3D for --dataset Struc3D: take the panoramas it reads out of the published archives.
+"""Prepare Structured3D for --dataset Struc3D: extract the required panoramas from the published archives.
 
     python -m tools.prepare_structured3d --raw ./downloads --out ./data/Struc3D
 
-* **Raw folder**: the archives ``Structured3D_panorama_*.zip``. Only the images of the furnished rooms in raw light are
-  taken out, as they are.
-* **Damaged members**: some archives are known to hold members with wrong checksums. A room with such an image, or
-  without one of them, is left out completely and named.
-* **Invalid scenes**: six scenes that are officially invalid are left out.
+* **Raw folder**: the archives ``Structured3D_panorama_*.zip``. Only the images of furnished rooms in raw light are
+  extracted, unchanged.
+* **Damaged members**: some archives are known to have members with wrong checksums. A room with a damaged or missing
+  image is omitted completely and reported.
+* **Invalid scenes**: six officially invalid scenes are omitted.
 
-Rooms whose images exist are skipped, so that an interrupted run can be resumed. The last lines compare the numbers of
-rooms with those of the complete dataset.
+Rooms whose images exist are skipped, so an interrupted run can be resumed. The last lines compare the numbers of rooms
+with those of the complete dataset.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from utils.tasks import TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
 
 
 def report(summary: Summary) -> list[str]:
-    """Lines on what was done and left out, and how many rooms there are of how many."""
+    """Lines of the summary: rooms written and omitted, and the number of rooms in each split."""
     lines = [
-        f"{summary.written} rooms written, {summary.skipped} skipped (there already), "
-        f"{len(summary.left_out)} left out, {summary.invalid} in invalid scenes"
+        f"{summary.written} rooms written, {summary.skipped} skipped (exist already), "
+        f"{len(summary.left_out)} omitted, {summary.invalid} in invalid scenes"
     ]
-    lines += [f"left out: {room.folder}: {room.problem}" for room in summary.left_out]
+    lines += [f"omitted: {room.folder}: {room.problem}" for room in summary.left_out]
     lines += [f"archive not used: {problem}" for problem in summary.bad_archives]
     for split, found in summary.counts.items():
         expected = Structured3D.counts[split]
@@ -39,15 +39,15 @@ def report(summary: Summary) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; exit code 1 when rooms had to be left out."""
+    """Run the command line; the exit code is 1 if rooms had to be omitted."""
     parser = Parser(__doc__.partition("\n")[0])
-    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="folder of the published archives")
+    parser.add_argument("--raw", required=True, type=Path, metavar="DIR", help="folder with the published archives")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--only",
         default=join_tasks(TASK_NAMES),
         choices=TASK_VALUES,
-        help="tasks whose maps are taken out, beside RGB",
+        help="tasks whose maps are extracted besides RGB",
     )
     parser.add_argument("--num_workers", type=count, default=os.cpu_count(), metavar="N", help="worker processes")
     options: argparse.Namespace = parser.parse_args(arguments)

@@ -1,24 +1,24 @@
 """Take the screenshot docs/demo.jpg of demo_elite360m.py, which must be running.
 
-python -m tools.show_demo --out demo.jpg
+    python -m tools.show_demo --out demo.jpg
 
 Needs playwright and Debian's chromium.
 """
 
-import argparse
 import shutil
 
 from playwright.sync_api import sync_playwright
 
+from options.parser import Parser, count
 from utils.files import atomic_path
 
 
 def main() -> None:
     """Choose a room, measure a distance and take a screenshot."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.jpg)")
-    parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
-    parser.add_argument("--room", type=int, default=3, help="index of the example room (default: 3)")
+    parser.add_argument("--url", default="http://127.0.0.1:7860", help="URL of the page")
+    parser.add_argument("--room", type=count, default=3, metavar="N", help="index of the example room")
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -29,9 +29,9 @@ def main() -> None:
         page.locator(".rooms .thumbnail-item").nth(options.room).click()
         page.locator("img[data-layer]").first.wait_for()
         page.wait_for_timeout(500)
-        flat = page.locator(".picture").first
-        box = flat.bounding_box()
-        flat.click(position={"x": 0.68 * box["width"], "y": 0.54 * box["height"]})  # turns the inside view
+        panorama = page.locator(".picture").first
+        box = panorama.bounding_box()
+        panorama.click(position={"x": 0.68 * box["width"], "y": 0.54 * box["height"]})  # turns the perspective view
         page.locator(".measure").click()
         for x, y in ((120, 180), (400, 180)):
             page.locator(".look").click(position={"x": x, "y": y})

@@ -3,24 +3,23 @@
 python -m tools.show_rooms --out rooms.jpg
 """
 
-import argparse
-
 import numpy as np
 
 from datasets import SPLITS
 from datasets.synthetic import ROOMS, SyntheticRooms
+from options.parser import Parser, positive
 from visual.color_scale import ColorScale
 from visual.drawing import label_colors, normal_colors, save_image, scale_colors
 
 
 def main() -> None:
-    """Draw the RGB of each room, two in a row; with --truth also depth, normals and labels."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Draw the RGB image of each room, two per row; with --truth also depth, normals and labels."""
+    parser = Parser(__doc__.partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="image to write (.png, .jpg)")
-    parser.add_argument("--num", type=int, default=4, help="number of rooms (default: 4)")
-    parser.add_argument("--split", default="train", choices=SPLITS, help="split of the rooms (default: train)")
-    parser.add_argument("--rooms", default="furnished", choices=tuple(ROOMS), help="see --rooms in training")
-    parser.add_argument("--height", type=int, default=256, help="height of the panoramas (default: 256)")
+    parser.add_argument("--num", type=positive, default=4, metavar="N", help="number of rooms")
+    parser.add_argument("--split", default="train", choices=SPLITS, help="split of the rooms")
+    parser.add_argument("--rooms", default="furnished", choices=tuple(ROOMS), help="as --rooms in training")
+    parser.add_argument("--height", type=positive, default=256, metavar="PIXELS", help="height of the panoramas")
     parser.add_argument("--truth", action="store_true", help="also show depth, normals and labels")
     options = parser.parse_args()
     rooms = SyntheticRooms(options.split, options.num, options.height, 2 * options.height, rooms=options.rooms)

@@ -1,25 +1,25 @@
-"""Anchor boxes of detection, as in the released code of Yun & Cho (ICCV 2023)."""
+"""Anchor boxes for detection, as in the released code of Yun & Cho (ICCV 2023)."""
 
 from functools import lru_cache
 
 import torch
 
-STRIDES = (8, 16, 32)  # of the levels, in pixels
+STRIDES = (8, 16, 32)  # pixels, one per level
 BASE = 4  # side of a square anchor, in strides
 RATIOS = (1.0, 2.0, 0.5)  # width / height of the anchors of a location, all of the same area
 
 
 def anchors_per_level(size: tuple[int, int]) -> tuple[int, ...]:
-    """The number of anchors on each level, for images of this size (H, W)."""
+    """Number of anchors on each level, for images of size (H, W)."""
     return tuple(len(RATIOS) * height * width for height, width in _level_sizes(size))
 
 
 @lru_cache(maxsize=8)
 def anchor_boxes(size: tuple[int, int], device: torch.device | str = "cpu") -> torch.Tensor:
-    """Anchors (A, 4) for images of this size (H, W), float32. The tensor is cached: do not change it.
+    """Anchors (A, 4) float32 for images of size (H, W). The tensor is cached: do not modify it.
 
-    Level by level, row by row, the RATIOS of a location together. Each is (center x, center y, width, height), x in
-    widths and y in heights of the image, and none above 1: anchors larger than the image are as large as it.
+    Ordered by level, row, column and ratio. Each is (center x, center y, width, height) as fractions of the image's
+    width and height, clamped to 1: no anchor is larger than the image.
     """
     image_height, image_width = size
     ratios = torch.tensor(RATIOS, dtype=torch.float64).sqrt()
@@ -35,6 +35,6 @@ def anchor_boxes(size: tuple[int, int], device: torch.device | str = "cpu") -> t
 
 
 def _level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
-    """(h, w) of the feature of each level: convolutions of stride 2 round up."""
+    """Feature map size (h, w) of each level; stride-2 convolutions round up."""
     height, width = size
     return [(-(-height // stride), -(-width // stride)) for stride in STRIDES]

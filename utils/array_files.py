@@ -1,4 +1,4 @@
-"""Reading NumPy's files."""
+"""Reading NumPy files."""
 
 import zlib
 from pathlib import Path
@@ -12,10 +12,10 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 
 
 def read_array(path: Path, name: str | None = None) -> np.ndarray:
-    """The array of a .npy file, or one of a .npz file: the only one, or that of this name if it is given.
+    """Read the array of a .npy file, or an array of a .npz file: `name`, or the only one if no name is given.
 
     Raises:
-        UserError: when the file is missing, damaged or holds no such array.
+        UserError: when the file is missing or damaged, or has no such array.
     """
     try:
         content = np.load(path, allow_pickle=False)

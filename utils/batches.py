@@ -1,13 +1,13 @@
-"""Batches that are changed on their way to an evaluation."""
+"""Batches modified on the fly for evaluation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
-STORED = "stored"  # key in a batch: the same panoramas at the size of their files, see `datasets.panorama`
+STORED = "stored"  # batch key: the same panoramas at the size of their files, see `datasets.panorama`
 
 
 class ChangedBatches(ABC):
-    """Batches with a change, which those at the size of the files (STORED), if there are any, undergo as well."""
+    """Applies `change` to each batch, and to its panoramas at the size of their files (STORED), if present."""
 
     def __init__(self, batches: Iterable[dict]):
         self._batches = batches
@@ -22,4 +22,4 @@ class ChangedBatches(ABC):
 
     @abstractmethod
     def change(self, batch: dict) -> dict:
-        """The changed batch."""
+        """Return the modified batch."""

@@ -1,7 +1,8 @@
-"""Boxes of detection: their encoding relative to anchors, and the choice of the final detections of an image.
+"""Detection boxes: encoding relative to anchors, and selection of an image's final detections.
 
-Those of the released code of Yun & Cho (ICCV 2023). A box is (x1, y1, x2, y2), its corners in widths and heights of the
-image; an anchor is (center x, center y, width, height), see `utils.anchors`. Classes count from 1; 0 is the background.
+As in the released code of Yun & Cho (ICCV 2023). A box is (x1, y1, x2, y2), its corners as fractions of the image's
+width and height; an anchor is (center x, center y, width, height), see `utils.anchors`. Classes start at 1; 0 is the
+background.
 """
 
 from typing import NamedTuple
@@ -15,13 +16,13 @@ from utils.precision import at_least_float32
 
 CENTER_SCALE, SIZE_SCALE = 0.1, 0.2  # of the offsets
 MIN_SCORE = 0.01
-MAX_CANDIDATES = 4000  # of each class, those with the highest scores
-MAX_IOU = 0.5  # of two detections of a class
-MAX_DETECTIONS = 200  # of an image
+MAX_CANDIDATES = 4000  # per class, by score
+MAX_IOU = 0.5  # between two detections of a class
+MAX_DETECTIONS = 200  # per image
 
 
 class Detections(NamedTuple):
-    """The best detections of B images, by decreasing score; rows beyond those of an image have the class 0.
+    """Detections of B images, by decreasing score, padded with rows of class 0.
 
     Attributes:
         boxes: (B, MAX_DETECTIONS, 4).
@@ -35,10 +36,10 @@ class Detections(NamedTuple):
 
 
 def decode(offsets: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Boxes (..., A, 4) from their offsets (..., A, 4) to the anchors (A, 4): the inverse of `encode`.
+    """Decode offsets (..., A, 4) from anchors (A, 4) to boxes (..., A, 4): the inverse of `encode`.
 
-    The center is that of the anchor plus 0.1 (dx, dy) times its size, the size is that of the anchor times
-    exp(0.2 (dw, dh)) (SSD, Liu et al., ECCV 2016).
+    Center: anchor center + 0.1 (dx, dy) * anchor size; size: anchor size * exp(0.2 (dw, dh)) (SSD, Liu et al., ECCV
+    2016).
     """
     centers = anchors[..., :2] + CENTER_SCALE * offsets[..., :2] * anchors[..., 2:]
     sizes = anchors[..., 2:] * (SIZE_SCALE * offsets[..., 2:]).exp()
@@ -46,14 +47,14 @@ def decode(offsets: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 
 
 def encode(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Offsets (..., A, 4) of boxes (..., A, 4) to the anchors (A, 4): the inverse of `decode`."""
+    """Encode boxes (..., A, 4) as offsets (..., A, 4) from anchors (A, 4): the inverse of `decode`."""
     centers, sizes = box_convert(boxes, "xyxy", "cxcywh").split(2, dim=-1)
     shifts = (centers - anchors[..., :2]) / anchors[..., 2:] / CENTER_SCALE
     return torch.cat([shifts, (sizes / anchors[..., 2:]).log() / SIZE_SCALE], dim=-1)
 
 
 def paired_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Intersection over union (...) of each pair of boxes (..., 4), which broadcast; 0 for boxes without area."""
+    """Intersection over union (...) of paired boxes (..., 4), with broadcasting; 0 for boxes without area."""
     sides = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     intersection = sides.clamp_min(0).prod(-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (first, second)]
@@ -62,16 +63,16 @@ def paired_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def detect(prediction: torch.Tensor, size: tuple[int, int], softmax: bool = False) -> Detections:
-    """The final detections of images.
+    """Select the final detections of images.
 
-    Of each class the 4000 best anchors with a score above 0.01 are candidates; those that overlap a better one of the
-    class with an IoU above 0.5 are dropped; the 200 best of the image remain. (The released code keeps 400 of each
-    class before that, which makes no difference.)
+    Candidates are the 4000 best anchors of each class, with a score above 0.01. A candidate is dropped if its IoU with
+    a better one of its class exceeds 0.5; the image's 200 best remain. (The released code first limits each class to
+    400, which makes no difference.)
 
     Args:
         prediction: (B, A, 4 + C'), offsets and logits.
-        size: of the images, (H, W).
-        softmax: whether the logits are those of a softmax, the background first, or of one sigmoid per class.
+        size: image size (H, W).
+        softmax: whether the logits are for a softmax, background first, instead of one sigmoid per class.
     """
     prediction = at_least_float32(prediction)
     anchors = anchor_boxes(size, prediction.device).to(prediction.dtype)
@@ -80,12 +81,12 @@ def detect(prediction: torch.Tensor, size: tuple[int, int], softmax: bool = Fals
 
 
 def stored_pixels(boxes: torch.Tensor, stored_sizes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Boxes (B, n, 4) float64 in pixels of the stored images, which were padded at the right or below and resized.
+    """Boxes (B, n, 4) float64 in pixels of the stored images, which were padded (right or bottom) and resized.
 
     Args:
         boxes: (B, n, 4).
-        stored_sizes: (B, 2) H, W.
-        size: (H, W) after that.
+        stored_sizes: (B, 2), H and W of the stored images.
+        size: (H, W) after padding and resizing.
     """
     padded = [padded_size((height, width), *size) for height, width in stored_sizes.tolist()]
     scales = torch.tensor([(width, height) * 2 for height, width in padded], dtype=torch.float64)
@@ -93,25 +94,26 @@ def stored_pixels(boxes: torch.Tensor, stored_sizes: torch.Tensor, size: tuple[i
 
 
 def _detect(prediction: torch.Tensor, anchors: torch.Tensor, softmax: bool) -> tuple[torch.Tensor, ...]:
-    """Boxes, scores and labels of one image, padded, from (A, 4 + C')."""
+    """Padded boxes, scores and labels of one image, from its prediction (A, 4 + C')."""
     logits = prediction[:, 4:]
     scores = logits.softmax(-1)[:, 1:] if softmax else logits.sigmoid()  # (A, C)
     num_classes = scores.shape[1]
 
     def best(candidates: torch.Tensor, candidate_scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The detections among candidates, indices into the flat scores."""
-        candidates = candidates[candidate_scores > MIN_SCORE]
+        """The detections among candidates (indices into the flattened scores)."""
+        confident = candidate_scores > MIN_SCORE
+        candidates, candidate_scores = candidates[confident], candidate_scores[confident]
         anchor, label = candidates // num_classes, candidates % num_classes
-        boxes, of_candidates = decode(prediction[anchor, :4], anchors[anchor]), scores.flatten()[candidates]
-        # In float64, as boxes of different classes are told apart by shifting them.
-        kept = batched_nms(boxes.double(), of_candidates.double(), label, MAX_IOU)[:MAX_DETECTIONS]
-        return boxes[kept], of_candidates[kept], label[kept] + 1
+        boxes = decode(prediction[anchor, :4], anchors[anchor])
+        # float64, as batched_nms separates the classes by shifting their boxes.
+        kept = batched_nms(boxes.double(), candidate_scores.double(), label, MAX_IOU)[:MAX_DETECTIONS]
+        return boxes[kept], candidate_scores[kept], label[kept] + 1
 
-    # Whether a candidate is dropped depends on better ones only: if enough of the best remain, no others are needed.
+    # Only better candidates can suppress one: if enough of the best of all classes remain, the others are not needed.
     top_scores, top = scores.flatten().topk(min(MAX_CANDIDATES, scores.numel()))
     found = best(top, top_scores)
     if len(found[1]) < MAX_DETECTIONS and len(top) < scores.numel() and top_scores[-1] > MIN_SCORE:
-        top_scores, anchor = scores.topk(min(MAX_CANDIDATES, len(scores)), dim=0)  # of each class, (., C)
+        top_scores, anchor = scores.topk(min(MAX_CANDIDATES, len(scores)), dim=0)  # per class, (n, C)
         top = anchor * num_classes + torch.arange(num_classes, device=anchor.device)
         found = best(top.flatten(), top_scores.flatten())
     missing = MAX_DETECTIONS - len(found[1])

@@ -1,4 +1,4 @@
-"""Files of tensors, numbers and strings, loaded with ``weights_only=True``, so that they cannot run code."""
+"""Files of tensors, numbers and strings, loaded with ``weights_only=True`` so that they cannot run code."""
 
 import io
 import pickle
@@ -13,7 +13,7 @@ _REMEDY = "download or copy it again, or use another file"
 
 
 def save_content(content: dict, path: Path) -> None:
-    """Write tensors, numbers and strings for `load_content`.
+    """Write tensors, numbers and strings, to be read by `load_content`.
 
     Raises:
         OSError: when they cannot be written, for example on a full disk.
@@ -28,7 +28,11 @@ def save_content(content: dict, path: Path) -> None:
 
 
 def load_content(path: Path, format_name: str) -> dict:
-    """The content of a file with this format name, to which earlier versions appended a number.
+    """Load the content of a file of this program.
+
+    Args:
+        path: file to load.
+        format_name: expected start of its ``format`` entry, to which earlier versions appended a number.
 
     Raises:
         UserError: when the file is missing or damaged, has another format, or contains Python objects.

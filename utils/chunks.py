@@ -16,9 +16,9 @@ def is_exporting() -> bool:
 
 
 def row_chunks(num_rows: int, elements_per_row: int, like: torch.Tensor) -> list[slice]:
-    """Slices that cut `num_rows` rows into chunks of about CHUNK_ELEMENTS elements.
+    """Split `num_rows` rows into slices of about CHUNK_ELEMENTS elements.
 
-    A single one if the device of `like` does not benefit from chunks (`use_cpu_kernels`), and in exported graphs.
+    One slice if the device of `like` does not benefit from chunks (`use_cpu_kernels`), and in exported graphs.
 
     Raises:
         ValueError: when there are no rows.

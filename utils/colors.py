@@ -1,4 +1,4 @@
-"""Colors: of classes without predefined ones, and ImageNet's mean."""
+"""Colors for classes without predefined ones, and ImageNet's mean and standard deviation."""
 
 import colorsys
 

@@ -1,4 +1,4 @@
-"""Whether to use operations optimized for CPUs. The only file that branches on the device type of a tensor."""
+"""Switches operations optimized for CPUs on or off. The only file that branches on the device type of a tensor."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def use_cpu_kernels(x: torch.Tensor) -> bool:
 
 @contextmanager
 def without_cpu_kernels() -> Iterator[None]:
-    """Use the GPU code path inside, so that tests on a CPU cover it. Affects the whole process."""
+    """Use the GPU code path in a block, so that tests on a CPU cover it. Affects the whole process."""
     global _enabled
     before, _enabled = _enabled, False
     try:

@@ -1,4 +1,4 @@
-"""Helpers for distributed processes that are no-ops in a single process."""
+"""Helpers for distributed processes; no-ops in a single process."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ from torch import nn
 from utils.errors import UserError
 
 T = TypeVar("T")
-# torch 2.14 has renamed this argument, and warns of the old name.
+# torch 2.14 renamed this argument and warns about the old name.
 _SYNC_BUFFERS = next(
     name
     for name in ("forward_sync_buffers", "broadcast_buffers")
@@ -48,19 +48,19 @@ def select_device(device: str, gpu_devices: list[int], local_rank: int | None) -
     """The device of this process.
 
     Args:
-        device: ``auto`` for a GPU if torch sees one, else the CPU; ``cuda`` or ``cpu``.
-        gpu_devices: indices of the GPUs to use when there is no launcher.
-        local_rank: of a process that a launcher has started, which uses the visible GPU of that index; else None.
+        device: ``auto`` (a GPU if torch sees one, else the CPU), ``cuda`` or ``cpu``.
+        gpu_devices: indices of the GPUs to use without a launcher.
+        local_rank: index of the visible GPU to use if a launcher started this process, else None.
 
     Raises:
-        UserError: when such a GPU does not exist, or several are asked of one process.
+        UserError: when the GPU does not exist, or several are listed for one process.
     """
     if device == "cpu":
         return torch.device("cpu")
     if local_rank is None and len(gpu_devices) > 1:
         raise UserError(
-            f"--gpu_devices lists {len(gpu_devices)} GPUs but one process uses one: "
-            f"start it with torchrun --nproc_per_node {len(gpu_devices)} in place of python"
+            f"--gpu_devices lists {len(gpu_devices)} GPUs, but a process uses only one: "
+            f"start it with torchrun --nproc_per_node {len(gpu_devices)} instead of python"
         )
     if not torch.cuda.is_available():
         if device == "cuda":
@@ -77,9 +77,9 @@ def select_device(device: str, gpu_devices: list[int], local_rank: int | None) -
 
 @contextmanager
 def process_group(gpu_devices: list[int], device: str = "auto") -> Iterator[torch.device]:
-    """Join the processes that a launcher (torchrun, torch.distributed.launch) has started, and leave them at the end.
+    """Join the process group of a launcher (torchrun, torch.distributed.launch), and leave it at the end.
 
-    They exchange data by nccl on GPUs and by gloo on the CPU.
+    The backend is nccl on GPUs and gloo on the CPU. Without a launcher there is no group.
 
     Args:
         gpu_devices, device: see `select_device`.
@@ -91,20 +91,20 @@ def process_group(gpu_devices: list[int], device: str = "auto") -> Iterator[torc
         UserError: as `select_device`.
     """
     launched = "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
-    own = select_device(device, gpu_devices, int(os.environ["LOCAL_RANK"]) if launched else None)
-    if own.type == "cuda":
-        torch.cuda.set_device(own)
-    if launched and own.type == "cuda":
-        dist.init_process_group("nccl", device_id=own)
+    selected = select_device(device, gpu_devices, int(os.environ["LOCAL_RANK"]) if launched else None)
+    if selected.type == "cuda":
+        torch.cuda.set_device(selected)
+    if launched and selected.type == "cuda":
+        dist.init_process_group("nccl", device_id=selected)
     elif launched:
         dist.init_process_group("gloo")
     try:
-        yield own
+        yield selected
     finally:
         if launched:
             dist.destroy_process_group()
-            # DistributedDataParallel is part of reference cycles that keep gloo's threads alive. A thread that is alive
-            # when the interpreter exits would abort the process.
+            # DistributedDataParallel's reference cycles keep gloo threads alive, which would abort the process when the
+            # interpreter exits.
             gc.collect()
 
 
@@ -112,8 +112,8 @@ def distribute(module: nn.Module, device: torch.device) -> nn.Module:
     """Move a module to its device and, if there are several processes, wrap it in DistributedDataParallel.
 
     Gradients are then averaged over the processes, and on GPUs BatchNorm's statistics too. All processes start from
-    rank 0's weights and buffers. After that buffers are not exchanged: most are constants, and running statistics are
-    the same in all processes on GPUs, and need `broadcast_buffers` before they are used on CPUs.
+    rank 0's weights and buffers. Buffers are not exchanged after that: most are constants, and running statistics are
+    the same in all processes on GPUs; on CPUs they need `broadcast_buffers` before they are used.
     """
     module.to(device)
     if not is_distributed():
@@ -133,12 +133,12 @@ def broadcast_buffers(module: nn.Module) -> None:
 
 
 def all_sum(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over all processes; no gradient flows through it."""
+    """Sum of a tensor over all processes, without gradient."""
     return _all_reduce(tensor, "SUM")
 
 
 def all_max(tensor: torch.Tensor) -> torch.Tensor:
-    """The element-wise maximum of a tensor over all processes; no gradient flows through it."""
+    """Element-wise maximum of a tensor over all processes, without gradient."""
     return _all_reduce(tensor, "MAX")
 
 
@@ -151,7 +151,7 @@ def _all_reduce(tensor: torch.Tensor, operation: str) -> torch.Tensor:
 
 
 def gather_objects(value: object) -> list:
-    """The values of all processes, in the order of their ranks, in every process. Values are pickled."""
+    """Return the values of all processes, ordered by rank, in every process. Values are pickled."""
     if not is_distributed():
         return [value]
     values = [None] * world_size()
@@ -163,7 +163,7 @@ def from_main(function: Callable[[], T]) -> T:
     """Call a function in the main process and return its result in every process.
 
     Raises:
-        UserError, OSError: in the main process, when the function does; the others then exit with code 2, silently.
+        UserError, OSError: in the main process, when the function raises one; the others silently exit with code 2.
     """
     if not is_distributed():
         return function()
@@ -181,12 +181,12 @@ def from_main(function: Callable[[], T]) -> T:
 
 
 def was_restarted() -> bool:
-    """Whether this process was started again by torchrun (--max-restarts), or its job by SLURM (--requeue)."""
+    """Whether torchrun (--max-restarts) restarted this process, or SLURM (--requeue) its job."""
     return any(int(os.environ.get(f"{who}_RESTART_COUNT", 0)) > 0 for who in ("TORCHELASTIC", "SLURM"))
 
 
 def launch_id() -> str:
-    """An id shared by all restarts of a launch: of the torchrun or SLURM job, or else of the launcher process."""
+    """An id shared by all restarts of a launch: the torchrun or SLURM job's, or else one of the launcher process."""
     job = os.environ.get("TORCHELASTIC_RUN_ID", "none")  # --rdzv_id
     if job == "none":
         job = os.environ.get("SLURM_JOB_ID", f"{socket.gethostname()}:{os.getppid()}")

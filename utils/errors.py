@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 LONGEST_LINE = 499  # characters of a message
-INTERRUPTED = 130  # exit code after Ctrl-C, as of shells
+INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
 
 class UserError(Exception):
@@ -48,7 +48,7 @@ def exit_on_interrupt() -> Iterator[None]:
 def interrupts_deferred() -> Iterator[None]:
     """Defer SIGINT and SIGTERM to the end of a block that they would leave half done, or in which they would be lost.
 
-    Python loses exceptions while it forks, hence Ctrl-C while workers start. Only the main thread can defer.
+    For example, Python loses exceptions while it forks, so Ctrl-C while workers start. Only the main thread can defer.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Libraries that only some options need (requirements-extra.txt)."""
+"""Packages that only some options need (requirements-extra.txt)."""
 
 from importlib import import_module
 from types import ModuleType
@@ -7,7 +7,7 @@ from utils.errors import UserError
 
 
 def import_extra(name: str, what: str) -> ModuleType:
-    """The module `name`, which is needed for `what`.
+    """Import the module `name`, which `what` needs.
 
     Raises:
         UserError: when it is not installed.

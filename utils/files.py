@@ -75,7 +75,7 @@ def _finite(content: object) -> object:
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows as CSV, atomically. Columns are the keys of all rows; a row without one leaves it empty."""
+    """Write rows as CSV, atomically. Columns are the keys of all rows; missing values stay empty."""
     columns = dict.fromkeys(key for row in rows for key in row)
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)

@@ -19,12 +19,12 @@ _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")  # by Pillow's names of its compress
 class ImageFile:
     """The bytes of an image file, to be decoded.
 
-    `rgb` and `colors` are for photographs; `single_channel` and `three_channels` for maps, whose stored numbers are
-    returned exactly.
+    `rgb` and `colors` are for photographs; `single_channel` and `three_channels` are for maps and return the stored
+    numbers exactly.
 
     Args:
-        path: of the file.
-        data: its content, if it is not to be read from there: a member of an archive.
+        path: the file, also for messages.
+        data: its content, if already read, such as an archive member.
 
     Raises:
         UserError: when the file is missing, unreadable or truncated.
@@ -39,7 +39,7 @@ class ImageFile:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         head = self._data[:4].tobytes()
-        # OpenCV would decode a part of a truncated JPEG, and prints warnings about both formats.
+        # OpenCV decodes truncated JPEGs partially, and prints warnings for both formats.
         if (head == b"\x89PNG" and not self._ends_with(b"IEND")) or (
             head.startswith(b"\xff\xd8") and not self._is_whole_jpeg()
         ):
@@ -47,23 +47,23 @@ class ImageFile:
 
     @property
     def is_heic(self) -> bool:
-        """Whether it is a photograph of HEIF's HEVC kind, as of phones; neither OpenCV nor Pillow decode these."""
+        """Whether it is an HEVC-coded HEIF photograph, as phones take; neither OpenCV nor Pillow decodes these."""
         return self._data[4:8].tobytes() == b"ftyp" and self._data[8:12].tobytes() in _HEIC
 
     def rgb(self) -> np.ndarray:
-        """(H, W, 3) uint8, gray repeated, alpha dropped, rotated by its EXIF orientation."""
+        """Colors (H, W, 3) uint8; gray is repeated, alpha dropped, the EXIF orientation applied."""
         return self._decode(cv2.IMREAD_COLOR_RGB)
 
     def colors(self) -> np.ndarray:
-        """(H, W, 3) as `rgb`, but in the type of the file: uint8, uint16, or float32 of any range."""
-        # Not IMREAD_COLOR_RGB: with it OpenCV (4.11, 5.0) reads TIFF files of 16 bits wrongly.
+        """As `rgb`, but with the file's type: uint8, uint16, or float32 of any range."""
+        # Not IMREAD_COLOR_RGB, with which OpenCV (4.11, 5.0) reads 16-bit TIFF files wrongly.
         return cv2.cvtColor(self._decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), cv2.COLOR_BGR2RGB)
 
     def single_channel(self, content: str, bits: int | None = None) -> np.ndarray:
         """(H, W) uint8 or uint16: gray of any bit depth, palette indices, or the common value of three channels.
 
         Args:
-            content: the expected content, for the message about a color image.
+            content: the expected content, for messages.
             bits: required bit depth; None: 8 or 16.
 
         Raises:
@@ -78,7 +78,7 @@ class ImageFile:
             if (image != image[..., :1]).any():
                 raise UserError(f"{self.path} holds colors, not {content}")
             image = np.ascontiguousarray(image[..., 0])
-        if header.format == "PNG" and header.mode == "L" and self._data[24] < 8:  # bits, scaled by OpenCV
+        if header.format == "PNG" and header.mode == "L" and self._data[24] < 8:  # bit depth; OpenCV scaled the values
             image //= 255 // (2 ** int(self._data[24]) - 1)
         return image
 
@@ -95,7 +95,7 @@ class ImageFile:
         return cv2.cvtColor(self._without_alpha(image), cv2.COLOR_BGR2RGB)
 
     def _header(self) -> Image.Image:
-        """Pillow's image, not decoded yet, of a file that is lossless."""
+        """Pillow's image, not decoded yet; rejects files that may be lossy."""
         try:
             header = Image.open(io.BytesIO(self._data))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -116,13 +116,13 @@ class ImageFile:
             raise UserError(f"{self.path} {_NO_IMAGE}") from error
         palette = np.reshape(header.getpalette() or [], (-1, 3))
         used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256)[: len(palette)])
-        # Optimizers of gray PNG files write such palettes: then the colors are the values, not the indices.
+        # PNG optimizers write gray images with such palettes: then the colors are the values, not the indices.
         if (palette == palette[:, :1]).all() and (palette[used, 0] != used).any():
             raise UserError(f"{self.path} has a palette of grays other than its indices: save it as 8-bit gray")
         return indices
 
     def _without_alpha(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) of (H, W, 3 or 4). The meaning of transparent pixels is unknown, so they are rejected."""
+        """(H, W, 3 or 4) to (H, W, 3). Transparent pixels are rejected, as their meaning is unknown."""
         if image.shape[2] == 3:
             return image
         if (image[..., 3] != np.iinfo(image.dtype).max).any():
@@ -145,11 +145,11 @@ class ImageFile:
         return mark in self._data[-1024:].tobytes()
 
     def _is_whole_jpeg(self) -> bool:
-        """Whether the image has its end marker; 360-degree cameras append their own data after it."""
+        """Whether the image has its end marker; 360-degree cameras append data after it."""
         if self._ends_with(b"\xff\xd9"):
             return True
         data = self._data.tobytes()
-        scan = 2  # past the header segments: their previews have end markers, too
+        scan = 2  # after the header segments, whose previews have end markers too
         while data[scan : scan + 1] == b"\xff" and data[scan + 1 : scan + 2] != b"\xda":
             scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
         return data.find(b"\xff\xd9", scan) >= 0

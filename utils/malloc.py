@@ -11,7 +11,7 @@ def tune_malloc() -> None:
     """Keep freed memory in the process, for the next tensors or images of the same size.
 
     By default glibc returns large blocks to the system immediately and gets them back page by page, which takes a tenth
-    of a training step on the CPU and a fifth of the decoding of a panorama. Does nothing with another C library.
+    of a training step on the CPU and a fifth of decoding a panorama. Does nothing with another C library.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,4 +1,4 @@
-"""OpenEXR files, read by the package OpenEXR."""
+"""Reading OpenEXR files with the OpenEXR package."""
 
 from pathlib import Path
 
@@ -8,20 +8,19 @@ from utils.errors import UserError
 
 
 def read_openexr(path: Path) -> dict[str, np.ndarray]:
-    """The channels of a file by their names, (H, W) float32 each.
+    """Read the channels of a file, by name, each (H, W) float32.
 
     Raises:
         UserError: when the package is not installed, or the file is damaged or of another kind.
     """
     try:
-        import OpenEXR  # in requirements-extra.txt: the packages of OpenCV 5 do not read it
+        import OpenEXR  # in requirements-extra.txt; OpenCV 5's packages do not read the format
     except ImportError:
         raise UserError(
-            f"{path} is an OpenEXR file, which needs the package OpenEXR of requirements-extra.txt: install it, or "
-            "convert the files to .npy"
+            f"{path} needs the package OpenEXR: install requirements-extra.txt, or convert the files to .npy"
         ) from None
     try:
         channels = OpenEXR.File(str(path), separate_channels=True).channels()
-    except Exception as error:  # the package documents none
+    except Exception as error:  # the package documents no exceptions
         raise UserError(f"{path} is not an OpenEXR file, or is damaged") from error
     return {name: np.asarray(channel.pixels, np.float32) for name, channel in channels.items()}

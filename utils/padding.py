@@ -1,4 +1,4 @@
-"""Padding of images at their right or lower border to another aspect ratio."""
+"""Padding images on the right or at the bottom to another aspect ratio."""
 
 
 def padded_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Mapping a function over many files with several processes."""
+"""Mapping a function over files in several processes."""
 
 import multiprocessing
 import os
@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_FEW = 32
+_FEW = 32  # items
 
 
 def map_with_progress(
     work: Callable[[Item], Result], items: Sequence[Item], num_workers: int | None, description: str
 ) -> Iterator[Result]:
-    """The results of `work` for all items, in their order, with a progress bar.
+    """Yield the results of `work` for all items, in order, with a progress bar.
 
     Args:
         work: picklable: a module-level function, or a `functools.partial` of one.
@@ -28,11 +28,11 @@ def map_with_progress(
     if num_workers == 0:
         yield from tqdm(map(work, items), **progress)
         return
-    # Spawned: a process with threads must not be forked.
+    # Spawned, as a process with threads must not be forked.
     with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
         yield from tqdm(pool.map(work, items), **progress)
 
 
 def default_workers(num_items: int) -> int:
-    """A process per core, but 0 for a few items, as starting processes that import torch takes seconds."""
+    """One process per core, but 0 for few items, as starting processes that import torch takes seconds."""
     return (os.cpu_count() or 1) if num_items > _FEW else 0

@@ -13,8 +13,7 @@ import numpy as np
 from utils.pinhole import Pinhole
 from utils.sphere import angles_to_pixels, erp_rays, rays_to_angles, yaw_rotation
 
-# The rotation of the camera of each face. Seen from inside, the lower border of "up" and the upper one of "down" join
-# "front".
+# Camera rotation of each face. Seen from inside, the bottom of "up" and the top of "down" join "front".
 CUBE_FACES: dict[str, np.ndarray] = {
     "front": np.eye(3),
     "right": yaw_rotation(np.pi / 2),
@@ -27,15 +26,16 @@ _LINEAR, _NEAREST = cv2.INTER_LINEAR, cv2.INTER_NEAREST
 
 
 def sample(image: np.ndarray, row: np.ndarray, col: np.ndarray, nearest: bool = False) -> np.ndarray:
-    """The values (h, w[, C]) of an image at fractional positions (h, w), interpolated bilinearly or taken from the
-    nearest pixel. Positions outside the image take the border's values, and those that are NaN any value.
+    """Sample an image at fractional positions (h, w), bilinearly or at the nearest pixel: (h, w[, C]).
+
+    Positions outside the image get the border's values, NaN positions an arbitrary value.
     """
     row, col = (np.nan_to_num(position).astype(np.float32, copy=False) for position in (row, col))
     return cv2.remap(image, col, row, _NEAREST if nearest else _LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def sample_erp(image: np.ndarray, vectors: np.ndarray, nearest: bool = False) -> np.ndarray:
-    """The values (h, w[, C]) of a panorama in the directions of vectors (h, w, 3) of any length; see `sample`."""
+    """Sample a panorama in the directions of vectors (h, w, 3) of any length: (h, w[, C]); see `sample`."""
     row, col = angles_to_pixels(*rays_to_angles(vectors), *image.shape[:2])
     around = np.concatenate([image[:, -1:], image, image[:, :1]], axis=1)  # columns wrap around
     return sample(around, row, col + 1, nearest)
@@ -44,7 +44,7 @@ def sample_erp(image: np.ndarray, vectors: np.ndarray, nearest: bool = False) ->
 def erp_to_pinhole(
     image: np.ndarray, camera: Pinhole, rotation: np.ndarray | None = None, nearest: bool = False
 ) -> np.ndarray:
-    """What a camera at the center of a panorama sees of it; without a rotation it looks at the panorama's center."""
+    """The image of a camera at the center of the sphere; without a rotation it looks at the panorama's center."""
     rays = camera.rays()
     return sample_erp(image, rays if rotation is None else rays @ rotation.T, nearest)
 
@@ -52,7 +52,7 @@ def erp_to_pinhole(
 def pinhole_to_erp(
     image: np.ndarray, camera: Pinhole, height: int, rotation: np.ndarray | None = None, nearest: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The panorama (height, 2 height[, C]) of a pinhole image, and which pixels (height, 2 height) it covers."""
+    """The panorama (height, 2 height[, C]) of a pinhole image, and the mask (height, 2 height) of covered pixels."""
     rays = erp_rays(height, 2 * height)
     row, col = camera.project(rays if rotation is None else rays @ rotation)
     return sample(image, row, col, nearest), np.isfinite(row)
@@ -66,16 +66,16 @@ def cube_camera(size: int) -> Pinhole:
 def cube_to_erp(
     faces: Mapping[str, np.ndarray], height: int, rotation: np.ndarray | None = None, nearest: bool = False
 ) -> np.ndarray:
-    """The panorama (height, 2 height[, C]) of the six faces of a cube, keys as of `CUBE_FACES`.
+    """The panorama (height, 2 height[, C]) of six cube faces, with the keys of `CUBE_FACES`.
 
-    Each pixel is one sample of the face: for an image much smaller than the cube, average a larger one by area.
+    Each pixel is a single sample: for an image much smaller than the cube, average a larger one by area.
     """
     size = len(faces["front"])
     row, col = _cube_positions(size, height, (np.eye(3) if rotation is None else rotation).tobytes())
     return sample(np.concatenate([faces[name] for name in CUBE_FACES], axis=1), row, col, nearest)
 
 
-@lru_cache(maxsize=2)  # a data set needs the same for each of its images
+@lru_cache(maxsize=2)  # all images of a dataset share them
 def _cube_positions(size: int, height: int, rotation: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Row and column (height, 2 height) float32 of a panorama's rays on the six faces side by side."""
     rays = erp_rays(height, 2 * height) @ np.frombuffer(rotation).reshape(3, 3)
@@ -93,5 +93,5 @@ def _cube_positions(size: int, height: int, rotation: bytes) -> tuple[np.ndarray
 
 
 def erp_to_cube(image: np.ndarray, size: int, nearest: bool = False) -> dict[str, np.ndarray]:
-    """The six faces of size x size pixels of a panorama, keys as of `CUBE_FACES`."""
+    """The six cube faces (size x size pixels) of a panorama, with the keys of `CUBE_FACES`."""
     return {name: erp_to_pinhole(image, cube_camera(size), matrix, nearest) for name, matrix in CUBE_FACES.items()}

@@ -46,7 +46,7 @@ def sha256(path: Path) -> str:
 
 
 def sha256_once(path: Path) -> str:
-    """As `sha256`, but of a large file that is asked for many times: computed again when its size or time changes."""
+    """As `sha256`, but cached until the file's size or modification time changes."""
     status = path.stat()
     return _sha256_of_version(path, status.st_size, status.st_mtime_ns)
 

@@ -46,13 +46,13 @@ def erp_rays(height: int, width: int) -> np.ndarray:
 
 
 def erp_ray_rows(rows: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Unit rays (n, W, 3) of some rows (n,) of `erp_rays`, for images whose rays would fill the memory."""
+    """Unit rays (n, W, 3) of the given rows (n,) of `erp_rays`, for images whose rays would not fit in memory."""
     return angles_to_rays(*pixels_to_angles(rows[:, None], np.arange(width)[None, :], height, width))
 
 
 @lru_cache(maxsize=8)
 def erp_solid_angles(height: int, width: int) -> np.ndarray:
-    """Solid angle in steradians of one pixel of each row, (H,): exact, so that the whole image sums to 4 pi."""
+    """Exact solid angle in steradians of a pixel in each row, (H,); the whole image sums to 4 pi."""
     edges = np.linspace(-np.pi / 2, np.pi / 2, height + 1)
     return _read_only(np.diff(np.sin(edges)) * 2 * np.pi / width)
 

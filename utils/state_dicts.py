@@ -7,7 +7,7 @@ import torch
 
 from utils.errors import UserError
 
-_WRAPPERS = ("model_state_dict", "state_dict", "model", "network")  # keys of a state dict within a file
+_WRAPPERS = ("model_state_dict", "state_dict", "model", "network")  # keys under which files store a state dict
 _LEADING = ("module.", "model.", "network.")  # of DistributedDataParallel, AveragedModel, wrapper modules
 _ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch.compile, FSDP, checkpointing
 _COUNTER = "n_averaged"  # of AveragedModel; not a weight
@@ -16,7 +16,7 @@ _LONGEST_KEY = 44  # characters of a key in a message
 
 
 def unwrap(content: object) -> object:
-    """Unwrap nested dicts under _WRAPPERS, down to a file of this program (with a format) or the state dict."""
+    """Unwrap nested dicts (_WRAPPERS) down to the state dict, or the content of a file of this program (``format``)."""
     while isinstance(content, dict):
         inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)]
         if not inner or "format" in content:
@@ -33,16 +33,16 @@ def strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def require_fit(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], source: str | Path, what: str = "the network"
 ) -> None:
-    """Make sure that a state dict has the keys and shapes of another one.
+    """Make sure that weights have the expected keys and shapes, and are finite.
 
     Args:
-        state: the weights that were read.
-        expected: of the module that shall take it.
-        source, what: the file and what shall take its weights, for the message.
+        state: state dict to check.
+        expected: state dict of the module to load it into.
+        source, what: file and module, for the message.
 
     Raises:
-        UserError: with the number of keys that are missing, unknown, of another shape or not finite;
-            and the first of each.
+        UserError: when keys are missing, unknown, of another shape or not finite; with the number of each kind and
+            the first keys.
     """
     problems = {
         "missing": [key for key in expected if key not in state],

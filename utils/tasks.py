@@ -11,17 +11,17 @@ from utils.errors import UserError
 
 MAX_DEPTH = 10.0  # meters: the range of the depth head and of every valid depth
 IGNORE_LABEL = -1  # of pixels without a class
-NO_LABEL = 255  # the same in predictions, which are 8 bits
+NO_LABEL = 255  # the same in predictions, which have 8 bits
 METERS = "metres along the ray"  # the unit of depth as written to checkpoints and results
-ALONG_AXIS = "metres along the optical axis"  # the same of perspective images
-RELATIVE = "relative: the largest depth of each image is 10"  # of Structured3D, as in the paper
+ALONG_AXIS = "metres along the optical axis"  # the same for perspective images
+RELATIVE = "relative: the largest depth of each image is 10"  # the same for Structured3D, as in the paper
 
 TASK_NAMES = ("depth", "normal", "segmentation")  # of panoramas, in the order of `tasks.TASKS`
 # Their ground truth: its key in samples and its name in datasets, in the order of a list's columns.
 MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}
 DETECTION = "detection"
 PERSPECTIVE_TASK_NAMES = (DETECTION, "segmentation", "depth", "normal")  # of images of perspective cameras
-CLASS_TASKS = (DETECTION, "segmentation")  # those that predict classes
+CLASS_TASKS = (DETECTION, "segmentation")  # tasks that predict classes
 # The values of --task, in the released code's spelling and order.
 TASK_VALUES = (
     *("depth", "segmentation", "normal", "depth_segmentation", "depth_normal", "normal_segmentation"),
@@ -30,7 +30,7 @@ TASK_VALUES = (
 
 
 def parse_tasks(value: str) -> tuple[str, ...]:
-    """Task names, in the order of `tasks.TASKS`, of one value of --task such as ``depth_segmentation``.
+    """Task names, in the order of `tasks.TASKS`, from a value of --task such as ``depth_segmentation``.
 
     Raises:
         UserError: when the value is not one of TASK_VALUES.

@@ -1,10 +1,10 @@
 """Formatting of metrics."""
 
-_ABSOLUTE_ERROR = "abs_"  # the released key, which files keep
+_ABSOLUTE_ERROR = "abs_"  # the released code's key, which files keep
 
 
 def metric_title(name: str) -> str:
-    """A metric's name as people are shown it, given its key in files, which may end in a protocol (``abs__median``)."""
+    """Display name of a metric, from its key in files, which may end in a protocol (``abs__median``)."""
     if name != _ABSOLUTE_ERROR and not name.startswith(f"{_ABSOLUTE_ERROR}_"):
         return name
     protocol = name.removeprefix(_ABSOLUTE_ERROR).lstrip("_")
@@ -12,11 +12,11 @@ def metric_title(name: str) -> str:
 
 
 def metrics_line(metrics: dict[str, float], for_people: bool = False) -> str:
-    """Metrics of one task as one line of text, without the solid-angle variants, which are only in the result files.
+    """Format metrics of one task as one line, without the solid-angle variants, which are only in the result files.
 
     Args:
         metrics: values by key.
-        for_people: whether to write the titles of metrics instead of their keys.
+        for_people: whether to write display names instead of keys.
     """
     shown = {name: value for name, value in metrics.items() if not name.endswith("_solid_angle")}
     named = {metric_title(name) if for_people else name: value for name, value in shown.items()}

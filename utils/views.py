@@ -1,4 +1,4 @@
-"""Views of a panorama, rotated about the vertical and possibly mirrored: the effect on pixels and on vectors."""
+"""Views of a panorama, rotated about the vertical and optionally mirrored: their effect on pixels and vectors."""
 
 import math
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class View(NamedTuple):
     mirrored: bool = False
 
     def apply(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (..., W) of the panorama in the view. Vector components are not rotated: see `vector_matrix`."""
+        """Maps (..., W) of the panorama as seen in the view. Vectors are not rotated: see `vector_matrix`."""
         rolled = maps.roll(self.columns, dims=-1)
         return rolled.flip(-1) if self.mirrored else rolled
 

@@ -1,13 +1,14 @@
-"""The comparison of balancing methods: its metrics by hand, and all of it on a few small rooms."""
+"""The comparison of balancing methods: its metrics against values computed by hand, and a run on a few small rooms."""
 
 import json
-from functools import partial
+import os
+import signal
 
 import pytest
 
 import eval_elite360m
 import train_elite360m
-from benchmarks.balancing import Training, gain, main, parse, spread, table
+from benchmarks.balancing import Training, gain, main, parse, spread, table, train_all
 from benchmarks.programs import PROGRAMS
 from metrics.summary import summary_score
 from options.achievement import VALIDATION_OPTIONS, parse_evaluation, parse_training
@@ -15,7 +16,6 @@ from options.balancing import balancing_settings
 from options.elite360m import eval_parser, train_parser
 from options.perspective import run_folder_of
 from tasks import FOLDERS
-from tests.processes import Launch
 from training.run_folder import RunFolder
 from utils.errors import UserError
 from utils.files import to_json
@@ -25,14 +25,14 @@ SINGLE = {"depth": {"rms": 0.5}, "normal": {"mean": 20.0}, "segmentation": {"mIo
 
 
 def test_gain():
-    """Depth 10 % better (less), normals 5 % worse (more), mIoU 25 % better (more): a mean of 10 %."""
+    """Depth is 10 % better (lower), normals 5 % worse (higher), mIoU 25 % better (higher): 10 % on average."""
     metrics = {"depth": {"rms": 0.45}, "normal": {"mean": 21.0}, "segmentation": {"mIoU": 0.5}}
     assert gain(PANORAMAS, metrics, SINGLE) == pytest.approx((10 - 5 + 25) / 3)
     assert gain(PANORAMAS, SINGLE, SINGLE) == 0
 
 
 def test_gain_of_several_metrics():
-    """Those of a task are averaged first: segmentation +25 %, depth (+10 + 20) / 2, normals (-10 + 5 + 5) / 3."""
+    """Averaged per task first: segmentation +25 %, depth (+10 + 20) / 2, normals (-10 + 5 + 5) / 3."""
     single = {
         "segmentation": {"mIoU": 0.4},
         "depth": {"d1": 0.5, "rms": 1.0},
@@ -63,7 +63,7 @@ def test_table():
     assert rows[3] == "| fixed | 0.600 ± 0.141 | 20.00 ± 0.00 | 0.400 ± 0.000 | -2.0 ± 2.8 | 1.00 |"
 
 
-def test_what_follows_the_dashes_goes_to_the_trainings():
+def test_options_after_dashes():
     options, shared = parse(["--out", "x", "--methods", "fixed", "--", "--height", "64", "--width", "128"])
     assert options.methods == ["fixed"]
     assert shared == ["--height", "64", "--width", "128"]
@@ -88,7 +88,7 @@ def test_wrong_command_lines(arguments, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-SCRIPTS = {
+MAINS = {
     "train_elite360m.py": (train_elite360m.main, train_parser),
     "eval_elite360m.py": (eval_elite360m.main, eval_parser),
 }
@@ -103,28 +103,21 @@ SMALL_PERSPECTIVE = [
 ]
 
 
-def call_script(script: str, arguments: list[str], *_) -> None:
-    main, parser = SCRIPTS[script]
-    main(parser().parse_args(arguments))
-
-
 @pytest.fixture
-def quick_starts(monkeypatch):
-    """The scripts run in processes that have torch already, but for the first: importing it takes seconds."""
-    launch, started = Training._launch, []
+def in_this_process(monkeypatch):
+    """The scripts run in this process, as starting others is slow, but in a thread, which cannot handle signals."""
 
-    def start(self, script: str, arguments: list[str], threads: int) -> None:
-        if started:
-            return Launch(partial(call_script, script, arguments), 1).wait()
-        started.append(script)
-        return launch(self, script, arguments, threads)
+    def launch(self, script: str, arguments: list[str], threads: int) -> None:
+        script_main, parser = MAINS[script]
+        script_main(parser().parse_args(arguments))
 
-    monkeypatch.setattr(Training, "_launch", start)
+    monkeypatch.setattr(Training, "_launch", launch)
+    monkeypatch.setattr("signal.signal", lambda *_: signal.SIG_DFL)
 
 
 @pytest.mark.slow
-def test_everything(quick_starts, tmp_path, capsys):
-    """Trained, evaluated, written; a second call trains nothing again; a training that fails is named."""
+def test_small_comparison(in_this_process, tmp_path, capsys):
+    """Trainings, evaluations and results; a second call reuses the trainings."""
     arguments = ["--out", str(tmp_path), "--num_test", "2", "--timed_steps", "1", "--seeds", "1", "--methods"]
     methods = ["fixed", "b2f-corrected"]
     main([*arguments, *methods, "--", *SMALL])
@@ -135,20 +128,21 @@ def test_everything(quick_starts, tmp_path, capsys):
         [metrics] = results[name]["metrics"]
         assert results[name]["gain"] == pytest.approx([gain(PANORAMAS, metrics, single)])
         assert results[name]["time"] > 0
-    assert len({results[name]["metrics"][0]["depth"]["rms"] for name in methods}) == 2, "they are different trainings"
+    assert len({results[name]["metrics"][0]["depth"]["rms"] for name in methods}) == 2, "trainings must differ"
     assert (tmp_path / "comparison.md").read_text().count("\n") == 2 + 1 + len(methods)
 
     [model] = (tmp_path / "fixed").rglob("last_model.pth")
     before = model.stat().st_mtime_ns
-    main([*arguments, *methods, "--", *SMALL])
+    capsys.readouterr()
+    train_all(*parse([*arguments, *methods, "--", *SMALL]))
     assert model.stat().st_mtime_ns == before
     assert "fixed, seed 1" in capsys.readouterr().out
     with pytest.raises(UserError, match="--out"):
         main([*arguments, "fixed", "--", *SMALL, "--learning_rate", "1"])
 
 
-ACCURACIES = {"segmentation": 0.3, "depth": 0.6, "normal": 0.2}  # that the pretended trainings reach
-PRETENDED = {
+ACCURACIES = {"segmentation": 0.3, "depth": 0.6, "normal": 0.2}  # of the fake trainings
+METRICS = {
     "segmentation": {"mIoU": 0.25},
     "depth": {"d1": 0.5, "rms": 1.0},
     "normal": {"11.25": 0.2, "mean": 20.0, "median": 10.0},
@@ -156,8 +150,8 @@ PRETENDED = {
 
 
 @pytest.fixture
-def pretended(monkeypatch) -> dict[str, dict[str, float]]:
-    """Instead of the second program's scripts, what they write is written; the potentials that they are told."""
+def potentials(monkeypatch) -> dict[str, dict[str, float]]:
+    """Replaces the second program's scripts by the files that they write; returns the potentials of each training."""
     potentials = {}
 
     def launch(self, script: str, arguments: list[str], threads: int) -> None:
@@ -167,7 +161,7 @@ def pretended(monkeypatch) -> dict[str, dict[str, float]]:
         if not train:
             assert options.num_val == 3
             run.root.joinpath("evaluation_test").mkdir(parents=True)
-            results = {task: PRETENDED[task] for task in options.app}
+            results = {task: METRICS[task] for task in options.app}
             return run.root.joinpath("evaluation_test/results.json").write_text(json.dumps({"results": results}))
         settings = balancing_settings(options, tuple(options.app), dict.fromkeys(options.app, 1), VALIDATION_OPTIONS)
         potentials[self.name] = settings.get("potential")
@@ -181,15 +175,15 @@ def pretended(monkeypatch) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.slow  # loads matplotlib and renders rooms
-def test_the_second_program(pretended, tmp_path):
-    """The potentials are the accuracies of the single-task trainings; the score is that of the three tasks."""
+def test_second_program(potentials, tmp_path):
+    """Potentials are the accuracies of the single-task trainings; the score summarizes all three tasks."""
     arguments = ["--program", "achievement", "--out", str(tmp_path), "--num_test", "3", "--timed_steps", "1"]
     main([*arguments, "--seeds", "1", "--methods", "fixed", "achievement", "--", *SMALL_PERSPECTIVE])
-    assert pretended == {**dict.fromkeys((*ACCURACIES, "fixed")), "achievement": ACCURACIES}
+    assert potentials == {**dict.fromkeys((*ACCURACIES, "fixed")), "achievement": ACCURACIES}
     results = json.loads((tmp_path / "comparison.json").read_text())
     for name in ("single-task", "fixed", "achievement"):
-        assert results[name]["metrics"] == [PRETENDED]
-        assert results[name]["score"] == [pytest.approx(summary_score(PRETENDED))]
+        assert results[name]["metrics"] == [METRICS]
+        assert results[name]["score"] == [pytest.approx(summary_score(METRICS))]
     assert results["achievement"]["gain"] == [0]
     assert results["achievement"]["time"] > 0
     rows = (tmp_path / "comparison.md").read_text().splitlines()
@@ -198,15 +192,17 @@ def test_the_second_program(pretended, tmp_path):
     assert rows[4].startswith("| achievement | 0.250 | 0.500 | 1.000 | 0.200 | 20.00 | 10.00 | ")
 
 
-def test_a_training_that_fails_is_named(tmp_path, monkeypatch):
-    """By the last line that its script has printed; here the script is another, which fails at once."""
+def test_failing_script(tmp_path, monkeypatch):
+    """The error names the script and the training, and quotes the last line of stderr; other scripts run before."""
+    (tmp_path / "train_elite360m.py").write_text("import os\nopen('threads', 'w').write(os.environ['OMP_NUM_THREADS'])")
     script = "import sys\nsys.exit('a warning\\nerror: ' + ' '.join(sys.argv[-2:]))"
-    (tmp_path / "train_elite360m.py").write_text(script)
+    (tmp_path / "eval_elite360m.py").write_text(script)
     monkeypatch.setattr("benchmarks.balancing.ROOT", tmp_path)
-    with pytest.raises(UserError, match=rf"train_elite360m.py for depth, seed 1: error: --log_dir {tmp_path}"):
+    with pytest.raises(UserError, match=r"eval_elite360m.py for depth, seed 1: error: --log_frequency"):
         main(["--out", str(tmp_path / "out"), "--seeds", "1", "--methods", "fixed", "--", *SMALL])
+    assert (tmp_path / "threads").read_text() == str(os.cpu_count())
 
 
-def test_single_task_training_that_came_to_nothing():
+def test_single_task_metric_of_zero():
     with pytest.raises(UserError, match="for segmentation"):
         gain(PANORAMAS, SINGLE, {**SINGLE, "segmentation": {"mIoU": 0.0}})

@@ -1,4 +1,4 @@
-"""The benchmark of reading datasets runs, and prints a line per dataset."""
+"""The benchmark of reading datasets runs and prints a line per dataset."""
 
 import sys
 
@@ -8,7 +8,7 @@ from benchmarks import data
 
 
 @pytest.mark.slow
-def test_small(monkeypatch, capsys):
+def test_small_run(monkeypatch, capsys):
     monkeypatch.setattr(data, "REPEATS", 1)
     monkeypatch.setattr(data, "READS", 2)
     monkeypatch.setattr(sys, "argv", ["data.py", "--height", "32", "--batch_size", "1"])

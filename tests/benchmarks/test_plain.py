@@ -1,4 +1,4 @@
-"""The benchmark's plain network is held to the released code's numbers, as ours is, and to ours."""
+"""The benchmark's plain network against the released code's numbers, as in test_parity, and against our network."""
 
 from types import SimpleNamespace
 
@@ -42,7 +42,7 @@ class PlainObjective(TrainingObjective):
 
 @pytest.fixture(scope="module")
 def golden(golden_of_ours) -> SimpleNamespace:
-    """As in test_parity, with the plain network in the place of ours."""
+    """As in test_parity, with the plain network instead of ours."""
     meta, hierarchy = golden_of_ours.meta, golden_of_ours.hierarchy
     network = PlainElite360M(parity.BACKBONES[meta.backbone], meta.num_classes, pretrained=False, hierarchy=hierarchy)
     weights = {task: TASKS[task].loss_weight for task in TASKS}
@@ -57,7 +57,7 @@ def golden(golden_of_ours) -> SimpleNamespace:
 
 
 def searched_hierarchy() -> PointHierarchy:
-    """The tables that the plain network's own search finds."""
+    """Tables from the plain network's search."""
     coordinates = build_point_hierarchy(ICO_LEVEL).coordinates
     points = torch.tensor(coordinates).float()[None]
     neighbors, kept, groups = [nearest(points, points)], [], []
@@ -67,12 +67,12 @@ def searched_hierarchy() -> PointHierarchy:
         groups.append(nearest(kept_points, points))
         neighbors.append(nearest(kept_points, kept_points))
         points = kept_points
-    tables = (tuple(table[0].numpy() for table in some) for some in (neighbors, kept, groups))
+    tables = (tuple(table[0].numpy() for table in levels) for levels in (neighbors, kept, groups))
     return PointHierarchy(coordinates, *tables)
 
 
 def predict(network: Elite360M) -> dict[str, torch.Tensor]:
-    """Predictions in eval mode, with weights of ordinary size: freshly initialised ones hardly heed the points."""
+    """Predictions in eval mode, with weights of ordinary size; initial weights hardly depend on the points."""
     state = {
         key: torch.tensor(parity.golden_array(key, value.shape, "")) for key, value in network.state_dict().items()
     }
@@ -86,7 +86,7 @@ def predict(network: Elite360M) -> dict[str, torch.Tensor]:
     ("searched", "tasks"),
     [(False, tuple(TASKS)), (True, tuple(TASKS)), (False, ("normal",))],
 )
-def test_same_predictions_as_ours(searched, tasks):
+def test_predictions_match_our_network(searched, tasks):
     hierarchy = searched_hierarchy() if searched else build_point_hierarchy(ICO_LEVEL)
     settings = {"num_classes": 5, "tasks": tasks, "ico_level": ICO_LEVEL, "pretrained": False}
     ours = predict(Elite360M(**settings, hierarchy=hierarchy))
@@ -96,8 +96,8 @@ def test_same_predictions_as_ours(searched, tasks):
         assert (prediction - ours[task]).abs().max() < 1e-4 * ours[task].abs().max(), task
 
 
-def test_nearest_finds_points_as_near_as_the_tables():
-    """Which of two equally near points comes first is left open."""
+def test_nearest():
+    """Same distances as in the tables; the order of equally near points is undefined."""
     hierarchy = build_point_hierarchy(ICO_LEVEL)
     points = torch.tensor(hierarchy.coordinates).float()
     for i, neighbors in enumerate(hierarchy.neighbors):
@@ -115,11 +115,11 @@ def test_nearest_finds_points_as_near_as_the_tables():
             points = points[hierarchy.kept[i]]
 
 
-def test_farthest_points_are_farthest():
+def test_farthest_point_sampling():
     points = torch.tensor(build_point_hierarchy(ICO_LEVEL).coordinates).float()
     chosen = farthest_point_sampling(points[None].repeat(2, 1, 1), 80)
     assert torch.equal(chosen[0], chosen[1])
     assert chosen[0, 0] == 0
     for i in range(1, 80):
-        distances = torch.cdist(points, points[chosen[0, :i]]).amin(dim=1)  # to the nearest that is chosen already
+        distances = torch.cdist(points, points[chosen[0, :i]]).amin(dim=1)  # to the nearest chosen point
         assert distances[chosen[0, i]] > distances.max() - 1e-4

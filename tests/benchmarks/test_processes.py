@@ -1,4 +1,4 @@
-"""Measurements in separate processes; tests/benchmarks/test_achievement.py has one that succeeds."""
+"""Failing measurements in a separate process; tests/benchmarks/test_achievement.py has a successful one."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from benchmarks import processes
 from utils.errors import UserError
 
 
-def test_a_process_that_fails(monkeypatch):
+def test_failing_process(monkeypatch):
     monkeypatch.setattr(processes, "WORKERS", ("-c", "import os; os.abort()"))
     with pytest.raises(UserError, match=r"'measure': 'machine'.* exit code -6"):
         processes.measure_in_process({"measure": "machine"})

@@ -1,4 +1,4 @@
-"""What tools/check_dataset.py says about trees that are right, and about those that are wrong in one way each."""
+"""tools/check_dataset.py accepts correct trees, and reports the fault of trees with one."""
 
 import json
 from functools import partial
@@ -25,10 +25,10 @@ def rooms():
 
 @pytest.fixture
 def write_tree(rooms, tmp_path):
-    """Writes the rooms as Stanford2D3D and returns the folder.
+    """A function that writes the rooms as Stanford2D3D and returns the folder.
 
-    Each map can be changed by a function of itself, (H, W) or (H, W, 3), and of the number of the room: normals as unit
-    vectors, depth in metres (0 = missing), the others as they are stored. Only these rooms, all if not given, are.
+    Its arguments are functions that change the maps, (H, W) or (H, W, 3), given a map and the number of its room:
+    normals are unit vectors, depth is in meters (0 = missing), the others are as stored. `only`: rooms to change.
     """
 
     def write(normal=None, only=range(5), rgb=None, depth=None, semantic=None, units=512):
@@ -56,10 +56,10 @@ def path_of(root, area, kind, number):
     return root / area / kind / f"camera_{number}_office_1_frame_equirectangular_domain_{suffix}.png"
 
 
-def save(root, area, kind, number, picture):
+def save(root, area, kind, number, image):
     path = path_of(root, area, kind, number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
 def check(root, *more, dataset="S2D3D"):
@@ -70,22 +70,22 @@ def flipped(normal, number):
     return normal * np.array([1, -1, 1])
 
 
-def in_building(normal, number):
-    """The camera of each panorama looks another way."""
+def in_building_frame(normal, number):
+    """Each camera has a different heading."""
     return normal @ yaw_rotation(0.7 + number).T
 
 
-def in_views(normal, number):
+def in_view_frames(normal, number):
     """Stitched from six views, each in its own frame."""
     u, _ = pixels_to_angles(0, np.arange(WIDTH), HEIGHT, WIDTH)
-    turn_back = np.stack([yaw_rotation(-angle) for angle in np.radians(60) * np.rint(u / np.radians(60))])
-    return np.einsum("wij,hwj->hwi", turn_back, normal)
+    rotations = np.stack([yaw_rotation(-angle) for angle in np.radians(60) * np.rint(u / np.radians(60))])
+    return np.einsum("wij,hwj->hwi", rotations, normal)
 
 
-def test_all_right(write_tree, rooms, capsys):
+def test_correct_tree(write_tree, rooms, capsys):
     assert check(write_tree()) == 0
-    screen = capsys.readouterr().out
-    lines = screen.splitlines()
+    output = capsys.readouterr().out
+    lines = output.splitlines()
     assert lines[-1] == "all right"
     assert "written by tools/make_synthetic_dataset.py" in lines[0]
     assert [lines[2].split(), lines[3].split(), lines[4].split()] == [
@@ -93,27 +93,27 @@ def test_all_right(write_tree, rooms, capsys):
         ["val", "1", "1"],
         ["test", "2", "2"],
     ]
-    assert "128x64: 5" in screen
+    assert "128x64: 5" in output
     depth = np.concatenate([room.depth[4:].ravel() for room in rooms])
-    shown = float(screen.partition("depth      median ")[2].split()[0])
+    shown = float(output.partition("depth      median ")[2].split()[0])
     assert shown == pytest.approx(np.median(depth), rel=0.01)
-    assert f"{60 / 64:.1%} of the pixels are valid" in screen
+    assert f"{60 / 64:.1%} of the pixels are valid" in output
     labels = np.concatenate([room.semantic.ravel() for room in rooms])
-    assert f"{(labels == 11).mean():.1%} wall" in screen
-    assert "differ from depth by less than 11.25 degrees" in screen
-    assert "correlation of RGB and depth" in screen
-    assert "outliers" not in screen
+    assert f"{(labels == 11).mean():.1%} wall" in output
+    assert "differ from depth by less than 11.25 degrees" in output
+    assert "correlation of RGB and depth" in output
+    assert "outliers" not in output
     assert max(map(len, lines[1:])) <= 100
 
 
 @pytest.mark.slow
-def test_reading_by_processes(write_tree, capsys):
+def test_worker_process(write_tree, capsys):
     root = write_tree()
     check(root)
-    alone = capsys.readouterr().out
+    expected = capsys.readouterr().out
     arguments = ["--dataset", "S2D3D", "--dataset_rootdir", str(root), "--num_workers", "1"]
     assert check_dataset.main(arguments) == 0
-    assert capsys.readouterr().out == alone
+    assert capsys.readouterr().out == expected
 
 
 def test_wrong_count(write_tree, capsys):
@@ -121,14 +121,14 @@ def test_wrong_count(write_tree, capsys):
     for kind in ("rgb", "depth", "semantic", "normal"):
         path_of(root, "area_3", kind, 2).unlink()
     assert check(root) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 thing is wrong: val holds 0 panoramas instead of 1"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 problem: val holds 0 panoramas instead of 1"
 
 
-def test_rule_of_the_real_dataset(write_tree, capsys):
+def test_counts_of_published_dataset(write_tree, capsys):
     root = write_tree()
     (root / "synthetic_dataset.json").unlink()
     assert check(root) == 1
-    assert "3 things are wrong: train holds 2 panoramas instead of 955" in capsys.readouterr().out
+    assert "3 problems: train holds 2 panoramas instead of 955" in capsys.readouterr().out
 
 
 def test_missing_file(write_tree, capsys):
@@ -136,9 +136,9 @@ def test_missing_file(write_tree, capsys):
     path = path_of(root, "area_1", "normal", 1)
     path.unlink()
     assert check(root) == 1
-    screen = capsys.readouterr().out
-    assert f"missing    {path.relative_to(root)}\n" in screen
-    assert screen.splitlines()[-1] == "1 thing is wrong: 1 file is missing"
+    output = capsys.readouterr().out
+    assert f"missing    {path.relative_to(root)}\n" in output
+    assert output.splitlines()[-1] == "1 problem: 1 file is missing"
 
 
 def test_damaged_files(write_tree, capsys):
@@ -147,11 +147,11 @@ def test_damaged_files(write_tree, capsys):
         path = path_of(root, area, kind, number)
         path.write_bytes(path.read_bytes()[:-600])
     assert check(root) == 1
-    screen = capsys.readouterr().out
-    assert f"bad        {path_of(root, 'area_1', 'rgb', 0)} " in screen, "its name and the reason"
-    assert f"           {path_of(root, 'area_5a', 'depth', 4)} " in screen, "its name and the reason"
-    assert "128x64: 3" in screen
-    assert screen.splitlines()[-1] == "1 thing is wrong: 2 panoramas cannot be used"
+    output = capsys.readouterr().out
+    assert f"bad        {path_of(root, 'area_1', 'rgb', 0)} " in output, "file and reason"
+    assert f"           {path_of(root, 'area_5a', 'depth', 4)} " in output, "file and reason"
+    assert "128x64: 3" in output
+    assert output.splitlines()[-1] == "1 problem: 2 panoramas cannot be used"
 
 
 def test_long_lists_are_cut(capsys):
@@ -166,19 +166,19 @@ def test_long_lists_are_cut(capsys):
     ("changed", "advice"),
     [
         (flipped, "if read as (x, -y, z)"),
-        (in_building, "in a frame of the building: use --normal_frame world, or rotate them"),
-        (in_views, "in the frame of each stitched view"),
+        (in_building_frame, "in a frame of the building: use --normal_frame world, or rotate them"),
+        (in_view_frames, "in the frame of each stitched view"),
     ],
 )
-def test_normals_in_another_frame(write_tree, capsys, changed, advice):
+def test_wrong_normal_frame(write_tree, capsys, changed, advice):
     assert check(write_tree(changed)) == 1
-    screen = capsys.readouterr().out
-    assert advice in " ".join(screen.split())
-    assert screen.splitlines()[-1] == "1 thing is wrong: normals disagree with depth"
+    output = capsys.readouterr().out
+    assert advice in " ".join(output.split())
+    assert output.splitlines()[-1] == "1 problem: normals disagree with depth"
 
 
-def test_normals_said_to_be_of_the_building(write_tree, capsys):
-    assert check(write_tree(in_building), "--normal_frame", "world") == 0
+def test_normal_frame_option(write_tree, capsys):
+    assert check(write_tree(in_building_frame), "--normal_frame", "world") == 0
     assert check(write_tree(), "--normal_frame", "world") == 1
     assert "--normal_frame world" in capsys.readouterr().out
 
@@ -187,12 +187,11 @@ def rays():
     return erp_rays(HEIGHT, WIDTH)
 
 
-def cube_faces(depth, number):
+def z_of_cube_faces(depth, number):
     return depth * np.abs(rays()).max(axis=-1)
 
 
-def half_empty(depth, number):
-    """All but a fifth."""
+def one_fifth(depth, number):
     return np.where(np.arange(HEIGHT)[:, None] < HEIGHT // 5, depth, 0)
 
 
@@ -201,7 +200,7 @@ def shifted(labels, number):
 
 
 def recoded(labels, number):
-    """Numbered anew in the order of occurrence, as when a palette is rebuilt."""
+    """Renumbered without gaps, as when a palette is rebuilt."""
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
@@ -227,16 +226,16 @@ FAULTS = {
     "depth in 1/256 m": ({"units": 256}, "wrong unit of depth"),
     "depth in cm": ({"units": 100}, "wrong unit of depth"),
     "relative depth": ({"depth": lambda depth, number: depth * 10 / depth.max()}, "wrong unit of depth"),
-    "z of cube faces": ({"depth": cube_faces}, "not the distance along the ray"),
+    "z of cube faces": ({"depth": z_of_cube_faces}, "not the distance along the ray"),
     "horizontal distance": (
         {"depth": lambda depth, number: depth * np.hypot(rays()[..., 0], rays()[..., 2])},
         "not the distance along the ray",
     ),
     "logarithm of depth": ({"depth": lambda depth, number: np.log1p(depth)}, "not the distance along the ray"),
-    "hardly any depth": ({"depth": half_empty}, "of the depth is valid"),
+    "hardly any depth": ({"depth": one_fifth}, "of the depth is valid"),
     "clipped depth": ({"depth": lambda depth, number: depth.clip(max=2)}, "clipped depth"),
-    "normals towards the wall": ({"normal": lambda normal, number: -normal}, "normals disagree with depth"),
-    "normals as a mirrored picture": ({"normal": mirrored}, "normals and depth do not match"),
+    "normals away from the camera": ({"normal": lambda normal, number: -normal}, "normals disagree with depth"),
+    "normals mirrored": ({"normal": mirrored}, "normals and depth do not match"),
     "no normals": ({"normal": constant(-1)}, "of the normals are known"),
     "labels shifted": ({"semantic": shifted}, "wrong labels"),
     "labels recoded": ({"semantic": recoded}, "wrong labels"),
@@ -252,33 +251,33 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_of_all_panoramas(write_tree, capsys, fault):
+def test_fault_in_all(write_tree, capsys, fault):
     changes, problem = FAULTS[fault]
     assert check(write_tree(**changes)) == 1
-    verdict = capsys.readouterr().out.splitlines()[-1]
-    assert problem in verdict
-    assert len(verdict) < 500
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert problem in last_line
+    assert len(last_line) < 500
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "relative depth"])
-def test_fault_of_one_panorama_among_five(write_tree, capsys, fault):
-    """It is named, and the others are not."""
+def test_fault_in_one(write_tree, capsys, fault):
+    """Only the faulty panorama is named."""
     changes, _ = FAULTS[fault]
     assert check(write_tree(**changes, only=[2])) == 1
-    screen = capsys.readouterr().out
-    assert "1 of 5 panoramas:" in screen.splitlines()[-1]
-    outliers = screen.partition("\noutliers")[2]
+    output = capsys.readouterr().out
+    assert "1 of 5 panoramas:" in output.splitlines()[-1]
+    outliers = output.partition("\noutliers")[2]
     assert "camera_2_office_1" in outliers
     assert not any(f"camera_{number}_office_1" in outliers for number in (0, 1, 3, 4))
 
 
 @pytest.mark.parametrize("fault", ["depth in mm", "z of cube faces", "labels shifted", "RGB mirrored"])
-def test_fault_of_half_of_the_panoramas(write_tree, fault):
+def test_fault_in_half(write_tree, fault):
     assert check(write_tree(**FAULTS[fault][0], only=[0, 2, 4])) == 1
     assert check(write_tree(**FAULTS[fault][0], only=[1, 3])) == 1
 
 
-def test_the_unit_that_would_be_plausible_is_said(write_tree, capsys):
+def test_plausible_unit_is_reported(write_tree, capsys):
     check(write_tree(units=1000))
     assert "if depth were in 1 mm" in capsys.readouterr().out
 
@@ -288,7 +287,7 @@ def test_rgb_of_another_panorama(write_tree, rooms, capsys):
     assert "RGB and depth do not" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_maps_that_are_mirrored_together_with_their_vectors_are_right(write_tree):
+def test_consistently_mirrored_tree(write_tree):
     tree = write_tree(
         normal=lambda normal, number: normal[:, ::-1] * [-1, 1, 1], rgb=mirrored, depth=mirrored, semantic=mirrored
     )
@@ -306,14 +305,14 @@ def test_maps_that_are_mirrored_together_with_their_vectors_are_right(write_tree
         pytest.param("S2D3D", 12, 64, 5, marks=pytest.mark.slow),
     ],
 )
-def test_synthetic_trees_are_right(tmp_path, capsys, layout, num, height, seed):
+def test_synthetic_trees(tmp_path, capsys, layout, num, height, seed):
     write_dataset(layout, num, tmp_path, height, seed)
     assert check(tmp_path, dataset=layout) == 0
     assert "outliers" not in capsys.readouterr().out
 
 
-def test_depth_of_structured3d_must_not_be_marked_as_missing_by_65535(tmp_path, capsys):
-    """It is divided by the largest one."""
+def test_structured3d_must_not_mark_missing_depth_by_65535(tmp_path, capsys):
+    """Depth is divided by its largest value."""
     write_dataset("Struc3D", 1, tmp_path, HEIGHT)
     path = next(tmp_path.glob("scene_03250/**/depth.png"))
     depth = np.array(Image.open(path))
@@ -332,16 +331,15 @@ def test_depth_of_structured3d_must_not_be_marked_as_missing_by_65535(tmp_path, 
         ("depth_normal", ["depth", "normal"]),
     ],
 )
-def test_only_what_the_tasks_need_is_demanded(write_tree, capsys, task, kinds):
+def test_only_files_of_task_are_needed(write_tree, capsys, task, kinds):
     root = write_tree()
     for kind in {"depth", "semantic", "normal"} - set(kinds):
         for number, area in enumerate(AREAS):
             path_of(root, area, kind, number).unlink()
     assert check(root) == 1
-    assert check(root, "--task", task) == 0
-    screen = capsys.readouterr().out
+    assert check(root, "--task", task) == 0, capsys.readouterr().out
     path_of(root, AREAS[0], kinds[0], 0).unlink()
-    assert check(root, "--task", task) == 1, screen
+    assert check(root, "--task", task) == 1
 
 
 @pytest.mark.parametrize(
@@ -360,7 +358,7 @@ def test_faults_without_depth(write_tree, capsys, task, changes, problem):
     assert problem in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_part_of_a_dataset(write_tree, capsys):
+def test_partial_dataset(write_tree, capsys):
     root = write_tree()
     (root / "synthetic_dataset.json").unlink()
     assert check(root, "--partial") == 0
@@ -370,13 +368,13 @@ def test_part_of_a_dataset(write_tree, capsys):
         check(root / "area_1", "--partial")
 
 
-def write_list(path, numbers, but=()):
-    """A list of these rooms, without the maps `but`."""
+def write_list(path, numbers, without=()):
+    """Write a list of rooms, omitting maps of the kinds `without`."""
     lines = []
     for number in numbers:
         kinds = ("rgb", "depth", "semantic", "normal")
         names = [str(path_of(path.parent, AREAS[number], kind, number).relative_to(path.parent)) for kind in kinds]
-        lines.append(" ".join("-" if kind in but else name for kind, name in zip(kinds, names, strict=True)))
+        lines.append(" ".join("-" if kind in without else name for kind, name in zip(kinds, names, strict=True)))
     path.write_text("\n".join(lines))
     return str(path)
 
@@ -390,19 +388,19 @@ def test_lists(write_tree, capsys):
     assert check(root, "--val_list", write_list(root / "bad.txt", [4])) == 1
     assert "normals disagree" in capsys.readouterr().out.splitlines()[-1]
     assert check(root, "--train_list", train, "--val_list", write_list(root / "both.txt", [2, 3])) == 1
-    assert "1 panoramas are in both lists" in capsys.readouterr().out.splitlines()[-1]
+    assert "1 panorama is in both lists" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_maps_that_a_list_leaves_out_are_no_fault(write_tree, capsys):
+def test_lists_may_omit_maps(write_tree, capsys):
     root = write_tree()
     lists = ("--train_list", write_list(root / "a.txt", [0, 1]), "--val_list")
-    assert check(root, *lists, write_list(root / "b.txt", [2, 3], but=["depth", "normal"])) == 0
-    assert check(root, "--val_list", write_list(root / "c.txt", [2, 3], but=["depth"])) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 thing is wrong: no panorama has depth"
+    assert check(root, *lists, write_list(root / "b.txt", [2, 3], without=["depth", "normal"])) == 0
+    assert check(root, "--val_list", write_list(root / "c.txt", [2, 3], without=["depth"])) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 problem: no panorama has depth"
 
 
 @pytest.mark.parametrize("option", ["--train_list", "--val_list"])
-def test_lists_and_splits_do_not_go_together(tmp_path, capsys, option):
+def test_lists_exclude_split(tmp_path, capsys, option):
     with pytest.raises(SystemExit, match="2"):
         check(tmp_path, "--split", "test", option, "list.txt")
     assert "--split" in capsys.readouterr().err
@@ -410,14 +408,14 @@ def test_lists_and_splits_do_not_go_together(tmp_path, capsys, option):
 
 def test_previews(write_tree, tmp_path):
     assert check(write_tree(), "--preview", "3", "--out", str(tmp_path / "previews")) == 0
-    pictures = sorted((tmp_path / "previews").iterdir())
-    assert [path.name for path in pictures] == [
+    paths = sorted((tmp_path / "previews").iterdir())
+    assert [path.name for path in paths] == [
         "preview_000_train.png",
         "preview_001_val.png",
         "preview_002_test.png",
     ]
-    with Image.open(pictures[0]) as picture:
-        assert picture.size[0] == 2 * (512 + 84)  # with color bars
+    with Image.open(paths[0]) as image:
+        assert image.size[0] == 2 * (512 + 84)  # with color bars
 
 
 @pytest.mark.parametrize("given", [["--preview", "2"], ["--out", "somewhere"]])
@@ -444,7 +442,7 @@ def test_nothing_to_check(tmp_path, write_tree, capsys):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A tree of --dataset Folder without a note on what was written, and a function that changes its dataset.json."""
+    """A tree of --dataset Folder, without synthetic_dataset.json, and a function that changes its dataset.json."""
     write_dataset("Folder", 1, tmp_path, HEIGHT)
     (tmp_path / "synthetic_dataset.json").unlink()
     description = json.loads((tmp_path / "dataset.json").read_text())
@@ -456,7 +454,7 @@ def folder(tmp_path):
     return tmp_path, change
 
 
-def test_a_dataset_of_ones_own(folder, capsys):
+def test_folder(folder, capsys):
     root, change = folder
     check_folder = partial(check, root, dataset="Folder")
     assert check_folder() == 0
@@ -470,7 +468,7 @@ def test_a_dataset_of_ones_own(folder, capsys):
     change(normal={"frame": "camera", "range": [0, 255], "axes": ["right", "up", "forward"]})
     assert check_folder() == 1
     capsys.readouterr()
-    # Only what there is; a mistake in one of the splits is not an empty one.
+    # Checks only maps in dataset.json; a mistake in a split is an error.
     files = {"rgb": "*/rgb/*.png", "depth": "*/depth/*.png"}
     change(files=files, normal=None, classes=None)
     assert check_folder() == 0

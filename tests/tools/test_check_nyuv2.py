@@ -1,4 +1,4 @@
-"""What tools/check_dataset.py says about trees of NYU v2 that are right, and about those that are wrong in one way."""
+"""tools/check_dataset.py accepts correct trees of NYU v2, and reports the fault of trees with one."""
 
 import shutil
 
@@ -21,7 +21,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def tree(written, tmp_path):
-    """A copy, and a function that changes its maps of one kind."""
+    """A function that changes maps of one kind in a copy of the tree, and returns its folder."""
     root = shutil.copytree(written, tmp_path / "tree")
 
     def change(folder, how, only=range(2 * NUM)):
@@ -39,17 +39,17 @@ def check(root, *more):
     return check_dataset.main(["--dataset", "NYUv2", "--dataset_rootdir", str(root), "--num_workers", "0", *more])
 
 
-def test_all_right(written, capsys):
+def test_correct_tree(written, capsys):
     assert check(written) == 0
-    screen = capsys.readouterr().out
-    lines = screen.splitlines()
+    output = capsys.readouterr().out
+    lines = output.splitlines()
     assert lines[-1] == "all right"
     assert "Copy B: " in lines[1]
     counts = [line.split() for line in lines if line.startswith(("train ", "test "))]
     assert counts == [["train", "4", "4"], ["test", "5", "5"]]
-    assert "112x85: 10" in screen
-    assert "if read along left-up-back" in screen
-    assert "panorama" not in screen
+    assert "112x85: 10" in output
+    assert "if read along left-up-back" in output
+    assert "panorama" not in output
     assert max(map(len, lines[1:])) <= 100
 
 
@@ -58,11 +58,11 @@ def test_previews(written, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["preview_000_train.png", "preview_001_test.png"]
 
 
-def test_parts_and_tasks(written, capsys):
+def test_split_and_task(written, capsys):
     assert check(written, "--split", "val", "--task", "depth") == 0
-    screen = capsys.readouterr().out
-    assert "\nnormals" not in screen
-    assert "112x85: 1" in screen
+    output = capsys.readouterr().out
+    assert "\nnormals" not in output
+    assert "112x85: 1" in output
     assert check(written, "--task", "normal") == 0
     assert "only be compared with depth" in capsys.readouterr().out
 
@@ -92,43 +92,41 @@ def test_wrong_counts(written, tmp_path, capsys):
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_faults_of_all_images_are_found(tree, capsys, folder, how, problem):
+def test_fault_in_all(tree, capsys, folder, how, problem):
     assert check(tree(folder, how)) == 1
-    verdict = capsys.readouterr().out.splitlines()[-1]
-    assert problem in verdict
+    assert problem in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_swapped_axes_are_named(tree, capsys):
+def test_swapped_axes_are_reported(tree, capsys):
     check(tree("normals", lambda normal: normal[..., [2, 1, 0]]))
     assert "(-z, -y, -x)" in capsys.readouterr().out
 
 
-def test_stated_axes_are_checked(written, capsys):
+def test_normal_axes_option(written, capsys):
     assert check(written, "--normal_axes", "left-up-back") == 0
     assert check(written, "--normal_axes", "right-down-back") == 1
-    screen = capsys.readouterr().out
-    assert "pass --normal_axes left-up-back" in screen
+    assert "pass --normal_axes left-up-back" in capsys.readouterr().out
 
 
-def test_images_along_other_axes_are_outliers(tree, capsys):
+def test_other_axes_in_one(tree, capsys):
     assert check(tree("normals", lambda normal: -normal, only=[2])) == 1
-    screen = capsys.readouterr().out
-    assert "outliers   0003: " in screen
-    assert "1 of 10 images: normals along other axes" in screen
+    output = capsys.readouterr().out
+    assert "outliers   0003: " in output
+    assert "1 of 10 images: normals along other axes" in output
 
 
-def test_bad_and_missing_files_are_named(tree, capsys):
+def test_bad_and_missing_files(tree, capsys):
     root = tree("segmentation", lambda ids: ids + 200, only=[2])
     (root / "depth" / "0002.npy").unlink()
     assert check(root) == 1
-    screen = capsys.readouterr().out
-    assert f"{root}/segmentation/0003.png" in screen
-    assert f"{root}/depth/0002.npy" in screen
-    assert "1 file is missing" in screen
-    assert "1 image cannot be used" in screen
+    output = capsys.readouterr().out
+    assert f"{root}/segmentation/0003.png" in output
+    assert f"{root}/depth/0002.npy" in output
+    assert "1 file is missing" in output
+    assert "1 image cannot be used" in output
 
 
-def test_nothing_to_check(tmp_path, written, capsys):
+def test_user_errors(tmp_path, written, capsys):
     for arguments in (
         ["--dataset", "NYUv2", "--dataset_rootdir", str(tmp_path)],
         ["--dataset", "MP3D", "--dataset_rootdir", str(written)],

@@ -1,4 +1,4 @@
-"""What tools/check_dataset.py says about VOC, COCO and NYU v2 for BTS that are right, and about wrong ones."""
+"""tools/check_dataset.py accepts correct trees of VOC, COCO and NYU v2 for BTS, and reports faults."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "test")
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """Writes the tree of a dataset once, and gives its folder."""
+    """A function that writes the tree of a dataset once, and returns its folder."""
     written = {}
 
     def tree(name):
@@ -30,23 +30,23 @@ def trees(tmp_path_factory):
 
 
 def check(name, root, *more):
-    # Without --num_workers: of a few images all are read in this process.
+    # Few images are read in this process.
     return check_dataset.main(["--dataset", name, "--dataset_rootdir", str(root), *more])
 
 
 @pytest.mark.parametrize("name", ["VOC", "COCO", "NYU_BTS"])
-def test_all_right(trees, capsys, name):
+def test_correct_tree(trees, capsys, name):
     if name == "VOC":
         pytest.importorskip("scipy")
     assert check(name, trees(name)) == 0
-    screen = capsys.readouterr().out
-    assert screen.splitlines()[-1] == "all right"
-    counts = {line.split()[0]: int(line.split()[1]) for line in screen.splitlines() if line.startswith(SPLITS)}
+    output = capsys.readouterr().out
+    assert output.splitlines()[-1] == "all right"
+    counts = {line.split()[0]: int(line.split()[1]) for line in output.splitlines() if line.startswith(SPLITS)}
     assert counts["train"] + counts["val"] == NUM
     assert counts["test"] == (6 if name == "VOC" else NUM)
-    assert ("depth " in screen) == (name == "NYU_BTS")
-    assert ("hold labels of their class" in screen) == (name != "NYU_BTS")
-    assert "panorama" not in screen
+    assert ("depth " in output) == (name == "NYU_BTS")
+    assert ("hold labels of their class" in output) == (name != "NYU_BTS")
+    assert "panorama" not in output
     assert check(name, trees(name), "--split", "test") == 0
     assert "\ntrain " not in capsys.readouterr().out
 
@@ -75,7 +75,7 @@ def test_missing_and_damaged_files(trees, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("more", [("--task", "depth"), ("--train_list", "x"), ("--preview", "1", "--out", "x")])
-def test_flags_of_other_datasets(tmp_path, more, capsys):
+def test_unsupported_flags(tmp_path, more, capsys):
     with pytest.raises(SystemExit, match="2"):
         check("VOC", tmp_path, *more)
     assert "--split" in capsys.readouterr().err
@@ -87,6 +87,6 @@ def test_objects_beyond_the_image(trees, tmp_path, capsys):
     for path in (root / "VOC2012" / "Annotations").glob("*.xml"):
         path.write_text(path.read_text().replace("<xmax>", "<xmax>9"))
     assert check("VOC", root) == 1
-    screen = capsys.readouterr().out
-    assert "objects beyond the image" in screen.splitlines()[-1]
-    assert "outliers   VOC2012/" in screen
+    output = capsys.readouterr().out
+    assert "objects beyond the image" in output.splitlines()[-1]
+    assert "outliers   VOC2012/" in output

@@ -37,7 +37,7 @@ def rooms() -> SyntheticRooms:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, rooms) -> Path:
-    """Two checkpoints, the predictions of the first in files, and its evaluation."""
+    """Two checkpoints, and the first one's predictions in files and its evaluation."""
     folder = tmp_path_factory.mktemp("compared")
     for i, name in enumerate(("first", "second")):
         torch.manual_seed(i)
@@ -71,8 +71,8 @@ def evaluation(folder: Path) -> Path:
     return next(folder.glob("eval/*/*"))
 
 
-def test_all_kinds(folder, tmp_path, capsys):
-    """The same network as checkpoint, files and evaluation has the same metrics; another one has others."""
+def test_all_sources(folder, tmp_path, capsys):
+    """A network has the same metrics as checkpoint, files and evaluation; another network has others."""
     entries = {"net": "first.pth", "other": "second.pth", "files": "files", "done": evaluation(folder)}
     of = [f"{name}={folder / path}" for name, path in entries.items()]
     out = tmp_path / "out"
@@ -90,14 +90,14 @@ def test_all_kinds(folder, tmp_path, capsys):
     costs = {name: one["cost"] for name, one in content["predictions"].items() if one["cost"]}
     assert costs.keys() == {"net", "other"}
     page = (out / "comparison.html").read_text()
-    assert page.count("<article>") == 2 * 3, "two images of each task"
+    assert page.count("<article>") == 2 * 3, "two images per task"
     assert "| da2 | files |" in capsys.readouterr().out
     with pytest.raises(UserError, match="--overwrite"):
         compare.main(options_of("--of", *of, "--out", str(out)))
 
 
 def test_default_weights(folder, tmp_path):
-    """Named as for the other programs; a folder of that name is another."""
+    """`default` means the weights in the repository; a path to a folder of that name does not."""
     (tmp_path / "default").symlink_to(folder / "files")
     of = ["--of", "net=default", f"files={tmp_path / 'default'}"]
     line = [*of, "--task", "depth", "--height", "32", "--width", "64", "--out", str(tmp_path / "out")]
@@ -118,7 +118,7 @@ def test_default_weights(folder, tmp_path):
         (["a={folder}/files"], ["--zoom", "2", "--task", "depth"], "--zoom"),
     ],
 )
-def test_refused(folder, tmp_path, of, more, named):
+def test_user_errors(folder, tmp_path, of, more, named):
     of = [text.format(folder=folder).replace(f"{folder}/eval/*/*", str(evaluation(folder))) for text in of]
     options = compare_parser().parse_args(["--of", *of, "--out", str(tmp_path / "out"), *DATA, *more])
     with pytest.raises(UserError, match=named) as info:
@@ -127,8 +127,8 @@ def test_refused(folder, tmp_path, of, more, named):
     assert not (tmp_path / "out").exists()
 
 
-def test_turned(folder, tmp_path):
-    """Turned all the way around, nothing changes; upside down it does."""
+def test_turn(folder, tmp_path):
+    """Full turns change nothing, turning upside down does."""
     metrics = []
     for turn in ("0 0 0", "360 -360 0", "0 0 180"):
         out = tmp_path / turn
@@ -140,8 +140,8 @@ def test_turned(folder, tmp_path):
     assert metrics[2] != pytest.approx(metrics[0], rel=1e-4)
 
 
-def test_at_the_size_of_the_ground_truth(folder, tmp_path):
-    """Network and files are enlarged alike; rms against a plain formula."""
+def test_at_truth_size(folder, tmp_path):
+    """Predictions of network and files are enlarged alike; rms against a plain formula."""
     write_dataset("S2D3D", 1, tmp_path / "tree", height=64)
     samples = (
         build_dataset("S2D3D", tmp_path / "tree", "test", 64, 128),
@@ -168,8 +168,8 @@ def test_at_the_size_of_the_ground_truth(folder, tmp_path):
         assert predictions["net"]["results"]["depth"] == pytest.approx(predictions["files"]["results"]["depth"])
 
 
-def test_masked(folder, tmp_path):
-    """A white mask changes nothing, another one does."""
+def test_mask(folder, tmp_path):
+    """A white mask changes nothing, another mask does."""
     metrics = []
     for value in (255, 0):
         mask = np.full((64, 128), 255, np.uint8)
@@ -186,15 +186,15 @@ def test_masked(folder, tmp_path):
         assert metrics[1][task][name] != pytest.approx(plain[task][name], rel=1e-4)
 
 
-def test_a_file_is_no_folder(folder, tmp_path):
-    """Noticed before the work."""
+def test_out_must_be_writable(folder, tmp_path):
+    """Checked before the evaluation."""
     (tmp_path / "file").touch()
     for out in ("file", "file/out"):
         with pytest.raises(UserError, match="--out"):
             compare.main(options_of("--of", f"a={folder / 'first.pth'}", "--out", str(tmp_path / out)))
 
 
-def test_names_are_needed(capsys):
+def test_names_are_required(capsys):
     with pytest.raises(SystemExit):
         options_of("--of", "somewhere", "--out", "x")
     assert "NAME=PATH" in capsys.readouterr().err

@@ -1,3 +1,5 @@
+"""Weights with other names are matched by position."""
+
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from utils.errors import UserError
 THEIRS = {"_stem": torch.ones(2, 3), "_bn.weight": torch.full((2,), 5.0)}
 
 
-def test_tensors_keep_their_order():
+def test_renamed_in_order():
     expected = {"stem.weight": torch.empty(2, 3, device="meta"), "bn.weight": torch.empty(2, device="meta")}
     renamed = renamed_in_order(THEIRS, expected, Path("file"))
     assert list(renamed) == ["stem.weight", "bn.weight"]
@@ -17,13 +19,13 @@ def test_tensors_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("expected", "said"),
+    ("expected", "message"),
     [
         ({"stem.weight": torch.empty(2, 3)}, "2 tensors"),
         ({"stem.weight": torch.empty(2, 3), "bn.weight": torch.empty(3)}, "_bn.weight of shape (2,)"),
     ],
 )
-def test_another_network_is_refused(expected, said):
+def test_other_networks_are_rejected(expected, message):
     with pytest.raises(UserError, match="--weights") as info:
         renamed_in_order(THEIRS, expected, Path("file"))
-    assert said in str(info.value)
+    assert message in str(info.value)

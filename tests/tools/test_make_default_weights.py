@@ -1,4 +1,4 @@
-"""The 16-bit file, and `default` instead of a path."""
+"""The file of 16-bit weights, and `default` instead of a path."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_kernels_have_16_bits_and_vectors_32(original, halved):
     assert halved.stat().st_size < 0.6 * original.stat().st_size
 
 
-def test_default_is_the_shipped_file_in_32_bits(original, halved):
+def test_default_is_loaded_in_32_bits(original, halved):
     assert open_checkpoint("default").path == halved
     model = load_elite360m()
     assert model.path == halved
@@ -64,7 +64,7 @@ def test_default_is_the_shipped_file_in_32_bits(original, halved):
     np.testing.assert_allclose(model.predict(image).depth, load_elite360m(original).predict(image).depth, rtol=0.02)
 
 
-def test_a_missing_file_is_one_line(halved):
+def test_missing_file(halved):
     halved.unlink()
     with pytest.raises(UserError) as info:
         load_elite360m()
@@ -72,14 +72,14 @@ def test_a_missing_file_is_one_line(halved):
     assert "\n" not in str(info.value)
 
 
-def test_a_folder_of_that_name_is_a_path(halved, tmp_path, monkeypatch):
+def test_path_named_default(halved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="default does not exist"):
         open_checkpoint("./default")
 
 
-def test_a_file_that_is_too_large_or_predicts_something_else_is_not_written(original, tmp_path, monkeypatch):
-    monkeypatch.setattr(make_default_weights, "LARGEST", 1000)
+def test_large_files_and_changed_predictions_are_rejected(original, tmp_path, monkeypatch):
+    monkeypatch.setattr(make_default_weights, "MAX_BYTES", 1000)
     with pytest.raises(UserError, match="MB"):
         write_halved(original, tmp_path / "out.pth")
     monkeypatch.undo()
@@ -89,6 +89,6 @@ def test_a_file_that_is_too_large_or_predicts_something_else_is_not_written(orig
     assert not list(tmp_path.iterdir())
 
 
-def test_the_flags_tell_of_it():
+def test_help_mentions_default():
     for parser in (predict_parser(), demo_parser(), export_parser(), eval_parser()):
         assert "default: the weights in this repository" in " ".join(parser.format_help().split())

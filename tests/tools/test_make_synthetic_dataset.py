@@ -1,4 +1,4 @@
-"""Round trip: what a loader reads from a written tree is what the renderer made, to the step of the encoding."""
+"""Round trip: loaders read the rendered rooms from written trees, up to the quantization of the encoding."""
 
 import cv2
 import numpy as np
@@ -10,8 +10,8 @@ from datasets.synthetic import SyntheticRooms
 from utils.errors import UserError
 
 HEIGHT, WIDTH = 64, 128
-# Of beam, board, bookcase, ceiling, chair, clutter, column, door, floor, sofa, table, wall, window: ids on disk, and
-# labels in training. Whiteboards and bookshelves (30 and 10 of NYUv2-40) are not among the 25 kept classes.
+# Ids on disk, and labels in training, of beam, board, bookcase, ceiling, chair, clutter, column, door, floor, sofa,
+# table, wall and window. Whiteboards and bookshelves (30 and 10 of NYUv2-40) are not among Structured3D's 25 classes.
 IDS = {
     "MP3D": [30, 36, 32, 18, 4, 40, 25, 5, 3, 11, 6, 2, 10],
     "S2D3D": list(range(13)),
@@ -24,7 +24,7 @@ LABELS = {
     "Struc3D": [22, -1, -1, 16, 4, 24, 22, 7, 1, 5, 6, 0, 8],
     "Folder": list(range(13)),
 }
-STEP = {"MP3D": 1 / 4000, "S2D3D": 1 / 512, "Struc3D": 1 / 1000, "Folder": 1 / 1000}  # metres
+STEP = {"MP3D": 1 / 4000, "S2D3D": 1 / 512, "Struc3D": 1 / 1000, "Folder": 1 / 1000}  # meters
 
 
 @pytest.fixture(scope="module", params=["MP3D", "S2D3D", "Struc3D", "Folder"])
@@ -43,23 +43,23 @@ def val_within_train(layout) -> bool:
     return layout in ("MP3D", "S2D3D")
 
 
-def opened(layout, root, split, **special):
+def open_split(layout, root, split, **special):
     if layout == "Struc3D":
         special.setdefault("metric_depth", True)
     return build_dataset(layout, root, split, HEIGHT, WIDTH, **special)
 
 
 def test_counts(layout, root):
-    assert len(opened(layout, root, "train")) == 3
-    assert len(opened(layout, root, "test")) == 3
-    assert len(opened(layout, root, "val")) == 1
-    assert len(opened(layout, root, "train", hold_out_val=True)) == (2 if val_within_train(layout) else 3)
+    assert len(open_split(layout, root, "train")) == 3
+    assert len(open_split(layout, root, "test")) == 3
+    assert len(open_split(layout, root, "val")) == 1
+    assert len(open_split(layout, root, "train", hold_out_val=True)) == (2 if val_within_train(layout) else 3)
 
 
 def pairs(layout, root):
-    """Each test room as rendered, and the sample that is read; files lie in another order than rooms."""
+    """Yield each rendered test room with its sample; files are in another order than rooms."""
     rooms = SyntheticRooms("test", 3, HEIGHT, WIDTH)
-    samples = [opened(layout, root, "test")[i] for i in range(3)]
+    samples = [open_split(layout, root, "test")[i] for i in range(3)]
     for i in range(3):
         room = rooms.read(i)
         rgb = room.rgb.transpose(2, 0, 1)
@@ -75,7 +75,7 @@ def test_depth_labels_and_masks(layout, root):
 
 
 def test_normals(layout, root):
-    """Half a step in each of three components of a unit vector: at most 0.4 degrees, one step (clipped 256) 0.45."""
+    """Errors of half a step per component are at most 0.4 degrees; of one step (256 is clipped) 0.45 degrees."""
     for room, sample in pairs(layout, root):
         cosine = (sample["normal"].movedim(0, -1).double().numpy() * room.normal).sum(-1)
         assert np.degrees(np.arccos(cosine.clip(-1, 1))).max() < 0.45
@@ -83,8 +83,8 @@ def test_normals(layout, root):
 
 
 def test_stored_values(layout, root):
-    """The pictures themselves, by the formulas of the owners and read by another decoder."""
-    dataset = opened(layout, root, "test")
+    """The images, decoded with OpenCV and the formulas of the datasets' owners."""
+    dataset = open_split(layout, root, "test")
     rooms = {room.rgb.tobytes(): room for room in map(SyntheticRooms("test", 3, HEIGHT, WIDTH).read, range(3))}
     files = dataset.files[1]
     rgb = cv2.imread(str(root / files.rgb), cv2.IMREAD_UNCHANGED)[..., ::-1]
@@ -95,7 +95,7 @@ def test_stored_values(layout, root):
     ids = cv2.imread(str(root / files.semantic), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(ids, np.array(IDS[layout])[room.semantic])
     normal = cv2.imread(str(root / files.normal), cv2.IMREAD_UNCHANGED)[..., ::-1].astype(float)
-    if layout == "Struc3D":  # look-at (ours: z), up (-y), left (-x)
+    if layout == "Struc3D":  # axes: look-at (our z), up (-y), left (-x)
         x, y, z = -(normal[..., 2] / 128 - 1), -(normal[..., 1] / 128 - 1), normal[..., 0] / 128 - 1
         assert np.abs(np.stack([x, y, z], -1) - room.normal).max() < 1.01 / 128
     else:
@@ -105,14 +105,14 @@ def test_stored_values(layout, root):
 def test_relative_depth_of_structured3d(tmp_path):
     write_dataset("Struc3D", num=1, out=tmp_path / "tree", height=HEIGHT)
     relative, metric = (
-        opened("Struc3D", tmp_path / "tree", "test", metric_depth=metric)[0]["depth"] for metric in (False, True)
+        open_split("Struc3D", tmp_path / "tree", "test", metric_depth=metric)[0]["depth"] for metric in (False, True)
     )
     assert relative.max() == pytest.approx(10, abs=1e-5)
-    assert relative.max() <= 10, "the farthest point is valid"
+    assert relative.max() <= 10, "the farthest point must be valid"
     assert np.allclose(relative, metric / metric.max() * 10, atol=1e-5)
 
 
-def test_same_files_every_time(layout, root, tmp_path):
+def test_deterministic(layout, root, tmp_path):
     write_dataset(layout, num=3, out=tmp_path, height=HEIGHT)
     files = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
     assert len(files) == 4 * (6 if val_within_train(layout) else 7) + (2 if layout == "Folder" else 1)
@@ -121,7 +121,7 @@ def test_same_files_every_time(layout, root, tmp_path):
         assert (root / path).read_bytes() == (tmp_path / path).read_bytes()
 
 
-def test_other_folders_are_left_alone(tmp_path):
+def test_other_folders_are_rejected(tmp_path):
     write_dataset("S2D3D", num=1, out=tmp_path, height=32)
     write_dataset("S2D3D", num=1, out=tmp_path, height=32)
     with pytest.raises(UserError, match="holds something else"):

@@ -1,4 +1,4 @@
-"""From a synthetic release of Matterport3D, as its owners would publish it, to what --dataset MP3D reads."""
+"""Preparing a synthetic release of Matterport3D for --dataset MP3D."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def release(tmp_path_factory) -> Release:
 
 @pytest.fixture
 def raw(release, tmp_path) -> Release:
-    """A copy that may be damaged."""
+    """A copy of the release that tests may change."""
     shutil.copytree(release.root, tmp_path / "raw")
     return replace(release, root=tmp_path / "raw")
 
@@ -63,7 +63,7 @@ def check(out: Path) -> int:
 
 
 def away_from_edges(labels: np.ndarray) -> np.ndarray:
-    """Pixels all of whose neighbors have their label."""
+    """Mask of pixels whose neighbors all have the same label."""
     return cv2.erode(labels, np.ones((3, 3))) == cv2.dilate(labels, np.ones((3, 3)))
 
 
@@ -78,7 +78,7 @@ def assert_exact(maps: dict, release: Release) -> None:
 
 
 @pytest.mark.slow
-def test_prepared_panorama_is_the_rendered_one(release, prepared, capsys):
+def test_maps_match_rendering(release, prepared, capsys):
     maps = read(prepared)
     assert_exact(maps, release)
     level = np.abs(np.arcsin(RAYS[..., 1])) < np.radians(55)
@@ -89,12 +89,12 @@ def test_prepared_panorama_is_the_rendered_one(release, prepared, capsys):
 
 
 @pytest.mark.slow
-def test_what_is_said(raw, tmp_path, capsys):
+def test_summary_and_second_run(raw, tmp_path, capsys):
     assert run(raw, tmp_path / "out") == 0
-    screen = capsys.readouterr().out
-    assert "1 viewpoints prepared, 0 skipped" in screen
-    assert float(re.search(r"corrected by ([+-][\d.]+) degrees", screen)[1]) == pytest.approx(-HEADING, abs=0.05)
-    assert "= (x, -y, -z)" in screen, "the axes of the stored normals"
+    output = capsys.readouterr().out
+    assert "1 viewpoints prepared, 0 skipped" in output
+    assert float(re.search(r"corrected by ([+-][\d.]+) degrees", output)[1]) == pytest.approx(-HEADING, abs=0.05)
+    assert "= (x, -y, -z)" in output, "axes of the stored normals"
     record = json.loads((tmp_path / "out" / SCAN / "preparation" / f"{raw.viewpoint}.json").read_text())
     assert record["measured"]["heading"]["yaw"] == pytest.approx(-HEADING, abs=0.05)
     assert record["problems"] == record["measured"]["lacking"] == []
@@ -106,7 +106,7 @@ def test_what_is_said(raw, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_archives_as_downloaded(raw, prepared, tmp_path):
+def test_zipped_release(raw, prepared, tmp_path):
     zip_release(raw.root)
     assert run(raw, tmp_path / "out") == 0
     files = [path.relative_to(prepared) for path in prepared.rglob("*") if path.is_file()]
@@ -115,8 +115,8 @@ def test_archives_as_downloaded(raw, prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_depth_from_the_mesh(release, tmp_path):
-    """The poles are filled."""
+def test_depth_from_mesh(release, tmp_path):
+    """Depth and normals include the poles."""
     assert run(release, tmp_path, "--depth_from", "mesh") == 0
     maps = read(tmp_path)
     assert_exact(maps, release)
@@ -126,12 +126,12 @@ def test_depth_from_the_mesh(release, tmp_path):
 
 @pytest.mark.slow
 def test_normals_along_other_axes(raw, prepared, tmp_path, capsys):
-    """Whatever the order of the published axes is, the prepared normals are the same."""
-    for path in raw.folder("normal").glob("*_ny.png"):
-        other = path.with_name(path.name.replace("_ny", "_nz"))
-        y, z = path.read_bytes(), other.read_bytes()
-        path.write_bytes(z)
-        other.write_bytes(y)
+    """The prepared normals do not depend on the order of the published axes."""
+    for y_path in raw.folder("normal").glob("*_ny.png"):
+        z_path = y_path.with_name(y_path.name.replace("_ny", "_nz"))
+        y, z = y_path.read_bytes(), z_path.read_bytes()
+        y_path.write_bytes(z)
+        z_path.write_bytes(y)
     assert run(raw, tmp_path / "out", "--only", "normal") == 0
     assert "= (x, -z, -y)" in capsys.readouterr().out
     path = viewpoint_files(SCAN, raw.viewpoint).normal
@@ -139,20 +139,20 @@ def test_normals_along_other_axes(raw, prepared, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_said_and_the_rest_is_made(raw, tmp_path, capsys):
-    """A view of depth, one normal map, the mesh, and a skybox without poses."""
+def test_missing_files_are_reported(raw, tmp_path, capsys):
+    """A view's depth and normals, the mesh, and the poses of a skybox are missing; the other maps are made."""
     (raw.folder("depth") / f"{raw.viewpoint}_d1_2.png").unlink()
     (raw.folder("normal") / f"{raw.viewpoint}_d1_4_ny.png").write_bytes(b"")
     (raw.folder("mesh") / f"{SCAN}.ply").unlink()
     other = "01fa989e503048b7979ab2ce51cecf78"
     (raw.folder("skybox") / f"{other}_skybox0_sami.jpg").touch()
     assert run(raw, tmp_path / "out") == 1
-    screen = capsys.readouterr().out
-    assert "1 incomplete" in screen
-    assert "_d1_2.png" in screen
-    assert "_d1_4_ny.png" in screen
-    assert re.search(rf"not made: .*{SCAN}\.ply is missing", screen)
-    assert f"{SCAN}/{other}" in screen
+    output = capsys.readouterr().out
+    assert "1 incomplete" in output
+    assert "_d1_2.png" in output
+    assert "_d1_4_ny.png" in output
+    assert re.search(rf"not made: .*{SCAN}\.ply is missing", output)
+    assert f"{SCAN}/{other}" in output
     files = viewpoint_files(SCAN, raw.viewpoint)
     assert (tmp_path / "out" / files.depth).is_file()
     assert (tmp_path / "out" / files.normal).is_file()
@@ -160,7 +160,7 @@ def test_what_is_missing_is_said_and_the_rest_is_made(raw, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_only_what_is_needed_is_read(raw, tmp_path, capsys):
+def test_only_files_of_task_are_needed(raw, tmp_path, capsys):
     for kind in ("normal", "mesh", "color"):
         shutil.rmtree(raw.folder(kind))
     (raw.root / "category_mapping.tsv").unlink()
@@ -169,28 +169,28 @@ def test_only_what_is_needed_is_read(raw, tmp_path, capsys):
         "matterport_skybox_images",
         "undistorted_depth_images",
     ]
-    assert "made nevertheless: heading not verified" in capsys.readouterr().out
+    assert "warning: heading not verified" in capsys.readouterr().out
 
 
-def change(out: Path, kind: str, work) -> None:
-    """Change one image of the only viewpoint of a tree."""
+def change(out: Path, kind: str, function) -> None:
+    """Change an image of the only viewpoint in a tree."""
     path = next(out.glob(getattr(viewpoint_files("*", "*"), kind)))
-    Image.fromarray(work(np.array(Image.open(path)))).save(path)
+    Image.fromarray(function(np.array(Image.open(path)))).save(path)
 
 
-def winner() -> tuple[np.ndarray, np.ndarray]:
-    """Of each pixel, the cosine to the axis of the view that it is taken from, and the number of that view (H, W)."""
+def source_views() -> tuple[np.ndarray, np.ndarray]:
+    """The view that each pixel is taken from: cosine to its axis, and its index, (H, W) each."""
     axes = np.stack([nominal_rotation(camera, yaw)[:, 2] for camera in range(3) for yaw in range(6)])
     cosines = RAYS @ axes.T
     return cosines.max(axis=-1), cosines.argmax(axis=-1)
 
 
 def z_depth(units: np.ndarray) -> np.ndarray:
-    return np.rint(units * winner()[0]).astype(np.uint16)
+    return np.rint(units * source_views()[0]).astype(np.uint16)
 
 
-def in_views(codes: np.ndarray) -> np.ndarray:
-    rotations = np.stack([nominal_rotation(camera, yaw) for camera in range(3) for yaw in range(6)])[winner()[1]]
+def in_view_frames(codes: np.ndarray) -> np.ndarray:
+    rotations = np.stack([nominal_rotation(camera, yaw) for camera in range(3) for yaw in range(6)])[source_views()[1]]
     normal = np.einsum("hwji,hwj->hwi", rotations, codes / 127.5 - 1)
     return np.where(codes.any(axis=-1, keepdims=True), np.rint(127.5 * normal + 127.5), 0).astype(np.uint8)
 
@@ -199,8 +199,8 @@ def in_millimeters(units: np.ndarray) -> np.ndarray:
     return np.rint(units / 4).astype(np.uint16)
 
 
-def neighboring_ids(ids: np.ndarray) -> np.ndarray:
-    return ids - np.uint8(1)  # the mpcat40 index
+def mpcat40_indices(ids: np.ndarray) -> np.ndarray:
+    return ids - np.uint8(1)
 
 
 @pytest.mark.slow
@@ -209,11 +209,11 @@ def neighboring_ids(ids: np.ndarray) -> np.ndarray:
     [
         ("depth", z_depth, "not the distance along the ray"),
         ("depth", in_millimeters, "unit of depth"),
-        ("normal", in_views, "normals disagree with depth"),
-        ("semantic", neighboring_ids, "wrong labels"),
+        ("normal", in_view_frames, "normals disagree with depth"),
+        ("semantic", mpcat40_indices, "wrong labels"),
     ],
 )
-def test_wrong_ways_are_found(prepared, tmp_path, capsys, kind, fault, words):
+def test_check_finds_faults(prepared, tmp_path, capsys, kind, fault, words):
     shutil.copytree(prepared, tmp_path / "out")
     change(tmp_path / "out", kind, fault)
     assert check(tmp_path / "out") == 1
@@ -221,19 +221,19 @@ def test_wrong_ways_are_found(prepared, tmp_path, capsys, kind, fault, words):
 
 
 @pytest.mark.slow
-def test_a_heading_off_by_half_a_degree_is_found(release, tmp_path, capsys):
-    """At the height at which panoramas are used."""
+def test_check_finds_heading_error(release, tmp_path, capsys):
+    """Half a degree, at the default height."""
     assert run(release, tmp_path, "--height", "512", "--only", "depth") == 0
     arguments = ["--dataset", "MP3D", "--dataset_rootdir", str(tmp_path), "--partial", "--task", "depth"]
     assert check_dataset.main([*arguments, "--num_workers", "0"]) == 0
-    turn = erp_rays(512, 1024) @ yaw_rotation(np.radians(0.5))
-    change(tmp_path, "rgb", lambda rgb: sample_erp(rgb, turn))
+    rays = erp_rays(512, 1024) @ yaw_rotation(np.radians(0.5))
+    change(tmp_path, "rgb", lambda rgb: sample_erp(rgb, rays))
     assert check_dataset.main([*arguments, "--num_workers", "0"]) == 1
     assert "differ in heading" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_mistakes(tmp_path, capsys):
-    """One line that names the flag or the file, and nothing is written."""
+def test_user_errors(tmp_path, capsys):
+    """One line names the flag or file, and nothing is written."""
     raw = tmp_path / "raw"
     camera_file = raw / "s" / "undistorted_camera_parameters" / "s.conf"
     camera_file.parent.mkdir(parents=True)
@@ -255,7 +255,7 @@ def test_mistakes(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_made_in_another_way(tmp_path, capsys):
+def test_out_with_other_settings(tmp_path, capsys):
     camera_file = tmp_path / "raw" / "s" / "undistorted_camera_parameters" / "s.conf"
     camera_file.parent.mkdir(parents=True)
     camera_file.touch()
@@ -268,16 +268,17 @@ def test_a_folder_made_in_another_way(tmp_path, capsys):
 
 
 def write_viewpoints(root: Path) -> None:
-    """Two scans of five and four viewpoints, with cameras alone."""
+    """Write the camera files of two scans, with five and four viewpoints."""
     for scan, number in (("a", 5), ("b", 4)):
         path = root / scan / "undistorted_camera_parameters" / f"{scan}.conf"
         path.parent.mkdir(parents=True)
         pose = " ".join(str(value) for value in np.eye(4).ravel())
-        names = [f"scan {scan}{i}_d1_0.png {scan}{i}_i1_0.jpg {pose}" for i in range(number)]
-        path.write_text("\n".join(["intrinsics_matrix 50 0 30 0 50 20 0 0 1", *names]))
+        lines = [f"scan {scan}{i}_d1_0.png {scan}{i}_i1_0.jpg {pose}" for i in range(number)]
+        path.write_text("\n".join(["intrinsics_matrix 50 0 30 0 50 20 0 0 1", *lines]))
 
 
-def test_shards_cover_all_viewpoints_once(tmp_path, capsys):
+def test_shards(tmp_path, capsys):
+    """Every viewpoint is in one shard, and shards are of similar size."""
     write_viewpoints(tmp_path / "raw")
     found = []
     for part in range(1, 5):
@@ -291,29 +292,30 @@ def test_shards_cover_all_viewpoints_once(tmp_path, capsys):
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-def test_a_damaged_camera_file_does_not_stop_the_others(tmp_path, capsys):
+def test_damaged_camera_file(tmp_path, capsys):
+    """Other scans are still prepared."""
     write_viewpoints(tmp_path / "raw")
     path = tmp_path / "raw" / "a" / "undistorted_camera_parameters" / "a.conf"
     path.write_text(path.read_text()[:-5])
     arguments = ["--raw", tmp_path / "raw", "--out", tmp_path / "out", "--num_workers", 0, "--only", "depth"]
     assert prepare_matterport3d.main([str(argument) for argument in arguments]) == 1
-    screen = capsys.readouterr().out
-    assert re.search(r"scan not used: .*a\.conf, line 6", screen)
-    assert "b3_skybox0" in screen
+    output = capsys.readouterr().out
+    assert re.search(r"scan not used: .*a\.conf, line 6", output)
+    assert "b3_skybox0" in output
 
 
 def test_causes_are_counted():
     problems = [f"/raw/{number:032x}_d0_1.png is missing" for number in range(3)]
     outcomes = [Outcome("s", str(number), problems=[problem]) for number, problem in enumerate(problems)]
     lines = prepare_matterport3d.report(Summary(2, [*outcomes, Outcome("s", "4")], [], []), seconds=30)
-    assert lines[0] == "1 viewpoints prepared, 2 skipped (there already), 3 incomplete"
+    assert lines[0] == "1 viewpoints prepared, 2 skipped (exist already), 3 incomplete"
     assert lines[1] == "8.0 viewpoints per minute"
     assert lines[-1] == "not made: 3 times /raw/*_d0_1.png is missing"
 
 
 @pytest.mark.slow
-def test_the_mesh_of_the_release(release):
-    """Every face has a category of the mapping."""
+def test_mesh_categories(release):
+    """The mapping has the categories of all faces."""
     mesh = parse_ply(RawScan(release.root / SCAN).read("mesh", f"{SCAN}.ply"), "mesh")
     text = (release.root / "category_mapping.tsv").read_text()
     assert set(mesh.category.tolist()) <= {int(line.partition("\t")[0]) for line in text.splitlines()[1:]}

@@ -1,4 +1,4 @@
-"""The tree that tools/prepare_nyuv2.py makes of the owners' file, and of the hub's."""
+"""tools/prepare_nyuv2.py converts the owners' files and the hub's."""
 
 import json
 import shutil
@@ -36,11 +36,11 @@ def opened(root, split="test", **more):
     return NYUv2(root, split, 48, 64, **more)
 
 
-def test_prepared_images_are_the_windows_of_the_owners(owners, tmp_path, capsys):
+def test_images_are_the_owners_windows(owners, tmp_path, capsys):
     assert prepare(owners, tmp_path / "out") == 0
-    screen = capsys.readouterr().out
-    assert "6 images written" in screen
-    assert "Eigen, stored along left-up-back" in screen
+    output = capsys.readouterr().out
+    assert "6 images written" in output
+    assert "Eigen, stored along left-up-back" in output
     source, prepared = opened(owners), opened(tmp_path / "out")
     assert prepared.layout.letter == "B"
     assert prepared.ids == source.ids
@@ -58,10 +58,10 @@ def test_prepared_images_are_the_windows_of_the_owners(owners, tmp_path, capsys)
     assert held_out.ids == opened(owners, "val", hold_out_val=True).ids
 
 
-def test_a_stopped_run_goes_on(owners, tmp_path, capsys):
+def test_resuming(owners, tmp_path, capsys):
     out = tmp_path / "out"
     prepare(owners, out)
-    whole = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    expected = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     shutil.rmtree(out / "gt_sets")
     lost = out / "normals" / "0004.npy"
     lost.unlink()
@@ -70,10 +70,10 @@ def test_a_stopped_run_goes_on(owners, tmp_path, capsys):
     assert prepare(owners, out) == 0
     assert "1 images written" in capsys.readouterr().out
     assert (out / "normals" / "0003.npy").stat().st_mtime_ns == untouched
-    assert whole == {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert expected == {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-def test_other_options_need_another_folder(owners, tmp_path, capsys):
+def test_out_with_other_content(owners, tmp_path, capsys):
     out = tmp_path / "out"
     prepare(owners, out)
     for more in (["--raw_depth"], ["--normals", "depth"]):
@@ -89,7 +89,7 @@ def test_other_options_need_another_folder(owners, tmp_path, capsys):
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
 
 
-def test_without_normals_they_are_estimated_and_marked(raw, tmp_path, capsys):
+def test_estimated_normals(raw, tmp_path, capsys):
     shutil.rmtree(raw / "normals_gt")
     assert prepare(raw, tmp_path / "out", "--raw_depth") == 0
     assert "estimated from the depth" in capsys.readouterr().out
@@ -100,7 +100,8 @@ def test_without_normals_they_are_estimated_and_marked(raw, tmp_path, capsys):
     assert opened(tmp_path / "out")[0]["normal_mask"].any()
 
 
-def test_damaged_images_are_named_and_the_tree_is_not_finished(raw, tmp_path, capsys):
+def test_damaged_image(raw, tmp_path, capsys):
+    """It is named, and the tree stays unfinished."""
     (raw / "normals_gt" / "masks" / "0001.png").write_bytes(b"")
     assert prepare(raw, tmp_path / "out") == 1
     captured = capsys.readouterr()
@@ -109,7 +110,7 @@ def test_damaged_images_are_named_and_the_tree_is_not_finished(raw, tmp_path, ca
     assert not (tmp_path / "out" / "gt_sets").exists()
 
 
-def test_copies_that_need_no_preparation_are_refused(tmp_path, capsys):
+def test_prepared_copies_are_rejected(tmp_path, capsys):
     write_nyu_dataset("NYUv2-M", 1, tmp_path / "raw", HEIGHT)
     with pytest.raises(SystemExit):
         prepare(tmp_path / "raw", tmp_path / "out")
@@ -117,7 +118,7 @@ def test_copies_that_need_no_preparation_are_refused(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_parquet_files_become_npy_files(tmp_path):
+def test_parquet_files(tmp_path):
     pytest.importorskip("pyarrow")
     write_nyu_dataset("NYUv2-H", NUM, tmp_path / "raw", HEIGHT)
     assert prepare(tmp_path / "raw", tmp_path / "out") == 0
@@ -131,7 +132,7 @@ def test_parquet_files_become_npy_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_write_the_same(owners, tmp_path):
+def test_worker_process(owners, tmp_path):
     arguments = ["--raw", str(owners), "--out", str(tmp_path / "one"), "--num_workers", "1"]
     assert prepare_nyuv2.main(arguments) == 0
     prepare(owners, tmp_path / "here")

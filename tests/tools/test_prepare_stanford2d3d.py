@@ -1,4 +1,4 @@
-"""From the owners' encodings of Stanford2D3D, written here from synthetic rooms, to what --dataset S2D3D reads."""
+"""Preparing synthetic rooms, in the published encodings of Stanford2D3D, for --dataset S2D3D."""
 
 import functools
 import json
@@ -22,17 +22,17 @@ CLASSES = [
     *("beam", "board", "bookcase", "ceiling", "chair", "clutter", "column"),
     *("door", "floor", "sofa", "table", "wall", "window"),
 ]
-INSTANCES = 30  # of each class in the list of labels: enough for numbers above 255, which need a second channel
+INSTANCES = 30  # per class in the list of labels, enough for indices above 255, which need a second channel
 SUFFIXES = {"pose": "_pose.json", "rgb": "_rgb.png", "depth": "_depth.png", "semantic": "_semantic.png"}
 SUFFIXES["normal"] = "_normals.png"
 MODALITIES = ("rgb", "depth", "semantic", "normal")
 
-# From our camera axes (x right, y down, z forward) to those that the owners' camera might have.
+# From our camera axes (x right, y down, z forward) to possible axes of the owners' camera.
 RIGHT_DOWN_FORWARD = np.eye(3)
 RIGHT_UP_BACK = np.diag([1.0, -1.0, -1.0])
 RIGHT_FORWARD_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
-# Marked in the raw panoramas, in raw pixels.
+# Regions of the raw panoramas, in raw pixels.
 NO_DEPTH = np.s_[40:60, 20:60]
 NO_NORMAL = np.s_[50:80, 100:140]
 BLACK = np.s_[100:128, :]
@@ -42,7 +42,7 @@ UNKNOWN_ENTRY = np.s_[60:70, 180:200]
 
 @dataclass
 class Raw:
-    """One panorama: what it shows, and where its files lie."""
+    """A published panorama: its room and its files."""
 
     room: Panorama
     root: Path
@@ -67,9 +67,9 @@ def room_of(index: int) -> Panorama:
 def write_raw(
     root: Path, area: str, index: int, axes: np.ndarray = RIGHT_DOWN_FORWARD, transposed: bool = True, yaw: float = 0.6
 ) -> Raw:
-    """A room as the owners would store it, seen by a camera whose right axis is `yaw` from the x axis of the building.
+    """Write a room in the owners' format; the camera's right axis is rotated by `yaw` from the building's x axis.
 
-    `axes` and `transposed` say what the pose means: the matrix, or its transpose, leads from the building to the axes.
+    `axes` and `transposed` define the pose: the matrix, or its transpose, maps from the building to the axes.
     """
     room = room_of(index)
     raw = Raw(room, root, area, f"camera_{index:032x}_office_{index}_frame_equirectangular_domain")
@@ -123,14 +123,14 @@ def tool(tmp_path, monkeypatch):
 
 
 def sampled(array: np.ndarray) -> np.ndarray:
-    """The nearest pixel at half the size: centres of small pixels lie between two, of which the later is taken."""
+    """Half the size, by nearest neighbor: centers lie between two raw pixels, of which the later one is taken."""
     return array[1::2, 1::2]
 
 
-def marked(where: tuple[slice, slice]) -> np.ndarray:
-    """The marked pixels at half the size."""
+def region_mask(region: tuple[slice, slice]) -> np.ndarray:
+    """Mask of a region at half the size."""
     mask = np.zeros((RAW_HEIGHT, 2 * RAW_HEIGHT), bool)
-    mask[where] = True
+    mask[region] = True
     return sampled(mask)
 
 
@@ -139,7 +139,7 @@ def outputs(out: Path, raw: Raw) -> list[Path]:
 
 
 def degrees_off(sample: dict, room: Panorama) -> np.ndarray:
-    """Angles between the normals of a sample and those of its room, where the sample has any."""
+    """Angles between the normals of a sample and of its room, where the sample has normals."""
     normal = sample["normal"].permute(1, 2, 0).double().numpy()
     cosines = (normal * sampled(room.normal)).sum(-1)[sample["normal_mask"][0].numpy()]
     return np.degrees(np.arccos(cosines.clip(-1, 1)))
@@ -149,7 +149,7 @@ def test_round_trip(tool, tmp_path, capsys):
     rooms = {"train": write_raw(tmp_path / "raw", "area_1", 0), "test": write_raw(tmp_path / "raw", "area_5b", 1)}
     assert tool() == 0
     printed = capsys.readouterr().out
-    assert "2 panoramas prepared, 0 skipped (there already), 0 could not be used" in printed
+    assert "2 panoramas prepared, 0 skipped (exist already), 0 unusable" in printed
     assert "normals: 2 panoramas with the transpose of camera_rt_matrix and axes (x, y, z), median angle" in printed
     for split, raw in rooms.items():
         dataset = build_dataset("S2D3D", str(tmp_path / "out"), split, HEIGHT, 2 * HEIGHT)
@@ -157,33 +157,33 @@ def test_round_trip(tool, tmp_path, capsys):
         sample = dataset[0]
 
         means = raw.room.rgb.reshape(HEIGHT, 2, 2 * HEIGHT, 2, 3).mean(axis=(1, 3))
-        means[marked(BLACK)] = 0
+        means[region_mask(BLACK)] = 0
         assert np.abs(sample["rgb"].permute(1, 2, 0).numpy() * 255 - means).max() <= 1
 
         depth, known = sample["depth"][0].numpy(), sample["depth_mask"][0].numpy()
-        np.testing.assert_array_equal(known, ~marked(NO_DEPTH))
+        np.testing.assert_array_equal(known, ~region_mask(NO_DEPTH))
         assert np.abs(depth - sampled(raw.room.depth))[known].max() <= 0.5 / 512 + 1e-6
         assert not depth[~known].any()
 
-        ignored = marked(BLACK) | marked(UNKNOWN_COLOR) | marked(UNKNOWN_ENTRY)
+        ignored = region_mask(BLACK) | region_mask(UNKNOWN_COLOR) | region_mask(UNKNOWN_ENTRY)
         labels = np.where(ignored, -1, sampled(raw.room.semantic))
         np.testing.assert_array_equal(sample["semantic"].numpy(), labels)
 
-        np.testing.assert_array_equal(sample["normal_mask"][0].numpy(), ~marked(NO_NORMAL))
+        np.testing.assert_array_equal(sample["normal_mask"][0].numpy(), ~region_mask(NO_NORMAL))
         assert degrees_off(sample, raw.room).max() < 1
         stored = np.array(Image.open(outputs(tmp_path / "out", raw)[3]))
-        assert not stored[marked(NO_NORMAL)].any()
+        assert not stored[region_mask(NO_NORMAL)].any()
 
 
-def test_sizes_and_types_of_the_files(tool, tmp_path):
+def test_sizes_and_types(tool, tmp_path):
     raw = write_raw(tmp_path / "raw", "area_3", 0)
     assert tool() == 0
-    pictures = [np.array(Image.open(path)) for path in outputs(tmp_path / "out", raw)]
-    small = (HEIGHT, 2 * HEIGHT)
-    assert [picture.shape for picture in pictures] == [(*small, 3), small, small, (*small, 3)]
-    assert [picture.dtype for picture in pictures] == [np.uint8, np.uint16, np.uint8, np.uint8]
-    assert (pictures[1][marked(NO_DEPTH)] == 65535).all()
-    assert set(np.unique(pictures[2])) <= {*range(13), 255}
+    images = [np.array(Image.open(path)) for path in outputs(tmp_path / "out", raw)]
+    size = (HEIGHT, 2 * HEIGHT)
+    assert [image.shape for image in images] == [(*size, 3), size, size, (*size, 3)]
+    assert [image.dtype for image in images] == [np.uint8, np.uint16, np.uint8, np.uint8]
+    assert (images[1][region_mask(NO_DEPTH)] == 65535).all()
+    assert set(np.unique(images[2])) <= {*range(13), 255}
 
 
 @pytest.mark.parametrize("yaw", [0.6, -2.3])
@@ -196,7 +196,7 @@ def test_sizes_and_types_of_the_files(tool, tmp_path):
         (RIGHT_FORWARD_UP, "(x, -z, y)"),
     ],
 )
-def test_whatever_the_pose_means(tool, tmp_path, capsys, axes, names, transposed, yaw):
+def test_pose_conventions(tool, tmp_path, capsys, axes, names, transposed, yaw):
     raw = write_raw(tmp_path / "raw", "area_1", 0, axes, transposed, yaw)
     assert tool() == 0
     matrix = "the transpose of camera_rt_matrix" if transposed else "camera_rt_matrix itself"
@@ -215,13 +215,13 @@ def test_normals_away_from_the_camera(tool, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.001, -0.001])
-def test_what_the_owners_say_wins_a_draw(tool, tmp_path, capsys, yaw):
-    write_raw(tmp_path / "raw", "area_1", 0, RIGHT_FORWARD_UP, transposed=False, yaw=yaw)  # a matrix close to 1
+def test_documented_convention_wins_ties(tool, tmp_path, capsys, yaw):
+    write_raw(tmp_path / "raw", "area_1", 0, RIGHT_FORWARD_UP, transposed=False, yaw=yaw)  # nearly the identity
     assert tool() == 0
     assert "1 panoramas with the transpose of camera_rt_matrix and axes (x, -z, y)" in capsys.readouterr().out
 
 
-def test_a_second_run_does_only_what_is_left(tool, tmp_path, capsys):
+def test_resuming(tool, tmp_path, capsys):
     first, second = (write_raw(tmp_path / "raw", "area_1", index) for index in (0, 1))
     assert tool() == 0
     files = outputs(tmp_path / "out", first) + outputs(tmp_path / "out", second)
@@ -233,7 +233,7 @@ def test_a_second_run_does_only_what_is_left(tool, tmp_path, capsys):
 
     files[5].unlink()
     assert tool() == 0
-    assert "1 panoramas prepared, 1 skipped (there already), 0 could not be used" in capsys.readouterr().out
+    assert "1 panoramas prepared, 1 skipped (exist already), 0 unusable" in capsys.readouterr().out
     assert [path.read_bytes() for path in files] == content
     assert [path.stat().st_mtime_ns for path in files[:4]] == written[:4]
 
@@ -289,7 +289,7 @@ def crop_width(raw: Raw) -> Path:
 
 
 def turn_a_little(raw: Raw) -> Path:
-    """Normals of another heading, 35 degrees off: level surfaces still fit."""
+    """A pose whose heading is off by 35 degrees: level surfaces still fit."""
     path = raw.file("pose")
     matrix = np.array(json.loads(path.read_text())["camera_rt_matrix"])
     cos, sin = np.cos(np.radians(35)), np.sin(np.radians(35))
@@ -299,7 +299,7 @@ def turn_a_little(raw: Raw) -> Path:
 
 
 def turn_normals(raw: Raw) -> Path:
-    """Normals that no pose leads to: of another panorama, upside down."""
+    """Normals that fit no pose: upside down and shifted."""
     colors = np.array(Image.open(raw.file("normal")))
     Image.fromarray(np.roll(colors[::-1], 37, axis=1)).save(raw.file("normal"))
     return raw.file("normal")
@@ -310,7 +310,7 @@ def lose_depth(raw: Raw) -> Path:
     return raw.file("normal")
 
 
-def grey_semantic(raw: Raw) -> Path:
+def gray_semantic(raw: Raw) -> Path:
     Image.open(raw.file("semantic")).convert("L").save(raw.file("semantic"))
     return raw.file("semantic")
 
@@ -335,16 +335,17 @@ def color_depth(raw: Raw) -> Path:
         (turn_a_little, "the normals do not fit the depth"),
         (turn_normals, "the normals do not fit the depth"),
         (lose_depth, "too few pixels have both a normal and a depth"),
-        (grey_semantic, "holds 8-bit gray pixels: expected 8-bit color"),
+        (gray_semantic, "holds 8-bit gray pixels: expected 8-bit color"),
         (color_depth, "holds 8-bit color pixels: expected 16-bit gray"),
     ],
 )
-def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damage, reason):
+def test_unusable_panorama(tool, tmp_path, capsys, damage, reason):
+    """It is named with the reason, and nothing of it is written."""
     bad, good = write_raw(tmp_path / "raw", "area_1", 0), write_raw(tmp_path / "raw", "area_1", 1)
     path = damage(bad)
     assert tool() == 1
     printed = capsys.readouterr()
-    assert "1 panoramas prepared, 0 skipped (there already), 1 could not be used" in printed.out
+    assert "1 panoramas prepared, 0 skipped (exist already), 1 unusable" in printed.out
     line = next(line for line in printed.err.splitlines() if line.startswith("not used: "))
     assert str(path) in line
     assert reason in line
@@ -363,7 +364,7 @@ def test_unusable_panoramas_are_named_and_left_out(tool, tmp_path, capsys, damag
         ('["<UNK>_0_<UNK>_0_0", "lamp_1_office_1_1"]', "'lamp_1_office_1_1' does not begin with a known class"),
     ],
 )
-def test_label_list_that_cannot_be_used(tool, tmp_path, capsys, content, message):
+def test_unusable_label_list(tool, tmp_path, capsys, content, message):
     write_raw(tmp_path / "raw", "area_1", 0)
     path = tmp_path / "raw" / "semantic_labels.json"
     path.unlink()
@@ -377,7 +378,7 @@ def test_label_list_that_cannot_be_used(tool, tmp_path, capsys, content, message
     assert not (tmp_path / "out").exists()
 
 
-def test_label_list_elsewhere(tool, tmp_path):
+def test_label_list_option(tool, tmp_path):
     write_raw(tmp_path / "raw", "area_1", 0)
     (tmp_path / "raw" / "semantic_labels.json").rename(tmp_path / "labels.json")
     assert tool("--semantic_labels", str(tmp_path / "labels.json")) == 0
@@ -387,7 +388,7 @@ def test_no_panorama(tool, capsys):
     assert tool() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --raw ")
-    assert "holds no panorama as published" in line
+    assert "holds no published panoramas" in line
 
 
 def test_raw_is_required(monkeypatch, capsys):
@@ -400,11 +401,11 @@ def test_raw_is_required(monkeypatch, capsys):
     assert "--raw" in line
 
 
-@pytest.mark.slow  # processes that import torch
-def test_two_processes(tool, tmp_path, capsys):
+@pytest.mark.slow  # a process that imports torch
+def test_worker_process(tool, tmp_path, capsys):
     rooms = [write_raw(tmp_path / "raw", "area_1", index) for index in range(3)]
     remove_pose(rooms[1])
-    assert tool("--num_workers", "2") == 1
+    assert tool("--num_workers", "1") == 1
     assert f"not used: {rooms[1].file('pose')} is missing" in capsys.readouterr().err
     dataset = build_dataset("S2D3D", str(tmp_path / "out"), "train", HEIGHT, 2 * HEIGHT)
     assert len(dataset) == 2

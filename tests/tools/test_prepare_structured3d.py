@@ -1,4 +1,4 @@
-"""From archives as published to what --dataset Struc3D reads."""
+"""Preparing archives of Structured3D for --dataset Struc3D."""
 
 import re
 import zipfile
@@ -57,8 +57,8 @@ def written(raw: Path) -> set[str]:
     return {f"{scene[6:]}/{room}/{name}" for scene, _, room, _, _, name in files}
 
 
-def spoil(raw: Path, archive: str, member: str) -> None:
-    """Change a byte of a member, whose checksum is then wrong."""
+def corrupt(raw: Path, archive: str, member: str) -> None:
+    """Change a byte of a member, so that its checksum is wrong."""
     path = raw / archive
     with zipfile.ZipFile(path) as opened:
         info = opened.getinfo(member)
@@ -67,14 +67,14 @@ def spoil(raw: Path, archive: str, member: str) -> None:
     path.write_bytes(data)
 
 
-def test_rooms_as_published(raw, images, capsys):
+def test_rooms(raw, images, capsys):
     assert run(raw) == 0
     rooms = ["00000/485142", "00000/485150", "03000/7", "03250/2001"]
     assert written(raw) == {f"{room}/{file}.png" for room in rooms for file in FILES.values()}
-    screen = capsys.readouterr().out
-    assert screen.splitlines()[0].startswith("4 rooms written, 0 skipped")
-    assert "1 in invalid scenes" in screen
-    assert "train: 2 of 18334 rooms\nval: 1 of 1776 rooms\ntest: 1 of 1691 rooms\n" in screen
+    output = capsys.readouterr().out
+    assert output.splitlines()[0].startswith("4 rooms written, 0 skipped")
+    assert "1 in invalid scenes" in output
+    assert "train: 2 of 18334 rooms\nval: 1 of 1776 rooms\ntest: 1 of 1691 rooms\n" in output
     for split, number in (("train", 2), ("val", 1), ("test", 1)):
         dataset = build_dataset("Struc3D", str(raw.parent / "out"), split=split, height=HEIGHT, width=2 * HEIGHT)
         assert len(dataset) == number
@@ -91,18 +91,18 @@ def test_existing_rooms_are_skipped(raw, capsys):
     assert len(written(raw)) == 16
 
 
-def test_a_damaged_member(raw, capsys):
-    """Its room is left out completely, and named with the file and the archive."""
+def test_damaged_member(raw, capsys):
+    """Its room is omitted completely, and reported with file and archive."""
     member = "Structured3D/scene_00000/2D_rendering/485150/panorama/full/depth.png"
-    spoil(raw, "Structured3D_panorama_00.zip", member)
+    corrupt(raw, "Structured3D_panorama_00.zip", member)
     assert run(raw) == 1
     assert {name.rpartition("/")[0] for name in written(raw)} == {"00000/485142", "03000/7", "03250/2001"}
-    screen = capsys.readouterr().out
-    assert re.search(r"left out: scene_00000/2D_rendering/485150.*depth\.png in Structured3D_panorama_00\.zip", screen)
-    assert "train: 1 of 18334" in screen
+    output = capsys.readouterr().out
+    assert re.search(r"omitted: scene_00000/2D_rendering/485150.*depth\.png in Structured3D_panorama_00\.zip", output)
+    assert "train: 1 of 18334" in output
 
 
-def test_a_damaged_archive(raw, capsys):
+def test_damaged_archive(raw, capsys):
     path = raw / "Structured3D_panorama_01.zip"
     path.write_bytes(path.read_bytes()[:-40])
     assert run(raw) == 1
@@ -110,7 +110,7 @@ def test_a_damaged_archive(raw, capsys):
     assert re.search(r"archive not used: .*Structured3D_panorama_01\.zip", capsys.readouterr().out)
 
 
-def test_a_missing_member(raw, capsys):
+def test_missing_member(raw, capsys):
     member = "scene_00001/2D_rendering/1/panorama/full/rgb_rawlight.png"
     with zipfile.ZipFile(raw / "Structured3D_panorama_02.zip", "w") as archive:
         archive.writestr(member, b"")
@@ -118,7 +118,7 @@ def test_a_missing_member(raw, capsys):
     assert "scene_00001/2D_rendering/1/panorama/full/depth.png is in no archive" in capsys.readouterr().out
 
 
-def test_only_some_maps(raw):
+def test_only_maps_of_task(raw):
     assert run(raw, "--only", "depth") == 0
     assert {name.rpartition("/")[2] for name in written(raw)} == {"rgb_rawlight.png", "depth.png"}
     assert run(raw, "--only", "depth_normal") == 0

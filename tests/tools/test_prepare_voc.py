@@ -1,4 +1,4 @@
-"""The lists of VOC by their rule, and what is left as it is."""
+"""tools/prepare_voc.py writes lists and masks by the rule, and overwrites nothing."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def write_list(root, year, name, ids):
 
 @pytest.fixture
 def root(tmp_path):
-    """000001 to 000003 of 2007 are for training, 000004 and 000005 for testing; 2012 holds copies of most of them."""
+    """VOC2007 has training images 000001 to 000003 and test images 000004 and 000005; VOC2012 has copies of most."""
     write_list(tmp_path, "2007", "Main/trainval", ["000001", "000002", "000003"])
     write_list(tmp_path, "2007", "Main/test", ["000004", "000005"])
     write_list(tmp_path, "2007", "Segmentation/trainval", ["000001", "000002"])
@@ -46,9 +46,9 @@ def masks(root, year):
     return {path.stem: int(np.array(Image.open(path))[0, 0]) for path in folder.glob("*.png")}
 
 
-def test_the_rule(root, capsys):
+def test_rule(root, capsys):
     run(root, "--sbd", root / "sbd")
-    # Without 000001, whose copy in 2012 is for testing.
+    # Without 000001, whose copy in 2012 is a test image.
     assert read_ids(root, "2007", "trainvalsegdet") == ["000002", "000003"]
     # Without copies of 000004 and 000005, and with 2009_000001, which SBD adds.
     assert read_ids(root, "2012", "trainvalsegdet") == ["2007_000002", "2008_000001", "2009_000001"]
@@ -75,7 +75,7 @@ def test_nothing_is_overwritten(root, capsys):
 
 
 @pytest.mark.parametrize("missing", ["2007/ImageSets/Main/test.txt", "2012/ImageSets/Segmentation/val.txt"])
-def test_lists_of_the_owners_are_needed(root, missing, capsys):
+def test_missing_official_list(root, missing, capsys):
     (root / f"VOC{missing}").unlink()
     with pytest.raises(SystemExit, match="2"):
         run(root)

@@ -1,4 +1,4 @@
-"""Anchors against closed forms and those of the released code."""
+"""Anchors against closed forms and the released code."""
 
 from math import sqrt
 
@@ -28,13 +28,13 @@ def test_square_images():
         torch.testing.assert_close(anchors[start : start + 3], factor * anchors[:3])
 
 
-def test_other_images_in_pixels():
-    """The anchors of an image that is no square are squares too, and their centers those of its cells."""
+def test_rectangular_images():
+    """Anchors have the same shapes in pixels, and are centered in the cells."""
     size = (96, 160)
     pixels = anchor_boxes(size) * torch.tensor([160, 96, 160, 96])
     levels = pixels.split(anchors_per_level(size))
     assert [len(level) for level in levels] == [3 * 12 * 20, 3 * 6 * 10, 3 * 3 * 5]
-    width, height = levels[0][:, 2], levels[0][:, 3]  # those of the coarser levels exceed the image
+    width, height = levels[0][:, 2], levels[0][:, 3]  # anchors of coarser levels are clamped
     torch.testing.assert_close(width * height, torch.full_like(width, 32**2))
     torch.testing.assert_close(width / height, torch.tensor(RATIOS).repeat(12 * 20))
     for stride, level in zip(STRIDES, levels, strict=True):
@@ -43,8 +43,7 @@ def test_other_images_in_pixels():
     assert pixels[-3, 2:].tolist() == pytest.approx([128, 96])  # as large as the image
 
 
-def test_a_size_that_is_no_multiple_of_the_strides():
-    """As many as the features have locations."""
+def test_size_that_is_no_multiple_of_strides():
     assert anchors_per_level((70, 101)) == (3 * 9 * 13, 3 * 5 * 7, 3 * 3 * 4)
     anchors = anchor_boxes((70, 101))
     assert len(anchors) == sum(anchors_per_level((70, 101)))
@@ -58,7 +57,7 @@ def test_cached():
 
 
 @pytest.mark.parametrize("path", files_of("VMM"), ids=lambda path: path.stem)
-def test_released_anchors_of_a_network(path):
+def test_released_anchors_of_network(path):
     arrays = load(path)
     expected = torch.from_numpy(arrays["anchors"])
     torch.testing.assert_close(anchor_boxes(tuple(load_meta(arrays).size)), expected, rtol=0, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Boxes: their encoding, and the choice of detections by a plain loop and by the released code."""
+"""Boxes: encoding, and selection of detections against a plain loop and the released code."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from utils.boxes import decode, detect, encode, paired_iou, stored_pixels
 SIZE = (64, 96)
 
 
-def test_decode_by_hand():
+def test_decode():
     boxes = decode(torch.tensor([[0.5, -0.5, 0.2, -0.2]]), torch.tensor([[0.00625, 0.25625, 0.05, 0.05]]))
     assert boxes[0].tolist() == pytest.approx([-0.017270, 0.229730, 0.034770, 0.277770], abs=1e-6)
 
 
 def test_encode_and_decode():
-    """As torchvision, and each other's inverse."""
+    """Each other's inverse, and equal to torchvision's."""
     anchors, offsets = anchor_boxes(SIZE).double(), torch.randn(3, len(anchor_boxes(SIZE)), 4, dtype=torch.float64)
     boxes = decode(offsets, anchors)
     coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -36,7 +36,7 @@ def test_paired_iou():
 
 
 def plain_detections(prediction: torch.Tensor, scores: torch.Tensor) -> list[tuple[float, int, list[float]]]:
-    """Score, label and box of the detections of one image, by falling scores."""
+    """Score, label and box of the detections of one image, by decreasing score."""
     boxes = decode(prediction[:, :4], anchor_boxes(SIZE).double())
     found = []
     for k in range(scores.shape[1]):
@@ -52,7 +52,7 @@ def plain_detections(prediction: torch.Tensor, scores: torch.Tensor) -> list[tup
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize(("max_candidates", "spread"), [(4000, 1.0), (30, 1.0), (30, 0.0)])
 def test_detections(monkeypatch, softmax, max_candidates, spread):
-    """With few candidates those of single classes are needed; without spread many detections are dropped."""
+    """Few candidates require those of each class; without spread, most detections overlap."""
     monkeypatch.setattr(utils.boxes, "MAX_CANDIDATES", max_candidates)
     monkeypatch.setattr(utils.boxes, "MAX_DETECTIONS", 50)
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_stored_pixels():
 
 
 def released_rows(prediction: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Class, score and box (n, 6) of the detections of one image, by class, then by falling scores."""
+    """Class, score and box (n, 6) of the detections of one image, by class, then by decreasing score."""
     found = detect(prediction[None], size)
     columns = found.labels[0, :, None], found.scores[0, :, None], found.boxes[0]
     rows = torch.cat([column.double() for column in columns], dim=1).numpy()
@@ -113,15 +113,15 @@ def test_released_detections(path, dtype, tolerance, monkeypatch):
 
     monkeypatch.setattr(utils.boxes, "MAX_DETECTIONS", 10_000)
     rows = released_rows(prediction, size)
-    of_classes = [rows[rows[:, 0] == label][:400] for label in range(4)]
-    assert [len(of_class) for of_class in of_classes] == arrays["detect640_counts_before_top200"].tolist()
+    per_class = [rows[rows[:, 0] == label][:400] for label in range(4)]
+    assert [len(one) for one in per_class] == arrays["detect640_counts_before_top200"].tolist()
     np.testing.assert_allclose(
-        np.concatenate(of_classes)[::5], arrays["detect640_rows_before_top200"], atol=tolerance, rtol=0
+        np.concatenate(per_class)[::5], arrays["detect640_rows_before_top200"], atol=tolerance, rtol=0
     )
 
 
 @pytest.mark.parametrize("path", files_of("VMM"), ids=lambda path: path.stem)
-def test_released_detections_of_a_network(path):
+def test_released_detections_of_network(path):
     arrays = load(path)
     prediction = torch.from_numpy(np.concatenate([arrays["nms_in_loc"], arrays["nms_in_conf"]], axis=1)).double()
     np.testing.assert_allclose(released_rows(prediction, (128, 128)), arrays["nms_rows"], atol=1e-6)

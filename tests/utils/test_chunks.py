@@ -1,4 +1,4 @@
-"""Chunks cover every row once; exported graphs have one."""
+"""Chunks cover every row once; exported graphs have one chunk."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_every_row_once(num_rows, monkeypatch):
         assert max(rows.stop - rows.start for rows in chunks) * elements_per_row <= max(16, elements_per_row)
 
 
-def test_one_chunk_elsewhere():
+def test_one_chunk_on_other_devices():
     assert row_chunks(10**9, 10**9, torch.zeros(1, device="meta")) == [slice(0, 10**9)]
     with without_cpu_kernels():
         assert row_chunks(10**9, 10**9, CPU) == [slice(0, 10**9)]
@@ -36,7 +36,7 @@ class Branches(nn.Module):
 
 
 def test_exporting(monkeypatch):
-    """Exported graphs are for any machine, compiled ones for this machine."""
+    """Exported graphs have one chunk; compiled ones are for this machine and have several."""
     monkeypatch.setattr("utils.chunks.CHUNK_ELEMENTS", 16)
     x = torch.zeros(3)
     assert torch.equal(Branches()(x), x - 3)

@@ -1,4 +1,4 @@
-"""One predicate decides where the forms made for CPUs are used."""
+"""Only `use_cpu_kernels` decides where operations optimized for CPUs are used."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,11 @@ import torch
 from utils.cpu_kernels import use_cpu_kernels, without_cpu_kernels
 
 ROOT = Path(__file__).parents[2]
-# Which backend the processes of a training talk through, and SyncBatchNorm, are no forms of an operation.
-ALLOWED = {"utils/cpu_kernels.py", "utils/distributed.py"}
+ALLOWED = {"utils/cpu_kernels.py", "utils/distributed.py"}  # the latter chooses a backend and SyncBatchNorm
 DEVICE_COMPARISON = re.compile(r"\.type\s*(==|!=|in\b|not in\b)|\.is_(cpu|cuda)\b|[\"'](cpu|cuda)[\"']\s*(==|!=|in\b)")
 
 
-def test_on_the_cpu_unless_switched_off():
+def test_use_cpu_kernels():
     cpu, other = torch.zeros(1), torch.zeros(1, device="meta")
     assert use_cpu_kernels(cpu)
     assert not use_cpu_kernels(other)
@@ -25,10 +24,10 @@ def test_on_the_cpu_unless_switched_off():
     assert use_cpu_kernels(cpu)
 
 
-def test_no_other_file_compares_device_types():
+def test_only_allowed_files_compare_device_types():
     assert DEVICE_COMPARISON.search("if x.device.type != 'cpu':")
     assert DEVICE_COMPARISON.search("if 'cpu' == kind or x.is_cuda:")
-    files = [path for folder in ("networks", "losses", "utils", "exporting") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in ("networks", "losses", "utils") for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 40
     found = {path.relative_to(ROOT).as_posix() for path in files if DEVICE_COMPARISON.search(path.read_text())}
     assert found == ALLOWED

@@ -1,4 +1,4 @@
-"""Several processes (gloo, on the CPU) against one."""
+"""Several processes (gloo, on the CPU) against one, and the choice of devices."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ COUNT, CLASSES = 6, 5
 CPU = torch.device("cpu")
 
 
-def test_alone():
+def test_single_process():
     with process_group([0]) as device:
         assert device.type in ("cpu", "cuda")
         assert (rank(), world_size(), is_main()) == (0, 1, True)
@@ -34,7 +34,7 @@ def test_alone():
         assert gather_objects("x") == ["x"]
 
 
-def test_several_gpus_of_one_process():
+def test_several_gpus_need_a_launcher():
     with pytest.raises(UserError, match="--nproc_per_node 2"), process_group([0, 1]):
         pass
 
@@ -46,7 +46,7 @@ def two_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "gpu_devices", "local_rank", "chosen"),
+    ("device", "gpu_devices", "local_rank", "expected"),
     [
         ("auto", [1], None, "cuda:1"),
         ("cuda", [0], None, "cuda:0"),
@@ -56,12 +56,12 @@ def two_gpus(monkeypatch):
         ("cpu", [0, 1], 1, "cpu"),
     ],
 )
-def test_devices(device, gpu_devices, local_rank, chosen, two_gpus):
-    assert select_device(device, gpu_devices, local_rank) == torch.device(chosen)
+def test_select_device(device, gpu_devices, local_rank, expected, two_gpus):
+    assert select_device(device, gpu_devices, local_rank) == torch.device(expected)
 
 
 @pytest.mark.parametrize(("gpu_devices", "local_rank"), [([2], None), ([-1], None), ([0], 2)])
-def test_gpus_that_do_not_exist(gpu_devices, local_rank, two_gpus):
+def test_nonexistent_gpus(gpu_devices, local_rank, two_gpus):
     with pytest.raises(UserError, match=r"2 visible.*--gpu_devices"):
         select_device("auto", gpu_devices, local_rank)
 
@@ -74,44 +74,44 @@ def test_without_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(("device", "group"), [("auto", ("nccl", torch.device("cuda", 1))), ("cpu", ("gloo", None))])
-def test_how_processes_exchange_data(device, group, two_gpus, monkeypatch):
-    """The group of GPUs knows the device of its process from the start."""
-    joined, chosen = [], []
+def test_backend(device, group, two_gpus, monkeypatch):
+    """An nccl group gets the device of its process."""
+    joined, current = [], []
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setattr("torch.cuda.set_device", current.append)
     monkeypatch.setattr(
         "torch.distributed.init_process_group", lambda backend, device_id=None: joined.append((backend, device_id))
     )
     monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
-    with process_group([0], device) as own:
+    with process_group([0], device) as selected:
         assert joined == [group]
-        assert own == (group[1] or CPU)
-    assert chosen == ([group[1]] if group[1] else [])
+        assert selected == (group[1] or CPU)
+    assert current == ([group[1]] if group[1] else [])
 
 
 @pytest.mark.parametrize("device", [torch.device("cpu"), torch.device("cuda", 1)])
-def test_what_processes_do_not_send(device, monkeypatch):
-    """Constant tables with every forward pass; gradients are copied once."""
-    given = {}
+def test_ddp_settings(device, monkeypatch):
+    """Buffers are not sent in forward passes, gradients are not copied twice, and BatchNorm is synchronized on GPUs."""
+    settings = {}
     monkeypatch.setattr("utils.distributed.is_distributed", lambda: True)
     monkeypatch.setattr("torch.nn.Module.to", lambda module, *_: module)
     monkeypatch.setattr(
-        "torch.nn.parallel.DistributedDataParallel", lambda module, **settings: given.update(settings, module=module)
+        "torch.nn.parallel.DistributedDataParallel", lambda module, **named: settings.update(named, module=module)
     )
     distribute(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), device)
-    [not_sent] = {"broadcast_buffers", "forward_sync_buffers"} & given.keys()  # by the name of this torch
-    assert given[not_sent] is False
-    assert given["gradient_as_bucket_view"] is True
-    assert given.get("device_ids") == ([1] if device.type == "cuda" else None)
-    assert isinstance(given["module"][0], torch.nn.SyncBatchNorm) == (device.type == "cuda")
+    [sync_buffers] = {"broadcast_buffers", "forward_sync_buffers"} & settings.keys()  # depends on torch's version
+    assert settings[sync_buffers] is False
+    assert settings["gradient_as_bucket_view"] is True
+    assert settings.get("device_ids") == ([1] if device.type == "cuda" else None)
+    assert isinstance(settings["module"][0], torch.nn.SyncBatchNorm) == (device.type == "cuda")
 
 
 @pytest.mark.parametrize(
     ("job", "count"), [("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"), ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")]
 )
-def test_restarts_of_a_launch(job, count, monkeypatch):
-    """They have its id in common, and know that they are not its first start."""
+def test_restarts(job, count, monkeypatch):
+    """All starts of a launch share its id; restarts are recognized."""
     for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)
     assert not was_restarted()
@@ -128,8 +128,8 @@ def test_restarts_of_a_launch(job, count, monkeypatch):
 def batch_and_predictions() -> tuple[dict, dict]:
     """Six images; the first three have few valid pixels, the last three many."""
     g = torch.Generator().manual_seed(1)
-    share = torch.tensor([0.05, 0.1, 0.2, 0.8, 0.9, 1.0]).view(-1, 1, 1, 1)
-    mask = torch.rand(COUNT, 1, 8, 16, generator=g) < share
+    fraction = torch.tensor([0.05, 0.1, 0.2, 0.8, 0.9, 1.0]).view(-1, 1, 1, 1)
+    mask = torch.rand(COUNT, 1, 8, 16, generator=g) < fraction
     batch = {
         "index": torch.arange(COUNT),
         "id": [str(i) for i in range(COUNT)],
@@ -152,13 +152,13 @@ def part(batch: dict, indices: list[int]) -> dict:
 
 
 def losses_and_metrics(indices: list[int]) -> dict:
-    """What a process that holds these images computes: losses and gradients as DDP averages them, and metrics."""
+    """Results of a process with these images: losses and gradients, averaged as by DDP, and metrics."""
     batch, predictions = batch_and_predictions()
     batch, predictions = part(batch, indices), part(predictions, indices)
     out = {}
     for task in TASKS:
         prediction = predictions[task].clone().requires_grad_()
-        weight = torch.full((), 0.5, requires_grad=True)  # stands for a weight that all processes share
+        weight = torch.full((), 0.5, requires_grad=True)  # a shared weight
         [loss] = global_means([TASKS[task].loss(prediction + weight * prediction.detach().roll(1, dims=-1), batch)])
         loss.value.backward()
         out[task] = {
@@ -172,10 +172,10 @@ def losses_and_metrics(indices: list[int]) -> dict:
 
 
 def joint_training(indices: list[int]) -> dict:
-    """Gradient of a model that several processes train together, and a running statistic that they then share."""
+    """Gradient of a distributed model, and a running statistic after `broadcast_buffers`."""
     batch, predictions = batch_and_predictions()
     batch = part(batch, indices)
-    torch.manual_seed(rank())  # as in training: the weights start different and become the main process's
+    torch.manual_seed(rank())  # as in training: initial weights differ, and rank 0's are used
     model = torch.nn.Conv2d(1, 1, 3, padding=1)
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank() + 7.0)
@@ -193,15 +193,15 @@ def _process(process_rank: int, processes: int) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_together_compute_what_one_computes(processes, tmp_path):
-    """Losses and gradients of the global batch, though its valid pixels lie unevenly; metrics to the last bit."""
-    together, *others = run_processes(_process, processes, tmp_path)
-    alone = losses_and_metrics(list(range(COUNT)))
+def test_several_processes_equal_one(processes, tmp_path):
+    """Losses and gradients of the global batch, whose valid pixels are unevenly distributed; metrics are identical."""
+    results = run_processes(_process, processes, tmp_path)
+    expected = losses_and_metrics(list(range(COUNT)))
     for task in TASKS:
-        assert together[task] == pytest.approx(alone[task], rel=1e-5)
-    expected = joint_training(list(range(COUNT)))
-    assert len(others) == processes - 1
-    for result in (together, *others):
-        assert result["metrics"] == alone["metrics"]
+        assert results[0][task] == pytest.approx(expected[task], rel=1e-5)
+    expected |= joint_training(list(range(COUNT)))
+    assert len(results) == processes
+    for result in results:
+        assert result["metrics"] == expected["metrics"]
         assert result["gradient"] == pytest.approx(expected["gradient"], rel=1e-4)
         assert result["running_mean"] == 7

@@ -1,4 +1,4 @@
-"""What a user meets when something is wrong."""
+"""User errors and interrupts end scripts with one line."""
 
 import signal
 import subprocess
@@ -19,7 +19,7 @@ def test_user_error_is_one_line(capsys):
     assert capsys.readouterr().err == "error: --input x does not exist\n"
 
 
-def test_unusable_file_is_one_line(tmp_path, capsys):
+def test_os_error_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as exit_info, exit_on_user_error():
         (tmp_path / "file" / "run").mkdir()
@@ -35,21 +35,21 @@ class BadSamples(torch.utils.data.Dataset):
         raise UserError("room.png is damaged")
 
 
-def test_error_in_a_worker_is_one_line(capsys):
+def test_error_in_worker_is_one_line(capsys):
     with pytest.raises(SystemExit) as exit_info, exit_on_user_error():
         list(torch.utils.data.DataLoader(BadSamples(), num_workers=1))
     assert exit_info.value.code == 2
     assert capsys.readouterr().err == "error: room.png is damaged\n"
 
 
-@pytest.mark.parametrize("defect", [ValueError("a defect"), OSError("no file involved")])
-def test_defects_keep_their_traceback(defect):
-    with pytest.raises(type(defect), match=str(defect)), exit_on_user_error():
-        raise defect
+@pytest.mark.parametrize("error", [ValueError("a defect"), OSError("no file involved")])
+def test_other_errors_keep_their_traceback(error):
+    with pytest.raises(type(error), match=str(error)), exit_on_user_error():
+        raise error
 
 
 def test_long_lines_are_cut_in_the_middle(capsys):
-    """The last resort: names of any length; how a line begins and ends says what is wrong, and what to do."""
+    """Names may have any length; the beginning of a line states the problem, its end the remedy."""
     with pytest.raises(SystemExit), exit_on_user_error():
         raise UserError(f"--input {'x' * 2000} does not exist: pass another one")
     line = capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_ctrl_c_is_one_line():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_waits_for_the_end_of_a_block(number):
+def test_interrupts_deferred(number):
     before = signal.signal(number, signal.default_int_handler)
     steps = []
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written completely or not at all."""
 
 import json
 import os
@@ -13,27 +13,27 @@ from utils.errors import UserError
 from utils.files import atomic_path, to_json, write_json, write_text
 
 
-def test_writes_and_makes_folders(tmp_path):
+def test_creates_folders(tmp_path):
     path = tmp_path / "a" / "b" / "note.txt"
     write_text(path, "größer")
     assert path.read_text(encoding="utf-8") == "größer"
     assert [file.name for file in path.parent.iterdir()] == ["note.txt"]
 
 
-def test_permissions_are_the_usual_ones(tmp_path):
+def test_permissions_follow_umask(tmp_path):
     code = "from utils.files import write_text; import sys; write_text(sys.argv[1], '')"
     command = ["sh", "-c", 'umask 027; exec "$@"', "sh", sys.executable, "-c", code, str(tmp_path / "note.txt")]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_umask_of_other_threads_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask is that of all threads"))
+def test_writing_does_not_change_umask(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("all threads share the umask"))
     write_text(tmp_path / "note.txt", "")
 
 
-def test_full_disk_is_told():
-    """What a full disk says names no file."""
+def test_full_disk():
+    """The message names the file, which the error of a full disk does not."""
 
     def fill(path):
         with atomic_path(path):
@@ -45,7 +45,7 @@ def test_full_disk_is_told():
         assert not list(Path(folder).iterdir())
 
 
-def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_failure_keeps_old_file(tmp_path):
     path = tmp_path / "note.txt"
     write_text(path, "old")
 
@@ -60,8 +60,8 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_any_name_of_a_file_is_kept(tmp_path):
-    """Also one that is no UTF-8, which Python shows with lone surrogates."""
+def test_file_names_in_json(tmp_path):
+    """Names that are not valid UTF-8, for which Python uses lone surrogates, are preserved."""
     names = {"path": "bad\udcff.png", "other": "部屋 ä"}
     write_json(tmp_path / "names.json", names)
     assert json.loads((tmp_path / "names.json").read_text(encoding="utf-8")) == names
@@ -69,13 +69,13 @@ def test_any_name_of_a_file_is_kept(tmp_path):
 
 
 def test_json_is_strict(tmp_path):
-    """NaN and infinity are no JSON: readers other than Python's refuse them."""
+    """NaN and infinity are not valid JSON; most parsers reject them."""
     content = {"a": [float("nan"), 1.5, {"b": float("-inf")}], "c": (float("inf"),), "d": "NaN"}
     write_json(tmp_path / "numbers.json", content)
 
-    def refuse(constant):
+    def reject(constant):
         raise AssertionError(constant)
 
-    read = json.loads((tmp_path / "numbers.json").read_text(), parse_constant=refuse)
+    read = json.loads((tmp_path / "numbers.json").read_text(), parse_constant=reject)
     assert read == {"a": [None, 1.5, {"b": None}], "c": [None], "d": "NaN"}
     assert json.loads(to_json(content)) == read

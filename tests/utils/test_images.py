@@ -1,4 +1,4 @@
-"""Reading picture files."""
+"""Reading image files."""
 
 import os
 import struct
@@ -35,13 +35,13 @@ def test_reads_rgb(tmp_path):
     assert file.rgb()[0, 0].tolist() == file.colors()[0, 0].tolist() == [0, 0, 255]
 
 
-def test_grey_becomes_rgb(tmp_path):
-    assert ImageFile(write(tmp_path / "grey.png", np.full((4, 8), 7, np.uint8))).rgb().shape == (4, 8, 3)
+def test_gray_becomes_rgb(tmp_path):
+    assert ImageFile(write(tmp_path / "gray.png", np.full((4, 8), 7, np.uint8))).rgb().shape == (4, 8, 3)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_colors_keep_their_bits(tmp_path, noise, suffix):
-    """TIFF files too, which OpenCV reads wrongly when it is asked for RGB."""
+def test_16_bit_colors(tmp_path, noise, suffix):
+    """Includes TIFF files, which OpenCV reads wrongly with IMREAD_COLOR_RGB."""
     stored = noise.astype(np.uint16) * 257 + 1
     assert np.array_equal(ImageFile(write(tmp_path / f"deep{suffix}", stored)).colors(), stored[..., ::-1])
 
@@ -54,8 +54,8 @@ def test_not_an_image(tmp_path, content):
         ImageFile(path).rgb()
 
 
-def test_more_pixels_than_the_decoder_takes(tmp_path, noise):
-    """OpenCV reads its limit once, so it takes a process of its own to lower it."""
+def test_too_many_pixels(tmp_path, noise):
+    """OpenCV reads its limit once, so lowering it needs a separate process."""
     path = write(tmp_path / "huge.png", noise)
     program = f"from utils.images import ImageFile; from pathlib import Path; ImageFile(Path({str(path)!r})).rgb()"
     environment = {**os.environ, "OPENCV_IO_MAX_IMAGE_PIXELS": "100"}
@@ -78,15 +78,15 @@ def test_truncated(tmp_path, noise, suffix):
         ImageFile(path)
 
 
-def test_what_a_camera_appends_does_no_harm(tmp_path, noise):
-    """Many 360-degree cameras write more data after the end of the JPEG."""
+def test_data_after_jpeg(tmp_path, noise):
+    """Many 360-degree cameras append data to the JPEG."""
     path = write(tmp_path / "camera.jpg", noise)
     path.write_bytes(path.read_bytes() + bytes(5000))
     assert ImageFile(path).rgb().shape == noise.shape
 
 
-def test_a_preview_is_not_the_end_of_the_picture(tmp_path, noise):
-    """A JPEG that breaks off, with a whole one in its EXIF segment."""
+def test_truncated_jpeg_with_preview(tmp_path, noise):
+    """The preview in its EXIF segment is complete."""
     whole = write(tmp_path / "cut.jpg", noise).read_bytes()
     preview = write(tmp_path / "preview.jpg", noise[:8, :8]).read_bytes()
     segment = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
@@ -96,7 +96,7 @@ def test_a_preview_is_not_the_end_of_the_picture(tmp_path, noise):
 
 
 def png(bits: int, rows: list[list[int]]) -> bytes:
-    """A grey PNG of few bits, which neither Pillow nor OpenCV writes."""
+    """A gray PNG of few bits, which neither Pillow nor OpenCV writes."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -110,8 +110,8 @@ def png(bits: int, rows: list[list[int]]) -> bytes:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_numbers_of_few_bits_are_not_spread(tmp_path, bits):
-    """Decoders make 0 to 255 of them, as of a picture."""
+def test_few_bits_are_not_scaled(tmp_path, bits):
+    """Decoders scale them to 0 to 255, as in photographs."""
     rows = [[(row + column) % 2**bits for column in range(8)] for row in range(4)]
     path = tmp_path / "few.png"
     path.write_bytes(png(bits, rows))
@@ -119,7 +119,7 @@ def test_numbers_of_few_bits_are_not_spread(tmp_path, bits):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_indices_into_palettes_of_few_bits(tmp_path, bits):
+def test_palette_indices(tmp_path, bits):
     indices = (np.arange(32).reshape(4, 8) % 2**bits).astype(np.uint8)
     image = Image.fromarray(indices)
     image.putpalette(np.random.default_rng(0).integers(0, 256, 3 * 2**bits).astype(np.uint8).tobytes())
@@ -148,8 +148,8 @@ def test_three_channels_are_exact(tmp_path, noise, suffix):
         ImageFile(path).single_channel("depth")
 
 
-def test_lossy_within_an_extended_webp(tmp_path, noise):
-    """With metadata, what is inside is named later in the file."""
+def test_extended_webp(tmp_path, noise):
+    """With metadata, the header does not tell lossy from lossless."""
     path = tmp_path / "noise.webp"
     for lossless in (True, False):
         Image.fromarray(noise).save(path, lossless=lossless, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0")

@@ -1,4 +1,4 @@
-"""OpenEXR: the channels come back as they were written; what cannot be read is one line."""
+"""OpenEXR: channels are read as they were written; errors are one line."""
 
 import builtins
 
@@ -18,7 +18,7 @@ def write_openexr(path, channels: dict[str, np.ndarray]) -> None:
 
 
 def test_channels(tmp_path):
-    """Of 16 and of 32 bits."""
+    """With 16 and 32 bits."""
     row, column = np.mgrid[:20, :24].astype(np.float32)
     write_openexr(tmp_path / "a.exr", {"Z": row / 4 + column / 8, "A": (row - column).astype(np.float16)})
     channels = read_openexr(tmp_path / "a.exr")

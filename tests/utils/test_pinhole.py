@@ -7,12 +7,13 @@ CAMERA = Pinhole(fx=50.0, fy=40.0, cx=15.5, cy=11.0, height=24, width=32)
 
 
 def seen_at(camera, point):
-    """Row and column at which a camera sees a point."""
+    """Row and column of a point."""
     x, y, z = point
     return camera.fy * y / z + camera.cy, camera.fx * x / z + camera.cx
 
 
-def test_points_are_seen_where_they_come_from():
+def test_points():
+    """Points are seen at the pixels they come from."""
     depth = np.random.default_rng(0).uniform(1, 9, (24, 32))
     points = CAMERA.points(depth)
     assert np.array_equal(points[..., 2], depth)
@@ -20,7 +21,7 @@ def test_points_are_seen_where_they_come_from():
         assert seen_at(CAMERA, points[row, column]) == pytest.approx((row, column))
 
 
-def test_a_window_sees_a_point_by_so_much_less():
+def test_cropped():
     point = (0.3, -0.2, 2.0)
     row, column = seen_at(CAMERA, point)
     window = CAMERA.cropped(5, 7, 10, 12)
@@ -28,7 +29,7 @@ def test_a_window_sees_a_point_by_so_much_less():
     assert window.rays().shape == (10, 12, 3)
 
 
-def test_resized_images_keep_their_borders():
+def test_scaled():
     """The center of the first pixel of an image half the size lies between the first two pixels."""
     point = (0.3, -0.2, 2.0)
     row, column = seen_at(CAMERA, point)
@@ -39,8 +40,8 @@ def test_resized_images_keep_their_borders():
         assert seen_at(CAMERA.scaled(48, 96), (x, 0, 1))[1] == pytest.approx((border + 0.5) * 3 - 0.5)
 
 
-def test_a_field_of_view_reaches_from_border_to_border():
-    """Of 90 degrees: at a distance of 1 m, one meter to either side of the center."""
+def test_from_fov():
+    """At a distance of 1 m, 90 degrees reach 1 m to either side of the center."""
     camera = Pinhole.from_fov(90, 24, 32)
     assert seen_at(camera, (-1, 0, 1)) == pytest.approx((11.5, -0.5))
     assert seen_at(camera, (1, 0.25, 1)) == pytest.approx((15.5, 31.5))
@@ -48,16 +49,16 @@ def test_a_field_of_view_reaches_from_border_to_border():
 
 
 @pytest.mark.parametrize("size", [(24, 36), (36, 24), (48, 72)])
-def test_focal_lengths_on_film(size):
-    """An image of film's aspect ratio is the film: 12 mm to the side at 50 mm is a third of the width, of both."""
+def test_from_35mm(size):
+    """An image with the aspect ratio of the film has its focal length, in units of its width."""
     camera = Pinhole.from_35mm(50, *size)
     assert (camera.fx, camera.fy) == pytest.approx((50 * max(size) / 36,) * 2)
     row, column = seen_at(camera, (0, 0, 1))
     assert (row, column) == pytest.approx(((size[0] - 1) / 2, (size[1] - 1) / 2))
 
 
-def test_focal_lengths_are_compared_by_the_diagonal():
-    """As the makers of cameras do: an image of 4:3 whose diagonal is that of film has the focal length of film."""
+def test_from_35mm_uses_the_diagonal():
+    """As camera makers do: a 4:3 image has the focal length of film with the same diagonal."""
     unit = np.hypot(36, 24) / 5
     camera = Pinhole.from_35mm(26, 300, 400)
     assert camera.fx * unit / 100 == pytest.approx(26)

@@ -1,4 +1,4 @@
-"""Half precision is widened, nothing is narrowed."""
+"""Half precision is widened; wider types are unchanged."""
 
 import pytest
 import torch

@@ -18,11 +18,11 @@ from utils.sphere import angles_to_rays, erp_rays, yaw_rotation
 
 HEIGHT = 128
 CAMERA = Pinhole(fx=90.0, fy=80.0, cx=61.0, cy=50.0, height=96, width=128)
-TURN = yaw_rotation(2.5) @ CUBE_FACES["up"] @ yaw_rotation(0.4)  # any rotation
+TURN = yaw_rotation(2.5) @ CUBE_FACES["up"] @ yaw_rotation(0.4)  # an arbitrary rotation
 
 
 def colors(vectors):
-    """A smooth image of the whole sphere: (..., 3) float32 of directions (..., 3)."""
+    """Colors (..., 3) float32 of a smooth image of the sphere in directions (..., 3)."""
     unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.sin(unit * [2.0, 3.0, 1.5] + unit[..., [1, 2, 0]]).astype(np.float32)
 
@@ -35,48 +35,48 @@ def faces(size=96):
     return {name: colors(cube_camera(size).rays() @ matrix.T) for name, matrix in CUBE_FACES.items()}
 
 
-def test_projection_is_the_inverse_of_rays():
+def test_project_inverts_rays():
     row, col = CAMERA.project(2.5 * CAMERA.rays())
     assert row == pytest.approx(np.mgrid[:96, :128][0])
     assert col == pytest.approx(np.mgrid[:96, :128][1])
 
 
 @pytest.mark.parametrize("vector", [(0.0, 0.0, -1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.5)])
-def test_nothing_is_seen_outside_the_image(vector):
+def test_project_outside_image(vector):
     assert np.isnan(CAMERA.project(np.array(vector))).all()
 
 
 @pytest.mark.parametrize("rotation", [None, TURN])
-def test_a_camera_in_a_panorama(rotation):
+def test_erp_to_pinhole(rotation):
     seen = erp_to_pinhole(panorama(), CAMERA, rotation)
     assert seen == pytest.approx(colors(CAMERA.rays() @ (np.eye(3) if rotation is None else rotation).T), abs=0.03)
 
 
 @pytest.mark.parametrize("rotation", [None, TURN])
-def test_a_pinhole_image_on_a_panorama(rotation):
+def test_pinhole_to_erp(rotation):
     matrix = np.eye(3) if rotation is None else rotation
-    stitched, seen = pinhole_to_erp(colors(CAMERA.rays() @ matrix.T), CAMERA, HEIGHT, rotation)
+    image, covered = pinhole_to_erp(colors(CAMERA.rays() @ matrix.T), CAMERA, HEIGHT, rotation)
     directions = erp_rays(HEIGHT, 2 * HEIGHT) @ matrix
-    slope = directions / np.where(directions[..., 2:] > 0, directions[..., 2:], np.nan)
-    assert np.array_equal(seen, np.isfinite(CAMERA.project(slope)[0]))
-    assert 0.05 < seen.mean() < 0.2
-    assert stitched[seen] == pytest.approx(panorama()[seen], abs=0.02)
+    scaled = directions / np.where(directions[..., 2:] > 0, directions[..., 2:], np.nan)
+    assert np.array_equal(covered, np.isfinite(CAMERA.project(scaled)[0]))
+    assert 0.05 < covered.mean() < 0.2
+    assert image[covered] == pytest.approx(panorama()[covered], abs=0.02)
 
 
 @pytest.mark.parametrize("rotation", [None, TURN])
-def test_a_cube_on_a_panorama(rotation):
+def test_cube_to_erp(rotation):
     matrix = np.eye(3) if rotation is None else rotation
     expected = colors(erp_rays(HEIGHT, 2 * HEIGHT) @ matrix)
     assert cube_to_erp(faces(), HEIGHT, rotation) == pytest.approx(expected, abs=0.02)
 
 
-def test_a_panorama_on_a_cube():
+def test_erp_to_cube():
     for name, face in erp_to_cube(panorama(), 96).items():
         assert face == pytest.approx(faces()[name], abs=2e-3), name
 
 
 def test_faces_join():
-    """The lower border of "up" and the upper one of "down" lie beside the front's; "right" lies right of it."""
+    """All four neighbors of the front share a border with it."""
     cube = faces()
     for border, other in (
         (cube["up"][-1], cube["front"][0]),
@@ -88,20 +88,20 @@ def test_faces_join():
 
 
 def test_columns_wrap_around():
-    """Halfway between the last and the first column, their mean."""
+    """Halfway between the last and the first column, the value is their mean."""
     image = np.zeros((4, 8), np.float32)
     image[:, 0], image[:, -1] = 1, 3
     behind = angles_to_rays(np.full((1, 1), np.pi), np.zeros((1, 1)))
     assert sample_erp(image, behind).item() == pytest.approx(2)
 
 
-def test_labels_are_not_mixed():
+def test_nearest():
     labels = np.where(np.arange(2 * HEIGHT) % 3, 7, 40).astype(np.uint8) * np.ones((HEIGHT, 1), np.uint8)
     assert set(np.unique(erp_to_pinhole(labels, CAMERA, nearest=True))) == {7, 40}
 
 
 def test_agrees_with_py360convert():
-    """Up to its field of view, which is that of the centers of the outermost pixels."""
+    """Approximately, as its field of view ends at the centers of the outermost pixels."""
     cube = faces()
     lettered = {name[0].upper(): face for name, face in cube.items()}
     theirs = py360convert.c2e(lettered, HEIGHT, 2 * HEIGHT, cube_format="dict")

@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 32, 64
 
 
 def test_axes():
-    """Forward is the centre of the image, right is a quarter further, down is the last row."""
+    """Forward is the center of the image, right is a quarter of the width further, down is the last row."""
     u, v = rays_to_angles(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]))
     assert u == pytest.approx([0, np.pi / 2, 0, -np.pi / 2])
     assert v == pytest.approx([0, 0, np.pi / 2, 0])
@@ -29,7 +29,7 @@ def test_axes():
     assert row == pytest.approx([HEIGHT / 2 - 0.5, HEIGHT / 2 - 0.5, HEIGHT - 0.5, HEIGHT / 2 - 0.5])
 
 
-def test_pixels_to_rays_and_back():
+def test_erp_rays():
     rays = erp_rays(HEIGHT, WIDTH)
     assert np.linalg.norm(rays, axis=-1) == pytest.approx(np.ones((HEIGHT, WIDTH)))
     row, col = angles_to_pixels(*rays_to_angles(rays), HEIGHT, WIDTH)
@@ -45,7 +45,7 @@ def test_angles_and_rays_are_inverse():
 
 
 def test_agrees_with_py360convert():
-    """py360convert measures longitude the same way and latitude upwards."""
+    """py360convert has the same longitude, and latitude growing upward."""
     row, col = np.mgrid[:HEIGHT, :WIDTH].astype(float)
     theirs = py360convert.utils.coor2uv(np.stack([col, row], axis=-1), HEIGHT, WIDTH)
     u, v = pixels_to_angles(row, col, HEIGHT, WIDTH)
@@ -62,7 +62,7 @@ def test_solid_angles():
 
 
 def test_depth_along_the_ray():
-    """A sphere of radius 3 around the camera has depth 3 everywhere."""
+    """Depth 3 everywhere is a sphere of radius 3."""
     points = depth_to_points(np.full((HEIGHT, WIDTH), 3.0))
     assert np.linalg.norm(points, axis=-1) == pytest.approx(np.full((HEIGHT, WIDTH), 3.0))
 
@@ -79,11 +79,11 @@ def test_icosphere(level):
     assert len(vertices) == 10 * 4**level + 2
     assert len(faces) == 20 * 4**level
     assert np.linalg.norm(vertices, axis=1) == pytest.approx(np.ones(len(vertices)))
-    # Every vertex is its own, every edge belongs to exactly two faces.
+    # Vertices are unique, and every edge belongs to two faces.
     assert len(np.unique(vertices.round(9), axis=0)) == len(vertices)
     edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
-    # The faces cover the sphere once: their solid angles (van Oosterom and Strackee) add up to 4 pi.
+    # The faces cover the sphere once: their solid angles (van Oosterom and Strackee) sum to 4 pi.
     a, b, c = vertices[faces].transpose(1, 0, 2)
     triple = np.abs((a * np.cross(b, c)).sum(-1))
     solid = 2 * np.arctan2(triple, 1 + (a * b).sum(-1) + (b * c).sum(-1) + (c * a).sum(-1))
@@ -99,7 +99,7 @@ def test_icosahedron_is_regular_and_oriented():
     assert edges == pytest.approx(np.full((20, 3), 1 / np.sin(2 * np.pi / 5)))
 
 
-def test_constants_cannot_be_changed_by_accident():
+def test_cached_arrays_are_read_only():
     for constant in (erp_rays(4, 8), erp_solid_angles(4, 8), *icosphere(1)):
         with pytest.raises(ValueError, match="read-only"):
             constant[0] = 0

@@ -1,4 +1,4 @@
-"""State dicts of other people's scripts."""
+"""State dicts of other programs."""
 
 import pytest
 import torch
@@ -19,14 +19,14 @@ def test_prefixes(prefix):
     assert strip_prefixes({f"{prefix}erp.weight": WEIGHT}).keys() == {"erp.weight"}
 
 
-def test_what_torch_makes_of_a_module():
+def test_prefixes_of_torch():
     network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)))
     compiled_part = nn.Sequential(network[0], torch.compile(network[1]))
     for module in (AveragedModel(network), torch.compile(network), compiled_part, AveragedModel(compiled_part)):
         assert strip_prefixes(module.state_dict()).keys() == network.state_dict().keys()
 
 
-def test_names_that_only_look_like_prefixes():
+def test_similar_names_are_no_prefixes():
     keys = {"erp.module.weight", "modules.weight", "submodule.weight", "models.weight"}
     assert strip_prefixes(dict.fromkeys(keys, WEIGHT)).keys() == keys
 
@@ -43,11 +43,11 @@ def test_wrappers(wrapper):
 
 
 @pytest.mark.parametrize("content", [None, 3, [1, 2], {}, WEIGHT, {"model": WEIGHT}])
-def test_what_wraps_nothing(content):
+def test_no_wrapper(content):
     assert unwrap(content) is content
 
 
-def test_misfits_are_counted_and_the_first_are_named():
+def test_require_fit_counts_and_names_problems():
     expected = {f"layer{i}": WEIGHT for i in range(1000)}
     require_fit(dict(expected), expected, "file.pth")
     state = {f"other{i}": WEIGHT for i in range(500)} | {f"layer{i}": torch.zeros(1) for i in range(2)}
@@ -59,4 +59,4 @@ def test_misfits_are_counted_and_the_first_are_named():
     assert "2 of another shape (layer0, layer1)" in message
     assert len(message) < LONGEST_LINE
     with pytest.raises(UserError, match=r"1 of another shape \(layer0\)"):
-        require_fit({"layer0": "no tensor"}, {"layer0": WEIGHT}, "file.pth")
+        require_fit({"layer0": "not a tensor"}, {"layer0": WEIGHT}, "file.pth")

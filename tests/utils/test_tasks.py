@@ -6,13 +6,13 @@ from utils.tasks import MAP_OF_TASK, TASK_NAMES, TASK_VALUES, join_tasks, parse_
 
 
 @pytest.mark.parametrize("value", TASK_VALUES)
-def test_values_and_names(value):
+def test_parse_and_join(value):
     tasks = parse_tasks(value)
     assert join_tasks(tasks) == value
-    assert list(tasks) == [task for task in TASKS if task in tasks], "the order is always the same"
+    assert list(tasks) == [task for task in TASKS if task in tasks], "in the order of TASKS"
 
 
-def test_unknown():
+def test_unknown_task():
     with pytest.raises(UserError, match="depth_flow"):
         parse_tasks("depth_flow")
 

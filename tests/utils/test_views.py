@@ -15,7 +15,8 @@ def rays() -> torch.Tensor:
     return torch.tensor(erp_rays(HEIGHT, WIDTH)).movedim(-1, 0)  # (3, H, W)
 
 
-def test_pixels_move_to_the_right_then_are_mirrored():
+def test_apply():
+    """Pixels move to the right, then are mirrored."""
     row = torch.tensor([0, 1, 2, 3])
     assert View(1).apply(row).tolist() == [3, 0, 1, 2]
     assert View(1, mirrored=True).apply(row).tolist() == [2, 1, 0, 3]
@@ -28,12 +29,13 @@ def test_undo(view):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_vectors_turn_with_their_pixels(view):
-    """The ray through a pixel is, in the view, the ray through the place where that pixel went."""
+def test_camera_frame_vectors(view):
+    """The rotated ray of a pixel is the ray of the pixel it moves to."""
     turned = torch.einsum("ij,jhw->ihw", torch.tensor(view.vector_matrix(WIDTH, "camera")), rays())
     torch.testing.assert_close(view.apply(turned), rays())
 
 
-def test_vectors_of_the_world_are_mirrored_alone():
+def test_world_frame_vectors():
+    """They are only mirrored."""
     assert np.array_equal(View(5).vector_matrix(WIDTH, "world"), np.eye(3))
     assert np.array_equal(View(5, mirrored=True).vector_matrix(WIDTH, "world"), np.diag([-1, 1, 1]))
