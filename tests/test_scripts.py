@@ -545,7 +545,7 @@ def test_user_errors(run, log_dir, tmp_path):
         train(tmp_path, "--cross_task", "none", "--load_weights_dir", str(run))
     with pytest.raises(UserError, match="twice as wide as high"):
         train(tmp_path, "--height", "100", "--width", "200")
-    with pytest.raises(UserError, match="--gpu_devices lists 2 GPUs but one process"):
+    with pytest.raises(UserError, match="--gpu_devices"):
         train(tmp_path, "--gpu_devices", "0", "1")
     with pytest.raises(UserError, match="does not exist"):
         predict(run, tmp_path / "nowhere.png", tmp_path)
