@@ -20,8 +20,8 @@ from metrics.protocol import MORE_METRICS, Protocol
 from metrics.seam import depth_differences, label_differences, normal_differences
 from metrics.segmentation import SegmentationMetric
 from metrics.task_metric import RELEASED
-from tasks.averaging import MapAveraging, NormalAveraging
 from tasks.task import PanoramaTask
+from tasks.view_averaging import MapAveraging, NormalAveraging
 from utils.tasks import IGNORE_LABEL
 from visual.map_displays import DepthDisplay, LabelDisplay, NormalDisplay
 

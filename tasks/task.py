@@ -12,7 +12,7 @@ from metrics.fixed_maps import FixedMap
 from metrics.perspective import PerspectiveMetric
 from metrics.seam import ColumnDifference
 from metrics.task_metric import TaskMetric
-from tasks.averaging import MapAveraging
+from tasks.view_averaging import MapAveraging
 from visual.displays import Display, PixelDisplay
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from training.averaging import MovingAverage
+from training.ema import MovingAverage
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings, build_optimizer, initialize_momentum
 from training.schedule import Plateau, build_scheduler

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from metrics.constants import CACHED
-from tasks.averaging import turn_back
+from tasks.view_averaging import turn_back
 
 DEVICE = torch.device("cuda", 0)
 # Operations whose output sizes, or callers, depend on values; the last two check values on CUDA.

@@ -1,4 +1,4 @@
-"""The moving average of the weights."""
+"""Exponential moving average (EMA) of the weights."""
 
 import torch
 from torch import nn
