@@ -1,6 +1,7 @@
 """Geometry of the sphere: the only place where angles, pixels, rays and the icosphere are defined.
 
-One convention, used everywhere in the project:
+One convention, used for all panoramas (for perspective images see `utils.pinhole`: their depth is along the
+optical axis):
 
 * **Axes** (panorama camera frame): x right, y **down**, z forward (the center of the image).
 * **Angles** in radians: longitude ``u = atan2(x, z)`` in (-pi, pi], growing to the right;
