@@ -27,10 +27,10 @@ def build_objective(
     """A network with the losses of its tasks, by default balanced as in Elite360M's paper; see `TrainingObjective`."""
     if balancing is None:
         balancing = UncertaintyWeighting(network.tasks, loss_weights(network.tasks))
-    losses = {
+    terms = {
         task: LossTerm(tasks[task].loss, tasks[task].valid_mask, tasks[task].pseudo_loss) for task in network.tasks
     }
-    return TrainingObjective(network, losses, balancing, resize_targets, amp_type, teachers)
+    return TrainingObjective(network, terms, balancing, resize_targets, amp_type, teachers)
 
 
 def loss_weights(tasks: tuple[str, ...]) -> Mapping[str, float]:

@@ -162,9 +162,9 @@ def tiny_objective(
 ) -> TrainingObjective:
     """An objective in training mode, with a copy of the network; `options`: arguments of the balancing method."""
     network = tiny_network() if network is None else copy.deepcopy(network)
-    losses = {task: loss_term(task) for task in network.tasks}
+    terms = {task: loss_term(task) for task in network.tasks}
     method = build_balancing(balancing, network.tasks, **BALANCING_OPTIONS, **options)
-    return TrainingObjective(network, losses, method, resize_targets, amp_type).train()
+    return TrainingObjective(network, terms, method, resize_targets, amp_type).train()
 
 
 def tiny_stepper(

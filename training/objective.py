@@ -60,7 +60,7 @@ class TrainingObjective(nn.Module):
 
     Args:
         network: see `MultiTaskNetwork`.
-        losses: one per task.
+        terms: the loss of each task.
         balancing: balancing method for the tasks of the network.
         resize_targets: resizes the ground truth of a batch to (height, width), for intermediate predictions.
         amp_type: type for autocast; None: float32 throughout. Losses, softmaxes and the normalization of normals are
@@ -76,14 +76,14 @@ class TrainingObjective(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        losses: Mapping[str, LossTerm],
+        terms: Mapping[str, LossTerm],
         balancing: Balancing,
         resize_targets: Callable[[dict, tuple[int, int]], dict] | None = None,
         amp_type: torch.dtype | None = None,
         teachers: Mapping[str, nn.Module] = MappingProxyType({}),
     ):
         super().__init__()
-        self._losses = losses
+        self._terms = terms
         self._resize_targets = resize_targets
         self._amp_type = amp_type
         self._teachers = dict(teachers)
@@ -102,7 +102,7 @@ class TrainingObjective(nn.Module):
         self.balancing.begin_step()
         if len(batches) == 1:
             return [None]
-        masks = [[self._losses[task].valid_mask(batch) for task in self.network.tasks] for batch in batches]
+        masks = [[self._terms[task].valid_mask(batch) for task in self.network.tasks] for batch in batches]
         counts = all_sum(torch.stack([torch.stack([mask.sum() for mask in some]) for some in masks]).float())  # (M, T)
         return list(counts / counts.sum(dim=0).clamp_min(1))
 
@@ -122,9 +122,9 @@ class TrainingObjective(nn.Module):
             predictions = self.network(rgb)
             with torch.no_grad():
                 pseudo_labels = {task: teacher(rgb)[task] for task, teacher in self._teachers.items()}
-        return self.losses(predictions, batch, fractions, pseudo_labels)
+        return self.losses_of(predictions, batch, fractions, pseudo_labels)
 
-    def losses(
+    def losses_of(
         self,
         predictions: dict,
         batch: dict,
@@ -133,17 +133,21 @@ class TrainingObjective(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """The losses of `forward`, given the predictions of the network in training mode and of the teachers."""
         tasks = self.network.tasks
-        sums = [self._losses[task].loss(at_least_float32(predictions[task]), batch) for task in tasks]
+        final_sums = {task: self._loss_sum(task, predictions, batch) for task in tasks}
+        intermediate_sums = {}
         if small_predictions := predictions.get("intermediate"):
             small_batch = self._resize_targets(batch, next(iter(small_predictions.values())).shape[-2:])
-            sums += [self._losses[task].loss(at_least_float32(small_predictions[task]), small_batch) for task in tasks]
-        num_losses = len(sums)
-        sums += [self._pseudo_loss(task, predictions, pseudo_labels, batch) for task in pseudo_labels]
-        means = global_means(sums)
-        final = dict(zip(tasks, means, strict=False))
-        for task, pseudo in zip(pseudo_labels, means[num_losses:], strict=True):
-            final[task] = MeanLoss(final[task].value + pseudo.value, final[task].num_pixels + pseudo.num_pixels)
-        intermediate = dict(zip(tasks, means[len(tasks) : num_losses], strict=False))
+            intermediate_sums = {task: self._loss_sum(task, small_predictions, small_batch) for task in tasks}
+        pseudo_sums = {task: self._pseudo_loss_sum(task, predictions, pseudo_labels, batch) for task in pseudo_labels}
+
+        means = global_means([*final_sums.values(), *intermediate_sums.values(), *pseudo_sums.values()])
+        end_of_final, end_of_intermediate = len(final_sums), len(final_sums) + len(intermediate_sums)
+        final = dict(zip(final_sums, means[:end_of_final], strict=True))
+        intermediate = dict(zip(intermediate_sums, means[end_of_final:end_of_intermediate], strict=True))
+        pseudo = dict(zip(pseudo_sums, means[end_of_intermediate:], strict=True))
+        for task, loss in pseudo.items():
+            final[task] = MeanLoss(final[task].value + loss.value, final[task].num_pixels + loss.num_pixels)
+
         num_pixels = [sum(some[task].num_pixels for some in (final, intermediate) if some) for task in tasks]
         has_pixels = torch.stack(num_pixels) > 0
         self.has_pixels = has_pixels if self.has_pixels is None else self.has_pixels | has_pixels
@@ -157,11 +161,15 @@ class TrainingObjective(nn.Module):
                 named[f"intermediate_{task}"] = fraction * intermediate[task].value
         return {"total": total, **named}
 
-    def _pseudo_loss(
+    def _loss_sum(self, task: str, predictions: dict, batch: dict) -> LossSum:
+        """Loss against the ground truth."""
+        return self._terms[task].loss(at_least_float32(predictions[task]), batch)
+
+    def _pseudo_loss_sum(
         self, task: str, predictions: dict, pseudo_labels: Mapping[str, torch.Tensor], batch: dict
     ) -> LossSum:
         """Loss against the predictions of a teacher, in images without ground truth."""
-        term = self._losses[task]
+        term = self._terms[task]
         unlabeled = ~term.valid_mask(batch).flatten(1).any(dim=1)
         return term.pseudo_loss(at_least_float32(predictions[task]), at_least_float32(pseudo_labels[task]), unlabeled)
 

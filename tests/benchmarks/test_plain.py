@@ -36,7 +36,7 @@ def test_gradients(golden, training_pass):
 class PlainObjective(TrainingObjective):
     """The plain network with the plain losses."""
 
-    def losses(self, predictions: dict, batch: dict, fractions: None = None) -> dict[str, torch.Tensor]:
+    def losses_of(self, predictions: dict, batch: dict, fractions: None = None) -> dict[str, torch.Tensor]:
         return plain_losses(predictions, batch, self.balancing.log_variances)
 
 

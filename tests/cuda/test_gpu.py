@@ -93,7 +93,7 @@ def test_golden_losses(golden, device):  # noqa: F811
     golden.reset()
     objective = copy.deepcopy(golden.objective).to(device).train()
     predictions = objective.network(golden.batch["rgb"].to(device), golden.colors.to(device))
-    losses = objective.losses(predictions, moved(golden.batch, device))
+    losses = objective.losses_of(predictions, moved(golden.batch, device))
     assert theirs
     for key, value in theirs.items():
         name = key.replace("inter_", "intermediate_")

@@ -45,7 +45,7 @@ def test_pixel_counts_are_exchanged_together(batch, monkeypatch):
     predictions = {task: random_prediction(task) for task in TASKS} | {"intermediate": small}
     network = torch.nn.Identity()
     network.tasks = tuple(TASKS)
-    losses = build_objective(network).losses(predictions, batch)
+    losses = build_objective(network).losses_of(predictions, batch)
     [counts] = exchanged
     assert len(counts) == 6
     assert counts[[0, 2]].tolist() == [batch["depth_mask"].sum(), (batch["semantic"] >= 0).sum()]

@@ -204,7 +204,7 @@ def losses_and_gradients(golden: SimpleNamespace) -> tuple[dict[str, torch.Tenso
 def training_losses(golden: SimpleNamespace) -> dict[str, torch.Tensor]:
     golden.reset()
     objective = golden.objective.train()
-    return objective.losses(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
+    return objective.losses_of(objective.network(golden.batch["rgb"], golden.colors), golden.batch)
 
 
 def gradient_norms(objective: TrainingObjective) -> dict[str, float]:
@@ -262,7 +262,7 @@ def test_float64(golden):
     batch["rgb"] = golden.erp.double() * network.rgb_std + network.rgb_mean
     predictions = network(batch["rgb"], golden.colors.double())
     assert all(predictions[task].dtype == torch.float64 for task in network.tasks)
-    losses = objective.losses(predictions, batch)
+    losses = objective.losses_of(predictions, batch)
     assert all(loss.dtype == torch.float64 for loss in losses.values())
     losses["total"].backward()
     compare_gradients(gradient_norms(objective), golden, tolerance=2e-3)
