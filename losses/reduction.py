@@ -21,7 +21,7 @@ class LossSum(NamedTuple):
 
 
 class MeanLoss(NamedTuple):
-    """Mean loss of one task over the global batch: the batches of all processes.
+    """Mean loss of one task over the global batch: this batch in all processes, not all batches of a step.
 
     Attributes:
         value: scalar; its gradient, averaged over the processes by DDP, is that of the mean over the global batch. 0

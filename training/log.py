@@ -60,7 +60,7 @@ class MetricsFile:
 class TrainingLog:
     """Collects the results of all steps and writes their means every `log_frequency` steps and after each epoch.
 
-    Only the main process writes. Losses in TensorBoard are those of the global batch; the progress bar shows those of
+    Only the main process writes. Losses in TensorBoard are those of all processes; the progress bar shows those of
     the main process.
 
     Args:

@@ -80,7 +80,8 @@ def fit(
         stepper.objective.train()
         groups = log.watch(batched(batches, settings.grad_accum), progress.epoch, progress.step, steps_per_epoch)
         for number, group in enumerate(groups, start=progress.step + 1):
-            is_written, is_saved = log.writes(number - progress.step), number % settings.save_steps == 0
+            steps_ahead = number - progress.step  # 1, or 2 while the result of the previous step is late
+            is_written, is_saved = log.writes(steps_ahead), number % settings.save_steps == 0
             stops = False
             if settings.log_grad_norms and is_written:
                 stops = count(stepper.settle())

@@ -23,7 +23,7 @@ class StepResult:
     """Result of one optimizer step.
 
     Attributes:
-        losses: scalars by name, of the global batch, see `losses.reduction.MeanLoss`.
+        losses: scalars by name, over the batches of this step in all processes, see `losses.reduction.MeanLoss`.
         num_images: number of images of this process.
         problem: the non-finite losses and their samples, because of which the step was skipped; empty if none.
         stop: whether any process requests to stop.
@@ -57,13 +57,24 @@ class _Launched:
 
 
 class Stepper:
-    """Takes optimizer steps.
+    """Takes optimizer steps: backward passes, check for non-finite values, clipping, update, schedule.
 
-    On a GPU, a step is launched before the host knows whether the losses of the previous step were finite: the GPU
-    itself skips bad updates, and the host reads the outcome, and adapts the learning rate, before it launches the next
-    update. The weights are the same as if it had waited, bit for bit; only results come a step late. Results are not
-    late where the host has to wait anyway or torch cannot skip updates on the device: on the CPU, with a balancing
-    method that combines gradients, with the loss scale of fp16, and with optimizers that are not fused.
+    On the CPU a step is
+
+        backward passes, and flags: are losses and gradients finite in all processes?
+        if they are: clip, update, advance the schedule
+        return the result
+
+    On a GPU the host launches the update before it knows the flags, and reads them one step later:
+
+        backward passes, and flags, both launched only
+        read the flags of the previous step; if it was good: advance the schedule
+        clip and update, launched only; the GPU skips the update if the flags are bad
+        return the result of the previous step
+
+    The weights are the same, bit for bit; only results come a step late. They are not late where the host has to wait
+    anyway or torch cannot skip updates on the device: with a balancing method that combines gradients, with the loss
+    scale of fp16, and with optimizers that are not fused.
 
     Args:
         objective: the network and its losses.
@@ -119,7 +130,7 @@ class Stepper:
         return self.objective.network if self.ema is None else self.ema.module
 
     def step(self, batches: list[dict], wants_to_stop: bool = False) -> StepResult | None:
-        """One update from the global batch: `batches` and those of the other processes.
+        """One update from `batches` and those of the other processes.
 
         When a loss or gradient is non-finite in any process, no process updates its weights.
 
@@ -135,10 +146,10 @@ class Stepper:
         ids = [sample for batch in batches for sample in batch.get("id", ())]
         launched = _Launched(losses, sum(len(batch["rgb"]) for batch in batches), ids, HostCopy(flags))
         if not self._is_late:
-            return self._update(launched)
+            return self._update_now(launched)
         earlier = self.settle()  # the update depends on it
         self._launched = launched
-        self._launch_update(flags.bool())
+        self._update_on_device(flags.bool())
         return earlier
 
     def settle(self) -> StepResult | None:
@@ -150,7 +161,7 @@ class Stepper:
         if is_bad:
             self.objective.balancing.undo_step()
             return _bad_result(launched, stop)
-        return self._good_result(launched, stop, without_pixels)
+        return self._advance(launched, stop, without_pixels)
 
     def _outcome(self, launched: _Launched) -> tuple[bool, bool, frozenset[str]]:
         """Whether a step is bad, whether to stop, and the tasks without pixels."""
@@ -158,14 +169,14 @@ class Stepper:
         tasks = zip(self.objective.network.tasks, without_pixels, strict=True)
         return bool(is_bad), bool(stop), frozenset(task for task, nothing in tasks if nothing)
 
-    def _update(self, launched: _Launched) -> StepResult:
+    def _update_now(self, launched: _Launched) -> StepResult:
         """Wait for the outcome of a step, and update the weights unless it is bad."""
         is_bad, stop, without_pixels = self._outcome(launched)
         if is_bad:
             self._buffers.restore()  # running statistics may be non-finite, too
             self.optimizer.zero_grad()
             return _bad_result(launched, stop)
-        self._clip()  # before removing zero gradients, as in `_launch_update`: they may change how sums are rounded
+        self._clip()  # before removing zero gradients, as in `_update_on_device`: they may change how sums are rounded
         self._skip_update(without_pixels)
         self.scaler.step(self.optimizer)
         overflowed = self._update_scale()
@@ -177,10 +188,10 @@ class Stepper:
         self.objective.balancing.end_step()
         if self.ema:
             self.ema.update_parameters(self.objective.network)
-        return self._good_result(launched, stop, without_pixels)
+        return self._advance(launched, stop, without_pixels)
 
-    def _launch_update(self, flags: torch.Tensor) -> None:
-        """As `_update`, but on the device and without a result. `flags`: (2 + T,) bool, see `_Launched`."""
+    def _update_on_device(self, flags: torch.Tensor) -> None:
+        """As `_update_now`, but on the device and without a result. `flags`: (2 + T,) bool, see `_Launched`."""
         is_bad, _, *without_pixels = flags
         self._clip()
         of_tasks = [(own, is_bad | nothing) for own, nothing in zip(self._own.values(), without_pixels, strict=True)]
@@ -190,8 +201,8 @@ class Stepper:
         if self.ema:
             self.ema.update_parameters(self.objective.network, unless=is_bad)
 
-    def _good_result(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
-        """Count a step that updated the weights. Returns: its result."""
+    def _advance(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
+        """Advance the learning rate schedule and the step count of the EMA after an update. Returns: its result."""
         self.scheduler.step()
         if self.ema:
             self.ema.n_averaged += 1
