@@ -107,8 +107,8 @@ class EpochEnd:
         broadcast_buffers(network)
         network.eval()
         results = {}
-        for images in self.validation.sets:
-            evaluator = images.build_evaluator()
+        for validation_set in self.validation.sets:
+            evaluator = validation_set.build_evaluator()
             draw = panel_writer(
                 self.folder.image,
                 {name: self.validation.tasks[name].display for name in evaluator.metrics},
@@ -117,7 +117,7 @@ class EpochEnd:
                 self.validation.draw_every,
                 partial(self.log.image, epoch=epoch),
             )
-            results |= evaluate(network, images.batches, evaluator, on_batch=draw)[0]
+            results |= evaluate(network, validation_set.batches, evaluator, on_batch=draw)[0]
         return {task: results[task] for task in self.validation.tasks}
 
     def save_models(self, results: dict[str, dict[str, float]], summary: float | None = None) -> None:

@@ -85,5 +85,5 @@ def train_network(
     log.close()
     report_stop_reason(stop, progress, outcome)
     if outcome == "finished":
-        report_bad_samples(batches, *(images.batches for images in plan.validation.sets))
+        report_bad_samples(batches, *(validation_set.batches for validation_set in plan.validation.sets))
     return outcome == "diverged"
