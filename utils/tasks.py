@@ -5,7 +5,13 @@ Semantic segmentation has several names, of which files and checkpoints keep the
 * ``segmentation``: the task, its predictions (logits), its losses and metrics;
 * ``semantic``: the ground truth in a batch, and folders and columns of files;
 * ``labels``: the predicted class of each pixel; *label ids*: classes as a dataset's files store them.
+
+British spellings survive only where files hold them, so that files of earlier versions stay readable: units
+("metres ...", "millimetres"), the key ``class_colours`` of checkpoints, ``colour`` and ``colours`` in descriptions of
+predictions, and the file name ending ``_labels_colour.png``.
 """
+
+from itertools import combinations
 
 from utils.errors import UserError
 
@@ -22,10 +28,11 @@ MAP_OF_TASK = {"depth": "depth", "segmentation": "semantic", "normal": "normal"}
 DETECTION = "detection"
 PERSPECTIVE_TASK_NAMES = (DETECTION, "segmentation", "depth", "normal")  # of images of perspective cameras
 CLASS_TASKS = (DETECTION, "segmentation")  # tasks that predict classes
-# The values of --task, in the released code's spelling and order.
-TASK_VALUES = (
-    *("depth", "segmentation", "normal", "depth_segmentation", "depth_normal", "normal_segmentation"),
-    "depth_normal_segmentation",
+# The values of --task: all combinations, in the released code's order; each is spelled in the order of TASK_NAMES.
+TASK_VALUES = tuple(
+    "_".join(sorted(tasks, key=TASK_NAMES.index))
+    for number in range(1, len(TASK_NAMES) + 1)
+    for tasks in combinations(MAP_OF_TASK, number)
 )
 
 

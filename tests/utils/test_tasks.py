@@ -5,6 +5,13 @@ from utils.errors import UserError
 from utils.tasks import MAP_OF_TASK, TASK_NAMES, TASK_VALUES, join_tasks, parse_tasks
 
 
+def test_values_of_the_released_code():
+    assert (
+        *("depth", "segmentation", "normal", "depth_segmentation", "depth_normal", "normal_segmentation"),
+        "depth_normal_segmentation",
+    ) == TASK_VALUES
+
+
 @pytest.mark.parametrize("value", TASK_VALUES)
 def test_parse_and_join(value):
     tasks = parse_tasks(value)
