@@ -8,6 +8,7 @@ from datasets.augment import Augmentation
 from datasets.loading import LoadingSettings
 from datasets.on_disk import DiskPanoramaDataset
 from datasets.panorama import PanoramaDataset
+from options.elite360m import train_parser
 from utils.errors import UserError
 from utils.tasks import parse_tasks
 
@@ -22,12 +23,6 @@ _DATASETS_OF_FLAG = {
     "fold": ("S2D3D",),
 }
 _PASSED_ON = ("cache_dir", "rooms", "normal_frame", "metric_depth", "fold")  # to the dataset, with the same name
-_NOT_GIVEN = (
-    None,
-    False,
-    "camera",
-    "furnished",
-)  # values of flags that were not passed
 
 
 def training_set(options: argparse.Namespace) -> PanoramaDataset:
@@ -78,15 +73,19 @@ def _open(options: argparse.Namespace, split: str, height: int, width: int, **ar
         UserError: when flags are for another dataset, or it cannot be opened; when files are missing, unless bad
             samples may be skipped and some panoramas are complete.
     """
+    defaults = train_parser()
     for flag, names in _DATASETS_OF_FLAG.items():
-        if getattr(options, flag, None) in _NOT_GIVEN:
+        default = defaults.get_default(flag)
+        if getattr(options, flag, default) == default:  # the dataset's own default applies
             continue
         if options.dataset not in names:
             raise UserError(f"--{flag} is for --dataset {', '.join(names)}: drop it for {options.dataset}")
         if flag in _PASSED_ON:
             arguments[flag] = getattr(options, flag)
-    if options.fold and options.val_list and getattr(options, "train_list", True):
-        raise UserError("--fold chooses panoramas, and so does --val_list: drop one of the two")
+    lists = [flag for flag in ("train_list", "val_list") if hasattr(options, flag)]  # evaluation has only the latter
+    if options.fold and all(getattr(options, flag) for flag in lists):  # no split is left that --fold could choose
+        given = " and ".join(f"--{flag}" for flag in lists)
+        raise UserError(f"--fold has no effect with {given}, which choose all panoramas: drop one of them")
     if options.cache_dir:  # here, not in a worker: fails with a clearer error
         Path(options.cache_dir).mkdir(parents=True, exist_ok=True)
     tasks = parse_tasks(options.task)

@@ -17,6 +17,7 @@ from datasets.loading import evaluation_batches, training_batches
 from datasets.panorama import Panorama, PanoramaDataset
 from datasets.preparation.synthetic_layouts import write_dataset
 from datasets.sampling import SeededIndex
+from options import data
 from options.data import describe, evaluation_set, loading_settings, training_set, validation_set
 from options.elite360m import eval_parser, train_parser
 from utils.errors import UserError
@@ -116,6 +117,18 @@ def test_folds(tmp_path):
     evaluation = eval_parser().parse_args(["--load_weights_dir", "x", "--fold", "2", "--val_list", "list.txt"])
     with pytest.raises(UserError, match=r"--fold .*--val_list"):
         evaluation_set(evaluation, "test", 32, 64)
+
+
+def test_folds_and_lists(tmp_path):
+    """In training, a fold has an effect unless lists replace both splits."""
+    write_dataset("S2D3D", num=2, out=tmp_path, height=32)
+    flags = ["--dataset", "S2D3D", "--dataset_rootdir", str(tmp_path), "--task", "depth", "--fold", "3"]
+    tested = evaluation_set(train_options(*flags), "test", 32, 64).files
+    (tmp_path / "list.txt").write_text("\n".join(f"{file.rgb} {file.depth} - -" for file in tested))
+    flags += ["--val_list", str(tmp_path / "list.txt")]
+    assert {file.rgb[:6] for file in training_set(train_options(*flags)).files} == {"area_5"}
+    with pytest.raises(UserError, match=r"--fold .*--train_list and --val_list"):
+        training_set(train_options(*flags, "--train_list", "list.txt"))
 
 
 @pytest.mark.parametrize(
@@ -371,6 +384,21 @@ def test_flags_without_effect_on_disk_datasets(matterport, tmp_path, monkeypatch
         with pytest.raises(UserError, match=f"{flags[0]} .*MP3D"):
             open_set(train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, *flags))
     assert not list(tmp_path.iterdir())
+
+
+def test_flags_whose_value_is_the_default_of_another(matterport):
+    with pytest.raises(UserError, match=r"--cache_dir .*MP3D"):
+        validation_set(train_options("--dataset", "MP3D", "--dataset_rootdir", matterport, "--cache_dir", "camera"))
+    with pytest.raises(UserError, match=r"--val_list .*Synthetic"):
+        validation_set(train_options("--val_list", "furnished"))
+
+
+def test_flags_with_a_default_do_not_concern_other_datasets(monkeypatch):
+    """--val_split stands for any flag whose default is not None."""
+    monkeypatch.setitem(data._DATASETS_OF_FLAG, "val_split", ("S2D3D",))
+    assert len(validation_set(train_options())) > 0
+    with pytest.raises(UserError, match=r"--val_split .*Synthetic"):
+        validation_set(train_options("--val_split", "val"))
 
 
 def test_default_size_of_synthetic():
