@@ -6,7 +6,7 @@ Two GPUs:      torchrun --nproc_per_node 2 train_achievement.py ...
 Writes under <root_folder>/<network>_<data>_<size>/<subfolder>/, see docs/achievement.md.
 """
 
-from options.achievement import FIXED_ON_RESUME, FREE_ON_RESUME, VALIDATION_OPTIONS, parse_training
+from options.achievement import BALANCING_RULES, FIXED_ON_RESUME, FREE_ON_RESUME, parse_training
 from utils.errors import exit_on_user_error
 
 if __name__ == "__main__":
@@ -62,10 +62,10 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         True if training was aborted because of non-finite losses.
     """
     tasks = tasks_of(options)
-    defaults = {name: task.loss_weight for name, task in tasks.items()}
-    chosen_balancing = balancing_settings(options, tuple(tasks), defaults, VALIDATION_OPTIONS)
+    loss_weights = {name: task.loss_weight for name, task in tasks.items()}
+    chosen_balancing = balancing_settings(options, loss_weights, BALANCING_RULES)
     balancing = build_balancing(tasks=tuple(tasks), **chosen_balancing)
-    check_balancing(options, balancing)
+    check_balancing(options, balancing, BALANCING_RULES)
     folder = RunFolder(run_folder_of(options), PERSPECTIVE_FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
     prepare_device(options.deterministic, tf32=not options.no_tf32)

@@ -6,7 +6,7 @@ Two GPUs:      torchrun --nproc_per_node 2 train_elite360m.py --dataset Syntheti
 Writes under <log_dir>/<task>/<backbone>/, see docs/train.md.
 """
 
-from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
+from options.elite360m import BALANCING_RULES, FIXED_ON_RESUME, FREE_ON_RESUME, check_network, check_size, train_parser
 
 if __name__ == "__main__":
     OPTIONS = train_parser().parse_args()  # before importing torch, so that --help and wrong flags respond at once
@@ -27,6 +27,7 @@ from options.data import describe, loading_settings, training_set, validation_se
 from options.groups import check_backbone_weights
 from options.training import initial_objective, loop_settings, model_settings, optimization_settings
 from tasks import FOLDERS, TASKS, build_evaluator
+from tasks.build import loss_weights
 from tasks.epoch_end import Validation, ValidationSet
 from tasks.fitting import Plan, launch, train_network
 from training.run import RunOptions, TrainingRun
@@ -53,9 +54,9 @@ def train(options: argparse.Namespace, device: torch.device, stop: StopRequest) 
         True if training was aborted because of non-finite losses.
     """
     tasks = parse_tasks(options.task)
-    chosen_balancing = balancing_settings(options, tasks)
+    chosen_balancing = balancing_settings(options, loss_weights(tasks), BALANCING_RULES)
     balancing = build_balancing(tasks=tasks, **chosen_balancing)
-    check_balancing(options, balancing)
+    check_balancing(options, balancing, BALANCING_RULES)
     folder = RunFolder(Path(options.log_dir) / options.task / folder_of(options.backbone), FOLDERS)
     run = TrainingRun(folder, RunOptions(vars(options), FIXED_ON_RESUME, FREE_ON_RESUME))
     prepare_device(options.deterministic, tf32=not options.no_tf32)

@@ -13,12 +13,12 @@ from datasets.synthetic import SyntheticRooms
 from datasets.synthetic_nyu import SyntheticNYU
 from losses.balancing import build_balancing
 from networks.elite360m import Elite360M
-from options import perspective
-from options.achievement import VALIDATION_OPTIONS, parse_training
+from options import achievement, elite360m, perspective
+from options.achievement import parse_training
 from options.balancing import balancing_settings
 from options.elite360m import train_parser
 from options.training import optimization_settings
-from tasks.build import build_objective
+from tasks.build import build_objective, loss_weights
 from tasks.perspective import perspective_tasks
 from training.objective import TrainingObjective
 from training.optimizers import OptimizationSettings
@@ -49,7 +49,8 @@ def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepp
         intermediate=not options.no_intermediate_losses,
     )
     prepare_network(network, options.channels_last, options.compile)
-    method = build_balancing(tasks=tasks, **balancing_settings(options, tasks))
+    chosen = balancing_settings(options, loss_weights(tasks), elite360m.BALANCING_RULES)
+    method = build_balancing(tasks=tasks, **chosen)
     objective = build_objective(network, method, AMP_TYPES[options.amp])
     rooms = SyntheticRooms("train", options.batch_size, options.height, options.width)
     return _stepper(objective, optimization_settings(options, steps_per_epoch=1), device), _batch(rooms, device)
@@ -65,10 +66,9 @@ def perspective_stepper_and_batch(arguments: list[str], device: torch.device) ->
     rooms = SyntheticNYU("train", options.batch_size, *options.size, tasks=tuple(tasks), num_classes=classes)
     network = perspective.model_settings(options, rooms).build_network()
     prepare_network(network, options.channels_last, options.compile)
-    defaults = {name: task.loss_weight for name, task in tasks.items()}
-    method = build_balancing(
-        tasks=tuple(tasks), **balancing_settings(options, tuple(tasks), defaults, VALIDATION_OPTIONS)
-    )
+    weights = {name: task.loss_weight for name, task in tasks.items()}
+    chosen = balancing_settings(options, weights, achievement.BALANCING_RULES)
+    method = build_balancing(tasks=tuple(tasks), **chosen)
     objective = build_objective(network, method, AMP_TYPES[options.amp], tasks)
     settings = perspective.optimization_settings(options, steps_per_epoch=1)
     return _stepper(objective, settings, device), _batch(rooms, device)

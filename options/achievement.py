@@ -19,6 +19,7 @@ from options.achievement_groups import (
 from options.argument_file import ArgumentFileParser
 from options.groups import (
     FLAGS_OF_METHODS,
+    BalancingRules,
     add_mismatch_option,
     add_prediction_options,
     add_run_options,
@@ -26,7 +27,7 @@ from options.groups import (
     add_speed_options,
 )
 from options.parser import Parser, angle, positive, rate
-from options.released_options import REJECTED, Reject
+from options.released_options import REJECTED, Reject, method_name
 from utils.tasks import DETECTION, PERSPECTIVE_TASK_NAMES
 
 # Options that a resumed training must keep: they determine what is trained, on which samples and in which order.
@@ -50,6 +51,10 @@ FREE_ON_RESUME = (
 # Options that accuracies depend on, besides the training itself.
 VALIDATION_OPTIONS = (
     *("test_dataset", "size", "num_classes", "val_split", "num_val", "normals", "raw_depth", "normal_axes"),
+)
+BALANCING_RULES = BalancingRules(
+    *(PERSPECTIVE_TASK_NAMES, VALIDATION_OPTIONS, "--loss_metric", method_name),
+    "--potential with an accuracy for each task of --app, in that order",
 )
 
 # Defaults of options that only one architecture has.

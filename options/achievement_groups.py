@@ -8,7 +8,7 @@ from networks.achievement_choices import ACTIVATIONS, ARCHITECTURES, CLS_HEADS, 
 from networks.perspective_backbones import BACKBONES
 from options.groups import add_backbone_weights, add_keep_exponents, add_max_bad_steps
 from options.parser import count, fraction, positive, positive_rate, rate, seed
-from options.released_options import DATASET_NAMES, METHOD_NAMES, dataset, method
+from options.released_options import DATASET_NAMES, dataset, method, method_name
 from utils.tasks import PERSPECTIVE_TASK_NAMES
 
 REFERENCE_BATCH = 32  # images per step that --lr is for
@@ -245,14 +245,13 @@ def _add_schedule_options(group: argparse._ArgumentGroup) -> None:
 def add_balancing_options(parser: argparse.ArgumentParser) -> None:
     """How the losses of the tasks are combined."""
     group = parser.add_argument_group("balancing of the tasks' losses")
-    paper = {ours: theirs for theirs, ours in METHOD_NAMES.items()}
     group.add_argument(
         *("--loss_metric", "--balancing"),
         dest="balancing",
         type=method,
         default="fixed",
         metavar="NAME",
-        help=f"{', '.join(f'{paper[name]} ({name})' if name in paper else name for name in BALANCINGS)}",
+        help=", ".join(map(method_name, BALANCINGS)),
     )
     group.add_argument(
         *("--loss_weight", "--loss_weights"),

@@ -8,6 +8,7 @@ import argparse
 from datasets import DATASETS, SPLITS
 from networks.backbones import BACKBONES, DEFAULT, TIMM_PREFIX, find_backbone
 from options.groups import (
+    BalancingRules,
     add_backbone_weights,
     add_balancing_options,
     add_device_options,
@@ -21,7 +22,7 @@ from options.groups import (
 from options.parser import Parser, count, positive
 from options.protocol import add_protocol_options
 from utils.errors import UserError
-from utils.tasks import TASK_VALUES
+from utils.tasks import TASK_NAMES, TASK_VALUES
 
 # Options that a resumed training must keep: they determine what is trained, on which samples and in which order.
 FIXED_ON_RESUME = (
@@ -40,6 +41,11 @@ FREE_ON_RESUME = (
     *("log_dir", "log_frequency", "log_grad_norms", "save_steps", "save_frequency", "max_minutes"),
     *("resume", "overwrite"),
 )
+# Options that accuracies depend on, besides the training itself.
+VALIDATION_OPTIONS = (
+    *("dataset", "height", "width", "normal_frame", "metric_depth", "fold", "val_split", "val_list", "num_val"),
+)
+BALANCING_RULES = BalancingRules(TASK_NAMES, VALIDATION_OPTIONS, "--balancing", str, "--potential TASK=ACCURACY")
 PAPER_BACKBONE = "Elite360M_Res18"
 
 

@@ -1,9 +1,10 @@
 """Option groups that are independent of network and dataset. Nothing here imports torch."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from losses.balancing import BALANCINGS
 from options.parser import count, fraction, positive, rate, seed
@@ -22,6 +23,24 @@ FLAGS_OF_METHODS = {
     "focusing_factor": "focusing_factor",
     "keep_exponents": "keep_exponents",
 }
+
+
+class BalancingRules(NamedTuple):
+    """Differences between the balancing options of the two programs.
+
+    Attributes:
+        tasks: names of all tasks of the program.
+        validation_options: names of the options that accuracies depend on, besides the training itself.
+        method_flag: the flag of the method.
+        method_name: returns the name of a method on the command line, given its name in `BALANCINGS`.
+        potential: --potential with its values, for messages.
+    """
+
+    tasks: tuple[str, ...]
+    validation_options: tuple[str, ...]
+    method_flag: str
+    method_name: Callable[[str], str]
+    potential: str
 
 
 def add_optimization_options(parser: argparse.ArgumentParser, num_epochs: int, learning_rate: float) -> None:

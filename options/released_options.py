@@ -58,6 +58,12 @@ def dataset(text: str) -> str:
     return name
 
 
+def method_name(name: str) -> str:
+    """The released name of a balancing method, followed by ours if it differs; --loss_metric accepts both."""
+    released = next((theirs for theirs, ours in METHOD_NAMES.items() if ours == name), None)
+    return f"{released} ({name})" if released else name
+
+
 def method(text: str) -> str:
     """Type of an option: our name of a balancing method."""
     name = METHOD_NAMES.get(text, text)

@@ -29,7 +29,7 @@ def require_same_options(before: Mapping, now: Mapping, fixed: Iterable[str], ru
     changed = changed_options(before, now, fixed)
     if not changed:
         return
-    named = [f"--{name} is {_in_words(now[name])}, but was {_in_words(before[name])}" for name in changed]
+    named = [f"--{name} is {in_words(now[name])}, but was {in_words(before[name])}" for name in changed]
     more = f", and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
     raise UserError(
         f"{run} cannot be resumed with other options: {'; '.join(named[:_MAX_NAMED])}{more}: "
@@ -44,7 +44,7 @@ def changed_options(before: Mapping, now: Mapping, names: Iterable[str]) -> list
 
 def describe_changes(before: Mapping, now: Mapping, names: Iterable[str]) -> str:
     """Options with their new and old values, in words."""
-    return ", ".join(f"--{name} {_in_words(now[name])} (was {_in_words(before[name])})" for name in names)
+    return ", ".join(f"--{name} {in_words(now[name])} (was {in_words(before[name])})" for name in names)
 
 
 def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], run: Path) -> None:
@@ -66,7 +66,7 @@ def require_same_facts(before: Mapping[str, object], now: Mapping[str, object], 
         if old == value:
             continue
         raise UserError(
-            f"{run} cannot be resumed with other {name}: {_in_words(value)} instead of {_in_words(old)}: "
+            f"{run} cannot be resumed with other {name}: {in_words(value)} instead of {in_words(old)}: "
             "use the original data and options, or pass another --log_dir"
         )
 
@@ -90,10 +90,14 @@ def read_history(path: Path) -> dict | None:
     return content if entries_are_complete else None
 
 
-def _in_words(value: object) -> str:
+def in_words(value: object) -> str:
+    """An option's value (plain data) for messages, as on the command line if possible, in at most 60 characters."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if value is None:
         return "not given"
-    text = to_json(value) if isinstance(value, dict | list) else str(value)
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        text = " ".join(map(str, value))
+    else:
+        text = to_json(value) if isinstance(value, dict | list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,7 +11,7 @@ import train_elite360m
 from benchmarks.balancing import Training, gain, main, parse, spread, table, train_all
 from benchmarks.programs import PROGRAMS
 from metrics.summary import summary_score
-from options.achievement import VALIDATION_OPTIONS, parse_evaluation, parse_training
+from options.achievement import BALANCING_RULES, parse_evaluation, parse_training
 from options.balancing import balancing_settings
 from options.elite360m import eval_parser, train_parser
 from options.perspective import run_folder_of
@@ -163,7 +163,7 @@ def potentials(monkeypatch) -> dict[str, dict[str, float]]:
             run.root.joinpath("evaluation_test").mkdir(parents=True)
             results = {task: METRICS[task] for task in options.app}
             return run.root.joinpath("evaluation_test/results.json").write_text(json.dumps({"results": results}))
-        settings = balancing_settings(options, tuple(options.app), dict.fromkeys(options.app, 1), VALIDATION_OPTIONS)
+        settings = balancing_settings(options, dict.fromkeys(options.app, 1), BALANCING_RULES)
         potentials[self.name] = settings.get("potential")
         run.settings.parent.mkdir(parents=True)
         run.settings.write_text(to_json({"options": vars(options)}))

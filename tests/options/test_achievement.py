@@ -12,6 +12,7 @@ from networks.deeplab import DeepLab
 from networks.perspective_backbones import BACKBONES
 from networks.vmm import VMM
 from options.achievement import (
+    BALANCING_RULES,
     FIXED_ON_RESUME,
     FREE_ON_RESUME,
     REJECTED,
@@ -74,7 +75,7 @@ def test_vmm_cfg_file(path):
     tasks, data, written, effective = VMM_FILES[str(path.parent.relative_to(ROOT / "cfg"))]
     assert (options.app, options.train_dataset, options.test_dataset) == (tasks, data, data)
     assert (options.lr, effective_rate(options)) == (written, pytest.approx(effective))
-    balancing = balancing_settings(options, tuple(tasks), dict.fromkeys(tasks, 1.0), VALIDATION_OPTIONS)
+    balancing = balancing_settings(options, dict.fromkeys(tasks, 1.0), BALANCING_RULES)
     assert balancing["name"] == ("achievement" if len(tasks) > 1 else "fixed")
     if "detection" in tasks:
         detection = tasks_of(options)["detection"].loss.keywords
@@ -107,7 +108,7 @@ def test_deeplab_cfg_file(path):
         )  # fmt: skip
     assert network.tasks == tuple(options.app)
     tasks = perspective_tasks(tuple(options.app), options.label_smoothing)
-    balancing = balancing_settings(options, tuple(tasks), dict.fromkeys(tasks, 1.0), VALIDATION_OPTIONS)
+    balancing = balancing_settings(options, dict.fromkeys(tasks, 1.0), BALANCING_RULES)
     assert balancing["name"] == ("achievement" if len(options.app) > 1 else "fixed")
     mobile = len(options.app) == 3 and options.basenet == "mobilenet_v2"
     assert effective_rate(options) == pytest.approx(1e-3 if mobile else 1e-4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datasets import DATASETS, build_dataset
-from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, check_size, eval_parser, train_parser
+from options.elite360m import FIXED_ON_RESUME, FREE_ON_RESUME, VALIDATION_OPTIONS, check_size, eval_parser, train_parser
 from options.groups import check_backbone_weights, pretrained_of
 from options.panorama_prediction import demo_parser, predict_parser
 from utils.errors import UserError
@@ -48,6 +48,7 @@ def test_every_option_is_fixed_or_free_on_resume():
     """Otherwise a resumed run would silently ignore a new option."""
     names = {action.dest for action in train_parser()._actions} - {"help"}
     assert sorted(FIXED_ON_RESUME + FREE_ON_RESUME) == sorted(names), "each exactly once"
+    assert set(VALIDATION_OPTIONS) < names
 
 
 def test_resume_excludes_overwrite(capsys):

@@ -8,7 +8,7 @@ import torch
 
 from losses.balancing import BALANCINGS, build_balancing
 from options.balancing import check_balancing
-from options.elite360m import train_parser
+from options.elite360m import BALANCING_RULES, train_parser
 from tests.tiny import (
     BALANCING_OPTIONS,
     KINDS,
@@ -199,7 +199,7 @@ def test_any_tasks(name, tasks):
 def test_options_that_gradient_methods_reject(name, flags):
     options = train_parser().parse_args(["--balancing", name, *flags])
     with pytest.raises(UserError) as info:
-        check_balancing(options, build_balancing(name, TASKS, **BALANCING_OPTIONS))
+        check_balancing(options, build_balancing(name, TASKS, **BALANCING_OPTIONS), BALANCING_RULES)
     assert f"--balancing {name}" in str(info.value)
     assert all(flag in str(info.value) for flag in flags)
-    check_balancing(options, build_balancing("fixed", TASKS, **BALANCING_OPTIONS))
+    check_balancing(options, build_balancing("fixed", TASKS, **BALANCING_OPTIONS), BALANCING_RULES)
