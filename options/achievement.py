@@ -1,6 +1,7 @@
-"""The command lines of the second program. Training and evaluation have the options of Yun & Cho's code (ICCV 2023).
+"""Second program (*_achievement.py): command lines.
 
-Nothing here imports torch, so that --help responds at once.
+Training and evaluation have the options of Yun & Cho's code (ICCV 2023). Nothing here imports torch, so that --help
+responds at once.
 """
 
 import argparse

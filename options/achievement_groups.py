@@ -1,4 +1,4 @@
-"""Option groups of the second program. Nothing here imports torch."""
+"""Second program (*_achievement.py): option groups. Nothing here imports torch."""
 
 import argparse
 

@@ -1,7 +1,8 @@
-"""Command lines with option files, such as ``cfg/<tasks>/<dataset>/<name>.cfg``. Nothing here imports torch.
+"""Second program (*_achievement.py): option files such as ``cfg/<tasks>/<dataset>/<name>.cfg``.
 
 Each line of a file contains one or more options with their values; ``#`` starts a comment. Later options override
 earlier ones, later files earlier ones, and the command line overrides files.
+Nothing here imports torch.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The balancing method of the command line, in both programs."""
+"""Both programs: the balancing method of the command line."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""From the command line to datasets of panoramas."""
+"""First program (*_elite360m.py): from the command line to datasets of panoramas."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command lines of training, evaluation and comparison on panoramas.
+"""First program (*_elite360m.py): command lines of training, evaluation and comparison.
 
 Nothing here imports torch, so that --help responds at once.
 """

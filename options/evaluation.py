@@ -1,4 +1,4 @@
-"""From the command line of eval_elite360m.py to what is evaluated, and what identifies an evaluation."""
+"""First program (eval_elite360m.py): what is evaluated, and what identifies an evaluation."""
 
 import argparse
 import hashlib

@@ -1,4 +1,8 @@
-"""Option groups that are independent of network and dataset. Nothing here imports torch."""
+"""Both programs: option groups that are independent of network and dataset.
+
+Only the first program uses `add_optimization_options` and `add_balancing_options`; those of the second are in
+`options.achievement_groups`. Nothing here imports torch.
+"""
 
 import argparse
 from collections.abc import Callable, Mapping

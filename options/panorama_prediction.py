@@ -1,4 +1,4 @@
-"""The command lines of prediction, demo and export of panoramas. Nothing here imports torch."""
+"""First program: command lines of prediction, demo and export. Nothing here imports torch."""
 
 import argparse
 

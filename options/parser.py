@@ -1,4 +1,4 @@
-"""The argument parser of all programs, and option types. Nothing here imports torch."""
+"""Both programs: the argument parser, and option types. Nothing here imports torch."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""From the command lines of train_achievement.py and eval_achievement.py to datasets, networks and settings."""
+"""Second program (train_achievement.py, eval_achievement.py): from options to datasets, networks and settings."""
 
 import argparse
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Options of the evaluation protocol. Nothing here imports torch."""
+"""First program: options of the evaluation protocol. Nothing here imports torch."""
 
 import argparse
 import math

@@ -1,4 +1,4 @@
-"""Names of datasets and methods in the released code of Yun & Cho (ICCV 2023), and its options that are rejected."""
+"""Second program: released names of datasets and methods (Yun & Cho, ICCV 2023), and its rejected options."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""From the command line of train_elite360m.py to the settings and the initial weights of a training."""
+"""First program (train_elite360m.py): from the command line to the settings and initial weights of a training."""
 
 import argparse
 from pathlib import Path
