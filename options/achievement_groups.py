@@ -131,15 +131,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="height and width of the images; one number for both",
     )
-    group.add_argument(
-        "--num_classes",
-        type=int,
-        choices=(13, 40),
-        help="NYUv2, SyntheticNYU: number of semantic classes; default: that of the copy of NYUv2",
-    )
-    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals; default: detected")
-    group.add_argument("--normals", metavar="SOURCE", help="NYUv2, the owners' file: source of the normals")
-    group.add_argument("--raw_depth", action="store_true", help="NYUv2, the owners' file: raw depth, as measured")
+    _add_nyuv2_options(group)
     group.add_argument(
         "--val_split",
         default="test",
@@ -157,6 +149,19 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="skip images with missing, damaged or wrong files (training reads the next one instead), and list them at "
         "the end",
     )
+
+
+def _add_nyuv2_options(group: argparse._ArgumentGroup) -> None:
+    """Which classes, normals and depth of NYU v2 to read."""
+    group.add_argument(
+        "--num_classes",
+        type=int,
+        choices=(13, 40),
+        help="NYUv2, SyntheticNYU: number of semantic classes; default: that of the copy of NYUv2",
+    )
+    group.add_argument("--normal_axes", metavar="AXES", help="NYUv2: axes of the stored normals; default: detected")
+    group.add_argument("--normals", metavar="SOURCE", help="NYUv2, the owners' file: source of the normals")
+    group.add_argument("--raw_depth", action="store_true", help="NYUv2, the owners' file: raw depth, as measured")
 
 
 def add_optimization_options(parser: argparse.ArgumentParser) -> None:
