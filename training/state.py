@@ -183,8 +183,8 @@ class SavedState:
         if content.get("version") != VERSION:
             raise UserError(
                 f"{path} is a state of version {content.get('version', '2 or earlier')}, this program reads version "
-                f"{VERSION}: finish that run with the version that started it, or pass its checkpoint to "
-                "--load_weights_dir"
+                f"{VERSION}: finish that run with the version that started it, or start from its checkpoint "
+                "(--load_weights_dir; --ckpt of train_achievement.py)"
             )
         return path, content
 
