@@ -15,6 +15,7 @@ from datasets.sampling import MixingSampler, SeededIndex, SeededSampler
 from utils.batches import STORED
 from utils.distributed import gather_objects, is_main, rank, world_size
 from utils.errors import UserError, interrupts_deferred
+from utils.extras import MissingPackageError
 from utils.malloc import tune_malloc
 
 _PADDED_KEYS = {"boxes", "objects"}  # arrays of different lengths
@@ -183,6 +184,9 @@ class _Reader(Dataset):
         for attempt in range(len(self) if self._replace_bad else 1):
             try:
                 return self._dataset.packed((index + attempt) % len(self)) | {"bad": bad}
+            except MissingPackageError as error:
+                # A UserError, as `exit_on_user_error` knows errors from workers by this name.
+                raise UserError(str(error)) from error
             except UserError as error:
                 if not self._skip_bad:
                     raise UserError(f"{error}; {self._remedy}") from error

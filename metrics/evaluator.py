@@ -20,6 +20,7 @@ from metrics.task_metric import RELEASED, TaskMetric
 from utils.batches import STORED
 from utils.distributed import gather_objects
 
+# Part of results.json, by which tools.compare recognizes the same protocol: rewording makes earlier results other ones.
 PROTOCOL = {
     **RELEASED.describe(),
     "normal": "degrees; mean over images of the metric over valid pixels; a1 .. a5: % below 5, 7.5, 11.25, 22.5, 30",

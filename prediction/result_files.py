@@ -167,8 +167,8 @@ class ResultFiles:
     def _require_same_origin(self, job: Job, existing: Description | None) -> None:
         if existing and existing.origin != self._describer.origin:
             raise UserError(
-                f"{job.result(_DESCRIPTION)} has another checkpoint, {self._predictor.flags}, precision or version of "
-                "this program: pass --overwrite, or choose another --out"
+                f"{job.result(_DESCRIPTION)} was made with another checkpoint, {self._predictor.flags}, precision or "
+                "version of this program: pass --overwrite, or choose another --out"
             )
 
 

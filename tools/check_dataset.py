@@ -44,7 +44,7 @@ from options.parser import Parser, count, positive
 from tasks import DISPLAYS, TASKS
 from utils.errors import UserError, exit_on_user_error
 from utils.parallel import map_with_progress
-from utils.tasks import METERS, TASK_NAMES, TASK_VALUES, parse_tasks
+from utils.tasks import MAP_OF_TASK, METERS, TASK_NAMES, TASK_VALUES, parse_tasks
 from visual.displays import DisplaySettings
 from visual.drawing import save_image
 from visual.panels import maps_panel, to_uint8
@@ -53,7 +53,6 @@ PREVIEW_HEIGHT = 256  # pixels of each map
 _NYU = "NYUv2"  # perspective images with depth, normals and labels
 _OBJECTS = tuple(DETECTION_WRITERS)  # perspective images with boxes, or with depth only
 _FOLDER = "Folder"  # described by its dataset.json
-_FILE_OF_TASK = {"depth": "depth", "normal": "normal", "segmentation": "semantic"}  # attributes of `PanoramaFiles`
 
 
 @dataclass
@@ -139,7 +138,7 @@ def examine(files: PanoramaFiles, dataset: DiskPanoramaDataset) -> Findings:
         return Findings(missing=missing)
     reader = copy(dataset)
     reader.files = [files]
-    tasks = tuple(task for task in dataset.tasks if getattr(files, _FILE_OF_TASK[task]) is not None)
+    tasks = tuple(task for task in dataset.tasks if getattr(files, MAP_OF_TASK[task]) is not None)
     try:
         return Findings(measured=[measure(reader.read(0), tasks, dataset.classes.names)])
     except UserError as error:

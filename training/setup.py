@@ -67,7 +67,7 @@ def nondeterminism_reported() -> Iterator[None]:
             raise
         raise UserError(
             f"--deterministic: {operation[:100]} has no deterministic form on this device: drop the flag, or "
-            "choose another --backbone"
+            "choose another backbone"
         ) from error
 
 

@@ -168,18 +168,23 @@ class SavedState:
         path = run.state
         try:
             content = load_content(path, FORMAT)
-        except UserError as error:
-            if not run.previous_state.exists():
-                raise
+        except UserError:
             path = run.previous_state
-            content = load_content(path, FORMAT)
+            try:
+                content = load_content(path, FORMAT)
+            except UserError as error:
+                raise UserError(
+                    f"{run.state} is missing or damaged, as is the state before it: restore it from a copy, or pass "
+                    "--overwrite to start anew"
+                ) from error
             if is_main():
-                print(f"{error}; continuing from the state before it, {path}", file=sys.stderr)
+                words = f"{run.state} is missing or damaged: continuing from the state before it, {path}"
+                print(words, file=sys.stderr)
         if content.get("version") != VERSION:
             raise UserError(
                 f"{path} is a state of version {content.get('version', '2 or earlier')}, this program reads version "
-                f"{VERSION}: finish that run with the version that started it, or pass its checkpoint to "
-                "--load_weights_dir"
+                f"{VERSION}: finish that run with the version that started it, or start from its checkpoint "
+                "(--load_weights_dir; --ckpt of train_achievement.py)"
             )
         return path, content
 

@@ -6,14 +6,18 @@ from types import ModuleType
 from utils.errors import UserError
 
 
+class MissingPackageError(UserError):
+    """A package is not installed: no file is at fault, and no other sample can be read, either."""
+
+
 def import_extra(name: str, what: str) -> ModuleType:
     """Import the module `name`, which `what` needs.
 
     Raises:
-        UserError: when it is not installed.
+        MissingPackageError: when it is not installed.
     """
     try:
         return import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise UserError(f"{what} needs {package}: pip install {package}") from error
+        raise MissingPackageError(f"{what} needs {package}: pip install {package}") from error

@@ -5,18 +5,20 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
+from utils.extras import MissingPackageError
 
 
 def read_openexr(path: Path) -> dict[str, np.ndarray]:
     """Read the channels of a file, by name, each (H, W) float32.
 
     Raises:
-        UserError: when the package is not installed, or the file is damaged or of another kind.
+        MissingPackageError: when the package is not installed.
+        UserError: when the file is damaged or of another kind.
     """
     try:
         import OpenEXR  # in requirements-extra.txt; OpenCV 5's packages do not read the format
     except ImportError:
-        raise UserError(
+        raise MissingPackageError(
             f"{path} needs the package OpenEXR: install requirements-extra.txt, or convert the files to .npy"
         ) from None
     try:

@@ -60,8 +60,8 @@ def prepare(
 
     Args:
         raw: folder of the owners' or the hub's files.
-        normals, raw_depth: see `datasets.nyuv2_layouts.OwnersLayout`. Normals are estimated from the depth if this is
-            None and there are none beside the file.
+        normals, raw_depth: see `datasets.nyuv2_layouts.OwnersLayout`. Normals are estimated from the depth if
+            `normals` is None and there are none beside the file.
         normal_axes: see `NYUv2`.
 
     Raises:

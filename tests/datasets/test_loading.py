@@ -21,6 +21,7 @@ from options import data
 from options.data import describe, evaluation_set, loading_settings, training_set, validation_set
 from options.elite360m import eval_parser, train_parser
 from utils.errors import UserError
+from utils.extras import import_extra
 
 CPU = torch.device("cpu")
 WIDTH = 64
@@ -311,6 +312,16 @@ def test_bad_samples_raise(workers):
         assert ("--resume" in str(info.value)) == is_resumable
         info.value.__traceback__ = None  # frees the workers; in a garbage collection they block for 5 s
         del info
+
+
+@pytest.mark.parametrize("flags", [(), ("--skip_bad_samples",)])
+def test_missing_packages_are_no_bad_samples(monkeypatch, flags):
+    """Neither replacing files nor skipping samples would help."""
+    options = train_options(*flags)
+    monkeypatch.setattr(Numbers, "read", lambda *_: import_extra("no_such_package", "this test"))
+    for batches in (train_batches(Numbers(), options), eval_batches(Numbers(), options)):
+        with pytest.raises(UserError, match=r"pip install no_such_package$"):
+            indices_of(batches)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -118,8 +118,11 @@ def test_a_damaged_state(run, capsys):
     error = capsys.readouterr().err
     assert str(run.state) in error
     assert str(run.previous_state) in error
+    assert "use another file" not in error  # it continues by itself
     run.previous_state.unlink()
-    assert str(run.state) in user_error(SavedState, run)
+    message = user_error(SavedState, run)
+    assert str(run.state) in message
+    assert "--overwrite" in message
 
 
 class Killed(BaseException):
