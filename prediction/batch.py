@@ -35,7 +35,7 @@ class Outcome:
 
     def counts(self) -> str:
         """The three numbers as text."""
-        return f"{len(self.descriptions)} predicted, {self.num_existing} there already, {len(self.failures)} failed"
+        return f"{len(self.descriptions)} predicted, {self.num_existing} exist already, {len(self.failures)} failed"
 
 
 def predict_all(

@@ -455,7 +455,7 @@ def test_bad_images_are_skipped(run, photos, tmp_path, capsys, pattern):
         f"{photos}/up stairs/square.png is 64x64: a full panorama is twice as wide as high (--force stretches it; "
         "--vfov or --crop says which part of the sphere it shows; --cubemap reads faces of a cube)",
     ]
-    assert f"2 predicted, 0 there already, 4 failed: {out}\n" in captured.out
+    assert f"2 predicted, 0 exist already, 4 failed: {out}\n" in captured.out
     assert "seam score: depth " in captured.out
 
 
@@ -475,13 +475,13 @@ def test_existing_predictions_are_skipped(run, photos, tmp_path, capsys):
         return {str(path.relative_to(out)) for path, time in times.items() if path.stat().st_mtime_ns != time}
 
     predict(run, photos, out, exit_code=1)
-    assert "1 predicted, 1 there already, 4 failed" in capsys.readouterr().out
+    assert "1 predicted, 1 exist already, 4 failed" in capsys.readouterr().out
     assert names(out) == GOOD
     assert rewritten() == results("my room") - {"my room_panel.png"}, "one of its files was missing"
     predict(run, photos, out, "--save", "glb", exit_code=1)
-    assert "2 predicted, 0 there already" in capsys.readouterr().out, "other files"
+    assert "2 predicted, 0 exist already" in capsys.readouterr().out, "other files"
     predict(run, photos, out, "--overwrite", exit_code=1)
-    assert "2 predicted, 0 there already" in capsys.readouterr().out
+    assert "2 predicted, 0 exist already" in capsys.readouterr().out
 
 
 def test_other_predictions_are_not_replaced(run, panorama, tmp_path):
@@ -505,7 +505,7 @@ def test_a_replaced_panorama_is_predicted_again(run, panorama, tmp_path, capsys)
     save_image(image, cv2.imread(str(panorama))[:, ::-1].copy())
     assert image.stat().st_size == size
     predict(run, image, out)
-    assert "1 predicted, 0 there already" in capsys.readouterr().out.splitlines()[-1]
+    assert "1 predicted, 0 exist already" in capsys.readouterr().out.splitlines()[-1]
     assert not np.array_equal(np.load(out / "my room_depth.npy"), first)
 
 

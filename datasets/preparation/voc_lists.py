@@ -28,7 +28,7 @@ class WrittenList:
     Attributes:
         path: path of the file.
         count: number of images that it should contain.
-        state: "written", "there already", or "there already, but different".
+        state: "written", "exists already", or "exists already, but differs".
     """
 
     path: Path
@@ -125,7 +125,7 @@ def _write_list(root: Path, year: str, name: str, ids: list[str]) -> WrittenList
     path = root / f"VOC{year}" / "ImageSets" / "Main" / f"{name}.txt"
     state = "written"
     if path.is_file():
-        state = "there already" if set(read_ids(root, year, name)) == set(ids) else "there already, but different"
+        state = "exists already" if set(read_ids(root, year, name)) == set(ids) else "exists already, but differs"
     else:
         write_text(path, "".join(f"{image_id}\n" for image_id in ids))
     return WrittenList(path, len(ids), state)

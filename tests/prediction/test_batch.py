@@ -83,7 +83,7 @@ def test_errors_are_one_line(predict, photos, tmp_path, monkeypatch, capsys, err
     (line,) = [line for line in captured.err.splitlines() if line]
     assert line.startswith("failed: ")
     assert "b.png" in line
-    assert "2 predicted, 0 there already, 1 failed" in captured.out
+    assert "2 predicted, 0 exist already, 1 failed" in captured.out
 
 
 def test_batches(predict, photos, tmp_path, monkeypatch, capsys):
@@ -107,7 +107,7 @@ def test_batches(predict, photos, tmp_path, monkeypatch, capsys):
         assert description["precision"] == "float32"
     captured = capsys.readouterr()
     assert "aa.png" in captured.err
-    assert "3 predicted, 0 there already, 1 failed" in captured.out
+    assert "3 predicted, 0 exist already, 1 failed" in captured.out
 
 
 def test_failed_batch(predict, tmp_path, monkeypatch, capsys):
@@ -146,7 +146,7 @@ def test_full_disk(predict, tmp_path, monkeypatch, capsys, number):
     with pytest.raises(UserError, match=f"b\\.png .*{os.strerror(number)}") as raised:
         predict()
     assert "\n" not in str(raised.value)
-    assert "1 predicted, 0 there already, 0 failed" in capsys.readouterr().out
+    assert "1 predicted, 0 exist already, 0 failed" in capsys.readouterr().out
     assert predicted_stems(tmp_path / "out") == {"a"}
     assert not list((tmp_path / "out").glob(".*"))
 
@@ -183,7 +183,7 @@ def test_images_with_the_same_stem(predict, photos, tmp_path, capsys):
     capsys.readouterr()
     assert predict() == 1
     captured = capsys.readouterr()
-    assert "0 predicted, 2 there already, 1 failed" in captured.out
+    assert "0 predicted, 2 exist already, 1 failed" in captured.out
     assert "a.json" in captured.err
     assert json.loads((tmp_path / "out" / "a.json").read_text())["input"]["path"].endswith("a.png")
 

@@ -64,7 +64,7 @@ def test_files(predict, tmp_path, capsys):
     assert printed[0] == "cameras: --fov (3)"
     assert "warning: 1 " in printed[1], "an image that may be a panorama"
     assert "predict_elite360m.py" in printed[1]
-    assert printed[2] == f"3 predicted, 0 there already, 0 failed: {out}"
+    assert printed[2] == f"3 predicted, 0 exist already, 0 failed: {out}"
 
 
 def test_description(predict, perspective_settings, tmp_path):
@@ -84,7 +84,7 @@ def test_other_camera_needs_overwrite(predict, tmp_path, capsys):
     assert predict("--save", "ply") == 0
     assert "cameras: NYU v2's (3)" in capsys.readouterr().out
     assert predict("--save", "ply") == 0
-    assert "0 predicted, 3 there already" in capsys.readouterr().out
+    assert "0 predicted, 3 exist already" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"\.json .*--fov.*--overwrite"):
         predict("--save", "ply", "--fov", 60)
     assert predict("--save", "ply", "--fov", 60, "--overwrite") == 0

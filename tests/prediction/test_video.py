@@ -59,7 +59,7 @@ def test_command(predict, video, tmp_path, capsys):
     assert (joined.num_frames, joined.rate) == (3, 5)
     assert joined.frame(1).shape[1] == panel.shape[1]
     assert predict(*command) == 0
-    assert "0 predicted, 4 there already" in capsys.readouterr().out
+    assert "0 predicted, 4 exist already" in capsys.readouterr().out
 
 
 def test_mesh_texture(predict, video, tmp_path):

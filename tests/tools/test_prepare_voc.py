@@ -69,9 +69,9 @@ def test_nothing_is_overwritten(root, capsys):
     assert read_ids(root, "2012", "trainvalsegdet") == before == ["2007_000002", "2008_000001"]
     assert masks(root, "2012")["2008_000001"] == 3
     output = capsys.readouterr()
-    assert "3 images, there already, but different" in output.out
+    assert "3 images, exists already, but differs" in output.out
     assert "remove it" in output.err
-    assert "2 images, there already\n" in output.out
+    assert "2 images, exists already\n" in output.out
 
 
 @pytest.mark.parametrize("missing", ["2007/ImageSets/Main/test.txt", "2012/ImageSets/Segmentation/val.txt"])
