@@ -13,7 +13,7 @@ Existing files are not changed.
 import sys
 from pathlib import Path
 
-from datasets.preparation.voc_lists import Summary, prepare
+from datasets.preparation.voc_lists import DIFFERS, Summary, prepare
 from options.parser import Parser
 from utils.errors import exit_on_user_error
 
@@ -24,7 +24,7 @@ def report(summary: Summary) -> None:
         print(f"VOC{year}: masks of {total} training images, {written} of them written now")
     for one in summary.lists:
         print(f"{one.path}: {one.count} images, {one.state}")
-        if "different" in one.state:
+        if one.state == DIFFERS:
             print("  to write it by the rule, remove it and run this again", file=sys.stderr)
 
 

@@ -21,6 +21,9 @@ from utils.errors import UserError
 from utils.files import atomic_path, write_text
 
 
+DIFFERS = "exists already, but differs"
+
+
 @dataclass(frozen=True)
 class WrittenList:
     """Result for one list.
@@ -28,7 +31,7 @@ class WrittenList:
     Attributes:
         path: path of the file.
         count: number of images that it should contain.
-        state: "written", "exists already", or "exists already, but differs".
+        state: "written", "exists already", or `DIFFERS`.
     """
 
     path: Path
@@ -125,7 +128,7 @@ def _write_list(root: Path, year: str, name: str, ids: list[str]) -> WrittenList
     path = root / f"VOC{year}" / "ImageSets" / "Main" / f"{name}.txt"
     state = "written"
     if path.is_file():
-        state = "exists already" if set(read_ids(root, year, name)) == set(ids) else "exists already, but differs"
+        state = "exists already" if set(read_ids(root, year, name)) == set(ids) else DIFFERS
     else:
         write_text(path, "".join(f"{image_id}\n" for image_id in ids))
     return WrittenList(path, len(ids), state)
