@@ -15,7 +15,7 @@ from utils.colors import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import UserError
 
 STRIDES = (4, 8, 16, 32)
-_MAX_NARROW = 512  # backbones with more channels at stride 32 get an embedding of 128 channels, the others of 64
+_MAX_NARROW = 512  # with more channels at stride 32, the embedding has 128 channels, otherwise 64, as in the paper
 # Exceptions from these packages mean a failed download or a damaged cache.
 _DOWNLOAD_PACKAGES = {"huggingface_hub", "hf_xet", "httpx", "httpx2", "requests", "urllib3", "http", "safetensors"}
 

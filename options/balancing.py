@@ -91,7 +91,7 @@ def _potential(options: argparse.Namespace, tasks: tuple[str, ...], rules: Balan
 
 
 def _of_tasks(flag: str, values: list[tuple[str, float]] | None, tasks: tuple[str, ...]) -> dict[str, float]:
-    """The values by task; each must be for another one of `tasks`."""
+    """The values by task; the tasks must be distinct, and among `tasks`."""
     by_task = dict(values or ())
     if unknown := [task for task in by_task if task not in tasks]:
         raise UserError(f"{flag} {unknown[0]}=...: choose among the tasks {', '.join(tasks)}")

@@ -40,7 +40,7 @@ def check_protocol(options: argparse.Namespace, dataset: PanoramaDataset) -> Non
     """Check that the protocol options are suitable for a dataset.
 
     Raises:
-        UserError: when they need depth in meters, or normals in the camera frame.
+        UserError: when they need depth in meters or normals in the camera frame, which the dataset does not have.
     """
     in_meters = [f"--protocol {name}" for name in options.protocol if name != "unifuse"]
     in_meters += ["--more_metrics points"] * ("points" in options.more_metrics)

@@ -53,7 +53,7 @@ class EvaluationResults:
         summary: metrics of all predictors, descriptions of the baselines, and the cost, as entries of results.json.
         rows: metrics of each image, see `Evaluator.compute`.
         breakdowns: error profiles per task; empty without a report, like the next two.
-        baseline_breakdowns: the same of the fixed maps.
+        baseline_breakdowns: error profiles of the fixed maps per task.
         shown: images of the report per task.
     """
 
@@ -73,7 +73,7 @@ class Evaluation:
         dataset: the panoramas; its classes are those that are evaluated.
         batches: the panoramas with these classes, and with ground truth only where it is evaluated.
         protocol: how predictions are compared with the ground truth.
-        device: of the batches.
+        device: device of the batches.
     """
 
     candidate: Candidate
@@ -136,7 +136,7 @@ class Evaluation:
         )
 
     def _panel_writer(self, folder: RunFolder, every: int) -> Callable[[int, dict, dict], None]:
-        """Draws in the unit and the frame of the predictions."""
+        """A callback that draws panels in the unit and the frame of the predictions."""
         source = self.candidate.source
         settings = display_settings_of(self.dataset)._replace(
             depth_unit=source.settings.depth_unit, normal_frame=source.settings.normal_frame
@@ -164,9 +164,9 @@ def write_evaluation(folder: RunFolder, summary: dict, results: EvaluationResult
     """Write the result files and, if results were collected for it, report.html; print the metrics.
 
     Args:
-        folder: to write to.
+        folder: folder to write to.
         summary: the content of results.json.
-        results: of the evaluation.
+        results: results of the evaluation.
         settings: display settings of the ground truth.
     """
     if not is_main():

@@ -27,11 +27,11 @@ def evaluate_datasets(
     """Evaluate a network on each dataset, for the tasks that the dataset has ground truth of.
 
     Args:
-        network: of the checkpoint, on its device.
+        network: the network of the checkpoint, on its device.
         checkpoint: source of the network, with the meaning of its predictions.
         datasets: each with its batches and evaluator.
         tasks: all tasks to evaluate, by name.
-        folder: images are drawn into it.
+        folder: folder for the drawn images.
         draw_every: draw the images of every N-th batch.
 
     Returns:

@@ -164,7 +164,9 @@ class SavedState:
     def _read(self) -> tuple[Path, dict]:
         run = self._run
         if not has_state(run):
-            raise UserError(f"--resume: there is nothing to resume, {run.state} does not exist")
+            raise UserError(
+                f"--resume: {run.state} does not exist: pass the --log_dir of a stopped run, or drop --resume"
+            )
         path = run.state
         try:
             content = load_content(path, FORMAT)

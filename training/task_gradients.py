@@ -10,7 +10,7 @@ class TaskGradients:
     """Gradients of the losses L_t of one step, summed over its batches and all processes.
 
     Args:
-        objective: its balancing method has another `gradient_scope` than ``"none"``.
+        objective: an objective whose balancing method has a `gradient_scope` other than ``"none"``.
     """
 
     def __init__(self, objective: TrainingObjective):

@@ -59,7 +59,7 @@ def load_plain_data(file: Path | io.BytesIO, path: Path) -> object:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} is damaged, is no checkpoint, or contains Python objects, which could run code: {_REMEDY}"
+            f"{path} is damaged, is not a checkpoint, or contains Python objects, which could run code: {_REMEDY}"
         ) from error
     except Exception as error:  # torch raises many kinds of errors on damaged files
-        raise UserError(f"{path} is damaged or no checkpoint: {_REMEDY}") from error
+        raise UserError(f"{path} is damaged or not a checkpoint: {_REMEDY}") from error

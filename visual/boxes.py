@@ -169,8 +169,8 @@ def draw_boxes(
     names = names or [""] * len(corners)
     thickness = np.where(np.zeros(len(corners), bool) if is_thin is None else is_thin, _THIN, _THICK) * unit
     rows = list(zip(corners, colors, names, thickness.tolist(), strict=True))
-    for (left, top, right, bottom), color, name, width in reversed(rows):
-        cv2.rectangle(image, (left, top), (right, bottom), color, width)
+    for (left, top, right, bottom), color, name, line_width in reversed(rows):
+        cv2.rectangle(image, (left, top), (right, bottom), color, line_width)
         if name:
             write_tag(image, name, (left, top - TAG_HEIGHT * unit), color, unit)
     return image

@@ -133,7 +133,7 @@ class PixelDisplay(Display):
     """Visualization of maps with a value for each pixel, (H, W) or (H, W, .).
 
     Attributes:
-        missing: value of pixels in result files that the input image does not show.
+        missing: value, in result files, of pixels that the input image does not show.
     """
 
     missing: ClassVar[int] = 0

@@ -15,11 +15,11 @@ class GradNorm(WeightedLosses):
 
         sum_t |G_t - mean(G) r_t^alpha|,  alpha = 1.5,
 
-    where G_t = w_t |dL_t| at the last shared layer, r_t = (L_t / L_t(0)) / mean over tasks is the relative inverse
-    training rate, and mean(G) r_t^alpha is constant. The weights are then rescaled to their sum T. Tasks without labels
-    in the batch keep their weights and are excluded from the means. (The released code of Yun & Cho uses the network's
-    learning rate for the weights, allows negative weights, and divides by zero when a task has no labels in the first
-    batch.)
+    where G_t = w_t |dL_t| at the last shared layer, r_t = (L_t / L_t(0)) / mean_s(L_s / L_s(0)) is the relative inverse
+    training rate, and mean(G) r_t^alpha is constant in the gradient. The weights are then rescaled to a sum of T. Tasks
+    without labels in the batch keep their weights and are excluded from the means. (The released code of Yun & Cho uses
+    the network's learning rate for the weights, allows negative weights, and divides by zero when a task has no labels
+    in the first batch.)
     """
 
     gradient_scope = "last shared layer"
