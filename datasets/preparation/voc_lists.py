@@ -20,7 +20,6 @@ from datasets.voc import SEGMENTATION_TEST_LIST, TRAIN_LIST, YEARS, find_voc, re
 from utils.errors import UserError
 from utils.files import atomic_path, write_text
 
-
 DIFFERS = "exists already, but differs"
 
 
