@@ -21,7 +21,7 @@ ALIGNMENTS = {
     "scale_shift": "scale and shift of the prediction by least squares",
     "disparity": "scale and shift of 1 / prediction by least squares of 1 / depth",
 }
-MORE_METRICS = {  # extra metrics, computed on request, and the tasks whose predictions they need
+EXTRA_METRIC_TASKS = {  # extra metrics, computed on request, and the tasks whose predictions they need
     "consistency": ("depth", "normal"),
     "points": ("depth",),
     "boundaries": ("depth",),
@@ -116,7 +116,7 @@ class Protocol:
         depth: protocols for depth; the first one has no name and no alignment.
         pool_pixels: whether to add metrics of the pixels of all images together (PER_PIXEL), except for depth
             protocols with their own region.
-        more: extra metrics, keys of MORE_METRICS.
+        more: extra metrics, keys of EXTRA_METRIC_TASKS.
         mask: SHA-256 of the valid masks (--mask) of all protocols; empty without masks.
         at_truth_size: whether to resize predictions to the stored ground truth instead of the reverse.
     """

@@ -7,7 +7,7 @@ from datasets import CLASS_MAPS
 from metrics.protocol import (
     ALIGNMENTS,
     CLAMPINGS,
-    MORE_METRICS,
+    EXTRA_METRIC_TASKS,
     PRESETS,
     DepthProtocol,
     Protocol,
@@ -33,10 +33,10 @@ def add_protocol_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--more_metrics",
         nargs="+",
-        choices=tuple(MORE_METRICS),
+        choices=tuple(EXTRA_METRIC_TASKS),
         default=[],
         metavar="NAME",
-        help=f"extra metrics, which take longer: {', '.join(MORE_METRICS)}; see docs/evaluate.md",
+        help=f"extra metrics, which take longer: {', '.join(EXTRA_METRIC_TASKS)}; see docs/evaluate.md",
     )
     group.add_argument(
         "--classes", choices=CLASS_MAPS, help="Struc3D: merge its 25 classes into the 13 classes of NYU v2"
@@ -140,8 +140,8 @@ def protocol_of(options: argparse.Namespace) -> Protocol:
     if options.zoom != 1 and "normal" in parse_tasks(options.task):
         raise UserError("--zoom distorts directions, so normals are meaningless: pass a --task without normal")
     more, tasks = tuple(dict.fromkeys(options.more_metrics)), parse_tasks(options.task)
-    if lacking := next((name for name in more if not {*MORE_METRICS[name]} <= {*tasks}), None):
-        needed = " and ".join(MORE_METRICS[lacking])
+    if lacking := next((name for name in more if not {*EXTRA_METRIC_TASKS[name]} <= {*tasks}), None):
+        needed = " and ".join(EXTRA_METRIC_TASKS[lacking])
         raise UserError(f"--more_metrics {lacking} needs {needed}: drop it, or change --task")
     others = [one for name in dict.fromkeys(options.protocol) for one in PRESETS[name](options.dataset)]
     main_and_aligned = aligned(tuple(options.align), depth, options.align_weights == "solid_angle")

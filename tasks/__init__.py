@@ -16,7 +16,7 @@ from metrics.fixed_maps import BoxRoomNormals, RowMajorityClass, RowMeanDepth
 from metrics.normal import NormalMetric
 from metrics.normal_mse import NORMAL_MSE
 from metrics.points import POINTS
-from metrics.protocol import MORE_METRICS, Protocol
+from metrics.protocol import EXTRA_METRIC_TASKS, Protocol
 from metrics.seam import depth_differences, label_differences, normal_differences
 from metrics.segmentation import SegmentationMetric
 from metrics.task_metric import RELEASED
@@ -82,7 +82,7 @@ SEGMENTATION = PanoramaTask(
 
 # In the order of results, of log-variances, and of the other two tasks in cross-task attention.
 TASKS = {task.name: task for task in (DEPTH, NORMAL, SEGMENTATION)}
-EXTRA_METRICS = dict(zip(MORE_METRICS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
+EXTRA_METRICS = dict(zip(EXTRA_METRIC_TASKS, (CONSISTENCY, POINTS, BOUNDARIES, CUBE_SEAMS, NORMAL_MSE), strict=True))
 FOLDERS = {name: task.folder for name, task in TASKS.items()}
 DISPLAYS = {name: task.display for name, task in TASKS.items()}
 
@@ -99,7 +99,7 @@ def build_evaluator(
     Extra metrics that also need predictions of other tasks are skipped.
     """
     metrics = {task: TASKS[task].metric(num_classes, device, with_breakdown, protocol) for task in tasks}
-    extra = tuple(EXTRA_METRICS[name] for name in protocol.more if set(MORE_METRICS[name]) <= set(tasks))
+    extra = tuple(EXTRA_METRICS[name] for name in protocol.more if set(EXTRA_METRIC_TASKS[name]) <= set(tasks))
     return Evaluator(metrics, {task: TASKS[task].column_difference for task in tasks}, extra)
 
 

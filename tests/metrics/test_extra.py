@@ -12,7 +12,7 @@ from metrics.consistency import CONSISTENCY, consistency, normals_of_depth
 from metrics.cube_seams import CUBE_SEAMS, cube_seam_scores
 from metrics.normal_mse import NORMAL_MSE, mean_squared_angles
 from metrics.points import NUM_DIRECTIONS, POINTS, THRESHOLDS, point_scores
-from metrics.protocol import ALIGNMENTS, MORE_METRICS, PRESETS, DepthProtocol, Protocol, aligned
+from metrics.protocol import ALIGNMENTS, EXTRA_METRIC_TASKS, PRESETS, DepthProtocol, Protocol, aligned
 from tasks import EXTRA_METRICS, TASKS, build_evaluator
 from tests.cuda.pretend import host_waits
 from utils.cpu_kernels import without_cpu_kernels
@@ -217,7 +217,7 @@ def test_extra_metrics_in_evaluator():
     predictions = {"depth": 1 + 0.1 * torch.rand(2, 1, HEIGHT, WIDTH), "normal": torch.randn(2, 3, HEIGHT, WIDTH)}
     predictions["segmentation"] = torch.randn(2, 3, HEIGHT, WIDTH)
     depth = (*aligned(tuple(ALIGNMENTS), DepthProtocol(), True), *(one for f in PRESETS.values() for one in f("MP3D")))
-    protocol = Protocol(depth=depth, more=tuple(MORE_METRICS), pool_pixels=True)
+    protocol = Protocol(depth=depth, more=tuple(EXTRA_METRIC_TASKS), pool_pixels=True)
     evaluator = build_evaluator(tuple(TASKS), 3, protocol=protocol)
     with without_cpu_kernels():
         evaluator.update(predictions, batch)
