@@ -249,6 +249,15 @@ def test_fit_of_nan_is_nan():
         assert fit_depth(align, prediction, d, torch.ones_like(d)).factor.isnan().all(), align
 
 
+def test_constant_predictions_are_aligned_to_a_mean():
+    """Their slope cannot be fitted."""
+    d = 1 + torch.rand(1, 4, 8).double()
+    for align, mean in (("scale_shift", d.mean()), ("disparity", 1 / (1 / d).mean())):
+        constant = torch.full_like(d, 3.0)
+        aligned_depth = fit_depth(align, constant, d, torch.ones_like(d)).apply(constant)
+        assert torch.allclose(aligned_depth, mean.expand_as(d)), align
+
+
 def test_depth_range_without_clamping():
     batch = batch_of()
     prediction = prediction_of(batch) + 0.05
