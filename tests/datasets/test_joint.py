@@ -74,6 +74,9 @@ def test_classes_of_the_first_dataset_with_labels():
     other = Uniform("Rooms", 2, ("segmentation", "depth"), classes=OTHER)
     with pytest.raises(UserError, match=r"--train_dataset: Objects and Rooms .*2 and 3"):
         JointDataset([objects(), other])
+    renamed = objects(classes=SemanticClasses(("background", "object"), CLASSES.colors))
+    with pytest.raises(UserError, match="--train_dataset: Objects and Objects "):
+        JointDataset([objects(), renamed])
     unused = [Uniform("Rooms", 2, ("segmentation", "depth"), OTHER, tasks=("depth",)), depths(tasks=("depth",))]
     assert JointDataset(unused).classes is OTHER
 
@@ -115,13 +118,15 @@ def epoch_of(sizes, ratio, number=0, processes=1, seed=3, first=0):
 @pytest.mark.parametrize(
     ("ratio", "expected"), [((1, 1), (60, 60)), ((3, 1), (90, 30)), ((1, 3), (30, 90)), ((0.5, 1.0), (40, 80))]
 )
-def test_datasets_contribute_by_ratio(ratio, expected):
-    epoch = epoch_of((100, 20), ratio)
+@pytest.mark.parametrize("order", [1, -1])
+def test_datasets_contribute_by_ratio(ratio, expected, order):
+    sizes = (100, 20)[::order]
+    epoch = epoch_of(sizes, ratio[::order])
     assert len(epoch) == 120
     counts = Counter(item.index for item in epoch)
-    first = [counts[index] for index in range(100)]
-    second = [counts[index] for index in range(100, 120)]
-    assert (sum(first), sum(second)) == expected
+    first = [counts[index] for index in range(sizes[0])]
+    second = [counts[index] for index in range(sizes[0], 120)]
+    assert (sum(first), sum(second)) == expected[::order]
     assert max(first) - min(first) <= 1
     assert max(second) - min(second) <= 1
 

@@ -14,6 +14,7 @@ from datasets import build_perspective_dataset
 from datasets.loading import LoadingSettings, evaluation_batches
 from datasets.nyuv2 import NYUv2, hold_out
 from datasets.nyuv2_classes import LABELS_13_OF_40, NYUV2_13, NYUV2_40
+from datasets.nyuv2_decoding import read_mat
 from datasets.nyuv2_layouts import NYU_CAMERA, WINDOW, Layout, find_layout, stored_camera, window_of
 from datasets.preparation.nyu_layouts import STORED_AXES, render_stored, write_nyu_dataset
 from datasets.preparation.pinhole_normals import NORMAL_AXES
@@ -509,3 +510,12 @@ def test_workers_open_files_again(trees, letter):
     for index, batch in enumerate(batches):
         assert torch.equal(batch["depth"][0], dataset[index]["depth"])
         assert torch.equal(batch["rgb"][0], dataset[index]["rgb"])
+
+
+def test_mat_files_with_a_header_of_matlab(tmp_path):
+    """MATLAB 7.3 files are HDF5 files after a header of 512 bytes; their dimensions are reversed."""
+    h5py = pytest.importorskip("h5py")
+    array = np.arange(24.0).reshape(2, 3, 4)
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+        file["depths"] = array.T
+    assert np.array_equal(read_mat(tmp_path / "a.mat", "depths"), array)

@@ -172,7 +172,8 @@ def test_damaged_files(copied):
     folder = copied / f"VOC{year}"
     xml = folder / "Annotations" / f"{image_id}.xml"
     text = xml.read_text()
-    for wrong in (text[:-20], re.sub("<name>.*?</name>", "<name>elephant</name>", text), text.replace("bndbox", "box")):
+    names = (re.sub("<name>.*?</name>", f"<name>{name}</name>", text) for name in ("elephant", "background"))
+    for wrong in (text[:-20], *names, text.replace("bndbox", "box")):
         xml.write_text(wrong)
         with pytest.raises(UserError, match=re.escape(xml.name)):
             dataset.read(0)

@@ -267,6 +267,20 @@ def test_dwa_without_labels():
     assert all(math.isfinite(weight) for weight in balancing.weights().values())
 
 
+def test_dwa_with_several_batches_per_step():
+    """The labels of a task may all be in the first of them."""
+    balancing, other = method("dwa"), method("dwa")
+    for dwa in (balancing, other):
+        train_epoch(dwa, (2.0, 2.0, 2.0))
+    balancing.begin_step()
+    balancing(task_losses(leaves(1.0, 1.8, 2.0)), {}, torch.tensor([1.0, 0.5, 0.5]))
+    balancing(task_losses(leaves(0.0, 1.8, 2.0), (0, 5, 5)), {}, torch.tensor([0.0, 0.5, 0.5]))
+    balancing.end_step()
+    balancing.end_epoch()
+    train_epoch(other, (1.0, 1.8, 2.0))
+    assert balancing.weights() == pytest.approx(other.weights())
+
+
 @pytest.mark.parametrize("name", ["rlw", "rlw-geometric"])
 def test_random_weights(name):
     """They sum to one, depend only on step and seed, and favor no task."""

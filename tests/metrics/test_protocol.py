@@ -249,6 +249,15 @@ def test_fit_of_nan_is_nan():
         assert fit_depth(align, prediction, d, torch.ones_like(d)).factor.isnan().all(), align
 
 
+def test_constant_predictions_are_aligned_to_a_mean():
+    """Their slope cannot be fitted."""
+    d = 1 + torch.rand(1, 4, 8).double()
+    for align, mean in (("scale_shift", d.mean()), ("disparity", 1 / (1 / d).mean())):
+        constant = torch.full_like(d, 3.0)
+        aligned_depth = fit_depth(align, constant, d, torch.ones_like(d)).apply(constant)
+        assert torch.allclose(aligned_depth, mean.expand_as(d)), align
+
+
 def test_depth_range_without_clamping():
     batch = batch_of()
     prediction = prediction_of(batch) + 0.05
@@ -298,13 +307,15 @@ def test_pooled_pixels():
     batch["depth_mask"][1] = False  # an image without depth
     prediction = {"depth": prediction_of(batch), "normal": torch.randn(3, 3, HEIGHT, WIDTH)}
     results = results_of(Protocol(pool_pixels=True), batch, prediction)
-    pairs = [
-        (p[valid].clip(0.1, 10), d[valid].clip(0.1, 10))
+    solid_angle = erp_solid_angles(HEIGHT, WIDTH)[:, None].repeat(WIDTH, 1)
+    valid_pixels = [
+        (p[valid].clip(0.1, 10), d[valid].clip(0.1, 10), solid_angle[valid])
         for i, (p, d, _, _) in enumerate(arrays(batch, prediction["depth"]))
         for valid in [(d > 0) & (d <= 10) & (i != 1)]
     ]
-    p, d = (np.concatenate(values) for values in zip(*pairs, strict=True))
+    p, d, weights = (np.concatenate(values) for values in zip(*valid_pixels, strict=True))
     assert with_suffix(results["depth"], "_per_pixel") == pytest.approx(formulas(p, d, uniform(d)))
+    assert with_suffix(results["depth"], "_per_pixel_solid_angle") == pytest.approx(formulas(p, d, weights))
     cosine = torch.cosine_similarity(prediction["normal"].double(), batch["normal"].double(), dim=1)
     angle = cosine.arccos().rad2deg()[batch["normal_mask"][:, 0]].numpy()
     assert results["normal"]["mean_per_pixel"] == pytest.approx(angle.mean())

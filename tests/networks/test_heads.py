@@ -51,6 +51,17 @@ def test_normals_are_unit_vectors():
     assert torch.allclose(normal.norm(dim=1), torch.ones(2, 16, 32), atol=1e-5)
 
 
+def test_zero_vectors_stay_finite():
+    """As outputs of the convolution; with their gradient."""
+    head = NormalHead(embed_dim=8, num_classes=5)
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    normal = head(torch.randn(2, 8, 4, 8))
+    assert not normal.any()
+    normal.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
+
+
 @pytest.mark.parametrize("task", TASK_NAMES)
 @pytest.mark.parametrize(
     ("dtype", "at_least"), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64,) * 2]

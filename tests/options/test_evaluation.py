@@ -10,7 +10,7 @@ from datasets.turned import TurnedBatches
 from metrics.protocol import Region
 from networks.checkpoint import ModelSettings
 from options.elite360m import eval_parser
-from options.evaluation import check_protocol, evaluated_batches, fold_notes
+from options.evaluation import check_foreign, check_protocol, evaluated_batches, fold_notes
 from utils.errors import UserError
 from utils.tasks import METERS, RELATIVE
 
@@ -51,8 +51,21 @@ def test_fold_notes(trained, dataset, flags, is_noted):
 def test_protocols_that_a_dataset_allows(dataset, flags, unit, frame, named):
     options = eval_parser().parse_args(["--load_weights_dir", "x", "--dataset", dataset, *flags.split()])
     opened = SimpleNamespace(depth_unit=unit, normal_frame=frame)
-    with pytest.raises(UserError, match=named) if named else nullcontext():
+    with pytest.raises(UserError, match=named) if named else nullcontext() as error:
         check_protocol(options, opened)
+    if named and unit == RELATIVE:
+        assert ("--metric_depth" in str(error.value)) == (dataset == "Struc3D")
+
+
+@pytest.mark.parametrize("flags", ["--tta 2", "--cost", "--turn 10 0 0", "--zoom 2"])
+def test_options_that_need_a_network(flags):
+    options = eval_parser().parse_args(["--predictions", "x", *flags.split()])
+    with pytest.raises(UserError, match=f"{flags.split()[0]} .*--predictions"):
+        check_foreign(options)
+
+
+def test_predictions_without_such_options():
+    check_foreign(eval_parser().parse_args(["--predictions", "x"]))
 
 
 def test_batches_are_turned_and_zoomed():

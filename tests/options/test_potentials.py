@@ -60,6 +60,14 @@ def test_runs_on_different_datasets(run):
     assert potential(*runs) == {"detection": 0.5, "depth": 0.8}
 
 
+def test_an_incomplete_last_line_is_ignored(run):
+    """A training may be writing it."""
+    runs = run("detection", 0.5, "--train_dataset", "VOC"), run("depth", 0.8, "--train_dataset", "NYU")
+    with RunFolder(runs[1], {}).metrics.open("a") as file:
+        file.write('{"accuracy/depth": 0.')
+    assert potential(*runs) == {"detection": 0.5, "depth": 0.8}
+
+
 def test_another_dataset_is_rejected(run):
     runs = run("detection", 0.5, "--train_dataset", "VOC"), run("depth", 0.8, "--train_dataset", "SyntheticNYU")
     with pytest.raises(UserError, match=r"--test_dataset SyntheticNYU, not VOC NYU_BTS"):

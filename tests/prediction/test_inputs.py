@@ -185,7 +185,8 @@ def test_results_are_not_inputs(photos):
 
 def test_several_paths(photos, tmp_path):
     """The folders of each are mirrored; an image that two of them name is predicted once."""
-    inputs = find_all_jobs([str(photos / "a.png"), str(photos), f"{photos}/house 1/up/*"], tmp_path / "out")
+    paths = [str(photos / "a.png"), str(photos), f"{photos}/house 1/up/*", f"{photos}/house 1/../a.png"]
+    inputs = find_all_jobs(paths, tmp_path / "out")
     assert [str(job.stem.relative_to(tmp_path / "out")) for job in inputs.jobs] == [
         *("a", "b", "house 1/hall", "house 1/up/hall", "hall"),
     ]

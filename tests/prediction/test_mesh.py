@@ -106,6 +106,14 @@ def test_pixels_without_depth_belong_to_no_triangle():
     assert known[row, column].all()
 
 
+@pytest.mark.parametrize("missing", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_three_pixels_form_a_triangle(missing):
+    depth = np.ones((2, 2))
+    depth[missing] = 0
+    mesh = Mesh.from_depth(depth, np.zeros((2, 2, 3), np.uint8), camera=Pinhole.from_fov(60, 2, 2))
+    assert np.sort(mesh.faces).tolist() == [[0, 1, 2]]
+
+
 def test_texture_coordinates_in_file(tmp_path):
     """Texels of a larger image, also at the border, are in the direction in which the camera saw them."""
     low, high = map(np.array, ROOMS["living room"])

@@ -67,6 +67,8 @@ def test_tables():
     rows = comparison.tables()[0].rows
     assert rows[0][3][rms], "values that are displayed alike are equally good"
     assert rows[1][3][rms]
+    comparison.compared[1].results["depth"]["rms"] = None
+    assert not comparison.tables()[0].rows[0][3][rms], "a single value is not the best"
     assert [table.title for table in extra] == ["depth: extra metrics", "cost of one panorama"]
     assert extra[1].rows == [("", "a|b", [9770698, 12.5, None], [False] * 3)]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datasets.classes import STANFORD2D3D
-from reports.gallery import TILES, Gallery, badness, choose, draw_tiles, encode_smallest
+from reports.gallery import TILES, Gallery, badness, choose, draw_tiles, encode_smallest, make_thumbnail
 from tasks import TASKS
 from utils.tasks import METERS
 from visual.displays import DisplaySettings
@@ -117,6 +117,16 @@ def test_large_panoramas_are_reduced():
     gallery.add(batch, {"segmentation": logits}, [{"index": 0, "id": "x", "segmentation/mIoU_occurring": 0.1}])
     (shown,) = gallery.join()["segmentation"]
     assert tile_shapes(shown, "segmentation") == dict.fromkeys(TILES, (192, 384, 3))
+
+
+def test_reduced_maps_have_the_nearest_pixels():
+    """Of every three by three pixels, the middle one."""
+    labels = torch.arange(384 * 1152).view(384, 1152) % 13
+    batch = {"rgb": torch.rand(1, 3, 384, 1152), "semantic": labels[None]}
+    logits = torch.nn.functional.one_hot(labels, 13).movedim(-1, 0)
+    thumbnail = make_thumbnail("segmentation", batch, logits.float(), 0)
+    assert np.array_equal(thumbnail.prediction, labels[1::3, 1::3])
+    assert np.array_equal(thumbnail.target, labels[1::3, 1::3])
 
 
 def test_label_maps_are_pngs_and_photographs_jpegs():

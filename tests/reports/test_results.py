@@ -2,7 +2,7 @@
 
 import pytest
 
-from metrics.protocol import DepthProtocol, Protocol, aligned
+from metrics.protocol import PRESETS, DepthProtocol, Protocol, aligned
 from reports.results import complete, describe_protocols, write_results
 from tasks import FOLDERS
 from training.run_folder import RunFolder
@@ -12,10 +12,10 @@ PROTOCOL = Protocol(
 )
 
 
-def printed(folder, capsys, results: dict[str, dict[str, float]]) -> list[str]:
+def printed(folder, capsys, results: dict[str, dict[str, float]], protocol: Protocol = PROTOCOL) -> list[str]:
     """The printed lines for these results."""
     summary = {
-        "protocol": describe_protocols(PROTOCOL),
+        "protocol": describe_protocols(protocol),
         "results": {task: complete(task, values) for task, values in results.items()},
         "depth_unit": "meters",
         "normal_frame": "camera",
@@ -38,6 +38,19 @@ def test_lines_of_protocols(tmp_path, capsys):
         "normal: mean 9.0000  consistency_median 3.0000",
         "normal (per_pixel): median 8.0000",
     ]
+
+
+def test_lines_of_protocols_with_nested_suffixes(tmp_path, capsys):
+    """rms_pager_scale is a metric of the protocol pager_scale, not of scale."""
+    protocol = Protocol(depth=(*aligned(("scale",), DepthProtocol(), False), *PRESETS["pager"]("MP3D")))
+    results = {"depth": {"rms": 2.0, "rms_scale": 0.5, "rms_pager": 0.25, "rms_pager_scale": 1.0}}
+    lines = [
+        "depth: rms 2.0000",
+        "depth (scale): rms 0.5000",
+        "depth (pager): rms 0.2500",
+        "depth (pager_scale): rms 1.0000",
+    ]
+    assert printed(tmp_path, capsys, results, protocol) == lines
 
 
 @pytest.mark.parametrize("results", [{"depth": {"seam": 1.0}}, {"depth": {"cube_defects": 0.5, "seam": 1.0}}])

@@ -1,6 +1,7 @@
 """Networks, predictions of other programs and finished evaluations in one table."""
 
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -186,10 +187,13 @@ def test_mask(folder, tmp_path):
         assert metrics[1][task][name] != pytest.approx(plain[task][name], rel=1e-4)
 
 
-def test_out_must_be_writable(folder, tmp_path):
+def test_out_must_be_writable(folder, tmp_path, monkeypatch):
     """Checked before the evaluation."""
     (tmp_path / "file").touch()
-    for out in ("file", "file/out"):
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path / "read-only" and access(path, mode))
+    (tmp_path / "read-only").mkdir()
+    for out in ("file", "file/out", "read-only", "read-only/out"):
         with pytest.raises(UserError, match="--out"):
             compare.main(options_of("--of", f"a={folder / 'first.pth'}", "--out", str(tmp_path / out)))
 

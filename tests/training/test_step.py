@@ -305,10 +305,10 @@ def test_resuming_restores_the_fp16_scale():
     assert new.scaler.get_scale() == 2.0**7
 
 
-@pytest.mark.parametrize("clip", [0.0, 1.0])
-def test_non_finite_gradients_change_nothing(clip):
-    """Of finite losses, with and without clipping."""
-    stepper = tiny_stepper(grad_clip=clip)
+@pytest.mark.parametrize(("balancing", "clip"), [("uncertainty", 0.0), ("uncertainty", 1.0), ("upgrad", 0.0)])
+def test_non_finite_gradients_change_nothing(balancing, clip):
+    """Of finite losses, with and without clipping, and if the method combines gradients."""
+    stepper = tiny_stepper(balancing, grad_clip=clip)
     before = copy.deepcopy(stepper.objective.state_dict())
     hook = stepper.objective.network.last_shared_weight.register_hook(lambda grad: grad * torch.nan)
     result = stepper.step([BATCH])

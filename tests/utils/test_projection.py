@@ -46,6 +46,17 @@ def test_project_outside_image(vector):
     assert np.isnan(CAMERA.project(np.array(vector))).all()
 
 
+@pytest.mark.parametrize(("row", "col"), [(-0.5, 60.0), (95.5, 60.0), (40.0, -0.5), (40.0, 127.5)])
+def test_borders_of_image(row, col):
+    """Images end half a pixel beyond the outermost pixel centers."""
+    for scale, is_inside in ((0.999, True), (1.001, False)):
+        x, y = (
+            (63.5 + scale * (col - 63.5) - CAMERA.cx) / CAMERA.fx,
+            (47.5 + scale * (row - 47.5) - CAMERA.cy) / CAMERA.fy,
+        )
+        assert np.isfinite(CAMERA.project(np.array([x, y, 1.0]))).all() == is_inside
+
+
 @pytest.mark.parametrize("rotation", [None, TURN])
 def test_erp_to_pinhole(rotation):
     seen = erp_to_pinhole(panorama(), CAMERA, rotation)

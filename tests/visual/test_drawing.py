@@ -21,7 +21,7 @@ from visual.drawing import (
     scale_colors,
 )
 from visual.map_displays import occurring_classes
-from visual.panels import batch_panels, error_panel, to_uint8
+from visual.panels import batch_panels, error_panel, panel_writer, to_uint8
 
 SETTINGS = DisplaySettings(STANFORD2D3D.names, STANFORD2D3D.colors, METERS, "camera")
 
@@ -188,3 +188,19 @@ def test_batch_panels():
     displays = {task: TASKS[task].display for task in predictions}
     panels = batch_panels(batch, predictions, displays, SETTINGS)
     assert [list(sample) for sample in panels] == [["depth", "segmentation"]] * 2
+
+
+def test_panel_writer(tmp_path):
+    """Draws every second batch; the first two samples of the first batch are also shown."""
+    shown = []
+    draw = panel_writer(
+        *(lambda task, epoch, number, name: tmp_path / f"{task}_{epoch}_{number}_{name}.png",),
+        *({"depth": TASKS["depth"].display}, SETTINGS, 3, 2),
+        lambda name, image: shown.append(name),
+    )
+    for number in range(3):
+        depth = torch.rand(3, 1, 8, 16)
+        batch = {"id": list("abc"), "rgb": torch.rand(3, 3, 8, 16), "depth": depth, "depth_mask": depth > 0.5}
+        draw(number, batch, {"depth": depth})
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [f"depth_3_{n}_{name}" for n in (0, 2) for name in "abc"]
+    assert shown == ["depth/a", "depth/b"]

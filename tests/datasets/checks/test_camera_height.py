@@ -76,6 +76,11 @@ def test_outliers_are_listed():
     assert finding.problems[0].startswith("2 of 5 panoramas:")
 
 
+def test_heights_are_compared_with_the_median():
+    floors = [FloorMeasurement(height, 0.9, 0.001) for height in (1.3, 1.3, 2.1, 1.35)]
+    assert evaluate(*floors).outliers == ["room 2: camera 2.10 m above the floor"]
+
+
 def test_few_outliers_are_tolerated():
     floors = [FloorMeasurement(1.5, 0.9, 0.001)] * 99 + [FloorMeasurement(2.9, 0.9, 0.001)]
     finding = evaluate(*floors)

@@ -67,6 +67,15 @@ def test_view_closest_to_its_optical_axis_wins():
         assert maps.disagreement == pytest.approx(1 if views[0] is front else 0.5, rel=0.01)
 
 
+def test_axes_are_those_of_the_views_at_their_centers():
+    """Of two views with parallel axes, the right one shows what is right of the middle."""
+    left, right = (view(np.eye(3), (x, 0.0, 0.0)) for x in (-0.1, 0.1))
+    left.normal[:], right.normal[:] = (1, 0, 0), (0, 1, 0)
+    for views in ([left, right], [right, left]):
+        ahead = stitch(views, HEIGHT).normal[HEIGHT // 2, HEIGHT - 12 : HEIGHT + 12]
+        assert np.array_equal(ahead, [(1, 0, 0)] * 12 + [(0, 1, 0)] * 12)
+
+
 def test_holes_are_filled_by_other_views():
     front, side = view(np.eye(3)), view(CUBE_FACES["right"])
     front.depth[:, 131:] = 0  # beyond 44.5 degrees to the right, which the other view sees, too

@@ -36,8 +36,10 @@ def test_rooms_are_joined_only_by_openings(seed):
     assert len(rooms) == len(openings) + 1
     for i, room in enumerate(rooms):
         assert not any(room.is_near(other, 0.08) for other in rooms[:i])
-    for opening in openings:
+    for i, opening in enumerate(openings):
         assert sum(room.is_near(opening.floor, 1e-9) for room in rooms) == 2
+        assert sum(room.is_near(opening.floor, 0.08) for room in rooms) == 2
+        assert not any(opening.floor.is_near(other.floor, 0.08) for other in openings[:i])
         assert 1.95 <= opening.high <= 2.7
 
 

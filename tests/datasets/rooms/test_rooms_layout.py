@@ -47,6 +47,8 @@ def test_space_is_claimed_once_and_only_inside():
     plan = FloorPlan.rectangle(4.0, 6.0, 2.5, cut=(1.5, 2.0))
     assert plan.claim(Footprint(0, 0, 0.5, 0.5))
     assert not plan.claim(Footprint(0.9, 0, 0.5, 0.5))
+    assert not plan.is_free(Footprint(0, -1.05, 0.5, 0.5))  # too close: neighbors are 6 cm apart
+    assert plan.is_free(Footprint(0, -1.07, 0.5, 0.5))
     assert plan.claim(Footprint(0.9, 0, 0.5, 0.5), overhead=True)
     assert not plan.is_free(Footprint(1.8, 0, 0.5, 0.2))  # reaches through the wall
     assert not plan.is_free(Footprint(1.5, 2.5, 0.2, 0.2))  # in the missing corner

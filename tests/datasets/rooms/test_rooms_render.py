@@ -8,11 +8,12 @@ from datasets.rooms import textures
 from datasets.rooms.buildings import random_building
 from datasets.rooms.casting import Camera
 from datasets.rooms.layout import random_room
+from datasets.rooms.lighting import illuminate
 from datasets.rooms.noise import hash_unit, value_noise
 from datasets.rooms.render import render_room
 from datasets.rooms.scene import Light, Material, Part, Room
-from datasets.rooms.shapes import box
-from datasets.rooms.surfaces import Patch
+from datasets.rooms.shapes import SolidTable, box
+from datasets.rooms.surfaces import Patch, Surfaces
 from utils.sphere import angles_to_pixels, depth_to_points, erp_rays, yaw_rotation
 
 GRAY = Material(textures.plain, (0.5, 0.5, 0.5))
@@ -121,6 +122,32 @@ def test_objects_cast_shadows():
     without = bare_room([block], [], camera, ambient=0.1)
     assert brightness(lit, 0.0, 1.0) < 0.75 * brightness(lit, 0.0, -0.4)
     assert brightness(without, 0.0, 1.0) > 0.9 * brightness(without, 0.0, -0.4)
+
+
+def test_light_against_plain_formulas():
+    """Points on the floor and on a wall, lit by a lamp without shadows and by ambient light, which corners dim."""
+    room = bare_room(lights=[Light(0.3, -0.2, 2.0, (2.0, 1.0, 0.5), shadows=False)])
+    planes = [
+        ((0, -1, 0), 0.0),
+        ((0, 1, 0), 2.6),
+        ((-1, 0, 0), 2.0),
+        ((1, 0, 0), 2.0),
+        ((0, 0, -1), 2.5),
+        ((0, 0, 1), 2.5),
+    ]
+    floor, wall = np.random.default_rng(0).uniform((-2, -2.6, -2.5), (2, 0, 2.5), (2, 50, 3))
+    floor[:, 1], wall[:, 0] = 0, 2
+    points, normals = np.concatenate([floor, wall]), np.repeat([(0.0, -1.0, 0.0), (-1.0, 0.0, 0.0)], 50, axis=0)
+    solids = SolidTable.of([part.solid for part in room.all_parts()])
+    found = illuminate(Surfaces(points, normals, points), room, solids, 32)
+    for point, normal, light in zip(points, normals, found, strict=True):
+        ambient = 0.5 * (0.85 - 0.15 * normal[1])
+        for inward, offset in planes:
+            distance = offset + np.dot(inward, point)
+            ambient *= 1 - 0.55 * (1 - np.dot(inward, normal)) / 2 * np.exp(-distance / 0.35)
+        ray = np.array([0.3, -2.0, -0.2]) - point
+        lamp = ray @ normal / np.linalg.norm(ray) / (ray @ ray + 0.5)
+        assert light == pytest.approx(ambient + lamp * np.array([2.0, 1.0, 0.5]), rel=1e-4)
 
 
 def test_sensor_noise_is_small_and_reproducible():
