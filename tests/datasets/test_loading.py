@@ -357,18 +357,6 @@ def test_only_bad_samples():
         indices_of(train_batches(Numbers(bad=tuple(range(7))), options))
 
 
-@pytest.mark.parametrize("flags", [(), ("--skip_bad_samples",)])
-def test_a_missing_package_is_not_a_bad_sample(flags):
-    class Unreadable(Numbers):
-        def read(self, index):
-            return import_extra("no_such_package", "this map")
-
-    options = train_options("--num_workers", "0", *flags)
-    for make in (train_batches, eval_batches):
-        with pytest.raises(UserError, match=r"no_such_package$"):
-            indices_of(make(Unreadable(), options))
-
-
 def test_interrupt_while_workers_start():
     class Loader:
         """Loses exceptions while it forks, as Python does."""
