@@ -152,8 +152,8 @@ class Perspective(Program):
     )
     metrics = tuple(
         ComparedMetric(task, name, {"rms": "m", "mean": "°", "median": "°"}.get(name, ""), digits, sign > 0)
-        for task, digits in (("segmentation", (3,)), ("depth", (3, 3)), ("normal", (3, 2, 2)))
-        for (name, sign), digits in zip(SUMMARIZED[task], digits, strict=True)
+        for task, decimals in (("segmentation", (3,)), ("depth", (3, 3)), ("normal", (3, 2, 2)))
+        for (name, sign), digits in zip(SUMMARIZED[task], decimals, strict=True)
     )
     score = staticmethod(summary_score)
     stepper_and_batch = staticmethod(perspective_stepper_and_batch)

@@ -13,6 +13,7 @@ from datasets.synthetic import SyntheticRooms
 from datasets.synthetic_nyu import SyntheticNYU
 from losses.balancing import build_balancing
 from networks.elite360m import Elite360M
+from networks.ops.recompute import recompute_everywhere
 from options import achievement, elite360m, perspective
 from options.achievement import parse_training
 from options.balancing import balancing_settings
@@ -34,7 +35,8 @@ StepperAndBatch = Callable[[list[str], torch.device], tuple[Stepper, dict]]
 def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
     """The `Stepper` of an Elite360M training with these options, and a batch of synthetic rooms."""
     options = train_parser().parse_args(arguments)
-    prepare_device(options.deterministic)
+    prepare_device(options.deterministic, tf32=not options.no_tf32)
+    recompute_everywhere(options.recompute)
     tasks = parse_tasks(options.task)
     torch.manual_seed(options.seed)
     network = Elite360M(
@@ -57,7 +59,7 @@ def stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepp
 
 
 def perspective_stepper_and_batch(arguments: list[str], device: torch.device) -> tuple[Stepper, dict]:
-    """The `Stepper` of a DeepLab training with these options, and a batch of synthetic rooms."""
+    """The `Stepper` of a training of the second program with these options, and a batch of synthetic rooms."""
     options = parse_training(arguments)
     prepare_device(options.deterministic, tf32=not options.no_tf32)
     tasks = perspective_tasks(tuple(options.app), options.label_smoothing)

@@ -1,4 +1,4 @@
-"""Matterport3D (Chang et al., 3DV 2017) as panoramas, 1024x512 in the paper: --dataset MP3D.
+"""Matterport3D (Chang et al., 3DV 2017) as panoramas, 512x1024 in the paper: --dataset MP3D.
 
 * **Tree**: ``<scan>/matterport_skybox_images/<viewpoint>.png``, ``<scan>/undistorted_depth_images/<viewpoint>.png``,
   ``<scan>/segmentation_maps_classes/<viewpoint>_gt.png``, ``<scan>/undistorted_normal_images/<viewpoint>.png``.
@@ -57,7 +57,7 @@ class Matterport3D(DiskPanoramaDataset):
     name = "MP3D"
     counts = {"train": 7829, "val": 957, "test": 2014}  # noqa: RUF012 - a constant
     val_within_train = True
-    example = "17DRP5sb8fy/matterport_skybox_images/*.png"
+    example = "<scan>/matterport_skybox_images/*.png"
     classes = SemanticClasses(names=MPCAT40, colors=distinct_colors(len(MPCAT40)))
     labels = label_table({index + 1: index for index in range(len(MPCAT40))}, ignored=UNLABELED_IDS)
     labels_remedy = "use the ids of the _gt.png files"

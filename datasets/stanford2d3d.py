@@ -1,4 +1,4 @@
-"""Stanford2D3D, or 2D-3D-S (Armeni et al., 2017), as panoramas of 1024x512: --dataset S2D3D.
+"""Stanford2D3D, or 2D-3D-S (Armeni et al., 2017), as panoramas of 512x1024: --dataset S2D3D.
 
 * **Tree**: ``area_*/{rgb,depth,semantic,normal}/camera_*_domain_{rgb,depth,semantic,normals}.png``, as
   ``tools/prepare_stanford2d3d.py`` creates it from the published data.
@@ -43,7 +43,7 @@ class Stanford2D3D(DiskPanoramaDataset):
 
     name = "S2D3D"
     val_within_train = True
-    example = "area_1/rgb/camera_*_frame_equirectangular_domain_rgb.png"
+    example = "area_*/rgb/camera_*_frame_equirectangular_domain_rgb.png"
     classes = STANFORD2D3D
     labels = label_table({label: label for label in range(len(STANFORD2D3D))}, ignored=[UNKNOWN_ID])
     labels_remedy = "create them with tools/prepare_stanford2d3d.py"

@@ -1,4 +1,4 @@
-"""Structured3D (Zheng et al., ECCV 2020), furnished rooms in raw light, 1024x512: --dataset Struc3D.
+"""Structured3D (Zheng et al., ECCV 2020), furnished rooms in raw light, 512x1024: --dataset Struc3D.
 
 * **Tree**, as published: ``scene_*/2D_rendering/<room>/panorama/full/{rgb_rawlight,depth,semantic,normal}.png``, which
   ``tools/prepare_structured3d.py`` extracts from the archives.
@@ -49,7 +49,7 @@ class Structured3D(DiskPanoramaDataset):
     name = "Struc3D"
     counts = {"train": 18334, "val": 1776, "test": 1691}  # noqa: RUF012 - a constant
     val_within_train = False
-    example = "scene_00000/2D_rendering/*/panorama/full/rgb_rawlight.png"
+    example = "scene_*/2D_rendering/*/panorama/full/rgb_rawlight.png"
     classes = SemanticClasses(names=tuple(KEPT_CLASSES.values()), colors=distinct_colors(len(KEPT_CLASSES)))
     labels = label_table({id_: label for label, id_ in enumerate(KEPT_CLASSES)}, ignored=range(41))
     labels_remedy = "use the palette files as published"

@@ -24,8 +24,9 @@ class MeanLoss(NamedTuple):
     """Mean loss of one task over the global batch: this batch in all processes, not all batches of a step.
 
     Attributes:
-        value: scalar; its gradient, averaged over the processes by DDP, is that of the mean over the global batch. 0
-            when that batch has no valid pixel of the task.
+        value: scalar, this process's part of the mean times the number of processes. Its mean over the processes is
+            the mean over the global batch, as are gradients averaged by DDP. 0 when that batch has no valid pixel of
+            the task.
         num_pixels: scalar tensor, the number of counted pixels in all processes.
     """
 

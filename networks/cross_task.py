@@ -53,7 +53,7 @@ class CrossTaskAttention(nn.Module):
     """CoCo: the tokens x_t of each task become y_t (see `TaskCollaboration`).
 
         x_t = LayerNorm_t(features of task t);  Q_t, K_t, V_t are linear in x_t
-        A_t = softmax(Q_t K_t^T / sqrt(d)), with 4 heads
+        A_t = softmax(Q_t K_t^T / sqrt(d)), in each of 4 heads of d = dim / 4 channels
 
     Args:
         dim: number of channels of the tokens (256).

@@ -34,7 +34,7 @@ class DeepLab(PerspectiveNetwork):
             backbone, whose last feature has stride 8 (resnet50) or 32 (the others).
         skip_connection: channels of the skip connection, from the feature at stride 8; 0 for none.
         shared_head: share one ASPP and skip connection among all tasks; otherwise each task has its own.
-        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those in this file.
+        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from a file at this path.
 
     Raises:
         UserError: when the ImageNet weights cannot be downloaded, or the backbone is unknown.

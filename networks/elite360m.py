@@ -36,7 +36,7 @@ class Elite360M(nn.Module):
         tasks: any of depth, normal and segmentation. No modules are built for omitted tasks; with a single task
             there is no cross-task attention.
         ico_level: level of the icosphere, which has 20 * 4^level ICOSAP points; 4 is the paper's.
-        pretrained: start the ERP encoder from ImageNet weights, downloaded at first use, or from those in this file.
+        pretrained: start the ERP encoder from ImageNet weights, downloaded at first use, or from a file at this path.
         hierarchy: tables of the ICOSAP branch; by default built for `ico_level`.
         fusion: ``b2f`` (the paper's), only one of its attentions (``semantic`` or ``distance``), or ``none`` (no
             ICOSAP branch).

@@ -25,7 +25,7 @@ class ERPEncoder(nn.Module):
 
     Args:
         backbone: a key of BACKBONES, or ``timm:NAME``, a timm model with features at all STRIDES.
-        pretrained: start from ImageNet weights, downloaded at first use, or from those in this file.
+        pretrained: start from ImageNet weights, downloaded at first use, or from a file at this path.
 
     Attributes:
         skip_channels: channels of the three skip features, finest first.

@@ -82,7 +82,7 @@ def build_backbone(name: str, pretrained: bool | Path, features: tuple[str, ...]
 
     Args:
         name: a key of BACKBONES.
-        pretrained: start from ImageNet weights, downloaded at first use, or from those in this file.
+        pretrained: start from ImageNet weights, downloaded at first use, or from a file at this path.
         features: the features to return, of FINE, MIDDLE and DEEP.
 
     Raises:

@@ -133,7 +133,9 @@ class SavedNetwork:
     def other_tasks_remedy(self) -> str:
         """How to evaluate this network on a dataset of other classes, as the end of a message; empty if impossible."""
         others = tuple(task for task in self.settings.tasks if task not in CLASS_TASKS)
-        return f", or evaluate its other tasks with {self._task_option(others)}" if others else ""
+        if not others:
+            return ""
+        return f", or evaluate its other tasks: pass the path of this file and {self._task_option(others)}"
 
     def _task_option(self, tasks: tuple[str, ...]) -> str:
         """The command-line option that selects these tasks."""

@@ -35,7 +35,7 @@ class VMM(PerspectiveNetwork):
             ("dsconv").
         activation: activation of transition, neck and detection head, of `networks.achievement_choices.ACTIVATIONS`.
         cls_head: "sigmoid": K - 1 logits per anchor, without the background; "softmax": K logits.
-        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from those in this file.
+        pretrained: start the backbone from ImageNet weights, downloaded at first use, or from a file at this path.
 
     Raises:
         UserError: when the ImageNet weights cannot be downloaded, or the backbone has no features at the three strides.

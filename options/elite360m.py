@@ -78,7 +78,7 @@ def eval_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--load_weights_dir",
         metavar="PATH",
-        help="checkpoint file, run folder, or a folder that contains runs, such as the --log_dir of a training; "
+        help="checkpoint file, run folder, folder with runs (such as the --log_dir of a training), or the word "
         f"{DEFAULT}: the weights in this repository. If --backbone is not given, it is the checkpoint's",
     )
     source.add_argument(
@@ -123,8 +123,8 @@ def compare_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="NAME=PATH",
-        help=f"a checkpoint ({DEFAULT}: the weights in this repository), a folder with predictions.json, or a folder "
-        "with the results.json of an evaluation",
+        help=f"a checkpoint (or the word {DEFAULT}: the weights in this repository), or a folder with predictions.json "
+        "or the results.json of an evaluation",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
@@ -185,7 +185,7 @@ def _add_data_options(parser: argparse.ArgumentParser, num_workers: int) -> argp
     group.add_argument(
         "--val_list",
         metavar="FILE",
-        help="evaluate on the panoramas of this list instead: lines of `rgb depth semantic normal`, relative paths",
+        help="panoramas to evaluate on, in place of the split's: lines of `rgb depth semantic normal`, relative paths",
     )
     group.add_argument(
         "--normal_frame",

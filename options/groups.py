@@ -117,7 +117,7 @@ def add_balancing_options(parser: argparse.ArgumentParser) -> None:
         type=task_value,
         nargs="+",
         metavar="TASK=WEIGHT",
-        help="uncertainty, fixed: loss weights; default: the paper's",
+        help="uncertainty, fixed: loss weights; default: the released code's",
     )
     group.add_argument(
         "--potential",
@@ -215,7 +215,7 @@ def add_device_options(group: argparse._ActionsContainer, one_process: bool = Fa
     group.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: a GPU if there is one, else the CPU"
     )
-    launcher = "" if one_process else "; has no effect with torchrun, which assigns GPUs itself"
+    launcher = "" if one_process else "; several are accepted, and ignored, with torchrun, which assigns GPUs itself"
     group.add_argument(
         "--gpu_devices",
         type=int,
@@ -287,7 +287,7 @@ def add_mismatch_option(group: argparse._ActionsContainer, tasks: tuple[str, ...
         default=[],
         metavar="TASK",
         help="evaluate these tasks even if the checkpoint's depth unit, normal frame or class names differ from the "
-        "dataset's",
+        "dataset's; the number of classes must not",
     )
 
 
@@ -315,7 +315,7 @@ def add_prediction_options(parser: argparse.ArgumentParser, with_detection: bool
         "--up",
         choices=("y", "z"),
         default="-y",
-        help="upward axis of .ply files, as viewers expect it; default: y points down, as in all other files",
+        help="upward axis of .ply files, as viewers expect it; otherwise y points down, as in all other files",
     )
     if with_detection:
         parser.add_argument(

@@ -67,7 +67,8 @@ def _add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         metavar="PATH",
-        help=f"a checkpoint file or a run folder; {DEFAULT}: the weights in this repository (docs/weights.md)",
+        help=f"a checkpoint file or a run folder, or the word {DEFAULT}: the weights in this repository "
+        "(docs/weights.md)",
     )
 
 

@@ -75,7 +75,8 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         "--clamp_depth",
         choices=CLAMPINGS,
         default="both",
-        help="which depths are clamped to this range (from 0.1 m)",
+        help="clamp prediction and ground truth (both), the prediction, or none to --min_depth (0.1 m if not given) .. "
+        "--max_depth",
     )
     group.add_argument(
         "--pool",
@@ -107,7 +108,7 @@ def _add_transformations(group: argparse._ArgumentGroup) -> None:
         type=float,
         nargs=3,
         metavar=("YAW", "PITCH", "ROLL"),
-        help="evaluate a network on panoramas as if the camera was turned by these degrees: right, up and clockwise",
+        help="evaluate a network on panoramas as if the camera were turned by these degrees: right, up and clockwise",
     )
     group.add_argument(
         "--zoom",

@@ -8,9 +8,9 @@ from utils.tasks import CLASS_TASKS
 from visual.displays import DisplaySettings
 
 _REMEDIES = {
-    "depth": "the dataset or --metric_depth",
-    "normal": "the dataset or --normal_frame",
-    **dict.fromkeys(CLASS_TASKS, "the dataset or its classes"),
+    "depth": "--dataset or --metric_depth",
+    "normal": "--dataset or --normal_frame",
+    **dict.fromkeys(CLASS_TASKS, "--dataset or its classes"),
 }
 
 

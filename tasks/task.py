@@ -1,4 +1,4 @@
-"""Definition of tasks: of both programs, and on panoramas."""
+"""What defines a task: in both programs (`Task`), and on panoramas in addition (`PanoramaTask`)."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from torch import Tensor
 from losses.reduction import LossSum
 from metrics.constant_baselines import ConstantBaseline
 from metrics.fixed_maps import FixedMap
-from metrics.perspective import PerspectiveMetric
 from metrics.seam import ColumnDifference
 from metrics.task_metric import TaskMetric
 from tasks.view_averaging import MapAveraging
@@ -23,10 +22,10 @@ class Task:
     Attributes:
         name: name in options, predictions and results.
         folder: name in folders and files, as in the released code (which calls segmentation "semantic").
-        loss: function of the prediction (B, ., H, W) and a batch with ground truth of the same size.
+        loss: function of the prediction (B, ., H, W) and a batch with ground truth of that size; logits may be smaller.
         valid_mask: returns a boolean tensor, true where a batch has ground truth.
-        loss_weight: loss weight in the released code.
-        metric: returns the metrics, given num_classes and device.
+        loss_weight: w_t in the total loss, by default: that of the released code.
+        metric: its metrics: a subclass of `TaskMetric`, or a function with the same arguments.
         best_metric: metric that selects the best model.
         higher_is_better: whether higher values of `best_metric` are better.
         accuracy_metric: metric used as accuracy, and its maximum.
@@ -39,7 +38,7 @@ class Task:
     loss: Callable[[Tensor, dict], LossSum]
     valid_mask: Callable[[dict], Tensor]
     loss_weight: float
-    metric: Callable[..., TaskMetric | PerspectiveMetric]
+    metric: Callable[..., TaskMetric]
     best_metric: str
     higher_is_better: bool
     accuracy_metric: tuple[str, float]

@@ -47,7 +47,9 @@ def load_teachers(paths: Iterable[str], settings: AchievementSettings, device: t
             raise UserError(f"--teacher {path} predicts {', '.join(own.tasks)}: pass single-task networks")
         [task] = own.tasks
         if task not in settings.tasks:
-            raise UserError(f"--teacher {path} predicts {task}, which is not among --app {' '.join(settings.tasks)}")
+            raise UserError(
+                f"--teacher {path} predicts {task}, which is not among --app {' '.join(settings.tasks)}: drop it"
+            )
         if task in teachers.networks:
             raise UserError(f"--teacher {path} predicts {task}, like another teacher: pass only one of them")
         for mismatch in find_mismatches(own, settings, (task,)).values():

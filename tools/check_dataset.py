@@ -2,7 +2,8 @@
 
     python -m tools.check_dataset --dataset MP3D --dataset_rootdir ./data/MP3D
 
-The last line is the result. Exit code 0: all right; 1: something is wrong; 2: there is nothing to check.
+The last line is the result. Exit code 0: all right; 1: something is wrong; 2: there is nothing to check, or
+the command line is wrong.
 """
 
 import argparse
@@ -369,7 +370,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--num_workers", type=count, metavar="N", help="worker processes (default: one per core, 0 for few files)"
     )
-    parser.add_argument("--preview", type=positive, metavar="N", help="draw N panoramas to --out")
+    parser.add_argument("--preview", type=positive, metavar="N", help="draw N samples with their ground truth to --out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the previews")
     options = parser.parse_args(arguments)
     if (options.preview is None) != (options.out is None):
@@ -377,7 +378,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.dataset == _NYU and (options.train_list or options.val_list or options.normal_frame != "camera"):
         parser.error("--train_list, --val_list and --normal_frame do not apply to NYUv2: drop them")
     only_panoramas = options.train_list or options.val_list or options.normal_frame != "camera"
-    if options.dataset in _OBJECTS and (only_panoramas or options.task or options.preview):
+    if options.dataset in _OBJECTS and (only_panoramas or options.task or options.preview or options.partial):
         parser.error(f"{options.dataset} supports only --split and --num_workers: drop the other flags")
     if options.dataset == _FOLDER and options.normal_frame != "camera":
         parser.error("--normal_frame: dataset.json states the frame of a Folder: drop the flag")

@@ -65,7 +65,7 @@ def fit(
         batches: training batches.
         log: training log.
         progress: where to start; updated after every step.
-        settings: see there.
+        settings: see `LoopSettings`.
         stop: checked at every step.
         save: saves the state of the run.
         end_epoch: called after each epoch, to validate and to save models.
@@ -105,7 +105,7 @@ def fit(
 
 
 def _count(result: StepResult | None, log: TrainingLog, progress: Progress) -> bool:
-    """Log and count the step of a result, if there is one. Returns: whether to stop after it."""
+    """Log and count the step of a result, if there is one; return whether to stop after it."""
     if result is None:
         return False
     log.step(result)

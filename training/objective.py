@@ -42,7 +42,7 @@ class LossTerm(NamedTuple):
     """The loss of a task.
 
     Attributes:
-        loss: called with a prediction and a batch with ground truth of the same size.
+        loss: called with a prediction and a batch with ground truth of the same size; logits may be smaller.
         valid_mask: called with a batch; returns a boolean tensor (B, ...), true where there is ground truth.
         pseudo_loss: called with a prediction, the prediction of a teacher and a mask (B,) of the images to compare;
             None: teachers are not supported.
@@ -103,7 +103,8 @@ class TrainingObjective(nn.Module):
         if len(batches) == 1:
             return [None]
         masks = [[self._terms[task].valid_mask(batch) for task in self.network.tasks] for batch in batches]
-        counts = all_sum(torch.stack([torch.stack([mask.sum() for mask in some]) for some in masks]).float())  # (M, T)
+        counts = torch.stack([torch.stack([mask.sum() for mask in of_batch]) for of_batch in masks])  # (M, T)
+        counts = all_sum(counts.float())
         return list(counts / counts.sum(dim=0).clamp_min(1))
 
     def forward(self, batch: dict, fractions: torch.Tensor | None = None) -> dict[str, torch.Tensor]:

@@ -23,7 +23,8 @@ class StepResult:
     """Result of one optimizer step.
 
     Attributes:
-        losses: scalars by name, over the batches of this step in all processes, see `losses.reduction.MeanLoss`.
+        losses: scalars by name, over the batches of this step; their means over the processes are the losses, see
+            `losses.reduction.MeanLoss`.
         num_images: number of images of this process.
         problem: the non-finite losses and their samples, because of which the step was skipped; empty if none.
         stop: whether any process requests to stop.
@@ -202,7 +203,7 @@ class Stepper:
             self.ema.update_parameters(self.objective.network, unless=is_bad)
 
     def _advance(self, launched: _Launched, stop: bool, without_pixels: frozenset[str]) -> StepResult:
-        """Advance the learning rate schedule and the step count of the EMA after an update. Returns: its result."""
+        """After an update, advance learning rate schedule and EMA count; return the result of the step."""
         self.scheduler.step()
         if self.ema:
             self.ema.n_averaged += 1
@@ -219,7 +220,7 @@ class Stepper:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self._grad_clip)
 
     def _update_scale(self) -> bool:
-        """Update the loss scale of fp16. Returns: whether gradients overflowed and the step was skipped."""
+        """Update the loss scale of fp16; return whether gradients overflowed, so that the step was skipped."""
         before = self.scaler.get_scale()
         self.scaler.update()
         return self.scaler.get_scale() < before

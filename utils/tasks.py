@@ -4,7 +4,7 @@ Semantic segmentation has several names, of which files and checkpoints keep the
 
 * ``segmentation``: the task, its predictions (logits), its losses and metrics;
 * ``semantic``: the ground truth in a batch, and folders and columns of files;
-* ``labels``: the predicted class of each pixel; *label ids*: classes as a dataset's files store them.
+* ``labels``: class indices, predicted or true; *label ids*: classes as a dataset's files store them.
 
 British spellings survive only where files hold them, so that files of earlier versions stay readable: units
 ("metres ...", "millimetres"), the key ``class_colours`` of checkpoints, ``colour`` and ``colours`` in descriptions of

@@ -13,5 +13,5 @@ Each check measures single panoramas (in worker processes, at a small size) and 
 * `objects`: checks of images with boxes.
 
 The bounds were determined with six renders of real scanned rooms, a real Matterport3D viewpoint stitched from its 18
-views, and 128 synthetic rooms with 64, 128 and 256 rows ("real" and "synthetic" in comments), without and with faults.
+views, and 128 synthetic rooms with 64, 128 and 256 rows ("real" and "synthetic" in comments), with and without faults.
 """

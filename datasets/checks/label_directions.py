@@ -143,21 +143,21 @@ def _evaluate_directions(finding: Finding, measured: Sequence[LabelMeasurement],
         if num >= _MIN_PIXELS:
             parts.append(f"{num_right / num:.1%} of {name}")
             if num_right < MIN_RIGHT * num:
-                finding.problems.append(f"wrong labels: only {parts[-1]} lies and faces as a {name} does")
+                finding.problems.append(f"wrong labels: only {parts[-1]} is where it belongs and faces like a {name}")
     for name, pixels in zip(STRUCTURE, on_surface, strict=False):
         most = int(pixels.argmax())
         if pixels.sum() >= _MIN_PIXELS and names[most] != name:
-            finding.problems.append(f"wrong labels: what lies like a {name} is mostly labeled {names[most]}")
+            finding.problems.append(f"wrong labels: surfaces that should be {name} are mostly labeled {names[most]}")
     if parts:
-        finding.rows.append(f"lying and facing as the class does: {', '.join(parts)}")
+        finding.rows.append(f"in the right place and direction: {', '.join(parts)}")
 
 
 def _contradiction(one: LabelMeasurement, names: Sequence[str]) -> str:
     """The contradiction between the labels of a panorama and its geometry, in words; empty without one."""
     for name, right, num in zip(STRUCTURE, one.right, one.with_direction, strict=True):
         if num >= _MIN_PIXELS and right < MIN_RIGHT_OF_PANORAMA * num:
-            return f"only {right / num:.1%} of its {name} lies and faces as a {name} does"
+            return f"only {right / num:.1%} of its {name} is where it belongs and faces like a {name}"
     for name, pixels in zip(STRUCTURE, one.on_surface, strict=False):
         if pixels.sum() >= _MIN_PIXELS and pixels[names.index(name)] < MIN_FOUND_OF_PANORAMA * pixels.sum():
-            return f"what lies like a {name} is mostly labeled {names[int(pixels.argmax())]}"
+            return f"surfaces that should be {name} are mostly labeled {names[int(pixels.argmax())]}"
     return ""

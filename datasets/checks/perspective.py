@@ -1,7 +1,7 @@
 """Checks of perspective images: depth, axes of the normals, directions of labels, edges.
 
 Unlike a panorama, such an image has no known vertical, but as cameras are held roughly upright, floors face up. The
-bounds come from 60 synthetic images without and with known faults; no real ones were available.
+bounds come from 60 synthetic images with and without known faults; no real ones were available.
 """
 
 from collections.abc import Sequence
@@ -171,7 +171,7 @@ def _evaluate_labels(measured: Sequence[ImageMeasurement], names: Sequence[str])
             if right < MIN_RIGHT * directed:
                 finding.problems.append(f"wrong labels: only {parts[-1]} faces as a {name} does")
     if parts:
-        finding.rows.append(f"facing as the class does: {', '.join(parts)}")
+        finding.rows.append(f"in the right direction: {', '.join(parts)}")
     return finding
 
 
@@ -185,7 +185,7 @@ def _evaluate_edges(measured: Sequence[ImageMeasurement]) -> list[Finding]:
         finding = Finding("edges", [f"correlation of {what} and depth: {mean[0]:.2f}"], noun="images")
         best = 1 + int(mean[1:].argmax())
         if mean[best] > mean[0] + _MAX_EXCESS:
-            finding.rows.append(f"they would agree better ({mean[best]:.2f}) {FLIPS[best]}")
+            finding.rows.append(f"they would agree better ({mean[best]:.2f}) if {what} were {FLIPS[best]}")
             finding.problems.append(f"{what} and depth do not match")
         elif mean[0] < _MIN_CORRELATION:
             finding.problems.append(f"{what} and depth do not show the same view")

@@ -8,7 +8,7 @@ from torch import nn
 from losses.reduction import MeanLoss
 from utils.distributed import all_sum, world_size
 
-INTERMEDIATE_WEIGHT = 0.1  # of I_t in L_t; the paper's total loss has F_t with a factor of 10, and I_t without it
+INTERMEDIATE_WEIGHT = 0.1  # of I_t in L_t; in the released code's total loss F_t has a factor of 10, and I_t none
 _EPS = 1e-12  # lower bound of losses in logarithms and of divisors
 
 

@@ -247,7 +247,8 @@ def upload(page: Page, path: Path) -> None:
 
 
 def screenshot(page: Page, selector: str) -> np.ndarray:
-    """An element as it is shown, (H, W, 3) uint8."""
+    """An element as it is shown, (H, W, 3) uint8, once views have drawn what has changed."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     data = np.frombuffer(page.locator(selector).screenshot(), dtype=np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
 

@@ -18,7 +18,7 @@ def evaluate(*maps, relative_to_largest=False, scale=0.001):
     return evaluate_depth([f"room {number}" for number in range(len(maps))], values, relative_to_largest)
 
 
-def test_values(meters):
+def test_clipped_depth_and_shown_median(meters):
     meters[:16] = 0
     meters[16:32] = 20
     finding = evaluate(meters)
@@ -40,7 +40,7 @@ def test_values(meters):
         (lambda meters: np.zeros(SHAPE), "is valid"),
     ],
 )
-def test_problems(meters, change, words):
+def test_wrong_depth_is_a_problem(meters, change, words):
     assert any(words in problem for problem in evaluate(change(meters)).problems)
 
 

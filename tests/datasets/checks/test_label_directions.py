@@ -55,7 +55,7 @@ def test_walls_must_be_vertical():
     labels = RIGHT.copy()
     labels[56:, :100] = TABLE
     wrong = np.array([CEILING, CHAIR, FLOOR, WALL, TABLE])[labels]
-    assert any("of wall lies and faces" in problem for problem in evaluate(wrong).problems)
+    assert any("of wall is where it belongs" in problem for problem in evaluate(wrong).problems)
 
 
 def test_implausible_class_frequencies():
