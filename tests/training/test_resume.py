@@ -132,6 +132,7 @@ def train_until_killed(num_steps: int, log_dir: Path, *more: str) -> None:
             train(log_dir, *more)
 
 
+@pytest.mark.slow
 def test_killed_in_an_epoch(whole, tmp_path):
     """In the second epoch, after a step that is in no state: order, augmentation, averages and best score."""
     train_until_killed(STEPS + 3, tmp_path, "--save_steps", "2")
