@@ -157,6 +157,7 @@ def test_validation_equals_an_evaluation_of_the_checkpoint(run, tmp_path):
         assert printed == pytest.approx({name: results[task][name] for name in printed}, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_reproduces_its_validation(tmp_path):
     """With averaged weights, which have separate running statistics and index tables."""
     run = train(tmp_path / "train", "--ema_decay", "0.9", "--learning_rate", "1e-2")
@@ -308,6 +309,7 @@ def test_evaluation_of_one_task_of_three(run, evaluation, tmp_path):
     assert ours["depth"] == pytest.approx(json.loads((evaluation / "results.json").read_text())["results"]["depth"])
 
 
+@pytest.mark.slow
 def test_training_is_reproducible(run, tmp_path):
     again = train(tmp_path, "--save_frequency", "2")
     assert (again / "depth/result.txt").read_text() == (run / "depth/result.txt").read_text()
@@ -778,6 +780,7 @@ def test_evaluating_released_weights(run, tmp_path, capsys):
     assert "are not compared" in results["notes"][0]
 
 
+@pytest.mark.slow
 def test_results_of_another_evaluation_are_not_replaced(run, tmp_path):
     """Without --overwrite. The same evaluation may be repeated."""
     folder = evaluate(run, tmp_path, "--report")
@@ -884,6 +887,7 @@ def test_ctrl_c_during_evaluation(run, tmp_path, monkeypatch, capfd):
     assert (folder / "results.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_fine_tuning_with_differences(run_on_disk, on_disk, tmp_path, capsys):
     """Another unit of depth is printed; another network is rejected."""
     options, _ = on_disk

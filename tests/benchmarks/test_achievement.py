@@ -36,6 +36,7 @@ def test_ratios():
     assert three == "| seg+depth+normal / segmentation + depth + normal | 0.300 | 0.500 | 0.500 | 0.500 |"
 
 
+@pytest.mark.slow
 def test_size_of_vmm():
     """Against the released network, with 21 classes at 640x640; the paper's ratio is 0.3373."""
     sizes = {tasks: workers.vmm_size(names, 640, 640) for tasks, names in achievement.VMM_TASKS.items()}

@@ -72,6 +72,7 @@ def evaluation(folder: Path) -> Path:
     return next(folder.glob("eval/*/*"))
 
 
+@pytest.mark.slow
 def test_all_sources(folder, tmp_path, capsys):
     """A network has the same metrics as checkpoint, files and evaluation; another network has others."""
     entries = {"net": "first.pth", "other": "second.pth", "files": "files", "done": evaluation(folder)}
