@@ -188,8 +188,6 @@ class _Reader(Dataset):
                 # A UserError, as `exit_on_user_error` knows errors from workers by this name.
                 raise UserError(str(error)) from error
             except UserError as error:
-                if isinstance(error.__context__, ImportError):  # a missing package, with its own remedy
-                    raise
                 if not self._skip_bad:
                     raise UserError(f"{error}; {self._remedy}") from error
                 bad.append(str(error))
